@@ -19,9 +19,9 @@ from fastcore.basics import patch
 from .names import Damaged, ObjectStoreError, Unsupported, Untrusted, hint, missing
 
 # %% auto #0
-__all__ = ['ancestry', 'is_a', 'type_name', 'need', 'Codec', 'raw', 'untrusted', 'asked', 'cannot_give', 'as_given', 'register',
-           'codec_names', 'by_name', 'codec_for', 'round_trip', 'is_dataclass', 'built', 'JsonCodec', 'TextCodec',
-           'BytesCodec', 'FileCodec', 'PickleCodec']
+__all__ = ['ancestry', 'is_a', 'type_name', 'need', 'Codec', 'raw', 'untrusted', 'asked', 'cannot_give', 'as_given', 'Sink',
+           'register', 'codec_names', 'by_name', 'codec_for', 'round_trip', 'is_dataclass', 'tagged_json',
+           'read_tagged', 'built', 'JsonCodec', 'TextCodec', 'BytesCodec', 'FileCodec', 'PickleCodec']
 
 # %% ../nbs/04_codecs.ipynb #9a8163cd
 @lru_cache(512)
@@ -118,6 +118,18 @@ def as_given(obj: object, as_: object, codec: str) -> object:
     "`obj`, if it is what `as_` asks for"
     if as_ is None or isinstance(as_, type) and isinstance(obj, as_): return obj
     raise cannot_give(as_, codec, type_name(obj))
+
+# %% ../nbs/04_codecs.ipynb #8409b539
+class Sink(io.RawIOBase):
+    "A file that can only be written, and counts"
+    def __init__(self, file: BinaryIO): self.file, self.count = file, 0
+    def writable(self) -> bool: return True
+    def tell(self) -> int: return self.count
+    def write(self, data) -> int:
+        n = memoryview(data).nbytes
+        self.file.write(data)
+        self.count += n
+        return n
 
 # %% ../nbs/04_codecs.ipynb #2b1932cc
 _codecs: list[Codec] = []
@@ -292,6 +304,18 @@ def _no_constant(name: str): raise ValueError(f'{name} is not JSON')
 _read_plain = json.JSONDecoder(parse_constant=_no_constant).decode
 _read_tagged = json.JSONDecoder(parse_constant=_no_constant, object_hook=_untagged).decode
 
+# %% ../nbs/04_codecs.ipynb #f24e7ab9
+def tagged_json(value: object) -> bytes:
+    "JSON with tags where it needs them; raises `Unsupported` for what would not come back equal"
+    tagged = _tagged(value)
+    try: return _compact(tagged)
+    except UnicodeEncodeError: raise Unsupported('the text in it has a lone surrogate, which is no character: UTF-8 cannot hold it') from None
+    except ValueError as e: raise Unsupported(f'it cannot be JSON: {e}') from e
+
+def read_tagged(data: bytes) -> object:
+    "What `tagged_json` was given"
+    return _read_tagged(data.decode())
+
 # %% ../nbs/04_codecs.ipynb #973ba097
 def built(
     t: object,      # A type, or a hint such as `list[Point]`
@@ -340,7 +364,7 @@ def _alike(a: object, b: object) -> bool:
     if isinstance(a, (list, tuple)) and type(a) is type(b): return len(a) == len(b) and all(map(_alike, a, b))
     return type(a) is type(b) and bool(a == b or (a != a and b != b))
 
-# %% ../nbs/04_codecs.ipynb #f27faa3f
+# %% ../nbs/04_codecs.ipynb #c28806b4
 _json_types = (dict, list, str, int, float, type(None), tuple, set, frozenset, *_atoms)
 
 class JsonCodec(Codec):
@@ -354,19 +378,13 @@ def encode(self: JsonCodec, obj: object, file: BinaryIO) -> dict:
     "Write JSON; `how` says whether there are tags, and of what type the object was"
     how = {'type': type_name(obj)} if is_dataclass(obj) or is_a(obj, 'pydantic.BaseModel') else {}
     if is_a(obj, 'pydantic.BaseModel'): obj = _pydantic_fields(obj)
-    if (text := _plain_json(obj)) is None: text, how = _tagged_json(obj, how)
+    if (text := _plain_json(obj)) is None:
+        text = tagged_json(obj)
+        if b'"$' in text: how['tags'] = 1
     file.write(text)
     return how
 
-def _tagged_json(obj: object, how: dict) -> tuple[bytes, dict]:
-    "JSON with tags, and the note that it has some"
-    tagged = _tagged(obj)
-    try: text = _compact(tagged)
-    except UnicodeEncodeError: raise Unsupported('the text in it has a lone surrogate, which is no character: UTF-8 cannot hold it') from None
-    except ValueError as e: raise Unsupported(f'it cannot be JSON: {e}') from e
-    return text, how | {'tags': 1} if b'"$' in text else how
-
-# %% ../nbs/04_codecs.ipynb #1de0f938
+# %% ../nbs/04_codecs.ipynb #831d373e
 @patch
 def decode(self: JsonCodec, source: bytes | Path, how: dict, *, as_: object = None, columns: list | None = None, trust: bool = False) -> object:
     "The object of a payload; see `Codec.decode`"
@@ -379,7 +397,8 @@ def decode(self: JsonCodec, source: bytes | Path, how: dict, *, as_: object = No
 def load_as(self: JsonCodec, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> object:
     "The value, or an instance of the dataclass or model that `as_` names"
     if columns is not None: raise Unsupported('columns= is for frames; this was stored as json')
-    v = (_read_tagged if how.get('tags') else _read_plain)(raw(source).decode())
+    text = raw(source)
+    v = read_tagged(text) if how.get('tags') else _read_plain(text.decode())
     if not (typing.get_origin(as_) or isinstance(as_, type) and (dataclasses.is_dataclass(as_) or 'pydantic.BaseModel' in ancestry(as_))):
         return as_given(v, as_, 'json')
     try: return built(as_, v)
