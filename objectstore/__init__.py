@@ -1,1 +1,13 @@
+"""One interface to the systems that hold a data lab's work: versions, metadata and search over S3 services, shared volumes and local files"""
 __version__ = "0.1.0"
+
+from .names import (CommitUnknown, Conflict, Damaged, InvalidQuery, InvalidRef, MissingExtra, NotAvailableOffline, NotFound, ObjectStoreError,
+                    PendingWarning, Protected, StaleWarning, StillPending, TierMismatch, Unsupported, Untrusted)
+from .settings import get_config
+from .versions import Folder, Stats, Version, Versions
+from .store import LocalObjectStore, ObjectStore, ObjectStoreInterface
+from . import naming, finding, copying, many
+
+__all__ = ['ObjectStore', 'LocalObjectStore', 'ObjectStoreInterface', 'Version', 'Versions', 'Folder', 'Stats', 'get_config', 'ObjectStoreError', 'NotFound',
+           'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged', 'InvalidRef', 'InvalidQuery', 'TierMismatch', 'Unsupported', 'CommitUnknown',
+           'StillPending', 'MissingExtra', 'PendingWarning', 'StaleWarning']

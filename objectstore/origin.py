@@ -98,7 +98,7 @@ def id(self: Origin, bucket: str | None = None) -> str | None:
     root = self.root(self.bucket(bucket)) if self.native else self.place
     return last_move(root, 'id/')[1].get('store')
 
-# %% ../nbs/14_origin.ipynb #0dd489be
+# %% ../nbs/14_origin.ipynb #945e9433
 @patch
 def state(self: Bucket) -> tuple[int, bool]:
     "How often a bucket's state has changed, and whether it says that the bucket is there"
@@ -109,15 +109,6 @@ def state(self: Bucket) -> tuple[int, bool]:
 def has_live(self: Bucket) -> bool:
     "Is any version of any item live?"
     return any(numbers.live for numbers in self.scan().values())
-
-@patch
-def scan(self: Bucket) -> dict[str, Numbers]:
-    "The numbers of every item, from one listing of the bucket"
-    found, start = {}, f'{self.prefix}records/'
-    for e in self.backend.list(start):
-        key, at, _ = e.key[len(start):].rpartition('/')[0].rpartition('/@')
-        if at: found.setdefault(key, []).append(e)
-    return {(item := item_of_key(key)): self.seen(item, Numbers(entries)) for key, entries in found.items()}
 
 @patch
 def there(self: Bucket) -> bool:

@@ -191,16 +191,17 @@ def _from_environment() -> dict[str, tuple[object, str]]:
     given = {k: (f'OBJECTSTORE_{k.upper()}', os.environ.get(f'OBJECTSTORE_{k.upper()}', '').strip()) for k in KEYS}
     return {k: (read_value(k, text, var), var) for k, (var, text) in given.items() if text}
 
-# %% ../nbs/08_settings.ipynb #8338891a
+# %% ../nbs/08_settings.ipynb #2db7abd0
 def get_config(
     profile: str | None = None,                # `lab` for [objectstore.lab]; None: OBJECTSTORE_PROFILE, else [objectstore]
     *,
     start: str | os.PathLike | None = None,    # Folder from which to look upward; None: the current one
+    files: bool = True,                        # Read settings files? Else the environment alone
 ) -> Config:
     "The settings that hold here: environment over file over default"
     profile = profile or os.environ.get('OBJECTSTORE_PROFILE') or None
     wanted, known, found = 'objectstore' if profile is None else f'objectstore.{profile}', [], {}
-    looked = candidates(start)
+    looked = candidates(start) if files else []
     for path in looked:
         sections = read_sections(path)
         known += sections
