@@ -113,11 +113,12 @@ def value(
         found = _plain(_find(view.get(root), name.parts))
         if found is not None: return found
 
-# %% ../nbs/07_query.ipynb #916a3168
+# %% ../nbs/07_query.ipynb #d4fc28fa
 @lru_cache(1024)
 def _text_span(text: str) -> tuple[datetime, datetime] | None:
     "The first and the last moment of a date or timestamp in text"
-    end = parse_time(text)
+    try: end = parse_time(text)
+    except OverflowError: return None        # the first or last day, moved past the calendar's end by its zone
     return end and (end.replace(hour=0, minute=0, second=0, microsecond=0) if len(text) == 10 else end, end)
 
 def _span(v: object) -> tuple[datetime, datetime] | None:

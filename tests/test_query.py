@@ -274,6 +274,12 @@ def test_found_and_repr():
     assert c.found({'metadata': {'auc': 0.8}, 'stats': {'rows': 3}}) == {'auc': 0.8, 'stats.rows': 3, 'other': None}
     assert parse_where(None).found({}) == {} and parse_where(None).matches({}) and parse_where({}).matches({})
 
+def test_times_at_the_ends_of_the_calendar():
+    for text in ('0001-01-01T00:00+14:00', '9999-12-31T23:59-14:00'):
+        for v in (datetime(2026, 1, 1), date.min, datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))):
+            assert query.truth(parse_where('created > :t', {'t': text}).tree, {'fields': {'created': v}}) is None
+    assert parse_where('created BETWEEN :a AND :b', {'a': date.min, 'b': date.max}).matches({'fields': {'created': datetime.now(UTC)}})
+
 def test_threads():
     bad = []
     def work(n):
