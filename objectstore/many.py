@@ -17,7 +17,7 @@ from .store import ObjectStore, answered
 # %% auto #0
 __all__ = ['BATCH']
 
-# %% ../nbs/21_many.ipynb #39d565a3
+# %% ../nbs/21_many.ipynb #4421370c
 BATCH = 1000     # objects that are encoded before they are sent together
 
 @patch
@@ -61,7 +61,7 @@ def _put_round(self: ObjectStore, name: str, drafts: dict[int, tuple[Ref, Draft]
     "Claim versions of items that differ"
     bucket = self.origin.for_put(name)
     stored = bucket.put_many([(r.item, d) for r, d in drafts.values()])
-    self._own |= {r.hash for r in stored}
+    self._own.update((r.hash, True) for r in stored)
     return {i: Version(self, bucket, r, notes=[], aliases=[]) for i, r in zip(drafts, stored)}
 
 # %% ../nbs/21_many.ipynb #b0f1183d
