@@ -1,5 +1,5 @@
 "What a record says of how it was made: against git itself, in odd places, cheaply, and without secrets"
-import json, os, shutil, subprocess, sys, threading, time
+import getpass, json, os, shutil, subprocess, sys, threading, time
 from pathlib import Path
 
 import pytest
@@ -93,7 +93,7 @@ def test_spawned_workers_name_the_script(tmp_path):
 def test_odd_surroundings(monkeypatch, tmp_path):
     gone = tmp_path/'gone'; gone.mkdir(); monkeypatch.chdir(gone); gone.rmdir()
     assert made_by()['who']
-    monkeypatch.setattr(context.getpass, 'getuser', lambda: (_ for _ in ()).throw(KeyError('uid'))); context.who.cache_clear()
+    monkeypatch.setattr(getpass, 'getuser', lambda: (_ for _ in ()).throw(KeyError('uid'))); context.who.cache_clear()
     monkeypatch.delenv('JUPYTERHUB_USER', raising=False)
     assert made_by()['who'].startswith('uid-')
     context.who.cache_clear()
