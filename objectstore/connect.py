@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 from .names import NotFound, ObjectStoreError, TierMismatch, Unsupported, hint
 
 # %% auto #0
-__all__ = ['KNOWN', 'SECRET', 'STALLED', 'SLOW', 'secrets_belong', 'Options', 'options', 'times', 's3_endpoint', 's3_region',
-           's3_credentials', 'check_endpoint', 'client', 'Answer', 'explain', 'used_before_fork']
+__all__ = ['client_options', 'KNOWN', 'SECRET', 'option_prefix', 'STALLED', 'SLOW', 'secrets_belong', 'Options', 'options',
+           'times', 's3_endpoint', 's3_region', 's3_credentials', 'check_endpoint', 'client', 'Answer', 'explain',
+           'used_before_fork']
 
-# %% ../nbs/03_connect.ipynb #16bb183e
-_client = {'allow_http', 'allow_invalid_certificates', 'root_certificate', 'proxy_url', 'proxy_ca_certificate', 'proxy_excludes', 'user_agent'}
+# %% ../nbs/03_connect.ipynb #23ef8eb5
+client_options = {'allow_http', 'allow_invalid_certificates', 'root_certificate', 'proxy_url', 'proxy_ca_certificate', 'proxy_excludes', 'user_agent'}
 KNOWN = dict(
     s3={'endpoint', 'region', 'access_key_id', 'secret_access_key', 'session_token', 'skip_signature', 'virtual_hosted_style_request', 'unsigned_payload',
         'checksum_algorithm', 'server_side_encryption', 'sse_kms_key_id', 'sse_bucket_key_enabled', 'sse_customer_key_base64', 'request_payer', 's3_express',
@@ -27,7 +28,7 @@ KNOWN = dict(
         'use_fabric_endpoint', 'encryption_key', 'msi_endpoint', 'object_id', 'msi_resource_id', 'federated_token_file', 'use_azure_cli', 'skip_signature'})
 SECRET = {'access_key_id', 'secret_access_key', 'session_token', 'sse_customer_key_base64', 'service_account_key', 'bearer_token', 'account_key', 'client_secret',
     'sas_key', 'token', 'encryption_key'}
-_prefix = re.compile(r'(aws|google|gcs|azure_storage|azure)_')
+option_prefix = re.compile(r'(aws|google|gcs|azure_storage|azure)_')
 
 class Options(dict):
     "Options of a connection; those that are secret are neither shown nor pickled"
@@ -41,9 +42,9 @@ def options(
     given: Mapping[str, object] | None,   # Options as somebody wrote them
 ) -> Options:                             # The same with plain names and text
     "Known options, or `TierMismatch` that names the nearest known one"
-    known, found = KNOWN[scheme] | _client, Options()
+    known, found = KNOWN[scheme] | client_options, Options()
     for name, value in (given or {}).items():
-        plain = _prefix.sub('', name.lower(), count=1)
+        plain = option_prefix.sub('', name.lower(), count=1)
         if plain not in known: raise TierMismatch(f'{name!r} is no option of {scheme}://{hint(plain, known)}')
         if value is not None: found[plain] = str(value).lower() if isinstance(value, bool) else str(value)
     return found
@@ -98,7 +99,7 @@ def check_endpoint(endpoint: str | None) -> str | None:
 
 secrets_belong = 'secrets belong into the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), a profile (AWS_PROFILE), or storage_options'
 
-# %% ../nbs/03_connect.ipynb #b133e536
+# %% ../nbs/03_connect.ipynb #b3c9c6b9
 def _certificate(o: Options) -> str | None:
     "The certificate of an authority of one's own: its text, or the file that holds it"
     given = o.get('root_certificate') or _env('AWS_CA_BUNDLE')
@@ -108,9 +109,9 @@ def client(scheme: str, bucket: str, prefix: str, endpoint: str | None, o: Optio
     "An `obstore` client of a bucket for one kind of request"
     from obstore import store
     web, retries = times(kind, timeout, size)
-    web |= {k: v for k, v in o.items() if k in _client} | ({'allow_http': 'true'} if endpoint and endpoint.startswith('http://') else {})
+    web |= {k: v for k, v in o.items() if k in client_options} | ({'allow_http': 'true'} if endpoint and endpoint.startswith('http://') else {})
     if pem := _certificate(o): web['root_certificate'] = pem
-    config = {k: v for k, v in o.items() if k not in _client} | _config(scheme, endpoint, o)
+    config = {k: v for k, v in o.items() if k not in client_options} | _config(scheme, endpoint, o)
     make = dict(s3=store.S3Store, gs=store.GCSStore, az=store.AzureStore)[scheme]
     return make(bucket, prefix=prefix or None, client_options=web, retry_config=retries, **config)
 
