@@ -192,7 +192,7 @@ def _from_environment() -> dict[str, tuple[object, str]]:
     given = {k: (f'OBJECTSTORE_{k.upper()}', os.environ.get(f'OBJECTSTORE_{k.upper()}', '').strip()) for k in KEYS}
     return {k: (read_value(k, text, var), var) for k, (var, text) in given.items() if text}
 
-# %% ../nbs/08_settings.ipynb #2db7abd0
+# %% ../nbs/08_settings.ipynb #624a863c
 def get_config(
     profile: str | None = None,                # `lab` for [objectstore.lab]; None: OBJECTSTORE_PROFILE, else [objectstore]
     *,
@@ -200,7 +200,7 @@ def get_config(
     files: bool = True,                        # Read settings files? Else the environment alone
 ) -> Config:
     "The settings that hold here: environment over file over default"
-    profile = profile or os.environ.get('OBJECTSTORE_PROFILE') or None
+    profile = profile or (os.environ.get('OBJECTSTORE_PROFILE') if files else None) or None
     wanted, known, found = 'objectstore' if profile is None else f'objectstore.{profile}', [], {}
     looked = candidates(start) if files else []
     for path in looked:

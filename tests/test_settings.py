@@ -91,6 +91,11 @@ def test_a_missing_profile_names_the_known_ones(home, monkeypatch):
     with pytest.raises(InvalidSettings, match='nope'): get_config()
     assert get_config('mine').tiers
 
+def test_without_files(home, monkeypatch):
+    write(home/'work/settings.ini', '[objectstore]\ntiers = a\nteirs = b\n')
+    monkeypatch.setenv('OBJECTSTORE_PROFILE', 'nope'); monkeypatch.setenv('OBJECTSTORE_TIMEOUT', '3')
+    assert get_config(files=False) == Config(timeout=3.0)
+
 def test_ways_to_write(home):
     write(home/'work/settings.ini', '; a comment\n  [objectstore]  \n  Tiers =\n    data, with comma\n    # not this\n    s3://lab\n\n  offline = No\n  timeout =\n  [objectstore.x]\n  tiers = b\n')
     assert get_config().tiers == (str(home/'work/data, with comma'), 's3://lab') and get_config().offline is False and get_config().timeout == 1
