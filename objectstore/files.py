@@ -298,7 +298,7 @@ def sync_folders(self: _Batch) -> None:
             if f'{self.places[i][0]}/'.startswith(f'{p}/'): self.answers[i] = said(e, f'{self.b.url}/{self.items[i][0]}')
     if not failed: self.b._lasting(list(self.due))
 
-# %% ../nbs/02_files.ipynb #bec46546
+# %% ../nbs/02_files.ipynb #95d0f2a0
 @patch
 def delete(self: FileBackend, key: str) -> None:
     "Delete an object; no error where there is none"
@@ -307,7 +307,7 @@ def delete(self: FileBackend, key: str) -> None:
         self._see(place)
         if os.name == 'nt': os.chmod(f'{place}/{leaf}', stat.S_IWRITE)
         os.unlink(f'{place}/{leaf}')
-    except (FileNotFoundError, NotADirectoryError): pass
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError): pass
     except OSError as e: raise said(e, f'{self.url}/{key}') from None
 
 @patch
