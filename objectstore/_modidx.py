@@ -539,6 +539,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'objectstore.origin.probe': ('origin.html#probe', 'objectstore/origin.py')},
             'objectstore.puts': { 'objectstore.puts.Bucket._place_small': ('puts.html#bucket._place_small', 'objectstore/puts.py'),
                                   'objectstore.puts.Bucket._there': ('puts.html#bucket._there', 'objectstore/puts.py'),
+                                  'objectstore.puts.Bucket._upload': ('puts.html#bucket._upload', 'objectstore/puts.py'),
                                   'objectstore.puts.Bucket._won': ('puts.html#bucket._won', 'objectstore/puts.py'),
                                   'objectstore.puts.Bucket.abandon': ('puts.html#bucket.abandon', 'objectstore/puts.py'),
                                   'objectstore.puts.Bucket.annotate': ('puts.html#bucket.annotate', 'objectstore/puts.py'),

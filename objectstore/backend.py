@@ -24,12 +24,12 @@ class Entry(NamedTuple):
     size: int        # Bytes
     modified: float  # Seconds since 1970, by the backend's clock
 
-# %% ../nbs/01_backend.ipynb #5bc7bd71
+# %% ../nbs/01_backend.ipynb #a10a7dce
 @dataclass(frozen=True)
 class Capabilities:
     "What is cheap and what is certain on a backend"
     place: Literal['memory', 'local', 'shared', 'remote']  # Where the bytes are, seen from this process
-    probe: bool = False     # Is asking for an absent key as cheap and as certain as a listing? (NFS clients remember absence)
+    probe: bool = False     # Are three questions for absent keys cheaper than a listing, and certain? (NFS clients remember absence)
     wait: float = 0.0       # Longest random wait in seconds before a lost claim is tried again; 0: at once
     many: int = 1           # How many requests at once are worth while
     page: int = 1000        # Entries that one listing request brings

@@ -101,7 +101,7 @@ class Draft:
         return Record(bucket, item, n, self.codec, self.payload.size, self.payload.hash, put, self.how,
                       to_json(dict(id=self.id, **self.description)), inside)
 
-# %% ../nbs/13_puts.ipynb #54acd670
+# %% ../nbs/13_puts.ipynb #664ca91c
 @patch
 def place(
     self: Bucket,
@@ -111,10 +111,20 @@ def place(
 ) -> str:                                             # The put id in its key
     "Make sure that a payload is at the origin"
     if share and (put := self.puts.get(p.hash)): return put
-    put = put_id()
-    with _as_file(p) as path: self.backend.upload(self.prefix + payload_key(p.hash, put), path, progress)
+    with _as_file(p) as path: put = self._upload(path, p.hash, progress)
     check_unchanged(p)
     return put
+
+@patch
+def _upload(self: Bucket, path: Path, hash: str, progress: Callable[[int], None] | None) -> str:
+    "Upload a file, a second time under another key where the reply to the first was lost: no key is written twice"
+    for attempt in (1, 2):
+        put = put_id()
+        try: self.backend.upload(self.prefix + payload_key(hash, put), path, progress)
+        except ConnectionRefusedError: raise
+        except ConnectionError:
+            if attempt == 2: raise
+        else: return put
 
 @contextmanager
 def _as_file(p: Payload) -> Iterator[Path]:

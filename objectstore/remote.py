@@ -22,10 +22,10 @@ from .files import complete
 # %% auto #0
 __all__ = ['RemoteBackend', 'split_url']
 
-# %% ../nbs/03_remote.ipynb #78c3ecfb
+# %% ../nbs/03_remote.ipynb #446f0d69
 class RemoteBackend(Backend):
     "Objects in a bucket of an object service"
-    can = Capabilities('remote', probe=True, wait=0.32, many=64, page=1000)
+    can = Capabilities('remote', wait=0.32, many=64, page=1000)
 
     def __init__(self,
         url: str,                      # s3://bucket/prefix, gs://… or az://…
