@@ -158,7 +158,7 @@ def _some(things: list) -> str:
     "A few of a list, for a message"
     return ', '.join(repr(x) for x in things[:12]) + (f' and {len(things) - 12} more' if len(things) > 12 else '')
 
-# %% ../nbs/05_frames.ipynb #484381d2
+# %% ../nbs/05_frames.ipynb #e4c27644
 def from_pandas(
     df: pd.DataFrame,   # A frame
     facts: dict,        # Facts that are known already; more are added
@@ -182,9 +182,10 @@ def _explained(f, s: object, what: str) -> object:
 def _holder(s: pd.Series) -> object:
     "The function that turns a column into an array and facts, for those that need one"
     if s.dtype == object: return _from_objects
+    if is_a(s.dtype, 'pandas.ArrowDtype'): return lambda s: (_array(s), {'arrow': True})
     return _from_category if is_a(s.dtype, 'pandas.CategoricalDtype') else None
 
-# %% ../nbs/05_frames.ipynb #81b8fff5
+# %% ../nbs/05_frames.ipynb #e2cd0e18
 def _flat(df: pd.DataFrame, facts: dict) -> pd.DataFrame:
     "A shallow copy of the frame that Arrow can name; the rest goes into `facts`"
     pd, labels = need('pandas', 'frames'), df.columns
@@ -204,11 +205,15 @@ def _flat_index(index: pd.Index, facts: dict) -> pd.Index:
     if any(n is not None and type(n) is not str for n in index.names): facts['index_names'] = list(index.names)
     if (freq := getattr(index, 'freqstr', None)) and not is_a(index, 'pandas.PeriodIndex'): facts['freq'] = freq
     for i, level in enumerate(_levels(index)):
-        if is_a(level.dtype, 'pandas.CategoricalDtype'): facts['levels'][str(i)] = _from_category(level.to_series())[1]
-        elif level.dtype == object and (fact := _explained(partial(_from_objects, safe=True), level.to_series(), 'the index')[1]): facts['levels'][str(i)] = fact
+        if is_a(level.dtype, 'pandas.CategoricalDtype'): facts['levels'][str(i)] = _from_category(_series(level))[1]
+        elif level.dtype == object and (fact := _explained(partial(_from_objects, safe=True), _series(level), 'the index')[1]): facts['levels'][str(i)] = fact
     if not facts['levels'] and 'index_names' not in facts: return index
     plain = [level.astype(level.categories.dtype) if 'categories' in facts['levels'].get(str(i), ()) else level for i, level in enumerate(_levels(index))]
     return _index_of(plain, [n if type(n) is str else None for n in index.names], index)
+
+def _series(level: pd.Index) -> pd.Series:
+    "The values of an index as a column"
+    return need('pandas', 'frames').Series(level)
 
 def _levels(index: pd.Index) -> list:
     "The index as one index a level"
@@ -272,21 +277,28 @@ def alike(a: object, b: object) -> bool:
     if is_a(a, 'numpy.ndarray'): return a.dtype == b.dtype and a.dtype != object and a.tobytes() == b.tobytes() and a.shape == b.shape
     return bool(a == b or (a != a and b != b))
 
-# %% ../nbs/05_frames.ipynb #059b913e
+# %% ../nbs/05_frames.ipynb #0b33c552
 def to_pandas(t: pa.Table, facts: dict) -> pd.DataFrame:
     "The pandas frame that `from_pandas` was given, or the columns of it that were read"
-    df = t.to_pandas()
+    df = _without(t, [n for n, f in facts.get('fields', {}).items() if f.keys() & {'categories', 'python', 'arrow'}]).to_pandas()
     for name, fact in facts.get('fields', {}).items():
         if name in t.schema.names: df[name] = _restored(df[name], t[name], fact)
     if any(facts.get(k) for k in ('levels', 'index_names', 'freq')): df.index = _restored_index(df.index, t, facts)
-    if 'labels' in facts: df.columns = _restored_labels(df.columns, facts)
+    if 'fields' in facts: df.columns = _restored_labels(df.columns, facts)
     df.attrs = dict(facts.get('attrs', {}))
     return df
+
+def _without(t: pa.Table, names: list) -> pa.Table:
+    "The table with nothing in some columns, which are made in another way"
+    import pyarrow as pa
+    if not names: return t
+    return pa.Table.from_arrays([pa.nulls(len(t)) if n in names else t[n] for n in t.schema.names], t.schema.names, metadata=t.schema.metadata)
 
 def _restored(s: pd.Series, a: pa.ChunkedArray, fact: dict) -> object:
     "One column as it was"
     np, pd = need('numpy', 'frames'), need('pandas', 'frames')
     if 'categories' in fact: return _to_category(a, fact)
+    if 'arrow' in fact: return pd.arrays.ArrowExtensionArray(a)
     if fact.get('python'): s = pd.Series(a.to_pylist(), index=s.index, dtype=object)
     if 'type' in fact: s = s.astype(fact['type'])
     if 'missing' in fact:
@@ -296,17 +308,20 @@ def _restored(s: pd.Series, a: pa.ChunkedArray, fact: dict) -> object:
 
 def _to_category(a: pa.ChunkedArray, fact: dict) -> pd.Categorical:
     "A categorical column from its values and categories"
-    pa, pd = need('pyarrow', 'frames'), need('pandas', 'frames')
-    cats = pd.Index(pa.ipc.open_stream(fact['categories']).read_all().column(0).to_pandas()).rename(None)
-    return pd.Categorical(a.to_pandas(integer_object_nulls=True), categories=cats.astype(fact['type']), ordered=fact['ordered'])
+    np, pa, pd = need('numpy', 'frames'), need('pyarrow', 'frames'), need('pandas', 'frames')
+    cats = pd.Index(pa.ipc.open_stream(fact['categories']).read_all().column(0).to_pandas()).rename(None).astype(fact['type'])
+    codes = np.full(len(a), -1, dtype=np.int64)
+    codes[a.is_valid().to_numpy()] = cats.get_indexer(pd.Index(a.drop_null().to_pandas()))
+    if (codes < 0).sum() != a.null_count: raise ValueError('a value is none of its categories')
+    return pd.Categorical.from_codes(codes, cats, ordered=fact['ordered'])
 
-# %% ../nbs/05_frames.ipynb #e77be1d6
+# %% ../nbs/05_frames.ipynb #7e701d29
 def _restored_index(index: pd.Index, t: pa.Table, facts: dict) -> pd.Index:
     "The index as it was"
     pd, levels = need('pandas', 'frames'), _levels(index)
     names = [n for n in (t.schema.pandas_metadata or {}).get('index_columns', []) if isinstance(n, str)]
     for i, fact in facts['levels'].items():
-        level = _restored(levels[int(i)].to_series(), t[names[int(i)]], fact)
+        level = _restored(_series(levels[int(i)]), t[names[int(i)]], fact)
         levels[int(i)] = pd.Index(level, dtype=level.dtype, name=levels[int(i)].name)
     index = _index_of(levels, facts.get('index_names', list(index.names)), index)
     if 'freq' in facts: index.freq = facts['freq']
@@ -314,11 +329,13 @@ def _restored_index(index: pd.Index, t: pa.Table, facts: dict) -> pd.Index:
 
 def _restored_labels(names: pd.Index, facts: dict) -> pd.Index:
     "The labels of the columns that were read"
-    pd, labels = need('pandas', 'frames'), [facts['labels'][n] for n in names]
+    pd = need('pandas', 'frames')
+    if 'labels' not in facts: return pd.Index(names.tolist(), dtype=pd.Index(['a']).dtype)
+    labels = [facts['labels'][n] for n in names]
     if facts['label_type'] is None: return pd.MultiIndex.from_tuples(labels, names=facts['label_names'])
     return pd.Index(labels, dtype=facts['label_type'], name=facts['label_names'][0])
 
-# %% ../nbs/05_frames.ipynb #c7de7d4d
+# %% ../nbs/05_frames.ipynb #8fa39dc8
 def faithful(df: pd.DataFrame, facts: dict) -> pa.Table:
     "The frame as a table that has been seen to come back"
     t = from_pandas(df, facts)
@@ -351,7 +368,8 @@ def differs(a: pd.DataFrame, b: pd.DataFrame) -> str | None:
         if got != want: return f'column {c!r} is {want} and would be {got}'
     if why := _index_differs(a.index, b.index): return f'its index {why}'
     if a.attrs != b.attrs: return 'its attrs'
-    return None if a.select_dtypes(exclude='object').equals(b.select_dtypes(exclude='object')) else 'some values'
+    typed = [t != object for t in b.dtypes]
+    return None if a.loc[:, typed].equals(b.loc[:, typed]) else 'some values'
 
 def _index_differs(a: pd.Index, b: pd.Index) -> str | None:
     "What distinguishes two indexes, in words"
@@ -494,7 +512,7 @@ def _from_series(s: pd.Series) -> tuple[pa.Array | None, str, int]:
     a = pa.array(s, from_pandas=True)
     return a, str(a.type), nulls
 
-# %% ../nbs/05_frames.ipynb #2cf5a204
+# %% ../nbs/05_frames.ipynb #cdf04c66
 def _range(a: pa.Array | pa.ChunkedArray) -> dict:
     "min and max of numbers and times as JSON; nothing for other types, or where there is no value"
     import pyarrow as pa, pyarrow.compute as pc
@@ -511,7 +529,7 @@ def _comparable(a: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     if pa.types.is_float16(t): return a.cast(pa.float32())
     if pa.types.is_decimal(t): return a.cast(pa.float64())
     if pa.types.is_duration(t): return a.cast(pa.int64())
-    if pa.types.is_timestamp(t): return a.cast(pa.timestamp('us', t.tz), safe=False).cast(pa.timestamp('us'))
+    if pa.types.is_timestamp(t): return a.cast(pa.timestamp('us', t.tz), safe=t.unit != 'ns').cast(pa.timestamp('us'))
     return a.cast(pa.time64('us'), safe=False) if pa.types.is_time64(t) else a
 
 def _end(v: object, t: pa.DataType) -> int | float | str | None:
