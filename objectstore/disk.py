@@ -110,7 +110,7 @@ def sync_folder(place: str) -> None:
     try: sync_file(fd)
     finally: os.close(fd)
 
-# %% ../nbs/02_disk.ipynb #aac41025
+# %% ../nbs/02_disk.ipynb #724e1b21
 UNNAMED = bool(hasattr(os, 'O_TMPFILE') and os.path.isdir('/proc/self/fd'))
 _cannot = errnos('EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EISDIR', 'EINVAL', 'EXDEV', 'EPERM')
 draft_name = re.compile(r'\.tmp-[0-9a-f]{16}')
@@ -131,7 +131,9 @@ class Draft:
 
     def close(self) -> None:
         os.close(self.fd)
-        if self.name: os.unlink(self.name)
+        if not self.name: return
+        try: os.unlink(self.name)
+        except OSError: pass    # the object is there or not whatever happens to this name; `sweep` takes it
 
     def __enter__(self): return self
     def __exit__(self, *_): self.close()
