@@ -146,7 +146,7 @@ class Claim:
 
     def spent(self) -> bool: return self._unclear is not None and time.monotonic() - self._unclear > self.patience
 
-# %% ../nbs/10_records.ipynb #80479527
+# %% ../nbs/10_records.ipynb #2e7cbe95
 @patch
 def _look(self: Claim, key: str) -> bytes | None:
     "Read back until an answer comes or the time is spent"
@@ -176,6 +176,7 @@ def number(
 @patch
 def _next(self: Claim, n: int) -> int:
     "The number to try after `n` was found taken"
+    self._unclear = None    # nothing of ours can be kept under a number that is another's
     if not self.backend.can.wait: return n + 1
     time.sleep(random.uniform(0, self.backend.can.wait))
     return max(n, *(key_number(e.key)[0] for e in self.backend.tail(self.folder, n)), 0) + 1

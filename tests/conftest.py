@@ -1,1 +1,1 @@
-pytest_plugins = ['fixtures_services']
+pytest_plugins = ['fixtures_services', 'trial']

@@ -1,0 +1,170 @@
+"""What the reliability tests share: figures, backends that go wrong, processes that can be killed, contents that show whether they are whole.
+
+    def test_x(figure): figure('1 one winner', winners=4000, several=0)   # shown at the end of pytest's summary
+    OBJECTSTORE_TEST_LONG=1                                               # the full number of repetitions
+"""
+from __future__ import annotations
+import multiprocessing, os, random, signal, tempfile, threading, traceback
+from collections.abc import Callable
+from pathlib import Path
+import pytest
+from blake3 import blake3
+from objectstore import ObjectStore
+from objectstore.backend import Backend, Capabilities, MemoryBackend
+from objectstore.files import FileBackend
+from objectstore.origin import Origin
+from objectstore.remote import RemoteBackend
+
+LONG = os.environ.get('OBJECTSTORE_TEST_LONG') == '1'
+
+def times(default: int, long: int) -> int:
+    "How often something is repeated"
+    return long if LONG else default
+
+
+# Figures
+
+@pytest.fixture
+def figure(record_property):
+    "Keeps a line of figures for the end of pytest's summary"
+    def keep(title: str, **figures) -> None:
+        line = f"{title}: {' / '.join(f'{name} {_plain(value)}' for name, value in figures.items())}"
+        print(line)
+        record_property('figure', line)
+    return keep
+
+def _plain(value) -> str: return f'{value:.2f}' if isinstance(value, float) else f'{value:,}' if isinstance(value, int) else str(value)
+
+def pytest_terminal_summary(terminalreporter):
+    reports = [r for kind in ('passed', 'failed') for r in terminalreporter.stats.get(kind, ())]
+    lines = [line for r in reports for name, line in r.user_properties if name == 'figure']
+    if not lines: return
+    terminalreporter.section('figures')
+    for line in lines: terminalreporter.write_line(line)
+
+@pytest.fixture
+def own_cache(tmp_path_factory, monkeypatch):
+    "No test reads or fills the user's own cache"
+    monkeypatch.setenv('OBJECTSTORE_CACHE_DIR', str(tmp_path_factory.getbasetemp()/'cache'))
+
+
+# Contents that say whether they are whole
+
+def content(name: str, size: int = 0) -> bytes:
+    "Bytes that begin with a name and end with their hash; at least `size` of them"
+    body = f'{name}\n'.encode()
+    body += blake3(body).digest(max(0, size - len(body)))
+    return body + blake3(body).digest()
+
+def whole(data: bytes) -> str | None:
+    "The name in a content, or None where it is not whole"
+    body, end = data[:-32], data[-32:]
+    return body.partition(b'\n')[0].decode() if len(data) > 32 and blake3(body).digest() == end else None
+
+
+# Backends that go wrong
+
+class Wrapped(Backend):
+    "Another backend, each of whose calls passes through `call`"
+    def __init__(self, inner: Backend): self.inner, self.url, self.can = inner, inner.url, inner.can
+    def call(self, op: str, key: str, run: Callable): return run()
+    def create(self, key, data): return self.call('create', key, lambda: self.inner.create(key, data))
+    def upload(self, key, source, progress=None): return self.call('upload', key, lambda: self.inner.upload(key, source, progress))
+    def read(self, key, limit=None): return self.call('read', key, lambda: self.inner.read(key, limit))
+    def stream(self, key, start=0, end=None): return self.call('stream', key, lambda: self.inner.stream(key, start, end))
+    def list(self, folder, after=None, limit=None): return self.call('list', folder, lambda: self.inner.list(folder, after, limit))
+    def tail(self, folder, known=0): return self.call('list', folder, lambda: self.inner.tail(folder, known))
+    def folders(self, folder): return self.call('list', folder, lambda: self.inner.folders(folder))
+    def exists(self, key): return self.call('exists', key, lambda: self.inner.exists(key))
+    def delete(self, key): return self.call('delete', key, lambda: self.inner.delete(key))
+    def path(self, key): return self.inner.path(key)
+    def close(self): self.inner.close()
+
+WRITES = ('create', 'upload', 'delete')
+
+class ServiceLike(MemoryBackend):
+    "Memory that behaves as an S3 service does: short pages, losers that wait a little"
+    can = Capabilities('remote', probe=True, wait=0.002, many=4, page=5)
+
+def store_over(backend: Backend, timeout: float = 1.0) -> ObjectStore:
+    "A store over a backend of the test's own"
+    store = ObjectStore('memory://', timeout=timeout, progress=False)
+    store.origin = Origin(backend, 'tester')
+    return store
+
+def remote(place, endpoint: str | None = None, timeout: float = 1.0) -> ObjectStore:
+    "A store on a service, `endpoint`: by way of a proxy"
+    s = place.service
+    options = dict(access_key_id=s.access_key, secret_access_key=s.secret_key, region=s.region)
+    return store_over(RemoteBackend(place.url, endpoint=endpoint or s.endpoint, options=options, timeout=timeout), timeout)
+
+
+# Processes
+
+_context = multiprocessing.get_context('forkserver')
+_context.set_forkserver_preload(['__main__', 'pytest', 'objectstore', 'objectstore.remote'])
+
+def start(f: Callable, *args) -> multiprocessing.Process:
+    "A process of its own, which ends with this one"
+    p = _context.Process(target=f, args=args, daemon=True)
+    p.start()
+    return p
+
+def _answer(pipe, f, args) -> None:
+    try: pipe.send((True, f(*args)))
+    except BaseException: pipe.send((False, traceback.format_exc()))
+
+def together(f: Callable, args: list[tuple], seconds: float = 300) -> list:
+    "The answers of processes that run at the same time, one for each tuple of arguments"
+    pipes = [_context.Pipe(False) for _ in args]
+    processes = [start(_answer, w, f, a) for (_, w), a in zip(pipes, args)]
+    for _, w in pipes: w.close()
+    try: answers = [_received(r, seconds) for r, _ in pipes]
+    finally:
+        for p in processes: p.kill(); p.join()
+    for ok, answer in answers:
+        if not ok: raise AssertionError(f'in a process of its own:\n{answer}')
+    return [answer for _, answer in answers]
+
+def _received(pipe, seconds: float) -> tuple[bool, object]:
+    try: return pipe.recv() if pipe.poll(seconds) else (False, f'no answer in {seconds} s')
+    except EOFError: return False, 'it ended without an answer'
+
+def alone(f: Callable, *args): return together(f, [args])[0]
+
+def forked(f: Callable, *args) -> int:
+    "The exit code of a function in a fork of this process, negative for a signal; only for a process without threads"
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try: f(*args); code = 0
+        except BaseException: traceback.print_exc()
+        finally: os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def die() -> None: os.kill(os.getpid(), signal.SIGKILL)
+
+
+# What lies in an origin of files
+
+def drafts(folder: Path) -> list[Path]: return [p for p in Path(folder).rglob('.tmp-*')]
+def payloads(folder: Path) -> set[str]: return {p.name for p in Path(folder).rglob('payloads/*/*') if p.is_file()}
+def records(folder: Path) -> list[Path]: return [p for p in Path(folder).rglob('records/**/*') if p.is_file() and '.' not in p.name]
+
+def named(store: ObjectStore, bucket: str) -> set[str]:
+    "The payloads that the records of a bucket name, marked or not"
+    b, found = store.origin.bucket(bucket), set()
+    for item, numbers in b.scan().items():
+        for n in numbers.made:
+            r = b.record(item, n)
+            if r.put: found.add(f'{r.hash}-{r.put}')
+            if r.codec == 'folder' and n in numbers.live:
+                found |= {f'{h}-{p}' for _, h, p in store[f'{bucket}/{item}@{n}'].get().members.values()}
+    return found
+
+def dense(store: ObjectStore, ref: str) -> list[int]:
+    "All numbers of an item; they begin at 1 and have no gap"
+    bucket, _, item = ref.partition('/')
+    made = sorted(store.origin.bucket(bucket).numbers(item).made)
+    assert made == list(range(1, len(made) + 1)), f'{ref} has a gap: {made}'
+    return made
