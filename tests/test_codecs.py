@@ -348,7 +348,7 @@ def test_array_stats():
 pd = pytest.importorskip('pandas', reason='pandas is not installed')
 pa = pytest.importorskip('pyarrow')
 PANDAS = int(pd.__version__.split('.')[0])
-same = pd.testing.assert_frame_equal
+def same(a, b, check_freq=False): pd.testing.assert_frame_equal(a, b, check_freq=check_freq)
 
 def objects(*values): return pd.Series(list(values), dtype=object)
 three = pd.date_range('2026-10-24', periods=3, tz='Europe/Berlin')
@@ -771,6 +771,24 @@ def test_missing_extras(codec, library, extra, tmp_path):
         try: by_name({codec!r}).decode({payload!r}, {how!r})
         except MissingExtra as e: print(e)
         ''', library)
+
+def test_a_fresh_process_reads_every_column(tmp_path):
+    "Arrow learns some types of pandas only when they are first written"
+    frames = {f'c{i}': pd.DataFrame({name: c}) for i, (name, c) in enumerate(columns.items())} | {f'i{i}': pd.DataFrame({'v': [1, 2, 3]}, index=x) for i, x in enumerate(indexes)}
+    for name, df in frames.items():
+        _, payload, how = encoded(df)
+        (tmp_path/f'{name}.parquet').write_bytes(payload)
+        (tmp_path/f'{name}.json').write_text(json.dumps(how))
+    run(f"""
+        import json, pickle
+        from pathlib import Path
+        import objectstore.frames
+        from objectstore.codecs import by_name
+        for p in sorted(Path({str(tmp_path)!r}).glob('*.parquet')):
+            df = by_name('parquet').decode(p, json.loads(p.with_suffix('.json').read_text()))
+            p.with_suffix('.pkl').write_bytes(pickle.dumps(df))
+        """)
+    for name, df in frames.items(): same(pd.read_pickle(tmp_path/f'{name}.pkl'), df)
 
 def test_torch_payload_without_torch():
     torch = pytest.importorskip('torch', reason='torch is not installed')
