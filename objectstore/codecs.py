@@ -105,10 +105,10 @@ def untrusted(why: str) -> Untrusted:
     return Untrusted(f"{why}, so it is loaded only when you trust whoever wrote it: get(ref, trust=True), "
         "ObjectStore(..., trust=True) or OBJECTSTORE_TRUST=1 in the environment. as_='bytes' gives the payload unread.")
 
-# %% ../nbs/04_codecs.ipynb #eeb72184
+# %% ../nbs/04_codecs.ipynb #69fb30ff
 def asked(as_: object) -> str:
     "What `as_` names, as text: 'pandas', or `library.Name` of a type"
-    return ancestry(as_)[0] if isinstance(as_, type) else str(as_)
+    return ancestry(as_)[0].removeprefix('builtins.') if isinstance(as_, type) else str(as_)
 
 def cannot_give(as_: object, codec: str, gives: str) -> Unsupported:
     "The answer to an `as_` that a codec does not know"

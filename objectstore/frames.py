@@ -83,12 +83,12 @@ def plain_end(v: object) -> int | float | str | None:
 
 register(NpyCodec());
 
-# %% ../nbs/05_frames.ipynb #f14474ce
+# %% ../nbs/05_frames.ipynb #e4d0370c
 _frames = ('pandas.DataFrame', 'pandas.Series', 'polars.DataFrame', 'polars.Series', 'pyarrow.Table', 'pyarrow.RecordBatch')
 
 def refusal(e: Exception, what: str) -> Unsupported:
     "A conversion's error as our refusal"
-    why = '; '.join(str(a) for a in e.args)[:400]
+    why = '; '.join(str(a) for a in e.args)[:400].rstrip('.')
     return Unsupported(f"{what} cannot be Parquet: {why}. Give each column one type, or split it")
 
 def with_facts(t: pa.Table, facts: dict) -> pa.Table:
@@ -158,7 +158,7 @@ def _some(things: list) -> str:
     "A few of a list, for a message"
     return ', '.join(repr(x) for x in things[:12]) + (f' and {len(things) - 12} more' if len(things) > 12 else '')
 
-# %% ../nbs/05_frames.ipynb #e4c27644
+# %% ../nbs/05_frames.ipynb #17789467
 def from_pandas(
     df: pd.DataFrame,   # A frame
     facts: dict,        # Facts that are known already; more are added
@@ -182,6 +182,8 @@ def _explained(f, s: object, what: str) -> object:
 def _holder(s: pd.Series) -> object:
     "The function that turns a column into an array and facts, for those that need one"
     if s.dtype == object: return _from_objects
+    if is_a(s.dtype, 'pandas.SparseDtype'): raise Unsupported(f'column {s.name!r} is sparse, and Parquet is not: put df.sparse.to_dense()')
+    if s.dtype.kind == 'c': raise Unsupported(f'column {s.name!r} is complex, which Parquet does not have: split it into .real and .imag')
     if is_a(s.dtype, 'pandas.ArrowDtype'): return lambda s: (_array(s), {'arrow': True})
     return _from_category if is_a(s.dtype, 'pandas.CategoricalDtype') else None
 

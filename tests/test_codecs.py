@@ -320,6 +320,19 @@ def test_array_refusals():
     with pytest.raises(Unsupported): round_trip(np.ones(2), as_='pandas')
     assert type(round_trip(np.ones(2), as_=np.ndarray)) is np.ndarray
 
+def test_changing_what_came_from_a_file_does_not_change_the_file(tmp_path):
+    path = tmp_path/'a.npy'
+    codec, payload, how = encoded(np.zeros(50_000))
+    path.write_bytes(payload)
+    codec.decode(path, how)[:] = 1
+    assert path.read_bytes() == payload
+    torch = pytest.importorskip('torch', reason='torch is not installed')
+    codec, payload, how = encoded({'w': torch.zeros(50_000)})
+    path.write_bytes(payload)
+    codec.decode(path, how)['w'][:] = 1
+    codec.decode(path, how, as_='numpy')['w'][:] = 1
+    assert path.read_bytes() == payload
+
 def npy(header):
     text = header.encode().ljust(118) + b'\n'
     return b'\x93NUMPY\x01\x00' + len(text).to_bytes(2, 'little') + text
