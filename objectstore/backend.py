@@ -107,7 +107,7 @@ def read_many(self: Backend, keys: Iterable[str], limit: int | None = None) -> l
     "`read` for each key: its bytes or its exception"
     return list(in_threads(lambda k: self.read(k, limit), keys, self.can.many))
 
-# %% ../nbs/01_backend.ipynb #1c79fa82
+# %% ../nbs/01_backend.ipynb #f800f528
 def _behind(folder: str, n: int) -> str | None:
     "The key behind every mark of a number, where a listing of what is newer begins"
     return f'{folder}{number_key(n)}.z' if n > 0 else None
@@ -133,10 +133,10 @@ def tail(
     return page
 
 def _jump(self: Backend, folder: str, low: int, page: list[Entry], high: int | None) -> tuple[list[Entry], int | None]:
-    "The next page that is not empty, found by doubling and then halving its start; shorter than a page at the end"
+    "The next page that is not empty, found by doubling and then halving its start; the rest, where little can be left"
     while True:
         start = low * 2 if high is None else (low + high) // 2
-        if high is not None and start <= low: return _rest(self, folder, low), high
+        if high is not None and high - low <= self.can.page: return _rest(self, folder, low), high
         found = self._page(folder, start)
         if found: return found, high
         high = start

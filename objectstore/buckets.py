@@ -195,21 +195,20 @@ def listed(self: Bucket, items: int) -> dict[str, Numbers] | None:
     "The numbers of every item, if one listing shows them in fewer requests than asking for so many items"
     return None if self.backend.can.probe or items <= 8 else self.scan(items * self.backend.can.page // 2)
 
-# %% ../nbs/11_buckets.ipynb #d3757e37
+# %% ../nbs/11_buckets.ipynb #8daaa9b8
 @patch
 def items(self: Bucket, limit: int | None = None) -> list[str]:
-    "The items of a bucket, whether or not a version of them lives"
+    "The items of a bucket (of its first `limit` records), whether or not a version of them lives"
     found: dict[str, None] = {}
-    for e in self.backend.list(f'{self.prefix}records/'):
+    for e in self.backend.list(f'{self.prefix}records/', limit=limit):
         key, at, _ = e.key[len(self.prefix) + 8:].partition('/@/')
         if at: found[key] = None
-        if limit and len(found) >= limit: break
     return [item_of_key(k) for k in found]
 
 @patch
 def not_found(self: Bucket, item: str, n: int | None = None) -> NotFound:
     "The error that says what is there instead"
-    live = self.numbers(item).live
+    live = self.numbers(item).live if n is not None else []
     if n is not None and (live or self.highest.get(item)): return NotFound(self._no_version(item, n, live))
     if self.highest.get(item): return NotFound(f'every version of {self.name}/{item} was removed')
     known = self.items(1000)
@@ -294,7 +293,7 @@ def all_notes(self: Bucket) -> dict[tuple[str, int], list[dict]]:
         found[item_of_key(item), int(n)].append((key, from_json(raw, key).get('notes', {})))
     return {at: [note for _, note in sorted(notes, key=lambda kn: kn[0])] for at, notes in found.items()}
 
-# %% ../nbs/11_buckets.ipynb #b6fdb4b7
+# %% ../nbs/11_buckets.ipynb #77916511
 @patch
 def resolve(self: Bucket, item: str, selector: Selector | None, max_age: float = 0.0) -> int:
     "The number that a selector stands for, or `NotFound` says why there is none"
@@ -317,9 +316,8 @@ def find(self: Bucket, item: str, selector: Selector | None, max_age: float = 0.
 
 @patch
 def _nothing(self: Bucket, item: str, selector: Selector | None) -> NotFound:
-    error = self.not_found(item)
-    live = self.numbers(item).live
-    return NotFound(f'no version of {self.name}/{item} is @{selector}; it has {_some(live)}') if live else error
+    live = self.numbers(item).live if selector not in (None, Back()) else []
+    return NotFound(f'no version of {self.name}/{item} is @{selector}; it has {_some(live)}') if live else self.not_found(item)
 
 @patch
 def _aliased(self: Bucket, item: str, name: str, back: int) -> int:

@@ -45,7 +45,7 @@ def aliases(
     if not found: self._version(r)
     return Aliases(found, str(r), bucket, r.item)
 
-# %% ../nbs/19_naming.ipynb #c0a24205
+# %% ../nbs/19_naming.ipynb #6b53264d
 @patch
 @answered
 def set_alias(
@@ -62,10 +62,16 @@ def set_alias(
     v = self._version(ref)
     if require is not None: _must_meet(v, require)
     at = if_at.version if isinstance(if_at, Version) else if_at
-    before = v._in.aliases(v.item).get(alias)
-    moved = v._in.move_alias(v.item, alias, v.version, self.origin.by, at, 3 * self.timeout)
+    return self._point(v, alias, at)
+
+@patch
+@answered
+def _point(self: ObjectStore, v: Version, alias: str, if_at: int | None = ...) -> Version:
+    "Move an alias to a version, and back if that was removed meanwhile"
+    moved = v._in.move_alias(v.item, alias, v.version, self.origin.by, if_at, 3 * self.timeout)
     if moved and not v._in.is_live(v.item, v.version):
-        v._in.move_alias(v.item, alias, before, self.origin.by, v.version)
+        before = [m.get('to') for m in v._in.alias_moves(v.item, alias)[:-1]]
+        v._in.move_alias(v.item, alias, before[-1] if before else None, self.origin.by, v.version)
         raise v._in.not_found(v.item, v.version)
     return v
 

@@ -143,7 +143,7 @@ def put(
     if alias is not None: self._then_alias(v, alias)
     return v
 
-# %% ../nbs/18_putting.ipynb #a9f36ee3
+# %% ../nbs/18_putting.ipynb #17e7ec2a
 @patch
 def _put(self: ObjectStore, bucket: Bucket, r: Ref, draft: Draft, if_latest: int | None) -> Version:
     "Store a draft"
@@ -171,7 +171,7 @@ def _unchanged(self: ObjectStore, bucket: Bucket, item: str, draft: Draft) -> Ve
 @patch
 def _then_alias(self: ObjectStore, v: Version, alias: str) -> None:
     "Move an alias to a version that was just put"
-    try: self.set_alias(v, alias)
+    try: self._point(v, alias)
     except (ObjectStoreError, OSError) as e:
         e.add_note(f'{v.ref} is stored; only the alias {alias!r} was not moved')
         raise

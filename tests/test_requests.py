@@ -1,0 +1,20 @@
+"Requests per operation, counted at a proxy: not one more than the budget"
+import pytest
+from counted import OPERATIONS, Operation, count, world
+
+
+@pytest.fixture(scope='module', params=['seaweed', 'ceph'])
+def counted(request):
+    with world(request.getfixturevalue(request.param)) as w: yield w
+
+
+@pytest.mark.parametrize('o', OPERATIONS, ids=lambda o: o.name)
+def test_an_operation_makes_no_more_requests_than_it_may(counted, o):
+    made = count(counted, o)
+    assert len(made) <= o.most, f'{o.most} may be made ({o.steps}): {made!r}'
+
+
+def test_a_request_too_many_is_noticed(counted):
+    twice = next(o for o in OPERATIONS if o.name == 'store[ref]: warm')
+    def prepare(w): run = twice.prepare(w); return lambda: (run(), run())
+    assert len(count(counted, Operation('planted', twice.most, '', prepare))) > twice.most
