@@ -201,7 +201,7 @@ def _ipython_key_completions_(self: ObjectStore) -> list[str]:
     "Refs that are known without asking"
     return sorted(f'{b.name}/{item}' for b in self.origin._buckets.values() for item in list(b.newest))
 
-# %% ../nbs/17_store.ipynb #b3f28a90
+# %% ../nbs/17_store.ipynb #26c0f703
 @patch
 @answered
 def get(
@@ -229,6 +229,8 @@ def _object(self: ObjectStore, v: Version, as_: object, columns: list[str] | Non
         if as_ is None and columns is None: return Folder(v)
         raise Unsupported(f'{v.ref} is a folder: get it without as_ and columns, and read its files')
     if r.codec == 'file' and not raw and columns is None and as_ in (None, Path): return v.path()
+    if raw and columns is None:
+        with source(v._in, r, self.progress) as s: return s if isinstance(s, bytes) else s.read_bytes()
     codec, trust = by_name(r.codec), trust or r.hash in self._own
     if as_ == 'lazy': return codec.decode(v.path(), r.how, as_=as_, columns=columns, trust=trust)
     with source(v._in, r, self.progress) as s: return codec.decode(s, r.how, as_=as_, columns=columns, trust=trust)
