@@ -18,15 +18,19 @@ from .puts import stamp
 __all__ = ['SETTLED', 'verify_file', 'Progress', 'source', 'payload_file', 'fetch', 'member_path', 'safe_name', 'publish',
            'as_file']
 
-# %% ../nbs/15_reading.ipynb #03464c24
+# %% ../nbs/15_reading.ipynb #b5b9d332
 SETTLED = 2.0     # seconds after which two writes to a file cannot have the same times
 _verified: dict[str, tuple[tuple, str]] = Recent(100_000)
+
+class _Hashing: threads = blake3.AUTO
+def _one_thread() -> None: _Hashing.threads = 1    # the threads of BLAKE3 do not survive a fork: its child would wait for them for ever
+if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_one_thread)
 
 def verify_file(path: Path, hash: str) -> None:
     "Raise `Damaged` where a file's bytes are not those of the hash"
     now = stamp(path)
     if _verified.get(str(path)) == (now, hash): return
-    found = blake3(max_threads=blake3.AUTO).update_mmap(str(path)).hexdigest()
+    found = blake3(max_threads=_Hashing.threads).update_mmap(str(path)).hexdigest()
     if found != hash or stamp(path) != now: raise Damaged(f'the bytes of {path} are not those that were put')
     if time.time() - now[2] / 1e9 > SETTLED and time.time() - now[3] / 1e9 > SETTLED: _verified[str(path)] = now, hash
 

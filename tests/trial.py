@@ -130,7 +130,7 @@ def _received(pipe, seconds: float) -> tuple[bool, object]:
     try: return pipe.recv() if pipe.poll(seconds) else (False, f'no answer in {seconds} s')
     except EOFError: return False, 'it ended without an answer'
 
-def alone(f: Callable, *args): return together(f, [args])[0]
+def alone(f: Callable, *args, seconds: float = 300): return together(f, [args], seconds)[0]
 
 def forked(f: Callable, *args) -> int:
     "The exit code of a function in a fork of this process, negative for a signal; only for a process without threads"

@@ -1,0 +1,165 @@
+"""kill -9 at every step that writes, and at random moments: what was acknowledged is there, what was not is there whole
+or not at all, and the store goes on"""
+import json, os, random, shutil, tempfile, time
+from collections import Counter
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+import pytest
+from objectstore import NotFound, ObjectStore, ObjectStoreError
+from objectstore import disk, files
+from objectstore.origin import Origin
+from trial import LONG, WRITES, Wrapped, alone, content, dense, die, drafts, forked, named, payloads, remote, start, times, together, whole
+
+pytestmark = pytest.mark.usefixtures('own_cache')
+
+
+# What is done while the process is killed. Each gets a store and a function that keeps an acknowledgement outside of it.
+
+def a_folder(*files: tuple[str, int]) -> Path:
+    top = Path(tempfile.mkdtemp())/'photos'
+    for name, size in files:
+        (top/name).parent.mkdir(parents=True, exist_ok=True)
+        (top/name).write_bytes(content(name, size))
+    return top
+
+def start_content(store) -> None:
+    "What every store of these tests holds before"
+    store.put('b/m', content('m1'))
+    store.put('b/m', content('m2', 50_000), alias='prod')
+    store.put('b/m', content('m3'), metadata={'auc': 1})
+    store.put('b/f', a_folder(('a', 10), ('sub/b', 60_000)))
+    store.put('other/x', content('x'))
+
+acts = dict(
+    small=lambda s, ack: ack(s.put('b/m', content('new')).ref),
+    first=lambda s, ack: ack(s.put('new/item', content('new')).ref),
+    large=lambda s, ack: ack(s.put('b/m', content('new', 70_000)).ref),
+    same=lambda s, ack: ack(s.put('b/n', content('m2', 50_000)).ref),
+    folder=lambda s, ack: ack(s.put('b/f', a_folder(('a', 10), ('sub/b', 60_000), ('sub/c', 70_000), ('d', 20))).ref),
+    alias=lambda s, ack: ack(s.put('b/m', content('new'), alias='prod').ref),
+    remove=lambda s, ack: ack(s.remove('b/m@1')),
+    remove_aliased=lambda s, ack: ack(s.remove('b/m@*', force=True)),
+    set_alias=lambda s, ack: ack(s.set_alias('b/m@3', 'prod').ref),
+    remove_alias=lambda s, ack: ack(s.remove_alias('b/m', 'prod')),
+    annotate=lambda s, ack: ack(s.annotate('b/m@3', {'auc': 2, 'by': 'me'}).ref),
+    remove_bucket=lambda s, ack: ack(s.remove_bucket('b', force=True)),
+    copy=lambda s, ack: ack(s.copy('b/m@2', 'b/copied').ref),
+    copy_bucket=lambda s, ack: ack(len(s.copy('b', 'b2'))),
+    put_many=lambda s, ack: ack(len(s.put_many({f'b/many{i}': content(f'many{i}') for i in range(3)} | {'b/m': content('new', 40_000)}))),
+)
+
+def seen(store) -> dict:
+    "Everything that a reader sees, by name"
+    found = {('bucket', b): True for b in store.list_buckets()}
+    for v in store.find_items(at='*'):
+        obj = v.get()
+        found['version', v.ref] = whole(obj) if isinstance(obj, bytes) else {name: whole(obj.read(name)) for name in obj}
+        found['metadata', v.ref] = v.metadata
+        found |= {('alias', v.item, a): v.version for a in v.aliases}
+    return found
+
+def between(now: dict, before: dict, after: dict) -> list:
+    "What is neither as it was nor as it should become"
+    return [(k, v) for k in {**now, **before, **after} if (v := now.get(k)) not in (before.get(k), after.get(k))]
+
+
+# 4: at every step that writes
+
+class KillAt(Wrapped):
+    "Dies before or after the `n`-th operation that writes"
+    def __init__(self, inner, n, after):
+        super().__init__(inner)
+        self.left, self.after = n, after
+    def call(self, op, key, run):
+        if op not in WRITES: return run()
+        self.left -= 1
+        if not self.left and not self.after: die()
+        answer = run()
+        if not self.left: die()
+        return answer
+
+_system = ('open', 'write', 'link', 'mkdir', 'fsync', 'unlink', 'copy_file_range')
+
+def kill_in_system(n: int, after: bool) -> None:
+    "From now on, the `n`-th call to the system that writes is the last"
+    left = [n]
+    def wrap(f):
+        def call(*args, **kwargs):
+            left[0] -= 1
+            if not left[0] and not after: die()
+            try: return f(*args, **kwargs)
+            finally:
+                if not left[0]: die()
+        return call
+    for name in _system: setattr(os, name, wrap(getattr(os, name)))
+
+def act_and_die(folder: Path, log: Path, act: str, how: str, n: int, after: bool) -> None:
+    "In a process of its own: do one thing, and die in the middle of it"
+    store = ObjectStore(folder)
+    if how == 'operation': store.origin = Origin(KillAt(store.origin.place, n, after), 'tester')
+    def ack(what):
+        fd = _open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        _write(fd, f'{what}\n'.encode())
+    if how == 'call': kill_in_system(n, after)
+    acts[act](store, ack)
+
+_open, _write = os.open, os.write
+
+def every_step(act: str, how: str, stride: int = 1) -> Counter:
+    "Kill one act at each of its steps; what was found after each"
+    top = Path(tempfile.mkdtemp())
+    os.environ['OBJECTSTORE_CACHE_DIR'], os.environ['TMPDIR'], tempfile.tempdir = str(top/'cache'), str(top), None
+    start_content(ObjectStore(top/'template', durable=False))
+    before = seen(ObjectStore(top/'template'))
+    count, outcome = Counter(), None
+    shutil.copytree(top/'template', top/'whole')
+    assert forked(act_and_die, top/'whole', top/'log', act, '', 0, False) == 0
+    after = seen(ObjectStore(top/'whole'))
+    for n in range(1, 10_000, stride):
+        for late in (False, True):
+            folder, log = top/f'{n}{late}', top/f'{n}{late}.log'
+            shutil.copytree(top/'template', folder)
+            outcome = forked(act_and_die, folder, log, act, how, n, late)
+            assert outcome in (0, -9), f'{act} step {n}: exit {outcome}'
+            count.update(judged(folder, log.exists(), before, after, f'{act}, {how} {n}, {"after" if late else "before"}'))
+            shutil.rmtree(folder)
+        if outcome == 0: break
+    shutil.rmtree(top)
+    return count
+
+def judged(folder: Path, acknowledged: bool, before: dict, after: dict, where: str) -> Counter:
+    "Look at a store whose writer died; go on with it"
+    store = ObjectStore(folder, durable=False)
+    now = seen(store)
+    broken = [(k, v) for k, v in now.items() if k[0] == 'version' and (v is None or isinstance(v, dict) and None in v.values())]
+    assert not (odd := between(now, before, after)), f'{where}: {odd}'
+    left = payloads(folder) - named(store, 'b')
+    numbers = dense(store, 'b/m')
+    assert store.put('b/m', content('goes on')).version == len(numbers) + 1, where
+    assert store.get('b/m') == content('goes on')
+    return Counter(kills=1, acknowledged=acknowledged, intact=acknowledged and now == after, partial=len(broken), temporaries=len(drafts(folder)), orphans=len(left))
+
+@pytest.mark.parametrize('how', ['operation', 'call'])
+def test_every_step(how, figure):
+    chosen = list(acts)
+    with_stride = [(a, how, 1 if LONG or how == 'operation' else 3) for a in chosen]
+    total = Counter()
+    for pair in zip(with_stride[::2], [*with_stride[1::2], None]):
+        for c in together(every_step, [p for p in pair if p]): total.update(c)
+    figure(f'4 kill -9 at every {"operation" if how == "operation" else "system call"} that writes', **{k: total[k] for k in ('kills', 'acknowledged', 'intact', 'partial', 'temporaries', 'orphans')})
+    assert total['acknowledged'] == total['intact'] and not total['partial'] and not total['temporaries']
+    assert total['orphans'] <= 3 * total['kills']
+
+
+# A process that is forked
+
+def test_a_forked_child_reads_what_its_parent_has_read(tmp_path):
+    alone(_read_in_fork, tmp_path, seconds=30)
+
+def _read_in_fork(folder: Path) -> None:
+    store = ObjectStore(folder)
+    store.put('b/m', content('m', 5_000_000))
+    def read(): assert whole(ObjectStore(folder).get('b/m')) == 'm'
+    read()
+    assert forked(read) == 0
