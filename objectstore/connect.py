@@ -122,7 +122,7 @@ def _config(scheme: str, endpoint: str | None, o: Options) -> dict:
     found = dict(endpoint=endpoint, region=region, disable_bulk_delete=o.get('disable_bulk_delete', 'true'))
     return {k: v for k, v in found.items() if v} | s3_credentials(o, region)
 
-# %% ../nbs/03_connect.ipynb #d45ead12
+# %% ../nbs/03_connect.ipynb #8bf97b75
 class Answer:
     "What an error of `obstore` says"
     def __init__(self, e: BaseException):
@@ -141,10 +141,9 @@ class Answer:
         if 'dns error' in debug: return 'its name cannot be resolved'
         if self.timeout: return 'it did not answer in time'
         if self.connecting and 'tcp connect error' in debug: return 'it refuses connections'
-        tls = found(r'InvalidCertificate[({ ]+(\w+)', debug) or found(r'(Invalid(?!Data)\w+|\w*Alert\w*|Handshake\w*)', debug) or 'handshake'
+        tls = found(r'InvalidCertificate[({\s]+(\w+)', debug) or found(r'(Invalid(?!Data)\w+|\w*Alert\w*|Handshake\w*)', debug) or 'handshake'
         if self.connecting: return f'TLS failed ({tls})'
-        if 'InvalidXml' in debug or 'InvalidListResponse' in debug: return 'it does not answer like an object service'
-        return 'the connection broke off'
+        return 'the connection broke off' if 'HttpError' in debug else 'it does not answer like an object service'
 
 # %% ../nbs/03_connect.ipynb #b4697799
 _no_bucket = {'NoSuchBucket', 'ContainerNotFound', 'ContainerBeingDeleted'}

@@ -56,7 +56,7 @@ def split_url(url: str) -> tuple[str, str, str]:
     if any(p in ('', '.', '..') for p in prefix.split('/')) and prefix: raise TierMismatch(f'{url!r}: a part of its prefix is empty or a dot')
     return parts.scheme, parts.netloc, prefix
 
-# %% ../nbs/03_remote.ipynb #0f7971ed
+# %% ../nbs/03_remote.ipynb #bae2d4e0
 @patch
 def __getstate__(self: RemoteBackend) -> dict:
     lost = self._lost | (SECRET & self._options.keys())
@@ -66,7 +66,7 @@ def __getstate__(self: RemoteBackend) -> dict:
 def _client(self: RemoteBackend, kind: str, size: int = 0) -> object:
     "The client for a kind of request, and, for those that send, a size"
     used_before_fork()
-    size = size and 1 << max(18, (size - 1).bit_length())   # powers of two: a few clients are enough
+    size = 0 if size <= 2**18 else 1 << (size - 1).bit_length()   # powers of two: a few clients are enough
     found = self._clients.get((kind, size))
     if found is None: found = self._clients[kind, size] = client(self.scheme, self.bucket, self.prefix, self.endpoint, self._options, kind, self.timeout, size)
     return found
@@ -166,24 +166,28 @@ def folders(self: RemoteBackend, folder: str) -> list[str]:
     except Exception as e: raise self._explain(e, folder) from None
     return sorted(p.rpartition('/')[2] for p in found if _ours(p))
 
-# %% ../nbs/03_remote.ipynb #17ed1682
-_at_once = 16
+# %% ../nbs/03_remote.ipynb #54da1712
+_range, _at_once = 2**22, 10
 
 @patch
-def _piece(self: RemoteBackend, key: str, start: int, end: int) -> tuple[bytes, int]:
-    "What an object has between `start` and `end`, and its whole size"
-    import obstore
+def _piece(self: RemoteBackend, key: str, start: int, end: int, patient: bool = False) -> tuple[bytes, int]:
+    "What an object has between `start` and `end`, and its whole size; `patient`: a service that was there is waited for again"
     for wait in (0.1, 0.4, None):
-        try:
-            found = obstore.get(self._client('large'), key, options=dict(range=(start, end)))
-            (a, z), size = found.range, found.meta['size']
-            if a != start or z != min(end, size): raise ConnectionError(errno.EPROTO, f'{key}: asked for {start:,} to {end:,}, was sent {a:,} to {z:,}')
-            return _whole(found.bytes().to_bytes(), z - a, key), size
-        except Exception as e:
-            if Answer(e).status == 416: return b'', self._size(key)
-            said = self._explain(e, key)
-        if wait is None or isinstance(said, ConnectionRefusedError) or not isinstance(said, ConnectionError): raise said
+        try: return self._ask(key, start, end)
+        except Exception as e: answer, said = Answer(e), self._explain(e, key)
+        if answer.status == 416: return b'', self._size(key)
+        again = isinstance(said, ConnectionError) and (patient or not (answer.timeout or answer.connecting))
+        if wait is None or not again: raise said
         time.sleep(wait * self.timeout)
+
+@patch
+def _ask(self: RemoteBackend, key: str, start: int, end: int) -> tuple[bytes, int]:
+    "One request for a piece"
+    import obstore
+    found = obstore.get(self._client('large'), key, options=dict(range=(start, end)))
+    size, sent = found.meta['size'], tuple(found.range)
+    if sent != (start, min(end, size)): raise ConnectionError(errno.EPROTO, f'{key}: asked for {start:,} to {end:,}, was sent {sent}')
+    return _whole(found.bytes().to_bytes(), sent[1] - start, key), size
 
 @patch
 def _size(self: RemoteBackend, key: str) -> int:
@@ -191,19 +195,19 @@ def _size(self: RemoteBackend, key: str) -> int:
     try: return obstore.head(self._client('small'), key)['size']
     except Exception as e: raise self._explain(e, key, body=False) from None
 
-# %% ../nbs/03_remote.ipynb #bcd94f96
+# %% ../nbs/03_remote.ipynb #58295668
 @patch
 def _pieces(self: RemoteBackend, key: str, start: int, end: int) -> Iterator[bytes]:
     "Pieces from `start` to before `end`, in order"
     if start >= end: return
-    starts, waiting = iter(range(start, end, PIECE)), deque()
-    pool = ThreadPoolExecutor(min(_at_once, math.ceil((end - start) / PIECE)))
-    def ask(n): waiting.extend((at, pool.submit(self._piece, key, at, min(at + PIECE, end))) for at in islice(starts, n))
+    starts, waiting = iter(range(start, end, _range)), deque()
+    pool = ThreadPoolExecutor(min(_at_once, math.ceil((end - start) / _range)))
+    def ask(n): waiting.extend((at, pool.submit(self._piece, key, at, min(at + _range, end), patient=True)) for at in islice(starts, n))
     try:
         ask(_at_once)
         while waiting:
             at, piece = waiting.popleft()
-            yield _whole(piece.result()[0], min(PIECE, end - at), key)
+            yield _whole(piece.result()[0], min(_range, end - at), key)
             ask(1)
     finally: pool.shutdown(wait=False, cancel_futures=True)
 
@@ -211,8 +215,8 @@ def _pieces(self: RemoteBackend, key: str, start: int, end: int) -> Iterator[byt
 def stream(self: RemoteBackend, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
     "The bytes from `start` to before `end`, piece by piece; one request where one piece is enough"
     check_key(key)
-    first, size = self._piece(key, start, start + PIECE if end is None else max(min(end, start + PIECE), start + 1))
-    if not start <= (size if end is None else end) <= size: raise OSError(errno.EINVAL, f'has {size:,} bytes, not the range {start:,} to {end or size:,}', key)
+    first, size = self._piece(key, start, start + _range if end is None else max(min(end, start + _range), start + 1))
+    if not start <= (size if end is None else end) <= size: raise OSError(errno.EINVAL, f'has {size:,} bytes, not the range {start:,} to {size if end is None else end:,}', key)
     if start == end: return
     if first: yield first
     yield from self._pieces(key, start + len(first), size if end is None else end)
