@@ -9,7 +9,8 @@ import pytest
 from objectstore import NotFound, ObjectStore, ObjectStoreError
 from objectstore import disk, files
 from objectstore.origin import Origin
-from trial import LONG, WRITES, Wrapped, alone, content, dense, die, drafts, forked, named, payloads, remote, start, times, together, whole
+from services import Place
+from trial import LONG, WRITES, Wrapped, alone, content, dense, die, drafts, forked, named, payloads, remote, start, times, together, where, whole
 
 pytestmark = pytest.mark.usefixtures('own_cache')
 
@@ -150,6 +151,126 @@ def test_every_step(how, figure):
     figure(f'4 kill -9 at every {"operation" if how == "operation" else "system call"} that writes', **{k: total[k] for k in ('kills', 'acknowledged', 'intact', 'partial', 'temporaries', 'orphans')})
     assert total['acknowledged'] == total['intact'] and not total['partial'] and not total['temporaries']
     assert total['orphans'] <= 3 * total['kills']
+
+
+# A client of a real service
+
+def act_on_service(place, log, act, n, after) -> None:
+    store = remote(place)
+    store.origin = Origin(KillAt(store.origin.place, n, after), 'tester')
+    acts[act](store, lambda what: Path(log).write_text(str(what)))
+
+@pytest.mark.parametrize('act', ['large', 'remove', 'set_alias'])
+def test_every_step_on_a_service(act, seaweed, tmp_path, figure):
+    count = Counter()
+    for n in range(1, 10):
+        for after in (False, True):
+            place, log = Place(seaweed), tmp_path/f'{n}{after}'
+            store = remote(place)
+            start_content(store)
+            before = seen(remote(place))
+            p = start(act_on_service, where(place), log, act, n, after)
+            p.join(60)
+            assert p.exitcode in (0, -9)
+            now = seen(remote(place))
+            assert not [k for k, v in now.items() if k[0] == 'version' and v is None]
+            assert all(now.get(k) == v for k, v in before.items() if act == 'large')
+            count.update(kills=1, acknowledged=log.exists(), intact=log.exists() and now != before)
+            made = dense(remote(place), 'b/m')
+            assert remote(place).put('b/m', content('goes on')).version == len(made) + 1
+        if p.exitcode == 0: break
+    figure(f'4 kill -9 at every operation of {act} that writes, SeaweedFS', **count)
+    assert count['acknowledged'] == count['intact'] > 0
+
+
+# 4, 6, 7: at random moments
+
+def endless(folder: Path, log: Path, seed: int) -> None:
+    "Puts, aliases and removals for ever; what is about to be done and what was acknowledged goes into a log"
+    store, rnd, out, mine = ObjectStore(folder), random.Random(seed), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), []
+    def say(**what): os.write(out, json.dumps(what).encode() + b'\n')
+    for i in range(10**9):
+        name, item = f'{seed}.{i}', rnd.choice(['b/m', 'b/n'])
+        kind = rnd.choices(['small', 'large', 'folder', 'remove', 'alias'], [4, 3, 1, 1, 1])[0]
+        if kind in ('remove', 'alias') and not mine: continue
+        if kind == 'remove':
+            say(begins='remove', ref=(ref := mine.pop(rnd.randrange(len(mine)))))
+            say(removed=ref, n=store.remove(ref, force=True))
+        elif kind == 'alias':
+            say(begins='alias', alias=f'a{seed}', ref=(ref := rnd.choice(mine)))
+            store.set_alias(ref, f'a{seed}')
+            say(alias=f'a{seed}', ref=ref)
+        else:
+            obj = a_folder((name, 10), ('sub/x', 50_000)) if kind == 'folder' else content(name, 60_000 * (kind == 'large'))
+            say(begins='put', name=name)
+            mine.append(store.put('b/f' if kind == 'folder' else item, obj).ref)
+            say(put=mine[-1], name=name)
+
+def endless_reading(folder: Path, log: Path) -> None:
+    "Reads what is there for ever; keeps what was not whole"
+    rnd, out = random.Random(0), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    while True:
+        store = ObjectStore(folder)
+        for _ in range(20):
+            item = rnd.choice(['b/m', 'b/n', 'b/f'])
+            try:
+                v = store[item] if rnd.random() < 0.5 else store[f'{item}@{rnd.randint(1, store[item].version)}']
+                obj = v.get()
+                bad = whole(obj) is None if isinstance(obj, bytes) else None in [whole(obj.read(f)) for f in obj]
+                os.write(out, f'{"partial " + v.ref if bad else "whole"}\n'.encode())
+            except NotFound: pass
+            except Exception as e: os.write(out, f'error {item} {e!r}\n'.encode())
+
+def wait_for(ready, seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < until, 'a process did not begin'
+        time.sleep(0.002)
+
+def names_in(obj) -> str | None: return whole(obj) if isinstance(obj, bytes) else next((n for n in obj if n != 'sub/x'), None)
+
+def test_random_kills(tmp_path, monkeypatch, figure):
+    for name in ('TMPDIR', 'OBJECTSTORE_CACHE_DIR'): monkeypatch.setenv(name, str(tmp_path/'tmp'))
+    (tmp_path/'tmp').mkdir()
+    folder, rnd, kills = tmp_path/'store', random.Random(1), times(100, 500)
+    ObjectStore(folder).find_or_create_bucket('b')
+    reader = start(endless_reading, folder, tmp_path/'reader.log')
+    for k in range(0, kills, 2):
+        writers = [start(endless, folder, tmp_path/f'{k + i}.log', k + i) for i in range(2)]
+        wait_for(lambda: all((tmp_path/f'{k + i}.log').exists() for i in range(2)))
+        time.sleep(rnd.uniform(0, 0.1))
+        for w in writers: w.kill(); time.sleep(rnd.uniform(0, 0.02))
+        for w in writers: w.join()
+    reader.kill(); reader.join()
+    read = Counter(line.split()[0] for line in (tmp_path/'reader.log').read_text().splitlines())
+    assert not read['error'], [l for l in (tmp_path/'reader.log').read_text().splitlines() if l.startswith('error')][:5]
+    result = agrees(folder, [tmp_path/f'{k}.log' for k in range(kills)])
+    left = [p for p in payloads(folder) if p not in named(ObjectStore(folder), 'b')]
+    temporary, swept = len(drafts(folder)), ObjectStore(folder).origin.place.sweep(older_than=-1)
+    figure('4 kill -9 at random', kills=kills, **result)
+    figure('6 reader meanwhile', reads=read['whole'], partial=read['partial'], errors=read['error'])
+    figure('7 leftovers', kills=kills, payloads=len(left), temporaries=temporary, swept=swept)
+    assert result['acknowledged'] == result['intact'] and not result['doubled'] and not read['partial'] and read['whole']
+    assert len(left) <= 4 * kills and not drafts(folder)
+
+def agrees(folder: Path, logs: list[Path]) -> dict[str, int]:
+    "Whether a store holds what the logs say"
+    said = [json.loads(line) for log in logs if log.exists() for line in log.read_text().splitlines() if line.endswith('}')]
+    store, count, names = ObjectStore(folder), Counter(acknowledged=0, intact=0, doubled=0), Counter()
+    live = {v.ref: names_in(v.get()) for item in ('b/m', 'b/n', 'b/f') if item in store for v in store.versions(item)}
+    names.update(live.values())
+    removing = {w['ref'] for w in said if w.get('begins') == 'remove'}
+    for w in said:
+        if ref := w.get('put'):
+            count['acknowledged'] += 1
+            count['intact'] += live.get(ref) == w['name'] or ref in removing and ref not in live
+        elif ref := w.get('removed'):
+            count['acknowledged'] += 1
+            count['intact'] += ref not in live
+    count['doubled'] = sum(n - 1 for n in names.values())
+    for item in ('b/m', 'b/n', 'b/f'):
+        if store.origin.bucket('b').numbers(item).made: dense(store, item); store.put(item, b'next')
+    return dict(count)
 
 
 # A process that is forked

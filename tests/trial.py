@@ -92,17 +92,23 @@ def store_over(backend: Backend, timeout: float = 1.0) -> ObjectStore:
     store.origin = Origin(backend, 'tester')
     return store
 
-def remote(place, endpoint: str | None = None, timeout: float = 1.0) -> ObjectStore:
-    "A store on a service, `endpoint`: by way of a proxy"
+def where(place) -> dict:
+    "What another process needs to know of a place on a service"
     s = place.service
-    options = dict(access_key_id=s.access_key, secret_access_key=s.secret_key, region=s.region)
-    return store_over(RemoteBackend(place.url, endpoint=endpoint or s.endpoint, options=options, timeout=timeout), timeout)
+    return dict(url=place.url, endpoint=s.endpoint, options=dict(access_key_id=s.access_key, secret_access_key=s.secret_key, region=s.region))
+
+def remote(place, endpoint: str | None = None, timeout: float = 1.0) -> ObjectStore:
+    "A store on a service: at a `Place` or what `where` said of it; `endpoint`: by way of a proxy"
+    at = place if isinstance(place, dict) else where(place)
+    return store_over(RemoteBackend(at['url'], endpoint=endpoint or at['endpoint'], options=at['options'], timeout=timeout), timeout)
 
 
 # Processes
 
 _context = multiprocessing.get_context('forkserver')
-_context.set_forkserver_preload(['__main__', 'pytest', 'objectstore', 'objectstore.remote'])
+_mine = ['test_crash', 'test_faults', 'test_races', 'test_powercut', 'test_traps']
+_context.set_forkserver_preload(['__main__', 'objectstore', *_mine])
+os.environ['PYTHONPATH'] = os.pathsep.join([str(Path(__file__).parent), *os.environ.get('PYTHONPATH', '').split(os.pathsep)]).rstrip(os.pathsep)
 
 def start(f: Callable, *args) -> multiprocessing.Process:
     "A process of its own, which ends with this one"
