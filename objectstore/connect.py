@@ -99,7 +99,7 @@ def check_endpoint(endpoint: str | None) -> str | None:
 
 secrets_belong = 'secrets belong into the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), a profile (AWS_PROFILE), or storage_options'
 
-# %% ../nbs/03_connect.ipynb #b3c9c6b9
+# %% ../nbs/03_connect.ipynb #08b08e9a
 def _certificate(o: Options) -> str | None:
     "The certificate of an authority of one's own: its text, or the file that holds it"
     given = o.get('root_certificate') or _env('AWS_CA_BUNDLE')
@@ -113,7 +113,10 @@ def client(scheme: str, bucket: str, prefix: str, endpoint: str | None, o: Optio
     if pem := _certificate(o): web['root_certificate'] = pem
     config = {k: v for k, v in o.items() if k not in client_options} | _config(scheme, endpoint, o)
     make = dict(s3=store.S3Store, gs=store.GCSStore, az=store.AzureStore)[scheme]
-    return make(bucket, prefix=prefix or None, client_options=web, retry_config=retries, **config)
+    try: return make(bucket, prefix=prefix or None, client_options=web, retry_config=retries, **config)
+    except store.BaseError as e: said = str(e).splitlines()[0]
+    for secret in (v for k, v in o.items() if k in SECRET): said = said.replace(secret, '…')
+    raise TierMismatch(f'{scheme}://{bucket} cannot be opened with these options: {said}')
 
 def _config(scheme: str, endpoint: str | None, o: Options) -> dict:
     "What each kind of service needs beside the options"
@@ -145,7 +148,7 @@ class Answer:
         if self.connecting: return f'TLS failed ({tls})'
         return 'the connection broke off' if 'HttpError' in debug else 'it does not answer like an object service'
 
-# %% ../nbs/03_connect.ipynb #b4697799
+# %% ../nbs/03_connect.ipynb #39c12081
 _no_bucket = {'NoSuchBucket', 'ContainerNotFound', 'ContainerBeingDeleted'}
 _not_allowed = {'ExpiredToken', 'InvalidToken', 'TokenRefreshRequired', 'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'AuthorizationHeaderMalformed', 'RequestTimeTooSkewed'}
 
@@ -157,7 +160,8 @@ def explain(
     body: bool = True,    # Would a real answer to this request say why, if it is 404?
 ) -> BaseException:
     "The error of the contract that an error of `obstore` means"
-    if isinstance(e, (ObjectStoreError, OverflowError)) or isinstance(e, OSError) and e.errno is not None: return e
+    from obstore.exceptions import BaseError
+    if not isinstance(e, (BaseError, OSError)) or isinstance(e, OSError) and e.errno is not None: return e
     a = Answer(e)
     if a.code in _no_bucket: return NotFound(f'{place}: there is no bucket {bucket!r} at this service; make it with its own tools (aws s3 mb s3://{bucket}), or check its name and the endpoint')
     if isinstance(e, FileNotFoundError) and (a.code or not body): return FileNotFoundError(errno.ENOENT, 'no such object', f'{place}/{key}')

@@ -43,7 +43,7 @@ class RemoteBackend(Backend):
 
 _options = options
 
-# %% ../nbs/03_remote.ipynb #19a6fcf8
+# %% ../nbs/03_remote.ipynb #76d23637
 _bucket = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{1,253}', re.ASCII)
 
 def split_url(url: str) -> tuple[str, str, str]:
@@ -52,6 +52,7 @@ def split_url(url: str) -> tuple[str, str, str]:
     if '@' in parts.netloc: raise TierMismatch(f'the URL of a tier must not hold a user or a password; {secrets_belong}')
     if parts.scheme not in ('s3', 'gs', 'az'): raise TierMismatch(f'{url!r} is no URL of a bucket: s3://, gs:// and az:// are')
     if not _bucket.fullmatch(parts.netloc): raise TierMismatch(f'{url!r} names no bucket: write {parts.scheme}://bucket/prefix')
+    if parts.query or parts.fragment: raise TierMismatch(f"{parts.scheme}://{parts.netloc}: '?' and '#' cannot be in the URL of a bucket; `open_backend` reads options from a query")
     prefix = parts.path.strip('/')
     if any(p in ('', '.', '..') for p in prefix.split('/')) and prefix: raise TierMismatch(f'{url!r}: a part of its prefix is empty or a dot')
     return parts.scheme, parts.netloc, prefix

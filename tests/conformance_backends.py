@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib, multiprocessing, os, pickle, threading, time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 import pytest
 from objectstore.backend import Backend, key_number, number_key
 
@@ -20,6 +21,7 @@ MB = 2**20
 
 def keys(entries) -> list[str]: return [e.key for e in entries]
 
+@lru_cache(4)
 def pattern(size: int, seed: int = 0) -> bytes:
     "Bytes of which no two pieces are alike"
     return b''.join(hashlib.blake2b(b'%d-%d' % (seed, i)).digest() for i in range(size // 64 + 1))[:size]

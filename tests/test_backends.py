@@ -1,4 +1,5 @@
 "The conformance suite on each kind of place"
+import time
 import pytest
 from conformance_backends import BackendConformance
 from objectstore.backend import MemoryBackend
@@ -40,3 +41,31 @@ class TestServices(BackendConformance):
     def backend(self, place, s3_env):
         self.racers, self.rounds = (8, 100) if isinstance(place.service, CephService) else (4, 5)   # SeaweedFS: who loses a race waits a second
         return RemoteBackend(place.url, endpoint=place.service.endpoint, timeout=4.0)
+
+
+# planted bugs: the suite must see them
+
+class Careless(MemoryBackend):
+    "Looks, then writes"
+    def create(self, key, data):
+        if key in self._objects: return False
+        time.sleep(0.001)
+        self._objects[key] = (bytes(data), time.time())
+        return True
+
+class Piecemeal(MemoryBackend):
+    "Writes where readers look"
+    def create(self, key, data):
+        self._objects[key] = (bytes(data[:10]), time.time())
+        time.sleep(0.01)
+        self._objects[key] = (bytes(data), time.time())
+        return True
+
+class Forgetful(MemoryBackend):
+    "Lists what comes before `after` too"
+    def list(self, folder, after=None, limit=None): return super().list(folder, None, limit)
+
+@pytest.mark.parametrize('backend, test', [(Careless(), 'test_one_winner_a_key'), (Piecemeal(), 'test_a_reader_sees_all_or_nothing'), (Forgetful(), 'test_list_after_and_limit')])
+def test_the_suite_can_fail(backend, test, capsys):
+    arguments = (backend, capsys) if test == 'test_one_winner_a_key' else (backend,)
+    with pytest.raises(AssertionError): getattr(BackendConformance(), test)(*arguments)

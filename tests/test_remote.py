@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 import pytest
 from conformance_backends import MB, keys, pattern
-from objectstore import connect
 from objectstore.backend import key_number, number_key
-from objectstore.names import InvalidRef, MissingExtra, NotFound, ObjectStoreError
+from objectstore.names import InvalidRef, MissingExtra, NotFound, TierMismatch
 from objectstore.remote import RemoteBackend
 from objectstore.tiers import NativeBackends, open_backend
 from services import CephService, Place
@@ -429,6 +428,21 @@ def test_native_buckets_of_nobody(lab, proxy_to, monkeypatch):
     assert 'canary' not in str(e.value)
     monkeypatch.setitem(sys.modules, 'boto3', None)
     with pytest.raises(MissingExtra, match=r'objectstore\[s3\]'): NativeBackends(endpoint=lab.service.endpoint).names()
+
+
+# what is wrong on our side
+
+def test_options_that_cannot_be_used(lab, tmp_path):
+    (tmp_path/'pem').write_text('-----BEGIN nothing')
+    for options in (dict(root_certificate=tmp_path/'pem'), dict(checksum_algorithm='canary', access_key_id='x', secret_access_key='canary')):
+        b = RemoteBackend(lab.url, endpoint=lab.service.endpoint, options=options)
+        with pytest.raises(TierMismatch, match='options') as e: b.read('a')
+        assert 'canary' not in str(e.value)
+
+def test_mistakes_are_not_taken_for_absence(lab):
+    b = RemoteBackend(lab.url, endpoint=lab.service.endpoint)
+    with pytest.raises(TypeError): b.create('a', 3)
+    with pytest.raises(FileNotFoundError): b.read('a')
 
 
 # a service that keeps no promises
