@@ -1,0 +1,49 @@
+# Everything happens in .venv, which the first target that needs it makes. It needs Python 3.11 or newer, and make.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+WORKERS ?= 2
+PYTEST_FLAGS ?=
+LAB_FLAGS ?=
+BIN := .venv/bin
+
+.PHONY: help demo test lab docs bench readme clean
+help:
+	@echo 'make demo    work through real data on a real S3 service; see _demo/demo.html'
+	@echo 'make test    run all tests and every notebook'
+	@echo 'make lab     open the demo in JupyterLab'
+	@echo 'make docs    build the documentation into _docs/'
+	@echo 'make bench   run the benchmarks'
+	@echo 'make readme  make README.md from nbs/index.ipynb'
+	@echo 'make clean   remove what these have made'
+
+$(BIN)/python:
+	@test -n '$(PYTHON)' || { echo 'objectstore needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# One stamp an extra: installed again only when pyproject.toml has changed
+.venv/.has-%: pyproject.toml | $(BIN)/python
+	@echo 'Installing objectstore[$*] into .venv; the first time takes a few minutes'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+demo: .venv/.has-demo
+	@$(BIN)/python tools/demo.py
+
+test: .venv/.has-test
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS)
+
+lab: .venv/.has-lab
+	@$(BIN)/python tools/demo.py --copy
+	$(BIN)/jupyter lab $(LAB_FLAGS) _demo/demo.ipynb
+
+docs: .venv/.has-docs
+	@$(BIN)/python docs/build.py
+
+bench: .venv/.has-bench
+	@set -e; for f in benchmarks/bench_*.py; do test -e "$$f" || continue; echo "== $$f"; $(BIN)/python "$$f"; done
+
+readme: .venv/.has-demo
+	@$(BIN)/python tools/readme.py
+
+clean:
+	rm -rf .venv _demo _docs _proc build .pytest_cache .hypothesis *.egg-info

@@ -1,0 +1,58 @@
+"Build the site into _docs: execute every notebook, lay the pages out, and check every link. `make docs` runs this."
+import multiprocessing, os, re, shutil, subprocess, sys, tempfile
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from fastcore.nbio import mk_cell, read_nb, write_nb
+from pages import ROOT, Links, stage
+
+PAGES, SITE = ROOT/'_proc'/'pages', ROOT/'_docs'
+SECTIONS = [('Tutorials', 'nbs/tutorials'), ('Explanations', 'nbs/explanations'), ('Reference', 'nbs')]
+
+def notebooks(folder: str) -> list[Path]:
+    "The notebooks of one folder, in their order"
+    return sorted(p for p in (ROOT/folder).glob('*.ipynb') if p.name[0] not in '_.')
+
+def stage_all() -> dict[str, list[str]]:
+    "Stage each notebook in a fresh process; the pages of each section"
+    for d in (PAGES, SITE): shutil.rmtree(d, ignore_errors=True)
+    PAGES.mkdir(parents=True)
+    for image in (p for p in (ROOT/'nbs').rglob('*') if p.suffix in {'.png', '.svg', '.jpg'}): shutil.copy(image, PAGES)
+    spawn = multiprocessing.get_context('spawn')
+    with tempfile.TemporaryDirectory() as home, ProcessPoolExecutor(2, spawn, max_tasks_per_child=1) as pool:
+        os.environ['HOME'] = home           # no settings, history or default store of whoever builds the site
+        runs = {title: [pool.submit(stage, nb, ROOT/'_proc', PAGES) for nb in notebooks(folder)] for title, folder in SECTIONS}
+        try: return {title: [run.result().stem for run in section] for title, section in runs.items()}
+        except Exception:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+def add_contents(sections: dict[str, list[str]]) -> None:
+    "The first page holds the table of contents that the side bar shows"
+    index = read_nb(PAGES/'index.ipynb')
+    for title, names in sections.items():
+        names = '\n'.join(n for n in names if n != 'index')
+        if names: index.cells.append(mk_cell(f'```{{toctree}}\n:hidden:\n:caption: {title}\n\n{names}\n```', 'markdown'))
+    write_nb(index, PAGES/'index.ipynb')
+
+def check_offline() -> None:
+    "The site must work where there is no network"
+    far = re.compile(r'<(?:script|img|iframe|link(?=[^>]*stylesheet))[^>]*(?:src|href)="(?:https?:)?//[^"]+')
+    found = {m for page in SITE.glob('*.html') for m in far.findall(page.read_text())}
+    if found: sys.exit('the pages fetch from the network:\n' + '\n'.join(sorted(found)))
+
+def main() -> None:
+    sections = stage_all()
+    add_contents(sections)
+    pages = sorted(PAGES.glob('*.ipynb'))
+    links = Links(pages)
+    for page in pages: links.page(page)
+    def run(tool, *args): subprocess.run([Path(sys.executable).with_name(tool), *map(str, args)], check=True)
+    run('sphinx-build', '-q', '-n', '-W', '--keep-going', '-c', ROOT/'docs', '-d', ROOT/'_proc'/'doctrees', PAGES, SITE)
+    check_offline()
+    run('lychee', '--offline', '--include-fragments', '--no-progress', '--root-dir', SITE, *sorted(SITE.glob('*.html')))
+    print(f'{len(pages)} pages: {SITE.relative_to(ROOT)}/index.html')
+
+if __name__ == '__main__':
+    try: main()
+    except (RuntimeError, FileExistsError, subprocess.CalledProcessError) as e: sys.exit(f'docs: {e}')
