@@ -179,7 +179,7 @@ def _(w): s, ref = w.store(), w.item(LARGE); return lambda: s.get(ref)
 @operation('get, latest, large: warm', 2, 'listing, one range')
 def _(w): s, ref = w.known(LARGE); s.get(ref); return lambda: s.get(ref)
 
-@operation('get, latest, 24 MiB: cold', 5, 'listing, record, three ranges', designed=True)
+@operation('get, latest, 24 MiB: cold', 8, 'listing, record, six ranges of 4 MiB', designed=True)
 def _(w): s, ref = w.store(), w.item(LARGE * 24); return lambda: s.get(ref)
 
 @operation('get, pinned, small: cold', 2, 'record; listing: is it live?', designed=True)
@@ -220,6 +220,9 @@ def _(w): ref, s = w.long(1100), w.store(); return lambda: s.get(ref)
 
 @operation('get, nothing there, with a default', 4, 'listing; what is there instead; state of the bucket: listing, move')
 def _(w): w.item(SMALL); s = w.store(); return lambda: s.get('lab/nowhere', default=None)
+
+@operation('get_many of 5: cold', 10, 'a listing and a record each', designed=True)
+def _(w): refs, s = w.many()[:5], w.store(); return lambda: s.get_many(refs)
 
 @operation(f'get_many of {MANY:,}: cold', MANY + PAGES, 'a listing of the bucket, records', designed=True)
 def _(w): refs, s = w.many(), w.store(); return lambda: s.get_many(refs)

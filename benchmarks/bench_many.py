@@ -1,0 +1,69 @@
+"""put_many and get_many of 10,000 objects of 4 KB: S3 beside raw obstore with the same concurrency, durable files beside single puts"""
+import os, sys, time, warnings
+from common import compare, heading, raw_remote, ratio, report, say, scratch, service, verdict
+from objectstore import ObjectStore
+
+N = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+WORD = 'x' * 4000
+
+
+def s3(kind: str, rounds: int = 3):
+    with service(kind) as place:
+        if place is None: return
+        from concurrent.futures import ThreadPoolExecutor
+        import obstore
+        s, o, at = ObjectStore(place.url, progress=False, timeout=10.0), raw_remote(place, timeout='30s'), iter(range(10**6))
+        s.put('many/ready', 1)
+        many = s.origin.place.can.many
+        pool = ThreadPoolExecutor(many)
+        def raw_put():
+            r = next(at)
+            list(pool.map(lambda i: o.put(f'{r}/{i}', f'{i:06}{WORD}'.encode(), mode='create', use_multipart=False), range(N)))
+        def raw_get(): return [b for b in pool.map(lambda i: o.get(f'0/{i}').bytes().to_bytes(), range(N))]
+        def our_put():
+            r = next(at)
+            s.put_many((f'many/{r}-{i}', f'{i:06}{WORD}') for i in range(N))
+        s.put_many((f'read/{i}', f'{i:06}{WORD}') for i in range(N))
+        def our_get():
+            reader = ObjectStore(place.url, progress=False, timeout=10.0)
+            return reader.get_many(f'read/{i}' for i in range(N))
+        times = compare({'raw obstore': raw_put, 'put_many': our_put}, rounds=rounds, warm=0, at_least=0)
+        times |= compare({'raw obstore, get': raw_get, 'get_many, cold': our_get}, rounds=rounds, warm=0, at_least=0)
+        report(f'{N:,} objects of 4 KB, {kind}, {many} requests at once', times, 'raw obstore')
+        verdict(f'put_many, {kind}: rate as a part of raw obstore', ratio(times, 'raw obstore', 'put_many')[0], 0.8, at_most=False)
+        verdict(f'get_many, {kind}: rate as a part of raw obstore', ratio(times, 'raw obstore, get', 'get_many, cold')[0], 0.8, at_most=False)
+        s.put('many/ready', 1)
+
+def files():
+    from bench_small import raw_put
+    n = max(N // 5, 100)
+    with scratch() as d:
+        s, at = ObjectStore(d/'store', progress=False), iter(range(10**6))
+        (d/'raw').mkdir()
+        def single():
+            r = next(at)
+            for i in range(n): s.put(f'one/{r}-{i}', f'{i:06}{WORD}')
+        def again():
+            for i in range(n): s.put('one/item', f'{i:06}{WORD}')
+        def many():
+            r = next(at)
+            s.put_many((f'many/{r}-{i}', f'{i:06}{WORD}') for i in range(n))
+        def raw():
+            r = d/'raw'/str(next(at)); r.mkdir(); k = iter(range(n))
+            for i in range(n): raw_put(r, k)
+        times = compare({'single puts, new items': single, 'single puts, one item': again, 'put_many, new items': many, 'raw files, one by one, one folder': raw}, rounds=3, warm=0, at_least=0)
+        s.put_many((f'read/{i}', f'{i:06}{WORD}') for i in range(n))
+        refs = [f'read/{i}' for i in range(n)]
+        def one_by_one():
+            r = ObjectStore(d/'store', progress=False)
+            return [r.get(x) for x in refs]
+        times |= compare({'single gets': one_by_one, 'get_many': lambda: ObjectStore(d/'store', progress=False).get_many(refs)}, rounds=3, at_least=0)
+        report(f'{n:,} objects of 4 KB, durable local files', times, 'single puts, new items')
+        verdict('put_many: how many times the rate of single puts of new items', ratio(times, 'single puts, new items', 'put_many, new items')[0], 3, at_most=False)
+        verdict('put_many: how many times the rate of single puts of one item', ratio(times, 'single puts, one item', 'put_many, new items')[0], 3, at_most=False)
+
+if __name__ == '__main__':
+    warnings.simplefilter('ignore')
+    heading(f'Many at once: {N:,} objects of 4 KB')
+    files()
+    for kind in ('seaweed', 'ceph'): s3(kind)
