@@ -144,7 +144,7 @@ def judged(folder: Path, acknowledged: bool, before: dict, after: dict, where: s
 @pytest.mark.parametrize('how', ['operation', 'call'])
 def test_every_step(how, figure):
     chosen = list(acts)
-    with_stride = [(a, how, 1 if LONG or how == 'operation' else 3) for a in chosen]
+    with_stride = [(a, how, 1 if LONG or how == 'operation' else 4) for a in chosen]
     total = Counter()
     for pair in zip(with_stride[::2], [*with_stride[1::2], None]):
         for c in together(every_step, [p for p in pair if p]): total.update(c)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 import pytest
 from objectstore import CommitUnknown, NotAvailableOffline, NotFound, ObjectStore, ObjectStoreError
-from objectstore import puts, records
+from objectstore import files, puts, records
 from objectstore.backend import MemoryBackend
 from objectstore.files import FileBackend
 from objectstore.names import Conflict
@@ -31,7 +31,7 @@ class Unsure(Wrapped):
 
     def call(self, op, key, run):
         self.deliver(0.2)
-        if self.random.random() >= self.share: return run()
+        if op == 'exists' or self.random.random() >= self.share: return run()     # asked only where a service is a disk
         faults = ['never sent', 'reply lost'] + (['sent twice', 'refused for nothing'] + ['late'] * self.some_late if op == 'create' else [])
         self.met[fault := self.random.choice(faults)] += 1
         return getattr(self, fault.replace(' ', '_'))(run)
@@ -161,6 +161,35 @@ def test_no_confirm_answer_is_unknown(quick):
     backend = MemoryBackend()
     with pytest.raises(CommitUnknown, match='b/m@id:') as e: store_over(Breaks(backend), 0.1).put('b/m', content('x', 40_000))
     assert store_over(backend).get(re.search(r'b/m@id:\w+', str(e.value))[0]) == content('x', 40_000)
+
+
+@pytest.mark.parametrize('many', [False, True])
+def test_a_service_dies_as_it_keeps(many):
+    "The object is kept, its reply lost, and from then on connections are refused: unknown, not refused"
+    class Dies(Wrapped):
+        dead = False
+        def call(self, op, key, run):
+            if self.dead: raise ConnectionRefusedError('refused')
+            answer = run()
+            if op == 'create' and '/records/' in key: self.dead = True; raise ConnectionError('closed after commit')
+            return answer
+    backend = MemoryBackend()
+    store = store_over(Dies(backend), 0.1)
+    with pytest.raises(CommitUnknown, match='b/m@id:'): store.put_many({'b/m': content('x')}) if many else store.put('b/m', content('x'))
+    assert whole(store_over(backend).get('b/m')) == 'x'
+
+
+def test_a_disk_fails_after_the_name(tmp_path, monkeypatch):
+    "The object has got its name, and the folder cannot be synced: nothing is acknowledged that a power cut could take"
+    def fails(place):
+        if '/records/' in place: raise OSError(errno.EIO, 'injected')
+    for many in (False, True):
+        store = ObjectStore(tmp_path/f'{many}')
+        store.put('b/m', content('first'))
+        with monkeypatch.context() as m:
+            m.setattr(files, 'sync_folder', fails)
+            with pytest.raises(CommitUnknown, match='b/m@id:'): store.put_many({'b/m': content('x')}) if many else store.put('b/m', content('x'))
+        assert store.put('b/m', content('next')).version == 3
 
 
 # 3 again, with a real service behind a proxy
@@ -333,7 +362,7 @@ VERBS = dict(
 
 @pytest.mark.parametrize('kind', ['refuse', 'hang', '500', '503', 'slow', 'truncate'])
 def test_time_is_bounded(kind, seaweed, figure):
-    place, waits, odd, timeout = Place(seaweed), {}, [], 0.2
+    place, waits, odd, timeout = Place(seaweed), {}, [], 0.1
     ready = remote(place)
     for i in range(2): ready.put('b/m', i)
     ready.put_many({f'b/q{i}': i for i in range(50)}); ready.put('c/m', 1)
@@ -351,4 +380,4 @@ def test_time_is_bounded(kind, seaweed, figure):
     worst = max(waits, key=waits.get)
     figure(f'13 {kind}, a time-out of {timeout} s', verbs=len(VERBS), longest=waits[worst], of=worst[0], foreign=len(odd))
     assert not odd, odd[:5]
-    assert waits[worst] < 12 * timeout, sorted(((w, v) for v, w in waits.items()), reverse=True)[:6]
+    assert waits[worst] < 20 * timeout, sorted(((w, v) for v, w in waits.items()), reverse=True)[:6]
