@@ -98,7 +98,7 @@ def _members(v: Mapping | Iterable, limit: int, depth: int) -> str:
     if depth < 2: text = f'{{{text}}}' if isinstance(v, Mapping) else f'[{text}]'
     return text if len(text) <= limit else text[:limit - 1].rstrip(' ,') + '…'
 
-# %% ../nbs/12_shown.ipynb #0ed54762
+# %% ../nbs/12_shown.ipynb #e795ad58
 _style = """<style>
 div.objectstore-shown{background:var(--vscode-editor-background,var(--jp-layout-color1,Canvas));color:var(--vscode-editor-foreground,var(--jp-content-font-color1,CanvasText));
 font:13px/1.45 var(--vscode-font-family,var(--jp-ui-font-family,system-ui,sans-serif));padding:6px 10px 8px;overflow-x:auto;max-width:100%;box-sizing:border-box}
@@ -116,7 +116,7 @@ div.objectstore-shown table.os-t .os-n{text-align:right;font-variant-numeric:tab
 div.objectstore-shown table.os-t .os-n,div.objectstore-shown table.os-t .os-w{white-space:nowrap;overflow-wrap:normal}
 div.objectstore-shown table.os-t th:last-child,div.objectstore-shown table.os-t td:last-child{padding-right:0}
 div.objectstore-shown dl.os-d{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:2px 20px;margin:0}
-div.objectstore-shown dl.os-d dt{font-weight:400;font-style:normal;margin:0;max-width:24em;overflow-wrap:anywhere}
+div.objectstore-shown dl.os-d dt{float:none;width:auto;padding:0;font-weight:400;font-style:normal;margin:0;max-width:24em;overflow-wrap:anywhere}
 div.objectstore-shown dl.os-d dd{margin:0;overflow-wrap:anywhere;unicode-bidi:isolate;font-variant-numeric:tabular-nums}
 @media (forced-colors:active){div.objectstore-shown table.os-t th,div.objectstore-shown table.os-t td{border-bottom-color:CanvasText}}
 </style>"""
