@@ -6,7 +6,8 @@ from pathlib import Path
 from fastcore.nbio import mk_cell, read_nb, write_nb
 from pages import ROOT, Links, stage
 
-PAGES, SITE = ROOT/'_proc'/'pages', ROOT/'_docs'
+WORK, SITE = ROOT/'_proc', ROOT/'_docs'
+PAGES, BUILT = WORK/'pages', WORK/'html'
 SECTIONS = [('Tutorials', 'nbs/tutorials'), ('Explanations', 'nbs/explanations'), ('Reference', 'nbs')]
 
 def notebooks(folder: str) -> list[Path]:
@@ -15,13 +16,13 @@ def notebooks(folder: str) -> list[Path]:
 
 def stage_all() -> dict[str, list[str]]:
     "Stage each notebook in a fresh process; the pages of each section"
-    for d in (PAGES, SITE): shutil.rmtree(d, ignore_errors=True)
+    shutil.rmtree(WORK, ignore_errors=True)
     PAGES.mkdir(parents=True)
     for image in (p for p in (ROOT/'nbs').rglob('*') if p.suffix in {'.png', '.svg', '.jpg'}): shutil.copy(image, PAGES)
     spawn = multiprocessing.get_context('spawn')
     with tempfile.TemporaryDirectory() as home, ProcessPoolExecutor(2, spawn, max_tasks_per_child=1) as pool:
         os.environ['HOME'] = home           # no settings, history or default store of whoever builds the site
-        runs = {title: [pool.submit(stage, nb, ROOT/'_proc', PAGES) for nb in notebooks(folder)] for title, folder in SECTIONS}
+        runs = {title: [pool.submit(stage, nb, WORK, PAGES) for nb in notebooks(folder)] for title, folder in SECTIONS}
         try: return {title: [run.result().stem for run in section] for title, section in runs.items()}
         except Exception:
             pool.shutdown(cancel_futures=True)
@@ -38,7 +39,7 @@ def add_contents(sections: dict[str, list[str]]) -> None:
 def check_offline() -> None:
     "The site must work where there is no network"
     far = re.compile(r'<(?:script|img|iframe|link(?=[^>]*stylesheet))[^>]*(?:src|href)="(?:https?:)?//[^"]+')
-    found = {m for page in SITE.glob('*.html') for m in far.findall(page.read_text())}
+    found = {m for page in BUILT.glob('*.html') for m in far.findall(page.read_text())}
     if found: sys.exit('the pages fetch from the network:\n' + '\n'.join(sorted(found)))
 
 def main() -> None:
@@ -48,9 +49,11 @@ def main() -> None:
     links = Links(pages)
     for page in pages: links.page(page)
     def run(tool, *args): subprocess.run([Path(sys.executable).with_name(tool), *map(str, args)], check=True)
-    run('sphinx-build', '-q', '-n', '-W', '--keep-going', '-c', ROOT/'docs', '-d', ROOT/'_proc'/'doctrees', PAGES, SITE)
+    run('sphinx-build', '-q', '-n', '-W', '--keep-going', '-c', ROOT/'docs', '-d', WORK/'doctrees', PAGES, BUILT)
     check_offline()
-    run('lychee', '--offline', '--include-fragments', '--no-progress', '--root-dir', SITE, *sorted(SITE.glob('*.html')))
+    run('lychee', '--offline', '--include-fragments', '--no-progress', '--root-dir', BUILT, *sorted(BUILT.glob('*.html')))
+    shutil.rmtree(SITE, ignore_errors=True)
+    BUILT.rename(SITE)                  # the last site stays until this one has passed
     print(f'{len(pages)} pages: {SITE.relative_to(ROOT)}/index.html')
 
 if __name__ == '__main__':
