@@ -11,15 +11,14 @@ def s3(kind: str, rounds: int = 3):
     with service(kind) as place:
         if place is None: return
         from concurrent.futures import ThreadPoolExecutor
-        import obstore
-        s, o, at = ObjectStore(place.url, progress=False, timeout=10.0), raw_remote(place, timeout='30s'), iter(range(10**6))
+        s, o, at = ObjectStore(place.url, progress=False, timeout=10.0), raw_remote(place, timeout='30s'), iter(range(1, 10**6))
         s.put('many/ready', 1)
         many = s.origin.place.can.many
         pool = ThreadPoolExecutor(many)
-        def raw_put():
-            r = next(at)
-            list(pool.map(lambda i: o.put(f'{r}/{i}', f'{i:06}{WORD}'.encode(), mode='create', use_multipart=False), range(N)))
-        def raw_get(): return [b for b in pool.map(lambda i: o.get(f'0/{i}').bytes().to_bytes(), range(N))]
+        def raw_put(form, r):
+            list(pool.map(lambda i: o.put(form.format(r, i), f'{i:06}{WORD}'.encode(), mode='create', use_multipart=False), range(N)))
+        flat, ours = 'flat{}/{}', 'nested/{}-{}/@/0000000001'     # a service that keeps folders has more to do for keys of our form
+        def raw_get(form): return list(pool.map(lambda i: o.get(form.format(0, i)).bytes().to_bytes(), range(N)))
         def our_put():
             r = next(at)
             s.put_many((f'many/{r}-{i}', f'{i:06}{WORD}') for i in range(N))
@@ -27,12 +26,14 @@ def s3(kind: str, rounds: int = 3):
         def our_get():
             reader = ObjectStore(place.url, progress=False, timeout=10.0)
             return reader.get_many(f'read/{i}' for i in range(N))
-        times = compare({'raw obstore': raw_put, 'put_many': our_put}, rounds=rounds, warm=0, at_least=0)
-        times |= compare({'raw obstore, get': raw_get, 'get_many, cold': our_get}, rounds=rounds, warm=0, at_least=0)
-        report(f'{N:,} objects of 4 KB, {kind}, {many} requests at once', times, 'raw obstore')
-        verdict(f'put_many, {kind}: rate as a part of raw obstore', ratio(times, 'raw obstore', 'put_many')[0], 0.8, at_most=False)
-        verdict(f'get_many, {kind}: rate as a part of raw obstore', ratio(times, 'raw obstore, get', 'get_many, cold')[0], 0.8, at_most=False)
-        s.put('many/ready', 1)
+        raw_put(flat, 0)
+        raw_put(ours, 0)
+        puts = {'raw obstore, flat keys': lambda: raw_put(flat, next(at)), 'raw obstore, keys of our form': lambda: raw_put(ours, next(at)), 'put_many': our_put}
+        gets = {'raw obstore, flat keys': lambda: raw_get(flat), 'raw obstore, keys of our form': lambda: raw_get(ours), 'get_many, cold': our_get}
+        for verb, candidates in (('put_many', puts), ('get_many', gets)):
+            times = compare(candidates, rounds=rounds, warm=0, at_least=0)
+            report(f'{verb}: {N:,} objects of 4 KB, {kind}, {many} requests at once', times, 'raw obstore, flat keys')
+            for raw in list(candidates)[:2]: verdict(f'{verb}, {kind}: rate as a part of {raw}', ratio(times, raw, list(candidates)[2])[0], 0.8, at_most=False)
 
 def files():
     from bench_small import raw_put

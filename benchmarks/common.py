@@ -84,10 +84,17 @@ def heading(title: str) -> None: say(f'## {title}', f'({machine()}; every figure
 
 def in_process(script: str, *args: object, env: Mapping[str, str] | None = None) -> dict:
     "Run Python in a fresh process: the JSON of its last line, and its peak memory in bytes (`peak`)"
-    tail = '\nimport resource as _r, json as _j; print(_j.dumps({**(globals().get("out") or {}), "peak": _r.getrusage(_r.RUSAGE_SELF).ru_maxrss * (1 if __import__("sys").platform == "darwin" else 1024)}))'
+    tail = f'\nimport sys as _s, json as _j; _s.path.insert(0, {str(HERE)!r}); from common import peak_memory as _p; print(_j.dumps(dict(globals().get("out") or {{}}, peak=_p())))'
     made = subprocess.run([sys.executable, '-c', script + tail, *map(str, args)], capture_output=True, text=True, env={**os.environ, **(env or {})})
     if made.returncode: raise RuntimeError(made.stderr[-3000:])
     return json.loads(made.stdout.splitlines()[-1])
+
+def peak_memory() -> int:
+    "The most memory that this process has had, in bytes"
+    status = Path('/proc/self/status')     # getrusage on Linux would begin with what the parent had
+    if status.exists(): return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith('VmHWM'))
+    import resource
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
 
 @contextmanager
 def scratch():

@@ -160,7 +160,7 @@ def by_name(
     raise Unsupported(f"this was stored with codec {name!r}, which is not known here: import the package that registers it, "
         f"or register one with objectstore.codecs.register{hint(name, codec_names())}. Known: {', '.join(codec_names())}")
 
-# %% ../nbs/04_codecs.ipynb #3a2fae26
+# %% ../nbs/04_codecs.ipynb #80c5803f
 def codec_for(
     obj: object,              # What is to be stored
     name: str | None = None,  # A codec by name, in place of the one that suits
@@ -175,7 +175,7 @@ def codec_for(
 def _named(obj: object, name: str) -> Codec:
     "The codec of that name, if it takes the object"
     found = [c for c in _codecs if c.name == name]
-    if not found: raise Unsupported(f"no codec {name!r}{hint(str(name), codec_names())}. Known: {', '.join(codec_names())}")
+    if not found: raise Unsupported(f"no codec {name!r:.80}{hint(str(name)[:80], codec_names())}. Known: {', '.join(codec_names())}")
     for c in found:
         if c.accepts(obj): return c
     raise Unsupported(f'codec {name!r} does not take a {type_name(obj)}')

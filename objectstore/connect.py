@@ -88,14 +88,14 @@ def s3_credentials(o: Options, region: str | None) -> dict:
     if region: provider.config = {}
     return dict(credential_provider=provider)
 
-# %% ../nbs/03_connect.ipynb #3e00ae26
+# %% ../nbs/03_connect.ipynb #47c86168
 def check_endpoint(endpoint: str | None) -> str | None:
     "An endpoint is a web address, without anybody's password"
     if endpoint is None: return None
     parts = urlsplit(endpoint)
     if '@' in endpoint: raise TierMismatch(f'an endpoint must not hold a user or a password; {secrets_belong}')
     if parts.scheme in ('http', 'https') and parts.hostname and parts.path in ('', '/') and not parts.query: return endpoint.rstrip('/')
-    raise TierMismatch(f'{endpoint!r} is no endpoint: write http://host:port or https://host:port')
+    raise TierMismatch(f'{parts.scheme or "text"}://{parts.hostname or ""}… is no endpoint: write http://host:port or https://host:port, and nothing behind')
 
 secrets_belong = 'secrets belong into the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), a profile (AWS_PROFILE), or storage_options'
 

@@ -111,7 +111,7 @@ def libraries() -> dict[str, str]:
     "The versions of the libraries that are loaded and matter"
     return dict(_versions(tuple(m for m in LIBRARIES if m in sys.modules)))
 
-# %% ../nbs/09_context.ipynb #f3f5bee4
+# %% ../nbs/09_context.ipynb #6975e75f
 def _stamps(paths: Iterable[str]) -> tuple:
     "What changes when one of these files does"
     found = []
@@ -121,7 +121,7 @@ def _stamps(paths: Iterable[str]) -> tuple:
     return tuple(found)
 
 @lru_cache(64)
-def _place(path: str | None, cwd: str) -> tuple[str, str | None]:
+def _place(path: str | None, cwd: str, ipython: bool) -> tuple[str, str | None]:
     "How a record names what runs, and the git directory of its code, else of the folder of work"
     folder = os.path.dirname(os.path.normpath(os.path.join(cwd, path))) if path else cwd
     found = git_root(folder) or git_root(cwd)
@@ -138,13 +138,13 @@ def _commit(git: str | None) -> str | None:
         known = _commits[git] = (files, _stamps(files), git_commit(git))
     return known[2]
 
-# %% ../nbs/09_context.ipynb #2645b801
+# %% ../nbs/09_context.ipynb #e167c2b5
 def _cwd() -> str:
     try: return os.getcwd()
     except OSError: return os.sep             # the folder of work has been removed
 
 def made_by() -> dict[str, object]:
     "Who and what makes a version now: `who`, `where`, `commit`, `python`, `libraries`; what is not known is left out"
-    place, git = _place(source(), _cwd())
+    place, git = _place(source(), _cwd(), bool(_user_ns()))
     commit = _commit(git)
     return {'who': who(), 'where': place, **({'commit': commit} if commit else {}), 'python': '.'.join(map(str, sys.version_info[:3])), 'libraries': libraries()}

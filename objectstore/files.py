@@ -369,14 +369,13 @@ def _before(start: str, after: str | None) -> bool:
     "Do all keys that begin with `start` come before `after`?"
     return after is not None and after[:len(start)] > start
 
-# %% ../nbs/02_files.ipynb #25234c84
+# %% ../nbs/02_files.ipynb #5bbe461b
 @patch
 def _walk(self: FileBackend, place: str, prefix: str, after: str | None) -> Iterator[Entry]:
     "Objects below a folder, in order of key"
-    own = os.path.basename(place)
     for name, e in _in_order(self._scan(place)):
         if name[-1] != '/':
-            if not (name[:8] == own and in_hundred(own, name)): yield from _entry(e, prefix + name, after)
+            if not key_leaf.fullmatch(name)[1]: yield from _entry(e, prefix + name, after)     # a numbered one out of its sub-folder is no object
         elif hundred.fullmatch(name[:-1]): yield from self._walk_hundred(place, prefix, name[:-1], after)
         elif not _before(prefix + name, after): yield from self._walk(f'{place}/{name[:-1]}', prefix + name, after)
 

@@ -236,7 +236,7 @@ class Ref:
         name = self.bucket if self.item is None else f'{self.bucket}/{self.item}'
         return name if self.selector is None else f'{name}@{self.selector}'
 
-# %% ../nbs/00_names.ipynb #14d478b2
+# %% ../nbs/00_names.ipynb #9a939748
 @lru_cache(4096)
 def _parse(text: str) -> Ref:
     name, at, selector = text.partition('@')
@@ -246,13 +246,23 @@ def _parse(text: str) -> Ref:
     if at and not slash and selector != '*': raise InvalidRef(f"{text!r} selects a version of no item; write 'bucket/item@{selector}'")
     return Ref(bucket, item if slash else None, parse_selector(selector) if at else None)
 
+def _checked(r: Ref) -> Ref:
+    "A ref that was made by hand, as valid as one that was read"
+    bucket_key(r.bucket)
+    if r.item is not None: item_key(r.item)
+    if r.selector is None: return r
+    if not isinstance(r.selector, Selector): raise InvalidRef(f'{r.selector!r:.80} is no selector')
+    try: text = str(r.selector)
+    except (AttributeError, TypeError): raise InvalidRef(f'{r.selector!r:.80} is no selector') from None
+    return Ref(r.bucket, r.item, parse_selector(text))
+
 def parse_ref(
     ref: object,                    # `bucket/item@selector`, a `Ref`, or anything with a `.ref`, such as a `Version`
     item: bool = True,              # Must it name an item? A bucket alone will do otherwise
     selector: bool = True,          # May it have a selector?
 ) -> Ref:                           # Its parts, all of them valid
     "Take a ref apart, or raise `InvalidRef`"
-    if isinstance(ref, Ref): r = ref
+    if isinstance(ref, Ref): r = _checked(ref)
     else:
         text = ref if isinstance(ref, str) else getattr(ref, 'ref', None)
         if not isinstance(text, str): raise InvalidRef(f"{ref!r} is no ref; write 'bucket/item' or 'bucket/item@3'")
@@ -261,13 +271,13 @@ def parse_ref(
     if not selector and r.selector is not None: raise InvalidRef(f"{str(r)!r} has a selector, which has no meaning here; write '{r.bucket}/{r.item}'")
     return r
 
-# %% ../nbs/00_names.ipynb #287901df
+# %% ../nbs/00_names.ipynb #b37a2f9c
 def name_filter(
     filter: str | re.Pattern | None,  # A regular expression as text, a compiled pattern, or None for every name
 ):                                    # A predicate on names
     "Whether a name passes a filter, as a function"
     if filter is None: return lambda name: True
-    if isinstance(filter, re.Pattern): return lambda name: filter.match(name) is not None
+    if isinstance(filter, re.Pattern) and isinstance(filter.pattern, str): return lambda name: filter.match(name) is not None
     if not isinstance(filter, str): raise InvalidQuery(f'{filter!r} is no filter: give text or a compiled pattern')
     try: found = re.compile(filter).search
     except re.error as e: raise InvalidQuery(f'{filter!r} is not a regular expression: {e}; escape special characters with a backslash') from None

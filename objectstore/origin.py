@@ -40,7 +40,7 @@ def _sweep(backend: Backend, key: str) -> None:
         try: backend.delete(k)
         except PermissionError: pass
 
-# %% ../nbs/14_origin.ipynb #30e4af31
+# %% ../nbs/14_origin.ipynb #1ad9b717
 class Origin:
     "The place where versions are decided"
     def __init__(
@@ -57,6 +57,7 @@ class Origin:
     def url(self) -> str: return self.place.url
     def bucket(self, name: str) -> Bucket:
         "A bucket, whether or not it is there"
+        if not isinstance(name, str): raise InvalidRef(f'{name!r:.80} cannot name a bucket: names are text')
         if name not in self._buckets: self._buckets[name] = self._open(name)
         return self._buckets[name]
 

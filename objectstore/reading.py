@@ -18,7 +18,7 @@ from .puts import stamp
 __all__ = ['SETTLED', 'verify_file', 'Progress', 'source', 'payload_file', 'fetch', 'member_path', 'safe_name', 'publish',
            'as_file']
 
-# %% ../nbs/15_reading.ipynb #b5b9d332
+# %% ../nbs/15_reading.ipynb #4a73d9ce
 SETTLED = 2.0     # seconds after which two writes to a file cannot have the same times
 _verified: dict[str, tuple[tuple, str]] = Recent(100_000)
 
@@ -26,12 +26,18 @@ class _Hashing: threads = blake3.AUTO
 def _one_thread() -> None: _Hashing.threads = 1    # the threads of BLAKE3 do not survive a fork: its child would wait for them for ever
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_one_thread)
 
+def _hash(path: Path, size: int) -> str:
+    "The hash of a file, read in pieces: a map of it would count as this process's memory, and kill it where the file is cut short"
+    hasher, piece = blake3(max_threads=_Hashing.threads), memoryview(bytearray(min(size, 2**23) or 1))
+    with open(path, 'rb', buffering=0) as f:
+        while n := f.readinto(piece): hasher.update(piece[:n])
+    return hasher.hexdigest()
+
 def verify_file(path: Path, hash: str) -> None:
     "Raise `Damaged` where a file's bytes are not those of the hash"
     now = stamp(path)
     if _verified.get(str(path)) == (now, hash): return
-    found = blake3(max_threads=_Hashing.threads).update_mmap(str(path)).hexdigest()
-    if found != hash or stamp(path) != now: raise Damaged(f'the bytes of {path} are not those that were put')
+    if _hash(path, now[1]) != hash or stamp(path) != now: raise Damaged(f'the bytes of {path} are not those that were put')
     if time.time() - now[2] / 1e9 > SETTLED and time.time() - now[3] / 1e9 > SETTLED: _verified[str(path)] = now, hash
 
 # %% ../nbs/15_reading.ipynb #ed2dac37
@@ -66,7 +72,7 @@ def _watched() -> bool:
     shell = ipython and ipython.get_ipython()
     return bool(shell and hasattr(shell, 'kernel')) or (sys.stderr is not None and sys.stderr.isatty())
 
-# %% ../nbs/15_reading.ipynb #638322e1
+# %% ../nbs/15_reading.ipynb #4b99afff
 @contextmanager
 def source(
     bucket: Bucket,
@@ -81,7 +87,8 @@ def source(
 def payload_file(bucket: Bucket, hash: str, put: str, size: int, show: bool | str = 'auto', what: str = '') -> Iterator[Path]:
     "A large payload as a verified file: the origin's own where it is on this machine, else a temporary one"
     if path := bucket.own_file(hash, put):
-        verify_file(path, hash)
+        try: verify_file(path, hash)
+        except Damaged: bucket.puts.pop(hash, None); raise
         yield path; return
     with tempfile.TemporaryDirectory(prefix='objectstore-', ignore_cleanup_errors=True) as d:
         fetch(bucket, hash, put, size, path := Path(d)/'payload', show, what)
@@ -91,16 +98,18 @@ def fetch(bucket: Bucket, hash: str, put: str, size: int, to: Path, show: bool |
     "Bring a payload into a new file, or `Damaged` and no file"
     try:
         with open(to, 'xb') as f, Progress(f'get {what}', size, show) as progress: bucket.read_payload(hash, put, size, f, progress)
-    except BaseException:
+    except BaseException as e:
         to.unlink(missing_ok=True)
+        if isinstance(e, Damaged): bucket.puts.pop(hash, None)      # the next put of these bytes brings them anew
         raise
 
-# %% ../nbs/15_reading.ipynb #86459a6c
+# %% ../nbs/15_reading.ipynb #46757053
 def member_path(folder: Path, name: str) -> Path:
     "Where a file of a stored folder goes, or `Damaged`: a name must not lead out of the folder"
     p = PurePosixPath(name)
     if not p.parts or p.is_absolute() or '..' in p.parts or '\\' in name or '\0' in name or ':' in name and os.name == 'nt':
-        raise Damaged(f'a stored folder names a file outside of itself: {name!r}')
+        raise Damaged(f'a stored folder names a file outside of itself: {name!r:.200}')
+    if len(name) > 2000 or max(len(s.encode()) for s in p.parts) > 255: raise Damaged(f'a stored folder names a file that no system can have: {name!r:.200}')
     return folder.joinpath(*p.parts)
 
 def safe_name(name: object, otherwise: str) -> str:

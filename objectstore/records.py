@@ -15,8 +15,8 @@ from .backend import Backend, key_number, number_key, settle
 
 # %% auto #0
 __all__ = ['INLINE_LIMIT', 'HEADER_LIMIT', 'RECORD_LIMIT', 'STATE', 'records_folder', 'aliases_folder', 'alias_folder',
-           'notes_folder', 'payload_key', 'new_id', 'put_id', 'to_json', 'from_json', 'Record', 'pack', 'unpack',
-           'read_back', 'Claim', 'move', 'append', 'moves', 'last_move']
+           'notes_folder', 'payload_key', 'new_id', 'put_id', 'to_json', 'from_json', 'typed', 'Record', 'pack',
+           'unpack', 'read_back', 'Claim', 'move', 'append', 'moves', 'last_move', 'read_move']
 
 # %% ../nbs/10_records.ipynb #ede3d0c7
 INLINE_LIMIT = 32 * 1024     # bytes of a payload that travels inside its record
@@ -38,10 +38,11 @@ def put_id() -> str:
     "The part of a payload's key that no other put shares"
     return secrets.token_hex(8)
 
-# %% ../nbs/10_records.ipynb #d8b18993
+# %% ../nbs/10_records.ipynb #185dbba2
 def to_json(value: object) -> bytes:
     "The canonical JSON of a value"
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(',', ':')).encode()
+    try: return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(',', ':')).encode()
+    except ValueError as e: raise Unsupported(f'it cannot be JSON: {e}') from None
 
 def from_json(data: bytes, what: str) -> dict:
     "A JSON object that the store has written, or `Damaged`"
@@ -50,7 +51,22 @@ def from_json(data: bytes, what: str) -> dict:
     if not isinstance(value, dict): raise Damaged(f'{what} is not a JSON object')
     return value
 
-# %% ../nbs/10_records.ipynb #d25a2176
+# %% ../nbs/10_records.ipynb #75d751f2
+def typed(
+    found: dict,                    # What was read
+    types: dict[str, type],         # Key: the type of its value, if it is there
+    what: str,                      # For the error
+) -> dict:                          # The same
+    "Raise `Damaged` where a value is not of its type"
+    for k, t in types.items():
+        if k in found and type(found[k]) is not t: raise Damaged(f'{what} cannot be read: its {k} is of type {type(found[k]).__name__}')
+    if 'id' in types and not _identity.fullmatch(found.get('id', '')): raise Damaged(f'{what} has no write id')
+    return found
+
+_identity = re.compile('[0-9a-f]{32}')
+
+_description = dict(id=str, kind=str, author=str, metadata=dict, stats=dict, lineage=dict, bytes=int)
+
 @dataclass(frozen=True)
 class Record:
     "One version, as it is stored"
@@ -68,12 +84,13 @@ class Record:
     @property
     def name(self) -> str: return f'{self.bucket}/{self.item}@{self.version}'
     @cached_property
-    def description(self) -> dict: return from_json(self.raw_description, f'the record of {self.name}')
+    def description(self) -> dict: return typed(from_json(self.raw_description, f'the record of {self.name}'), _description, f'the record of {self.name}')
     @property
     def id(self) -> str: return self.description['id']
 
-# %% ../nbs/10_records.ipynb #9de08112
+# %% ../nbs/10_records.ipynb #49bce374
 _magic = b'objectstore/1'
+_fields = re.compile(rb'[a-z0-9.-]+ \d{1,18} [0-9a-f]{64} (?:[0-9a-f]{16}|-) \d{1,8} \d{1,8}')   # nothing that could lead a key elsewhere
 
 def _check(name: str, fields: bytes, head: bytes) -> bytes:
     "The first 128 bits of a hash over a record's name, fields and description"
@@ -88,7 +105,7 @@ def pack(r: Record) -> bytes:
     head = how + r.raw_description
     return b'%s %s %s\n%s%s' % (_magic, _check(r.name, fields, head), fields, head, b'' if r.put else r.data)
 
-# %% ../nbs/10_records.ipynb #c0e71d1e
+# %% ../nbs/10_records.ipynb #804aef78
 def unpack(
     raw: bytes,       # The bytes of a record
     bucket: str,      # Where it was read: a record says so itself, and is believed only if it agrees
@@ -101,10 +118,9 @@ def unpack(
     magic, _, line = line.partition(b' ')
     check, _, fields = line.partition(b' ')
     if magic != _magic or not newline: _foreign(raw, name)
-    try:
-        codec, size, hash, put, how, description = fields.decode('ascii').split(' ')
-        size, a, b = int(size), int(how), int(how) + int(description)
-    except ValueError: raise Damaged(f'the first line of the record of {name} cannot be read') from None
+    if not (m := _fields.fullmatch(fields)): raise Damaged(f'the first line of the record of {name} cannot be read')
+    codec, size, hash, put, how, description = m[0].decode().split(' ')
+    size, a, b = int(size), int(how), int(how) + int(description)
     if _check(name, fields, rest[:b]) != check: raise Damaged(f'the record of {name} has been changed, or belongs to another version')
     data = rest[b:] if put == '-' else None
     if data is not None and (len(data) != size or blake3(data).hexdigest() != hash): raise Damaged(f'the bytes of {name} are not those that were put')
@@ -154,7 +170,7 @@ class Claim:
 
     def spent(self) -> bool: return self._unclear is not None and time.monotonic() - self._unclear > self.patience
 
-# %% ../nbs/10_records.ipynb #2e7cbe95
+# %% ../nbs/10_records.ipynb #3b663b9b
 @patch
 def _look(self: Claim, key: str) -> bytes | None:
     "Read back until an answer comes or the time is spent"
@@ -185,11 +201,14 @@ def number(
 def _next(self: Claim, n: int) -> int:
     "The number to try after `n` was found taken"
     self._unclear = None    # nothing of ours can be kept under a number that is another's
-    if not self.backend.can.wait: return n + 1
+    if not self.backend.can.wait:
+        n += 1
+        while self.backend.can.probe and self.backend.exists(self.folder + number_key(n)): n += 1   # never tried by us, so another's
+        return n
     time.sleep(random.uniform(0, self.backend.can.wait))
     return max(n, *(key_number(e.key)[0] for e in self.backend.tail(self.folder, n)), 0) + 1
 
-# %% ../nbs/10_records.ipynb #03016bdf
+# %% ../nbs/10_records.ipynb #1ddb9753
 def move(by: str, **says) -> bytes:
     "The bytes of a move"
     return to_json(dict(id=new_id(), by=by, when=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()), **says))
@@ -208,13 +227,23 @@ def append(
 def moves(backend: Backend, folder: str) -> list[dict]:
     "All moves of a numbered folder, in order"
     keys = [e.key for e in backend.list(folder) if key_number(e.key)]
-    return [from_json(_raised(d), k) for k, d in zip(keys, backend.read_many(keys, RECORD_LIMIT))]
+    return [read_move(d, k) for k, d in zip(keys, backend.read_many(keys, RECORD_LIMIT))]
 
 def last_move(backend: Backend, folder: str) -> tuple[int, dict]:
     "The number and content of the last move; 0 and an empty one where there is none"
     end = backend.tail(folder)
-    return (key_number(end[-1].key)[0], from_json(backend.read(end[-1].key, RECORD_LIMIT), end[-1].key)) if end else (0, {})
+    return (key_number(end[-1].key)[0], read_move(settle(backend.read, end[-1].key, RECORD_LIMIT), end[-1].key)) if end else (0, {})
 
-def _raised(answer: object) -> object:
+def read_move(
+    answer: bytes | Exception,      # What the backend answered
+    key: str,
+) -> dict:
+    "A move, or the error that stands in its place"
+    if isinstance(answer, OverflowError): raise Damaged(f'{key} is too large to be a move: {answer}')
     if isinstance(answer, Exception): raise answer
-    return answer
+    m = from_json(answer, key)
+    typed({k: v for k, v in m.items() if (k, v) != ('to', None)}, _move, key)
+    if m.get('to') is not None and m['to'] < 1 or not _identity.fullmatch(m.get('store', '0' * 32)): raise Damaged(f'{key} is no move that this library makes')
+    return m
+
+_move = dict(id=str, by=str, when=str, to=int, notes=dict, store=str) | {'is': str}

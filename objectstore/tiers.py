@@ -118,7 +118,7 @@ def backend(self: NativeBackends, name: str) -> RemoteBackend:
         self._backends[name] = found
     return self._backends[name]
 
-# %% ../nbs/03_tiers.ipynb #27cebefd
+# %% ../nbs/03_tiers.ipynb #64ae9da7
 _url = re.compile(r'([A-Za-z][A-Za-z0-9+.-]+)://(.*)', re.DOTALL)
 _typo = re.compile(r'(s3|gs|az|memory|file):(?!//)', re.ASCII)
 _schemes = ('file', 's3', 'gs', 'az', 'memory')
@@ -135,7 +135,8 @@ def split_tier(
     m = _url.fullmatch(text)
     if not m: return 'path', text, {}
     scheme, (rest, _, query) = m[1].lower(), m[2].partition('?')
-    if '@' in rest.partition('/')[0]: raise TierMismatch(f'a tier must not hold a user or a password; {secrets_belong}')
+    first = rest.partition('/')[0]
+    if '@' in first or ':' in first and '@' in rest: raise TierMismatch(f'a tier must not hold a user or a password; {secrets_belong}')
     if scheme not in _schemes: raise TierMismatch(f'{scheme}:// is no kind of tier: {_other_words.get(scheme) or "paths, " + ", ".join(f"{s}://" for s in _schemes) + " are" + hint(scheme, _schemes)}')
     if '#' in rest: raise TierMismatch(f"'#' cannot be in the URL of a tier ({scheme}://…)")
     return scheme, unquote(rest) if scheme == 'file' else rest, _query(scheme, query)
