@@ -249,7 +249,7 @@ def _object(self: ObjectStore, v: Version, as_: object, columns: list[str] | Non
     if as_ == 'lazy': return codec.decode(v.path(), r.how, as_=as_, columns=columns, trust=trust)
     with source(v._in, r, self.progress) as s: return codec.decode(s, r.how, as_=as_, columns=columns, trust=trust)
 
-# %% ../nbs/17_store.ipynb #4718efa8
+# %% ../nbs/17_store.ipynb #ec10d15f
 @patch
 @answered
 def versions(
@@ -262,7 +262,8 @@ def versions(
     bucket = self.origin.bucket(r.bucket)
     live = bucket.numbers(r.item).live
     if not live: self._version(r)
-    return self._loaded(bucket, [(r.item, n) for n in live])
+    notes = {(r.item, n): bucket.notes(r.item, n) for n in bucket.noted(r.item)}
+    return self._loaded(bucket, [(r.item, n) for n in live], notes, {r.item: bucket.aliases(r.item)})
 
 @patch
 def _loaded(self: ObjectStore, bucket: Bucket, wanted: list[tuple[str, int]], notes: dict | None = None, aliases: dict | None = None) -> Versions:

@@ -65,7 +65,7 @@ def fact(name: str, value: object) -> object:
     "A fact as a person reads it"
     return Size(value) if name == 'size' and isinstance(value, int) else value
 
-# %% ../nbs/16_versions.ipynb #676f61c5
+# %% ../nbs/16_versions.ipynb #b238a52e
 def _tables(facts: Mapping) -> dict[str, Mapping]:
     "The facts that are tables themselves: a mapping of mappings"
     return {k: v for k, v in facts.items() if isinstance(v, Mapping) and v and all(isinstance(x, Mapping) for x in v.values())}
@@ -73,14 +73,16 @@ def _tables(facts: Mapping) -> dict[str, Mapping]:
 def as_table(rows: Mapping[str, Mapping], of: str) -> Table:
     "A mapping of mappings as a table: a row a key, a column a fact"
     columns = list(dict.fromkeys(k for row in rows.values() for k in row))
-    return Table([of, *columns], [[name, *(fact(c, row.get(c, '')) for c in columns)] for name, row in rows.items()])
+    return Table([_one.get(of, of.rstrip('s')), *columns], [[name, *(fact(c, row.get(c)) for c in columns)] for name, row in rows.items()])
+
+_one = {'schema': 'column', 'largest': 'file'}     # what a row of such a table is
 
 @patch
 def look(self: Stats) -> Card:
     "The facts as a card"
     tables = _tables(self)
     plain = {k: fact(k, v) for k, v in self.items() if k not in tables}
-    return Card(self.title or 'stats', None, plain, {k: as_table(v, k.rstrip('s')) for k, v in tables.items()})
+    return Card(self.title or 'stats', None, plain, {k: as_table(v, k) for k, v in tables.items()})
 
 # %% ../nbs/16_versions.ipynb #4fd7a210
 class Version(Looks):
@@ -234,7 +236,7 @@ def wait(self: Version, timeout: float | None = None) -> Version:
     "The version itself, once it has a number: it has"
     return self
 
-# %% ../nbs/16_versions.ipynb #80ed0af6
+# %% ../nbs/16_versions.ipynb #f9fef750
 @patch
 def at_hand(self: Version, what: str) -> bool:
     "Is something known already, or on this machine?"
@@ -255,7 +257,7 @@ def look(self: Version) -> Card:
     facts = {'kind': self.kind, 'size': Size(self.size), 'codec': self.codec, 'created': created, 'author': self.author, 'bucket': f'{self.bucket}, made by this put' if self.bucket_made else None}
     tables = _tables(self.stats)
     plain = {k: v for k, v in self.stats.items() if k not in tables and k not in facts}
-    return Card(' '.join([self.ref, *marks]), description, {**facts, **plain}, {'metadata': metadata, **{k: as_table(v, k.rstrip('s')) for k, v in tables.items()}})
+    return Card(' '.join([self.ref, *marks]), description, {**facts, **plain}, {'metadata': metadata, **{k: as_table(v, k) for k, v in tables.items()}})
 
 # %% ../nbs/16_versions.ipynb #56af9265
 def view(v: Version) -> dict[str, Mapping]:
@@ -263,7 +265,7 @@ def view(v: Version) -> dict[str, Mapping]:
     fields = {f: getattr(v, f) for f in ('bucket', 'item', 'version', 'created', 'size', 'kind', 'codec', 'author', 'pending', 'id', 'hash')}
     return {'fields': {**fields, 'alias': v.aliases}, 'metadata': v.metadata, 'stats': dict(v.stats)}
 
-# %% ../nbs/16_versions.ipynb #347555b6
+# %% ../nbs/16_versions.ipynb #7bab6789
 def flat(value: object, name: str = '') -> dict[str, object]:
     "A nested mapping as one of dotted names"
     if not isinstance(value, Mapping): return {name: value}
@@ -281,7 +283,7 @@ class Comparison(Looks, dict):
         super().__init__(changed)
         self.refs = refs
     def look(self) -> Table:
-        rows = [[name, *('' if v is None else fact(name, v) for v in both)] for name, both in self.items()]
+        rows = [[name, *(v[:12] + '…' if name == 'hash' and isinstance(v, str) else fact(name, v) for v in both)] for name, both in self.items()]
         return Table(['what', *self.refs], rows, caption=f'{self.refs[0]} and {self.refs[1]}: {len(rows)} differences' if rows else 'No differences')
 
 @patch

@@ -239,7 +239,7 @@ def _(w): s, ref = w.known(SMALL); s[ref]; return lambda: s[ref]
 @operation('ref in store: warm', 1, 'listing', designed=True)
 def _(w): s, ref = w.known(SMALL); s[ref]; return lambda: ref in s
 
-@operation('versions of an item, 3: cold', 4, 'listing, records')
+@operation('versions of an item, 3: cold', 6, 'listing, records, a listing of aliases, one of notes')
 def _(w): s, ref = w.store(), w.item(SMALL, SMALL, SMALL); return lambda: s.versions(ref)
 
 @operation('created, metadata and aliases of a version', 2, 'notes, aliases; the time came with the listing before')
