@@ -228,6 +228,15 @@ def test_no_stale_reads_on_a_service(name, request, figure):
     figure(f'21 acknowledged by one store, read by another, {name}', rounds=times(15, 200), stale=stale)
     assert not stale
 
+def test_planted_memory_of_the_latest_is_caught():
+    "A store that takes for the latest what it saw before"
+    backend = MemoryBackend()
+    def forgetful():
+        store = store_over(backend)
+        store.max_age = 60
+        return store
+    assert stale_reads(forgetful, 20)
+
 @pytest.mark.parametrize('kind', ['service-like', 'files'])
 def test_long_items(kind, tmp_path):
     "1,500 versions of one item, while another store knows the first ten"

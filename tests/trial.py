@@ -36,7 +36,7 @@ def figure(record_property):
 def _plain(value) -> str: return f'{value:.2f}' if isinstance(value, float) else f'{value:,}' if isinstance(value, int) else str(value)
 
 def pytest_terminal_summary(terminalreporter):
-    reports = [r for kind in ('passed', 'failed') for r in terminalreporter.stats.get(kind, ())]
+    reports = [r for kind in ('passed', 'failed', 'xfailed') for r in terminalreporter.stats.get(kind, ())]
     lines = [line for r in reports for name, line in r.user_properties if name == 'figure']
     if not lines: return
     terminalreporter.section('figures')
