@@ -7,7 +7,7 @@ N = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
 WORD = 'x' * 4000
 
 
-def s3(kind: str, rounds: int = 3):
+def s3(kind: str, rounds: int = 2):
     with service(kind) as place:
         if place is None: return
         from concurrent.futures import ThreadPoolExecutor
@@ -58,10 +58,10 @@ def files():
         def one_by_one():
             r = ObjectStore(d/'store', progress=False)
             return [r.get(x) for x in refs]
-        times |= compare({'single gets': one_by_one, 'get_many': lambda: ObjectStore(d/'store', progress=False).get_many(refs)}, rounds=3, at_least=0)
-        report(f'{n:,} objects of 4 KB, durable local files', times, 'single puts, new items')
+        report(f'Puts of {n:,} objects of 4 KB, durable local files', times, 'single puts, new items')
         verdict('put_many: how many times the rate of single puts of new items', ratio(times, 'single puts, new items', 'put_many, new items')[0], 3, at_most=False)
         verdict('put_many: how many times the rate of single puts of one item', ratio(times, 'single puts, one item', 'put_many, new items')[0], 3, at_most=False)
+        report('Gets of the same', compare({'single gets': one_by_one, 'get_many': lambda: ObjectStore(d/'store', progress=False).get_many(refs)}, rounds=3, at_least=0), 'single gets')
 
 if __name__ == '__main__':
     warnings.simplefilter('ignore')

@@ -115,7 +115,7 @@ def find_items(
     kept.sort(key=sort_key(sort.lstrip('-')), reverse=sort.startswith('-'))
     return Versions(kept[:limit], why or _why_empty(found, kind, text, filter, selector))
 
-# %% ../nbs/20_finding.ipynb #9ea3ff1f
+# %% ../nbs/20_finding.ipynb #cc7f6725
 @patch
 def _buckets_for(self: ObjectStore, bucket: str | None) -> list[str]:
     "The buckets to look into: one that must be there, or all"
@@ -129,9 +129,9 @@ def _selected(self: ObjectStore, name: str, at: Selector, passes: Callable[[str]
     "The versions of a bucket that a selector means"
     bucket = self.origin.bucket(name)
     scan = {item: numbers for item, numbers in bucket.scan().items() if passes(item)}
-    aliases = bucket.all_aliases()
+    aliases = bucket.all_aliases(lenient=True)
     wanted = bucket.select(at, scan, {i: a for i, a in aliases.items() if i in scan})
-    found = self._loaded(bucket, wanted, bucket.all_notes() if wanted else {}, aliases)
+    found = self._loaded(bucket, wanted, bucket.all_notes(lenient=True) if wanted else {}, aliases)
     return Versions(v for v in found if v.id == at.id) if isinstance(at, WriteId) else found
 
 def _why_empty(found: list[Version], kind: str | None, text: str | None, filter: str | re.Pattern | None = None, at: Selector = LATEST) -> str:

@@ -157,7 +157,7 @@ def for_put(self: Origin, name: str) -> Bucket:
         raise NotFound(f'no bucket {name!r} at {self.url}{hint(name, self.place.names())}; find_or_create_bucket({name!r}) makes one of the service')
     return self.make(name)
 
-# %% ../nbs/14_origin.ipynb #c3270147
+# %% ../nbs/14_origin.ipynb #615cc7a8
 @patch
 def remove(self: Origin, name: str, force: bool = False) -> bool:
     "Remove a bucket: False, and nothing touched, where it holds live versions and `force` is not given"
@@ -176,7 +176,7 @@ def remove(self: Origin, name: str, force: bool = False) -> bool:
 @patch
 def _empty(self: Origin, bucket: Bucket) -> None:
     "Mark every live version of a bucket as removed, its aliases first"
-    for item, aliases in bucket.all_aliases().items():
+    for item, aliases in bucket.all_aliases(lenient=True).items():
         for alias in aliases: bucket.move_alias(item, alias, None, self.by)
     live = [(item, n) for item, numbers in bucket.scan().items() for n in numbers.live]
     answers = bucket.backend.create_many([(bucket.key(item, n, 'removed'), move(self.by)) for item, n in live])

@@ -16,7 +16,7 @@ from .backend import Backend, key_number, number_key, settle
 # %% auto #0
 __all__ = ['INLINE_LIMIT', 'HEADER_LIMIT', 'RECORD_LIMIT', 'STATE', 'records_folder', 'aliases_folder', 'alias_folder',
            'notes_folder', 'payload_key', 'new_id', 'put_id', 'to_json', 'from_json', 'typed', 'Record', 'pack',
-           'unpack', 'read_back', 'Claim', 'move', 'append', 'moves', 'last_move', 'read_move']
+           'unpack', 'read_back', 'Claim', 'move', 'seal', 'unseal', 'append', 'moves', 'last_move', 'read_move']
 
 # %% ../nbs/10_records.ipynb #ede3d0c7
 INLINE_LIMIT = 32 * 1024     # bytes of a payload that travels inside its record
@@ -170,7 +170,7 @@ class Claim:
 
     def spent(self) -> bool: return self._unclear is not None and time.monotonic() - self._unclear > self.patience
 
-# %% ../nbs/10_records.ipynb #3b663b9b
+# %% ../nbs/10_records.ipynb #701fced7
 @patch
 def _look(self: Claim, key: str) -> bytes | None:
     "Read back until an answer comes or the time is spent"
@@ -198,20 +198,38 @@ def number(
     return n
 
 @patch
+def _free(self: Claim, n: int) -> int:
+    "The first number behind `n`, which is taken, that looks free: numbers have no gaps, so steps may double and then halve; what we have not tried is another's"
+    def taken(k): return self.backend.exists(self.folder + number_key(k))
+    step = 1
+    while taken(n + step): n, step = n + step, 2 * step
+    while step > 1:
+        step //= 2
+        if taken(n + step): n += step
+    return n + 1
+
+@patch
 def _next(self: Claim, n: int) -> int:
     "The number to try after `n` was found taken"
     self._unclear = None    # nothing of ours can be kept under a number that is another's
-    if not self.backend.can.wait:
-        n += 1
-        while self.backend.can.probe and self.backend.exists(self.folder + number_key(n)): n += 1   # never tried by us, so another's
-        return n
+    if not self.backend.can.wait: return self._free(n) if self.backend.can.probe else n + 1
     time.sleep(random.uniform(0, self.backend.can.wait))
     return max(n, *(key_number(e.key)[0] for e in self.backend.tail(self.folder, n)), 0) + 1
 
-# %% ../nbs/10_records.ipynb #1ddb9753
+# %% ../nbs/10_records.ipynb #8e10f2ea
 def move(by: str, **says) -> bytes:
     "The bytes of a move"
     return to_json(dict(id=new_id(), by=by, when=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()), **says))
+
+def seal(key: str, body: bytes) -> bytes:
+    "A move as it is stored under a key: the check, a space, the move"
+    return b'%s %s' % (blake3(b'%s\n%s' % (key.encode(), body)).hexdigest(16).encode(), body)
+
+def unseal(key: str, raw: bytes) -> bytes:
+    "The move in what is stored under a key, or `Damaged`"
+    body = raw.partition(b' ')[2]
+    if seal(key, body) != raw: raise Damaged(f'{key} has been changed, or belongs in another place')
+    return body
 
 def append(
     backend: Backend,
@@ -222,7 +240,7 @@ def append(
     patience: float = 3.0, # Seconds to go on after an unclear answer
 ) -> int:                  # Its number
     "Append a move to a numbered folder"
-    return Claim(backend, folder, lambda n: data, patience).number(last + 1, walk)
+    return Claim(backend, folder, lambda n: seal(folder + number_key(n), data), patience).number(last + 1, walk)
 
 def moves(backend: Backend, folder: str) -> list[dict]:
     "All moves of a numbered folder, in order"
@@ -241,7 +259,7 @@ def read_move(
     "A move, or the error that stands in its place"
     if isinstance(answer, OverflowError): raise Damaged(f'{key} is too large to be a move: {answer}')
     if isinstance(answer, Exception): raise answer
-    m = from_json(answer, key)
+    m = from_json(unseal(key, answer), key)
     typed({k: v for k, v in m.items() if (k, v) != ('to', None)}, _move, key)
     if m.get('to') is not None and m['to'] < 1 or not _identity.fullmatch(m.get('store', '0' * 32)): raise Damaged(f'{key} is no move that this library makes')
     return m

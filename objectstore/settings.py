@@ -55,7 +55,7 @@ def _endpoint(text: str) -> str:
 
 _readers: dict[str, Callable] = dict(tiers=_tiers, endpoint=_endpoint, offline=_offline, max_age=_seconds, cache_limit=parse_size, timeout=_seconds, trust=_switch)
 
-# %% ../nbs/08_settings.ipynb #eb11d8a5
+# %% ../nbs/08_settings.ipynb #f3611626
 _secret = re.compile(r'secret|passw|token|credential|access_?key|api_?key|account_?key|private_?key|sas_?key|(?<!skip_)signature|connection_?string', re.IGNORECASE)
 SECRETS_BELONG = ('secrets belong in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or their kin of GCS and Azure) '
                   'or in the service\'s own files such as ~/.aws/credentials')
@@ -69,7 +69,7 @@ def check_secret(
     for part in re.split(r'[\s,]+', text):
         try: url = urlsplit(part)
         except ValueError: continue
-        if '@' in url.netloc or key == 'endpoint' and '@' in part: raise ValueError(f'{key!r} holds a user or password in its URL: {SECRETS_BELONG}')
+        if '@' in url.netloc or (key == 'endpoint' or ':' in url.netloc) and '@' in part: raise ValueError(f'{key!r} holds a user or password in its URL: {SECRETS_BELONG}')
         if bad := next((k for k, _ in parse_qsl(url.query, keep_blank_values=True) if _secret.search(k.replace('-', '_'))), None):
             raise ValueError(f'{key!r} holds the secret {bad!r} in its URL: {SECRETS_BELONG}')
 

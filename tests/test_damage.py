@@ -118,7 +118,6 @@ def right_or_error(kind, tmp_path, figure, n, moves):
 @pytest.mark.parametrize('kind', ['files', 'memory'])
 def test_damaged_bytes(kind, tmp_path, figure): right_or_error(kind, tmp_path, figure, times(150, 500), False)
 
-@pytest.mark.xfail(strict=True, reason='moves (aliases, notes, states) carry no checksum and no name of their own')
 @pytest.mark.parametrize('kind', ['files', 'memory'])
 def test_damaged_moves(kind, tmp_path, figure): right_or_error(kind, tmp_path, figure, times(60, 200), True)
 

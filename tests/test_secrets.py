@@ -207,7 +207,7 @@ def test_a_planted_leak_is_found(home, monkeypatch, logged, leak):
     (owner, name, what), kind = PLANTED[leak]
     before, tried = TRIED['hits'], Counter(TRIED)
     monkeypatch.setattr(owner, name, what)
-    try: test_a_store_that_cannot_be_reached(home, monkeypatch, logged, 's3://lab/prefix', 'options')
+    try: test_a_store_that_cannot_be_reached(home, monkeypatch, logged, how='options', tier='s3://lab/prefix')
     except AssertionError as e: assert str(e).startswith(kind)
     else: pytest.fail('it was not found')
     assert TRIED['hits'] > before

@@ -221,7 +221,7 @@ class StoreContract:
         for i in range(3): vs.append(store.put(x, i)); wait_a_tick(stack)
         for s in (store, stack.open()):
             for i, v in enumerate(vs):
-                at = v.created + timedelta(milliseconds=5 if stack.quick else 1000)
+                at = v.created + timedelta(milliseconds=5 if stack.quick else 0)      # some services know only seconds
                 assert s.get(f'{x}@{at.isoformat()}') == i == s.get(f'{x}@{at.astimezone(timezone(timedelta(hours=5, minutes=30))).isoformat()}')
                 assert s.find_items(b, at=at)[0].version == i + 1
             naive = vs[1].created.replace(tzinfo=None)
@@ -875,11 +875,9 @@ class StoreContract:
     def test_a_broken_record_does_not_hide_the_others(self, store, b):
         self._broken(store, b, lambda v: records.records_folder('x') + '0000000001')
 
-    @pytest.mark.xfail(strict=True, reason='one broken note, and nothing of the bucket is found')
     def test_a_broken_note_does_not_hide_the_others(self, store, b):
         self._broken(store, b, lambda v: records.notes_folder('x', 1) + '0000000001')
 
-    @pytest.mark.xfail(strict=True, reason='one broken alias, and nothing of the bucket is found')
     def test_a_broken_alias_does_not_hide_the_others(self, store, b):
         self._broken(store, b, lambda v: records.alias_folder('x', 'production') + '0000000001')
 
