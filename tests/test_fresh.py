@@ -142,11 +142,13 @@ def test_a_bucket_that_is_removed_and_made_again(stack, b, reads, peer, store):
         n = peer(put, x, ('theirs', i))
         reads.see('put', lambda s: (s.get(x), s.aliases(x)), (('theirs', i), {}))
         assert peer(remove_bucket, b) is False and store.remove_bucket(b, force=True) is True
-        for name, read in dict(get=lambda s: s.get(x), pinned=lambda s: s.get(f'{x}@{n}'), item=lambda s: s[x], versions=lambda s: s.versions(x), found=lambda s: s.find_items(b).refs).items(): reads.see(f'gone: {name}', read, NotFound)
+        for name, read in dict(get=lambda s: s.get(x), pinned=lambda s: s.get(f'{x}@{n}'), item=lambda s: s[x], versions=lambda s: s.versions(x), found=lambda s: s.find_items(b).refs).items():
+            if name == 'get' or i % 10 == 0: reads.see(f'gone: {name}', read, NotFound)
         reads.see('gone: list', lambda s: b in s.list_buckets(), False)
-        if i % 2: assert peer(find_or_create_bucket, b) == b; reads.see('made', lambda s: (b in s.list_buckets(), s.find_items(b).refs, x in s), (True, [], False))
+        if i % 4 == 1: assert peer(find_or_create_bucket, b) == b; reads.see('made', lambda s: (b in s.list_buckets(), s.find_items(b).refs, x in s), (True, [], False))
         assert peer(put, x, ('again', i)) == n + 1
-        reads.see('again', lambda s: (s.get(x), b in s.list_buckets(), s.find_items(b).refs), (('again', i), True, [f'{x}@{n + 1}']))
+        reads.see('again', lambda s: s.get(x), ('again', i))
+        if i % 10 == 0: reads.see('again', lambda s: (b in s.list_buckets(), s.find_items(b).refs), (True, [f'{x}@{n + 1}']))
 
 def test_folders_copies_and_large_objects(stack, b, reads, peer):
     "What is put by copying, and payloads of their own"
