@@ -52,7 +52,12 @@ def files():
         def raw():
             r = d/'raw'/str(next(at)); r.mkdir(); k = iter(range(n))
             for i in range(n): raw_put(r, k)
-        times = compare({'single puts, new items': single, 'single puts, one item': again, 'put_many, new items': many, 'raw files, one by one, one folder': raw}, rounds=3, warm=0, at_least=0)
+        s.put_many((f'known/{i}', 'ready') for i in range(n))
+        def next_single():
+            for i in range(n): s.put(f'known/{i}', f'{i:06}{WORD}')
+        def next_many(): s.put_many((f'known/{i}', f'{i:06}{WORD}') for i in range(n))
+        times = compare({'single puts, new items': single, 'put_many, new items': many, 'single puts, the next of each item': next_single, 'put_many, the next of each item': next_many,
+                         'single puts, one item': again, 'raw files, one by one, one folder': raw}, rounds=3, warm=0, at_least=0)
         s.put_many((f'read/{i}', f'{i:06}{WORD}') for i in range(n))
         refs = [f'read/{i}' for i in range(n)]
         def one_by_one():
@@ -60,7 +65,7 @@ def files():
             return [r.get(x) for x in refs]
         report(f'Puts of {n:,} objects of 4 KB, durable local files', times, 'single puts, new items')
         verdict('put_many: how many times the rate of single puts of new items', ratio(times, 'single puts, new items', 'put_many, new items')[0], 3, at_most=False)
-        verdict('put_many: how many times the rate of single puts of one item', ratio(times, 'single puts, one item', 'put_many, new items')[0], 3, at_most=False)
+        verdict('put_many: how many times the rate of single puts, the next of each item', ratio(times, 'single puts, the next of each item', 'put_many, the next of each item')[0], 3, at_most=False)
         report('Gets of the same', compare({'single gets': one_by_one, 'get_many': lambda: ObjectStore(d/'store', progress=False).get_many(refs)}, rounds=3, at_least=0), 'single gets')
 
 if __name__ == '__main__':
