@@ -17,7 +17,7 @@ from .putting import describable
 # %% auto #0
 __all__ = ['Aliases']
 
-# %% ../nbs/19_naming.ipynb #929e6f36
+# %% ../nbs/19_naming.ipynb #caefba6e
 class Aliases(Looks, dict):
     "The aliases of an item: name and version; `history(name)` has every move"
     def __init__(self, found: Mapping, ref: str, bucket: Bucket, item: str):
@@ -41,11 +41,11 @@ def aliases(
     r = parse_ref(ref, selector=False)
     self._may_ask()
     bucket = self.origin.bucket(r.bucket)
-    found = bucket.aliases(r.item)
+    found = bucket.aliases(r.item) | self._waiting_aliases(r)
     if not found: self._version(r)
-    return Aliases(found, str(r), bucket, r.item)
+    return Aliases({a: n for a, n in found.items() if n is not None}, str(r), bucket, r.item)
 
-# %% ../nbs/19_naming.ipynb #c0a24205
+# %% ../nbs/19_naming.ipynb #aafabe6f
 @patch
 @answered
 def set_alias(
@@ -62,6 +62,11 @@ def set_alias(
     v = self._version(ref)
     if require is not None: _must_meet(v, require)
     at = if_at.version if isinstance(if_at, Version) else if_at
+    return self._now_or_later(lambda: self._point(v, alias, at), v, 'alias', alias=alias, **({} if at is ... else {'if_at': at}))
+
+@patch
+def _point(self: ObjectStore, v: Version, alias: str, at: int | None) -> Version:
+    "Move an alias at the origin, and back where the version was removed meanwhile"
     before = v._in.aliases(v.item).get(alias)
     moved = v._in.move_alias(v.item, alias, v.version, self.origin.by, at, 3 * self.timeout)
     if moved and not v._in.is_live(v.item, v.version):
@@ -88,7 +93,7 @@ def remove_alias(
     r = parse_ref(ref)
     return self.origin.bucket(r.bucket).move_alias(r.item, check_alias(alias), None, self.origin.by)
 
-# %% ../nbs/19_naming.ipynb #e01473b4
+# %% ../nbs/19_naming.ipynb #c4e3e7a9
 @patch
 @answered
 def annotate(
@@ -101,10 +106,12 @@ def annotate(
     if not isinstance(metadata, Mapping): raise InvalidQuery(f'notes are a mapping, not a {type(metadata).__name__}')
     told = describable(dict(metadata))
     v = self._version(ref)
-    v._in.annotate(v.item, v.version, told, self.origin.by, 3 * self.timeout)
-    return v
+    def note() -> Version:
+        v._in.annotate(v.item, v.version, told, self.origin.by, 3 * self.timeout)
+        return v
+    return self._now_or_later(note, v, 'note', notes=told)
 
-# %% ../nbs/19_naming.ipynb #ec642b0c
+# %% ../nbs/19_naming.ipynb #56839062
 @patch
 @answered
 def remove(
@@ -118,12 +125,13 @@ def remove(
     r = parse_ref(ref)
     if r.selector is None: raise InvalidRef(f'{r} does not say which version to remove: {r}@latest, {r}@3, or {r}@* for all')
     bucket = self.origin.bucket(r.bucket)
-    wanted = bucket.numbers(r.item).live if isinstance(r.selector, Every) else [self._version(r).version]
-    if not wanted: self._version(Ref(r.bucket, r.item))
-    pointed = {a: n for a, n in bucket.aliases(r.item).items() if n in wanted}
+    wanted = list(self.versions(Ref(r.bucket, r.item))) if isinstance(r.selector, Every) else [self._version(r)]
+    numbers = {v.version for v in wanted}
+    pointed = {a: n for a, n in self.aliases(Ref(r.bucket, r.item)).items() if n in numbers}
     if pointed and not force: raise Protected(f'{_list_aliases(r, pointed)}: move the alias, or give force=True to remove it too')
-    for alias, n in pointed.items(): bucket.move_alias(r.item, alias, None, self.origin.by)
-    return sum(bucket.remove(r.item, n, self.origin.by) for n in wanted)
+    def move_off() -> None:
+        for alias in pointed: bucket.move_alias(r.item, alias, None, self.origin.by)
+    return sum(self._now_or_later(lambda: (move_off(), bucket.remove(r.item, v.version, self.origin.by))[1], v, 'remove', force=force) is not False for v in wanted)
 
 def _list_aliases(r: Ref, pointed: Mapping[str, int]) -> str:
     return ', '.join(f'alias {a!r} points at {r.bucket}/{r.item}@{n}' for a, n in pointed.items())

@@ -154,7 +154,7 @@ def _there(self: Bucket, key: str) -> bool:
     near = [e.key for e in takewhile(lambda e: e.key[:len(key)] <= key, entries) if e.key.startswith(key)]
     return near == [key]
 
-# %% ../nbs/13_puts.ipynb #13767a62
+# %% ../nbs/13_puts.ipynb #bac79a9f
 @patch
 def claim(
     self: Bucket,
@@ -169,27 +169,29 @@ def claim(
     made: dict[int, Record] = {}
     def build(n): return pack(made.setdefault(n, draft.record(self.name, item, n, put)))
     try: n = Claim(self.backend, self.folder(item), build, patience).number(first, walk)
-    except CommitUnknown as e: raise self._unknown(item, draft, e) from e
+    except CommitUnknown as e: raise self._unknown(item, draft, min(made), e) from e
     self.highest[item] = max(n, self.highest.get(item, 0))
     self.newest[item] = max(n, self.newest.get(item, 0))
     return self._keep(made[n])
 
 @patch
-def _unknown(self: Bucket, item: str, draft: Draft, e: Exception) -> CommitUnknown:
-    "The error of a put of which nobody knows whether it was kept"
-    return CommitUnknown(f'the put of {self.name}/{item} with write id {draft.id} may or may not have been kept: look for {self.name}/{item}@id:{draft.id} before putting it again ({e})')
+def _unknown(self: Bucket, item: str, draft: Draft, n: int, e: Exception) -> CommitUnknown:
+    "The error of a put of which nobody knows whether it was kept, under number `n` or later"
+    unknown = CommitUnknown(f'the put of {self.name}/{item} with write id {draft.id} may or may not have been kept: look for {self.name}/{item}@id:{draft.id} before putting it again ({e})')
+    unknown.id, unknown.tried = draft.id, n
+    return unknown
 
 @patch
-def confirm(self: Bucket, item: str, draft: Draft, keys: list[tuple[str, str]], patience: float) -> bool:
+def confirm(self: Bucket, item: str, draft: Draft, n: int, keys: list[tuple[str, str]], patience: float) -> bool:
     "`confirmed`, asked until an answer comes: the number is claimed, so no other error than `CommitUnknown` would be true"
     until = time.monotonic() + patience
     while True:
         try: return self.confirmed(keys)
         except OSError as e:
-            if not isinstance(e, ConnectionError) or time.monotonic() > until: raise self._unknown(item, draft, e) from e
+            if not isinstance(e, ConnectionError) or time.monotonic() > until: raise self._unknown(item, draft, n, e) from e
             time.sleep(0.05)
 
-# %% ../nbs/13_puts.ipynb #b923a7eb
+# %% ../nbs/13_puts.ipynb #ad823fc2
 @patch
 def put(
     self: Bucket,
@@ -207,7 +209,7 @@ def put(
         put = self.place(draft.payload, share, progress) if draft.payload.size > INLINE_LIMIT else ''
         if put: named.append((draft.payload.hash, put))
         r = self.claim(item, draft, put, first, if_latest is None, patience)
-        if self.confirm(item, draft, named, patience): return r
+        if self.confirm(item, draft, r.version, named, patience): return r
         self.abandon(item, r.version, draft)
         draft = replace(draft, id=new_id())
     raise Damaged(f'{self.backend.url} lost the payload of {self.name}/{item} five times between upload and confirmation')

@@ -19,8 +19,8 @@ from .reading import as_file, member_path, source
 from .shown import Card, Shown, Size, Table, human_size
 
 # %% auto #0
-__all__ = ['SHOWN_KEYS', 'Looks', 'Stats', 'fact', 'as_table', 'Version', 'Lineage', 'view', 'flat', 'Comparison', 'Versions',
-           'Folder']
+__all__ = ['SHOWN_KEYS', 'Looks', 'Stats', 'fact', 'as_table', 'Version', 'Lineage', 'PendingVersion', 'view', 'flat',
+           'Comparison', 'Versions', 'Folder']
 
 # %% ../nbs/16_versions.ipynb #d4fa8568
 class Looks:
@@ -63,7 +63,7 @@ def look(self: Stats) -> Card:
     plain = {k: fact(k, v) for k, v in self.items() if k not in tables}
     return Card(self.title or 'stats', None, plain, {k: as_table(v, k.rstrip('s')) for k, v in tables.items()})
 
-# %% ../nbs/16_versions.ipynb #c4a3626a
+# %% ../nbs/16_versions.ipynb #2ca76e03
 class Version(Looks):
     "One version of an item"
     def __init__(
@@ -73,9 +73,11 @@ class Version(Looks):
         record: Record,                        # What is stored about it
         notes: list[dict] | None = None,       # Notes that are known already
         aliases: list[str] | None = None,      # Aliases that are known already
+        source: str | None = None,             # Where the record was found; None: at the origin
+        stale: bool = False,                   # Was the origin away when it was asked for the latest?
     ):
         self._store, self._in, self._record = store, bucket, record
-        self._known = {}
+        self._known, self._source, self.stale = {}, source, stale
         if notes is not None: self._known['notes'] = bucket.changes, notes
         if aliases is not None: self._known['aliases'] = bucket.changes, aliases
 
@@ -102,9 +104,7 @@ class Version(Looks):
     @property
     def pending(self) -> bool: return False
     @property
-    def stale(self) -> bool: return False
-    @property
-    def source(self) -> str: return {'remote': 'remote', 'shared': 'shared'}.get(self._in.backend.can.place, 'local')
+    def source(self) -> str: return self._source or {'remote': 'remote', 'shared': 'shared'}.get(self._in.backend.can.place, 'local')
 
     def __str__(self) -> str: return self.ref
     def __eq__(self, other: object) -> bool: return isinstance(other, Version) and (self.id, self.ref) == (other.id, other.ref)
@@ -113,7 +113,7 @@ class Version(Looks):
 
 def _reopen(store, ref: str) -> Version: return store[ref]
 
-# %% ../nbs/16_versions.ipynb #680bc083
+# %% ../nbs/16_versions.ipynb #29c79e54
 @patch
 def _fresh(self: Version, what: str, fetch) -> object:
     "A thing that may change, fetched again after this process has changed something in the bucket"
@@ -131,7 +131,7 @@ def created(self: Version) -> datetime:
 @patch(as_prop=True)
 def notes(self: Version) -> dict:
     "What was added after the put"
-    found = self._fresh('notes', lambda: self._in.notes(self.item, self.version))
+    found = self._fresh('notes', lambda: self._in.notes(self.item, self.version) + self._store.waiting_notes(self))
     return {k: v for note in found for k, v in note.items()}
 
 @patch(as_prop=True)
@@ -160,6 +160,25 @@ class Lineage(Stats):
     "What made a version; a call gives the same"
     def __call__(self) -> Lineage: return self
     def __reduce__(self): return Lineage, (dict(self), self.title)
+
+# %% ../nbs/16_versions.ipynb #bbaf9900
+class PendingVersion(Version):
+    "A put that is safe on this machine and has no number yet"
+    def __init__(self, store, waiting: Bucket, record: Record, since: datetime):
+        super().__init__(store, waiting, record, source='pending')
+        self._since = since
+    @property
+    def version(self) -> None: return None
+    @property
+    def ref(self) -> str: return f'{self.bucket}/{self.item}@id:{self.id}'
+    @property
+    def pending(self) -> bool: return True
+    @property
+    def created(self) -> datetime: return self._since
+    def at_hand(self, what: str) -> bool: return True
+    def wait(self, timeout: float | None = None) -> Version:
+        "The version that it becomes, once it was delivered; `StillPending` where that takes longer"
+        return self._store.wait_for(self, timeout)
 
 # %% ../nbs/16_versions.ipynb #70b6e677
 @patch
@@ -208,7 +227,7 @@ def wait(self: Version, timeout: float | None = None) -> Version:
     "The version itself, once it has a number: it has"
     return self
 
-# %% ../nbs/16_versions.ipynb #cebc41bb
+# %% ../nbs/16_versions.ipynb #12d3b03c
 @patch
 def at_hand(self: Version, what: str) -> bool:
     "Is something known already, or on this machine?"
@@ -223,6 +242,7 @@ def _shown_metadata(self: Version) -> dict: return dict(self.metadata if self.at
 def look(self: Version) -> Card:
     "The version as a card"
     marks = [f'[{a}]' for a in self.aliases] if self.at_hand('aliases') else []
+    marks += [f'({w})' for w in ('pending', 'stale') if getattr(self, w)]
     metadata = self._shown_metadata()
     description = metadata.pop('description', None)
     created = self.created if self.at_hand('created') else None
