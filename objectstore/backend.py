@@ -50,7 +50,7 @@ def key_number(
     m = _numbered.fullmatch(key.rpartition('/')[2])
     return (int(m[1]), m[2]) if m else None
 
-# %% ../nbs/01_backend.ipynb #552be727
+# %% ../nbs/01_backend.ipynb #2b76774d
 class Backend(ABC):
     "A place that keeps immutable objects under keys"
     url: str                    # For messages: never holds a secret
@@ -91,6 +91,9 @@ class Backend(ABC):
     def room(self, key: str) -> AbstractContextManager[Path] | None:
         "A new file that becomes the nearer copy of a key once it is whole; None where copies are not kept"
         return None
+    def partial(self) -> bool:
+        "Do only nearer copies answer now?"
+        return False
     def close(self) -> None: "Let go of connections"
     def __repr__(self) -> str: return f'{type(self).__name__}({self.url!r})'
 

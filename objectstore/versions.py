@@ -113,7 +113,7 @@ class Version(Looks):
 
 def _reopen(store, ref: str) -> Version: return store[ref]
 
-# %% ../nbs/16_versions.ipynb #29c79e54
+# %% ../nbs/16_versions.ipynb #73accbfa
 @patch
 def _fresh(self: Version, what: str, fetch) -> object:
     "A thing that may change, fetched again after this process has changed something in the bucket"
@@ -142,7 +142,7 @@ def metadata(self: Version) -> dict:
 @patch(as_prop=True)
 def aliases(self: Version) -> list[str]:
     "The aliases that point at it"
-    found = self._fresh('aliases', lambda: [a for a, n in self._in.aliases(self.item).items() if n == self.version])
+    found = self._fresh('aliases', lambda: self._store.aliases_of(self))
     return sorted(found)
 
 @patch(as_prop=True)
