@@ -114,22 +114,21 @@ def find_items(
     kept.sort(key=sort_key(sort.lstrip('-')), reverse=sort.startswith('-'))
     return Versions(kept[:limit], why or _why_empty(found, kind, text))
 
-# %% ../nbs/20_finding.ipynb #61083a27
+# %% ../nbs/20_finding.ipynb #6fd9bcf2
 @patch
 def _buckets_for(self: ObjectStore, bucket: str | None) -> list[str]:
     "The buckets to look into: one that must be there, or all"
-    waiting = {w.bucket for w in self._waiting_puts()}
-    if bucket is None: return sorted({*self.origin.names(), *waiting})
+    if bucket is None: return self._bucket_names()
     parse_ref(bucket, item=False)
-    if bucket not in waiting and not self.origin.bucket(bucket).there(): raise self._no_bucket(bucket)
+    if not self._waiting_puts(bucket) and not self.origin.bucket(bucket).there(): raise self._no_bucket(bucket)
     return [bucket]
 
 @patch
 def _selected(self: ObjectStore, name: str, at: Selector, passes: Callable[[str], bool]) -> Versions:
     "The versions of a bucket that a selector means"
     bucket = self.origin.bucket(name)
-    scan = {item: numbers for item, numbers in bucket.scan().items() if passes(item)}
-    aliases = bucket.all_aliases()
+    scan = {item: numbers for item, numbers in dict(self._or_waiting(bucket.scan, self._waiting_puts(name))).items() if passes(item)}
+    aliases = bucket.all_aliases() if scan else {}
     waiting = [w for w in self._waiting_puts(name) if passes(w.item)]
     for item, numbers in scan.items():
         for n in self._going(name, item): numbers.made.pop(n, None)

@@ -81,7 +81,7 @@ def _stored_or_waits(self: ObjectStore, r: Ref, draft: Draft, answer: Record | E
     if answer is not None and not (self._may_wait(None) and isinstance(answer, (ConnectionError, TimeoutError))): raise answer
     return self._wait(r, draft, answer)
 
-# %% ../nbs/22_many.ipynb #a8c452cf
+# %% ../nbs/22_many.ipynb #dfc9ef3d
 @patch
 @answered
 def get_many(
@@ -119,7 +119,7 @@ def _together(self: ObjectStore, wanted: list[Ref], progress: Progress) -> list[
             found[i] = self._unless_going(Version(self, bucket, r), wanted[i])
         progress(len(at))
     if (why := stale_now()) and (r := next((wanted[i] for i, v in found.items() if isinstance(v, NotFound)), None)):
-        raise NotAvailableOffline(f'{self.origin.url} is not there ({why[0]}), and {r} may exist; {self._what_is_near([r])}')
+        raise NotAvailableOffline(f'{why[0]}; {r} may exist, and {self._what_is_near([r])}')
     return [found[i] for i in range(len(wanted))]
 
 @patch

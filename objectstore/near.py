@@ -219,7 +219,7 @@ def _evict(self: Near) -> None:
         self.drop(e.key)
         if e.key not in self.bad: self._size -= e.size
 
-# %% ../nbs/n2_near.ipynb #dc26ff12
+# %% ../nbs/n2_near.ipynb #cc7d9847
 class Stack(Backend):
     "An origin behind near tiers"
     def __init__(
@@ -233,7 +233,7 @@ class Stack(Backend):
     ):
         self.origin, self.tiers, self.identity, self.firm, self.depth, self.changed = origin, tiers, identity, firm, depth, changed
         self.url, self.can, self._nears, self._id = origin.url, replace(origin.can, probe=False), [], None    # a listing can be answered from near, a probe cannot
-        self._unstamped: dict[str, bool] = Recent(100_000)      # near records whose time at the origin is not known yet
+        self._times: dict[str, float | None] = Recent(100_000)  # when the origin has made an object; None: kept near, and not known yet
 
     @property
     def nears(self) -> list[Near]:
@@ -255,7 +255,7 @@ class Stack(Backend):
     def forget_all(self, key: str) -> None:
         for n in self.nears: n.drop(key)
 
-# %% ../nbs/n2_near.ipynb #f4e00803
+# %% ../nbs/n2_near.ipynb #09ffb7e5
 @patch
 def read(self: Stack, key: str, limit: int | None = None) -> bytes:
     "From the nearest tier that has it; the nearer ones keep it"
@@ -277,8 +277,14 @@ def _kept(self: Stack, key: str, data: bytes) -> bytes:
     nears = self.nears
     if nears and nears[0].area(key) in KEPT and '.' not in key.rpartition('/')[2]:
         for n in nears: n.keep(key, data)
-        self._unstamped[key] = True
+        self._stamp(key, self._times.get(key))
     return data
+
+@patch
+def _stamp(self: Stack, key: str, t: float | None) -> None:
+    "Give near copies the time of the origin, as soon as it is known"
+    self._times[key] = t
+    for n in self.nears if t else (): quietly(n.stamp, key, t)
 
 @patch
 def read_many(self: Stack, keys: Iterable[str], limit: int | None = None) -> list[bytes | Exception]:
@@ -314,7 +320,7 @@ def create_many(self: Stack, items: Iterable[tuple[str, bytes]]) -> list[bool | 
         if a is True: self._made(k, d)
     return answers
 
-# %% ../nbs/n2_near.ipynb #4abb5811
+# %% ../nbs/n2_near.ipynb #49212ad6
 @patch
 def _marked(self: Stack, key: str) -> None:
     for n in self.nears:
@@ -326,8 +332,8 @@ def _learnt(self: Stack, entries: Iterable[Entry]) -> Iterator[Entry]:
     for e in entries:
         if found := key_number(e.key):
             if found[1]: self._marked(e.key)
-            elif self._unstamped.pop(e.key, None):
-                for n in self.nears: quietly(n.stamp, e.key, e.modified)
+            elif self._times.get(e.key, 0.0) is None: self._stamp(e.key, e.modified)
+            else: self._times[e.key] = e.modified
         yield e
 
 @patch

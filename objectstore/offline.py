@@ -23,11 +23,11 @@ from . import naming
 # %% auto #0
 __all__ = ['AGAIN', 'NearCopies', 'Explained', 'Status']
 
-# %% ../nbs/n6_offline.ipynb #98c730d9
+# %% ../nbs/n6_offline.ipynb #04d4c0a3
 @patch
 def sync(self: ObjectStore) -> Report:     # What became of each piece of pending work
     "Deliver what is pending, whatever was known of the origin; what cannot be delivered waits on"
-    report = self._deliver()
+    report = self._deliver(wait=True)
     if self.pending is None: return report
     told = {(o.what, o.why) for o in report.conflicts}
     earlier = self.pending.conflicts()
@@ -36,13 +36,13 @@ def sync(self: ObjectStore) -> Report:     # What became of each piece of pendin
     return report
 
 @patch
-def _deliver(self: ObjectStore) -> Report:
+def _deliver(self: ObjectStore, wait: bool = False) -> Report:
     "Deliver what is pending; conflicts stay written down"
     if self.pending is None or not self.pending.work(): return Report()
     if self.offline is True: return self._all_wait('offline=True: the origin is not asked')
-    if (b := self.origin.breaker) and b.open and not b.try_now(): return self._all_wait(f'{self.origin.url} is not there: {b.why}')
-    with self.pending.alone() as mine:
+    with self.pending.alone(wait) as mine:
         if not mine: return self._all_wait('another process is delivering')
+        if (b := self.origin.breaker) and b.open and not b.try_now(): return self._all_wait(f'{self.origin.url} is not there: {b.why}')
         self.pending.sweep()
         with Progress('sync', len(self.pending.work()), self.progress, unit=' items') as progress:
             return deliver_all(self.origin, self.pending, 3 * self.timeout, progress)
@@ -66,7 +66,7 @@ def wait_for(self: ObjectStore, v: PendingVersion, timeout: float | None = None)
     "The version that a pending put becomes"
     until, pause = None if timeout is None else time.monotonic() + timeout, 0.1
     while (n := self.pending.done(v.id)) is None:
-        report = self._deliver()
+        report = self._deliver(wait=True)
         if self.pending.done(v.id) is not None: continue
         why = next((o.why for o in report if o.what == f'put {v.bucket}/{v.item}'), 'nobody knows why')
         if all(w.id != v.id for w in self.pending.work()): raise NotFound(f'{v.ref} was removed while it was pending')
@@ -163,7 +163,7 @@ def near(self: ObjectStore) -> NearCopies:
     "What is kept near: `keep` and `drop`"
     return NearCopies(self)
 
-# %% ../nbs/n6_offline.ipynb #f3e9a5d4
+# %% ../nbs/n6_offline.ipynb #3bb4a980
 class Explained(Looks, list):
     "Tier by tier, how a get would be answered"
     def __init__(self, rows: Iterable, caption: str): super().__init__(rows); self.caption = caption
@@ -181,7 +181,7 @@ def explain(self: ObjectStore, ref: str | Ref | Version) -> Explained:
     for near in (bucket.backend.nears if stacked else []):
         has = [n for n in bucket.near_numbers(r.item) if near.has(bucket.key(r.item, n))]
         answers = pinned and r.selector.n in has
-        rows.append([str(near.root), ', '.join(f'@{n}' for n in has[-5:]) or 'nothing of it', 'the answer, without a request' if answers and not waits else 'bytes, where the version is one of these'])
+        rows.append([str(near.root), ', '.join(f'@{n}' for n in has[-5:]) or 'nothing of it', 'the answer, without a request' if answers else 'bytes, where the version is one of these'])
     away = stacked and self.origin.is_away()
     so = 'not asked' if rows and rows[-1][2].startswith('the answer') else 'away: the newest near version, marked stale' if away else 'asked for the numbers' + ('' if pinned else ' (the latest)')
     rows.append([self.origin.url, f'away: {self.origin.breaker.why}' if away and self.origin.breaker else 'the versions', so])

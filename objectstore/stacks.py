@@ -97,7 +97,7 @@ def urls(self: Known, endpoint: str | None) -> list[str]:
     found = [quietly(p.read_text) for p in (quietly(os.listdir, self.folder) and self.folder.glob('*.json') or ())]
     return sorted(says['url'] for says in map(json.loads, filter(None, found)) if says['endpoint'] == (endpoint or ''))
 
-# %% ../nbs/n5_stacks.ipynb #bb06b79c
+# %% ../nbs/n5_stacks.ipynb #7aa3f84a
 class GuardedService:
     "The native buckets of a service, which are asked for only while it is there"
     def __init__(
@@ -126,6 +126,7 @@ class GuardedService:
     def backend(self, name: str) -> Backend: return self.inner.backend(name)
     def close(self) -> None: self.inner.close()
     def __repr__(self) -> str: return repr(self.inner)
+    def __getattr__(self, name: str) -> object: return getattr(self.inner, name)
 
 # %% ../nbs/n5_stacks.ipynb #c8f7410d
 class StackedOrigin(Origin):
