@@ -208,7 +208,7 @@ def alike(a: object, b: object) -> bool:
     if is_a(a, 'numpy.ndarray'): return a.dtype == b.dtype and a.dtype != object and a.tobytes() == b.tobytes() and a.shape == b.shape
     return bool(a == b or (a != a and b != b))
 
-# %% ../nbs/05_frames.ipynb #c033d92f
+# %% ../nbs/05_frames.ipynb #28fd0477
 def to_pandas(
     t: pa.Table,
     facts: dict,                     # As `from_pandas` has left them
@@ -230,7 +230,7 @@ def _joined(df: pd.DataFrame, changed: dict, names: list[str]) -> pd.DataFrame:
     "The frame with other or further columns, none of them copied"
     pd = need('pandas', 'frames')
     columns = {n: changed[n] if n in changed else df[n] for n in names}
-    return pd.DataFrame(columns, index=df.index, columns=pd.Index(names, dtype=object), copy=False)
+    return pd.DataFrame(columns, index=df.index, columns=pd.Index(names), copy=False)
 
 def _restored(s: pd.Series | None, a: pa.ChunkedArray, fact: dict) -> object:
     "One column as it was"

@@ -145,7 +145,7 @@ def _storage(t: pa.Table) -> pa.Table:
     if not any(map(plain, t.schema)): return t
     return pa.table([pa.chunked_array([x.storage for x in t[f.name].chunks], f.type.storage_type) if plain(f) else t[f.name] for f in t.schema], t.schema.names)
 
-# %% ../nbs/05_parquet.ipynb #2a644266
+# %% ../nbs/05_parquet.ipynb #df8dddcd
 def lazy_frame(
     schema: pa.Schema,                                # Of what is read
     groups: int,                                      # How many groups of rows there are
@@ -155,12 +155,17 @@ def lazy_frame(
     pl = need('polars', 'frames')
     from polars.io.plugins import register_io_source
     nothing = to_polars(schema.empty_table())
+    own = dict(zip(nothing.columns, schema.names))      # Polars gives a column without a name one
+    def part(names, i):
+        df = to_polars(read([own[n] for n in names], i))
+        df.columns = names
+        return df
     def rows(names, keep, limit, _):
         names = nothing.columns if names is None else names
         yield nothing.select(names)
         for i in range(groups):
             if limit is not None and limit <= 0: return
-            df, n = _group(lambda ns: to_polars(read(ns, i)), names or nothing.columns[:1], keep, limit)
+            df, n = _group(lambda ns: part(ns, i), names or nothing.columns[:1], keep, limit)
             if limit is not None: limit -= n
             if df is not None: yield df.select(names) if names else df
     return register_io_source(rows, schema=nothing.schema)
