@@ -130,7 +130,7 @@ def mark(self: Bucket, item: str, n: int) -> str | None:
         return next((m for m in DEAD if self.backend.exists(f'{key}.{m}')), None)
     return next((m for m in DEAD if m in self.around(item, n).marks.get(n, ())), None)
 
-# %% ../nbs/11_buckets.ipynb #52e14281
+# %% ../nbs/11_buckets.ipynb #3e5b4f21
 KEPT_LIMIT = 8 * 1024     # bytes of a record that is kept in memory
 
 @patch
@@ -180,7 +180,10 @@ def _kept_or_new(self: Bucket, at: tuple[str, int], found: dict) -> Record | Exc
     if raw is None: return self.records.get(at) or self.record(*at)
     if isinstance(raw, Exception): return raw
     try: return self._keep(unpack(raw, self.name, *at))
-    except (Damaged, Unsupported) as e: return self.record(*at) if self.backend.holds(self.key(*at)) else e
+    except (Damaged, Unsupported) as e:
+        if not self.backend.holds(self.key(*at)): return e
+        try: return self.record(*at)
+        except ConnectionError: return e
 
 # %% ../nbs/11_buckets.ipynb #883eb688
 @patch

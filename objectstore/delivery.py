@@ -21,7 +21,7 @@ from .versions import Looks
 # %% auto #0
 __all__ = ['Outcome', 'Report', 'deliver_all']
 
-# %% ../nbs/n4_delivery.ipynb #0d858eb5
+# %% ../nbs/n4_delivery.ipynb #5daeccaa
 @patch
 def stored(self: Bucket, item: str, n: int) -> Record | None:
     "The record of a number as the origin has it; None where there is none; one that cannot be read counts as another's"
@@ -47,20 +47,22 @@ def deliver(
     draft: Draft,
     first: int,               # The first number that was ever tried
     patience: float = 3.0,    # Seconds to go on after an unclear answer
+    fresh: bool = False,      # Is this the very first try? Then it is not looked for before
 ) -> Record:                  # Acknowledged, now or by an earlier delivery
     "Store a draft under its write id, exactly once"
     n, placed = first, None
     while True:
-        r = self.stored(item, n)
+        r, won = None if fresh else self.stored(item, n), False
+        fresh = False
         if r is None:
-            placed = placed or self._placed(draft)
-            r = self._claim_one(item, draft, placed, n, patience)
-        elif r.id == draft.id:
-            mark = self.mark(item, n)
-            if mark == 'removed': return r
-            if mark is None and self._confirmed_or_abandoned(item, draft, r): return self._known(r)
-            placed, n = None, n + 1
-        else: n += 1
+            if placed is None: placed = self._placed(draft)
+            if won := self._claim_one(item, draft, placed, n, patience): r = draft.record(self.name, item, n, placed)
+        elif r.id != draft.id: n += 1
+        if r is None or r.id != draft.id: continue
+        mark = None if won else self.mark(item, n)
+        if mark == 'removed': return r
+        if mark is None and self._confirmed_or_abandoned(item, draft, r): return self._known(r)
+        placed, n = None, n + 1
 
 @patch
 def _placed(self: Bucket, draft: Draft) -> str:
@@ -69,12 +71,13 @@ def _placed(self: Bucket, draft: Draft) -> str:
     return self.place(draft.payload) if draft.payload.size > INLINE_LIMIT else ''
 
 @patch
-def _claim_one(self: Bucket, item: str, draft: Draft, put: str, n: int, patience: float) -> None:
-    "Try one number; what came of it is read back by the caller"
+def _claim_one(self: Bucket, item: str, draft: Draft, put: str, n: int, patience: float) -> bool:
+    "Try one number: True where it is ours, False where something is there: what it is, the caller reads"
     claim = Claim(self.backend, self.folder(item), lambda n: pack(draft.record(self.name, item, n, put)), patience)
-    while claim.once(n) is None:
+    while (won := claim.once(n)) is None:
         claim._doubt()
         if claim.spent(): raise CommitUnknown(f'{self.backend.url} neither keeps {self.name}/{item}@{n} nor says why')
+    return won
 
 @patch
 def _confirmed_or_abandoned(self: Bucket, item: str, draft: Draft, r: Record) -> bool:
@@ -88,7 +91,7 @@ def _known(self: Bucket, r: Record) -> Record:
     self.highest[r.item] = max(r.version, self.highest.get(r.item, 0))
     return self._keep(r)
 
-# %% ../nbs/n4_delivery.ipynb #6ea5c0d7
+# %% ../nbs/n4_delivery.ipynb #81cd551c
 @patch
 def append_once(
     self: Bucket,
@@ -124,13 +127,14 @@ def deliver(self: Origin, pending: Pending, w: Work, patience: float = 3.0) -> O
 
 @patch
 def _deliver_put(self: Origin, pending: Pending, w: Work, bucket: Bucket, patience: float) -> str:
+    if n := pending.done(w.id): return _done_meanwhile(pending, w, n)
     draft = pending.whole_draft(w)
     first = pending.tried(w.id)
-    if first is None: first = pending.tried(w.id, bucket.end(w.item).last + 1)
+    if fresh := first is None: first = pending.tried(w.id, (bucket.highest.get(w.item) or bucket.end(w.item).last) + 1)
     if n := pending.done(w.id): return _done_meanwhile(pending, w, n)
-    r = bucket.deliver(w.item, draft, first, patience)
+    r = bucket.deliver(w.item, draft, first, patience, fresh)
     for (_, p), key in zip(draft.members or [('', draft.payload)], _payload_keys(bucket, r, draft)):
-        if p.path and not bucket.backend.holds(key): quietly(_keep_near, bucket.backend, key, p.path)
+        if p.path and key and not bucket.backend.holds(key): quietly(_keep_near, bucket.backend, key, p.path)
     pending.finish(w, r.version)
     return r.name
 

@@ -219,7 +219,7 @@ def _evict(self: Near) -> None:
         self.drop(e.key)
         if e.key not in self.bad: self._size -= e.size
 
-# %% ../nbs/n2_near.ipynb #cc7d9847
+# %% ../nbs/n2_near.ipynb #1dc687ee
 class Stack(Backend):
     "An origin behind near tiers"
     def __init__(
@@ -240,8 +240,8 @@ class Stack(Backend):
         "The near tiers, once the origin's identity is known"
         id = self.identity()
         if id != self._id:
-            before, self._id = self._id, id
-            self._nears = [Near(root, id, limit, shared, self.depth) for root, limit, shared in self.tiers] if id else []
+            before, self._nears = self._id, [Near(root, id, limit, shared, self.depth) for root, limit, shared in self.tiers] if id else []
+            self._id = id       # last: another thread takes the tiers for known from here on
             if before: self.changed()
         return self._nears
 

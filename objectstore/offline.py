@@ -109,7 +109,20 @@ def _when_back(self: ObjectStore) -> None:
 def _without(calls: list, call) -> None:
     if call in calls: calls.remove(call)
 
-# %% ../nbs/n6_offline.ipynb #1acc5d5f
+# %% ../nbs/n6_offline.ipynb #5777d65d
+@patch
+def refresh(self: ObjectStore) -> None:
+    "Ask anew: forget what was taken for the latest, look whether the origin is there, and deliver what waits"
+    for b in list(self.origin._buckets.values()):
+        for known in (b.newest, b.looked, b.created): known.clear()
+        b.changes += 1
+    self.origin._made.clear()
+    if self.pending is None or self.offline is True: return
+    if self.origin.breaker and self.origin.breaker.open: self.origin.breaker.try_now()
+    self._next_sync = 0.0
+    self.sync_soon()
+
+# %% ../nbs/n6_offline.ipynb #2752440f
 class NearCopies:
     "The near copies of a store"
     def __init__(self, store: ObjectStore): self.store = store
@@ -135,11 +148,12 @@ def keep(
 @patch
 def _hold(self: NearCopies, v: Version) -> int:
     if v.pending: return v.size
-    payloads, stack = self._bytes_of(v), v._in.backend
+    payloads, stack, own = self._bytes_of(v), v._in.backend, v._in.key(v.item, v.version)
+    lines = [*(v._in.prefix + payload_key(h, p) for h, p, _ in payloads), own]
+    for near in getattr(stack, 'nears', []): near.keep(f'{HELD}{v.id}', '\n'.join(lines).encode())
     for hash, put, size in payloads:
         with payload_file(v._in, hash, put, size, self.store.progress, v.ref): pass
-    lines = [*(v._in.prefix + payload_key(h, p) for h, p, _ in payloads), v._in.key(v.item, v.version)]
-    for near in getattr(stack, 'nears', []): near.keep(f'{HELD}{v.id}', '\n'.join(lines).encode())
+    if getattr(stack, 'nears', []): stack.read(own)     # it may have been evicted for what was fetched before it was held
     v.notes, v.aliases, v._in.state()     # what else is asked for without the origin
     return v.size
 

@@ -51,7 +51,7 @@ class Pending:
         name = hashlib.blake2b(f'{url}\n{endpoint or ""}'.encode(), digest_size=16).hexdigest()
         return cls(state/'pending'/name)
 
-# %% ../nbs/n3_pending.ipynb #ea97f579
+# %% ../nbs/n3_pending.ipynb #69ab0149
 @patch
 def work(self: Pending) -> list[Work]:
     "All pending work, oldest first; read again only where the queue has changed"
@@ -63,6 +63,11 @@ def work(self: Pending) -> list[Work]:
         known = self._work = {n: w for n, w in found.items() if w}
         self._seen = stamp
     return list(known.values())
+
+@patch(as_prop=True)
+def known(self: Pending) -> bool:
+    "Was there any work when last looked?"
+    return bool(self._work)
 
 @patch
 def _read(self: Pending, name: str) -> Work | None:

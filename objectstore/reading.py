@@ -25,7 +25,7 @@ __all__ = ['SETTLED', 'AT_ONCE', 'STUCK', 'BLOCK', 'is_verified', 'verified', 'v
            'lock', 'own_part', 'source', 'payload_file', 'own_verified', 'bring_near', 'fetch', 'RangeFile',
            'range_file', 'member_path', 'safe_name', 'publish', 'as_file', 'copy_file']
 
-# %% ../nbs/15_reading.ipynb #2fef3d1c
+# %% ../nbs/15_reading.ipynb #c71a69a3
 SETTLED = 2.0     # seconds after which two writes to a file cannot have the same times
 _verified: dict[str, tuple[tuple, str]] = Recent(100_000)
 
@@ -37,10 +37,14 @@ def verified(path: Path | str, now: tuple, hash: str) -> None:
     "Remember a file that was hashed, unless it is too young for that"
     if time.time() - now[2] / 1e9 > SETTLED and time.time() - now[3] / 1e9 > SETTLED: _verified[str(path)] = now, hash
 
+class _Hashing: threads = blake3.AUTO
+def _one_thread() -> None: _Hashing.threads = 1    # the threads of BLAKE3 do not survive a fork: its child would wait for them for ever
+if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_one_thread)
+
 def verify_file(path: Path, hash: str) -> None:
     "Raise `Damaged` where a file's bytes are not those of the hash"
     if is_verified(path, now := stamp(path), hash): return
-    found = blake3(max_threads=blake3.AUTO).update_mmap(str(path)).hexdigest()
+    found = blake3(max_threads=_Hashing.threads).update_mmap(str(path)).hexdigest()
     if found != hash or stamp(path) != now: raise Damaged(f'the bytes of {path} are not those that were put')
     verified(path, now, hash)
 
@@ -105,7 +109,7 @@ class Part:
     def __enter__(self) -> Part: return self
     def __exit__(self, *error) -> None: self.file.close()
 
-# %% ../nbs/15_reading.ipynb #13577a3b
+# %% ../nbs/15_reading.ipynb #c2d580ca
 def whole_range(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> bytes:
     "A range of a payload, or `Damaged` where it has fewer bytes than it should"
     try: data = b''.join(read(start, end))
@@ -131,7 +135,7 @@ def fill(
     progress: Callable[[int], None],                  # Told of bytes as they are there
 ) -> str:                                             # The BLAKE3 of the whole
     "Bring what is missing; what arrived stays where something goes wrong"
-    hasher, waiting, marks = blake3(max_threads=blake3.AUTO), {}, self.marks()
+    hasher, waiting, marks = blake3(max_threads=_Hashing.threads), {}, self.marks()
     missing = iter([i for i in range(self.pieces) if marks[i] != 1])
     pool = ThreadPoolExecutor(max(1, min(many, AT_ONCE)))
     def ask(n): waiting.update((i, pool.submit(copy_context().run, self.bring, i, read)) for _, i in zip(range(n), missing))
@@ -152,7 +156,19 @@ def empty(self: Part) -> None:
     self.file.truncate(0)
     self.had = 0
 
-# %% ../nbs/15_reading.ipynb #72bd239a
+@patch
+def drop(self: Part) -> None:
+    "Remove the file"
+    if os.name == 'nt': self.file.close()
+    self.path.unlink(missing_ok=True)
+
+@patch
+def move(self: Part, to: Path) -> None:
+    "Give the file its next name while the lock is held: who waits finds that it is gone"
+    if os.name == 'nt': self.file.close()      # Windows does not rename an open file
+    os.replace(self.path, to)
+
+# %% ../nbs/15_reading.ipynb #8ec7008f
 def lock(f: io.IOBase) -> bool:
     "Take the lock of an open file, unless somebody has it; it ends with the file, and with the process"
     try:
@@ -178,13 +194,18 @@ def own_part(
     is_there: Callable[[], object], # Has another process finished?
 ) -> Part | None:
     "The part file, locked; None where another process has finished, or is stuck"
+    waited = False
     while True:
         part = Part(path, size)
         mine = lock(part.file)
-        if mine and path.exists() and os.path.samestat(os.fstat(part.file.fileno()), os.stat(path)): return part
+        if mine and path.exists() and os.path.samestat(os.fstat(part.file.fileno()), os.stat(path)):
+            if waited and not part.had: time.sleep(0.2)     # whoever was first may be about to give the file its name
+            if not is_there(): return part
+            part.drop()
         stuck = not mine and time.time() - os.fstat(part.file.fileno()).st_mtime > STUCK
         part.file.close()
         if stuck or is_there(): return None
+        waited = True
         time.sleep(0.05)
 
 # %% ../nbs/15_reading.ipynb #104db42b
@@ -219,30 +240,32 @@ def own_verified(bucket: Bucket, hash: str, put: str) -> Path | None:
             bucket.backend.forget(key)
     return None
 
-# %% ../nbs/15_reading.ipynb #60dd5954
+# %% ../nbs/15_reading.ipynb #ae07a464
 _no_room = errnos('ENOSPC', 'EDQUOT', 'EROFS', 'EFBIG')
 
 def bring_near(bucket: Bucket, hash: str, put: str, size: int, show: bool | str, what: str) -> Path | None:
     "Fetch a payload to where near copies are kept; None where none are, or where there is no room"
     try:
         if (room := bucket.backend.room(bucket.prefix + payload_key(hash, put))) is None: return None
-        with room as draft: _fetch_once(bucket, hash, put, size, draft, show, what)
+        with room as draft: ours = _fetch_once(bucket, hash, put, size, draft, show, what)
     except OSError as e:
         if e.errno in _no_room: return None
         raise
-    return own_verified(bucket, hash, put)
+    return bucket.own_file(hash, put) if ours else own_verified(bucket, hash, put)
 
-def _fetch_once(bucket: Bucket, hash: str, put: str, size: int, draft: Path, show: bool | str, what: str) -> None:
-    "Fetch a payload by way of a part file that lasts, or wait until another process has"
+def _fetch_once(bucket: Bucket, hash: str, put: str, size: int, draft: Path, show: bool | str, what: str) -> bool:
+    "Fetch a payload by way of a part file that lasts, or wait until another process has: whether it was fetched here"
     path, is_there = draft.with_name(f'.part-{hash}-{put}'), lambda: bucket.own_file(hash, put)
     part = own_part(path, size, is_there) if size > PIECE and not on_network(str(draft)) else None
-    if part is None: return None if size > PIECE and is_there() else fetch(bucket, hash, put, size, draft, show, what)
+    if part is None and size > PIECE and is_there(): return False
+    if part is None: fetch(bucket, hash, put, size, draft, show, what); return True
     with part:
         try: _fill(bucket, hash, put, part, show, what)
         except BaseException as e:
             if isinstance(e, Damaged) or e.__class__ is OSError and e.errno in _no_room: part.drop()
             raise
         part.move(draft)
+    return True
 
 def fetch(bucket: Bucket, hash: str, put: str, size: int, to: Path, show: bool | str = 'auto', what: str = '') -> None:
     "Bring a payload into a new file, or `Damaged` and no file"
@@ -252,7 +275,7 @@ def fetch(bucket: Bucket, hash: str, put: str, size: int, to: Path, show: bool |
         to.unlink(missing_ok=True)
         raise
 
-# %% ../nbs/15_reading.ipynb #3a5bca63
+# %% ../nbs/15_reading.ipynb #e9211d02
 def _fill(bucket: Bucket, hash: str, put: str, part: Part, show: bool | str, what: str) -> None:
     "Bring a payload; from the beginning where an earlier attempt or a nearer tier had wrong bytes"
     backend, key = bucket.backend, bucket.prefix + payload_key(hash, put)
@@ -267,17 +290,6 @@ def _fill(bucket: Bucket, hash: str, put: str, part: Part, show: bool | str, wha
         backend.forget(key)
         part.empty()
     raise Damaged(f'the bytes of {key} at {backend.url} are not those that were put: {why}')
-
-@patch
-def drop(self: Part) -> None:
-    if os.name == 'nt': self.file.close()
-    self.path.unlink(missing_ok=True)
-
-@patch
-def move(self: Part, to: Path) -> None:
-    "Give the file its next name while the lock is held: who waits finds that it is gone"
-    if os.name == 'nt': self.file.close()      # Windows does not rename an open file
-    os.replace(self.path, to)
 
 # %% ../nbs/15_reading.ipynb #942d7abb
 BLOCK, _AHEAD, _KEPT = 2**16, 128, 256     # bytes of a block; blocks that are read ahead at most, and kept
@@ -395,7 +407,7 @@ def publish(
         os.replace(temporary, to)
     return to
 
-# %% ../nbs/15_reading.ipynb #288c402f
+# %% ../nbs/15_reading.ipynb #00661616
 def as_file(bucket: Bucket, hash: str, put: str, size: int, data: bytes | None, to: Path, free: bool = False, show: bool | str = 'auto', what: str = '') -> Path:
     "A payload as a file of a given name: verified if it is there, else made; `free`: a copy of the user's own"
     if not free and to.is_file() and not to.is_symlink():
@@ -404,7 +416,11 @@ def as_file(bucket: Bucket, hash: str, put: str, size: int, data: bytes | None, 
     def make(temporary: Path) -> None:
         if data is not None: temporary.write_bytes(data); return
         if bucket.own_file(hash, put) is None and bucket.backend.room(bucket.prefix + payload_key(hash, put)) is None: return fetch(bucket, hash, put, size, temporary, show, what)
-        with payload_file(bucket, hash, put, size, show, what) as path: copy_file(path, temporary)
+        for last in (False, False, True):
+            try:
+                with payload_file(bucket, hash, put, size, show, what) as path: return copy_file(path, temporary)
+            except FileNotFoundError:     # another process has made room in the near tier
+                if last: raise
     publish(make, to)
     if free: os.chmod(to, 0o644)
     return to

@@ -54,13 +54,20 @@ class Known:
         at = self._at(g, endpoint)
         self._now.pop(at, None), self._none.pop(at, None)
 
-# %% ../nbs/n5_stacks.ipynb #951a507d
+# %% ../nbs/n5_stacks.ipynb #078c784b
 @patch
-def identity(self: Known, g: Guarded, endpoint: str | None) -> str | None:
+def asker(self: Known, g: Guarded, endpoint: str | None) -> Callable[[], str | None]:
+    "A function that gives the identity of an origin, quickly where this process has made sure of it"
+    at, b, now = self._at(g, endpoint), g.breaker, self._now
+    def identity():
+        known = now.get(at)
+        return known[0] if known and (b is None or known[1] == b._turn or b.open) else self._ask(g, at)
+    return identity
+
+@patch
+def _ask(self: Known, g: Guarded, at: tuple) -> str | None:
     "The identity of an origin; what was seen last where it is away; None before the first write"
-    at, b = self._at(g, endpoint), g.breaker
-    known, turn = self._now.get(at, (None, -1))
-    if known and (b is None or b.open or turn == b._turn): return known
+    b, (known, _) = g.breaker, self._now.get(at, (None, 0))
     if self._none.get(at, 0) > time.monotonic(): return None
     try: found = last_move(g, 'id/')[1].get('store')
     except OSError: return known or self.remembered(at)
@@ -97,7 +104,7 @@ def urls(self: Known, endpoint: str | None) -> list[str]:
     found = [quietly(p.read_text) for p in (quietly(os.listdir, self.folder) and self.folder.glob('*.json') or ())]
     return sorted(says['url'] for says in map(json.loads, filter(None, found)) if says['endpoint'] == (endpoint or ''))
 
-# %% ../nbs/n5_stacks.ipynb #7aa3f84a
+# %% ../nbs/n5_stacks.ipynb #f9804d22
 class GuardedService:
     "The native buckets of a service, which are asked for only while it is there"
     def __init__(
@@ -126,9 +133,11 @@ class GuardedService:
     def backend(self, name: str) -> Backend: return self.inner.backend(name)
     def close(self) -> None: self.inner.close()
     def __repr__(self) -> str: return repr(self.inner)
-    def __getattr__(self, name: str) -> object: return getattr(self.inner, name)
+    def __getattr__(self, name: str) -> object:
+        if name == 'inner': raise AttributeError(name)
+        return getattr(self.inner, name)
 
-# %% ../nbs/n5_stacks.ipynb #c8f7410d
+# %% ../nbs/n5_stacks.ipynb #f599edd4
 class StackedOrigin(Origin):
     "An origin whose objects are kept near"
     def __init__(
@@ -148,7 +157,7 @@ class StackedOrigin(Origin):
     def _stack(self, backend: Backend, depth: int) -> Stack:
         g = Guarded(backend, self.breaker, self.offline is True)
         tiers = [(t.url, self.limit, t.shared) for t in self.tiers]
-        return Stack(g, tiers, lambda: self.known.identity(g, self.endpoint), self.offline is False, depth, self._renew)
+        return Stack(g, tiers, self.known.asker(g, self.endpoint), self.offline is False, depth, self._renew)
 
     def _open(self, name: str) -> Bucket:
         if not self.native: return super()._open(name)

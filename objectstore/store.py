@@ -158,7 +158,7 @@ def close(self: ObjectStore) -> None:
     "Let go of connections"
     self.origin.place.close()
 
-# %% ../nbs/17_store.ipynb #edf2d41f
+# %% ../nbs/17_store.ipynb #7aeffdfb
 def answered(verb: Callable) -> Callable:
     "A verb whose errors are the store's own"
     @wraps(verb)
@@ -178,7 +178,7 @@ def answered(verb: Callable) -> Callable:
 def _told(self: ObjectStore, answer: object, reasons: list) -> object:
     "An answer, marked and warned of where it came from near because the origin is away"
     if not reasons:
-        if self.pending: self.sync_soon()
+        if self.pending and self.pending.known: self.sync_soon()
         return answer
     for v in [answer] if isinstance(answer, Version) else answer if isinstance(answer, Versions) else []: v.stale = True
     if not self._warned: warnings.warn(f'{self.origin.url} is not there: what is near may not be the newest ({reasons[0]})', StaleWarning, stacklevel=3)
@@ -208,7 +208,7 @@ def _may_ask(self: ObjectStore) -> None:
 @patch(as_prop=True)
 def _remote(self: ObjectStore) -> bool: return self.origin.native or self.origin.place.can.place == 'remote'
 
-# %% ../nbs/17_store.ipynb #c689203e
+# %% ../nbs/17_store.ipynb #a4145d0b
 @patch
 def _version(self: ObjectStore, ref: object, max_age: float | None = None) -> Version:
     "The version that a ref names: it is live, or `NotFound`"
@@ -221,7 +221,7 @@ def _version(self: ObjectStore, ref: object, max_age: float | None = None) -> Ve
         if (why := stale_now()) and not self._removed_for_sure(bucket, r): raise NotAvailableOffline(f'{why[0]}; {r} may exist, and {self._what_is_near([r])}') from e
         if self._bucket_missing(bucket): raise self._no_bucket(r.bucket) from None
         raise e
-    return self._unless_removed(found, r) if self.pending else found
+    return self._unless_removed(found, r) if self.pending and self.pending.known else found
 
 @patch
 def _removed_for_sure(self: ObjectStore, bucket: Bucket, r: Ref) -> bool:
@@ -328,7 +328,7 @@ def _ipython_key_completions_(self: ObjectStore) -> list[str]:
     "Refs that are known without asking"
     return sorted(f'{b.name}/{item}' for b in self.origin._buckets.values() for item in list(b.newest))
 
-# %% ../nbs/17_store.ipynb #4571e97c
+# %% ../nbs/17_store.ipynb #78991fd1
 @patch
 @answered
 def get(
@@ -359,7 +359,11 @@ def _object(self: ObjectStore, v: Version, as_: object, columns: list[str] | Non
     codec, trust = by_name(r.codec), trust or r.hash in self._own
     if isinstance(codec, frames.ParquetCodec) and r.data is None and not raw:
         return get_frame(v._in, r, None if v.pending else twin_place(v._in, self.cache_limit), as_, columns, self.progress)
-    with source(v._in, r, self.progress) as s: return codec.decode(s, r.how, as_=as_, columns=columns, trust=trust)
+    for last in (False, False, True):
+        try:
+            with source(v._in, r, self.progress) as s: return codec.decode(s, r.how, as_=as_, columns=columns, trust=trust)
+        except FileNotFoundError:     # another process has made room in the near tier
+            if last or r.data is not None: raise
 
 # %% ../nbs/17_store.ipynb #ba819fc6
 @patch

@@ -116,7 +116,7 @@ def killed(folder: Path, n: int, when: str, planted: bool = False) -> bool:
     p.join(60)
     return p.exitcode == -9
 
-def jumps(self, item, draft, first, patience=3.0):
+def jumps(self, item, draft, first, patience=3.0, fresh=False):
     "Planted: whoever delivers again goes to the end of the item"
     return self.put(item, draft)
 
@@ -326,7 +326,7 @@ def test_two_machines_keep_all_that_they_did_offline(machines, share, figure):
     assert good(total)
 
 def test_planted_trust_in_silence_is_caught(machines, monkeypatch):
-    def trusts(self, item, draft, first, patience=3.0):
+    def trusts(self, item, draft, first, patience=3.0, fresh=False):
         try: return self.put(item, draft)
         except ConnectionError: return draft.record(self.name, item, first, '')
     monkeypatch.setattr(delivery.Bucket, 'deliver', trusts)
