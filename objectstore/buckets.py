@@ -136,16 +136,21 @@ def mark(self: Bucket, item: str, n: int) -> str | None:
         return next((m for m in DEAD if self.backend.exists(f'{key}.{m}')), None)
     return next((m for m in DEAD if m in self.around(item, n).marks.get(n, ())), None)
 
-# %% ../nbs/11_buckets.ipynb #f3dce001
+# %% ../nbs/11_buckets.ipynb #c87b49a8
 KEPT_LIMIT = 8 * 1024     # bytes of a record that is kept in memory
 
 @patch
 def record(self: Bucket, item: str, n: int) -> Record:
-    "The record of a version, marked or not"
+    "The record of a version, marked or not; a nearer copy that is damaged is dropped, and the next one asked"
     if found := self.records.get((item, n)): return found
-    try: raw = self.backend.read(self.key(item, n), RECORD_LIMIT)
-    except OverflowError as e: raise Damaged(f'the record of {self.name}/{item}@{n} is too large to be one: {e}') from None
-    return self._keep(unpack(raw, self.name, item, n))
+    key = self.key(item, n)
+    for last in (False, False, False, True):
+        near = self.backend.holds(key) and not last
+        try: return self._keep(unpack(self.backend.read(key, RECORD_LIMIT), self.name, item, n))
+        except (Damaged, Unsupported, OverflowError) as e:
+            if near: self.backend.forget(key)
+            elif isinstance(e, OverflowError): raise Damaged(f'the record of {self.name}/{item}@{n} is too large to be one: {e}') from None
+            else: raise
 
 @patch
 def _keep(self: Bucket, r: Record) -> Record:
@@ -182,7 +187,10 @@ def _kept_or_new(self: Bucket, at: tuple[str, int], found: dict) -> Record | Exc
     if isinstance(raw, OverflowError): return Damaged(f'the record of {self.name}/{at[0]}@{at[1]} is too large to be one: {raw}')
     if isinstance(raw, Exception): return raw
     try: return self._keep(unpack(raw, self.name, *at))
-    except (Damaged, Unsupported) as e: return e
+    except (Damaged, Unsupported) as e:
+        if not self.backend.holds(self.key(*at)): return e
+        try: return self.record(*at)
+        except ConnectionError: return e
 
 # %% ../nbs/11_buckets.ipynb #31c48306
 @patch
@@ -317,7 +325,7 @@ def all_notes(
         found[item_of_key(item), int(n)].append((key, _move_or_none(raw, key, lenient).get('notes', {})))
     return {at: [note for _, note in sorted(notes, key=lambda kn: kn[0])] for at, notes in found.items()}
 
-# %% ../nbs/11_buckets.ipynb #fc84aee9
+# %% ../nbs/11_buckets.ipynb #d17b70c7
 @patch
 def resolve(self: Bucket, item: str, selector: Selector | None, max_age: float = 0.0) -> int:
     "The number that a selector stands for, or `NotFound` says why there is none"
@@ -336,7 +344,13 @@ def resolve(self: Bucket, item: str, selector: Selector | None, max_age: float =
 def find(self: Bucket, item: str, selector: Selector | None, max_age: float = 0.0) -> Record:
     "The record of the live version that a selector stands for, or `NotFound`"
     n = self.resolve(item, selector, max_age)
-    return self.live_record(item, n, surely=not isinstance(selector, (Number, Alias)))
+    return self.live_record(item, n, surely=not isinstance(selector, (Number, Alias)) or isinstance(selector, Number) and self.is_near(item, n))
+
+@patch
+def is_near(self: Bucket, item: str, n: int) -> bool:
+    "Is there a nearer copy of a version, without a mark beside it? It is read without a request"
+    key = self.key(item, n)
+    return self.backend.holds(key) and not any(self.backend.holds(f'{key}.{m}') for m in DEAD)
 
 @patch
 def _nothing(self: Bucket, item: str, selector: Selector | None) -> NotFound:

@@ -148,7 +148,7 @@ class Answer:
         if self.connecting: return f'TLS failed ({tls})'
         return 'the connection broke off' if 'HttpError' in debug else 'it does not answer like an object service'
 
-# %% ../nbs/03_connect.ipynb #39c12081
+# %% ../nbs/03_connect.ipynb #ca8d3220
 _no_bucket = {'NoSuchBucket', 'ContainerNotFound', 'ContainerBeingDeleted'}
 _not_allowed = {'ExpiredToken', 'InvalidToken', 'TokenRefreshRequired', 'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'AuthorizationHeaderMalformed', 'RequestTimeTooSkewed'}
 
@@ -170,8 +170,8 @@ def explain(
     if a.status == 507: return OSError(errno.ENOSPC, f'{place}: {a.why}')
     if a.status == 404: return ConnectionError(errno.EPROTO, f'{place}: what answers here is no object service (404); is the endpoint right?')
     if 300 <= a.status < 500 and a.status not in (408, 429): return OSError(errno.EIO, f'{place}/{key}: {a.why}' + ('; is the region right?' if a.status < 400 else ''))
-    kind = ConnectionRefusedError if a.connecting else ConnectionError
-    return kind(errno.ECONNREFUSED if a.connecting else errno.EIO, f'{place}: {a.why}')
+    if a.connecting: return ConnectionRefusedError(errno.ECONNREFUSED, f'{place}: {a.why}')
+    return ConnectionError(errno.ETIMEDOUT if a.timeout else errno.EIO, f'{place}: {a.why}')
 
 # %% ../nbs/03_connect.ipynb #64ffe037
 class _Fork: used = lost = False

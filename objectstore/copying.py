@@ -20,7 +20,7 @@ from . import putting
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/21_copying.ipynb #01ee1f14
+# %% ../nbs/21_copying.ipynb #55e9c3f0
 @patch
 @answered
 def copy(
@@ -39,6 +39,7 @@ def copy(
     if r.item is None or isinstance(r.selector, Every): return self._copy_all(r, dst, to)
     d = parse_ref(dst, selector=False) if dst is not None else Ref(r.bucket, r.item)
     if to is self and dst is None: raise InvalidRef(f'copy {r} where to? Give a name, or another store with to=')
+    if self.pending and (waiting := self._waiting(r)): return self._copied(waiting, d, to)
     bucket = self.origin.bucket(r.bucket)
     try: record = bucket.record(r.item, n := bucket.resolve(r.item, r.selector))
     except FileNotFoundError: raise bucket.not_found(r.item, n) from None
@@ -48,13 +49,13 @@ def copy(
 @patch
 def _copied(self: ObjectStore, v: Version, d: Ref, to: ObjectStore) -> Version:
     "A version as a new version of another item"
-    there = to.origin.for_put(d.bucket)
+    there = to.origin.bucket(d.bucket)
     with ExitStack() as stack:
         draft = _as_draft(v, stack, self.progress)
         draft.description['lineage'] = {**draft.description.get('lineage', {}), 'copied': {'from': v.ref, 'id': v.id}}
         draft.description['metadata'] = v.metadata
         if v._in is there: _share(v, there)
-        return to._put(there, d, draft, None)
+        return to._put_or_wait(d, draft, None, False)
 
 def _share(v: Version, bucket: Bucket) -> None:
     "Within a bucket a copy names the same payloads"

@@ -65,7 +65,7 @@ class Origin:
         key = bucket_key(name)
         return Bucket(name, self.place.backend(name)) if self.native else Bucket(name, self.place, f'{key}/')
 
-# %% ../nbs/14_origin.ipynb #6e004b0b
+# %% ../nbs/14_origin.ipynb #5d8bf20f
 FORMAT = dict(objectstore=1)
 
 @patch
@@ -94,12 +94,12 @@ def _found(self: Origin, root: Backend) -> None:
     root.create('objectstore.json', to_json(FORMAT))
 
 @patch
-def id(self: Origin, bucket: str | None = None) -> str | None:
-    "The identity of this origin; None before the first write"
+def id(self: Origin, bucket: str | None = None, surely: bool = False) -> str | None:
+    "The identity of this origin, asked each time; None before the first write"
     root = self.root(self.bucket(bucket)) if self.native else self.place
     return last_move(root, 'id/')[1].get('store')
 
-# %% ../nbs/14_origin.ipynb #945e9433
+# %% ../nbs/14_origin.ipynb #67dbe332
 @patch
 def state(self: Bucket) -> tuple[int, bool]:
     "How often a bucket's state has changed, and whether it says that the bucket is there"
@@ -115,7 +115,7 @@ def has_live(self: Bucket) -> bool:
 def there(self: Bucket) -> bool:
     "Is this bucket there?"
     n, made = self.state()
-    return made or (n > 0 and self.has_live())
+    return made or ((n > 0 or self.backend.partial()) and self.has_live())
 
 # %% ../nbs/14_origin.ipynb #db418a92
 @patch

@@ -72,7 +72,7 @@ def _ask(self: NativeBackends, verb: str, **what) -> dict:
     except ObjectStoreError: raise
     except Exception as e: raise self._explain(e) from None
 
-# %% ../nbs/03_tiers.ipynb #1eb8525c
+# %% ../nbs/03_tiers.ipynb #dcb52f33
 @patch
 def _explain(self: NativeBackends, e: Exception) -> OSError:
     "The error of the contract for one of boto3"
@@ -88,7 +88,7 @@ def _explain(self: NativeBackends, e: Exception) -> OSError:
     if kind == 'SSLError': return ConnectionRefusedError(errno.ECONNREFUSED, f'{self.url} at {self.endpoint}: TLS failed')
     if kind in ('EndpointConnectionError', 'ConnectTimeoutError', 'ProxyConnectionError'): return ConnectionRefusedError(errno.ECONNREFUSED, why)
     if 300 <= status < 500: return OSError(errno.EIO, why)
-    return ConnectionError(errno.EIO, why)
+    return ConnectionError(errno.ETIMEDOUT if kind == 'ReadTimeoutError' else errno.EIO, why)
 
 # %% ../nbs/03_tiers.ipynb #6ba41d4b
 @patch
