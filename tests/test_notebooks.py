@@ -1,4 +1,4 @@
-"Every notebook is a test: nbdev's own runner executes it in a process of its own. One alone: `pytest -k 14_store`."
+"Every notebook is a test: nbdev's own runner executes it in a process of its own. One alone: `pytest -k 60_store`."
 import importlib.util, os, signal, subprocess, sys
 from pathlib import Path
 import pytest

@@ -410,6 +410,16 @@ class StoreContract:
         store.put(x, 4)
         assert store.aliases(x) == {} and store.aliases(x).history('production')[-1]['to'] is None
 
+    @pytest.mark.xfail(strict=True, reason='a removal does not look for aliases again after its mark, so an alias that was set meanwhile points at what is gone')
+    def test_an_alias_that_is_set_during_a_removal_does_not_point_at_nothing(self, stack, store, b):
+        x, other, real = f'{b}/x', stack.open(), buckets.Bucket.remove
+        store.put(x, 1); store.put(x, 2)
+        def remove(self, item, n, by):
+            other.set_alias(f'{x}@1', 'production')
+            return real(self, item, n, by)
+        with mock.patch.object(buckets.Bucket, 'remove', remove): store.remove(f'{x}@1')
+        assert all(f'{x}@{n}' in store for n in stack.open().aliases(x).values())
+
     def test_a_damaged_record_can_be_removed_and_put_over(self, store, b):
         v = store.put(f'{b}/x', 1); store.put(f'{b}/x', 2)
         for n in (1, 2): self._overwrite(v, v._in.key('x', n), b'not a record')
@@ -448,6 +458,13 @@ class StoreContract:
         for s in (store, stack.open()):
             with pytest.raises(Damaged): s.get(f'{b}/x@1')
             assert s.get(s.put(f'{b}/x', LARGE)) == LARGE
+
+    @pytest.mark.xfail(strict=True, reason='a put shares a payload that it has not looked into: the good bytes that it was given are dropped')
+    def test_who_puts_the_bytes_again_without_having_read_them_gets_them_too(self, stack, store, b):
+        v = store.put(f'{b}/x', LARGE)
+        self._overwrite(v, v._in.prefix + records.payload_key(v._record.hash, v._record.put), LARGE[::-1])
+        s = stack.open()
+        assert s[v.ref].size == len(LARGE) and s.get(s.put(f'{b}/x', LARGE)) == LARGE
 
     def test_a_record_that_is_changed_or_anothers_is_never_believed(self, stack, store, b):
         v, w = store.put(f'{b}/x', SMALL), store.put(f'{b}/y', b'other bytes')
