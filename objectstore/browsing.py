@@ -22,7 +22,7 @@ from . import copying, finding, naming, offline
 # %% auto #0
 __all__ = ['PAGE', 'STALE_AFTER', 'STATES', 'ACTS', 'Understood', 'parts', 'understand', 'Workers', 'as_of', 'Browsing']
 
-# %% ../nbs/82_browsing.ipynb #4d40c59c
+# %% ../nbs/82_browsing.ipynb #4110cdf0
 class Understood(NamedTuple):
     "What a search line means"
     text: str | None = None          # Words
@@ -30,7 +30,7 @@ class Understood(NamedTuple):
     where: str | None = None         # A condition
     says: str = ''                   # The same, for a person
 
-_compares = re.compile(r"[<>=]|\b(?:is\s+(?:not\s+)?null|like|between|in\s*\()", re.IGNORECASE)
+_compares = re.compile(r"""[<>=]|\bis\s+(?:not\s+)?null\b|\blike\s+['":]|\bbetween\s+['":\d-]|\bin\s*\(""", re.IGNORECASE)
 _regular = re.compile(r'[\\^$*+?|\[\]{}()]')
 
 def parts(line: str) -> list[str]:
@@ -163,7 +163,7 @@ def show(self: Browsing, **news) -> None:
     self.view = {**self.known, 'bucket': self.bucket, 'query': self.query, 'sort': self.sort, 'folders': self.folders, 'within': self.within, **self.view, **news}
     self.tell('view', self.view)
 
-# %% ../nbs/82_browsing.ipynb #2b4b29bb
+# %% ../nbs/82_browsing.ipynb #4bc54f4b
 @patch
 def find(self: Browsing, **what) -> None:
     "Ask for the list anew: `bucket`, `query`, `sort`, `folders`, `within`"
@@ -185,8 +185,8 @@ def _find(self: Browsing, wanted: Callable[[], bool], gen: int, bucket: str | No
     "Find what is asked for, and tell it with its first page"
     try:
         meant = understand(query)
-        found = self.quiet.find_items(bucket, meant.pattern, where=meant.where, text=meant.text, sort='item' if folders else sort)
-        listed = by_folder(found, within) if folders else found
+        found = self.quiet.find_items(bucket, meant.pattern, where=meant.where, text=meant.text, sort='item' if folders else sort if bucket or sort.lstrip('-') != 'item' else sort.replace('item', 'bucket'))      # by bucket, then by item
+        listed = by_folder(found, within, bucket is None) if folders else found
         first, count = self._page(listed, 0), len(listed)
     except Exception as e:        # whatever it is, the list stays
         if wanted(): self._failed(e)

@@ -44,16 +44,18 @@ def _keys(said: Mapping) -> str:
     plain = [(k, x) for k, x in said.items() if k != 'description' and not isinstance(x, (Mapping, list))]
     return ' · '.join(f'{visible(str(k), 24)} {shown(x, 24)}' for k, x in plain[:3])
 
-# %% ../nbs/81_details.ipynb #77401f88
+# %% ../nbs/81_details.ipynb #44b1c934
 def by_folder(
     found: Sequence[Version],
     within: str = '',            # Only what is below this folder: '' or one that ends with '/'
+    buckets: bool = False,       # Are buckets the first folders?
 ) -> list[Version | dict]:       # Folders first, then versions
     "What is in a folder, and the folders in it"
     folders, here = Counter(), []
     for v in found:
-        if not v.item.startswith(within): continue
-        head, slash, _ = v.item[len(within):].partition('/')
+        name = f'{v.bucket}/{v.item}' if buckets else v.item
+        if not name.startswith(within): continue
+        head, slash, _ = name[len(within):].partition('/')
         if slash: folders[f'{within}{head}/'] += 1
         else: here.append(v)
     return [*({'folder': f, 'item': visible(f, 200), 'count': n} for f, n in sorted(folders.items())), *here]

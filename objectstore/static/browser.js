@@ -5,19 +5,20 @@ const KEYS = [['↑ ↓ or j k', 'move'], ['Page Up, Page Down, Home, End', 'mov
   ['Space', 'mark for comparing'], ['c', 'copy the code'], ['l', 'load into a variable'], ['s', 'sort by the next column'], ['Backspace', 'out of a folder'], ['?', 'this help']]
 const COLUMNS = [['item', 'name'], ['kind', 'kind'], ['version', 'ver.'], ['size', 'size'], ['created', 'when']]
 const GROUPS = { changed: '≠ changed', added: '+ only here', removed: '− only there', same: '' }
+const CONDITION = /[<>=]|\bis\s+(not\s+)?null\b|\blike\s+['":]|\bbetween\s+['":\d-]|\bin\s*\(/i
 let serial = 0
 
 function h(tag, props, ...kids) {
   const e = tag === 'svg' || tag === 'path' ? document.createElementNS('http://www.w3.org/2000/svg', tag) : document.createElement(tag)
   for (const [k, v] of Object.entries(props ?? {})) {
-    if (v === undefined || v === null || v === false) continue
+    if (v === undefined || v === null || v === false && !k.startsWith('aria-')) continue
     if (k.startsWith('on')) e.addEventListener(k.slice(2), v)
     else if (k === 'text') e.textContent = v
     else if (k === 'value') e.value = v
     else if (k === 'style') e.style.cssText = v
-    else e.setAttribute(k, v === true ? '' : v)
+    else e.setAttribute(k, v === true && !k.startsWith('aria-') ? '' : v)
   }
-  e.append(...kids.flat().filter(k => k !== null && k !== undefined && k !== false))
+  e.append(...kids.flat(Infinity).filter(k => k !== null && k !== undefined && k !== false))
   return e
 }
 const number = n => n === null || n === undefined ? '' : n.toLocaleString('en')
@@ -39,7 +40,7 @@ const clock = iso => iso ? new Date(iso).toTimeString().slice(0, 5) : ''
 export function localTest(line) {
   const tests = []
   for (const part of line.split(',').map(p => p.trim()).filter(Boolean)) {
-    if (/[<>=]|\b(is\s+(not\s+)?null|like|between|in\s*\()/i.test(part)) return null
+    if (CONDITION.test(part)) return null
     const slashed = part.length > 1 && part[0] === '/' && part.endsWith('/')
     if (slashed || /[\\^$*+?|[\]{}()]/.test(part)) {
       try { const re = new RegExp(slashed ? part.slice(1, -1) : part); tests.push(r => re.test(r.item)) } catch { return null }
@@ -100,15 +101,16 @@ class App {
     this.crumbs = h('span', { class: 'osb-crumbs' })
     this.head = h('div', { role: 'row', class: 'osb-row osb-head', 'aria-rowindex': '1' }, COLUMNS.map(([key, title]) => h('div', { role: 'columnheader', class: `osb-c-${key}`, 'data-key': key },
       button(title, `Sort by ${title}`, () => this.sortBy(key), { tabindex: '-1', class: 'osb-sort' }))))
-    this.body = h('div', { role: 'rowgroup', class: 'osb-body' })
-    this.grid = h('div', { role: 'grid', tabindex: '0', class: 'osb-grid', id: `${id}-grid`, 'aria-label': 'Items', 'aria-multiselectable': 'true', onscroll: () => this.scrolled(), onfocus: () => { if (this.cursor < 0 && this.total()) this.move(0, false) } }, h('div', { role: 'rowgroup', class: 'osb-heads' }, this.head), this.body)
+    const at = e => Math.floor((e.clientY - this.body.getBoundingClientRect().top) / ROW)      // rows are drawn anew while a button is down
+    this.body = h('div', { role: 'rowgroup', class: 'osb-body', onclick: e => this.clicked(at(e), e) })
+    this.grid = h('div', { role: 'grid', tabindex: '0', class: 'osb-grid', id: `${id}-grid`, 'aria-label': 'Items', 'aria-multiselectable': 'true', onscroll: () => this.scrolled(), onpointerdown: () => { this.pointing = true }, onfocus: () => { if (this.cursor < 0 && this.total() && !this.pointing) this.move(0, false); this.pointing = false } }, h('div', { role: 'rowgroup', class: 'osb-heads' }, this.head), this.body)
     this.blank = h('div', { class: 'osb-blank', hidden: true })
-    const items = h('section', { class: 'osb-items', 'aria-label': 'Items' }, h('div', { class: 'osb-cap' }, h('h3', { text: 'Items' }), this.crumbs, this.flat), this.grid, this.blank)
+    const items = h('section', { class: 'osb-items', 'aria-label': 'Items' }, this.grid, this.blank)
 
     this.vtitle = h('h3', { text: 'Versions' })
     this.compareButton = button('Compare', 'Compare the two that are marked', () => this.compare(), { disabled: true, class: 'osb-plain' })
     this.removedButton = button('Removed', 'Also show removed versions', () => { const on = this.removedButton.getAttribute('aria-pressed') !== 'true'; this.removedButton.setAttribute('aria-pressed', on); if (this.ref) this.send('pick', { ref: this.ref, removed: on }) }, { class: 'osb-plain', 'aria-pressed': 'false' })
-    this.list = h('div', { role: 'listbox', tabindex: '0', class: 'osb-list', 'aria-label': 'Versions', 'aria-multiselectable': 'true' })
+    this.list = h('div', { role: 'listbox', tabindex: '0', class: 'osb-list', 'aria-label': 'Versions', 'aria-multiselectable': 'true', onclick: e => { const i = [...this.list.children].findIndex(o => o.contains(e.target)); if (i < 0 || !this.vrows?.length) return; this.moveVersion(i); if (e.shiftKey || e.metaKey || e.ctrlKey) this.mark(this.vrows[i].ref) } })
     const versions = h('section', { class: 'osb-versions', 'aria-label': 'Versions' }, h('div', { class: 'osb-cap' }, this.vtitle, this.compareButton, this.removedButton), this.list)
 
     this.tabs = h('div', { role: 'tablist', class: 'osb-tabs', 'aria-label': 'About this version' }, TABS.map(t => h('button', { type: 'button', role: 'tab', id: `${id}-${t}`, 'aria-controls': `${id}-panel`, 'data-tab': t, onclick: () => this.open(t) }, t)))
@@ -122,7 +124,7 @@ class App {
     this.undoButton = button('Undo', 'Take it back', () => { const ref = this.undo; this.undo = null; this.undoButton.hidden = true; this.act('undo', ref) }, { hidden: true, class: 'osb-plain' })
     this.root = h('div', { class: 'osb', role: 'group', 'aria-label': 'Object store browser', 'data-lm-suppress-shortcuts': 'true', onkeydown: e => { stop(e); this.key(e) }, onkeyup: stop, onkeypress: stop },
       h('div', { class: 'osb-top' }, h('div', { class: 'osb-place' }, this.url, this.bucket), h('div', { class: 'osb-find' }, this.search, this.counts), h('div', { class: 'osb-right' }, this.synced, this.syncButton, this.again, help)),
-      h('div', { class: 'osb-under' }, this.meant, this.facets), this.banner, h('div', { class: 'osb-main' }, items, versions), about, h('div', { class: 'osb-foot' }, this.does, this.status, this.undoButton))
+      h('div', { class: 'osb-under' }, this.meant, this.facets, this.crumbs, this.flat), this.banner, h('div', { class: 'osb-main' }, items, versions), about, h('div', { class: 'osb-foot' }, this.does, this.status, this.undoButton))
     el.append(this.root)
     this.drawActions()
   }
@@ -278,10 +280,10 @@ class App {
   drawRow(i, r) {
     const on = i === this.cursor, marked = r?.ref && this.marks.includes(r.ref)
     const cell = (key, ...kids) => h('div', { role: 'gridcell', class: `osb-c-${key}` }, kids)
-    const base = { role: 'row', id: `${this.id}-r${i}`, class: `osb-row${on ? ' osb-on' : ''}${marked ? ' osb-marked' : ''}`, 'aria-rowindex': i + 2, 'aria-selected': Boolean(on || marked), style: `top:${i * ROW}px`, onclick: e => this.clicked(i, e), ondblclick: () => this.enter() }
+    const base = { role: 'row', id: `${this.id}-r${i}`, class: `osb-row${on ? ' osb-on' : ''}${marked ? ' osb-marked' : ''}`, 'aria-rowindex': i + 2, 'aria-selected': Boolean(on || marked), style: `top:${i * ROW}px` }
     if (!r) return h('div', base, cell('item', h('span', { class: 'osb-bone', style: `width:${40 + (i * 37) % 40}%` }), h('span', { class: 'osb-sr', text: 'not loaded yet' })))
     if (r.folder) return h('div', base, cell('item', h('span', { class: 'osb-sign', 'aria-hidden': 'true', text: '▸' }), h('span', { class: 'osb-text', text: r.item.slice((this.view.within ?? '').length) })), cell('kind', h('span', { class: 'osb-dim', text: plural(r.count, 'item') })))
-    const name = this.view.folders ? r.item.slice((this.view.within ?? '').length) : this.view.bucket ? r.item : `${r.bucket}/${r.item}`
+    const whole = this.view.bucket ? r.item : `${r.bucket}/${r.item}`, name = this.view.folders ? whole.slice((this.view.within ?? '').length) : whole
     return h('div', { ...base, title: [r.ref, r.says, r.keys, full(r.created), r.author].filter(Boolean).join('\n') },
       cell('item', marked && h('span', { class: 'osb-sign', text: '✓', title: 'marked for comparing' }), h('span', { class: 'osb-text', text: name }), this.signs(r), h('span', { class: 'osb-dim osb-says', text: r.says || r.keys })),
       cell('kind', r.kind), cell('version', r.version === null ? '–' : `v${r.version}`), cell('size', r.size), cell('created', r.pending ? '–' : ago(r.created)))
@@ -294,7 +296,7 @@ class App {
     if (r.removed) kids.push(h('span', { class: 'osb-state', text: '✕ removed' }))
     return kids
   }
-  clicked(i, e) { this.move(i, true); this.grid.focus({ preventScroll: true }); const r = this.row(i); if (r?.folder) this.enter(); else if (e.shiftKey || e.metaKey || e.ctrlKey) this.mark(r?.ref) }
+  clicked(i, e) { this.pointing = true; this.grid.focus({ preventScroll: true }); this.pointing = false; this.move(i, true); const r = this.row(i); if (r?.folder) this.enter(); else if (e.shiftKey || e.metaKey || e.ctrlKey) this.mark(r?.ref) }
   move(i, now = false) {
     const n = this.total()
     if (!n) return
@@ -341,7 +343,7 @@ class App {
   drawVersions() {
     this.list.replaceChildren(...this.vrows.map((r, i) => {
       const on = i === this.vcursor, marked = this.marks.includes(r.ref)
-      return h('div', { role: 'option', id: `${this.id}-v${i}`, class: `osb-v${on ? ' osb-on' : ''}${marked ? ' osb-marked' : ''}${r.removed ? ' osb-gone' : ''}`, 'aria-selected': Boolean(on || marked), title: [r.ref, full(r.created), r.author, r.says, r.keys].filter(Boolean).join('\n'), onclick: e => { this.moveVersion(i); if (e.shiftKey || e.metaKey || e.ctrlKey) this.mark(r.ref); this.list.focus() } },
+      return h('div', { role: 'option', id: `${this.id}-v${i}`, class: `osb-v${on ? ' osb-on' : ''}${marked ? ' osb-marked' : ''}${r.removed ? ' osb-gone' : ''}`, 'aria-selected': Boolean(on || marked), title: [r.ref, full(r.created), r.author, r.says, r.keys].filter(Boolean).join('\n') },
         h('span', { class: 'osb-dot', 'aria-hidden': 'true', text: marked ? '✓' : on ? '●' : '○' }), h('b', { text: r.version === null ? '–' : `v${r.version}` }), h('span', { text: r.pending ? '' : ago(r.created) }), h('span', { class: 'osb-who', text: (r.author ?? '').split('@')[0] }), this.signs(r), h('span', { class: 'osb-dim osb-says', text: r.changed }))
     }))
     if (!this.vrows.length) this.list.replaceChildren(h('div', { role: 'option', 'aria-selected': 'false', 'aria-disabled': 'true', class: 'osb-dim osb-pad', text: this.ref ? '' : 'Pick an item to see its versions.' }))
@@ -364,7 +366,7 @@ class App {
   drawMarks() { this.compareButton.disabled = this.marks.length !== 2; this.compareButton.textContent = this.marks.length ? `Compare ${this.marks.length}` : 'Compare'; this.draw(); if (this.vrows) this.drawVersions() }
   compare() { if (this.marks.length !== 2) return; const [a, b] = [...this.marks].sort((x, y) => x.localeCompare(y, 'en', { numeric: true })); this.comparing = true; this.send('compare', { a, b }); this.open('Compare') }
   get current() { return this.vrows?.find(r => r.ref === this.ref) ?? (this.ref ? { ref: this.ref, aliases: [] } : null) }
-  drawTitle() { this.title.textContent = this.ref ?? ''; this.title.title = this.ref ?? '' }
+  drawTitle(words = '') { this.title.replaceChildren(...(words ? [h('span', { class: 'osb-words', text: words })] : []), this.ref ?? ''); this.title.title = this.ref ?? '' }
 
   // The tabs
   open(tab) { this.tab = tab; this.drawPanel() }
@@ -384,7 +386,8 @@ class App {
     else if (!here(d)) kids = this.live ? bones() : [h('p', { class: 'osb-dim', text: 'This picture was saved without the details of this version.' })]
     else if (d.error) kids = [h('p', { class: 'osb-wrong', text: d.error })]
     else kids = { Metadata: drawMetadata, Lineage: drawLineage, Code: drawCode }[this.tab](this, d)
-    this.panel.replaceChildren(...kids.flat().filter(Boolean))
+    this.panel.replaceChildren(...kids.flat(Infinity).filter(Boolean))
+    this.drawTitle(this.tab === 'Preview' ? this.words : ''); this.words = ''
   }
 
   // What can be done
@@ -491,7 +494,7 @@ class App {
 }
 
 // Previews, by type
-const table = (heads, rows, more = {}) => h('table', { class: 'osb-table', ...more }, h('thead', {}, h('tr', {}, heads.map(x => x instanceof Node ? h('th', { scope: 'col' }, x) : h('th', { scope: 'col', text: x })))), h('tbody', {}, rows.map(r => h('tr', {}, r.map(c => c instanceof Node ? h('td', {}, c) : h('td', { text: c }))))))
+const table = (heads, rows, more = {}) => h('table', { class: 'osb-table', ...more }, h('thead', {}, h('tr', {}, heads.map(x => x instanceof Node ? h('th', { scope: 'col' }, x) : x === '' ? h('td') : h('th', { scope: 'col', text: x })))), h('tbody', {}, rows.map(r => h('tr', {}, r.map(c => c instanceof Node ? h('td', {}, c) : h('td', { text: c }))))))
 const facts = rows => h('dl', { class: 'osb-facts' }, rows.flatMap(r => [h('dt', { text: r.name ?? r[0] }), h('dd', { text: (r.value ?? r[1]) + (r.note ? '  (note)' : '') })]))
 const part = text => h('h4', { text })
 
@@ -506,7 +509,8 @@ function drawFrame(app, p) {
   p.columns.forEach((c, i) => { if (c.numeric) for (const r of t.rows) r.cells[i]?.classList.add('osb-num') })
   const words = `${p.rows === null ? 'many' : number(p.rows)} × ${p.columns.length + p.cut}, first ${plural(p.data.length, 'row')}${p.cut ? `, ${p.cut} columns left out` : ''}${p.rows > p.seen ? `, pictures of the first ${number(p.seen)}` : ''}`
   const more = app.live && p.data.length < Math.min(p.rows ?? p.seen, 1000) ? app.button('Load more', 'More rows', () => app.send('preview', { ref: p.ref, rows: Math.max(200, p.data.length * 4), file: p.file ?? null }), { class: 'osb-plain' }) : null
-  return [h('div', { class: 'osb-line' }, h('span', { class: 'osb-dim', text: words }), more), t]
+  app.words = words
+  return [t, more ? h('div', { class: 'osb-line' }, more) : null]
 }
 function drawTree(name, node, open) {
   const label = name === null ? null : h('span', { class: 'osb-k', text: `${name}: ` })
@@ -550,14 +554,14 @@ function drawFolder(app, p) {
 }
 function drawImage(p) {
   if (!/^data:image\/(png|jpeg|gif|webp);base64,/.test(p.src)) return [h('p', { text: 'No picture' })]
-  return [h('div', { class: 'osb-dim', text: `${p.width} × ${p.height} pixels` }), h('img', { src: p.src, alt: `The picture stored as ${p.ref ?? ''}`, class: 'osb-img' })]
+  return [h('img', { src: p.src, alt: `The picture stored as ${p.ref ?? ''}`, class: 'osb-img' })]
 }
 const PREVIEWS = {
   frame: drawFrame, array: drawArray, folder: drawFolder,
   json: (app, p) => [drawTree(null, p.tree, 2)],
   text: (app, p) => [p.why ? h('div', { class: 'osb-dim', text: p.why }) : null, h('pre', { text: p.text }), p.cut ? h('div', { class: 'osb-dim', text: `… ${number(p.cut)} more bytes` }) : null],
   markdown: (app, p) => [markdown(p.text), p.cut ? h('div', { class: 'osb-dim', text: `… ${number(p.cut)} more bytes` }) : null],
-  image: (app, p) => drawImage(p),
+  image: (app, p) => { app.words = `${p.width} × ${p.height} pixels`; return drawImage(p) },
   list: (app, p) => [h('div', { class: 'osb-dim', text: plural(p.total, 'tensor') }), table(p.headers, p.data)],
   model: (app, p) => [h('div', { class: 'osb-model' }, h('div', {}, part('Estimator'), facts([['class', p.class], ...(p.features ? [['features', number(p.features)]] : [])]), p.metrics.length ? [part('Metrics'), facts(p.metrics)] : null), p.params.length ? h('div', {}, part('Parameters'), facts(p.params)) : null)],
   note: (app, p) => [h('p', { text: p.text })],
