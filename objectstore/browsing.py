@@ -63,10 +63,11 @@ def _checked(pattern: str) -> str:
     except re.error as e: raise InvalidQuery(f'{pattern!r} is no regular expression: {e}') from None
     return pattern
 
-# %% ../nbs/82_browsing.ipynb #a30b64b5
+# %% ../nbs/82_browsing.ipynb #4fe787a3
 class Workers:
     "A few threads for one browser"
-    def __init__(self, threads: int = 4):
+    def __init__(self, threads: int = 4, failed: Callable[[Exception], None] = lambda e: None):
+        self.failed = failed                        # is told what no job should raise
         self.jobs, self.threads, self.size = queue.SimpleQueue(), [], threads
         self.generation: Counter = Counter()        # of each lane: the jobs of an older one are dropped
         self.open, self.changed = 0, threading.Condition()
@@ -102,6 +103,9 @@ def _work(jobs: queue.SimpleQueue, of: weakref.ref) -> None:
             continue
         try:
             if wanted(): job(wanted)
+        except Exception as e:                      # a thread that dies would leave its browser without hands
+            if me := of(): me.failed(e)
+            me = None
         finally:
             del job, wanted
             if me := of():
@@ -110,7 +114,7 @@ def _work(jobs: queue.SimpleQueue, of: weakref.ref) -> None:
                     me.changed.notify_all()
             del me
 
-# %% ../nbs/82_browsing.ipynb #90fbfa15
+# %% ../nbs/82_browsing.ipynb #aeb1b801
 PAGE = 100                   # rows told at once
 STALE_AFTER = 300.0          # seconds after which a list is called stale
 STATES = ('loading', 'ready', 'empty', 'no-match', 'offline', 'stale', 'error')
@@ -144,7 +148,9 @@ class Browsing:
         self.bucket, self.query, self.sort, self.folders, self.within = bucket, query, '-created', False, ''
         self.found: Sequence = Versions([])
         self.asked, self.at, self.totals = 0, None, {}       # generation of the list, when it was made, how many there are in a bucket
-        self.ref, self.removed, self.workers, self._names = None, False, Workers(), names
+        self.ref, self.removed, self._names = None, False, names
+        me = weakref.ref(self)
+        self.workers = Workers(failed=lambda e: me() and me()._failed(e))
         self.known = dict(url=visible(store.origin.url, 120), readonly=self.readonly, near=hasattr(store.origin, 'tiers'), page=PAGE, stale_after=STALE_AFTER)
         self.view: dict = {'status': 'loading', 'gen': 0, 'count': 0}
 
@@ -264,7 +270,7 @@ def _age(self: Browsing, gen: int) -> None:
     timer.daemon = True
     timer.start()
 
-# %% ../nbs/82_browsing.ipynb #1a3a7502
+# %% ../nbs/82_browsing.ipynb #056a1e41
 @patch
 def pick(self: Browsing, ref: str, removed: bool | None = None) -> None:
     "Ask for the versions of an item, and for what this one holds"
@@ -289,7 +295,8 @@ def look(self: Browsing, ref: str) -> None:
             return
         if not wanted(): return
         self.tell('value', as_of(v, self.store))
-        self.tell('detail', detail(self.store, v, self.names) | {'asked': ref})
+        told = detail(self.store, v, self.names)
+        if wanted(): self.tell('detail', told | {'asked': ref})
     self.workers.do(facts, 'detail')
     self.preview(ref)
 
@@ -307,9 +314,11 @@ def version(self: Browsing, ref: str) -> Version:
 def preview(self: Browsing, ref: str, rows: int = 50, file: str | None = None) -> None:
     "Ask for a preview"
     def job(wanted: Callable[[], bool]) -> None:
-        try: seen = preview(self.version(ref), max(1, min(int(rows), 1000)), file)
+        try:
+            v = self.version(ref)
+            seen = {'ref': v.ref, **preview(v, max(1, min(int(rows), 1000)), file)}
         except (ObjectStoreError, OSError) as e: seen = {'type': 'away' if isinstance(e, NotAvailableOffline) else 'broken', 'text': visible(str(e), 400)}
-        if wanted(): self.tell('preview', {'ref': ref, 'file': file, 'rows': rows, **seen})
+        if wanted(): self.tell('preview', {'ref': ref, 'asked': ref, 'file': file, **seen})
     self.workers.do(job, 'preview')
 
 @patch

@@ -149,13 +149,13 @@ def code(store: ObjectStore, v: Version, names: Mapping[str, object] = {}) -> li
     if v.codec == 'parquet': found.append(('As Polars, some columns', f"{name} = {s}.get({ref}, as_='polars', columns={list(v.stats.get('schema', {}))[:2]!r})"))
     return [{'title': visible(t, 80), 'code': c} for t, c in found]
 
-# %% ../nbs/81_details.ipynb #234ee19f
+# %% ../nbs/81_details.ipynb #0a7b5286
 def lineage(v: Version) -> dict:
     "Inputs, what ran, and the version, as boxes"
     made = v.lineage
     inputs = [*_inputs(made.get('inputs')), *([made['copied']['from']] if isinstance(made.get('copied'), Mapping) and 'from' in made['copied'] else [])]
     ran = [visible(str(made[k]), 60) for k in ('function', 'where') if made.get(k)]
-    under = [f'commit {str(made["commit"])[:8]}'] * bool(made.get('commit')) + [f'Python {visible(str(made["python"]), 20)}'] * bool(made.get('python'))
+    under = [f'{name} {visible(str(made[k])[:8], 20)}' for name, k in (('commit', 'commit'), ('Python', 'python')) if made.get(k)]
     who = visible(str(made.get('who') or v.author or ''), 60)
     return {'inputs': [visible(str(i), 120) for i in inputs[:20]], 'more': max(0, len(inputs) - 20), 'how': 'copied' if 'copied' in made and len(inputs) == 1 else ran[0] if ran else 'put',
             'by': who, 'under': [*ran[1:], *under], 'out': v.ref, 'facts': pairs({k: x for k, x in made.items() if k != 'libraries'} | ({'libraries': made['libraries']} if made.get('libraries') else {}))}

@@ -87,7 +87,7 @@ def _chosen(self: Browser, change) -> None:
     if change['new']: self.browsing.pick(change['new'][-1])
     else: self.value = None
 
-# %% ../nbs/83_widget.ipynb #db7b6096
+# %% ../nbs/83_widget.ipynb #90da630e
 @patch
 def refresh(self: Browser) -> None:
     "Ask the store anew"
@@ -100,6 +100,7 @@ def compare(
     b: str | Version,
 ) -> None:
     "Show two versions side by side"
+    self.options = {**self.options, 'tab': 'Compare'}
     self.browsing.compare(str(a), str(b))
 
 @patch

@@ -132,6 +132,8 @@ class App {
     const o = this.model.get('options')
     this.live = o.live !== false
     this.root.style.setProperty('--osb-height', `${Math.max(300, o.height ?? 420)}px`)
+    for (const b of [this.again, this.removedButton, this.compareButton, this.flat]) b.hidden = !this.live
+    if (o.tab) this.tab = o.tab
     if (o.marks) { this.marks = o.marks.length > 1 ? o.marks.slice(-2) : []; this.ref = o.marks.at(-1) ?? this.ref; this.drawMarks() }
   }
   onSize() { this.root.classList.toggle('osb-narrow', this.root.clientWidth < NARROW); this.draw() }
@@ -370,7 +372,7 @@ class App {
 
   // The tabs
   open(tab) { this.tab = tab; this.drawPanel() }
-  onDetail() { this.answered(); const d = this.the('detail'); if (d?.asked && d.asked === this.ref && d.ref !== this.ref) this.ref = d.ref; this.drawTitle(); this.drawPanel(); this.drawActions() }
+  onDetail() { this.answered(); const d = this.the('detail'); if (d?.asked && d.asked === this.ref && d.ref !== this.ref) { this.ref = d.ref; this.onVersions() } this.drawTitle(); this.drawPanel(); this.drawActions() }
   onPreview() { this.answered(); clearTimeout(this.timers.bones); if (this.tab === 'Preview') this.drawPanel() }
   onCompared() { this.answered(); this.comparing = false; this.tab = 'Compare'; this.drawPanel() }
   drawPanel() {
