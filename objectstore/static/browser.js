@@ -310,14 +310,15 @@ class App {
     const r = this.row(this.cursor)
     if (r?.ref && r.ref !== this.ref) now ? this.pick(r.ref) : this.later('pick', 130, () => this.pick(r.ref))
   }
-  enter() { const r = this.row(this.cursor); if (!r) return; if (r.folder) { this.cursor = -1; return this.find({ within: r.folder }) } this.pick(r.ref); this.list.focus() }
+  enter() { const r = this.row(this.cursor); if (!r) return; if (r.folder) { this.cursor = -1; return this.find({ within: r.folder }) } if (r.ref.split('@')[0] !== (this.ref ?? '').split('@')[0]) this.pick(r.ref); this.list.focus() }
   up() { const parts = (this.view.within ?? '').split('/').filter(Boolean); if (parts.length) this.find({ within: parts.slice(0, -1).map(x => x + '/').join('') }) }
 
   // One item, its versions, one version
   pick(ref) {
     clearTimeout(this.timers.pick)
     if (!ref) return
-    this.ref = ref; this.file = null; this.vcursor = -1
+    if (ref.split('@')[0] !== (this.ref ?? '').split('@')[0]) this.vrows = []          // the versions of another item: no key may reach them
+    this.ref = ref; this.file = null; this.vcursor = this.vrows?.findIndex(r => r.ref === ref) ?? -1
     if (!this.live) return this.fromShelf(ref)
     this.send('pick', { ref })
     this.later('bones', SKELETON, () => { if (this.model.get('preview').ref !== this.ref) this.drawPanel() })
