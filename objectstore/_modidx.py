@@ -445,6 +445,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'objectstore.frames._from_objects': ('frames.html#_from_objects', 'objectstore/frames.py'),
                                     'objectstore.frames._from_polars': ('frames.html#_from_polars', 'objectstore/frames.py'),
                                     'objectstore.frames._from_series': ('frames.html#_from_series', 'objectstore/frames.py'),
+                                    'objectstore.frames._head': ('frames.html#_head', 'objectstore/frames.py'),
                                     'objectstore.frames._holder': ('frames.html#_holder', 'objectstore/frames.py'),
                                     'objectstore.frames._index_differs': ('frames.html#_index_differs', 'objectstore/frames.py'),
                                     'objectstore.frames._index_of': ('frames.html#_index_of', 'objectstore/frames.py'),
