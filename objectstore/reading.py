@@ -86,8 +86,8 @@ def _watched() -> bool:
     shell = ipython and ipython.get_ipython()
     return bool(shell and hasattr(shell, 'kernel')) or (sys.stderr is not None and sys.stderr.isatty())
 
-# %% ../nbs/40_reading.ipynb #7e1d95bc
-AT_ONCE = 16        # pieces on their way at the same time: 128 MB of memory
+# %% ../nbs/40_reading.ipynb #62760d1d
+AT_ONCE = 10        # pieces on their way at the same time: 80 MB of memory, and twice that for a moment
 
 class Part:
     "A file that a payload grows in"

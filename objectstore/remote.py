@@ -196,7 +196,7 @@ def _size(self: RemoteBackend, key: str) -> int:
     try: return obstore.head(self._client('small'), key)['size']
     except Exception as e: raise self._explain(e, key, body=False) from None
 
-# %% ../nbs/05_remote.ipynb #58295668
+# %% ../nbs/05_remote.ipynb #bc8fbb66
 @patch
 def _pieces(self: RemoteBackend, key: str, start: int, end: int) -> Iterator[bytes]:
     "Pieces from `start` to before `end`, in order"
@@ -216,7 +216,8 @@ def _pieces(self: RemoteBackend, key: str, start: int, end: int) -> Iterator[byt
 def stream(self: RemoteBackend, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
     "The bytes from `start` to before `end`, piece by piece; one request where one piece is enough"
     check_key(key)
-    first, size = self._piece(key, start, start + _range if end is None else max(min(end, start + _range), start + 1))
+    alone = end is not None and end - start <= PIECE      # who asks for a piece asks for others at the same time
+    first, size = self._piece(key, start, max(end, start + 1) if alone else start + _range, patient=alone and start > 0)
     if not start <= (size if end is None else end) <= size: raise OSError(errno.EINVAL, f'has {size:,} bytes, not the range {start:,} to {size if end is None else end:,}', key)
     if start == end: return
     if first: yield first
