@@ -141,7 +141,7 @@ class Version(Looks):
 
 def _reopen(store, ref: str) -> Version: return store[ref]
 
-# %% ../nbs/50_versions.ipynb #093c9cd0
+# %% ../nbs/50_versions.ipynb #5ea22a6f
 @patch
 def _fresh(self: Version, what: str, fetch) -> object:
     "A thing that may change, fetched again after this process has changed something in the bucket"
@@ -157,6 +157,7 @@ def created(self: Version) -> datetime:
     "When it was claimed, by the clock of the origin (UTC)"
     at = self.item, self.version
     if at not in self._in.created: self._in.seen(self.item, self._in.around(self.item, self.version))
+    if at not in self._in.created: raise Damaged(f'{self.ref} is near, but {self._in.backend.url} lists no such record any more')
     return moment(self._in.created[at])
 
 @patch(as_prop=True)

@@ -96,7 +96,7 @@ def _outside(top: Path, stack: Stack) -> set[Path]:
     "Every file and folder that the store has no business to make: all but its folder, its cache, and what tests put into work/"
     mine = [p for p in (stack.folder, top/'home', top/'work', top/'near', top/'share') if p]
     return {p for p in top.rglob('*') if not any(p == m or m in p.parents or p in m.parents for m in mine if m != top/'home')
-            and not (top/'home'/'.cache'/'objectstore'/'files' in p.parents or p in (top/'home'/'.cache'/'objectstore'/'files').parents or p == top/'home'/'.cache'/'objectstore'/'files')}
+            and not any(p == m or m in p.parents or p in m.parents for m in (top/'home'/'.cache'/'objectstore', top/'home'/'.local'/'state'/'objectstore'))}
 
 class Sneaky:
     "Its pickle runs code when it is loaded"
