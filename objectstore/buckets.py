@@ -136,7 +136,7 @@ def mark(self: Bucket, item: str, n: int) -> str | None:
         return next((m for m in DEAD if self.backend.exists(f'{key}.{m}')), None)
     return next((m for m in DEAD if m in self.around(item, n).marks.get(n, ())), None)
 
-# %% ../nbs/31_buckets.ipynb #c87b49a8
+# %% ../nbs/31_buckets.ipynb #182912b6
 KEPT_LIMIT = 8 * 1024     # bytes of a record that is kept in memory
 
 @patch
@@ -191,6 +191,7 @@ def _kept_or_new(self: Bucket, at: tuple[str, int], found: dict) -> Record | Exc
         if not self.backend.holds(self.key(*at)): return e
         try: return self.record(*at)
         except ConnectionError: return e
+        except (Damaged, Unsupported) as worse: return worse
 
 # %% ../nbs/31_buckets.ipynb #31c48306
 @patch
