@@ -13,7 +13,7 @@ from objectstore.stacks import Known
 from proxy import Proxy
 
 TIMES = int(os.environ.get('OBJECTSTORE_BENCH_ROUNDS', 3))
-FAULTS = dict(refuse={}, hang={}, **{'500': {}, '503': {}}, slow=dict(rate=10), truncate=dict(length='matching'))
+FAULTS = dict(refuse={}, hang={}, **{'500': {}, '503': {}}, slow=dict(rate=10), truncate=dict(length='original'))
 LARGE = os.urandom(1_000_000)
 
 @contextmanager
