@@ -222,8 +222,8 @@ def stream(self: RemoteBackend, key: str, start: int = 0, end: int | None = None
     if first: yield first
     yield from self._pieces(key, start + len(first), size if end is None else end)
 
-# %% ../nbs/05_remote.ipynb #13b2f657
-_parts_at_once, _most_parts = 6, 9_000   # a service takes 10,000 parts at most
+# %% ../nbs/05_remote.ipynb #d93149f2
+_parts_at_once, _most_parts = 12, 9_000   # a service takes 10,000 parts at most
 
 @patch
 def upload(self: RemoteBackend, key: str, source: Path, progress: Callable[[int], None] | None = None) -> None:
