@@ -115,10 +115,10 @@ class Part:
     def __enter__(self) -> Part: return self
     def __exit__(self, *error) -> None: self.file.close()
 
-# %% ../nbs/40_reading.ipynb #c2d580ca
+# %% ../nbs/40_reading.ipynb #b335194a
 def whole_range(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> bytes:
     "A range of a payload, or `Damaged` where it has fewer bytes than it should"
-    try: data = b''.join(read(start, end))
+    try: data = pieces[0] if len(pieces := [*read(start, end)]) == 1 else b''.join(pieces)
     except FileNotFoundError: raise Damaged('the payload is missing') from None
     except OSError as e:
         if e.errno == errno.EINVAL: raise Damaged(str(e)) from None
@@ -127,11 +127,12 @@ def whole_range(read: Callable[[int, int], Iterable[bytes]], start: int, end: in
     return data
 
 @patch
-def bring(self: Part, i: int, read: Callable[[int, int], Iterable[bytes]]) -> None:
+def bring(self: Part, i: int, read: Callable[[int, int], Iterable[bytes]]) -> bytes:
     "One piece into its place"
     start = i * PIECE
-    self._write(start, whole_range(read, start, min(start + PIECE, self.size)))
+    self._write(start, piece := whole_range(read, start, min(start + PIECE, self.size)))
     self._write(self.size + i, b'\1')
+    return piece
 
 @patch
 def fill(
@@ -148,9 +149,9 @@ def fill(
     try:
         if self.pieces > 1: ask(min(many, AT_ONCE))
         for i in range(self.pieces):
-            if i in waiting: waiting.pop(i).result(); ask(1)
-            elif self.pieces == 1 and marks[0] != 1: self.bring(0, read)
-            piece = self._read(i * PIECE, min(PIECE, self.size - i * PIECE))
+            if i in waiting: piece = waiting.pop(i).result(); ask(1)
+            elif marks[i] != 1: piece = self.bring(i, read)
+            else: piece = self._read(i * PIECE, min(PIECE, self.size - i * PIECE))
             hasher.update(piece)
             progress(len(piece))
     finally: pool.shutdown(cancel_futures=True)
@@ -324,10 +325,10 @@ class RangeFile(io.RawIOBase):
         self._at = at
         return at
 
-# %% ../nbs/40_reading.ipynb #0ecbf0e4
+# %% ../nbs/40_reading.ipynb #ace0252b
 @patch
 def _fetch(self: RangeFile, start: int, end: int) -> bytes:
-    try: return whole_range(self._read, start, end)
+    try: return bytes(whole_range(self._read, start, end))
     except Damaged as e: raise Damaged(f'{self.name}: {e}') from None
 
 @patch

@@ -90,7 +90,7 @@ def look(self: Stats) -> Card:
     plain = {k: fact(k, v) for k, v in self.items() if k not in tables}
     return Card(self.title or 'stats', None, plain, {k: as_table(v, k) for k, v in tables.items()})
 
-# %% ../nbs/50_versions.ipynb #db089d30
+# %% ../nbs/50_versions.ipynb #e5311769
 class Version(Looks):
     "One version of an item"
     def __init__(
@@ -100,7 +100,7 @@ class Version(Looks):
         record: Record,                        # What is stored about it
         notes: list[dict] | None = None,       # Notes that are known already
         aliases: list[str] | None = None,      # Aliases that are known already
-        source: str | None = None,             # Where the record was found; None: at the origin
+        source: str | Callable[[], str | None] | None = None,   # Where the record was found, or what says so when asked; None: at the origin
         stale: bool = False,                   # Was the origin away when it was asked for the latest?
     ):
         self._store, self._in, self._record = store, bucket, record
@@ -132,7 +132,7 @@ class Version(Looks):
     @property
     def pending(self) -> bool: return False
     @property
-    def source(self) -> str: return self._source or {'remote': 'remote', 'shared': 'shared'}.get(self._in.backend.can.place, 'local')
+    def source(self) -> str: return (self._source() if callable(self._source) else self._source) or {'remote': 'remote', 'shared': 'shared'}.get(self._in.backend.can.place, 'local')
 
     def __str__(self) -> str: return self.ref
     def __eq__(self, other: object) -> bool: return isinstance(other, Version) and (self.id, self.ref) == (other.id, other.ref)
