@@ -989,6 +989,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'objectstore.reading.as_file': ('reading.html#as_file', 'objectstore/reading.py'),
                                      'objectstore.reading.bring_near': ('reading.html#bring_near', 'objectstore/reading.py'),
                                      'objectstore.reading.copy_file': ('reading.html#copy_file', 'objectstore/reading.py'),
+                                     'objectstore.reading.exact': ('reading.html#exact', 'objectstore/reading.py'),
                                      'objectstore.reading.fetch': ('reading.html#fetch', 'objectstore/reading.py'),
                                      'objectstore.reading.is_verified': ('reading.html#is_verified', 'objectstore/reading.py'),
                                      'objectstore.reading.lock': ('reading.html#lock', 'objectstore/reading.py'),
