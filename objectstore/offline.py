@@ -177,7 +177,7 @@ def near(self: ObjectStore) -> NearCopies:
     "What is kept near: `keep` and `drop`"
     return NearCopies(self)
 
-# %% ../nbs/66_offline.ipynb #3bb4a980
+# %% ../nbs/66_offline.ipynb #3609244c
 class Explained(Looks, list):
     "Tier by tier, how a get would be answered"
     def __init__(self, rows: Iterable, caption: str): super().__init__(rows); self.caption = caption
@@ -199,6 +199,7 @@ def explain(self: ObjectStore, ref: str | Ref | Version) -> Explained:
     away = stacked and self.origin.is_away()
     so = 'not asked' if rows and rows[-1][2].startswith('the answer') else 'away: the newest near version, marked stale' if away else 'asked for the numbers' + ('' if pinned else ' (the latest)')
     rows.append([self.origin.url, f'away: {self.origin.breaker.why}' if away and self.origin.breaker else 'the versions', so])
+    if (f := self.function_of(r)) and (why := f.reason(r)): rows.append(['calculated', *why])
     return Explained(rows, f'get {r}')
 
 # %% ../nbs/66_offline.ipynb #f99aae92
