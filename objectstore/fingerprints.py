@@ -21,7 +21,8 @@ from .store import Function, ObjectStore
 from . import frames, models
 
 # %% auto #0
-__all__ = ['fingerprint', 'source_text', 'code_parts', 'Param', 'param', 'read_text', 'Signature', 'read_signature']
+__all__ = ['fingerprint', 'source_text', 'code_parts', 'counted_functions', 'texts_of', 'know_texts', 'Param', 'param',
+           'read_text', 'Signature', 'read_signature']
 
 # %% ../nbs/72_fingerprints.ipynb #5c8a094b
 def _hashed(kind: str, data: bytes) -> str: return f'{kind}:{blake3(data).hexdigest(16)}'
@@ -152,6 +153,26 @@ def _class_parts(c: type, seen: frozenset = frozenset()) -> dict[str, str]:
             if isinstance(v, types.FunctionType): found |= {f'{name}.{k}' if k else name: fp for k, fp in code_parts(v, seen).items()}
             elif type(v) in _plain and not name.startswith('__'): found[name] = fingerprint(v)
     return found or {'': f'class:{c.__qualname__}'}
+
+# %% ../nbs/72_fingerprints.ipynb #893c5e8a
+def counted_functions(fn: types.FunctionType, seen: dict | None = None) -> dict[types.FunctionType, None]:
+    "A function, and those of its module that it names, and that they name"
+    fn, seen = inspect.unwrap(fn), {} if seen is None else seen
+    if fn in seen or not isinstance(fn, types.FunctionType): return seen
+    seen[fn] = None
+    for _, value, _ in _outer(fn):
+        inner = [value] if isinstance(value, types.FunctionType) else [getattr(v, '__func__', getattr(v, 'fget', v)) for v in vars(value).values()] if isinstance(value, type) else []
+        for f in inner:
+            if isinstance(f, types.FunctionType) and value.__module__ == fn.__module__: counted_functions(f, seen)
+    return seen
+
+def texts_of(fn: types.FunctionType) -> list[str]:
+    "The texts of the functions that count"
+    return [source_text(f) for f in counted_functions(fn)]
+
+def know_texts(fn: types.FunctionType, texts: list[str]) -> None:
+    "Take these for the texts of the functions that count"
+    for f, text in zip(counted_functions(fn), texts): _texts.setdefault(f, text)
 
 # %% ../nbs/72_fingerprints.ipynb #d6ea3285
 class Param(NamedTuple):
