@@ -23,7 +23,7 @@ from .reading import verify_file
 # %% auto #0
 __all__ = ['RESERVE', 'Work', 'Pending', 'Waiting']
 
-# %% ../nbs/44_pending.ipynb #1a65d6d1
+# %% ../nbs/44_pending.ipynb #c147834a
 @dataclass(frozen=True)
 class Work:
     "One piece of pending work"
@@ -43,7 +43,7 @@ class Pending:
     "The pending work of one origin on this machine"
     def __init__(self, root: Path):
         self.files = FileBackend(root, shared=False, private=True)
-        self._queue, self._seen, self._work, self._swept = Path(self.files.url)/'queue', None, {}, False
+        self._queue, self._seen, self._work, self._swept = f'{self.files.url}/queue', None, {}, False
 
     @classmethod
     def of(cls, state: Path, url: str, endpoint: str | None) -> Pending:

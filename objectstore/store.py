@@ -227,7 +227,7 @@ def _may_ask(self: ObjectStore) -> None:
 @patch(as_prop=True)
 def _remote(self: ObjectStore) -> bool: return self.origin.native or self.origin.place.can.place == 'remote'
 
-# %% ../nbs/60_store.ipynb #8a033b87
+# %% ../nbs/60_store.ipynb #dcc6f6fc
 @patch
 def _version(self: ObjectStore, ref: object, max_age: float | None = None) -> Version:
     "The version that a ref names: it is live, or `NotFound`"
@@ -249,8 +249,7 @@ def _removed_for_sure(self: ObjectStore, bucket: Bucket, r: Ref) -> bool:
 
 @patch
 def _found(self: ObjectStore, bucket: Bucket, r: Record) -> Version:
-    near = bucket.backend.holds(bucket.key(r.item, r.version))
-    return Version(self, bucket, r, source='local' if near else None)
+    return Version(self, bucket, r, source=lambda: 'local' if bucket.backend.holds(bucket.key(r.item, r.version)) else None)
 
 @patch
 def _waiting(self: ObjectStore, r: Ref) -> Version | None:
@@ -383,7 +382,7 @@ def _answer(self: ObjectStore, ref: object, max_age: float | None) -> Version:
     note_read(self, ref, v)
     return v
 
-# %% ../nbs/60_store.ipynb #cab2b509
+# %% ../nbs/60_store.ipynb #6f25333c
 @patch
 @answered
 def get(
@@ -415,13 +414,14 @@ def _object(self: ObjectStore, v: Version, as_: object, columns: list[str] | Non
     if isinstance(codec, frames.ParquetCodec) and r.data is None and not raw:
         return get_frame(v._in, r, None if v.pending else twin_place(v._in, self.cache_limit), as_, columns, self.progress)
     if as_ == 'lazy': return codec.decode(v.path(), r.how, as_=as_, columns=columns, trust=trust)
+    if r.data is not None: return r.data if raw and columns is None else codec.decode(r.data, r.how, as_=as_, columns=columns, trust=trust)
     for last in (False, False, True):
         try:
             with source(v._in, r, self.progress) as s:
-                if raw and columns is None: return s if isinstance(s, bytes) else s.read_bytes()
+                if raw and columns is None: return s.read_bytes()
                 return codec.decode(s, r.how, as_=as_, columns=columns, trust=trust)
         except FileNotFoundError:     # another process has made room in the near tier
-            if last or r.data is not None: raise
+            if last: raise
 
 # %% ../nbs/60_store.ipynb #a94cf8a9
 @patch
