@@ -134,7 +134,7 @@ def _says(self: Call, reads: Reads, code: Mapping, own: list[str], seconds: floa
     function = {'name': f.__qualname__, 'module': f.__module__, **defined_in(f.fn), 'code': dict(code), **({'own': own} if own else {}), **({'version': f.version} if f.version is not None else {})}
     return {'function': function, 'params': {n: p.fp for n, p in self.params.items()}, 'inputs': self._inputs(reads), 'seconds': round(seconds, 3)}
 
-# %% ../nbs/74_calculated.ipynb #c5cca03d
+# %% ../nbs/74_calculated.ipynb #ecc7f474
 @patch
 def _run(self: Calculated, call: Call, frame: Frame) -> Version:
     "Calculate, and store the result"
@@ -143,7 +143,9 @@ def _run(self: Calculated, call: Call, frame: Frame) -> Version:
     with running(frame):
         with reading(reads): value = self.fn(*call.bound.args, **call.bound.kwargs)
         reads.closed = True
-        if inspect.isawaitable(value) or inspect.isgenerator(value): raise Unsupported(f'{self.__qualname__} returned a {type(value).__name__}, whose items are not there yet: return what it yields, as a list')
+        if inspect.isawaitable(value) or inspect.isgenerator(value):
+            if hasattr(value, 'close'): value.close()
+            raise Unsupported(f'{self.__qualname__} returned a {type(value).__name__}, whose items are not there yet: return what it yields, as a list')
         after = self.code()
         own = sorted(n for n in {**before, **after} if before.get(n) != after.get(n) and n)
         with unnoted(): return self._keep(call, value, call._says(reads, before, own, time.monotonic() - began))

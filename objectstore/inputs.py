@@ -18,12 +18,12 @@ from fastcore.basics import patch
 __all__ = ['Input', 'read_input', 'Reads', 'now_reading', 'reading', 'unnoted', 'one_question', 'answer_hash', 'plain_args',
            'follow_threads']
 
-# %% ../nbs/24_inputs.ipynb #b386df25
+# %% ../nbs/24_inputs.ipynb #1e5fc0f9
 @dataclass(frozen=True)
 class Input:
     "A question to a store, and what it answered"
-    asked: str                     # A ref as it was given; empty where the question is about a whole store
-    hash: str | None               # Of the version's bytes, or of the answer; None: there was none
+    asked: str = ''                # A ref as it was given; empty where the question is about a whole store
+    hash: str | None = None        # Of the version's bytes, or of the answer; None: there was none
     found: str | None = None       # The version that was read
     id: str | None = None          # Its write id
     verb: str = 'get'              # What was asked: `get`, `find_items`, ...; `call`: the result of another calculation

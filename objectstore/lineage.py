@@ -17,22 +17,25 @@ from .store import ObjectStore, answered, open_store
 from . import finding
 
 # %% auto #0
-__all__ = ['recorded', 'recorded_inputs', 'sources', 'Node', 'Graph', 'Traced', 'Picture']
+__all__ = ['UNREADABLE', 'recorded', 'recorded_inputs', 'sources', 'Node', 'Graph', 'Traced', 'Picture']
 
-# %% ../nbs/70_lineage.ipynb #9c5300f1
+# %% ../nbs/70_lineage.ipynb #67da7af1
 def recorded(v: Version) -> dict:
     "What a record says of its making"
     return v._record.description.get('lineage', {})
 
 def recorded_inputs(v: Version) -> list[Input]:
     "The inputs that a record names; where there are many they lie in an item beside it"
-    said = recorded(v).get('inputs')
+    said = recorded(v).get('inputs', [])
     if isinstance(said, str):
         try: said = v._store._object(v._store._version(said), None, None, False)
         except (ObjectStoreError, OSError): said = None
-    return [i for x in (said if isinstance(said, list) else []) if isinstance(x, Mapping) and (i := _input(x))]
+    return [_input(x) or UNREADABLE for x in said] if isinstance(said, list) else [UNREADABLE]
 
-def _input(says: Mapping) -> Input | None:
+UNREADABLE = Input('an input that cannot be read', 'unknown', verb='unreadable')
+
+def _input(says: object) -> Input | None:
+    if not isinstance(says, Mapping): return None
     texts = ('asked', 'found', 'id', 'verb', 'place', 'endpoint', 'hash', 'args')
     if any(not isinstance(says.get(k, ''), str | None) for k in texts): return None
     try: return read_input(says)
@@ -42,7 +45,7 @@ def sources(v: Version) -> list[Input]:
     "What a version was made from: what was read, or what it is a copy of"
     copied = recorded(v).get('copied')
     of = _input({'asked': str(copied.get('from')), 'hash': v.hash, 'found': copied.get('from'), 'id': copied.get('id'), 'verb': 'copy'}) if isinstance(copied, Mapping) else None
-    return ([of] if of else []) + recorded_inputs(v)
+    return ([of] if of else []) + [i for i in recorded_inputs(v) if i != UNREADABLE]
 
 # %% ../nbs/70_lineage.ipynb #d54c51f2
 @dataclass

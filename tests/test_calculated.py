@@ -11,6 +11,7 @@ from objectstore.backend import MemoryBackend
 from objectstore.calculated import Lease, failure
 from objectstore.inputs import now_reading
 from objectstore.leases import Holder, holder
+from away import quiet
 from trial import payloads, times
 
 pytestmark = [pytest.mark.usefixtures('own_cache'), pytest.mark.filterwarnings('ignore::objectstore.names.StaleWarning')]
@@ -512,11 +513,8 @@ def test_a_failure_elsewhere_reaches_who_waits(files):
 
 # Offline
 
-def test_offline_results_are_pending(tmp_path, monkeypatch):
-    from away import Switch
-    monkeypatch.setenv('OBJECTSTORE_STATE_DIR', str(tmp_path/'state'))
-    origin = Switch(f'calc-{tmp_path.name}')
-    store = ObjectStore(tmp_path/'near', origin.url)
+def test_offline_results_are_pending(memory):
+    store = memory.open()
     store.put('data/raw', 2), store.get('data/raw')
     ran = []
     @store.calculated('f/x')
@@ -524,12 +522,13 @@ def test_offline_results_are_pending(tmp_path, monkeypatch):
         ran.append(n)
         return store.get('data/raw') * n
     assert f() == 2
-    with origin.away(), warnings.catch_warnings():
-        warnings.simplefilter('ignore')
+    memory.away()
+    with quiet():
         assert f() == 2 and ran == [1] and f.explain().reason == 'fresh' and 'as far as is known' in f.explain()
         assert f(3) == 6 and f(3) == 6 and ran == [1, 3] and store[f.ref(3)].pending
         g = store.calculated('f/x')(lambda n=1: n)
         assert g.explain().reason == 'stale but offline' and 'code changed' in g.explain()
+    memory.back()
     store.sync()
     assert f(3) == 6 and ran == [1, 3] and store[f.ref(3)].version == 1
 
