@@ -89,7 +89,7 @@ def source_text(fn: types.FunctionType) -> str:
     if fn not in _texts: _texts[fn] = _source(fn) or repr(_compiled(fn.__code__))
     return _texts[fn]
 
-# %% ../nbs/72_fingerprints.ipynb #4c8b3e11
+# %% ../nbs/72_fingerprints.ipynb #6bb484ac
 _named: weakref.WeakKeyDictionary[types.CodeType, tuple[frozenset[str], frozenset[str]]] = weakref.WeakKeyDictionary()
 
 def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
@@ -97,11 +97,11 @@ def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
     if code in _named: return _named[code]
     read, assigned = set(), set()
     for i in dis.get_instructions(code):
-        if i.opname in ('LOAD_GLOBAL', 'LOAD_NAME', 'LOAD_DEREF', 'LOAD_CLASSDEREF'): read.add(i.argval)
+        if i.opname in ('LOAD_GLOBAL', 'LOAD_NAME', 'LOAD_DEREF', 'LOAD_CLASSDEREF') and i.argval not in code.co_cellvars: read.add(i.argval)
         elif i.opname in ('STORE_GLOBAL', 'STORE_DEREF', 'DELETE_GLOBAL', 'DELETE_DEREF') and i.argval not in code.co_cellvars: assigned.add(i.argval)
     for inner in (c for c in code.co_consts if isinstance(c, types.CodeType)):
         r, a = _names(inner)
-        read, assigned = read | r, assigned | (a - set(code.co_cellvars))
+        read, assigned = read | (r - set(code.co_cellvars)), assigned | (a - set(code.co_cellvars))
     _named[code] = frozenset(read), frozenset(assigned)
     return _named[code]
 

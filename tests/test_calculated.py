@@ -562,6 +562,32 @@ def test_lineage_is_other_people_s_text(store):
         assert store.calculated('f/y')(lambda: 2)() == 2
 
 
+def test_a_record_cannot_ask_for_anything(store):
+    from objectstore.names import parse_ref
+    f = store.calculated('f/y')(lambda: 2)
+    function = f.version_of().lineage['function']
+    for bad in ({'verb': 'remove', 'args': '{"ref": "f/y@1"}'}, {'asked': 'f/y', 'verb': 'remove', 'args': '{}'}, {'asked': '../x'}, {'verb': 'find_items', 'args': '[]'}, {'verb': 'find_items', 'args': '{'}, {'verb': 'find_items', 'args': '{"x": 1}'},
+                {'asked': 'a/b', 'place': 's3://evil', 'endpoint': 'http://evil'}, {'asked': 'a/b', 'place': '/nonexistent'}):
+        with store._drafted(parse_ref('f/y'), 1, None, None, None) as d:
+            d.description['lineage'] |= {'inputs': [{'hash': 'x', **bad}], 'function': function, 'params': {}}
+            store._put_or_wait(parse_ref('f/y'), d, None, False)
+        assert f.explain().reason == 'input changed', bad
+    assert store['f/y@1'].version == 1 and f() == 2
+
+def test_the_cell_of_a_notebook(store):
+    from traitlets.config import Config
+    shell = pytest.importorskip('IPython.core.interactiveshell').InteractiveShell.instance(config=Config(HistoryManager=dict(enabled=False)))
+    try:
+        shell.user_ns['store'] = store
+        shell.run_cell("1")
+        assert shell.run_cell("@store.calculated('f/x')\ndef f(): return 1\nf()", store_history=True).result == 1
+        lineage = store['f/x'].lineage
+        assert lineage['function']['name'] == 'f' and isinstance(lineage['function']['cell'], int)
+        assert shell.run_cell("# again\n@store.calculated('f/x')\ndef f():\n    return 1\nf.explain()", store_history=True).result.fresh
+        assert shell.run_cell("@store.calculated('f/x')\ndef f(): return 2\nf.explain()", store_history=True).result.reason == 'code changed'
+    finally: type(shell).clear_instance()
+
+
 # Random graphs, random edits, against an oracle
 
 @st.composite
