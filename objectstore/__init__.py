@@ -7,7 +7,9 @@ from .settings import get_config
 from .versions import Folder, Stats, Version, Versions
 from .store import LocalObjectStore, ObjectStore, ObjectStoreInterface
 from . import putting, naming, finding, copying, many, offline
+from .calculated import CalculationFailed, Cycle, scratch
+from . import lineage, calculations
 
 __all__ = ['ObjectStore', 'LocalObjectStore', 'ObjectStoreInterface', 'Version', 'Versions', 'Folder', 'Stats', 'get_config', 'ObjectStoreError', 'NotFound',
            'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged', 'InvalidRef', 'InvalidQuery', 'TierMismatch', 'Unsupported', 'CommitUnknown',
-           'StillPending', 'MissingExtra', 'PendingWarning', 'StaleWarning']
+           'StillPending', 'MissingExtra', 'PendingWarning', 'StaleWarning', 'CalculationFailed', 'Cycle', 'scratch']

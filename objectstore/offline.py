@@ -178,7 +178,7 @@ def near(self: ObjectStore) -> NearCopies:
     "What is kept near: `keep` and `drop`"
     return NearCopies(self)
 
-# %% ../nbs/66_offline.ipynb #680edfbc
+# %% ../nbs/66_offline.ipynb #e24ce344
 class Explained(Looks, list):
     "Tier by tier, how a get would be answered"
     def __init__(self, rows: Iterable, caption: str): super().__init__(rows); self.caption = caption
@@ -197,6 +197,7 @@ def explain(self: ObjectStore, ref: str | Ref | Version) -> Explained:
         rows.append([str(near.root), ', '.join(f'@{n}' for n in has[-5:]) or 'nothing of it', so])
         done = done or so.startswith(ANSWER)
     rows.append([self.origin.url, f'away: {self._why_away()}' if away else 'all versions', _origin_says(r, done, away)])
+    if (f := self.function_of(r)) and (why := f.reason(r)): rows.append(['calculated', *why])
     return Explained(rows, f'get {r}')
 
 ANSWER = 'the answer'
