@@ -144,6 +144,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'objectstore.browsing._quiet': ('browsing.html#_quiet', 'objectstore/browsing.py'),
                                       'objectstore.browsing._remove': ('browsing.html#_remove', 'objectstore/browsing.py'),
                                       'objectstore.browsing._restore': ('browsing.html#_restore', 'objectstore/browsing.py'),
+                                      'objectstore.browsing._sentence': ('browsing.html#_sentence', 'objectstore/browsing.py'),
                                       'objectstore.browsing._sync': ('browsing.html#_sync', 'objectstore/browsing.py'),
                                       'objectstore.browsing._unalias': ('browsing.html#_unalias', 'objectstore/browsing.py'),
                                       'objectstore.browsing._work': ('browsing.html#_work', 'objectstore/browsing.py'),
