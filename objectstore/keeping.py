@@ -22,7 +22,7 @@ from .log import Catalog, Change, Hints, Log, catalog_key, catalog_row, write_ca
 # %% auto #0
 __all__ = ['FEW', 'PORTION', 'Known', 'Keeper']
 
-# %% ../nbs/48_keeping.ipynb #91213547
+# %% ../nbs/48_keeping.ipynb #0b5d4063
 class Known(NamedTuple):
     "What the index knows of a bucket"
     there: bool             # Is it there?
@@ -37,6 +37,7 @@ class Keeper:
         self.origin, self.index, self.hints = origin, index, Hints(origin.by, self._wrote)
         self._due, self._late, self._lock = [], [], threading.Lock()
         self._turns: dict[str, threading.RLock] = defaultdict(threading.RLock)
+        self._met: set[str] = set()         # Buckets of which it is sure whose they are
         origin.listener = self.heard
 
     def heard(self, bucket: Bucket, op: str, item: str, what: int | str | None, says: object) -> None:
@@ -47,7 +48,7 @@ class Keeper:
         found = self.index.ask('SELECT there, whole, generation, checked, compared FROM buckets WHERE name = ?', (name,))
         return Known(*found[0]) if found else None
 
-# %% ../nbs/48_keeping.ipynb #1b995f35
+# %% ../nbs/48_keeping.ipynb #0b4d865b
 @patch
 def settle(self: Keeper, wait: float = 0.05) -> None:
     "Write own changes into the index, and their hints soon"
@@ -93,7 +94,13 @@ def _wrote(self: Keeper, bucket: Bucket, keys: list[str]) -> None:
         with self._hurrying(0.2), self.index.writing() as db: db.executemany('INSERT OR IGNORE INTO seen SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM buckets WHERE name = ?1 AND whole)', [(bucket.name, k) for k in keys])
     except IndexAway: pass
 
-# %% ../nbs/48_keeping.ipynb #55078259
+@patch
+def close(self: Keeper) -> None:
+    "Write what is due"
+    self.settle(self.index.wait)
+    self.hints.flush()
+
+# %% ../nbs/48_keeping.ipynb #c711894f
 FEW = 40     # items that are asked for one by one; for more, one listing shows all
 
 @patch
@@ -115,6 +122,7 @@ def refresh(
 @patch
 def _refresh(self: Keeper, bucket: Bucket, known: Known | None, whole: bool, now: float) -> bool:
     "Was anything new?"
+    if known and not self._same_origin(bucket): known = None
     log = bucket.log()
     if known and not whole and self._gone(bucket, known, log) and self._gone(bucket, known, log := bucket.log()): whole = True
     if known and known.whole and not whole: changed = self._catch_up(bucket, known, log)
@@ -123,6 +131,18 @@ def _refresh(self: Keeper, bucket: Bucket, known: Known | None, whole: bool, now
     changed = self._fix(bucket) or changed
     with self.index.writing() as db: db.execute('UPDATE buckets SET checked = ? WHERE name = ?', (now, bucket.name))
     return changed
+
+@patch
+def _same_origin(self: Keeper, bucket: Bucket) -> bool:
+    "Is this still the origin of which the index speaks? Asked once a store object"
+    if bucket.name in self._met: return True
+    if (now := self.origin.id(bucket.name)) is None: return True
+    before = self.index.ask('SELECT state FROM buckets WHERE name = ?', (bucket.name,))[0][0]
+    if before not in (None, now): self.index.throw_away()
+    elif before is None:
+        with self.index.writing() as db: db.execute('UPDATE buckets SET state = ? WHERE name = ?', (now, bucket.name))
+    self._met.add(bucket.name)
+    return before in (None, now)
 
 @patch
 def _gone(self: Keeper, bucket: Bucket, known: Known, log: Log) -> bool:
@@ -205,6 +225,20 @@ def _fix(self: Keeper, bucket: Bucket) -> bool:
             if (t := live.get((r.item, r.version))) is None: w.remove(r.bucket, r.item, r.version)
             else: w.add(r._replace(created=micros(moment(t)), guess=False))
     return True
+
+# %% ../nbs/48_keeping.ipynb #23612b4c
+@patch
+def from_near(self: Keeper, bucket: Bucket) -> None:
+    "Take in what is near; the bucket stays unknown, so that it is looked at whole when the origin is back"
+    live = {(item, n): numbers.made[n] for item, numbers in bucket.scan().items() for n in numbers.live}
+    notes, aliases = bucket.all_notes(lenient=True) if live else {}, bucket.all_aliases(lenient=True) if live else {}
+    good = self._good(bucket.name, live, notes)
+    rows = self._read(bucket, {at: t for at, t in live.items() if at not in good}, notes)
+    gone = [at for at in self.index.numbers(bucket.name) if at not in live]
+    with self.index.writer() as w:
+        for at in gone: w.remove(bucket.name, *at)
+        for r in sorted(rows, key=lambda r: (r.created, r.item, r.version)): w.add(r)
+    self._point_all(bucket.name, aliases)
 
 # %% ../nbs/48_keeping.ipynb #24afc1b3
 @patch

@@ -13,7 +13,7 @@ from .records import STATE, append, from_json, last_move, move, new_id, read_bac
 from .buckets import Bucket
 
 # %% auto #0
-__all__ = ['RACERS', 'PROBES_LAST', 'FORMAT', 'probe', 'Origin']
+__all__ = ['RACERS', 'PROBES_LAST', 'FORMAT', 'probe', 'Origin', 'bucket_of_key']
 
 # %% ../nbs/33_origin.ipynb #f9b18e22
 RACERS = 4
@@ -129,15 +129,15 @@ def there(self: Bucket) -> bool:
     n, made = self.state()
     return made or ((n > 0 or self.backend.partial()) and self.has_live())
 
-# %% ../nbs/33_origin.ipynb #aca7ed6d
+# %% ../nbs/33_origin.ipynb #c389d289
 @patch
 def names(self: Origin) -> list[str]:
     "The names of all buckets that are there, in order"
-    found = self.place.names() if self.native else [n for n in map(_bucket_name, self.place.folders('')) if n]
+    found = self.place.names() if self.native else [n for n in map(bucket_of_key, self.place.folders('')) if n]
     answers = in_threads(lambda n: self.bucket(n).there(), found, 16)
     return sorted(n for n, there in zip(found, answers) if _said(there))
 
-def _bucket_name(key: str) -> str | None:
+def bucket_of_key(key: str) -> str | None:
     "The bucket that has this key; None for a folder that is none of ours"
     try: name = item_of_key(key)
     except UnicodeError: return None

@@ -181,7 +181,7 @@ def base(at: Selector) -> Sql:
         case WriteId(id): return Sql('at IN (SELECT at FROM docs WHERE id = ?)', (id,))
     raise ValueError(f'{at!r} is nothing that the index knows')
 
-# %% ../nbs/47_plans.ipynb #a64755f3
+# %% ../nbs/47_plans.ipynb #551bd43e
 CAP = 3000        # rows up to which a condition counts as rare
 NEAR = 4000       # rows of the newest that are looked at before a plan for few answers
 
@@ -197,6 +197,7 @@ class Search:
         text: str | None = None,
         passes: Callable[[str], bool] | None = None,    # On the item's name
         sort: str = '-created',                         # A field or key
+        but: Iterable[tuple[str, str]] = (),            # Items that are left out: bucket and name
     ):
         self.index, self.buckets, self.tree, self.kind, self.text = index, buckets, tree, kind, text_query(text) if text else None
         self.base = at if isinstance(at, Sql) else base(at)
@@ -204,10 +205,10 @@ class Search:
         self.compiler = Compiler(self.column)
         self.sort, self.down = sort.lstrip('-'), sort.startswith('-')
         self.all = {b for b, in index.ask('SELECT DISTINCT bucket FROM keys UNION SELECT name FROM buckets')} <= set(buckets)
-        self.where = self._where(passes)
+        self.where = self._where(passes, list(but))
         self._drive = None
 
-# %% ../nbs/47_plans.ipynb #953f8405
+# %% ../nbs/47_plans.ipynb #574926da
 @patch
 def column(self: Search, name: Name) -> str:
     "The column of a name; nothing, for a key that no version has; else Python looks"
@@ -219,13 +220,14 @@ def column(self: Search, name: Name) -> str:
     return f'(SELECT holds({n}, docs.metadata, docs.stats) FROM docs WHERE docs.at = versions.at)'
 
 @patch
-def _where(self: Search, passes: Callable[[str], bool] | None) -> Sql:
+def _where(self: Search, passes: Callable[[str], bool] | None, but: list[tuple[str, str]]) -> Sql:
     "All that is asked, but for words"
     parts = [self.base]
     if not self.all: parts.append(Sql(f"bucket IN ({', '.join('?' * len(self.buckets))})", tuple(self.buckets)))
     if self.kind is not None: parts.append(Sql('kind = ?', (self.kind,)))
     if passes: parts.append(Sql(f'holds({self.compiler.decide(lambda item, _: bool(passes(item)))}, item, NULL)'))
     if self.tree: parts.append(self.compiler.sql(self.tree))
+    if but: parts.append(Sql('(bucket, item) NOT IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))', (json.dumps(but),)))
     return joined('AND', parts)
 
 @patch
