@@ -143,7 +143,7 @@ def _before(self: Found, v: Version, c: Cell) -> bool:
     a, b = rank(sort_cell(v, self._search.sort)), rank(c / 1e6 if self._search.sort == 'created' else c)
     return a >= b if self._search.down else a < b
 
-# %% ../nbs/53_found.ipynb #9f827d6d
+# %% ../nbs/53_found.ipynb #e3363cf4
 @patch
 def _load(self: Found, i: int, n: int = FIRST) -> None:
     "Bring the rows of versions from the `i`-th on"
@@ -167,6 +167,11 @@ def _at(self: Found, i: int) -> Version | None:
 def __len__(self: Found) -> int:
     self._fill(None)
     return len(self._order)
+
+@patch
+def __reduce__(self: Found):
+    "To another process go the versions"
+    return Versions, (list(self), self.why if not self else '')
 
 @patch
 def __bool__(self: Found) -> bool: return bool(self._order)

@@ -20,9 +20,9 @@ from .index import MAX_KNOWN, Index, IndexAway, Row, Writer, as_row, micros, row
 from .log import Catalog, Change, Hints, Log, catalog_key, catalog_row, write_catalog
 
 # %% auto #0
-__all__ = ['FEW', 'PORTION', 'Known', 'Keeper']
+__all__ = ['FEW', 'LONG_LOG', 'PORTION', 'Known', 'Keeper']
 
-# %% ../nbs/48_keeping.ipynb #0b5d4063
+# %% ../nbs/48_keeping.ipynb #7051a54d
 class Known(NamedTuple):
     "What the index knows of a bucket"
     there: bool             # Is it there?
@@ -38,6 +38,7 @@ class Keeper:
         self._due, self._late, self._lock = [], [], threading.Lock()
         self._turns: dict[str, threading.RLock] = defaultdict(threading.RLock)
         self._met: set[str] = set()         # Buckets of which it is sure whose they are
+        self.long: set[str] = set()         # Buckets whose log calls for a compaction
         origin.listener = self.heard
 
     def heard(self, bucket: Bucket, op: str, item: str, what: int | str | None, says: object) -> None:
@@ -100,8 +101,8 @@ def close(self: Keeper) -> None:
     self.settle(self.index.wait)
     self.hints.flush()
 
-# %% ../nbs/48_keeping.ipynb #c711894f
-FEW = 40     # items that are asked for one by one; for more, one listing shows all
+# %% ../nbs/48_keeping.ipynb #30b7a867
+FEW, LONG_LOG = 40, 1000     # items that are asked for one by one (for more, one listing shows all); hints that call for a compaction
 
 @patch
 def refresh(
@@ -124,6 +125,7 @@ def _refresh(self: Keeper, bucket: Bucket, known: Known | None, whole: bool, now
     "Was anything new?"
     if known and not self._same_origin(bucket): known = None
     log = bucket.log()
+    if len(log.hints) >= LONG_LOG: self.long.add(bucket.name)
     if known and not whole and self._gone(bucket, known, log) and self._gone(bucket, known, log := bucket.log()): whole = True
     if known and known.whole and not whole: changed = self._catch_up(bucket, known, log)
     elif whole or not log.generation or not self._from_catalog(bucket, log): changed = self.compare(bucket, log) is not None

@@ -49,9 +49,12 @@ class Stack:
         return [place.backend(n) for n in self.made] if self.native else [place]
 
     def stored(self) -> Iterator[tuple[str, bytes]]:
-        "Every stored object of this test: key and bytes"
-        if self.folder: yield from ((str(p.relative_to(self.folder)), p.read_bytes()) for p in sorted(self.folder.rglob('*')) if p.is_file()); return
-        for backend in self.backends(): yield from ((e.key, backend.read(e.key)) for e in backend.list(''))
+        "Every stored object of this test: key and bytes; but for hints, which come when they come"
+        return ((k, data) for k, data in self._stored() if '/log/h-' not in f'/{k}')
+
+    def _stored(self) -> Iterator[tuple[str, bytes]]:
+        if self.folder: yield from ((str(p.relative_to(self.folder)), p.read_bytes()) for p in sorted(self.folder.rglob('*')) if p.is_file() and not p.name.startswith('h-')); return
+        for backend in self.backends(): yield from ((e.key, backend.read(e.key)) for e in backend.list('') if '/log/' not in f'/{e.key}')
 
     def remove(self) -> None:
         "Remove the service's own buckets, which other tests would see"
