@@ -6,7 +6,7 @@ from .names import (CommitUnknown, Conflict, Damaged, InvalidQuery, InvalidRef, 
 from .settings import get_config
 from .versions import Folder, Stats, Version, Versions
 from .store import LocalObjectStore, ObjectStore, ObjectStoreInterface
-from . import putting, naming, finding, copying, many, offline, care
+from . import putting, naming, finding, copying, many, offline, care, watch
 
 __all__ = ['ObjectStore', 'LocalObjectStore', 'ObjectStoreInterface', 'Version', 'Versions', 'Folder', 'Stats', 'get_config', 'ObjectStoreError', 'NotFound',
            'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged', 'InvalidRef', 'InvalidQuery', 'TierMismatch', 'Unsupported', 'CommitUnknown',

@@ -20,7 +20,7 @@ from .index import MAX_KNOWN, Index, IndexAway, Row, Writer, as_row, micros, row
 from .log import Catalog, Change, Hints, Log, catalog_key, catalog_row, write_catalog
 
 # %% auto #0
-__all__ = ['FEW', 'LONG_LOG', 'PORTION', 'Known', 'Keeper']
+__all__ = ['FEW', 'LONG_LOG', 'PORTION', 'MOST_EVENTS', 'Known', 'Keeper']
 
 # %% ../nbs/48_keeping.ipynb #7051a54d
 class Known(NamedTuple):
@@ -332,7 +332,7 @@ def _as_written(w: Writer, found: tuple, pointed: Mapping, keys: Counter) -> boo
     keys.update(k.encode(errors='backslashreplace').decode() for k in row_keys(r.metadata, r.stats))
     return sum == row_sum(r, metadata, noted, stats) and w.values(at, r, False, pointed.get((r.item, r.version), []))[11:] == own[11:]
 
-# %% ../nbs/48_keeping.ipynb #249bf248
+# %% ../nbs/48_keeping.ipynb #7b4cfa77
 @patch
 def compact(
     self: Keeper,
@@ -347,7 +347,7 @@ def compact(
     if self.known(name).generation > log.generation: return self.known(name).generation      # somebody else has just done it
     changed = self._generations(bucket, log)
     generation = log.generation + 1
-    data = write_catalog(self._catalog_rows(name, changed, generation), name, self._aliases(name))
+    data = write_catalog(self._catalog_rows(name, changed, generation), name, self._aliases(name), self._events(bucket, log, changed, generation))
     if not bucket.publish_catalog(generation, data): return self._refreshed(name)
     with self.index.writing() as db:
         db.executemany('DELETE FROM seen WHERE bucket = ? AND hint = ?', [(name, h) for h in log.hints])
@@ -366,8 +366,20 @@ def _generations(self: Keeper, bucket: Bucket, log: Log) -> dict[tuple[str, int]
     if not log.generation: return {}
     try: found = bucket.read_catalog(log.generation)
     except (Damaged, FileNotFoundError): return {}
-    t = found.columns('item', 'version', 'metadata', 'notes', 'aliases', 'latest', 'changed').to_pydict()
-    return {(i, n): (hash((m, o, tuple(a), l)), c) for i, n, m, o, a, l, c in zip(*t.values())}
+    t = found.columns('item', 'version', 'metadata', 'notes', 'aliases', 'changed').to_pydict()
+    return {(i, n): (hash((m, o, tuple(a))), c) for i, n, m, o, a, c in zip(*t.values())}
+
+MOST_EVENTS = 10_000     # that a catalog carries on
+
+@patch
+def _events(self: Keeper, bucket: Bucket, log: Log, before: Mapping, generation: int) -> list[tuple]:
+    "What the rows of a catalog do not show: which versions are gone, which aliases have moved"
+    said = [(generation, *c) for found in bucket.read_hints(log.hints).values() for c in found or () if c.op in ('remove', 'alias')]
+    if not before: return list(dict.fromkeys(said))[-MOST_EVENTS:]
+    last, now, have = bucket.read_catalog(log.generation), self._aliases(bucket.name), self.index.numbers(bucket.name)
+    gone = [(generation, 'remove', i, n) for i, n in before if (i, n) not in have]
+    moved = [(generation, 'alias', i, a) for i in {*now, *last.aliases} for a in {*now.get(i, ()), *last.aliases.get(i, ())} if now.get(i, {}).get(a) != last.aliases.get(i, {}).get(a)]
+    return [*map(tuple, last.events), *dict.fromkeys([*said, *gone, *moved])][-MOST_EVENTS:]
 
 @patch
 def _catalog_rows(self: Keeper, name: str, before: Mapping, generation: int) -> Iterator[dict]:
@@ -375,7 +387,7 @@ def _catalog_rows(self: Keeper, name: str, before: Mapping, generation: int) -> 
     with self.index.using() as db:
         for latest, alias, *own in db.execute('SELECT latest, alias, bucket, item, version, created, guess, size, kind, codec, author, id, hash, metadata, notes, stats FROM versions JOIN docs USING(at) WHERE bucket = ? ORDER BY at', (name,)):
             row = catalog_row(as_row(own), uncell(alias), bool(latest), generation)
-            told = hash((row['metadata'], row['notes'], tuple(row['aliases']), row['latest']))
+            told = hash((row['metadata'], row['notes'], tuple(row['aliases'])))
             if (was := before.get((row['item'], row['version']))) and was[0] == told: row['changed'] = was[1]
             yield row
 

@@ -129,7 +129,7 @@ def flush_hints() -> None:
     "Write the hints of every store of this process"
     for hints in list(_all): hints.flush()
 
-# %% ../nbs/46_log.ipynb #c8e1c63a
+# %% ../nbs/46_log.ipynb #09c7a35f
 def catalog_schema():
     "The columns of a catalog"
     import pyarrow as pa
@@ -146,11 +146,16 @@ def _text(v: object) -> str: return v.encode(errors='backslashreplace').decode()
 
 PART = 20_000     # rows that are in memory at once
 
-def write_catalog(rows: Iterable[dict], bucket: str, aliases: dict[str, dict[str, int]]) -> bytes:
+def write_catalog(
+    rows: Iterable[dict],
+    bucket: str,
+    aliases: dict[str, dict[str, int]],    # Item: where its aliases point
+    events: Iterable[tuple] = (),          # What no row shows: generation, remove or alias, item, version or alias
+) -> bytes:
     "A catalog as Parquet"
     import pyarrow as pa
     import pyarrow.parquet as pq
-    schema = catalog_schema().with_metadata({'objectstore': '1', 'bucket': bucket, 'aliases': json.dumps(aliases)})
+    schema = catalog_schema().with_metadata({'objectstore': '1', 'bucket': bucket, 'aliases': json.dumps(aliases), 'events': json.dumps(list(events))})
     out, part = io.BytesIO(), []
     with pq.ParquetWriter(out, schema, compression='zstd', write_page_checksum=True) as w:
         for row in rows:
@@ -159,7 +164,7 @@ def write_catalog(rows: Iterable[dict], bucket: str, aliases: dict[str, dict[str
         if part: w.write_table(pa.Table.from_pylist(part, schema))
     return out.getvalue()
 
-# %% ../nbs/46_log.ipynb #e7209a92
+# %% ../nbs/46_log.ipynb #89606d1f
 class Catalog:
     "A catalog that was read"
     def __init__(self, data: bytes | Path, bucket: str):
@@ -169,7 +174,7 @@ class Catalog:
             self.file = pq.ParquetFile(io.BytesIO(data) if isinstance(data, bytes) else data, page_checksum_verification=True)
             told = {k.decode(): v.decode() for k, v in (self.file.schema_arrow.metadata or {}).items()}
             fits = told.get('objectstore') == '1' and told.get('bucket') == bucket and self.file.schema_arrow.equals(catalog_schema())
-            self.aliases = json.loads(told['aliases']) if fits else {}
+            self.aliases, self.events = (json.loads(told['aliases']), json.loads(told.get('events', '[]'))) if fits else ({}, [])
         except (pa.ArrowException, OSError, ValueError, KeyError) as e: raise Damaged(f'the catalog of {bucket} cannot be read: {e}') from None
         if not fits: raise Damaged(f'the catalog is none of {bucket}, or was written by a newer version')
         self.bucket = bucket
