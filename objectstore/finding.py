@@ -187,16 +187,18 @@ def _why_none(kinds: Counter, kind: str | None, text: str | None, filter: str | 
     n = sum(kinds.values())
     return f'None of {n:,} versions has these words' if text else f'None of {n:,} versions meets the condition'
 
-# %% ../nbs/63_finding.ipynb #27363667
+# %% ../nbs/63_finding.ipynb #3c4462ff
 @patch
 def _from_index(self: ObjectStore, q: Asked) -> Found:
     "What is asked, from the index, brought up to date first"
     names, away = self._refreshed(q.bucket)
+    stamp = self.keeper.index._stamp()
     waits = {(w.bucket, w.item) for w in (self.pending.work() if self.pending else []) if w.bucket in names}
     search = Search(self.keeper.index, names, self._meant(q.at, names), q.condition.tree, q.kind, q.text, q.passes if q.filter not in (None, '') else None, q.sort, waits)
     why = self._check_keys(q, search)
     others = [v for name in {b for b, _ in waits} for v in self._selected(name, q.at, lambda item: (name, item) in waits and q.passes(item))]
     found = Found(self, search, self._kept(q, others)[0] if others else [], q.limit, lambda: why or self._why_nothing(q, search), lambda: list(self._from_records(q)))
+    if found._stamp != stamp: raise IndexAway('it was made anew')
     found.as_of = away
     return found
 

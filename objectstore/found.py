@@ -110,7 +110,7 @@ class Found(Versions):
         self._stale = True
         for v in self._loaded.values(): v.stale = True
 
-# %% ../nbs/53_found.ipynb #ccb35587
+# %% ../nbs/53_found.ipynb #d5f95d61
 @patch
 def _fill(self: Found, n: int | None) -> None:
     "Know at least `n` of the versions, or all"
@@ -128,6 +128,7 @@ def _next(self: Found) -> None:
     "Ask for one page more, and put between its rows what the index does not hold"
     s = self._search
     rows = s.page(self._asked, self._page, self._last)
+    if s.index._stamp() != self._stamp: raise IndexAway('it was made anew')
     self._asked, self._last = self._asked + len(rows), rows[-1][0] if rows else self._last
     for at, c in rows:
         while self._others and self._before(self._others[0], c): self._order.append(self._others.pop(0))

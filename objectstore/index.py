@@ -148,7 +148,7 @@ class Index:
         return self.path.exists()
     def __repr__(self) -> str: return f'Index({str(self.path)!r})'
 
-# %% ../nbs/45_index.ipynb #48f8585c
+# %% ../nbs/45_index.ipynb #f00ae875
 @patch
 def _stamp(self: Index) -> tuple | None:
     try: s = os.stat(self.path)
@@ -168,10 +168,11 @@ def connection(self: Index) -> sqlite3.Connection:
 @patch
 def _open(self: Index) -> sqlite3.Connection:
     self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if self.path.exists() and not self.path.stat().st_size and Path(f'{self.path}-wal').exists(): self.throw_away()     # emptied by somebody: SQLite would wait for whoever had it open
     os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
     db = sqlite3.connect(self.path, timeout=self.wait, isolation_level=None, cached_statements=512)
     try:
-        for p in ('journal_mode=WAL', 'synchronous=OFF', 'cache_size=-65536', 'temp_store=MEMORY', 'mmap_size=1073741824', 'trusted_schema=OFF'): db.execute(f'PRAGMA {p}')
+        for p in ('journal_mode=WAL', 'synchronous=OFF', 'cache_size=-65536', 'temp_store=MEMORY', 'trusted_schema=OFF'): db.execute(f'PRAGMA {p}')
         db.create_function('holds', 3, _holds, deterministic=True)
         if db.execute('PRAGMA user_version').fetchone()[0] != FORMAT: self._make(db)
     except BaseException: db.close(); raise

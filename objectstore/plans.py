@@ -316,7 +316,7 @@ def count(self: Search, cap: int | None = None) -> int:
     if cap is None: return self.ask('count(*)')[0][0]
     return len(self.ask('1', f'LIMIT {cap}'))
 
-# %% ../nbs/47_plans.ipynb #2aaef8e1
+# %% ../nbs/47_plans.ipynb #1693805e
 @patch
 def facets(self: Search, name: Name | str) -> list[tuple[object, int]]:
     "The values of a key, and how many versions have each; of a list each element counts"
@@ -326,5 +326,6 @@ def facets(self: Search, name: Name | str) -> list[tuple[object, int]]:
     else: found = self.ask(f'{c}, count(*)', f'GROUP BY {c}')
     counted: Counter = Counter()
     for v, n in ((uncell(c), n) for c, n in found if c is not None):
-        for x in (v if isinstance(v, list) else [v]): counted[cell(x)] += n
+        for x in (v if isinstance(v, list) else [v]):
+            if x is not None: counted[cell(x)] += n
     return [(uncell(c), n) for c, n in counted.most_common()]

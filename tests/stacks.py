@@ -121,7 +121,8 @@ def _work(pipe) -> None:
     while (told := pipe.recv()) is not None:
         kind, *what = told
         try:
-            if kind == 'open': os.environ.update(what[1]); store, said = what[0], None
+            if kind == 'surroundings': os.environ.update(what[0]); said = None      # first: a store finds its index when it is opened
+            elif kind == 'open': store, said = what[0], None
             else: said = what[0](store, *what[1])
             pipe.send((True, said))
         except Exception as e: pipe.send((False, f'{type(e).__name__}: {e}'))
@@ -147,7 +148,7 @@ class Peer:
     "The place as another opens it: `peer(f, *args)` is `f(store, *args)` there, acknowledged when it returns"
     def __init__(self, store: ObjectStore, process: Process | None):
         self.store, self.process = store, process
-        if process: process.tell('open', store, {k: v for k, v in os.environ.items() if k.startswith(('AWS_', 'OBJECTSTORE_', 'HOME'))})
+        if process: process.tell('surroundings', {k: v for k, v in os.environ.items() if k.startswith(('AWS_', 'OBJECTSTORE_', 'HOME'))}), process.tell('open', store)
     def __call__(self, f: Callable, *args): return self.process.tell('call', f, args) if self.process else f(self.store, *args)
 
 @pytest.fixture(scope='session')

@@ -94,7 +94,7 @@ def _evil(what):
 
 def _outside(top: Path, stack: Stack) -> set[Path]:
     "Every file and folder that the store has no business to make: all but its folder, its cache, and what tests put into work/"
-    mine = [p for p in (stack.folder, top/'home', top/'work') if p]
+    mine = [p for p in (stack.folder, top/'home', top/'work', top/'home'/'.local'/'state'/'objectstore'/'index') if p]
     return {p for p in top.rglob('*') if not any(p == m or m in p.parents or p in m.parents for m in mine if m != top/'home')
             and not (top/'home'/'.cache'/'objectstore'/'files' in p.parents or p in (top/'home'/'.cache'/'objectstore'/'files').parents or p == top/'home'/'.cache'/'objectstore'/'files')}
 
