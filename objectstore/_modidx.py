@@ -1009,6 +1009,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'objectstore.plans.Search._forced': ('plans.html#search._forced', 'objectstore/plans.py'),
                                    'objectstore.plans.Search._index': ('plans.html#search._index', 'objectstore/plans.py'),
                                    'objectstore.plans.Search._rows': ('plans.html#search._rows', 'objectstore/plans.py'),
+                                   'objectstore.plans.Search._says': ('plans.html#search._says', 'objectstore/plans.py'),
                                    'objectstore.plans.Search._walked': ('plans.html#search._walked', 'objectstore/plans.py'),
                                    'objectstore.plans.Search._where': ('plans.html#search._where', 'objectstore/plans.py'),
                                    'objectstore.plans.Search.ask': ('plans.html#search.ask', 'objectstore/plans.py'),

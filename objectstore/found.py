@@ -144,9 +144,9 @@ def _before(self: Found, v: Version, c: Cell) -> bool:
     a, b = rank(sort_cell(v, self._search.sort)), rank(c / 1e6 if self._search.sort == 'created' else c)
     return a >= b if self._search.down else a < b
 
-# %% ../nbs/53_found.ipynb #e3363cf4
+# %% ../nbs/53_found.ipynb #8fc74bce
 @patch
-def _load(self: Found, i: int, n: int = FIRST) -> None:
+def _load(self: Found, i: int, n: int = 25) -> None:
     "Bring the rows of versions from the `i`-th on"
     ats = [at for at in self._order[i:i + n] if isinstance(at, int) and at not in self._loaded]
     try:
@@ -160,7 +160,7 @@ def _at(self: Found, i: int) -> Version | None:
     "One version; None where it was removed meanwhile"
     at = self._order[i]
     if isinstance(at, int) and at not in self._loaded:
-        self._load(i)
+        self._load(i, 25 if i < FIRST else 500)
         at = self._order[i]
     return self._loaded.get(at) if isinstance(at, int) else at
 

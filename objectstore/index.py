@@ -24,13 +24,15 @@ __all__ = ['Cell', 'ODD', 'ROOM', 'MAX_KEYS', 'MAX_KNOWN', 'FORMAT', 'COMMON', '
            'micros', 'at_micros', 'spelt_words', 'text_query', 'Row', 'row_of', 'row_keys', 'IndexAway', 'Index',
            'decider', 'forget_deciders', 'Writer', 'row_sum', 'row_words', 'as_row']
 
-# %% ../nbs/45_index.ipynb #3efaf09a
+# %% ../nbs/45_index.ipynb #9a4e234c
 Cell = None | int | float | str | bytes
 ODD = b'\x02'     # cells from here on are decided in Python
 
 def cell(v: object) -> Cell:
     "A value of a record as a column holds it"
-    if v is None or isinstance(v, float): return v
+    kind = type(v)
+    if kind is float or v is None or kind is str and v.isascii(): return v
+    if isinstance(v, float): return float(v)
     if isinstance(v, bool): return b'\x01' if v else b'\x00'
     if isinstance(v, int) and -2**63 <= v < 2**63: return v
     if isinstance(v, str) and (v.isascii() or not any('\ud800' <= c <= '\udfff' for c in v)): return v
@@ -51,7 +53,7 @@ def micros(t: datetime) -> int:
 
 def at_micros(us: int) -> datetime: return _epoch + timedelta(microseconds=us)
 
-# %% ../nbs/45_index.ipynb #41afda49
+# %% ../nbs/45_index.ipynb #f5d140e7
 def _spelt(word: str) -> str:
     "A word in letters and digits of ASCII"
     if word.isascii() and 'q' not in word: return word
@@ -59,7 +61,7 @@ def _spelt(word: str) -> str:
 
 def spelt_words(parts: Iterable[str]) -> str:
     "What the full-text table holds of some texts"
-    return ' '.join(sorted({_spelt(w) for p in parts for w in words(p)}))
+    return ' '.join(sorted({_spelt(w) for w in words('\n'.join(parts))}))
 
 def text_query(text: str) -> str | None:
     "What is asked of the full-text table: each word begins one that is there; None asks nothing"
@@ -95,11 +97,12 @@ def row_of(
     return Row(r.bucket, r.item, r.version, us, guess, d.get('bytes', r.size), d.get('kind', 'data'), r.codec, d.get('author', ''), d.get('id', ''), r.hash,
                merge(metadata, notes), list(notes), d.get('stats', {}))
 
-# %% ../nbs/45_index.ipynb #8231af88
+# %% ../nbs/45_index.ipynb #b946f104
 MAX_KEYS, MAX_KNOWN = 200, 10_000     # keys of one version that are counted; keys of a bucket
 
 def row_keys(metadata: Mapping, stats: Mapping) -> list[str]:
     "Every dotted key of metadata, and of stats behind `stats.`"
+    if len(metadata) + len(stats) < MAX_KEYS and dict not in map(type, (*metadata.values(), *stats.values())): return [*metadata, *(f'stats.{k}' for k in stats)]
     found: dict[str, None] = {}
     todo = [*((f'stats.{k}', v) for k, v in reversed(stats.items())), *((k, v) for k, v in reversed(metadata.items()))]
     while todo and len(found) < MAX_KEYS:
