@@ -19,7 +19,7 @@ from objectstore import ObjectStore
 from objectstore.tiers import NativeBackends
 from services import Place
 
-HERE, SERVICES = ['memory', 'local', 'shared'], ['seaweed', 'ceph', 'given']
+HERE, SERVICES = ['memory', 'local', 'shared', 'two', 'three'], ['seaweed', 'ceph', 'given']
 
 
 @dataclass
@@ -29,12 +29,13 @@ class Stack:
     url: str
     options: dict = field(default_factory=dict)
     folder: Path | None = None          # Where the bytes lie, if they are files
+    nears: list[str] = field(default_factory=list)    # Tiers before the origin
     native: bool = False                # Are our buckets the service's own?
     made: list[str] = field(default_factory=list)
 
     @property
     def quick(self) -> bool: return self.name in HERE
-    def open(self, **options) -> ObjectStore: return ObjectStore(self.url, **{**self.options, **options})
+    def open(self, **options) -> ObjectStore: return ObjectStore(*self.nears, self.url, **{'near': False, **self.options, **options})
 
     def bucket(self, word='lab') -> str:
         "A bucket that no other test has; on the service's own buckets it is made"
@@ -49,9 +50,12 @@ class Stack:
         return [place.backend(n) for n in self.made] if self.native else [place]
 
     def stored(self) -> Iterator[tuple[str, bytes]]:
-        "Every stored object of this test: key and bytes"
-        if self.folder: yield from ((str(p.relative_to(self.folder)), p.read_bytes()) for p in sorted(self.folder.rglob('*')) if p.is_file()); return
-        for backend in self.backends(): yield from ((e.key, backend.read(e.key)) for e in backend.list(''))
+        "Every stored object of this test: key and bytes; but for hints, which come when they come"
+        return ((k, data) for k, data in self._stored() if '/log/h-' not in f'/{k}')
+
+    def _stored(self) -> Iterator[tuple[str, bytes]]:
+        if self.folder: yield from ((str(p.relative_to(self.folder)), p.read_bytes()) for p in sorted(self.folder.rglob('*')) if p.is_file() and not p.name.startswith('h-')); return
+        for backend in self.backends(): yield from ((e.key, backend.read(e.key)) for e in backend.list('') if '/log/' not in f'/{e.key}')
 
     def remove(self) -> None:
         "Remove the service's own buckets, which other tests would see"
@@ -66,6 +70,9 @@ def make_stack(name: str, tmp_path: Path, request, monkeypatch) -> Stack:
     if name in ('local', 'shared'):
         folder = tmp_path/'outer'/'store'
         return Stack(name, f'file://{folder}?shared=true' if name == 'shared' else str(folder), folder=folder)
+    if name in ('two', 'three'):
+        folder, shared = tmp_path/'outer'/'store', '?shared=true' * (name == 'three')
+        return Stack(name, f'file://{folder}{shared}', folder=folder, nears=[str(tmp_path/'near'), *([f'file://{tmp_path}/share?shared=true'] if shared else [])])
     service = request.getfixturevalue('seaweed' if name == 'native' else name)
     for k, v in service.environment.items(): monkeypatch.setenv(k, v)
     native = name == 'native'
@@ -118,7 +125,8 @@ def _work(pipe) -> None:
     while (told := pipe.recv()) is not None:
         kind, *what = told
         try:
-            if kind == 'open': os.environ.update(what[1]); store, said = what[0], None
+            if kind == 'surroundings': os.environ.update(what[0]); said = None      # first: a store finds its index when it is opened
+            elif kind == 'open': store, said = what[0], None
             else: said = what[0](store, *what[1])
             pipe.send((True, said))
         except Exception as e: pipe.send((False, f'{type(e).__name__}: {e}'))
@@ -144,7 +152,7 @@ class Peer:
     "The place as another opens it: `peer(f, *args)` is `f(store, *args)` there, acknowledged when it returns"
     def __init__(self, store: ObjectStore, process: Process | None):
         self.store, self.process = store, process
-        if process: process.tell('open', store, {k: v for k, v in os.environ.items() if k.startswith(('AWS_', 'OBJECTSTORE_', 'HOME'))})
+        if process: process.tell('surroundings', {k: v for k, v in os.environ.items() if k.startswith(('AWS_', 'OBJECTSTORE_', 'HOME'))}), process.tell('open', store)
     def __call__(self, f: Callable, *args): return self.process.tell('call', f, args) if self.process else f(self.store, *args)
 
 @pytest.fixture(scope='session')
