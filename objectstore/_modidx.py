@@ -516,6 +516,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'objectstore.details._params': ('details.html#_params', 'objectstore/details.py'),
                                      'objectstore.details._removed': ('details.html#_removed', 'objectstore/details.py'),
                                      'objectstore.details._schema': ('details.html#_schema', 'objectstore/details.py'),
+                                     'objectstore.details._useful': ('details.html#_useful', 'objectstore/details.py'),
                                      'objectstore.details._value': ('details.html#_value', 'objectstore/details.py'),
                                      'objectstore.details._worth_saying': ('details.html#_worth_saying', 'objectstore/details.py'),
                                      'objectstore.details.by_folder': ('details.html#by_folder', 'objectstore/details.py'),

@@ -60,10 +60,10 @@ def by_folder(
         else: here.append(v)
     return [*({'folder': f, 'item': visible(f, 200), 'count': n} for f, n in sorted(folders.items())), *here]
 
-# %% ../nbs/81_details.ipynb #05e3e63d
+# %% ../nbs/81_details.ipynb #cfc6bd0f
 def facets(
     found: Sequence[Version],
-    limit: int = 2000,                 # Versions looked at
+    limit: int = 500,                  # Versions looked at
 ) -> list[dict]:                       # `key`, `values`: value, count, and the condition that keeps these
     "How often the values of the common keys are"
     seen: dict[str, Counter] = {}
@@ -73,13 +73,17 @@ def facets(
         for k, x in facts.items():
             if x != '' and len(str(x)) <= 40: seen.setdefault(k, Counter())[x] += 1
         for a in v.aliases: seen.setdefault('alias', Counter())[a] += 1
+    if len(found) > limit: seen = {k: Counter(found.facets(k)) for k in list(seen) if k in _useful(seen)}      # the index counts the rest
     return shown_facets(seen)
 
-def shown_facets(seen: Mapping[str, Mapping]) -> list[dict]:
-    "Counts of values as they are shown: the keys that most versions have, that tell them apart"
+def _useful(seen: Mapping[str, Mapping]) -> list[str]:
+    "The keys that most versions have, that tell them apart; the best first"
     useful = {k: c for k, c in seen.items() if (1 < len(c) or k == 'alias') and (len(c) <= 12 or sum(c.values()) >= 3 * len(c))}
-    order = sorted(useful, key=lambda k: (k not in ('kind', 'alias'), -sum(useful[k].values())))
-    return [{'key': k, 'values': [[shown(x, 40), n, _is(k, x)] for x, n in sorted(useful[k].items(), key=lambda p: -p[1])[:6]]} for k in order[:4]]
+    return sorted(useful, key=lambda k: (k not in ('kind', 'alias'), -sum(useful[k].values())))[:4]
+
+def shown_facets(seen: Mapping[str, Mapping]) -> list[dict]:
+    "Counts of values as they are shown"
+    return [{'key': k, 'values': [[shown(x, 40), n, _is(k, x)] for x, n in sorted(seen[k].items(), key=lambda p: -p[1])[:6]]} for k in _useful(seen)]
 
 def _is(key: str, value: object) -> str:
     "The condition that a key has a value"
