@@ -509,7 +509,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'objectstore.details': { 'objectstore.details._by_key': ('details.html#_by_key', 'objectstore/details.py'),
                                      'objectstore.details._contents': ('details.html#_contents', 'objectstore/details.py'),
                                      'objectstore.details._created': ('details.html#_created', 'objectstore/details.py'),
-                                     'objectstore.details._inputs': ('details.html#_inputs', 'objectstore/details.py'),
                                      'objectstore.details._is': ('details.html#_is', 'objectstore/details.py'),
                                      'objectstore.details._keys': ('details.html#_keys', 'objectstore/details.py'),
                                      'objectstore.details._lines': ('details.html#_lines', 'objectstore/details.py'),

@@ -165,6 +165,16 @@ def test_lineage_is_a_picture_that_leads_to_inputs(show, store):
     button(p, 'models/churn@1').click(); p.settle()
     assert p.w.value.ref == 'models/churn@1' and 'v3' in version_rows(p)[0]
 
+def test_the_lineage_of_what_was_calculated(show, store):
+    @store.calculated('features/total')
+    def total(): return {'rows': len(store.get('sales/daily'))}
+    total()
+    p = show(store, 'features')
+    p.pick('total')
+    p.tab('Lineage')
+    boxes = p.locator('.osb-box').all_inner_texts()
+    assert boxes[0] == 'sales/daily@2' and 'total' in boxes[1] and boxes[2] == 'features/total@1'
+
 
 # 3 Do
 
