@@ -9,7 +9,8 @@ from .store import LocalObjectStore, ObjectStore, ObjectStoreInterface
 from . import putting, naming, finding, copying, many, offline
 from .calculated import CalculationFailed, Cycle, scratch
 from . import lineage, calculations
+from .browser import browse
 
-__all__ = ['ObjectStore', 'LocalObjectStore', 'ObjectStoreInterface', 'Version', 'Versions', 'Folder', 'Stats', 'get_config', 'ObjectStoreError', 'NotFound',
+__all__ = ['ObjectStore', 'LocalObjectStore', 'ObjectStoreInterface', 'Version', 'Versions', 'Folder', 'Stats', 'get_config', 'browse', 'ObjectStoreError', 'NotFound',
            'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged', 'InvalidRef', 'InvalidQuery', 'TierMismatch', 'Unsupported', 'CommitUnknown',
            'StillPending', 'MissingExtra', 'PendingWarning', 'StaleWarning', 'CalculationFailed', 'Cycle', 'scratch']

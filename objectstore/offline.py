@@ -236,11 +236,12 @@ def _why_away(self: ObjectStore) -> str:
     for place in (f'{self.origin.url} at {self.endpoint}: ', f'{self.origin.url}: '): why = why.removeprefix(place)
     return why
 
-# %% ../nbs/66_offline.ipynb #a89ec309
+# %% ../nbs/66_offline.ipynb #ab4e356a
 class Status(Looks, dict):
     "Tiers, what is near, what is pending"
     def look(self) -> Card:
-        tables = {'tiers': Table(['tier', 'place', 'state', 'size', 'limit'], self['tiers'])}
+        columns = ['tier', 'place', 'state', 'size', *(['limit'] if any(t[-1] for t in self['tiers']) else [])]
+        tables = {'tiers': Table(columns, [t[:len(columns)] for t in self['tiers']])}
         if self['pending']: tables['pending'] = Table(['what', 'since'], self['pending'])
         return Card(self['store'], None, {'offline': self['offline']}, tables)
 

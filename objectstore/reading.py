@@ -21,9 +21,9 @@ from .buckets import Bucket, Recent
 from .puts import stamp
 
 # %% auto #0
-__all__ = ['SETTLED', 'AT_ONCE', 'STUCK', 'BLOCK', 'is_verified', 'verified', 'verify_file', 'Progress', 'Part', 'whole_range',
-           'lock', 'own_part', 'source', 'payload_file', 'own_verified', 'bring_near', 'fetch', 'RangeFile',
-           'ranges_of', 'range_file', 'member_path', 'safe_name', 'publish', 'as_file', 'copy_file']
+__all__ = ['SETTLED', 'AT_ONCE', 'STUCK', 'BLOCK', 'is_verified', 'verified', 'verify_file', 'Progress', 'Part', 'exact',
+           'whole_range', 'lock', 'own_part', 'source', 'payload_file', 'own_verified', 'bring_near', 'fetch',
+           'RangeFile', 'ranges_of', 'range_file', 'member_path', 'safe_name', 'publish', 'as_file', 'copy_file']
 
 # %% ../nbs/40_reading.ipynb #808726e8
 SETTLED = 2.0     # seconds after which two writes to a file cannot have the same times
@@ -86,8 +86,8 @@ def _watched() -> bool:
     shell = ipython and ipython.get_ipython()
     return bool(shell and hasattr(shell, 'kernel')) or (sys.stderr is not None and sys.stderr.isatty())
 
-# %% ../nbs/40_reading.ipynb #62760d1d
-AT_ONCE = 10        # pieces on their way at the same time: 80 MB of memory, and twice that for a moment
+# %% ../nbs/40_reading.ipynb #d9a0cc5f
+AT_ONCE = 16        # pieces on their way at the same time: at most 128 MB of memory
 
 class Part:
     "A file that a payload grows in"
@@ -115,24 +115,31 @@ class Part:
     def __enter__(self) -> Part: return self
     def __exit__(self, *error) -> None: self.file.close()
 
-# %% ../nbs/40_reading.ipynb #b335194a
-def whole_range(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> bytes:
-    "A range of a payload, or `Damaged` where it has fewer bytes than it should"
-    try: data = pieces[0] if len(pieces := [*read(start, end)]) == 1 else b''.join(pieces)
+# %% ../nbs/40_reading.ipynb #4826ccbd
+def exact(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> Iterator[bytes]:
+    "The bytes of a range of a payload as they come, or `Damaged` where they are not as many as they should be"
+    left = end - start
+    try:
+        for data in read(start, end):
+            left -= len(data)
+            if left < 0: break
+            yield data
     except FileNotFoundError: raise Damaged('the payload is missing') from None
     except OSError as e:
         if e.errno == errno.EINVAL: raise Damaged(str(e)) from None
         raise
-    if len(data) != end - start: raise Damaged(f'{len(data):,} bytes came, not {end - start:,}')
-    return data
+    if left: raise Damaged(f'{end - start - left:,} bytes came, not {end - start:,}')
+
+def whole_range(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> bytes: return b''.join(exact(read, start, end))
 
 @patch
-def bring(self: Part, i: int, read: Callable[[int, int], Iterable[bytes]]) -> bytes:
-    "One piece into its place"
-    start = i * PIECE
-    self._write(start, piece := whole_range(read, start, min(start + PIECE, self.size)))
+def bring(self: Part, i: int, read: Callable[[int, int], Iterable[bytes]]) -> None:
+    "One piece into its place, as it comes"
+    at = i * PIECE
+    for data in exact(read, at, min(at + PIECE, self.size)):
+        self._write(at, data)
+        at += len(data)
     self._write(self.size + i, b'\1')
-    return piece
 
 @patch
 def fill(
@@ -149,9 +156,9 @@ def fill(
     try:
         if self.pieces > 1: ask(min(many, AT_ONCE))
         for i in range(self.pieces):
-            if i in waiting: piece = waiting.pop(i).result(); ask(1)
-            elif marks[i] != 1: piece = self.bring(i, read)
-            else: piece = self._read(i * PIECE, min(PIECE, self.size - i * PIECE))
+            if i in waiting: waiting.pop(i).result(); ask(1)
+            elif self.pieces == 1 and marks[0] != 1: self.bring(0, read)
+            piece = self._read(i * PIECE, min(PIECE, self.size - i * PIECE))
             hasher.update(piece)
             progress(len(piece))
     finally: pool.shutdown(cancel_futures=True)
@@ -325,10 +332,10 @@ class RangeFile(io.RawIOBase):
         self._at = at
         return at
 
-# %% ../nbs/40_reading.ipynb #ace0252b
+# %% ../nbs/40_reading.ipynb #0ecbf0e4
 @patch
 def _fetch(self: RangeFile, start: int, end: int) -> bytes:
-    try: return bytes(whole_range(self._read, start, end))
+    try: return whole_range(self._read, start, end)
     except Damaged as e: raise Damaged(f'{self.name}: {e}') from None
 
 @patch

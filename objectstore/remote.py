@@ -167,8 +167,8 @@ def folders(self: RemoteBackend, folder: str) -> list[str]:
     except Exception as e: raise self._explain(e, folder) from None
     return sorted(p.rpartition('/')[2] for p in found if _ours(p))
 
-# %% ../nbs/05_remote.ipynb #cf174a73
-_range, _at_once = PIECE, 10
+# %% ../nbs/05_remote.ipynb #3d21fcba
+_range, _at_once = 2**22, 10
 
 @patch
 def _piece(self: RemoteBackend, key: str, start: int, end: int, patient: bool = False) -> tuple[bytes, int]:
