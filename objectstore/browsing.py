@@ -169,7 +169,7 @@ def show(self: Browsing, **news) -> None:
     self.view = {**self.known, 'bucket': self.bucket, 'query': self.query, 'sort': self.sort, 'folders': self.folders, 'within': self.within, **self.view, **news}
     self.tell('view', self.view)
 
-# %% ../nbs/82_browsing.ipynb #4bc54f4b
+# %% ../nbs/82_browsing.ipynb #bd8fcf3e
 @patch
 def find(self: Browsing, **what) -> None:
     "Ask for the list anew: `bucket`, `query`, `sort`, `folders`, `within`"
@@ -219,9 +219,13 @@ def _away(self: Browsing) -> bool: return bool((away := getattr(self.store.origi
 @patch
 def _failed(self: Browsing, e: Exception) -> None:
     "Say in one sentence what went wrong"
-    text = visible(str(e.args[0] if isinstance(e, KeyError) and e.args else e), 400)
+    text = _sentence(e)
     status = 'offline' if isinstance(e, NotAvailableOffline) else 'error'
     self.show(status=status, asking=self.asked, error={'text': text, 'kind': type(e).__name__, 'query': isinstance(e, InvalidQuery)}, **self._around())
+
+def _sentence(e: Exception) -> str:
+    "What went wrong, without the trimmings"
+    return visible(str(e.args[0] if isinstance(e, KeyError) and e.args else e.strerror if isinstance(e, OSError) and e.strerror else e) or type(e).__name__, 400)
 
 @patch
 def _around(self: Browsing) -> dict:
@@ -330,7 +334,7 @@ def compare(self: Browsing, a: str, b: str) -> None:
         if wanted(): self.tell('compared', {**seen, 'asked': [a, b]})
     self.workers.do(job, 'compare')
 
-# %% ../nbs/82_browsing.ipynb #94f50663
+# %% ../nbs/82_browsing.ipynb #849bc06a
 @patch
 def act(self: Browsing, what: str, ref: str = '', **how) -> None:
     "Do something: `load alias unalias restore undo remove copy sync`"
@@ -340,7 +344,7 @@ def act(self: Browsing, what: str, ref: str = '', **how) -> None:
         try:
             if what != 'load' and self.readonly: raise Protected('this browser is read-only')
             said = run(self, ref, **how)
-        except Exception as e: said = {'kind': 'error', 'text': visible(str(e.args[0] if isinstance(e, KeyError) and e.args else e), 400)}       # whatever a codec or a service says
+        except Exception as e: said = {'kind': 'error', 'text': _sentence(e)}       # whatever a codec or a service says
         self.tell('told', {'what': what, 'ref': ref, 'n': time.monotonic_ns(), **said})
         if what != 'load' and said['kind'] == 'done': self._again(said.get('pick') or ref)
     self.workers.do(job)

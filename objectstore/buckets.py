@@ -48,7 +48,7 @@ class Numbers:
         "The highest live number that was there at a moment"
         return max((n for n in self.live if moment(self.made[n]) <= t), default=None)
 
-# %% ../nbs/31_buckets.ipynb #15a52150
+# %% ../nbs/31_buckets.ipynb #ed0e1011
 class Recent(OrderedDict):
     "A mapping that forgets its oldest entries; threads may share it"
     def __init__(self, limit: int):
@@ -71,10 +71,23 @@ class Bucket:
         self.new = False                                         # made by this process, which has not said so yet
         self.scanned = -math.inf                                 # when one listing last showed all of it, by the same clock
         self.changes = 0                                         # how often this process has moved an alias or added a note
+        self.listener: Callable | None = None                    # is told of every acknowledged change: this bucket, what was done, item, version or alias, what that says
 
     def folder(self, item: str) -> str: return self.prefix + records_folder(item)
     def key(self, item: str, n: int, mark: str = '') -> str: return f'{self.folder(item)}{number_key(n)}{mark and "."}{mark}'
     def __repr__(self) -> str: return f'Bucket({self.name!r})'
+
+# %% ../nbs/31_buckets.ipynb #175a456f
+@patch
+def tell(
+    self: Bucket,
+    op: str,                          # put, remove, alias, note, state
+    item: str = '',
+    what: int | str | None = None,    # The version, or the name of the alias
+    says: object = None,              # The record of a put; where an alias points; what a note says
+) -> None:
+    "Tell the listener of an acknowledged change"
+    if self.listener: self.listener(self, op, item, what, says)
 
 # %% ../nbs/31_buckets.ipynb #1f5cf617
 @patch

@@ -112,7 +112,7 @@ def _ids(bucket: Bucket, item: str) -> dict[int, str]:
 
 def _copied_id(r: Record) -> str | None: return r.description.get('lineage', {}).get('copied', {}).get('id')
 
-# %% ../nbs/64_copying.ipynb #57131af0
+# %% ../nbs/64_copying.ipynb #3c16172e
 @patch
 def _bring(self: ObjectStore, source: Bucket, r: Record, target: Bucket, name: str, marks: set[str], to: ObjectStore) -> Version | None:
     "A version under its own number and write id; one that is marked comes with its mark"
@@ -126,6 +126,7 @@ def _bring(self: ObjectStore, source: Bucket, r: Record, target: Bucket, name: s
         try: stored = target.put_as(name, draft, r.version)
         except Conflict: raise Conflict(f'somebody else put {target.name}/{name} meanwhile: copy again') from None
     for mark in marks: target.backend.create(target.key(name, r.version, mark), source.backend.read(source.key(r.item, r.version, mark)))
+    if marks: target.tell('remove', name, r.version)
     target.newest.pop(name, None)
     return None if marks else Version(to, target, stored)
 
@@ -136,7 +137,7 @@ def put_as(self: Bucket, item: str, draft: Draft, n: int) -> Record:
     put = self.place(draft.payload) if draft.payload.size > INLINE_LIMIT else ''
     if put: named.append((draft.payload.hash, put))
     r = self.claim(item, draft, put, n, walk=False)
-    if self.confirmed(named): return r
+    if self.confirmed(named): self.tell('put', item, n, r); return r
     self.abandon(item, n, draft)
     raise Damaged(f'the payload of {self.name}/{item}@{n} was collected while it was copied: copy again')
 
@@ -146,9 +147,13 @@ def _bring_moves(source: Bucket, item: str, target: Bucket, name: str) -> None:
     "The moves of aliases, and the notes, that are not there yet"
     folders = [(alias_folder(item, a), alias_folder(name, a)) for a in source.alias_names(item)]
     folders += [(notes_folder(item, n), notes_folder(name, n)) for n in source.noted(item)]
-    for a, b in folders:
+    told = [('alias', a) for a in source.alias_names(item)] + [('note', n) for n in source.noted(item)]
+    for (op, what), (a, b) in zip(told, folders):
         have = moves(target.backend, target.prefix + b)
         ids = {m['id'] for m in have}
         for m in moves(source.backend, source.prefix + a):
             if m['id'] not in ids: append(target.backend, target.prefix + b, to_json(m), len(have)); have.append(m)
+        if len(have) > len(ids): target.tell(op, name, what, _said(op, have))
     target.changes += 1
+
+def _said(op: str, found: list[dict]) -> object: return found[-1].get('to') if op == 'alias' else {k: x for m in found for k, x in m['notes'].items()}

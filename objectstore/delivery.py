@@ -21,7 +21,7 @@ from .versions import Looks
 # %% auto #0
 __all__ = ['Outcome', 'Report', 'deliver_all']
 
-# %% ../nbs/51_delivery.ipynb #5daeccaa
+# %% ../nbs/51_delivery.ipynb #073e0d74
 @patch
 def stored(self: Bucket, item: str, n: int) -> Record | None:
     "The record of a number as the origin has it; None where there is none; one that cannot be read counts as another's"
@@ -89,9 +89,10 @@ def _confirmed_or_abandoned(self: Bucket, item: str, draft: Draft, r: Record) ->
 @patch
 def _known(self: Bucket, r: Record) -> Record:
     self.highest[r.item] = max(r.version, self.highest.get(r.item, 0))
+    self.tell('put', r.item, r.version, r)
     return self._keep(r)
 
-# %% ../nbs/51_delivery.ipynb #81cd551c
+# %% ../nbs/51_delivery.ipynb #b373377b
 @patch
 def append_once(
     self: Bucket,
@@ -165,6 +166,7 @@ def _deliver_note(self: Origin, pending: Pending, w: Work, bucket: Bucket, patie
     n = self._version_of(pending, w, bucket)
     bucket.append_once(notes_folder(w.item, n), w.id, lambda now: w.says['move'], patience)
     bucket.changes += 1
+    bucket.tell('note', w.item, n, w.says['move']['notes'])
     pending.finish(w)
     return f'{w.name}@{n}'
 
@@ -178,6 +180,7 @@ def _deliver_alias(self: Origin, pending: Pending, w: Work, bucket: Bucket, pati
         return {**w.says['move'], 'to': n}
     bucket.append_once(alias_folder(w.item, alias), w.id, moved, patience)
     bucket.changes += 1
+    bucket.tell('alias', w.item, alias, n)
     pending.finish(w)
     return f'{w.name}@{alias}'
 

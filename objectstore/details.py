@@ -165,7 +165,7 @@ def _inputs(found: object) -> list[str]:
     if isinstance(found, Mapping): found = list(found.values()) if all(isinstance(x, str) for x in found.values()) else list(found)
     return [str(i.get('ref', i)) if isinstance(i, Mapping) else str(i) for i in found] if isinstance(found, (list, tuple)) else []
 
-# %% ../nbs/81_details.ipynb #4932295b
+# %% ../nbs/81_details.ipynb #7f12d44a
 def sides(a: Mapping, b: Mapping, limit: int = 300) -> list[dict]:
     "Two mappings of facts, name by name"
     def one(x): return '' if x is None else shown(x, 200)
@@ -179,8 +179,8 @@ def compared(a: Version, b: Version) -> dict:
     "Two versions side by side: facts, schema, parameters, metadata, rows, text and pictures"
     stats = [{k: x for k, x in v.stats.items() if k not in ('schema', 'params')} for v in (a, b)]
     facts = [{'kind': v.kind, 'codec': v.codec, 'size': Size(v.size), 'author': v.author, 'hash': v.hash[:12], 'created': _created(v)} for v in (a, b)]
-    parts = {'Facts': facts, 'Metadata': [flat(v.metadata) if v.metadata else {} for v in (a, b)], 'Parameters': [_params(v) for v in (a, b)],
-             'Schema': [_schema(v) for v in (a, b)], 'Stats': [flat(s) if s else {} for s in stats]}
+    parts = {'Metadata': [flat(v.metadata) if v.metadata else {} for v in (a, b)], 'Parameters': [_params(v) for v in (a, b)],
+             'Schema': [_schema(v) for v in (a, b)], 'Stats': [flat(s) if s else {} for s in stats], 'Facts': facts}
     groups = [{'title': t, 'rows': sides(x, y)} for t, (x, y) in parts.items() if x or y]
     return {'a': a.ref, 'b': b.ref, 'groups': groups, **_contents(a, b)}
 

@@ -191,7 +191,7 @@ def confirm(self: Bucket, item: str, draft: Draft, n: int, keys: list[tuple[str,
             if not isinstance(e, ConnectionError) or isinstance(e, NotAvailableOffline) or time.monotonic() > until: raise self._unknown(item, draft, n, e) from e
             time.sleep(0.05)
 
-# %% ../nbs/32_puts.ipynb #cbca053c
+# %% ../nbs/32_puts.ipynb #e9d36220
 @patch
 def put(
     self: Bucket,
@@ -212,7 +212,7 @@ def put(
         if put: named.append((draft.payload.hash, put))
         try: r = self.claim(item, draft, put, first, if_latest is None, patience)
         except Conflict: raise Conflict(f'version {first} of {self.name}/{item} was put by somebody else at this moment: somebody was first') from None
-        if self.confirm(item, draft, r.version, named, patience): return r
+        if self.confirm(item, draft, r.version, named, patience): self.tell('put', item, r.version, r); return r
         try: self.abandon(item, r.version, draft)
         except ConnectionError as e: raise self._unknown(item, draft, r.version, e) from e
         draft = replace(draft, id=new_id())
@@ -230,6 +230,7 @@ def expect(self: Bucket, item: str, latest: int) -> int:
 def abandon(self: Bucket, item: str, n: int, draft: Draft) -> None:
     "Mark a number whose payload did not last, and forget where that was"
     self.backend.create(self.key(item, n, 'abandoned'), move('confirm'))
+    self.tell('remove', item, n)
     self.newest.pop(item, None)
     for hash in (draft.payload.hash, *(p.hash for _, p in draft.members)): self.puts.pop(hash, None)
 
@@ -287,7 +288,7 @@ def _row(line: bytes) -> list:
 
 _payload = re.compile('payloads/[0-9a-f]{2}/[0-9a-f]{64}-([0-9a-f]{16}|[0-9a-f]{32}-[0-9]+)')     # the second: of a pending folder
 
-# %% ../nbs/32_puts.ipynb #82438b3a
+# %% ../nbs/32_puts.ipynb #b0e5057d
 @patch
 def learn(self: Bucket, items: Iterable[str]) -> None:
     "Find out the last numbers of many items; what a listing did not show a minute ago is taken for new, which a claim will tell"
@@ -321,9 +322,10 @@ def _again(self: Bucket, item: str, draft: Draft, tried: Record | None, answer: 
 @patch
 def _won(self: Bucket, r: Record) -> Record:
     self.highest[r.item] = self.newest[r.item] = r.version
+    self.tell('put', r.item, r.version, r)
     return self._keep(r)
 
-# %% ../nbs/32_puts.ipynb #b08afb01
+# %% ../nbs/32_puts.ipynb #3ab74a2d
 @patch
 def remove(self: Bucket, item: str, n: int, by: str) -> bool:
     "Mark a version as removed: True where this call did it"
@@ -334,6 +336,7 @@ def remove(self: Bucket, item: str, n: int, by: str) -> bool:
     if self.newest.get(item) == n: self.newest.pop(item)
     found = data if won else read_back(self.backend, key)
     if found is None: raise CommitUnknown(f'{self.backend.url} does not say whether {self.name}/{item}@{n} was removed: remove it again')
+    self.tell('remove', item, n)
     return found == data
 
 @patch
@@ -354,6 +357,7 @@ def move_alias(
     try: append(self.backend, folder, move(by, to=to), last, if_at is ..., patience)
     except Conflict: raise Conflict(f'alias {alias!r} of {self.name}/{item} was moved by somebody else at this moment: look where it points now') from None
     self.changes += 1
+    self.tell('alias', item, alias, to)
     return True
 
 @patch
@@ -362,3 +366,4 @@ def annotate(self: Bucket, item: str, n: int, notes: dict, by: str, patience: fl
     folder = self.prefix + notes_folder(item, n)
     append(self.backend, folder, move(by, notes=notes), last_move(self.backend, folder)[0], patience=patience)
     self.changes += 1
+    self.tell('note', item, n, notes)

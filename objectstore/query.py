@@ -529,11 +529,14 @@ def _equal(key: object, v: object) -> Node:
     if len(parts) > MAX_PARTS: raise InvalidQuery(f'where: a name has at most {MAX_PARTS} parts')
     return IsNull(name) if _plain(v) is None else Compare('=', name, _bound(v, f'where[{key!r}]', many=False))
 
-# %% ../nbs/20_query.ipynb #71f611f2
+# %% ../nbs/20_query.ipynb #228f2bfc
 def words(text: str) -> list[str]:
     "The words of a text, without case and accents"
+    if text.isascii(): return _ascii_word.findall(text.lower())
     bare = ''.join(c for c in unicodedata.normalize('NFKD', text) if not unicodedata.combining(c))
     return re.findall(r'[^\W_]+', bare.casefold())
+
+_ascii_word = re.compile('[0-9a-z]+')
 
 def texts(metadata: object) -> Iterator[str]:
     "Every text value, at any depth"

@@ -29,7 +29,7 @@ __all__ = ['QUESTIONS', 'SHOWN_KEYS', 'answered', 'store_place', 'note_read', 'n
            'as_table', 'Version', 'Lineage', 'PendingVersion', 'FarFile', 'view', 'flat', 'Comparison', 'Versions',
            'Folder']
 
-# %% ../nbs/50_versions.ipynb #e73f7ce1
+# %% ../nbs/50_versions.ipynb #316025f1
 def answered(verb: Callable) -> Callable:
     "A method of a store, or of what came from one, whose errors are the library's own"
     @wraps(verb)
@@ -47,6 +47,7 @@ def answered(verb: Callable) -> Callable:
             if e.errno not in (errno.ELOOP, errno.EINVAL, errno.ENOTDIR): raise
             if e.errno != errno.ENOTDIR: raise Damaged(f'{url} holds something that this library did not put there: {e}') from e
             raise TierMismatch(f'{url} is no folder, or a file lies where a folder should be ({e})') from e
+        finally: store.keeper.settle()
     return call
 
 # %% ../nbs/50_versions.ipynb #6f6854cd
@@ -366,7 +367,7 @@ def compare(
     a, b = self.facts(), other.facts()
     return Comparison({k: (a.get(k), b.get(k)) for k in dict.fromkeys([*a, *b]) if a.get(k) != b.get(k)}, (self.ref, other.ref))
 
-# %% ../nbs/50_versions.ipynb #80226364
+# %% ../nbs/50_versions.ipynb #9afe6174
 class Versions(Looks, Sequence):
     "Versions in an order, shown as a table"
     def __init__(self, versions: Iterable[Version], why: str = ''):
@@ -378,6 +379,9 @@ class Versions(Looks, Sequence):
     __hash__ = None
     @property
     def refs(self) -> list[str]: return [v.ref for v in self]
+    def mark_stale(self) -> None:
+        "The origin was away: all of it may be out of date"
+        for v in self: v.stale = True
 
 # %% ../nbs/50_versions.ipynb #0f831c13
 SHOWN_KEYS = 4     # metadata keys that get a column

@@ -5,7 +5,7 @@ one it is that; else the number that the steps of DESIGN.md (5) come to, and `st
 Cold: a store object that has asked nothing yet. Warm: one that has put or got the item before.
 """
 from __future__ import annotations
-import os
+import os, time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -96,7 +96,7 @@ def world(service: Service) -> Iterator[World]:
     "A world on a service that runs"
     place = Place(service)
     service.make_bucket(place.bucket)
-    with TemporaryDirectory() as d, Proxy(service.endpoint) as proxy, patched.dict(os.environ, {**service.environment, 'XDG_CACHE_HOME': d}):
+    with TemporaryDirectory() as d, Proxy(service.endpoint) as proxy, patched.dict(os.environ, {**service.environment, 'XDG_CACHE_HOME': d, 'OBJECTSTORE_STATE_DIR': f'{d}/state'}):
         yield World(place, proxy, Path(d))
 
 def count(w: World, o: Operation) -> Count:
@@ -272,11 +272,26 @@ def _(w): s, ref = w.known(SMALL); dst = w.item(); return lambda: s.copy(f'{ref}
 @operation('copy a large version within a bucket', 7, 'as a small one; its bytes; confirm')
 def _(w): s, ref = w.known(LARGE); dst = w.item(); return lambda: s.copy(f'{ref}@1', dst)
 
-@operation(f'find_items of {MANY:,} items: cold', MANY + PAGES + 4, 'state of the bucket: listing, move; listings of records, aliases, notes; records')
+@operation(f'find_items of {MANY:,} items: cold, without a catalog', MANY + PAGES + 3, 'listings of the log, records, aliases, notes; records')
 def _(w): w.many(); s = w.store(); return lambda: s.find_items('crowd')
 
-@operation(f'find_items of {MANY:,} items: warm', PAGES + 4, 'state of the bucket: listing, move; listings of records, aliases, notes')
+@operation(f'find_items of {MANY:,} items: nothing new', 1, 'listing of the log', designed=True)
 def _(w): w.many(); s = w.store(); s.find_items('crowd'); return lambda: s.find_items('crowd')
+
+@operation(f'find_items of {MANY:,} items: one put by somebody else', 4, 'listing of the log, hint, listing of the item, record')
+def _(w):
+    w.many(); s = w.store(); s.find_items('crowd')
+    with w.store(direct=True) as other: other.put('crowd/many/0001', 2)
+    return lambda: s.find_items('crowd')
+
+@operation(f'find_items of {MANY:,} items: on a new machine, from a catalog', 4, 'who is there: listing, move; listing of the log; catalog')
+def _(w):
+    w.many(); s = w.store(direct=True); s.care.compact('crowd'); s.close()
+    return lambda: _elsewhere(w).find_items('crowd')
+
+def _elsewhere(w: World) -> ObjectStore:
+    "A store object on a machine that knows nothing"
+    with patched.dict(os.environ, OBJECTSTORE_STATE_DIR=str(w.folder/f'state-{time.time_ns()}')): return w.store()
 
 @operation('list_buckets, 3 of them', 7, 'folders; state of each: listing, move')
 def _(w):

@@ -50,9 +50,12 @@ class Stack:
         return [place.backend(n) for n in self.made] if self.native else [place]
 
     def stored(self) -> Iterator[tuple[str, bytes]]:
-        "Every stored object of this test: key and bytes"
-        if self.folder: yield from ((str(p.relative_to(self.folder)), p.read_bytes()) for p in sorted(self.folder.rglob('*')) if p.is_file()); return
-        for backend in self.backends(): yield from ((e.key, backend.read(e.key)) for e in backend.list(''))
+        "Every stored object of this test: key and bytes; but for hints, which come when they come"
+        return ((k, data) for k, data in self._stored() if '/log/h-' not in f'/{k}')
+
+    def _stored(self) -> Iterator[tuple[str, bytes]]:
+        if self.folder: yield from ((str(p.relative_to(self.folder)), p.read_bytes()) for p in sorted(self.folder.rglob('*')) if p.is_file() and not p.name.startswith('h-')); return
+        for backend in self.backends(): yield from ((e.key, backend.read(e.key)) for e in backend.list('') if '/log/' not in f'/{e.key}')
 
     def remove(self) -> None:
         "Remove the service's own buckets, which other tests would see"
@@ -122,7 +125,8 @@ def _work(pipe) -> None:
     while (told := pipe.recv()) is not None:
         kind, *what = told
         try:
-            if kind == 'open': os.environ.update(what[1]); store, said = what[0], None
+            if kind == 'surroundings': os.environ.update(what[0]); said = None      # first: a store finds its index when it is opened
+            elif kind == 'open': store, said = what[0], None
             else: said = what[0](store, *what[1])
             pipe.send((True, said))
         except Exception as e: pipe.send((False, f'{type(e).__name__}: {e}'))
@@ -148,7 +152,7 @@ class Peer:
     "The place as another opens it: `peer(f, *args)` is `f(store, *args)` there, acknowledged when it returns"
     def __init__(self, store: ObjectStore, process: Process | None):
         self.store, self.process = store, process
-        if process: process.tell('open', store, {k: v for k, v in os.environ.items() if k.startswith(('AWS_', 'OBJECTSTORE_', 'HOME'))})
+        if process: process.tell('surroundings', {k: v for k, v in os.environ.items() if k.startswith(('AWS_', 'OBJECTSTORE_', 'HOME'))}), process.tell('open', store)
     def __call__(self, f: Callable, *args): return self.process.tell('call', f, args) if self.process else f(self.store, *args)
 
 @pytest.fixture(scope='session')

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from objectstore import Conflict, NotAvailableOffline, NotFound, ObjectStore, PendingWarning, StaleWarning
 from objectstore.backend import MemoryBackend
+from objectstore.log import flush_hints
 from away import Machine, Service, Switch, forget_all
 from trial import LONG, content, whole
 
@@ -102,6 +103,7 @@ class TwoMachines(RuleBasedStateMachine):
         except NotFound: refs = []
         live = [f'{item}@{n}' for n, _ in self.live.get(item, []) if n not in self.going(who, item)]
         assert refs[:len(live)] == live and len(refs) == len(live) + len(self.names(who, item))
+        flush_hints()     # a search is told of what others did by their hints
         found = [v for v in self.stores[who].find_items('lab', at='*') if v.ref.startswith(item + '@')]
         assert sorted(v.ref for v in found) == sorted(refs)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from objectstore import NotAvailableOffline, ObjectStore, PendingWarning
 from objectstore import delivery, near, pending
+from objectstore.log import flush_hints
 from objectstore.backend import MemoryBackend, number_key
 from objectstore.buckets import Bucket
 from objectstore.files import FileBackend
@@ -69,6 +70,7 @@ class Trip:
         forget_all()
         with env(OBJECTSTORE_STATE_DIR=str(self.folder/'state')): return ObjectStore(str(self.folder/'near'), str(self.folder/'origin'), progress=False)
     def again(self) -> None:
+        flush_hints()      # of stores that the test has left open
         shutil.rmtree(self.folder)
         shutil.copytree(self.kept, self.folder)
 

@@ -293,7 +293,7 @@ class App {
   signs(r) {
     const kids = (r.aliases ?? []).map(a => h('span', { class: 'osb-tag', text: a }))
     if (r.pending) kids.push(h('span', { class: 'osb-state', text: '◷ pending' }))
-    if (r.stale) kids.push(h('span', { class: 'osb-state', text: '△ stale' }))
+    if (r.stale && !r.pending) kids.push(h('span', { class: 'osb-state', text: '△ stale' }))
     if (r.near) kids.push(h('span', { class: 'osb-state osb-near', text: '⌂ near' }))
     if (r.removed) kids.push(h('span', { class: 'osb-state', text: '✕ removed' }))
     return kids
@@ -600,21 +600,22 @@ function drawCompared(app, c) {
   const out = [h('div', { class: 'osb-line' }, h('b', { text: `${c.a}  →  ${c.b}` }), app.button(app.showSame ? 'Only what differs' : 'Also what is the same', 'Show or hide rows that agree', () => { app.showSame = !app.showSame; app.drawPanel() }, { class: 'osb-plain', 'aria-pressed': app.showSame }))]
   if (c.images) out.push(h('div', { class: 'osb-sides' }, c.images.map((p, i) => h('figure', {}, h('figcaption', { class: 'osb-dim', text: [c.a, c.b][i] }), p.type === 'image' ? drawImage({ ...p, ref: [c.a, c.b][i] }) : h('p', { text: p.text ?? '' })))))
   const kept = c.groups.map(g => [g.title, g.rows.filter(r => app.showSame || r.mark !== 'same')]).filter(([, rows]) => rows.length)
-  const head = ['', c.a.split('@').pop() === c.b.split('@').pop() ? c.a : `@${c.a.split('@').pop()}`, c.a.split('@').pop() === c.b.split('@').pop() ? c.b : `@${c.b.split('@').pop()}`, '']
-  for (const [title, rows] of kept) {
-    const t = table(head, rows.map(r => [r.name, r.a, r.b, { changed: '≠ changed', added: '+ added', removed: '− gone', same: '= same' }[r.mark]]), { 'data-group': title })
-    rows.forEach((r, i) => t.tBodies[0].rows[i].classList.add(`osb-m-${r.mark}`))
-    out.push(part(title), t)
-  }
+  const at = ref => ref.split('@').pop(), own = at(c.a) !== at(c.b), head = ['', own ? `@${at(c.a)}` : c.a, own ? `@${at(c.b)}` : c.b, '']
   if (c.rows) {
     const r = c.rows
-    out.push(part('Rows'))
-    if (!r.key) out.push(h('p', { class: 'osb-dim', text: `${number(r.counts[0])} → ${number(r.counts[1])} rows. To see which came and went, name the key: metadata={'key': 'id'}.` }))
-    else {
-      out.push(h('p', { text: `By ${r.key.join(', ')}: + ${number(r.added)} added, − ${number(r.removed)} gone${r.changed === null ? '' : `, ≠ ${number(r.changed)} changed`}.` }))
-      if (r.new.length) { const t = table(['', ...r.headers[1]], r.new.map(x => ['+', ...x])); t.classList.add('osb-m-added'); out.push(t) }
-      if (r.gone.length) { const t = table(['', ...r.headers[0]], r.gone.map(x => ['−', ...x])); t.classList.add('osb-m-removed'); out.push(t) }
-    }
+    out.push(h('p', { class: r.key ? null : 'osb-dim', text: r.key ? `Rows by ${r.key.join(', ')}: + ${number(r.added)} added, − ${number(r.removed)} gone${r.changed === null ? '' : `, ≠ ${number(r.changed)} changed`}.`
+      : `${number(r.counts[0])} → ${number(r.counts[1])} rows. To see which came and went, name the key: metadata={'key': 'id'}.` }))
+  }
+  out.push(h('div', { class: 'osb-groups' }, kept.map(([title, rows]) => {
+    const t = table(head, rows.map(r => [r.name, r.a, r.b, { changed: '≠ changed', added: '+ added', removed: '− gone', same: '= same' }[r.mark]]), { 'data-group': title })
+    rows.forEach((r, i) => t.tBodies[0].rows[i].classList.add(`osb-m-${r.mark}`))
+    return h('div', {}, part(title), t)
+  })))
+  for (const [sign, rows, heads, mark] of c.rows?.key ? [['+', c.rows.new, c.rows.headers[1], 'added'], ['−', c.rows.gone, c.rows.headers[0], 'removed']] : []) {
+    if (!rows.length) continue
+    const t = table(['', ...heads], rows.map(x => [sign, ...x]))
+    t.classList.add(`osb-m-${mark}`)
+    out.push(part(sign === '+' ? 'Rows that came' : 'Rows that went'), t)
   }
   if (c.diff) out.push(part('Text'), h('pre', { class: 'osb-diff' }, c.diff.map(([s, l]) => h('span', { class: { '+': 'osb-m-added', '-': 'osb-m-removed', '@': 'osb-dim' }[s], text: `${s === '-' ? '−' : s} ${l}\n` }))))
   if (c.why) out.push(h('p', { class: 'osb-dim', text: c.why }))
