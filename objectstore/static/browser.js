@@ -18,6 +18,7 @@ function h(tag, props, ...kids) {
     else if (k === 'style') e.style.cssText = v
     else e.setAttribute(k, v === true && !k.startsWith('aria-') ? '' : v)
   }
+  if (/^(button|input|select|textarea|summary)$/.test(tag) || props?.tabindex !== undefined) e.setAttribute('data-lm-suppress-shortcuts', 'true')     // Lumino looks at the element that has the focus first
   e.append(...kids.flat(Infinity).filter(k => k !== null && k !== undefined && k !== false))
   return e
 }
