@@ -2,8 +2,7 @@
 import os, sys, time, warnings
 from common import compare, heading, in_process, ratio, raw_remote, report, say, scratch, service, table, verdict
 
-MB = int(sys.argv[1]) if len(sys.argv) > 1 else 512
-FILES = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
+MB, FILES = (*map(int, filter(str.isdigit, sys.argv[1:])), *(512, 10_000)[len([*filter(str.isdigit, sys.argv[1:])]):])[:2]
 
 ONE = '''
 import sys, time

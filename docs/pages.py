@@ -1,5 +1,5 @@
 "One page of the site: a notebook executed, documented from its signatures, and linked"
-import ast, re, shutil
+import ast, re, shutil, sys
 from pathlib import Path
 
 from fastcore.foundation import L
@@ -52,6 +52,13 @@ def shown(cell) -> list:
     exported = cell.cell_type == 'code' and {'export', 'exports'} & cell.directives.keys() and 'hide' not in cell.directives
     return sections(cell.source) if exported else [cell]
 
+def pictures(nb) -> None:
+    "Each browser as a picture of itself, which needs neither a kernel nor a network"
+    made = getattr(sys.modules.get('ipywidgets.widgets.widget'), '_instances', {})
+    for o in (o for c in nb.cells for o in c.get('outputs', []) if 'application/vnd.jupyter.widget-view+json' in o.get('data', {})):
+        from objectstore.widget import picture
+        o['data'] = {'text/html': picture(made[o['data']['application/vnd.jupyter.widget-view+json']['model_id']].shelve())}
+
 def stage(notebook: Path, work: Path, pages: Path) -> Path:
     "Execute a copy of `notebook` in `work` as the tests do, and write it to `pages` as a reader should see it"
     copy, page = work/notebook.relative_to(ROOT), pages/f'{page_name(notebook)}.ipynb'
@@ -61,6 +68,7 @@ def stage(notebook: Path, work: Path, pages: Path) -> Path:
     flags = get_config(ROOT).tst_flags.split()
     if not test_nb(copy, skip_flags=flags, basepath=ROOT, save=True, cell_timeout=300)[0]: raise RuntimeError(f'{notebook} failed')
     nb = read_nb(copy)
+    pictures(nb)
     nb.cells = [new for cell in nb.cells for new in shown(cell)]
     NBProcessor(nb=nb, procs=PROCESSORS).process()
     for c in nb.cells: c.metadata.pop('execution', None)

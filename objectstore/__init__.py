@@ -7,7 +7,10 @@ from .settings import get_config
 from .versions import Folder, Stats, Version, Versions
 from .store import LocalObjectStore, ObjectStore, ObjectStoreInterface
 from . import putting, naming, finding, copying, many, offline, care, watch
+from .calculated import CalculationFailed, Cycle, scratch
+from . import lineage, calculations
+from .browser import browse
 
-__all__ = ['ObjectStore', 'LocalObjectStore', 'ObjectStoreInterface', 'Version', 'Versions', 'Folder', 'Stats', 'get_config', 'ObjectStoreError', 'NotFound',
+__all__ = ['ObjectStore', 'LocalObjectStore', 'ObjectStoreInterface', 'Version', 'Versions', 'Folder', 'Stats', 'get_config', 'browse', 'ObjectStoreError', 'NotFound',
            'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged', 'InvalidRef', 'InvalidQuery', 'TierMismatch', 'Unsupported', 'CommitUnknown',
-           'StillPending', 'MissingExtra', 'PendingWarning', 'StaleWarning']
+           'StillPending', 'MissingExtra', 'PendingWarning', 'StaleWarning', 'CalculationFailed', 'Cycle', 'scratch']

@@ -50,7 +50,7 @@ def key_number(
     m = _numbered.fullmatch(key.rpartition('/')[2])
     return (int(m[1]), m[2]) if m else None
 
-# %% ../nbs/01_backend.ipynb #2b76774d
+# %% ../nbs/01_backend.ipynb #ff3e3a88
 class Backend(ABC):
     "A place that keeps immutable objects under keys"
     url: str                    # For messages: never holds a secret
@@ -87,6 +87,12 @@ class Backend(ABC):
     def holds(self, key: str) -> bool:
         "Is there a copy nearer than the place where versions are decided?"
         return False
+    def spared(self, key: str) -> bool:
+        "Is there a nearer copy of a numbered object, without a mark beside it?"
+        return False
+    def near_copy(self, key: str, limit: int) -> bytes | None:
+        "The bytes of such a copy, where the nearest tier has it; None: look more closely"
+        return None
     def forget(self, key: str) -> None: "Drop nearer copies, which were found to be damaged"
     def room(self, key: str) -> AbstractContextManager[Path] | None:
         "A new file that becomes the nearer copy of a key once it is whole; None where copies are not kept"

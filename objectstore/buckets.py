@@ -149,7 +149,7 @@ def mark(self: Bucket, item: str, n: int) -> str | None:
         return next((m for m in DEAD if self.backend.exists(f'{key}.{m}')), None)
     return next((m for m in DEAD if m in self.around(item, n).marks.get(n, ())), None)
 
-# %% ../nbs/31_buckets.ipynb #c87b49a8
+# %% ../nbs/31_buckets.ipynb #182912b6
 KEPT_LIMIT = 8 * 1024     # bytes of a record that is kept in memory
 
 @patch
@@ -204,6 +204,7 @@ def _kept_or_new(self: Bucket, at: tuple[str, int], found: dict) -> Record | Exc
         if not self.backend.holds(self.key(*at)): return e
         try: return self.record(*at)
         except ConnectionError: return e
+        except (Damaged, Unsupported) as worse: return worse
 
 # %% ../nbs/31_buckets.ipynb #31c48306
 @patch
@@ -338,7 +339,7 @@ def all_notes(
         found[item_of_key(item), int(n)].append((key, _move_or_none(raw, key, lenient).get('notes', {})))
     return {at: [note for _, note in sorted(notes, key=lambda kn: kn[0])] for at, notes in found.items()}
 
-# %% ../nbs/31_buckets.ipynb #d17b70c7
+# %% ../nbs/31_buckets.ipynb #b286fa45
 @patch
 def resolve(self: Bucket, item: str, selector: Selector | None, max_age: float = 0.0) -> int:
     "The number that a selector stands for, or `NotFound` says why there is none"
@@ -356,14 +357,22 @@ def resolve(self: Bucket, item: str, selector: Selector | None, max_age: float =
 @patch
 def find(self: Bucket, item: str, selector: Selector | None, max_age: float = 0.0) -> Record:
     "The record of the live version that a selector stands for, or `NotFound`"
+    if type(selector) is Number and (near := self.near_record(item, selector.n)): return near
     n = self.resolve(item, selector, max_age)
     return self.live_record(item, n, surely=not isinstance(selector, (Number, Alias)) or isinstance(selector, Number) and self.is_near(item, n))
 
 @patch
+def near_record(self: Bucket, item: str, n: int) -> Record | None:
+    "The record of a version that lives as far as is known near, in one look; None where it takes more"
+    if known := self.records.get((item, n)): return known if self.is_near(item, n) else None
+    if not (raw := self.backend.near_copy(self.key(item, n), RECORD_LIMIT)): return None
+    try: return self._keep(unpack(raw, self.name, item, n))
+    except (Damaged, Unsupported): return None
+
+@patch
 def is_near(self: Bucket, item: str, n: int) -> bool:
     "Is there a nearer copy of a version, without a mark beside it? It is read without a request"
-    key = self.key(item, n)
-    return self.backend.holds(key) and not any(self.backend.holds(f'{key}.{m}') for m in DEAD)
+    return self.backend.spared(self.key(item, n))
 
 @patch
 def _nothing(self: Bucket, item: str, selector: Selector | None) -> NotFound:

@@ -200,7 +200,7 @@ def _deliver_remove(self: Origin, pending: Pending, w: Work, bucket: Bucket, pat
     pending.finish(w)
     return f'{w.name}@{n}'
 
-# %% ../nbs/51_delivery.ipynb #3472e982
+# %% ../nbs/51_delivery.ipynb #f220a35b
 class Report(Looks, list):
     "What became of each piece of pending work"
     @property
@@ -208,8 +208,9 @@ class Report(Looks, list):
     @property
     def conflicts(self) -> list[Outcome]: return [o for o in self if o.became == 'conflict']
     def look(self) -> Table:
-        return Table(['pending', 'became', 'why'], [[o.what, o.became, o.why or None] for o in self],
-                     caption=f'{len(self) - len(self.waiting):,} of {len(self):,} delivered' if self else 'Nothing was pending')
+        columns = ['pending', 'became', *(['why'] if any(o.why for o in self) else [])]
+        return Table(columns, [[o.what, o.became, o.why or None][:len(columns)] for o in self],
+                     caption=f'{len(self) - len(self.waiting) - len(self.conflicts):,} of {len(self):,} delivered' if self else 'Nothing was pending')
 
 def deliver_all(origin: Origin, pending: Pending, patience: float = 3.0, progress=lambda n: None) -> Report:
     "Deliver what is pending, as far as the origin is there; it alone is asked, not what is near"

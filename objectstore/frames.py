@@ -297,7 +297,7 @@ def _restored_labels(names: pd.Index, facts: dict) -> pd.Index:
     if facts['label_type'] is None: return pd.MultiIndex.from_tuples(labels, names=facts['label_names'])
     return pd.Index(labels, dtype=facts['label_type'], name=facts['label_names'][0])
 
-# %% ../nbs/12_frames.ipynb #8fa39dc8
+# %% ../nbs/12_frames.ipynb #f2938fa1
 def faithful(df: pd.DataFrame, facts: dict) -> pa.Table:
     "The frame as a table that has been seen to come back"
     t = from_pandas(df, facts)
@@ -309,8 +309,15 @@ def faithful(df: pd.DataFrame, facts: dict) -> pa.Table:
 def _trial(t: pa.Table) -> pd.DataFrame:
     "The first rows, there and back"
     kept = io.BytesIO()
-    write_parquet(t.slice(0, 100), kept)
+    write_parquet(_head(t), kept)
     return _explained(lambda data: to_pandas(*read_parquet(data)), kept.getvalue(), 'the frame')
+
+def _head(t: pa.Table) -> pa.Table:
+    "The first rows; an index that is a range is as short as they are, or Arrow would not take it for one"
+    head, told = t.slice(0, 100), t.schema.pandas_metadata
+    for c in (told or {}).get('index_columns', []):
+        if isinstance(c, dict): c['stop'] = c['start'] + c['step'] * len(head)
+    return head.replace_schema_metadata(t.schema.metadata | {b'pandas': json.dumps(told).encode()}) if told else head
 
 def _note_types(back: pd.DataFrame, df: pd.DataFrame, names: list, facts: dict) -> bool:
     "Record the types that changed on the way; whether there were any"
@@ -340,7 +347,7 @@ def _index_differs(a: pd.Index, b: pd.Index) -> str | None:
     if [x.dtype for x in _levels(a)] != [x.dtype for x in _levels(b)] or not a.equals(b): return 'would change'
     return None if getattr(a, 'freq', None) == getattr(b, 'freq', None) else f'has the frequency {b.freq}, which cannot be kept: set .freq = None'
 
-# %% ../nbs/12_frames.ipynb #cd1328f2
+# %% ../nbs/12_frames.ipynb #810978c2
 class ParquetCodec(Codec):
     "Frames and series of pandas and Polars, tables of Arrow"
     name, suffix, kind = 'parquet', '.parquet', 'data'
@@ -372,7 +379,7 @@ def _from_polars(obj: pl.DataFrame | pl.Series, was: str) -> pa.Table:
         if 'Object' in str(t) or '128' in str(t): raise Unsupported(f'column {name!r} is {t}, which Parquet does not have: cast it')
     t = _explained(lambda d: d.to_arrow(), df, 'the frame')
     kept = io.BytesIO()
-    write_parquet(t.slice(0, 100), kept)
+    write_parquet(_head(t), kept)
     back = _explained(to_polars, read_parquet(kept.getvalue())[0], 'the frame')
     for name, was, got in zip(df.columns, df.dtypes, back.dtypes):
         if was != got: raise Unsupported(f'column {name!r} is {was} and would be {got}: cast it')

@@ -54,7 +54,7 @@ def _moves(self: ObjectStore, ref: str, alias: str) -> list[dict]:
     r = parse_ref(ref)
     return self.origin.bucket(r.bucket).alias_moves(r.item, alias)
 
-# %% ../nbs/62_naming.ipynb #f56dce0e
+# %% ../nbs/62_naming.ipynb #20df7216
 @patch
 @answered
 def set_alias(
@@ -71,6 +71,12 @@ def set_alias(
     v = self._version(ref)
     if require is not None: _must_meet(v, require)
     at = (if_at.version or if_at.id) if isinstance(if_at, Version) else if_at
+    return self._aim(v, alias, at)
+
+@patch
+@answered
+def _aim(self: ObjectStore, v: Version, alias: str, at: int | str | None = ...) -> Version:
+    "Move an alias, now or when the origin is back"
     return self._now_or_later(lambda: self._point(v, alias, at), v, 'alias', alias=alias, **({} if at is ... else {'if_at': at}))
 
 @patch

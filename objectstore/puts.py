@@ -234,7 +234,7 @@ def abandon(self: Bucket, item: str, n: int, draft: Draft) -> None:
     self.newest.pop(item, None)
     for hash in (draft.payload.hash, *(p.hash for _, p in draft.members)): self.puts.pop(hash, None)
 
-# %% ../nbs/32_puts.ipynb #f8cc900d
+# %% ../nbs/32_puts.ipynb #95667ac1
 MEMBERS_AT_ONCE = 64 * 2**20     # bytes of small members that are held in memory together
 
 @patch
@@ -286,7 +286,7 @@ def _row(line: bytes) -> list:
     if not isinstance(name, str) or not name.encode() or type(size) is not int or size < 0 or not _payload.fullmatch(key): raise ValueError(f'{row!r:.80}')
     return row
 
-_payload = re.compile('payloads/[0-9a-f]{2}/[0-9a-f]{64}-[0-9a-f]{16}')
+_payload = re.compile('payloads/[0-9a-f]{2}/[0-9a-f]{64}-([0-9a-f]{16}|[0-9a-f]{32}-[0-9]+)')     # the second: of a pending folder
 
 # %% ../nbs/32_puts.ipynb #b0e5057d
 @patch

@@ -257,7 +257,7 @@ def _saw(self: ObjectStore, v: Version | Ref, alias: str) -> dict:
     key, last = bucket.backend.near_last(bucket.prefix + alias_folder(v.item, alias))
     return {'saw': read_move(last, key).get('to')} if last else {}
 
-# %% ../nbs/61_putting.ipynb #3989f3dd
+# %% ../nbs/61_putting.ipynb #6458a7ba
 @patch
 def _put(self: ObjectStore, bucket: Bucket, r: Ref, draft: Draft, if_latest: int | None) -> Version:
     "Store a draft"
@@ -295,7 +295,7 @@ def _same_files(v: Version, draft: Draft) -> bool:
 @patch
 def _then_alias(self: ObjectStore, v: Version, alias: str) -> None:
     "Move an alias to a version that was just put"
-    try: self._point(v, alias)
+    try: self._aim(v, alias)
     except (ObjectStoreError, OSError) as e:
         e.add_note(f'{v.ref} is stored; only the alias {alias!r} was not moved')
         raise

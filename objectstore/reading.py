@@ -21,9 +21,9 @@ from .buckets import Bucket, Recent
 from .puts import stamp
 
 # %% auto #0
-__all__ = ['SETTLED', 'AT_ONCE', 'STUCK', 'BLOCK', 'is_verified', 'verified', 'verify_file', 'Progress', 'Part', 'whole_range',
-           'lock', 'own_part', 'source', 'payload_file', 'own_verified', 'bring_near', 'fetch', 'RangeFile',
-           'range_file', 'member_path', 'safe_name', 'publish', 'as_file', 'copy_file']
+__all__ = ['SETTLED', 'AT_ONCE', 'STUCK', 'BLOCK', 'is_verified', 'verified', 'verify_file', 'Progress', 'Part', 'exact',
+           'whole_range', 'lock', 'own_part', 'source', 'payload_file', 'own_verified', 'bring_near', 'fetch',
+           'RangeFile', 'ranges_of', 'range_file', 'member_path', 'safe_name', 'publish', 'as_file', 'copy_file']
 
 # %% ../nbs/40_reading.ipynb #808726e8
 SETTLED = 2.0     # seconds after which two writes to a file cannot have the same times
@@ -86,8 +86,8 @@ def _watched() -> bool:
     shell = ipython and ipython.get_ipython()
     return bool(shell and hasattr(shell, 'kernel')) or (sys.stderr is not None and sys.stderr.isatty())
 
-# %% ../nbs/40_reading.ipynb #7e1d95bc
-AT_ONCE = 16        # pieces on their way at the same time: 128 MB of memory
+# %% ../nbs/40_reading.ipynb #d9a0cc5f
+AT_ONCE = 16        # pieces on their way at the same time: at most 128 MB of memory
 
 class Part:
     "A file that a payload grows in"
@@ -115,22 +115,30 @@ class Part:
     def __enter__(self) -> Part: return self
     def __exit__(self, *error) -> None: self.file.close()
 
-# %% ../nbs/40_reading.ipynb #c2d580ca
-def whole_range(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> bytes:
-    "A range of a payload, or `Damaged` where it has fewer bytes than it should"
-    try: data = b''.join(read(start, end))
+# %% ../nbs/40_reading.ipynb #4826ccbd
+def exact(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> Iterator[bytes]:
+    "The bytes of a range of a payload as they come, or `Damaged` where they are not as many as they should be"
+    left = end - start
+    try:
+        for data in read(start, end):
+            left -= len(data)
+            if left < 0: break
+            yield data
     except FileNotFoundError: raise Damaged('the payload is missing') from None
     except OSError as e:
         if e.errno == errno.EINVAL: raise Damaged(str(e)) from None
         raise
-    if len(data) != end - start: raise Damaged(f'{len(data):,} bytes came, not {end - start:,}')
-    return data
+    if left: raise Damaged(f'{end - start - left:,} bytes came, not {end - start:,}')
+
+def whole_range(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> bytes: return b''.join(exact(read, start, end))
 
 @patch
 def bring(self: Part, i: int, read: Callable[[int, int], Iterable[bytes]]) -> None:
-    "One piece into its place"
-    start = i * PIECE
-    self._write(start, whole_range(read, start, min(start + PIECE, self.size)))
+    "One piece into its place, as it comes"
+    at = i * PIECE
+    for data in exact(read, at, min(at + PIECE, self.size)):
+        self._write(at, data)
+        at += len(data)
     self._write(self.size + i, b'\1')
 
 @patch
@@ -214,7 +222,7 @@ def own_part(
         waited = True
         time.sleep(0.05)
 
-# %% ../nbs/40_reading.ipynb #104db42b
+# %% ../nbs/40_reading.ipynb #0f0fc454
 @contextmanager
 def source(
     bucket: Bucket,
@@ -242,7 +250,7 @@ def own_verified(bucket: Bucket, hash: str, put: str) -> Path | None:
         except FileNotFoundError: continue
         except Damaged:
             key = bucket.prefix + payload_key(hash, put)
-            if not bucket.backend.holds(key): raise
+            if not bucket.backend.holds(key): bucket.puts.pop(hash, None); raise     # the next put of these bytes brings them anew
             bucket.backend.forget(key)
     return None
 
@@ -298,17 +306,19 @@ def _fill(bucket: Bucket, hash: str, put: str, part: Part, show: bool | str, wha
         part.empty()
     raise Damaged(f'the bytes of {key} at {backend.url} are not those that were put: {why}')
 
-# %% ../nbs/40_reading.ipynb #942d7abb
+# %% ../nbs/40_reading.ipynb #62ee681f
 BLOCK, _AHEAD, _KEPT = 2**16, 128, 256     # bytes of a block; blocks that are read ahead at most, and kept
 
 class RangeFile(io.RawIOBase):
-    "A payload as a read-only file that is read in ranges. Its bytes are not verified: a hash is of the whole"
+    "A payload as a read-only file that is read in ranges. A hash is of the whole: read from the beginning to the end, its bytes are verified there"
     def __init__(
         self,
         read: Callable[[int, int], Iterable[bytes]],   # The bytes from a place to before another
         size: int,                                     # Bytes of the whole
         name: str = '',                                # What to call it in messages
+        hash: str = '',                                # Of the whole, where it is known
     ):
+        self._hash, self._hashed, self._hasher = hash, 0, blake3()
         self._read, self.size, self.name, self._at = read, size, name, 0
         self._blocks, self._ahead, self._next = OrderedDict(), 0, 0
         self._held: dict[int, bytes] = {}              # Start: bytes of the ranges that were asked for by `hold`
@@ -322,12 +332,7 @@ class RangeFile(io.RawIOBase):
         self._at = at
         return at
 
-# %% ../nbs/40_reading.ipynb #d22e42b3
-def range_file(bucket: Bucket, r: Record) -> RangeFile:
-    "The payload of a version as a file that is read in ranges"
-    key = bucket.prefix + payload_key(r.hash, r.put)
-    return RangeFile(lambda a, z: bucket.backend.stream(key, a, z), r.size, f'{r.name}: {key} at {bucket.backend.url}')
-
+# %% ../nbs/40_reading.ipynb #0ecbf0e4
 @patch
 def _fetch(self: RangeFile, start: int, end: int) -> bytes:
     try: return whole_range(self._read, start, end)
@@ -356,7 +361,7 @@ def _upto(self: RangeFile, first: int, last: int) -> bytes:
     while len(self._blocks) > _KEPT: self._blocks.popitem(last=False)
     return found
 
-# %% ../nbs/40_reading.ipynb #0782a1c8
+# %% ../nbs/40_reading.ipynb #f506a078
 @patch
 def readinto(self: RangeFile, into) -> int:
     "So many bytes from the present place, fewer at the end"
@@ -365,7 +370,7 @@ def readinto(self: RangeFile, into) -> int:
         end = min(self._at + len(view), self.size)
         if end <= self._at: return 0
         n = end - self._at
-        view[:n] = self._bytes(self._at, end)
+        view[:n] = self._vouch(self._at, self._bytes(self._at, end))
         self._at = end
     return n
 
@@ -373,7 +378,25 @@ def readinto(self: RangeFile, into) -> int:
 def readall(self: RangeFile) -> bytes:
     with self._turn:
         start, self._at = self._at, max(self._at, self.size)
-        return self._bytes(start, self.size) if start < self.size else b''
+        return self._vouch(start, self._bytes(start, self.size)) if start < self.size else b''
+
+@patch
+def _vouch(self: RangeFile, start: int, data: bytes) -> bytes:
+    "Hash what is read from the beginning straight on; at the end, `Damaged` where it is not what was put"
+    if not self._hash or start != self._hashed: return data
+    self._hasher.update(data)
+    self._hashed += len(data)
+    if self._hashed == self.size and self._hasher.hexdigest() != self._hash: raise Damaged(f'{self.name}: its bytes are not those that were put')
+    return data
+
+def ranges_of(bucket: Bucket, r: Record) -> tuple[Callable, int, str, str]:
+    "What a `RangeFile` of a payload is made of"
+    key = bucket.prefix + payload_key(r.hash, r.put)
+    return lambda start, end: bucket.backend.stream(key, start, end), r.size, f'{r.name}: {key} at {bucket.backend.url}', r.hash
+
+def range_file(bucket: Bucket, r: Record) -> RangeFile:
+    "The payload of a version as a file that is read in ranges"
+    return RangeFile(*ranges_of(bucket, r))
 
 @patch
 def hold(

@@ -54,7 +54,7 @@ class Known:
         at = self._at(g, endpoint)
         self._now.pop(at, None), self._none.pop(at, None)
 
-# %% ../nbs/52_stacks.ipynb #078c784b
+# %% ../nbs/52_stacks.ipynb #8156955e
 @patch
 def asker(self: Known, g: Guarded, endpoint: str | None) -> Callable[[], str | None]:
     "A function that gives the identity of an origin, quickly where this process has made sure of it"
@@ -67,10 +67,13 @@ def asker(self: Known, g: Guarded, endpoint: str | None) -> Callable[[], str | N
 @patch
 def _ask(self: Known, g: Guarded, at: tuple) -> str | None:
     "The identity of an origin; what was seen last where it is away; None before the first write"
-    b, (known, _) = g.breaker, self._now.get(at, (None, 0))
+    b, now, (known, _) = g.breaker, self._now, self._now.get(at, (None, 0))
     if self._none.get(at, 0) > time.monotonic(): return None
     try: found = last_move(g, 'id/')[1].get('store')
-    except OSError: return known or self.remembered(at)
+    except OSError:
+        found = known or self.remembered(at)
+        if found and b and b.open: now[at] = found, -1      # until it closes
+        return found
     if found: self.remember(at, found, b._turn if b else 0)
     elif before := self.remembered(at): return self._missing(g, at, before)
     else: self._none[at] = time.monotonic() + 1

@@ -1,1 +1,1 @@
-pytest_plugins = ['fixtures_ground', 'fixtures_services', 'trial', 'away']
+pytest_plugins = ['fixtures_ground', 'fixtures_services', 'trial', 'away', 'bridge']

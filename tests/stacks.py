@@ -19,7 +19,7 @@ from objectstore import ObjectStore
 from objectstore.tiers import NativeBackends
 from services import Place
 
-HERE, SERVICES = ['memory', 'local', 'shared'], ['seaweed', 'ceph', 'given']
+HERE, SERVICES = ['memory', 'local', 'shared', 'two', 'three'], ['seaweed', 'ceph', 'given']
 
 
 @dataclass
@@ -29,12 +29,13 @@ class Stack:
     url: str
     options: dict = field(default_factory=dict)
     folder: Path | None = None          # Where the bytes lie, if they are files
+    nears: list[str] = field(default_factory=list)    # Tiers before the origin
     native: bool = False                # Are our buckets the service's own?
     made: list[str] = field(default_factory=list)
 
     @property
     def quick(self) -> bool: return self.name in HERE
-    def open(self, **options) -> ObjectStore: return ObjectStore(self.url, **{**self.options, **options})
+    def open(self, **options) -> ObjectStore: return ObjectStore(*self.nears, self.url, **{'near': False, **self.options, **options})
 
     def bucket(self, word='lab') -> str:
         "A bucket that no other test has; on the service's own buckets it is made"
@@ -69,6 +70,9 @@ def make_stack(name: str, tmp_path: Path, request, monkeypatch) -> Stack:
     if name in ('local', 'shared'):
         folder = tmp_path/'outer'/'store'
         return Stack(name, f'file://{folder}?shared=true' if name == 'shared' else str(folder), folder=folder)
+    if name in ('two', 'three'):
+        folder, shared = tmp_path/'outer'/'store', '?shared=true' * (name == 'three')
+        return Stack(name, f'file://{folder}{shared}', folder=folder, nears=[str(tmp_path/'near'), *([f'file://{tmp_path}/share?shared=true'] if shared else [])])
     service = request.getfixturevalue('seaweed' if name == 'native' else name)
     for k, v in service.environment.items(): monkeypatch.setenv(k, v)
     native = name == 'native'

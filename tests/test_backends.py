@@ -57,7 +57,7 @@ class Piecemeal(MemoryBackend):
     "Writes where readers look"
     def create(self, key, data):
         self._objects[key] = (bytes(data[:10]), time.time())
-        time.sleep(0.01)
+        time.sleep(0.1)
         self._objects[key] = (bytes(data), time.time())
         return True
 

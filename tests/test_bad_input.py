@@ -94,9 +94,9 @@ def _evil(what):
 
 def _outside(top: Path, stack: Stack) -> set[Path]:
     "Every file and folder that the store has no business to make: all but its folder, its cache, and what tests put into work/"
-    mine = [p for p in (stack.folder, top/'home', top/'work', top/'home'/'.local'/'state'/'objectstore'/'index') if p]
+    mine = [p for p in (stack.folder, top/'home', top/'work', top/'near', top/'share') if p]
     return {p for p in top.rglob('*') if not any(p == m or m in p.parents or p in m.parents for m in mine if m != top/'home')
-            and not (top/'home'/'.cache'/'objectstore'/'files' in p.parents or p in (top/'home'/'.cache'/'objectstore'/'files').parents or p == top/'home'/'.cache'/'objectstore'/'files')}
+            and not any(p == m or m in p.parents or p in m.parents for m in (top/'home'/'.cache'/'objectstore', top/'home'/'.local'/'state'/'objectstore'))}
 
 class Sneaky:
     "Its pickle runs code when it is loaded"
@@ -466,7 +466,7 @@ def test_a_redirect_to_another_host_takes_nothing_along(home, keys, web, tier):
     def note(self): seen.append((self.path, dict(self.headers))); self.send_response(200); self.send_header('Content-Length', '0'); self.end_headers()
     elsewhere = web(note)
     def redirect(self): self.send_response(307); self.send_header('Location', elsewhere.replace('127.0.0.1', 'localhost') + self.path); self.send_header('Content-Length', '0'); self.end_headers()
-    s = ObjectStore(tier, endpoint=web(redirect))
+    s = ObjectStore(tier, endpoint=web(redirect), near=False)
     for what, call in _everything(s).items(): t.attempt(what, call, lambda answer: False)
     told = [h for _, headers in seen for h in headers if h.lower() == 'authorization']
     t.escaped += told
@@ -482,7 +482,7 @@ def test_a_certificate_that_nobody_vouches_for(home, keys, web, tmp_path, kind, 
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER); tls.load_cert_chain(tmp_path/'cert', tmp_path/'key')
     seen, t = [], Tally()
     def note(self): seen.append(self.path); self.send_response(200); self.send_header('Content-Length', '0'); self.end_headers()
-    s = ObjectStore(tier, endpoint=web(note, tls))
+    s = ObjectStore(tier, endpoint=web(note, tls), near=False)
     for what, call in _everything(s).items(): t.attempt(what, call, lambda answer: False)
     t.escaped += seen
     FIGURES[f'{kind} {tier}'].append(t)
@@ -505,7 +505,7 @@ def test_a_service_that_answers_nonsense(home, keys, web, tmp_path, status):
                 for k, v in (('ETag', '"x"'), ('Last-Modified', 'Thu, 01 Jan 2026 00:00:00 GMT')): self.send_header(k, v)
                 self.end_headers()
                 if self.command != 'HEAD': self.wfile.write(body)
-            s = ObjectStore(tier, endpoint=web(answer), timeout=0.3)
+            s = ObjectStore(tier, endpoint=web(answer), timeout=0.3, near=False)
             for what, call in _everything(s).items(): t.attempt((tier, body[:40], what), call, lambda answer: what in ('find', 'list', 'put', 'make') or status == 404)
     FIGURES['nonsense service'].append(t)
     t.settle()

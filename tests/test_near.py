@@ -39,7 +39,8 @@ def wrong_answers(store) -> Counter:
     "What does not come back as it was put: wrong bytes, or an error"
     found = Counter()
     def check(f, right):
-        try: found['wrong'] += f() != right
+        try:
+            if (said := f()) != right: found['wrong'] += 1; print(said, 'is not', right)
         except (Damaged, NotAvailableOffline, NotFound) as e: found[type(e).__name__] += 1
     for i in range(1, 6):
         check(lambda: whole(store.get(f'lab/m@{i + 1}')), f'm {i}')
@@ -71,7 +72,9 @@ def test_rotten_near_copies_are_healed(memory, areas, figure):
 
 def test_planted_moves_that_are_believed_are_caught(memory, monkeypatch):
     monkeypatch.setattr(Near, 'read', lambda self, key, limit=None: self.files.read(key, limit)[0 if self.area(key) in near.WHOLE else 16:])
-    assert any(rot(memory, ['aliases', 'notes', 'state'], 12, seed) - Counter(damaged=10**6) for seed in range(2))
+    try: caught = any(rot(memory, ['aliases', 'notes', 'state'], 12, seed) - Counter(damaged=10**6) for seed in range(2))
+    except UserWarning as e: caught = 'left out' in str(e)
+    assert caught
 
 def test_offline_a_rotten_near_copy_is_healed_by_the_next_tier(request, clean, figure):
     world, total, rng = World('memory', 3, clean, request), Counter(), random.Random(1)
@@ -109,7 +112,7 @@ def test_the_near_folder_vanishes_in_the_middle(memory):
         shutil.rmtree(memory.folder/'near')
         if i % 2: store = (forget_all(), memory.open())[1]
         assert not wrong_answers(store)
-        assert store.put('lab/m', content('new')).version == 7 + i and whole(store.put('lab/large', content('new', LARGE)).get()) == 'new'
+        assert store.put('lab/new', content('new')).version == i + 1 and whole(store.put('lab/large', content('new', LARGE)).get()) == 'new'
     with quiet():
         memory.away()
         assert whole(store.get('lab/large')) == 'new'
@@ -256,6 +259,7 @@ def test_keep_and_drop(memory):
         off.near.drop('lab/photos')
         with pytest.raises(NotAvailableOffline): off.get('lab/photos')
     memory.back()
+    forget_all()
     assert whole(memory.open().get('lab/large@2')) == '1'
 
 def test_planted_an_eviction_of_what_is_held_is_caught(memory, monkeypatch):

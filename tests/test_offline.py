@@ -265,7 +265,8 @@ def test_first_contact_offline(memory):
         assert memory.open().get('lab/m') == 2
     memory.back()
     forget_all()
-    assert [o.became for o in memory.open().sync()] == ['lab/m@1', 'lab/m@2'] and memory.alone().get('lab/m@1') == 1
+    assert {o.became for o in memory.open().sync()} <= {'lab/m@1', 'lab/m@2'}      # the first store may deliver by itself in this moment
+    assert memory.alone().versions('lab/m').refs == ['lab/m@1', 'lab/m@2'] and memory.alone().get('lab/m@1') == 1
 
 @pytest.mark.parametrize('same_process', [True, False])
 def test_another_store_in_the_same_place_gets_nothing(memory, same_process):
@@ -506,7 +507,7 @@ def test_reply_lost_while_the_service_goes_away_is_delivered_once(far):
 def test_native_buckets_offline(seaweed, clean, monkeypatch):
     for k, v in seaweed.environment.items(): monkeypatch.setenv(k, v)
     with Proxy(seaweed.endpoint) as proxy:
-        def open(): return ObjectStore(str(clean/'near'), 's3://', endpoint=proxy.endpoint, timeout=1.0, progress=False)
+        def open(): return ObjectStore(str(clean/'near'), 's3://', endpoint=proxy.endpoint, timeout=4.0, progress=False)
         name = f'native-{os.urandom(4).hex()}'
         store = open()
         store.find_or_create_bucket(name)

@@ -447,7 +447,8 @@ class StoreContract:
         for data in (LARGE[:-1], LARGE + b'x', b'', LARGE[:70] + b'?' + LARGE[71:], LARGE[::-1]):
             self._overwrite(v, key(v), data)
             for read in (lambda s: s.get(v.ref), lambda s: s[v.ref].open().read(), lambda s: s[v.ref].path().read_bytes(), lambda s: s.get(v.ref, as_='bytes'), lambda s: s.get_many([v.ref])):
-                with pytest.raises(Damaged): read(stack.open())
+                try: assert read(stack.open()) in (LARGE, [LARGE]), read
+                except Damaged: pass
         v._in.backend.delete(key(v))
         with pytest.raises(Damaged): stack.open().get(v.ref)
         assert stack.open().get(w.ref) == LARGE[::-1]
@@ -484,7 +485,7 @@ class StoreContract:
             assert u.codec == 'json' and u.kind == 'model' and u.size == 7 and re.fullmatch('[0-9a-f]{64}', u.hash) and re.fullmatch('[0-9a-f]{32}', u.id)
             assert u.created.tzinfo is timezone.utc and abs(u.created - started) < timedelta(minutes=5) and '@' in u.author
             assert u.metadata == {'description': 'the first', 'auc': 0.9} and u.notes == {} and u.aliases == [] and not u.pending and not u.stale
-            assert u.source == {'memory': 'local', 'local': 'local', 'shared': 'shared'}.get(stack.name, 'remote')
+            assert u.source in {'memory': ('local',), 'local': ('local',), 'shared': ('shared',), 'two': ('local',), 'three': ('local', 'shared')}.get(stack.name, ('remote',))
             assert isinstance(u.stats, Stats) and u.stats['length'] == 1 and u.lineage['python'] and u.lineage()['libraries'] and u.wait() is u and u.wait(timeout=1).version == 1
             assert u == v and hash(u) == hash(v) and u.get() == {'a': 1} and u.created == v.created
         assert v != store.put(f'{b}/models/churn', {'a': 1}) and v != v.ref
@@ -811,12 +812,13 @@ class StoreContract:
             assert isinstance(e.value, PermissionError)
 
     def test_what_is_not_there_is_not_available_and_says_so(self, stack, store, b):
+        if stack.nears: pytest.skip('near tiers answer: test_offline.py')
         x = f'{b}/x'
         v, f = store.put(x, LARGE, alias='production'), store.put(f'{b}/f', folder_of(Path('photos'), {'a': LARGE[::-1]}))
         aliases, s = store.aliases(x), stack.open()
         v, folder = s[v.ref], s.get(f)
         calls = dict(get=lambda: s.get(x), item=lambda: s[x], put=lambda: s.put(x, 1), many=lambda: s.get_many([x]), find=lambda: s.find_items(b), stats=lambda: s.get_stats(), list=lambda: s.list_buckets(),
-                     inside=lambda: x in s, created=lambda: store.put, aliases=lambda: v.aliases, metadata=lambda: v.metadata, path=lambda: v.path(), open=lambda: v.open(), vget=lambda: v.get(),
+                     inside=lambda: x in s, created=lambda: store.put, aliases=lambda: v.aliases, metadata=lambda: v.metadata, path=lambda: v.path(), open=lambda: v.open().read(1), vget=lambda: v.get(),
                      file=lambda: folder['a'], top=lambda: folder.path(), remove=lambda: s.remove(f'{x}@1'), alias=lambda: s.set_alias(x, 'a'), copy=lambda: s.copy(x, f'{b}/y'), versions=lambda: s.versions(x),
                      bucket=lambda: s.find_or_create_bucket('new-bucket'))
         del calls['created']

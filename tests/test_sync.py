@@ -152,7 +152,7 @@ def test_killed_at_random(trip, figure):
         p.join(rng.uniform(0.1, 0.8) * took)
         kills += p.exitcode is None
         p.kill(), p.join()
-        r = trip.judged(3 if i % 10 == 0 else 1)
+        r = trip.judged(3 if times(0, 1) or i % 10 == 0 else 1)
         assert good(r), (i, r)
         total.update(r)
     figure(f'10 sync killed at random x {n} ({kills} in the middle), replayed', **total)
@@ -311,6 +311,7 @@ def two_machines(machines, n: int, share: float, seed: int) -> tuple[dict, int]:
     machines.switch.mode = None
     for i, s in enumerate(stores): s.origin.place.origin.inner = Unsure(s.origin.place.origin.inner, f'{seed} {i}', share)
     until_delivered(stores, rng)
+    forget_all()      # a breaker may have opened at the last lost call
     calm = machines(f'c{seed}')[0].open()
     for ref, names in wanted.items():
         order = [whole(v.get()) for v in calm.versions(ref)]

@@ -1,0 +1,590 @@
+"The browser: each thing that a person can see or do in it, in a real Chromium, with the real widget"
+import json, re, threading, time
+from dataclasses import replace
+import numpy as np, pandas as pd, pytest
+from objectstore import ObjectStore, Version, browse
+
+pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::objectstore.names.PendingWarning', 'ignore::objectstore.names.StaleWarning')
+
+@pytest.fixture
+def store():
+    "A small lab"
+    s = ObjectStore('memory://', progress=False)
+    for i, auc in enumerate((0.87, 0.913, 0.905)):
+        s.put('models/churn', {'depth': 3 + i, 'auc': auc}, metadata={'auc': auc, 'stage': 'prod' if auc > 0.9 else 'test', 'description': 'Gradient boosting'}, kind='model')
+    s.set_alias('models/churn@2', 'production')
+    for n in (40, 60): s.put('sales/daily', pd.DataFrame({'id': range(n - 40, n + 20), 'units': np.arange(60) % 7, 'region': ['north', 'south'] * 30}), metadata={'stage': 'prod'})
+    s.put('sales/2026/october', [1, 2], kind='slip')
+    s.put('sales/2026/november', [1, 2, 3], kind='slip')
+    return s
+
+def image(shade: int):
+    from PIL import Image
+    return Image.fromarray(np.full((20, 30, 3), shade, 'uint8'))
+
+def version_rows(p) -> list[str]: return [re.sub(r'\s+', ' ', t) for t in p.locator('.osb-list .osb-v').all_inner_texts()]
+def button(p, name: str): return p.page.get_by_role('button', name=name, exact=True)
+def answer(p, name: str) -> None:
+    p.page.locator('.osb-dialog').get_by_role('button', name=name, exact=True).click()
+    p.settle()
+
+
+# 1 Find
+
+@pytest.mark.parametrize('line, says, found', [('churn', 'word: churn', ['models/churn']), ('^20.*er$', 'regular expression: ^20.*er$', ['sales/2026/october', 'sales/2026/november']),
+    ('auc > 0.9', 'condition: auc > 0.9', ['models/churn']), ("daily, stage = 'prod'", "word: daily · condition: stage = 'prod'", ['sales/daily'])])
+def test_the_search_line_says_how_it_was_understood(show, store, line, says, found):
+    p = show(store)
+    p.search(line)
+    assert (p.text('.osb-meant'), set(p.names())) == (says, set(found))
+    assert p.text('.osb-count') == f'{len(found)} of 4' and not p.errors
+
+def test_a_wrong_condition_is_said_and_the_list_stays(show, store):
+    p = show(store)
+    p.search('acu > 0.9')
+    assert "did you mean 'auc'" in p.text('.osb-meant') and p.get_attribute('.osb-search', 'aria-invalid') == 'true'
+    assert len(p.names()) == 4 and p.w.status == 'error'
+
+def test_facets_narrow_and_widen(show, store):
+    p = show(store)
+    chip = p.locator('.osb-chip', has_text='slip')
+    assert chip.inner_text().split() == ['slip', '2']
+    chip.click(); p.settle()
+    assert (p.w.query, sorted(p.names())) == ("kind = 'slip'", ['sales/2026/november', 'sales/2026/october'])
+
+def test_buckets_and_folders(show, store):
+    p = show(store)
+    p.select_option('.osb-bucket', 'sales'); p.settle()
+    assert (p.w.bucket, sorted(p.names())) == ('sales', ['2026/november', '2026/october', 'daily'])
+    button(p, 'Folders').click(); p.settle()
+    assert p.names() == ['2026/', 'daily']
+    p.pick('2026/')
+    assert sorted(p.names()) == ['november', 'october'] and 'all /' in p.text('.osb-crumbs')
+    p.keyboard.press('Backspace'); p.settle()
+    assert p.names() == ['2026/', 'daily']
+
+def test_sorting_by_a_column_both_ways(show, store):
+    p = show(store)
+    expected = ['models/churn', 'sales/2026/november', 'sales/2026/october', 'sales/daily']
+    p.locator('.osb-sort', has_text='name').click(); p.settle()
+    assert p.names() == expected and p.get_attribute('.osb-c-item[role=columnheader]', 'aria-sort') == 'ascending'
+    p.locator('.osb-sort', has_text='name').click(); p.settle()
+    assert p.names() == expected[::-1]
+
+
+# 2 Look
+
+def test_versions_tell_what_changed_and_where_aliases_point(show, store):
+    p = show(store)
+    p.pick('churn')
+    rows = version_rows(p)
+    assert len(rows) == 3 and 'v3' in rows[0] and 'production' in rows[1] and 'B' in rows[1]
+    p.pick('daily')
+    assert 'same content' not in version_rows(p)[0]
+
+@pytest.mark.parametrize('name, obj, metadata, selector, text', [
+    ('frame', lambda: pd.DataFrame({'units': range(120)}), {}, '.osb-table .osb-hist', ''), ('array', lambda: np.eye(4), {}, '.osb-array', '1'), ('json', lambda: {'a': {'b': [1, 2]}}, {}, '.osb-node', 'a'),
+    ('text', lambda: 'plain words', {}, '.osb-panel pre', 'plain words'), ('markdown', lambda: '# Head\n\n**bold** and `code`', {'format': 'markdown'}, '.osb-md b', 'bold'), ('image', lambda: image(9), {}, '.osb-img', ''),
+    ('bytes', lambda: b'\0\1\2', {}, '.osb-panel p', '00 01 02'), ('tensors', lambda: {'w': np.zeros((3, 2))}, {}, '.osb-panel td', 'w')])
+def test_previews_by_kind(show, name, obj, metadata, selector, text):
+    s = ObjectStore('memory://')
+    s.put(f'lab/{name}', obj(), metadata=metadata)
+    p = show(s)
+    p.pick(name)
+    p.wait_for_selector(selector, timeout=5000)
+    assert text in p.text(selector) and not p.errors
+
+def test_an_estimator_a_figure_and_a_folder(show, tmp_path):
+    from sklearn.linear_model import Ridge
+    import matplotlib
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    s = ObjectStore('memory://')
+    s.put('lab/ridge', Ridge(alpha=0.5), metadata={'r2': 0.81})
+    fig, ax = plt.subplots(); ax.plot([1, 2])
+    s.put('lab/plot', fig); plt.close(fig)
+    (tmp_path/'in').mkdir(); (tmp_path/'in'/'a.csv').write_text('x,y\n1,2\n'); (tmp_path/'b.md').write_text('# Readme')
+    s.put('lab/raw', tmp_path)
+    p = show(s)
+    p.pick('ridge')
+    assert 'alpha' in p.text('.osb-model') and '0.81' in p.text('.osb-model')
+    p.pick('plot')
+    assert p.evaluate("document.querySelector('.osb-img').naturalWidth") > 100
+    p.pick('raw')
+    button(p, 'a.csv').click(); p.settle()
+    assert 'x' in p.text('.osb-table') and '1' in p.text('.osb-table tbody')
+    button(p, '← Folder').click(); p.settle()
+    assert 'b.md' in p.text('.osb-files') and not p.errors
+
+def test_more_rows_are_loaded_when_asked_for(show, store):
+    p = show(store)
+    p.pick('daily')
+    assert p.locator('.osb-panel tbody tr').count() == 50
+    button(p, 'Load more').click(); p.settle()
+    assert p.locator('.osb-panel tbody tr').count() == 60
+
+def test_a_payload_over_the_budget_is_said_not_read(show, monkeypatch):
+    from objectstore import previews
+    s = ObjectStore('memory://')
+    s.put('lab/image', image(1))
+    monkeypatch.setattr(previews, 'NEAR', 10)
+    p = show(s)
+    p.pick('image')
+    assert 'more than is read for a preview' in p.text('.osb-panel')
+
+def test_two_versions_side_by_side(show, store):
+    p = show(store)
+    p.pick('daily')
+    p.locator('.osb-list').focus()
+    for key in (' ', 'ArrowDown', ' '): p.keyboard.press(key)
+    p.settle()
+    assert p.w.selected == ['sales/daily@2', 'sales/daily@1']
+    button(p, 'Compare 2').click(); p.settle()
+    panel = p.text('.osb-panel')
+    assert 'sales/daily@1' in panel and '+ 20 added, − 20 gone' in panel and p.locator('tr.osb-m-changed').count() >= 1
+    assert '≠ changed' in panel                                        # never by colour alone
+    assert p.locator('tr.osb-m-same').count() == 0
+    button(p, 'Also what is the same').click()
+    assert p.locator('tr.osb-m-same').count() > 1
+
+def test_text_is_compared_as_a_diff_and_images_beside_each_other(show):
+    s = ObjectStore('memory://')
+    s.put('lab/note', 'one\ntwo'); s.put('lab/note', 'one\nthree'); s.put('lab/logo', image(5)); s.put('lab/logo', image(200))
+    p = show(s)
+    p.w.compare('lab/note@1', 'lab/note@2'); p.settle()
+    assert '− two' in p.text('.osb-diff') and '+ three' in p.text('.osb-diff')
+    p.w.compare('lab/logo@1', 'lab/logo@2'); p.settle()
+    assert p.locator('.osb-sides img').count() == 2
+
+def test_lineage_is_a_picture_that_leads_to_inputs(show, store):
+    store.copy('models/churn@1', 'archive/churn')
+    p = show(store, 'archive')
+    p.pick('churn')
+    p.tab('Lineage')
+    assert [t.split('\n')[0] for t in p.locator('.osb-box').all_inner_texts()][0] == 'models/churn@1' and p.locator('.osb-wire').count() == 2
+    button(p, 'models/churn@1').click(); p.settle()
+    assert p.w.value.ref == 'models/churn@1' and 'v3' in version_rows(p)[0]
+
+
+# 3 Do
+
+def test_load_into_a_variable_asks_before_it_overwrites(show, store):
+    mine = {'lab': store}
+    p = show(store, names=mine)
+    p.pick('churn')
+    p.fill('.osb-name', 'not a name'); button(p, 'Load as').click(); p.settle()
+    assert 'is no name for a variable' in p.text('.osb-status') and set(mine) == {'lab'}
+    p.fill('.osb-name', 'model'); button(p, 'Load as').click(); p.settle()
+    assert mine['model']['depth'] == 5 and 'model = models/churn@3' in p.text('.osb-status')
+    mine['model'] = 'mine'
+    p.keyboard.press('Escape'); p.keyboard.press('l'); p.keyboard.press('Enter'); p.settle()
+    assert 'model is there already: a str' in p.text('.osb-dialog') and mine['model'] == 'mine'
+    answer(p, 'Overwrite')
+    assert mine['model']['depth'] == 5
+
+def test_the_code_is_in_the_notebooks_names_and_is_copied(show, store):
+    p = show(store, names={'lab': store})
+    p.pick('churn')
+    p.evaluate("document.execCommand = c => { window.copied = document.activeElement.value; return true }")
+    button(p, 'Copy code').click()
+    p.wait_for_function("document.querySelector('.osb-status').innerText.includes('copied')")
+    assert p.evaluate('window.copied') == "model = lab.get('models/churn@3')"
+
+def test_aliases_are_set_moved_and_removed(show, store):
+    p = show(store)
+    p.pick('churn')
+    button(p, 'Alias …').click()
+    p.fill('.osb-dialog > input', 'candidate'); p.keyboard.press('Enter'); p.settle()
+    assert store.aliases('models/churn') == {'candidate': 3, 'production': 2} and 'candidate' in version_rows(p)[0]
+    button(p, 'Alias …').click()
+    answer(p, 'Move here')
+    assert store.aliases('models/churn')['production'] == 3
+    button(p, 'Alias …').click()
+    p.page.locator('.osb-line', has_text='candidate').get_by_role('button', name='Remove').click(); p.settle()
+    assert store.aliases('models/churn') == {'production': 3}
+
+def test_remove_names_what_goes_and_can_be_taken_back(show, store):
+    p = show(store)
+    p.pick('churn')
+    p.locator('.osb-v', has_text='v2').click(); p.settle()
+    button(p, 'Remove …').click()
+    asks = p.text('.osb-dialog')
+    assert 'models/churn@2' in asks and 'production points at it, and goes with it' in asks
+    assert p.evaluate('document.activeElement.innerText') == 'Cancel'
+    p.keyboard.press('Escape')
+    assert len(store.versions('models/churn')) == 3
+    button(p, 'Remove …').click()
+    answer(p, 'Remove')
+    assert [v.version for v in store.versions('models/churn')] == [1, 3] and 'models/churn@2 is removed' in p.text('.osb-status')
+    button(p, 'Undo').click(); p.settle()
+    assert store.get('models/churn')['depth'] == 4 and 'models/churn@2 is back as models/churn@4' in p.text('.osb-status')
+
+def test_removed_versions_are_shown_when_asked_for_and_brought_back(show, store):
+    store.remove('models/churn@3')
+    p = show(store)
+    p.pick('churn')
+    assert len(version_rows(p)) == 2
+    button(p, 'Removed').click(); p.settle()
+    assert '✕ removed' in version_rows(p)[0]
+    p.locator('.osb-v', has_text='v3').click(); p.settle()
+    button(p, 'Bring back').click(); p.settle()
+    assert store.get('models/churn')['depth'] == 5
+
+def test_restore_and_copy_to_another_bucket(show, store):
+    p = show(store)
+    p.pick('churn')
+    p.locator('.osb-v', has_text='v1').click(); p.settle()
+    button(p, 'Restore').click(); p.settle()
+    assert store.get('models/churn@4') == store.get('models/churn@1') and p.w.value.ref == 'models/churn@4'
+    button(p, 'Copy to …').click()
+    p.fill('.osb-dialog > input', 'archive'); p.keyboard.press('Enter'); p.settle()
+    assert store['archive/churn'].version == 1
+
+def test_read_only_has_nothing_that_writes(show, store):
+    p = show(store, readonly=True)
+    p.pick('churn')
+    assert p.locator('.osb-does button').all_inner_texts() == ['Copy code', 'Load as']
+    for what, how in (('alias', dict(alias='x')), ('remove', dict(aliases=[])), ('restore', {}), ('copy', dict(to='z'))): p.w.browsing.receive({'verb': 'act', 'what': what, 'ref': 'models/churn@1', **how})
+    p.settle()
+    assert 'read-only' in p.text('.osb-status') and len(store.versions('models/churn')) == 3 and 'x' not in store.aliases('models/churn')
+
+
+# 4 The Python side
+
+def test_the_python_side_follows_and_leads(show, store):
+    p = show(store)
+    heard = []
+    p.w.observe(lambda c: heard.append((c['name'], c['new'])), ['value', 'selected', 'bucket', 'query', 'status'])
+    assert (p.w.value, p.w.selected, p.w.status) == (None, [], 'ready')
+    p.pick('churn')
+    assert (p.w.value, p.w.selected) == (store['models/churn'], ['models/churn@3']) and isinstance(p.w.value, Version)
+    p.w.bucket = 'sales'; p.settle()
+    assert p.input_value('.osb-bucket') == 'sales' and len(p.names()) == 3
+    p.w.query = 'daily'; p.settle()
+    assert p.input_value('.osb-search') == 'daily' and p.names() == ['daily']
+    p.w.selected = ['models/churn@1']; p.settle()
+    assert p.w.value.version == 1 and p.text('.osb-title').endswith('models/churn@1')
+    store.put('sales/daily2', [1]); p.w.refresh(); p.settle()
+    assert sorted(p.names()) == ['daily', 'daily2']
+    assert {n for n, _ in heard} == {'value', 'selected', 'bucket', 'query', 'status'} and ('status', 'loading') in heard
+
+def test_what_it_gives_is_of_the_store_that_was_given(store):
+    from objectstore.widget import Browser
+    w = Browser(store, names={})
+    w.selected = ['models/churn@1']
+    assert w.wait(10).value._store is store and w.value.get() == {'depth': 3, 'auc': 0.87}
+
+def test_wait_is_bounded(store):
+    from objectstore.widget import Browser
+    w = Browser(store, names={}).wait(10)
+    gate = threading.Event()
+    w.browsing.workers.do(lambda wanted: gate.wait(10))
+    with pytest.raises(TimeoutError): w.wait(0.1)
+    gate.set()
+    assert w.wait(10) is w
+
+
+# 5 States
+
+class Slow:
+    "Searches that wait for a gate"
+    def __init__(self, w):
+        self.gate, self.asked, self.find = threading.Event(), threading.Event(), w.browsing.quiet.find_items
+        w.browsing.quiet.find_items = self
+    def __call__(self, *args, **kwargs):
+        self.asked.set()
+        self.gate.wait(20)
+        return self.find(*args, **kwargs)
+
+def test_loading_is_shown_after_a_while_and_can_be_cancelled(show, store):
+    p = show(store)
+    slow = Slow(p.w)
+    p.fill('.osb-search', 'churn')
+    p.wait_for_selector('.osb-cancel')
+    assert p.w.status == 'loading' and p.get_attribute('.osb-grid', 'aria-busy') == 'true'
+    button(p, 'Cancel').click()
+    p.wait_for_function("document.querySelector('.osb').dataset.status === 'ready'")
+    slow.gate.set(); p.settle()
+    assert p.w.status == 'ready' and p.w.view['count'] == 4         # the late answer was dropped
+
+def test_the_first_load_shows_a_skeleton(show, store):
+    gate, find = threading.Event(), ObjectStore.find_items
+    class Late(ObjectStore):
+        def find_items(self, *args, **kwargs):
+            gate.wait(20)
+            return find(self, *args, **kwargs)
+    late = Late('memory://')
+    late.origin = store.origin
+    p = show(late, settle=False)
+    p.wait_for_selector('.osb-blank .osb-bone')
+    gate.set(); p.settle()
+    assert len(p.names()) == 4
+
+def test_empty_shows_how_to_put(show):
+    p = show(ObjectStore('memory://'))
+    assert "store.put('sales/daily', df)" in p.text('.osb-blank') and p.w.status == 'empty'
+
+def test_no_match_says_why_and_clears(show, store):
+    p = show(store)
+    p.search('nothing like this')
+    assert p.w.status == 'no-match' and 'No match' in p.text('.osb-blank')
+    button(p, 'Clear the search').click(); p.settle()
+    assert len(p.names()) == 4
+
+def test_an_error_is_one_sentence_and_the_list_stays(show, store):
+    p = show(store)
+    find, p.w.browsing.quiet.find_items = p.w.browsing.quiet.find_items, lambda *a, **k: (_ for _ in ()).throw(OSError(5, 'the disk is on fire'))
+    p.w.query = 'churn'; p.settle()
+    assert p.w.status == 'error' and 'the disk is on fire' in p.text('.osb-banner') and len(p.names()) == 4
+    button(p, 'Details').click()
+    assert 'OSError' in p.text('.osb-more')
+    p.w.browsing.quiet.find_items = find
+    button(p, 'Try again').click(); p.settle()
+    assert p.w.status == 'ready' and p.names() == ['models/churn'] and p.locator('.osb-banner').is_hidden()
+
+def test_a_list_grows_stale(show, store, monkeypatch):
+    from objectstore import browsing
+    monkeypatch.setattr(browsing, 'STALE_AFTER', 0.2)
+    p = show(store)
+    p.wait_for_selector('.osb-banner:not([hidden])')
+    assert p.w.status == 'stale' and '△ Stale' in p.text('.osb-banner') and len(p.names()) == 4
+    monkeypatch.setattr(browsing, 'STALE_AFTER', 300)
+    button(p, 'Try again').click(); p.settle()
+    assert p.w.status == 'ready'
+
+def test_offline_the_near_stays_usable_and_writes_wait(show, memory):
+    store = memory.open()
+    for auc in (0.87, 0.91): store.put('models/churn', {'auc': auc}, kind='model')
+    store.put('models/other', {'a': 1})
+    store.get('models/churn@1'), store.get('models/churn')
+    p = show(store)
+    assert '⌂ near' in p.text('.osb-body')
+    memory.away()
+    p.w.refresh(); p.settle()
+    assert p.w.status == 'offline' and '⚠ Offline' in p.text('.osb-banner') and 'models/churn' in p.names()
+    p.pick('churn')
+    assert '0.91' in p.text('.osb-panel')
+    button(p, 'Restore').click(); p.settle(30)
+    assert 'pending' in p.text('.osb-status') and '◷ pending' in p.text('.osb-list')
+    assert button(p, 'Sync 1').is_visible()
+    memory.back()
+    button(p, 'Sync 1').click(); p.settle(30)
+    assert re.search('1 of 1 delivered|Nothing was pending', p.text('.osb-status')) and store['models/churn'].version == 3      # it may have been delivered in the background
+
+
+# 6 Keys, readers, looks
+
+def test_all_by_keyboard_and_nothing_reaches_the_notebook(show, store):
+    mine = {}
+    p = show(store, names=mine)
+    p.locator('.osb-grid').focus()
+    p.evaluate('window.heard.length = 0')
+    for key in ('End', 'Home', 'j', 'k', 'ArrowDown', 'PageDown', 'PageUp'): p.keyboard.press(key)
+    p.settle()
+    assert p.w.value is not None
+    p.keyboard.press('/'); p.keyboard.type('churn'); p.keyboard.press('Enter'); p.settle()
+    assert p.names() == ['models/churn'] and p.evaluate("document.activeElement.getAttribute('role')") == 'grid'
+    p.keyboard.press('Home'); p.keyboard.press('Enter'); p.settle()
+    assert p.evaluate("document.activeElement.getAttribute('role')") == 'listbox'
+    for key in (' ', 'j', ' '): p.keyboard.press(key)
+    p.settle()
+    assert p.w.selected == ['models/churn@3', 'models/churn@2'] and p.w.value.version == 2
+    p.keyboard.press('l'); p.keyboard.press('Control+a'); p.keyboard.type('dd'); p.keyboard.press('Enter'); p.settle()
+    assert mine['dd']['depth'] == 4
+    p.keyboard.press('Escape'); p.keyboard.press('?')
+    assert 'mark for comparing' in p.text('.osb-dialog')
+    p.keyboard.press('Escape')
+    assert p.locator('.osb-dialog').count() == 0
+    p.keyboard.press('Escape'); p.settle()
+    assert len(p.names()) == 4 and p.input_value('.osb-search') == ''
+    assert p.evaluate('window.heard') == [] and p.get_attribute('.osb', 'data-lm-suppress-shortcuts') == 'true' and not p.errors
+
+def test_readers_are_told(show, store):
+    p = show(store)
+    p.locator('.osb-grid').focus(); p.keyboard.press('End'); p.settle()
+    grid = p.locator('.osb-grid')
+    assert grid.get_attribute('role') == 'grid' and grid.get_attribute('aria-rowcount') == '5'
+    active = p.locator('#' + grid.get_attribute('aria-activedescendant'))
+    assert active.get_attribute('aria-selected') == 'true' and active.get_attribute('aria-rowindex') == '5'
+    assert p.locator('[role=status]').inner_text() == '4 items' and p.locator('.osb [tabindex="0"][role=grid]').count() == 1
+    tabs = p.locator('[role=tab]')
+    tabs.first.focus(); p.keyboard.press('ArrowRight')
+    assert p.locator('[role=tab][aria-selected=true]').inner_text() == 'Metadata'
+
+@pytest.mark.parametrize('dark', [False, True], ids=['light', 'dark'])
+@pytest.mark.parametrize('theme', [True, False], ids=['jupyterlab', 'system'])
+def test_axe_finds_nothing(show, store, dark, theme):
+    from axe_playwright_python.sync_playwright import Axe
+    store.put('models/logo', image(3))
+    p = show(store, dark=dark, theme=theme)
+    def check(what):
+        found = Axe().run(p.page, '.osb', options={'runOnly': ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']}).response['violations']
+        assert not found, f'{what}: ' + '; '.join(f"{v['id']}: {v['nodes'][0]['html'][:160]} {v['nodes'][0]['failureSummary'][:300]}" for v in found)
+    check('the list')
+    p.pick('daily'); check('a frame')
+    p.w.compare('sales/daily@1', 'sales/daily@2'); p.settle(); check('a comparison')
+    for tab in ('Metadata', 'Lineage', 'Code'): p.tab(tab); check(tab)
+    button(p, 'Remove …').click(); check('a question'); p.keyboard.press('Escape')
+    p.search('nothing'); check('no match')
+
+def test_narrow_panes_stack(show, store):
+    p = show(store, width=1000)
+    def tops(): return p.evaluate("['.osb-items', '.osb-versions', '.osb-about'].map(s => document.querySelector(s).getBoundingClientRect().top)")
+    assert tops()[0] == tops()[1] < tops()[2]
+    p.page.set_viewport_size({'width': 500, 'height': 900}); p.settle()
+    a, b, c = tops()
+    assert a < b < c and p.evaluate('document.documentElement.scrollWidth <= 500')
+
+def test_high_contrast_keeps_the_row_visible(show, store):
+    p = show(store)
+    p.page.emulate_media(forced_colors='active')
+    p.locator('.osb-grid').focus(); p.keyboard.press('Home'); p.settle()
+    assert p.evaluate("getComputedStyle(document.querySelector('.osb-row.osb-on')).outlineStyle") == 'solid'
+
+
+# 7 Never blocks
+
+def test_a_busy_kernel_leaves_what_is_loaded_usable(show):
+    s = ObjectStore('memory://', progress=False, durable=False)
+    for i in range(250): s.put(f'lab/item-{i:03}', i, metadata={'owner': 'ann' if i % 50 else 'zoe'})
+    p = show(s)
+    p.wait_for_timeout(600)
+    p.busy = True                                                      # as an old kernel while a cell runs: messages wait
+    p.fill('.osb-search', 'zoe')
+    p.wait_for_function("document.querySelector('.osb-count').innerText === '5 here'")
+    assert len(p.names()) == 5
+    p.wait_for_function("document.querySelector('.osb-status').innerText.includes('busy')", timeout=5000)
+    p.fill('.osb-search', ''); p.locator('.osb-grid').focus(); p.keyboard.press('End')
+    p.wait_for_function("[...document.querySelectorAll('.osb-text')].some(x => x.innerText === 'lab/item-000')")
+    p.fill('.osb-search', 'item-00'); p.wait_for_timeout(300)
+    p.free(); p.settle()
+    assert p.w.query == 'item-00' and len(p.w.page['rows']) == 10
+
+def test_late_replies_are_dropped(show, store):
+    p = show(store)
+    slow = Slow(p.w)
+    p.w.query = 'churn'
+    slow.asked.wait(5)
+    p.w.browsing.quiet.find_items = slow.find
+    p.w.query = 'daily'; p.page.wait_for_timeout(400)
+    assert p.names() == ['sales/daily']
+    slow.gate.set(); p.settle()
+    assert p.names() == ['sales/daily'] and p.w.query == 'daily'
+
+def test_handlers_only_enqueue(store):
+    "A message is taken in a moment, however slow the store is"
+    from objectstore.widget import Browser
+    w = Browser(store, names={}).wait(10)
+    slow = Slow(w)
+    began = time.monotonic()
+    for verb in ({'verb': 'find', 'query': 'a'}, {'verb': 'pick', 'ref': 'models/churn@1'}, {'verb': 'act', 'what': 'sync'}, {'verb': 'nonsense'}, {'verb': 'find', 'workers': 3}, 'text', {'verb': 'page', 'start': 'x', 'gen': None}): w._handle_custom_msg(verb, [])
+    assert time.monotonic() - began < 0.5
+    slow.gate.set()
+    w.wait(10)
+
+class Many:
+    "As many versions as one likes, made when they are asked for"
+    why = ''
+    def __init__(self, v, n): self.v, self.n = v, n
+    def __len__(self): return self.n
+    def __getitem__(self, i):
+        if isinstance(i, slice): return [self[k] for k in range(*i.indices(self.n))]
+        v = object.__new__(type(self.v))
+        v.__dict__.update(self.v.__dict__)
+        v._record = replace(self.v._record, item=f'item-{i:06}')
+        v._in.created[v.item, 1] = 1_800_000_000.0
+        return v
+
+def test_a_hundred_thousand_rows(show, figure):
+    s = ObjectStore('memory://')
+    v = s.put('lab/one', {'a': 1})
+    found = Many(v, 100_000)
+    class Big(ObjectStore):
+        def find_items(self, *args, **kwargs): return found
+    big = Big('memory://')
+    big.origin = s.origin
+    began = time.monotonic()
+    p = show(big, settle=False)
+    p.wait_for_selector('.osb-body .osb-row .osb-text')
+    first = time.monotonic() - began
+    p.settle()
+    nodes = p.evaluate("document.querySelectorAll('.osb *').length")
+    p.locator('.osb-grid').focus()
+    began = time.monotonic()
+    p.keyboard.press('End')
+    p.wait_for_function("[...document.querySelectorAll('.osb-text')].some(x => x.innerText === 'lab/item-099999')")
+    figure('100,000 rows in the browser', first_row_s=first, end_key_s=time.monotonic() - began, nodes=nodes)
+    assert nodes < 600 and p.get_attribute('.osb-grid', 'aria-rowcount') == '100001'
+
+
+# 8 Everything from the store is data
+
+HOSTILE = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>'
+
+def test_nothing_from_a_store_becomes_markup(show):
+    s = ObjectStore('memory://')
+    meta = {'description': HOSTILE, 'owner': HOSTILE, 'big': 'x' * 100_000, 'link': 'javascript:alert(1)'}
+    s.put('lab/text', HOSTILE, metadata=meta); s.put('lab/text', HOSTILE + '\n2', metadata={**meta, 'owner': 'b'})
+    s.put('lab/md', f'# {HOSTILE}\n[click](javascript:window.pwned=1) ![x](http://far/x.png) {HOSTILE}', metadata={'format': 'markdown'})
+    s.put('lab/json', {HOSTILE: HOSTILE}); s.put('lab/frame', pd.DataFrame({HOSTILE: [HOSTILE]}))
+    s.put(f'lab/{HOSTILE.replace("/", "")}', 1); s.put('lab/plain', 1, metadata={'n': 'invoice\u202efdp.exe'})
+    p = show(s, query='')
+    for name in ('lab/text', 'lab/md', 'lab/json', 'lab/frame', 'lab/<img'):
+        p.pick(name)
+        for tab in ('Metadata', 'Lineage', 'Code', 'Preview'): p.tab(tab)
+    p.w.compare('lab/text@1', 'lab/text@2'); p.settle()
+    assert p.evaluate('window.pwned') is None and p.evaluate("document.querySelectorAll('.osb script, .osb img, .osb a').length") == 0
+    p.pick('lab/plain'); p.tab('Metadata')
+    assert '\\u202e' in p.text('.osb-panel') and '\u202e' not in p.text('.osb')
+
+def test_a_broken_payload_is_said(show, tmp_path):
+    s = ObjectStore(tmp_path)
+    v = s.put('lab/big', pd.DataFrame({'a': np.random.default_rng(0).normal(size=20_000)}))
+    [payload] = [f for f in tmp_path.rglob('payloads/*/*') if f.is_file()]
+    payload.chmod(0o644)
+    payload.write_bytes(b'<script>window.pwned=1</script>' + payload.read_bytes()[31:])
+    p = show(ObjectStore(tmp_path))
+    p.pick('lab/big')
+    assert 'cannot be shown' in p.text('.osb-panel') and p.names() == ['lab/big'] and p.w.status == 'ready'
+    p.tab('Metadata')
+    assert 'parquet' in p.text('.osb-panel')
+
+def test_a_huge_value_is_cut(show):
+    s = ObjectStore('memory://')
+    s.put('lab/wide', {f'k{i}': 'v' * 1000 for i in range(3000)}, metadata={f'm{i}': 'x' * 2000 for i in range(300)})
+    p = show(s)
+    p.pick('wide')
+    assert len(json.dumps(p.w.detail)) < 200_000 and len(json.dumps(p.w.preview)) < 200_000
+
+
+# 9 Without widgets
+
+def test_the_static_page_has_no_script_and_shows_the_same(chromium, store):
+    store.put('models/bad', 1, metadata={'description': HOSTILE})
+    overview = browse(store, ui='html')
+    page = chromium.new_page()
+    page.route('**/*', lambda r: r.abort())
+    page.set_content(overview.html())
+    assert page.locator('table').first.inner_text().count('models/') == 2 and page.locator('script, img').count() == 0 and page.evaluate('window.pwned') is None
+    page.locator('summary', has_text='models/churn').click()
+    assert 'production' in page.locator('details[open]').inner_text()
+    page.close()
+    assert 'models/churn@3' in overview.text() and 'models/churn' in overview.markdown() and '<script' not in overview.html()
+
+def test_a_saved_picture_works_without_kernel_or_network(chromium, store):
+    from objectstore.widget import Browser, picture
+    html = picture(Browser(store, names={}).shelve())
+    page, errors, asked = chromium.new_page(), [], []
+    page.on('pageerror', lambda e: errors.append(str(e)))
+    page.route('**/*', lambda r: (asked.append(r.request.url), r.abort()))
+    page.set_content(f'<!doctype html><body>{html}{html}</body>')
+    page.wait_for_selector('.osb-body .osb-row')
+    page.locator('.osb-body .osb-row', has_text='churn').first.click()
+    page.wait_for_selector('.osb-list .osb-v')
+    assert page.locator('.osb').count() == 2 and '0.905' in page.locator('.osb-panel').first.inner_text()
+    page.locator('.osb-v', has_text='v1').first.click()
+    page.wait_for_function("document.querySelector('.osb-panel').innerText.includes('0.87')")
+    page.locator('.osb-search').first.fill('daily')
+    page.wait_for_function("document.querySelectorAll('.osb')[0].querySelectorAll('.osb-body .osb-row').length === 1")
+    assert not errors and not asked and page.locator('.osb').first.locator('.osb-does button').all_inner_texts() == ['Copy code']
+    page.close()
