@@ -1421,6 +1421,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'objectstore.plans.Search._drivers': ('plans.html#search._drivers', 'objectstore/plans.py'),
                                    'objectstore.plans.Search._few': ('plans.html#search._few', 'objectstore/plans.py'),
                                    'objectstore.plans.Search._forced': ('plans.html#search._forced', 'objectstore/plans.py'),
+                                   'objectstore.plans.Search._frequent': ('plans.html#search._frequent', 'objectstore/plans.py'),
                                    'objectstore.plans.Search._index': ('plans.html#search._index', 'objectstore/plans.py'),
                                    'objectstore.plans.Search._rows': ('plans.html#search._rows', 'objectstore/plans.py'),
                                    'objectstore.plans.Search._says': ('plans.html#search._says', 'objectstore/plans.py'),
