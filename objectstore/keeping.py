@@ -49,7 +49,7 @@ class Keeper:
         found = self.index.ask('SELECT there, whole, generation, checked, compared FROM buckets WHERE name = ?', (name,))
         return Known(*found[0]) if found else None
 
-# %% ../nbs/48_keeping.ipynb #0b4d865b
+# %% ../nbs/48_keeping.ipynb #6fefa9e5
 @patch
 def settle(self: Keeper, wait: float = 0.05) -> None:
     "Write own changes into the index, and their hints soon"
@@ -89,7 +89,7 @@ def _apply(self: Keeper, w: Writer, bucket: Bucket, c: Change, says: object, whe
 
 @patch
 def _wrote(self: Keeper, bucket: Bucket, keys: list[str]) -> None:
-    "Own hints need not be read"
+    "Own hints of puts need not be read. Those of moves are: another process may have written what it had seen before"
     if self._late or not self.index.there(): return
     try:
         with self._hurrying(0.2), self.index.writing() as db: db.executemany('INSERT OR IGNORE INTO seen SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM buckets WHERE name = ?1 AND whole)', [(bucket.name, k) for k in keys])
@@ -170,7 +170,7 @@ def _catch_up(self: Keeper, bucket: Bucket, known: Known, log: Log, again: bool 
             db.execute('UPDATE buckets SET generation = ? WHERE name = ?', (log.generation, bucket.name))
     return bool(new or newer)
 
-# %% ../nbs/48_keeping.ipynb #c4334c1d
+# %% ../nbs/48_keeping.ipynb #c05aa40c
 @patch
 def _live(self: Keeper, bucket: Bucket, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], float]:
     "Those of some versions that are live, and when each was created"
@@ -225,7 +225,7 @@ def _fix(self: Keeper, bucket: Bucket) -> bool:
     with self.index.writer() as w:
         for r in sorted(rows, key=lambda r: (live.get((r.item, r.version), 0), r.item, r.version)):
             if (t := live.get((r.item, r.version))) is None: w.remove(r.bucket, r.item, r.version)
-            else: w.add(r._replace(created=micros(moment(t)), guess=False))
+            elif now := self.index.row(r.bucket, r.item, r.version, w.db): w.add(now._replace(created=micros(moment(t)), guess=False))
     return True
 
 # %% ../nbs/48_keeping.ipynb #23612b4c

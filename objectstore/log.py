@@ -113,7 +113,7 @@ def _write_soon(ref: Callable[[], Hints | None]) -> None:
     time.sleep(SOON)
     if hints := ref(): hints.flush()
 
-# %% ../nbs/46_log.ipynb #e937a100
+# %% ../nbs/46_log.ipynb #de2d49fe
 @patch
 def flush(self: Hints) -> None:
     "Write what is due; what the origin does not take now is left for the records to tell"
@@ -121,8 +121,9 @@ def flush(self: Hints) -> None:
     with self._turn:
         with self._lock: due, self._due, self._thread = self._due, {}, None
         for bucket, changes in due.items():
-            try: self.wrote(bucket, bucket.hint_at(changes, self.by))
-            except (OSError, ObjectStoreError): pass
+            try: keys = bucket.hint_at(changes, self.by)
+            except (OSError, ObjectStoreError): continue
+            if all(c.op == 'put' for c in changes): self.wrote(bucket, keys)
 
 @atexit.register
 def flush_hints() -> None:

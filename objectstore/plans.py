@@ -15,7 +15,7 @@ from .query import FIELDS, And, Between, Compare, In, IsNull, Like, Name, Node, 
 from .index import ODD, ROOM, Cell, Index, at_micros, cell, decider, forget_deciders, micros, text_query, uncell, _reader
 
 # %% auto #0
-__all__ = ['CAP', 'NEAR', 'Sql', 'joined', 'bindable', 'Compiler', 'Range', 'base', 'Search']
+__all__ = ['CAP', 'COUNTED', 'NEAR', 'Sql', 'joined', 'bindable', 'Compiler', 'Range', 'base', 'Search']
 
 # %% ../nbs/47_plans.ipynb #80793065
 class Sql(NamedTuple):
@@ -183,9 +183,9 @@ def base(at: Selector) -> Sql:
         case WriteId(id): return Sql('at IN (SELECT at FROM docs WHERE id = ?)', (id,))
     raise ValueError(f'{at!r} is nothing that the index knows')
 
-# %% ../nbs/47_plans.ipynb #4a9de4d1
-CAP = 3000        # rows up to which a condition counts as rare
-NEAR = 4000       # rows of the newest that are looked at before a plan for few answers
+# %% ../nbs/47_plans.ipynb #96d58939
+CAP, COUNTED = 3000, 30_000     # rows up to which a condition counts as rare; up to which they are counted
+NEAR = 4000                     # rows of the newest that are looked at before a plan for few answers
 
 class Search:
     "One question to the index"
@@ -246,7 +246,7 @@ def _rows(self: Search, r: Range) -> Sql | None:
     if not (index := self._index(r.column)): return None
     return Sql(f"SELECT at FROM versions INDEXED BY {index} WHERE {'latest = 1 AND ' if self.latest else ''}{r.test.text}", r.test.values)
 
-# %% ../nbs/47_plans.ipynb #fc5a74b7
+# %% ../nbs/47_plans.ipynb #81728221
 @patch
 def _drivers(self: Search) -> list[Sql]:
     "For each condition that has ranges: the rows among which it can be true"
@@ -258,47 +258,51 @@ def _drivers(self: Search) -> list[Sql]:
     return [Sql(' UNION ALL '.join(r.text for r in rows), sum((r.values for r in rows), ())) for rows in found if rows and None not in rows]
 
 @patch
-def _few(self: Search, rows: Sql) -> int: return self.index.ask(f'SELECT count(*) FROM (SELECT 1 FROM ({rows.text}) LIMIT {CAP})', rows.values)[0][0]
+def _few(self: Search, rows: Sql) -> int: return self.index.ask(f'SELECT count(*) FROM (SELECT 1 FROM ({rows.text}) LIMIT {COUNTED})', rows.values)[0][0]
 
 @patch
 def plan(self: Search) -> tuple[Sql | None, list[Sql]]:
-    "The rare rows that drive, if any; and the ranges of all that is common"
+    "The rare rows that drive, if any; else the ranges of what is common, the rarer first"
     if self._drive is None:
-        drivers = self._drivers()
-        if self.text: drivers.append(Sql('SELECT rowid AS at FROM words WHERE words MATCH ?', (self.text,)))
-        counted = [(self._few(d), i) for i, d in enumerate(drivers)]
-        few = min(counted, default=(CAP, 0))
-        self._drive = (drivers[few[1]], []) if few[0] < CAP else (None, drivers)
+        counted = sorted((self._few(d), i, d) for i, d in enumerate(self._drivers()))
+        if self.text and not self._frequent(): counted = sorted([*counted, (self._few(d := Sql('SELECT rowid AS at FROM words WHERE words MATCH ?', (self.text,))), -1, d)])
+        rare = counted and counted[0][0] < CAP
+        self._drive = (counted[0][2], []) if rare else (None, [d for _, _, d in counted])
     return self._drive
 
-# %% ../nbs/47_plans.ipynb #f2f9b27b
+@patch
+def _frequent(self: Search) -> bool:
+    "Are the words that are asked for, as whole words, in many texts? That is told soon; how many have words that begin so is not"
+    return self._few(Sql('SELECT rowid FROM words WHERE words MATCH ?', (self.text.replace('"*', '"'),))) >= CAP
+
+# %% ../nbs/47_plans.ipynb #8500c77e
 @patch
 def ask(self: Search, what: str, end: str = '', more: Sql | None = None, newest: bool = False) -> list[tuple]:
     "A question about the rows that are found; `newest`: only the first pages, from the newest on"
     drive, common = self.plan()
-    where, source = [self.where, *([more] if more else [])], 'versions'
-    if drive: where += [Sql(f'+at IN ({drive.text})', drive.values), *self._says(drive)]
-    elif newest and self.text: where, source = [Sql('words MATCH ?', (self.text,)), *where], 'words CROSS JOIN versions ON versions.at = words.rowid'
+    where, source = [self.where, *([more] if more else [])], 'versions NOT INDEXED'
+    if drive: where.insert(0, Sql(f'at IN ({drive.text})', drive.values))
     elif newest:
         where.append(Sql(f'at >= ifnull((SELECT at FROM versions {self._walked()} ORDER BY at DESC LIMIT 1 OFFSET {NEAR}), 0)'))
         source = f'versions {self._forced()}'
-    elif len(common) > 1 or self.text: where.append(Sql(f"at IN ({' INTERSECT '.join(f'SELECT * FROM ({c.text})' for c in common)})", sum((c.values for c in common), ())))
+    elif common: where.insert(0, Sql(f"at IN ({' INTERSECT '.join(f'SELECT * FROM ({c.text})' for c in common[:2])})", sum((c.values for c in common[:2]), ())))
+    else: source = f'versions {self._forced()}'
+    if self.text and not (drive and drive.values == (self.text,)): where.append(self._says() if drive or newest else Sql('at IN (SELECT rowid FROM words WHERE words MATCH ?)', (self.text,)))
     sql = joined('AND', where)
-    return self.index.ask(f"SELECT {what} FROM {source} WHERE {sql.text} {end.replace('ORDER BY at', 'ORDER BY words.rowid') if source[0] == 'w' else end}", sql.values)
+    return self.index.ask(f'SELECT {what} FROM {source} WHERE {sql.text} {end}', sql.values)
 
 @patch
-def _says(self: Search, drive: Sql) -> list[Sql]:
-    "Whether a row has the words, where something else drives"
-    if not self.text or drive.values == (self.text,): return []
+def _says(self: Search) -> Sql:
+    "Whether a row has the words"
     n, words = self.compiler.decide(lambda name, metadata: matches_text(words, name, json.loads(metadata))), self.words
-    return [Sql(f"(SELECT holds({n}, versions.item || ' ' || CASE WHEN typeof(kind) = 'text' THEN kind ELSE '' END, docs.metadata) FROM docs WHERE docs.at = versions.at)")]
+    return Sql(f"(SELECT holds({n}, versions.item || ' ' || CASE WHEN typeof(kind) = 'text' THEN kind ELSE '' END, docs.metadata) FROM docs WHERE docs.at = versions.at)")
 
 @patch
 def _walked(self: Search) -> str: return 'INDEXED BY latest WHERE latest = 1' if self.latest else 'NOT INDEXED'
 @patch
 def _forced(self: Search) -> str: return 'INDEXED BY latest' if self.latest else 'NOT INDEXED'
 
-# %% ../nbs/47_plans.ipynb #50f8e4cd
+# %% ../nbs/47_plans.ipynb #ba50a8b3
 @patch
 def order(self: Search) -> str:
     "The expression that versions are sorted by"
@@ -315,9 +319,8 @@ def page(self: Search, start: int, limit: int, last: int | None) -> list[tuple[i
         by = self.order()
         return self.ask(f'at, {by}', f'ORDER BY {by} {way}, item {way}, version {way} LIMIT {limit} OFFSET {start}')
     more, end = Sql(f"at {'<' if self.down else '>'} ?", (last,)) if last is not None else None, f'ORDER BY at {way} LIMIT {limit}'
-    if self.down and not self.plan()[0] and (start == 0 or self.text):
-        found = self.ask('at, created', end, more, newest=True)
-        if self.text or len(found) == limit: return found
+    if start == 0 and self.down and not self.plan()[0]:
+        if len(found := self.ask('at, created', end, newest=True)) == limit: return found
     return self.ask('at, created', end, more)
 
 @patch

@@ -15,11 +15,13 @@ from fastcore.basics import patch
 from .names import InvalidQuery, hint, parse_time
 
 # %% auto #0
-__all__ = ['Node', 'FIELDS', 'ROOTS', 'MAX_TEXT', 'MAX_DEPTH', 'MAX_PARTS', 'ALLOWED', 'Name', 'Value', 'Compare', 'In', 'Like',
-           'Between', 'IsNull', 'Not', 'And', 'Or', 'value', 'order', 'like', 'truth', 'Reader', 'rooted', 'Condition',
-           'parse_where', 'words', 'texts', 'matches_text']
+__all__ = ['LONGEST', 'Node', 'FIELDS', 'ROOTS', 'MAX_TEXT', 'MAX_DEPTH', 'MAX_PARTS', 'ALLOWED', 'Name', 'Value', 'Compare',
+           'In', 'Like', 'Between', 'IsNull', 'Not', 'And', 'Or', 'value', 'order', 'like', 'truth', 'Reader', 'rooted',
+           'Condition', 'parse_where', 'words', 'texts', 'matches_text']
 
-# %% ../nbs/20_query.ipynb #d1c95bb8
+# %% ../nbs/20_query.ipynb #214ac56d
+LONGEST = 8192   # bits of a number in metadata; Python reads no more than 4,300 digits
+
 class Name(NamedTuple):
     "A field, or a key of the metadata or stats"
     parts: tuple[str, ...]      # `metrics.auc` has two

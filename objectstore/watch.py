@@ -75,7 +75,7 @@ def _number(since: object) -> int:
     try: return int(since)
     except (TypeError, ValueError): raise InvalidRef(f'since={since!r:.80} is no cursor of this watch: give the cursor of one of its events, or a version') from None
 
-# %% ../nbs/68_watch.ipynb #0d351c31
+# %% ../nbs/68_watch.ipynb #e8480a04
 @dataclass
 class Place:
     "Where the watch of a bucket is: its cursor"
@@ -106,6 +106,7 @@ def _place(self: ObjectStore, b: Bucket, since: object) -> Place:
 @patch
 def _bucket_events(self: ObjectStore, b: Bucket, place: Place) -> list[Event]:
     "What is new in a bucket; the place moves on"
+    before = place.text()
     with at_origin():
         log = b.log()
         changes = self._of_catalog(b, place.generation, log) if log.generation > place.generation else []
@@ -113,7 +114,8 @@ def _bucket_events(self: ObjectStore, b: Bucket, place: Place) -> list[Event]:
         for found in b.read_hints(new).values(): changes += found or []
     place.generation, place.seen = max(log.generation, place.generation), {_short(h) for h in log.hints}
     events = [e for c in dict.fromkeys(changes) for e in self._told_of(b, c, place)]
-    return [e._replace(cursor=place.text()) for e in events]
+    after = place.text()
+    return [e._replace(cursor=after if e is events[-1] else before) for e in events]      # who stops in the middle is told of all of them again
 
 @patch
 def _of_catalog(self: ObjectStore, b: Bucket, since: int, log: Log) -> list[Change]:

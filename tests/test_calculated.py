@@ -1,18 +1,18 @@
 """Calculated objects: what calculates and what does not, kinds of functions, errors, cycles, threads, offline work, and random graphs against an oracle"""
-import asyncio, functools, sys, threading, time, types, warnings
+import asyncio, functools, threading, time, types, warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import date
 from multiprocessing import get_context
 from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from objectstore import CalculationFailed, Conflict, Cycle, Damaged, InvalidRef, NotAvailableOffline, NotFound, ObjectStore, PendingWarning, Protected, StaleWarning, Unsupported, leases, scratch
-from objectstore.backend import MemoryBackend
+from objectstore import CalculationFailed, Cycle, InvalidRef, NotFound, ObjectStore, Protected, StaleWarning, Unsupported, leases, scratch
+from objectstore.backend import Capabilities, MemoryBackend
 from objectstore.calculated import Lease, failure
 from objectstore.inputs import now_reading
-from objectstore.leases import Holder, holder
+from objectstore.leases import Holder
 from away import quiet
-from trial import payloads, times
+from trial import ServiceLike, Wrapped, store_over, times
 
 pytestmark = [pytest.mark.usefixtures('own_cache'), pytest.mark.filterwarnings('ignore::objectstore.names.StaleWarning')]
 
@@ -465,6 +465,26 @@ def test_threads_calculate_once(store):
         return n
     with ThreadPoolExecutor(16) as pool: assert [*pool.map(f, [1, 2] * 8)] == [1, 2] * 8
     assert sorted(ran) == [1, 2]
+
+def test_requests(figure):
+    "At a service: a hit asks for the result and for each input; a calculation adds the lease, a second look, the put, and the end of the lease"
+    class Counted(Wrapped):
+        asked = []
+        def call(self, op, key, run):
+            if '/log/' not in key: self.asked.append(op)
+            return run()
+    class Service(ServiceLike): can = Capabilities('remote', wait=0.002, many=4, page=1000)
+    store = store_over(Counted(Service()))
+    store.put('data/raw', 5)
+    f = store.calculated('f/x')(lambda n: store.get('data/raw') + n)
+    def count(ask):
+        Counted.asked.clear()
+        ask()
+        return len(Counted.asked)
+    f(0)
+    found = dict(calculation=count(lambda: f(1)), hit=count(lambda: f(1)), known_missing=count(lambda: f.explain(2)))
+    figure('requests of a calculated object with one input', **found)
+    assert found == dict(calculation=7, hit=2, known_missing=1)
 
 def test_a_dead_holder_s_lease_expires(files, monkeypatch):
     monkeypatch.setattr(leases, 'HOLDS', 0.5)

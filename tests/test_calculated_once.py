@@ -104,6 +104,23 @@ def test_an_error_reaches_every_process(tmp_path, ran):
     told = together(ask, [('files', tmp_path/'store', str(ran), 3, 1, time.time() + 3, True) for _ in range(4)])
     assert [r for r, *_ in told] == [1] * 4 and len(list(ran.iterdir())) <= 2
 
+def half_a_cycle(at, folder, mine, other) -> str:
+    "In a process of its own: a calculation that needs another, which needs it, and which another process has begun"
+    leases.BEAT, store = 0.3, ObjectStore(at, progress=False, durable=False)
+    def meet(name):
+        (Path(folder)/name).touch()
+        until = time.monotonic() + 20
+        while len(list(Path(folder).iterdir())) < 2 and time.monotonic() < until: time.sleep(0.02)
+    a = store.calculated('f/a', version=1)(lambda: (meet('a'), b()))
+    b = store.calculated('f/b', version=1)(lambda: (meet('b'), a()))
+    try: return repr({'a': a, 'b': b}[mine]())
+    except (RecursionError, CalculationFailed) as e: return f'{type(e).__name__}: {e}'
+
+@pytest.mark.timeout(120)
+def test_a_cycle_through_two_processes(tmp_path, ran):
+    told = together(half_a_cycle, [(str(tmp_path/'store'), str(ran), 'a', 'b'), (str(tmp_path/'store'), str(ran), 'b', 'a')], 60)
+    assert all(t.startswith(('Cycle', 'CalculationFailed')) for t in told) and any(t.startswith('Cycle') for t in told), told
+
 
 # Maps over executors
 
