@@ -166,7 +166,7 @@ def lineage(v: Version) -> dict:
     return {'inputs': [visible(i, 120) for i in inputs[:20]], 'more': max(0, len(inputs) - 20), 'how': visible('copied' if 'copied' in made and not ran else names[0] if names else 'put', 60),
             'by': visible(str(made.get('who') or v.author or ''), 60), 'under': [*(visible(n, 60) for n in names[1:2]), *under], 'out': v.ref, 'facts': pairs({k: x for k, x in facts.items() if x})}
 
-# %% ../nbs/81_details.ipynb #7f12d44a
+# %% ../nbs/81_details.ipynb #8873852a
 def sides(a: Mapping, b: Mapping, limit: int = 300) -> list[dict]:
     "Two mappings of facts, name by name"
     def one(x): return '' if x is None else shown(x, 200)
@@ -188,7 +188,7 @@ def compared(a: Version, b: Version) -> dict:
 def _params(v: Version) -> dict: return flat(p) if isinstance(p := v.stats.get('params'), Mapping) and p else {}
 def _schema(v: Version) -> dict:
     schema = v.stats.get('schema')
-    return {k: ', '.join(f'{n} {shown(x, 40)}' if n != 'type' else str(x) for n, x in c.items()) for k, c in schema.items() if isinstance(c, Mapping)} if isinstance(schema, Mapping) else {}
+    return {k: ', '.join(f'{n} {shown(x, 40)}' if n != 'type' else str(x) for n, x in c.items() if (n, x) != ('nulls', 0)) for k, c in schema.items() if isinstance(c, Mapping)} if isinstance(schema, Mapping) else {}
 
 # %% ../nbs/81_details.ipynb #987b1e97
 def _contents(a: Version, b: Version) -> dict:
