@@ -338,7 +338,7 @@ def _as_written(w: Writer, found: tuple, pointed: Mapping, keys: Counter) -> boo
     keys.update(k.encode(errors='backslashreplace').decode() for k in row_keys(r.metadata, r.stats))
     return sum == row_sum(r, metadata, noted, stats) and w.values(at, r, False, pointed.get((r.item, r.version), []))[11:] == own[11:]
 
-# %% ../nbs/48_keeping.ipynb #7b4cfa77
+# %% ../nbs/48_keeping.ipynb #7dcdc66e
 @patch
 def compact(
     self: Keeper,
@@ -351,6 +351,8 @@ def compact(
     with at_origin(): log = bucket.log()
     self.refresh(name, whole=whole)
     if self.known(name).generation > log.generation: return self.known(name).generation      # somebody else has just done it
+    with at_origin(): self._look(bucket, {c for found in bucket.read_hints(log.hints).values() for c in found or ()})    # what is deleted below must be in it
+    self._fix(bucket)
     changed = self._generations(bucket, log)
     generation = log.generation + 1
     data = write_catalog(self._catalog_rows(name, changed, generation), name, self._aliases(name), self._events(bucket, log, changed, generation))
