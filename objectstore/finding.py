@@ -187,12 +187,12 @@ def _why_none(kinds: Counter, kind: str | None, text: str | None, filter: str | 
     n = sum(kinds.values())
     return f'None of {n:,} versions has these words' if text else f'None of {n:,} versions meets the condition'
 
-# %% ../nbs/63_finding.ipynb #3c4462ff
+# %% ../nbs/63_finding.ipynb #36d482e3
 @patch
 def _from_index(self: ObjectStore, q: Asked) -> Found:
     "What is asked, from the index, brought up to date first"
     names, away = self._refreshed(q.bucket)
-    stamp = self.keeper.index._stamp()
+    stamp = self.keeper.index.identity()
     waits = {(w.bucket, w.item) for w in (self.pending.work() if self.pending else []) if w.bucket in names}
     search = Search(self.keeper.index, names, self._meant(q.at, names), q.condition.tree, q.kind, q.text, q.passes if q.filter not in (None, '') else None, q.sort, waits)
     why = self._check_keys(q, search)

@@ -81,7 +81,7 @@ def sort_cell(v: Version, key: str) -> Cell:
     found = value(named(key), view(v))
     return found.timestamp() if isinstance(found, datetime) else cell(found)
 
-# %% ../nbs/53_found.ipynb #c69b20e5
+# %% ../nbs/53_found.ipynb #bbd04b72
 FIRST, LARGEST = 50, 20_000     # rows of the first page, and of the largest
 COUNTED = 10_000                # versions up to which a table says how many there are
 
@@ -100,7 +100,7 @@ class Found(Versions):
         self._order: list[int | Version] = []
         self._end, self._page, self._last, self._asked, self._ahead = limit == 0, FIRST, None, 0, []
         self._loaded: dict[int, Version] = {}
-        self._stale, self.as_of, self._stamp = False, None, search.index._stamp()
+        self._stale, self.as_of, self._stamp = False, None, search.index.identity()
         self._fill(1)
 
     @property
@@ -110,7 +110,7 @@ class Found(Versions):
         self._stale = True
         for v in self._loaded.values(): v.stale = True
 
-# %% ../nbs/53_found.ipynb #d5f95d61
+# %% ../nbs/53_found.ipynb #a280858b
 @patch
 def _fill(self: Found, n: int | None) -> None:
     "Know at least `n` of the versions, or all"
@@ -128,7 +128,7 @@ def _next(self: Found) -> None:
     "Ask for one page more, and put between its rows what the index does not hold"
     s = self._search
     rows = s.page(self._asked, self._page, self._last)
-    if s.index._stamp() != self._stamp: raise IndexAway('it was made anew')
+    if s.index.identity() != self._stamp: raise IndexAway('it was made anew')
     self._asked, self._last = self._asked + len(rows), rows[-1][0] if rows else self._last
     for at, c in rows:
         while self._others and self._before(self._others[0], c): self._order.append(self._others.pop(0))
@@ -144,14 +144,14 @@ def _before(self: Found, v: Version, c: Cell) -> bool:
     a, b = rank(sort_cell(v, self._search.sort)), rank(c / 1e6 if self._search.sort == 'created' else c)
     return a >= b if self._search.down else a < b
 
-# %% ../nbs/53_found.ipynb #8fc74bce
+# %% ../nbs/53_found.ipynb #844a8cbc
 @patch
 def _load(self: Found, i: int, n: int = 25) -> None:
     "Bring the rows of versions from the `i`-th on"
     ats = [at for at in self._order[i:i + n] if isinstance(at, int) and at not in self._loaded]
     try:
         rows = self._search.index.rows(ats) if ats else {}
-        if len(rows) < len(ats) and self._search.index._stamp() != self._stamp: raise IndexAway('it was made anew')
+        if len(rows) < len(ats) and self._search.index.identity() != self._stamp: raise IndexAway('it was made anew')
     except IndexAway: self._from_records(); return
     for at, (row, aliases) in rows.items(): self._loaded[at] = FoundVersion(self._store, self._store.origin.bucket(row.bucket), row, aliases, self._stale)
 

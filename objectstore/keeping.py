@@ -49,20 +49,25 @@ class Keeper:
         found = self.index.ask('SELECT there, whole, generation, checked, compared FROM buckets WHERE name = ?', (name,))
         return Known(*found[0]) if found else None
 
-# %% ../nbs/48_keeping.ipynb #6fefa9e5
+# %% ../nbs/48_keeping.ipynb #6679c38a
 @patch
 def settle(self: Keeper, wait: float = 0.05) -> None:
     "Write own changes into the index, and their hints soon"
     if not self._due and not self._late: return
     with self._lock: due, self._due = self._due, []
-    for b in dict.fromkeys(b for b, *_ in due): self.hints.add(b, [c for to, c, *_ in due if to is b])
-    if not self.index.there(): return
+    known = self._write(due, wait) if self.index.there() else set()
+    for b in dict.fromkeys(b for b, *_ in due): self.hints.add(b, [c for to, c, *_ in due if to is b], b in known)
+
+@patch
+def _write(self: Keeper, due: list, wait: float) -> set[Bucket]:
+    "Write changes into the index, those that are late first; the buckets of which it has all of them"
     with self._lock: due, self._late = self._late + due, []
     try:
-        with self._hurrying(wait), self.index.writer() as w:
-            for change in due: self._apply(w, *change)
+        with self._hurrying(wait), self.index.writer() as w: done = [(b, self._apply(w, b, *change)) for b, *change in due]
     except IndexAway:
         with self._lock: self._late = due + self._late
+        return set()
+    return {b for b, _ in done} - {b for b, had in done if not had}
 
 @patch
 @contextmanager
@@ -74,23 +79,24 @@ def _hurrying(self: Keeper, wait: float) -> Iterator[None]:
         finally: db.execute(f'PRAGMA busy_timeout = {int(self.index.wait * 1000)}')
 
 @patch
-def _apply(self: Keeper, w: Writer, bucket: Bucket, c: Change, says: object, when: float) -> None:
-    "Write one change of this process"
+def _apply(self: Keeper, w: Writer, bucket: Bucket, c: Change, says: object, when: float) -> bool:
+    "Write one change of this process; False where the index knows nothing of its bucket"
     name, known = bucket.name, w.db.execute('SELECT whole FROM buckets WHERE name = ?', (bucket.name,)).fetchone()
     if c.op == 'state':
         if known: w.db.execute('UPDATE buckets SET there = ? WHERE name = ?', (says == 'made', name))
         elif c.what == 1: w.db.execute('INSERT INTO buckets(name, there, whole, compared) VALUES(?, 1, 1, ?)', (name, when))
-        return
-    if not known: return
+        return True
+    if not known: return False
     if c.op == 'put': w.add(row_of(says, when, True))
     elif c.op == 'remove': w.remove(name, c.item, c.what)
     elif c.op == 'alias': w.point(name, c.item, {c.what: says})
     elif row := self.index.row(name, c.item, c.what, w.db): w.add(row._replace(metadata=merge(row.metadata, [says]), notes=[*row.notes, says]))
+    return True
 
 @patch
 def _wrote(self: Keeper, bucket: Bucket, keys: list[str]) -> None:
     "Own hints of puts need not be read. Those of moves are: another process may have written what it had seen before"
-    if self._late or not self.index.there(): return
+    if not self.index.there(): return
     try:
         with self._hurrying(0.2), self.index.writing() as db: db.executemany('INSERT OR IGNORE INTO seen SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM buckets WHERE name = ?1 AND whole)', [(bucket.name, k) for k in keys])
     except IndexAway: pass
@@ -332,7 +338,7 @@ def _as_written(w: Writer, found: tuple, pointed: Mapping, keys: Counter) -> boo
     keys.update(k.encode(errors='backslashreplace').decode() for k in row_keys(r.metadata, r.stats))
     return sum == row_sum(r, metadata, noted, stats) and w.values(at, r, False, pointed.get((r.item, r.version), []))[11:] == own[11:]
 
-# %% ../nbs/48_keeping.ipynb #7b4cfa77
+# %% ../nbs/48_keeping.ipynb #7dcdc66e
 @patch
 def compact(
     self: Keeper,
@@ -345,6 +351,8 @@ def compact(
     with at_origin(): log = bucket.log()
     self.refresh(name, whole=whole)
     if self.known(name).generation > log.generation: return self.known(name).generation      # somebody else has just done it
+    with at_origin(): self._look(bucket, {c for found in bucket.read_hints(log.hints).values() for c in found or ()})    # what is deleted below must be in it
+    self._fix(bucket)
     changed = self._generations(bucket, log)
     generation = log.generation + 1
     data = write_catalog(self._catalog_rows(name, changed, generation), name, self._aliases(name), self._events(bucket, log, changed, generation))

@@ -87,7 +87,7 @@ def _change(x: object) -> Change | None:
     numbered, named = op in ('put', 'remove', 'note', 'state'), op == 'alias'
     return Change(op, item, what) if isinstance(item, str) and (numbered and type(what) is int or named and isinstance(what, str)) else None
 
-# %% ../nbs/46_log.ipynb #91afe743
+# %% ../nbs/46_log.ipynb #fac3f8c8
 SOON = 0.05     # seconds in which changes gather
 
 class Hints:
@@ -95,14 +95,16 @@ class Hints:
     def __init__(self, by: str, wrote: Callable[[Bucket, list[str]], None] = lambda bucket, keys: None):
         self.by, self.wrote = by, wrote
         self._due: dict[Bucket, list[Change]] = {}
+        self._unknown: set[Bucket] = set()
         self._lock, self._turn, self._thread, self._pid = threading.Lock(), threading.Lock(), None, os.getpid()
         _all.add(self)
 
-    def add(self, bucket: Bucket, changes: Iterable[Change]) -> None:
-        "Note changes; they are written soon"
-        if self._pid != os.getpid(): self._due, self._lock, self._turn, self._thread, self._pid = {}, threading.Lock(), threading.Lock(), None, os.getpid()   # the parent writes its own
+    def add(self, bucket: Bucket, changes: Iterable[Change], known: bool = True) -> None:
+        "Note changes; they are written soon. `known`: does this machine's index have them?"
+        if self._pid != os.getpid(): self._due, self._unknown, self._lock, self._turn, self._thread, self._pid = {}, set(), threading.Lock(), threading.Lock(), None, os.getpid()   # the parent writes its own
         with self._lock:
             self._due.setdefault(bucket, []).extend(changes)
+            if not known: self._unknown.add(bucket)
             if self._thread: return
             self._thread = threading.Thread(target=_write_soon, args=(weakref.ref(self),), daemon=True, name='objectstore-log')
             self._thread.start()
@@ -113,17 +115,17 @@ def _write_soon(ref: Callable[[], Hints | None]) -> None:
     time.sleep(SOON)
     if hints := ref(): hints.flush()
 
-# %% ../nbs/46_log.ipynb #de2d49fe
+# %% ../nbs/46_log.ipynb #c727384f
 @patch
 def flush(self: Hints) -> None:
     "Write what is due; what the origin does not take now is left for the records to tell"
     if self._pid != os.getpid(): return
     with self._turn:
-        with self._lock: due, self._due, self._thread = self._due, {}, None
+        with self._lock: due, unknown, self._due, self._unknown, self._thread = self._due, self._unknown, {}, set(), None
         for bucket, changes in due.items():
             try: keys = bucket.hint_at(changes, self.by)
             except (OSError, ObjectStoreError): continue
-            if all(c.op == 'put' for c in changes): self.wrote(bucket, keys)
+            if bucket not in unknown and all(c.op == 'put' for c in changes): self.wrote(bucket, keys)
 
 @atexit.register
 def flush_hints() -> None:
