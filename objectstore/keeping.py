@@ -107,7 +107,7 @@ def close(self: Keeper) -> None:
     self.settle(self.index.wait)
     self.hints.flush()
 
-# %% ../nbs/48_keeping.ipynb #30b7a867
+# %% ../nbs/48_keeping.ipynb #75587319
 FEW, LONG_LOG = 40, 1000     # items that are asked for one by one (for more, one listing shows all); hints that call for a compaction
 
 @patch
@@ -137,7 +137,9 @@ def _refresh(self: Keeper, bucket: Bucket, known: Known | None, whole: bool, now
     elif whole or not log.generation or not self._from_catalog(bucket, log): changed = self.compare(bucket, log) is not None
     else: changed = self._catch_up(bucket, self.known(bucket.name), log, again=True) or True
     changed = self._fix(bucket) or changed
-    with self.index.writing() as db: db.execute('UPDATE buckets SET checked = ? WHERE name = ?', (now, bucket.name))
+    state = None if bucket.name in self._met else self.origin.id(bucket.name)
+    with self.index.writing() as db: db.execute('UPDATE buckets SET checked = ?, state = coalesce(?, state) WHERE name = ?', (now, state, bucket.name))
+    if state: self._met.add(bucket.name)
     return changed
 
 @patch
@@ -338,7 +340,7 @@ def _as_written(w: Writer, found: tuple, pointed: Mapping, keys: Counter) -> boo
     keys.update(k.encode(errors='backslashreplace').decode() for k in row_keys(r.metadata, r.stats))
     return sum == row_sum(r, metadata, noted, stats) and w.values(at, r, False, pointed.get((r.item, r.version), []))[11:] == own[11:]
 
-# %% ../nbs/48_keeping.ipynb #7dcdc66e
+# %% ../nbs/48_keeping.ipynb #cf894b2d
 @patch
 def compact(
     self: Keeper,
@@ -356,7 +358,7 @@ def compact(
     changed = self._generations(bucket, log)
     generation = log.generation + 1
     data = write_catalog(self._catalog_rows(name, changed, generation), name, self._aliases(name), self._events(bucket, log, changed, generation))
-    if not bucket.publish_catalog(generation, data): return self._refreshed(name)
+    if not bucket.publish_catalog(generation, data) or bucket.log().generation != generation: return self._refreshed(name)    # who was asleep may get a number again that was already swept
     with self.index.writing() as db:
         db.executemany('DELETE FROM seen WHERE bucket = ? AND hint = ?', [(name, h) for h in log.hints])
         db.execute('UPDATE buckets SET generation = ? WHERE name = ? AND generation = ?', (generation, name, log.generation))
