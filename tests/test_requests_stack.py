@@ -1,6 +1,7 @@
 "Requests through a stack, counted at a proxy: the budgets of near tiers (DESIGN.md, 7)"
 import time
 import pytest
+from objectstore.log import flush_hints
 from away import World, forget_all, quiet
 from trial import content, whole
 
@@ -53,6 +54,7 @@ def test_cold(far):
 def test_the_first_get_of_a_process_asks_who_is_there(far, figure):
     ready(far)
     far.alone(timeout=10.0).put('lab/m', {'a': 1})
+    flush_hints()
     forget_all()
     store = far.open(timeout=10.0)
     with far.proxy.counting() as made: store.get('lab/m')
