@@ -340,7 +340,7 @@ def _as_written(w: Writer, found: tuple, pointed: Mapping, keys: Counter) -> boo
     keys.update(k.encode(errors='backslashreplace').decode() for k in row_keys(r.metadata, r.stats))
     return sum == row_sum(r, metadata, noted, stats) and w.values(at, r, False, pointed.get((r.item, r.version), []))[11:] == own[11:]
 
-# %% ../nbs/48_keeping.ipynb #cf894b2d
+# %% ../nbs/48_keeping.ipynb #9102261e
 @patch
 def compact(
     self: Keeper,
@@ -385,8 +385,10 @@ MOST_EVENTS = 10_000     # that a catalog carries on
 def _events(self: Keeper, bucket: Bucket, log: Log, before: Mapping, generation: int) -> list[tuple]:
     "What the rows of a catalog do not show: which versions are gone, which aliases have moved"
     said = [(generation, *c) for found in bucket.read_hints(log.hints).values() for c in found or () if c.op in ('remove', 'alias')]
-    if not before: return list(dict.fromkeys(said))[-MOST_EVENTS:]
-    last, now, have = bucket.read_catalog(log.generation), self._aliases(bucket.name), self.index.numbers(bucket.name)
+    try: last = bucket.read_catalog(log.generation) if before else None
+    except (Damaged, FileNotFoundError): last = None      # somebody else compacts at this moment
+    if last is None: return list(dict.fromkeys(said))[-MOST_EVENTS:]
+    now, have = self._aliases(bucket.name), self.index.numbers(bucket.name)
     gone = [(generation, 'remove', i, n) for i, n in before if (i, n) not in have]
     moved = [(generation, 'alias', i, a) for i in {*now, *last.aliases} for a in {*now.get(i, ()), *last.aliases.get(i, ())} if now.get(i, {}).get(a) != last.aliases.get(i, {}).get(a)]
     return [*map(tuple, last.events), *dict.fromkeys([*said, *gone, *moved])][-MOST_EVENTS:]
