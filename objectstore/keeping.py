@@ -178,7 +178,7 @@ def _catch_up(self: Keeper, bucket: Bucket, known: Known, log: Log, again: bool 
             db.execute('UPDATE buckets SET generation = ? WHERE name = ?', (log.generation, bucket.name))
     return bool(new or newer)
 
-# %% ../nbs/48_keeping.ipynb #c05aa40c
+# %% ../nbs/48_keeping.ipynb #66f61321
 @patch
 def _live(self: Keeper, bucket: Bucket, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], float]:
     "Those of some versions that are live, and when each was created"
@@ -202,8 +202,8 @@ def _look(self: Keeper, bucket: Bucket, changes: set[Change]) -> None:
     noted = set(by['note'])
     new = {at for at in by['put'] if not known(*at)} | noted
     live = self._live(bucket, new | {at for at in by['remove'] if known(*at)})
-    rows = self._read(bucket, {at: live[at] for at in new if at in live}, {at: bucket.notes(*at) for at in noted if at in live})
-    aliases = {(i, a): bucket.alias_target(i, a)[1] for i, a in by['alias']}
+    rows = self._read(bucket, {at: live[at] for at in new if at in live}, {at: _readable(bucket.notes, *at) or [] for at in noted if at in live})
+    aliases = {at: found[1] for at in by['alias'] if (found := _readable(bucket.alias_target, *at))}
     there = bucket.state()[1] if any(c.op == 'state' for c in changes) else None
     with self.index.writer() as w:
         for at in (*by['remove'], *noted):
@@ -211,6 +211,11 @@ def _look(self: Keeper, bucket: Bucket, changes: set[Change]) -> None:
         for r in sorted(rows, key=lambda r: (r.created, r.item, r.version)): w.add(r)
         for (i, a), to in aliases.items(): w.point(name, i, {a: to})
         if there is not None: w.db.execute('UPDATE buckets SET there = ? WHERE name = ?', (there, name))
+
+def _readable(f: Callable, *args) -> object:
+    "What a note or an alias says; None, and a warning, where it is damaged"
+    try: return f(*args)
+    except (Damaged, Unsupported) as e: warnings.warn(f'left out: {e}', stacklevel=4)
 
 @patch
 def _read(self: Keeper, bucket: Bucket, wanted: Mapping[tuple[str, int], float], notes: Mapping[tuple[str, int], list[dict]]) -> list[Row]:

@@ -87,7 +87,7 @@ def _change(x: object) -> Change | None:
     numbered, named = op in ('put', 'remove', 'note', 'state'), op == 'alias'
     return Change(op, item, what) if isinstance(item, str) and (numbered and type(what) is int or named and isinstance(what, str)) else None
 
-# %% ../nbs/46_log.ipynb #fac3f8c8
+# %% ../nbs/46_log.ipynb #9862e3d8
 SOON = 0.05     # seconds in which changes gather
 
 class Hints:
@@ -106,14 +106,14 @@ class Hints:
             self._due.setdefault(bucket, []).extend(changes)
             if not known: self._unknown.add(bucket)
             if self._thread: return
-            self._thread = threading.Thread(target=_write_soon, args=(weakref.ref(self),), daemon=True, name='objectstore-log')
+            self._thread = threading.Thread(target=_write_soon, args=(self,), daemon=True, name='objectstore-log')
             self._thread.start()
 
 _all: weakref.WeakSet[Hints] = weakref.WeakSet()
 
-def _write_soon(ref: Callable[[], Hints | None]) -> None:
+def _write_soon(hints: Hints) -> None:
     time.sleep(SOON)
-    if hints := ref(): hints.flush()
+    hints.flush()      # also of a store that nobody holds any more
 
 # %% ../nbs/46_log.ipynb #c727384f
 @patch

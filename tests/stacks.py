@@ -16,6 +16,7 @@ from unittest import mock
 
 import pytest
 from objectstore import ObjectStore
+from objectstore.log import flush_hints
 from objectstore.tiers import NativeBackends
 from services import Place
 
@@ -59,6 +60,7 @@ class Stack:
 
     def remove(self) -> None:
         "Remove the service's own buckets, which other tests would see"
+        flush_hints()
         for name, backend in zip(self.made, self.backends() if self.made else ()):
             for e in list(backend.list('')): backend.delete(e.key)
             self.open().origin.place._ask('delete_bucket', Bucket=name)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from objectstore import NotFound, ObjectStore, ObjectStoreError
 from objectstore import disk, files
+from objectstore.log import flush_hints
 from objectstore.origin import Origin
 from services import Place
 from trial import LONG, WRITES, Wrapped, alone, content, dense, die, drafts, forked, named, payloads, remote, start, times, together, where, whole
@@ -52,6 +53,7 @@ acts = dict(
 
 def seen(store) -> dict:
     "Everything that a reader sees, by name"
+    store.refresh(whole=True)      # whoever died has left no hint
     found = {('bucket', b): True for b in store.list_buckets()}
     for v in store.find_items(at='*'):
         obj = v.get()
@@ -135,8 +137,10 @@ def every_step(act: str, how: str, stride: int = 1, planted: bool = False) -> Co
             shutil.copytree(top/'template', folder)
             assert forked(act_and_die, folder, log, act, how, n, late, planted) == -9, f'{act} step {n}: it was not killed'
             count.update(judged(folder, log.exists(), before, after, f'{act}, {how} {n}, {"after" if late else "before"}'))
+            flush_hints()
             shutil.rmtree(folder)
         if log.exists(): break
+    flush_hints()
     shutil.rmtree(top)
     return count
 

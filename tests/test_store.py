@@ -1013,7 +1013,8 @@ class StoreContract:
     def test_another_process_reads_what_was_put(self, stack, store, b, request):
         if stack.name == 'memory': pytest.skip('memory is of one process')
         process = request.getfixturevalue('other_process')
-        process.tell('open', store, {k: v for k, v in os.environ.items() if k.startswith('AWS_')})
+        process.tell('surroundings', {k: v for k, v in os.environ.items() if k.startswith(('AWS_', 'OBJECTSTORE_', 'HOME'))})
+        process.tell('open', store)
         store.put(f'{b}/x', {'a': 1})
         assert process.tell('call', get_elsewhere, (f'{b}/x',)) == {'a': 1}
 
