@@ -214,7 +214,7 @@ def test_inputs_from_threads_and_pools(files, tmp_path):
         t.start(), t.join()
         got += pool.map(other.get, ['data/b', 'data/c'])
         async def away(): return await asyncio.to_thread(other.get, 'data/d')
-        got.append(asyncio.run(away()))
+        got.append(ThreadPoolExecutor(1).submit(asyncio.run, away()).result())      # this thread may have a loop of its own
         with ProcessPoolExecutor(1, get_context('forkserver')) as processes: got += processes.map(other.get, ['data/e', 'data/f'])
         return got
     assert f() == list('abcdef')
