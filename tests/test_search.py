@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from objectstore.log import flush_hints
 from objectstore import InvalidQuery, NotFound, ObjectStore
 from objectstore.backend import MemoryBackend
 from objectstore.finding import Asked, as_selector
@@ -252,6 +253,7 @@ def test_a_result_outlives_its_index(tmp_path):
 
 def test_another_store_in_the_place_of_the_first(tmp_path):
     busy(tmp_path/'lab').find_items()
+    flush_hints()
     shutil.rmtree(tmp_path/'lab')
     store = ObjectStore(str(tmp_path/'lab'))
     store.put('lab/m1', 'other', metadata={'auc': 7})
