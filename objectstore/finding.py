@@ -312,12 +312,15 @@ def _store_stats(self: ObjectStore) -> Stats:
     total = {k: sum(b[k] for b in buckets.values()) for k in ('items', 'versions', 'size')}
     return Stats({**total, 'buckets': {n: {k: b[k] for k in ('items', 'versions', 'size')} for n, b in buckets.items()}}, self.origin.url)
 
-# %% ../nbs/63_finding.ipynb #278af3da
+# %% ../nbs/63_finding.ipynb #ed50c416
 @patch
 def look(self: ObjectStore) -> Card:
     "Where the store is, and its buckets where that can be told without a network"
     place = getattr(self.origin.place, 'can', None)
-    known = self.origin.names() if place and place.place in ('memory', 'local') else sorted(n for n, b in self.origin._buckets.items() if b.newest)
+    known = sorted(n for n, b in self.origin._buckets.items() if b.newest)
+    if place and place.place in ('memory', 'local'):
+        try: known = self.origin.names()
+        except (ConnectionError, TimeoutError): pass      # it is away, and nothing of it is near
     facts = {'place': place.place if place else 'remote, native buckets', 'readonly': self.readonly, 'buckets': ', '.join(known[:20]) + (' …' if len(known) > 20 else '') or 'none yet'}
     return Card(f'{type(self).__name__} {self.origin.url}', None, facts)
 

@@ -526,3 +526,8 @@ def test_native_buckets_offline(seaweed, clean, monkeypatch):
         assert {o.what: o.became for o in report} == {f'put {name}/m': f'{name}/m@3', 'put not-there/m': 'waits'}
         assert 'no bucket' in report.waiting[0].why and len(store.pending.work()) == 1
         store.remove_bucket(name, force=True)
+
+def test_a_store_of_which_nothing_is_near_shows_itself(memory):
+    memory.alone().put('lab/m', 1)
+    forget_all()
+    assert 'memory://' in repr(memory.open(offline=True))
