@@ -198,7 +198,7 @@ def __getitem__(self: Found, i: int | slice | str) -> Version | Versions | list:
     if (v := self._at(i % len(self._order))) is None: raise NotFound('this version was removed after it was found: search again')
     return v
 
-# %% ../nbs/53_found.ipynb #a62cbad6
+# %% ../nbs/53_found.ipynb #8d73bdc4
 @patch(as_prop=True)
 def refs(self: Found) -> list[str]: return [v.ref for v in self]
 
@@ -221,7 +221,7 @@ def look(self: Found) -> Table:
     "The first versions as a table"
     shown, n = Versions.look(self[:20]), self._counted()
     if not self: shown.caption = self.why
-    else: shown.caption, shown.total, shown.cut = f'{n:,} version{"s" * (n != 1)}' if n is not None else f'More than {COUNTED:,} versions', n, True
+    else: shown.caption, shown.total, shown.cut = f'{n:,} version{"s" * (n != 1)}' if n is not None else f'More than {COUNTED:,} versions', n, n is None
     if self.as_of: shown.caption += f', as of {self.as_of:%Y-%m-%d %H:%M} UTC: the origin is away'
     return shown
 
