@@ -187,7 +187,7 @@ def _why_none(kinds: Counter, kind: str | None, text: str | None, filter: str | 
     n = sum(kinds.values())
     return f'None of {n:,} versions has these words' if text else f'None of {n:,} versions meets the condition'
 
-# %% ../nbs/63_finding.ipynb #36d482e3
+# %% ../nbs/63_finding.ipynb #56553d3c
 @patch
 def _from_index(self: ObjectStore, q: Asked) -> Found:
     "What is asked, from the index, brought up to date first"
@@ -225,8 +225,8 @@ def _why_nothing(self: ObjectStore, q: Asked, search: Search) -> str:
     "What to say where nothing was found"
     try: plain = Search(search.index, search.buckets, search.base, passes=q.passes if q.filter not in (None, '') else None)
     except IndexAway: return 'Nothing was found'
-    kinds = dict(plain.facets('kind'))
-    return _why_none(Counter(kinds), q.kind, q.text, q.filter, q.at)
+    kinds = dict(plain.facets('kind')) if q.kind is not None else {'': plain.count()}
+    return _why_none(+Counter(kinds), q.kind, q.text, q.filter, q.at)
 
 # %% ../nbs/63_finding.ipynb #ef058891
 @patch
