@@ -21,9 +21,9 @@ from .index import MAX_KNOWN, Index, IndexAway, Row, Texts, Writer, as_row, micr
 from .log import Catalog, Change, Hints, Log, catalog_key, catalog_row, write_catalog
 
 # %% auto #0
-__all__ = ['FEW', 'LONG_LOG', 'PORTION', 'MOST_EVENTS', 'Known', 'Keeper']
+__all__ = ['UNSURE', 'FEW', 'LONG_LOG', 'PORTION', 'MOST_EVENTS', 'Known', 'Keeper']
 
-# %% ../nbs/48_keeping.ipynb #7051a54d
+# %% ../nbs/48_keeping.ipynb #b74882c6
 class Known(NamedTuple):
     "What the index knows of a bucket"
     there: bool             # Is it there?
@@ -40,6 +40,7 @@ class Keeper:
         self._turns: dict[str, threading.RLock] = defaultdict(threading.RLock)
         self._met: set[str] = set()         # Buckets of which it is sure whose they are
         self.long: set[str] = set()         # Buckets whose log calls for a compaction
+        self.unsure: set[str] = set()       # Buckets that have long not been compared with their records
         origin.listener = self.heard
 
     def heard(self, bucket: Bucket, op: str, item: str, what: int | str | None, says: object) -> None:
@@ -108,7 +109,8 @@ def close(self: Keeper) -> None:
     self.settle(self.index.wait)
     self.hints.flush()
 
-# %% ../nbs/48_keeping.ipynb #75587319
+# %% ../nbs/48_keeping.ipynb #e6266b36
+UNSURE = 86_400.0            # seconds after which an index is compared with the records again
 FEW, LONG_LOG = 40, 1000     # items that are asked for one by one (for more, one listing shows all); hints that call for a compaction
 
 @patch
@@ -133,6 +135,7 @@ def _refresh(self: Keeper, bucket: Bucket, known: Known | None, whole: bool, now
     if known and not self._same_origin(bucket): known = None
     log = bucket.log()
     if len(log.hints) >= LONG_LOG: self.long.add(bucket.name)
+    if known and known.whole and abs(now - known.compared) > UNSURE: self.unsure.add(bucket.name)
     if known and not whole and self._gone(bucket, known, log) and self._gone(bucket, known, log := bucket.log()): whole = True
     if known and known.whole and not whole: changed = self._catch_up(bucket, known, log)
     elif whole or not log.generation or not self._from_catalog(bucket, log): changed = self.compare(bucket, log) is not None
@@ -256,7 +259,7 @@ def from_near(self: Keeper, bucket: Bucket) -> None:
         for r in sorted(rows, key=lambda r: (r.created, r.item, r.version)): w.add(r)
     self._point_all(bucket.name, aliases)
 
-# %% ../nbs/48_keeping.ipynb #81227e1d
+# %% ../nbs/48_keeping.ipynb #662178de
 @patch
 def compare(
     self: Keeper,
@@ -276,6 +279,7 @@ def compare(
         for at in gone: w.remove(name, *at)
     self._fill(bucket, new, notes, empty=not good)
     mended = self._point_all(name, aliases)
+    self.unsure.discard(name)
     with self.index.writing() as db:
         db.execute('DELETE FROM seen WHERE bucket = ?', (name,))
         db.executemany('INSERT OR IGNORE INTO seen VALUES(?, ?)', [(name, h) for h in log.hints])
@@ -409,7 +413,7 @@ def _catalog_rows(self: Keeper, name: str, before: Mapping, generation: int) -> 
             was = before.get((row.item, row.version))
             yield catalog_row(row, texts, aliases, bool(latest), was[1] if was and was[0] == hash((texts.metadata, texts.notes, tuple(aliases))) else generation)
 
-# %% ../nbs/48_keeping.ipynb #9d248cbf
+# %% ../nbs/48_keeping.ipynb #322327aa
 @patch
 def _from_catalog(self: Keeper, bucket: Bucket, log: Log) -> bool:
     "Fill the index of a bucket from its catalog; False where that cannot be read"
@@ -425,7 +429,7 @@ def _from_catalog(self: Keeper, bucket: Bucket, log: Log) -> bool:
             with w.unordered(len(catalog)): w.load(rows)
             w.settle_latest(name)
             for item, aliases in catalog.aliases.items(): w.point(name, item, aliases)
-            w.db.execute('INSERT OR REPLACE INTO buckets(name, there, whole, generation, compared) VALUES(?, 1, 1, ?, 0)', (name, log.generation))
+            w.db.execute('INSERT OR REPLACE INTO buckets(name, there, whole, generation, compared) VALUES(?, 1, 1, ?, ?)', (name, log.generation, time.time()))     # believed for a day
     except (Damaged, FileNotFoundError) as e:
         warnings.warn(f'{e}: the records are read instead', stacklevel=2)
         with self.index.writer() as w: w.forget(name)
