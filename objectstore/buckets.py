@@ -48,7 +48,7 @@ class Numbers:
         "The highest live number that was there at a moment"
         return max((n for n in self.live if moment(self.made[n]) <= t), default=None)
 
-# %% ../nbs/31_buckets.ipynb #ed0e1011
+# %% ../nbs/31_buckets.ipynb #accd9029
 class Recent(OrderedDict):
     "A mapping that forgets its oldest entries; threads may share it"
     def __init__(self, limit: int):
@@ -56,7 +56,9 @@ class Recent(OrderedDict):
         self.limit = limit
     def __setitem__(self, key, value):
         super().__setitem__(key, value)
-        if len(self) > self.limit: self.pop(next(iter(self), None), None)
+        if len(self) > self.limit:
+            try: self.popitem(last=False)       # in one step: others may write meanwhile
+            except KeyError: pass
 
 class Bucket:
     "One bucket of an origin"
