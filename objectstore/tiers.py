@@ -15,7 +15,7 @@ from .files import FileBackend
 from .remote import RemoteBackend
 
 # %% auto #0
-__all__ = ['NativeBackends', 'service_bucket', 'split_tier', 'open_backend']
+__all__ = ['NativeBackends', 'service_bucket', 'split_tier', 'plain_path', 'open_backend']
 
 # %% ../nbs/06_tiers.ipynb #4dbeed33
 class NativeBackends:
@@ -155,7 +155,18 @@ def _query(scheme: str, query: str) -> dict[str, str]:
         found[plain] = value
     return found
 
-# %% ../nbs/06_tiers.ipynb #72b893b9
+# %% ../nbs/06_tiers.ipynb #a726f0d8
+_of_windows = re.compile(r'[A-Za-z]:[\\/]|\\\\')
+
+def plain_path(text: str | os.PathLike) -> str:
+    "A path made absolute and its `~` written out, or `TierMismatch` where it is none of this system"
+    path = os.fspath(text)
+    if os.name != 'nt' and _of_windows.match(path): raise TierMismatch(f'{path!r} is a path of Windows, and this is no Windows; a folder of such a name is {"./" + path!r}')
+    found = os.path.expanduser(path)
+    if re.match(r'~[^/]', path) and found == path: raise TierMismatch(f"{path!r}: there is no user {re.split('/', path[1:])[0]!r}; a folder of such a name is {'./' + path!r}")
+    return os.path.abspath(found)
+
+# %% ../nbs/06_tiers.ipynb #4e5a246a
 def open_backend(
     tier: str | os.PathLike,                     # A path, `file://`, `s3://bucket/prefix`, `s3://`, `gs://`, `az://` or `memory://name`
     *,
@@ -163,24 +174,25 @@ def open_backend(
     options: Mapping[str, object] | None = None, # Options of the connection; those in the tier's query come first
     timeout: float = 1.0,                        # Seconds in which a service that is there answers
     durable: bool = True,                        # Does a write to files wait until it would survive a power cut?
+    marker: str | None = None,                   # A key that is always there, without which a folder is not made again
 ) -> Backend | NativeBackends:                   # Nothing has been sent yet
     "The backend of a tier"
     scheme, rest, query = split_tier(tier)
     if scheme == 'memory': return MemoryBackend.named(rest)
-    if scheme in ('path', 'file'): return _open_folder(scheme, rest, query, durable)
+    if scheme in ('path', 'file'): return _open_folder(scheme, rest, query, durable, marker)
     endpoint = query.pop('endpoint', None) or endpoint
     options = check_options(scheme, options) | query
     if scheme == 's3' and not rest.strip('/'): return NativeBackends(endpoint=endpoint, options=options, timeout=timeout)
     return RemoteBackend(f'{scheme}://{rest}', endpoint=endpoint, options=options, timeout=timeout)
 
-def _open_folder(scheme: str, rest: str, query: dict[str, str], durable: bool) -> FileBackend:
+def _open_folder(scheme: str, rest: str, query: dict[str, str], durable: bool, marker: str | None) -> FileBackend:
     "The backend of a folder, given as a path or as a `file://` URL"
     if scheme == 'file':
         host, slash, path = rest.partition('/')
         if host not in ('', 'localhost') or not path: raise TierMismatch("the URL of a folder has three slashes: 'file:///mnt/lab'")
         rest = path if re.match(r'[A-Za-z]:', path) else slash + path
     yes = {k: _yes(k, v) for k, v in query.items()}
-    return FileBackend(rest, shared=yes.get('shared'), private=yes.get('private', False), durable=durable)
+    return FileBackend(rest, shared=yes.get('shared'), private=yes.get('private', False), durable=durable, marker=marker)
 
 def _yes(name: str, value: str) -> bool:
     found = dict(true=True, yes=True, on=True, **{'1': True, '': True, '0': False}, false=False, no=False, off=False).get(value.lower())
