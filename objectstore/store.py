@@ -38,8 +38,8 @@ from .twins import get_frame, twin_place
 from .versions import Folder, Looks, PendingVersion, Stats, Version, Versions, answered, note_read, store_place
 
 # %% auto #0
-__all__ = ['P', 'T', 'open_stores', 'ObjectStoreInterface', 'notes_given', 'ObjectStore', 'open_store', 'LocalObjectStore',
-           'outside', 'Function']
+__all__ = ['P', 'T', 'open_stores', 'PUBLIC', 'ObjectStoreInterface', 'notes_given', 'ObjectStore', 'open_store',
+           'LocalObjectStore', 'outside', 'Function']
 
 # %% ../nbs/60_store.ipynb #008dd6dd
 class ObjectStoreInterface(ABC):
@@ -280,7 +280,7 @@ def _may_ask(self: ObjectStore) -> None:
 @patch(as_prop=True)
 def _remote(self: ObjectStore) -> bool: return self.origin.native or self.origin.place.can.place == 'remote'
 
-# %% ../nbs/60_store.ipynb #19e53049
+# %% ../nbs/60_store.ipynb #c5388dfc
 @patch
 def _version(self: ObjectStore, ref: object, max_age: float | None = None) -> Version:
     "The version that a ref names: it is live, or `NotFound`"
@@ -397,6 +397,14 @@ def __contains__(self: ObjectStore, ref: object) -> bool:
     return True
 
 ObjectStore.__iter__ = None     # a store of a million versions is searched, not walked
+
+PUBLIC = ('list_buckets', 'find_or_create_bucket', 'remove_bucket', 'find_items', 'put', 'get', 'get_stats', 'copy', 'remove', 'versions', 'annotate', 'aliases', 'set_alias',
+          'remove_alias', 'calculated', 'put_many', 'get_many', 'watch', 'explain', 'status', 'sync', 'refresh', 'browse', 'near', 'care', 'close', 'tiers')
+
+@patch
+def __dir__(self: ObjectStore) -> list[str]:
+    "What Tab offers: what is meant for use; the rest is there for those who know its name"
+    return [n for n in object.__dir__(self) if n in PUBLIC or n.startswith('__')]
 
 # %% ../nbs/60_store.ipynb #84437fb6
 class Function(ABC):
