@@ -61,13 +61,13 @@ def mount_of(path: str) -> str:
     while not os.path.ismount(path) and path != os.path.dirname(path): path = os.path.dirname(path)
     return path
 
-# %% ../nbs/25_places.ipynb #c62dec00
+# %% ../nbs/25_places.ipynb #fe14e80c
 @patch
 def lost(self: Places, url: str, endpoint: str = '') -> str | None:
     "Why a folder without a store in it is not to be taken for a new one; None where it may be"
     known = self.get(url, endpoint)
     if not known.get('identity') or not is_folder(url) or os.path.lexists(f'{url}/{MARKER}'): return None
-    if os.path.isdir(url): return (f'{url} is empty, and the store {known["identity"][:8]} was here: is its volume mounted? '
+    if os.path.isdir(url): return (f'{url} is empty, and the store {known["identity"][:8]} was here: is the volume mounted? '
                                    'If it was emptied on purpose, remove the folder itself, and the next put to it makes a new store')
     if (mount := known.get('mount')) in (None, mount_of(url)): return None
     return f'{url} is not there, and neither is the volume at {mount} on which the store {known["identity"][:8]} lay: mount it'
