@@ -4,7 +4,6 @@ const TABS = ['Preview', 'Metadata', 'Compare', 'Lineage', 'Code']
 const KEYS = [['↑ ↓ or j k', 'move'], ['Page Up, Page Down, Home, End', 'move far'], ['Enter', 'open: a folder, the versions of an item, then the preview'], ['/', 'search: a word, ^regex, auc > 0.9, @production; commas between them'], ['Esc', 'back; clears the search'],
   ['Space, Shift + click', 'mark for comparing; without a mark, it is with the version before'], ['c', 'copy the code'], ['l', 'load into a variable'], ['s', 'sort by the next column'], ['Backspace', 'out of a folder'], ['Tab, then ↑ ↓', 'on the line above the tabs: more or less room for the list'], ['?', 'this help']]
 const COLUMNS = [['item', 'name'], ['kind', 'kind'], ['version', 'ver.'], ['size', 'size'], ['created', 'when']]
-const GROUPS = { changed: '≠ changed', added: '+ only here', removed: '− only there', same: '' }
 const CONDITION = /[<>=]|\bis\s+(not\s+)?null\b|\blike\s+['":]|\bbetween\s+['":\d-]|\bin\s*\(/i
 const SPLIT = [42, 15, 85]      // of the height: what the list has, at least and at most
 let serial = 0
@@ -204,6 +203,7 @@ class App {
     this.search.setAttribute('aria-invalid', Boolean(v.error?.query && !loading))
     if (this.fresh && v.gen === this.gen) { this.fresh = false; this.reach() }
     this.drawBuckets(); this.drawFacets(); this.drawBanner(); this.drawCounts(); this.drawHead(); this.drawBlank(); this.draw(); this.age(); this.drawActions()
+    if (!loading && this.waits) { this.waits = false; this.status.replaceChildren(Date.now() < (this.hold ?? 0) ? this.status.title : this.stateWords()) }
     if (!loading) this.say(this.stateWords(), true)
     if (!loading && v.gen === this.gen) this.later('prefetch', 100, () => this.prefetch())
   }
@@ -221,7 +221,7 @@ class App {
     this.counts.textContent = this.local ? `${number(n)} here` : v.total !== undefined && v.total !== null && (v.query || v.within) ? `${number(v.count)} of ${number(v.total)}` : v.gen ? number(v.count) : ''
   }
   drawLoading() {
-    this.root.classList.add('osb-loading')
+    this.root.classList.add('osb-loading'); this.waits = true
     if (!this.rows) this.drawBlank(true)
     this.status.replaceChildren('Loading … ', this.button('Cancel', 'Stop waiting', () => this.send('cancel'), { class: 'osb-plain osb-cancel' }))
   }
@@ -364,7 +364,7 @@ class App {
     const i = this.vrows.findIndex(r => r.ref === this.ref)
     this.vcursor = i < 0 ? (this.vrows.length ? 0 : -1) : i
     this.drawVersions(); this.drawTitle(); this.drawActions()
-    if (this.following) { this.following = false; this.follow() }
+    if (this.following && (i >= 0 || this.ref?.includes('@'))) { this.following = false; this.follow() }
     if (v?.error) this.list.replaceChildren(h('div', { role: 'option', 'aria-selected': 'false', 'aria-disabled': 'true', class: 'osb-dim osb-pad', text: v.error }))
   }
   drawVersions() {
@@ -473,7 +473,7 @@ class App {
     this.undo = t.kind === 'done' ? t.undo ?? null : null
     this.undoButton.title = this.undo?.what === 'unmake' ? `Remove ${this.undo.ref} again` : 'Bring it back as a new version'
     this.undoButton.hidden = !this.undo || this.readonly
-    if (t.kind === 'done' && t.pick?.includes('@')) this.ref = t.pick
+    if (t.kind === 'done' && t.pick && t.pick.split('@')[0] === (this.ref ?? '').split('@')[0]) { this.ref = t.pick; this.following = this.tab === 'Compare' }      // of an item alone: its latest, once the kernel says which
     if (t.kind === 'progress') return this.status.replaceChildren(h('progress', { max: t.total, value: t.done, 'aria-label': 'Delivering' }), ` ${t.done} of ${t.total} delivered`)
     this.hold = Date.now() + 4000
     this.say(`${t.kind === 'error' ? '✕ ' : '✓ '}${t.text}`, false, t.kind === 'error')
@@ -511,16 +511,16 @@ class App {
     const says = [`${own} becomes the new latest version${next ? ` ${next}` : ''}${r.author || r.created ? ` (it is${r.author ? ` by ${r.author}` : ''}${r.created ? `, of ${full(r.created)}` : ''})` : ''}.`, 'Nothing is overwritten: all other versions, and what aliases point at, stay as they are. It can be undone.']
     this.dialog({ title: `${word} ${r.ref}?`, says, ok: word, run: () => this.act('restore', r.ref) })
   }
-  help() { this.dialog({ title: 'Keys', body: [h('dl', { class: 'osb-keys' }, KEYS.flatMap(([k, what]) => [h('dt', { text: k }), h('dd', { text: what })]))], says: [], ok: 'Close', run: () => {}, only: true }) }
-  dialog({ title, says, body = [], ok, run, danger, focus, only }) {
+  help() { this.dialog({ title: 'Keys', wide: true, body: [h('dl', { class: 'osb-keys' }, KEYS.flatMap(([k, what]) => [h('dt', { text: k }), h('dd', { text: what })]))], says: [], ok: 'Close', run: () => {}, only: true }) }
+  dialog({ title, says, body = [], ok, run, danger, focus, only, wide }) {
     this.shut()
     this.back = this.root.contains(document.activeElement) ? document.activeElement : this.grid
     const go = () => { this.shut(); run() }
     const yes = this.button(ok, ok, go, { class: danger ? 'osb-danger osb-primary' : 'osb-primary' })
-    this.box = h('div', { class: 'osb-veil', onclick: e => { if (e.target === this.box) this.shut() } }, h('div', { role: 'dialog', 'aria-modal': 'true', 'aria-labelledby': `${this.id}-ask`, class: 'osb-dialog', onkeydown: e => { if (e.key === 'Enter' && e.target.tagName === 'INPUT') { e.preventDefault(); go() } } },
+    this.box = h('div', { class: 'osb-veil', onclick: e => { if (e.target === this.box) this.shut() } }, h('div', { role: 'dialog', 'aria-modal': 'true', 'aria-labelledby': `${this.id}-ask`, class: `osb-dialog${wide ? ' osb-wide' : ''}`, onkeydown: e => { if (e.key === 'Enter' && e.target.tagName === 'INPUT') { e.preventDefault(); go() } } },
       h('h3', { id: `${this.id}-ask`, text: title }), says.map(s => h('p', { text: s })), body, h('div', { class: 'osb-buttons' }, !only && this.button('Cancel', 'Cancel', () => this.shut()), yes)))
     this.root.append(this.box);
-    (focus ?? (danger ? this.box.querySelector('.osb-buttons button') : yes)).focus()
+    (focus ?? (danger ? this.box.querySelector('.osb-buttons button') : yes)).focus({ preventScroll: true })
   }
   shut() { if (!this.box) return; this.box.remove(); this.box = null; this.back?.focus?.() }
 
@@ -674,11 +674,11 @@ function drawCompared(app, c) {
   const at = ref => ref.split('@').pop(), own = at(c.a) !== at(c.b), head = ['', own ? `@${at(c.a)}` : c.a, own ? `@${at(c.b)}` : c.b, '']
   if (c.rows) {
     const r = c.rows
-    out.push(h('p', { class: r.key ? null : 'osb-dim', text: r.key ? `Rows by ${r.key.join(', ')}: + ${number(r.added)} added, − ${number(r.removed)} gone${r.changed === null ? '' : `, ≠ ${number(r.changed)} changed`}.`
+    out.push(h('p', { class: r.key ? null : 'osb-dim', text: r.key ? `Rows by ${r.key.join(', ')}: + ${number(r.added)} added, − ${number(r.removed)} gone${r.changed === null ? '' : `, ${number(r.changed)} changed`}.`
       : `${number(r.counts[0])} → ${number(r.counts[1])} rows. To see which came and went, name the key: metadata={'key': 'id'}.` }))
   }
   out.push(h('div', { class: 'osb-groups' }, kept.map(([title, rows]) => {
-    const t = table(head, rows.map(r => [r.name, r.a, r.b, { changed: '≠ changed', added: '+ added', removed: '− gone', same: '= same' }[r.mark]]), { 'data-group': title })
+    const t = table(head, rows.map(r => [r.name, r.a, r.b, { changed: '~ changed', added: '+ added', removed: '− gone', same: '= same' }[r.mark]]), { 'data-group': title })
     rows.forEach((r, i) => t.tBodies[0].rows[i].classList.add(`osb-m-${r.mark}`))
     return h('div', {}, part(title), t)
   })))
