@@ -469,6 +469,9 @@ def test_the_python_side_follows_and_leads(show, store):
     assert p.input_value('.osb-search') == 'daily' and p.names() == ['daily']
     p.w.selected = ['models/churn@1']; p.settle()
     assert p.w.value.version == 1 and p.text('.osb-title').endswith('models/churn@1')
+    p.w.selected = ['models/churn@1', 'models/churn@3']; p.settle()
+    button(p, 'Compare 2').click(); p.settle()
+    assert p.text('.osb-panel').startswith('models/churn@1 → models/churn@3') and p.locator('.osb-v.osb-marked').count() == 2
     store.put('sales/daily2', [1]); p.w.refresh(); p.settle()
     assert sorted(p.names()) == ['daily', 'daily2']
     assert {n for n, _ in heard} == {'value', 'selected', 'bucket', 'query', 'status'} and ('status', 'loading') in heard
@@ -703,13 +706,13 @@ def test_a_busy_kernel_leaves_what_is_loaded_usable(show):
 def test_late_replies_are_dropped(show, store):
     p = show(store)
     slow = Slow(p.w)
-    p.w.query = 'churn'
+    p.w.query = 'slip'                                                 # two items
     slow.asked.wait(5)
     p.w.browsing.quiet.find_items = slow.find
     p.w.query = 'daily'; p.page.wait_for_timeout(400)
     assert p.names() == ['sales/daily']
     slow.gate.set(); p.settle()
-    assert p.names() == ['sales/daily'] and p.w.query == 'daily'
+    assert p.names() == ['sales/daily'] and p.w.query == 'daily' and p.text('.osb-count') == '1 of 4' and len(p.w.browsing.found) == 1
 
 def test_handlers_only_enqueue(store):
     "A message is taken in a moment, however slow the store is"
@@ -809,7 +812,7 @@ def test_the_static_page_has_no_script_and_shows_the_same(chromium, store):
     page.locator('summary', has_text='models/churn').click()
     assert 'production' in page.locator('details[open]').inner_text()
     page.close()
-    assert 'models/churn@3' in overview.text() and 'models/churn' in overview.markdown() and '<script' not in overview.html()
+    assert 'models/churn@3' in overview.text() and 'models/churn@2' in browse(store, query='@production', ui='html').text() and 'models/churn' in overview.markdown() and '<script' not in overview.html()
 
 def test_a_saved_picture_works_without_kernel_or_network(chromium, store):
     from objectstore.widget import Browser, picture
