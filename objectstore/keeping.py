@@ -25,7 +25,7 @@ from .log import Catalog, Change, Hints, Log, catalog_key, catalog_row, write_ca
 # %% auto #0
 __all__ = ['UNSURE', 'FEW', 'LONG_LOG', 'MANY', 'PORTIONS', 'PORTION', 'MOST_EVENTS', 'Known', 'Keeper', 'Filling', 'as_known']
 
-# %% ../nbs/48_keeping.ipynb #b66cae5c
+# %% ../nbs/48_keeping.ipynb #b227beeb
 class Known(NamedTuple):
     "What the index knows of a bucket"
     there: bool             # Is it there?
@@ -40,6 +40,7 @@ class Keeper:
         self.origin, self.index, self.hints = origin, index, Hints(origin.by, self._wrote)
         self._due, self._late, self._lock = [], [], threading.Lock()
         self._turns: dict[str, threading.RLock] = defaultdict(threading.RLock)
+        self._comparing = threading.Lock()
         self._met: set[str] = set()         # Buckets of which it is sure whose they are
         self.long: set[str] = set()         # Buckets whose log calls for a compaction
         self.unsure: set[str] = set()       # Buckets that have long not been compared with their records
@@ -146,7 +147,7 @@ def _telling(self: Keeper, name: str, about: int = 0) -> Iterator[Filling]:
     try: yield f
     finally: self.filling.pop(name, None)
 
-# %% ../nbs/48_keeping.ipynb #284ad489
+# %% ../nbs/48_keeping.ipynb #f6e8e765
 UNSURE = 86_400.0            # seconds after which an index is compared with the records again
 FEW, LONG_LOG = 40, 1000     # items that are asked for one by one (for more, one listing shows all); hints that call for a compaction
 
@@ -160,6 +161,9 @@ def refresh(
     "Bring the index of a bucket up to what the origin has; one listing where nothing is new"
     if _as_known.get(): return
     self.settle(self.index.wait)
+    if whole and (known := self.known(name)) and known.whole and self._same_origin(bucket := self.origin.bucket(name)):
+        with self._comparing, at_origin(): self.compare(bucket)      # others search meanwhile
+        whole, max_age = False, 0.0
     with self._turns[name]:
         known, now = self.known(name), time.time()
         if known and not whole and max_age and 0 <= now - known.checked < max_age: return
@@ -297,7 +301,7 @@ def from_near(self: Keeper, bucket: Bucket) -> None:
         for r in sorted(rows, key=lambda r: (r.created, r.item, r.version)): w.add(r)
     self._point_all(bucket.name, aliases)
 
-# %% ../nbs/48_keeping.ipynb #c6ce83d3
+# %% ../nbs/48_keeping.ipynb #c96e122c
 @patch
 def compare(
     self: Keeper,
@@ -306,11 +310,13 @@ def compare(
 ) -> int:                        # Rows that had to be written or taken out
     "Compare the index of a bucket with its records, and mend it"
     log, name, now = log or bucket.log(), bucket.name, time.time()
+    if not self._sound(name): self.index.throw_away()       # what else may be wrong with it?
+    before = self.index.numbers(name)                       # what comes or goes while the records are listed is newer than the listing
     live, notes, aliases, taken = self._listed(bucket, log)
     there = bool(live) or bucket.state()[1]
-    good = self._good(name, live, notes)
-    new = {at: t for at, t in live.items() if at not in good}
-    gone = [at for at in self.index.numbers(name) if at not in good]
+    good, have = self._good(name, live, notes), self.index.numbers(name)
+    new = {at: t for at, t in live.items() if at not in good and (at in have or at not in before)}
+    gone = [at for at in have if at not in good and (at in before or at in live)]
     with self.index.writer() as w:
         for at in gone: w.remove(name, *at)
     self._fill(bucket, new, notes, empty=not good)
@@ -323,7 +329,7 @@ def compare(
     if taken + len(new) >= MANY and not log.generation: self.long.add(name)      # the next machine reads a catalog
     return len(gone) + taken + len(new) + mended
 
-# %% ../nbs/48_keeping.ipynb #5636d839
+# %% ../nbs/48_keeping.ipynb #a825254d
 MANY = 5000                       # versions that nobody should have to read one by one twice
 PORTIONS = (250, 750, 2000)       # records that are read together: the first few soon
 
@@ -358,7 +364,6 @@ def _listed(self: Keeper, bucket: Bucket, log: Log) -> tuple[dict, dict, dict, i
     name, live, taken, parts = bucket.name, {}, 0, _ahead(bucket.walk())
     first = next(parts, {})
     notes, aliases = (bucket.all_notes(lenient=True), bucket.all_aliases(lenient=True)) if first else ({}, {})
-    if not self._sound(name): self.index.throw_away()       # what else may be wrong with it?
     known, have = self.known(name), self.index.numbers(name)
     with self._telling(name) as f:
         for i, part in enumerate(chain([first], parts)):

@@ -3,6 +3,7 @@
 The oracle is `ObjectStore._from_records`, which reads every record and decides in Python. OBJECTSTORE_TEST_LONG=1: ten times as many examples.
 """
 import json, os, random, shutil, sqlite3, threading, time, warnings
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 import pytest
@@ -409,3 +410,25 @@ def test_no_markup_survives_in_facets(tmp_path):
     store = ObjectStore(str(tmp_path/'lab'))
     store.put('lab/x', 1, metadata={'<b>k': '<script>alert(1)</script>'})
     for text in store.find_items().facets('<b>k')._repr_mimebundle_()['text/html'], store.find_items()._repr_mimebundle_()['text/html']: assert '<script>' not in text and '<b>k' not in text
+
+
+def test_a_search_and_a_put_do_not_wait_for_a_comparison(tmp_path):
+    "and what is put while the records are listed is not taken for gone"
+    store = ObjectStore(str(tmp_path/'lab'))
+    for i in range(3): store.put(f'models/m{i}', i, metadata={'auc': i})
+    assert len(store.find_items('models')) == 3
+    listed, go, place = threading.Event(), threading.Event(), store.origin.place
+    listing = place.list
+    def slow(folder, *args, **kw):
+        yield from listing(folder, *args, **kw)
+        if folder.endswith('/records/'): listed.set(), go.wait(30)
+    place.list = slow
+    comparison = threading.Thread(target=lambda: store.refresh(whole=True))
+    comparison.start()
+    assert listed.wait(30)
+    store.put('models/new', 7, metadata={'auc': 7}), store.remove('models/m0@1')
+    with ThreadPoolExecutor(1) as pool: found = pool.submit(lambda: store.find_items('models', sort='item').refs).result(20)
+    go.set(), comparison.join(30)
+    place.list = listing
+    assert found == ['models/m1@1', 'models/m2@1', 'models/new@1']
+    assert store.find_items('models', sort='item').refs == found and not comparison.is_alive()
