@@ -236,9 +236,14 @@ def close(self: ObjectStore) -> None:
     self.keeper.close()
     self.origin.place.close()
 
-# %% ../nbs/60_store.ipynb #809a248d
+# %% ../nbs/60_store.ipynb #607a3712
+@patch
+def tell_news(self: ObjectStore) -> None:
+    "Say once what a write has made besides"
+    while self.origin.news: warnings.warn(self.origin.news.pop(0), stacklevel=outside())
+
 def outside() -> int:
-    "The stack level of whoever called this library, as seen from the caller of this function"
+    "The stack level of whoever called this library, for a warning of the caller of this function"
     frame, level = sys._getframe(1), 1
     while frame.f_back and frame.f_globals.get('__name__', '').partition('.')[0] == __name__.partition('.')[0]: frame, level = frame.f_back, level + 1
     return level
@@ -246,7 +251,7 @@ def outside() -> int:
 @patch
 def _told(self: ObjectStore, answer: object, reasons: list) -> object:
     "An answer, marked and warned of where it came from near because the origin is away"
-    while self.origin.news: warnings.warn(self.origin.news.pop(0), stacklevel=outside())
+    if self.origin.news: self.tell_news()
     if not reasons:
         if self.pending and self.pending.known: self.sync_soon()
         return answer
