@@ -20,7 +20,7 @@ from . import putting
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/64_copying.ipynb #55e9c3f0
+# %% ../nbs/64_copying.ipynb #98f23b56
 @patch
 @answered
 def copy(
@@ -36,7 +36,13 @@ def copy(
     to._may_write()
     self._may_ask()
     r = parse_ref(src, item=False)
-    if r.item is None or isinstance(r.selector, Every): return self._copy_all(r, dst, to)
+    found = self._copy_all(r, dst, to) if r.item is None or isinstance(r.selector, Every) else self._copy_one(r, dst, to)
+    to.tell_news()
+    return found
+
+@patch
+def _copy_one(self: ObjectStore, r: Ref, dst: str | None, to: ObjectStore) -> Version:
+    "Copy a version"
     d = parse_ref(dst, selector=False) if dst is not None else Ref(r.bucket, r.item)
     if to is self and dst is None: raise InvalidRef(f'copy {r} where to? Give a name, or another store with to=')
     if self.pending and (waiting := self._waiting(r)): return self._copied(waiting, d, to)

@@ -92,7 +92,7 @@ def _known(self: Bucket, r: Record) -> Record:
     self.tell('put', r.item, r.version, r)
     return self._keep(r)
 
-# %% ../nbs/51_delivery.ipynb #b373377b
+# %% ../nbs/51_delivery.ipynb #257f5757
 @patch
 def append_once(
     self: Bucket,
@@ -197,6 +197,7 @@ def _deliver_remove(self: Origin, pending: Pending, w: Work, bucket: Bucket, pat
     if pointed and not w.says['force']: raise Conflict(f'alias {pointed[0]!r} points at {w.name}@{n} now')
     for alias in pointed: bucket.move_alias(w.item, alias, None, self.by)
     bucket.remove(w.item, n, self.by)
+    bucket.let_go(w.item, {n}, self.by)
     pending.finish(w)
     return f'{w.name}@{n}'
 

@@ -263,7 +263,7 @@ def _(w): s, ref = w.known(SMALL); s.set_alias(ref, 'production'); return lambda
 @operation('aliases of an item, 2', 3, 'listing, last moves')
 def _(w): s, ref = w.known(SMALL); s.set_alias(ref, 'production'); s.set_alias(ref, 'staging'); return lambda: s.aliases(ref)
 
-@operation('remove a version: warm', 3, 'listing: is it live?; aliases; mark')
+@operation('remove a version: warm', 4, 'listing: is it live?; aliases; mark; aliases again: was one set meanwhile?')
 def _(w): s, ref = w.known(SMALL, SMALL); return lambda: s.remove(f'{ref}@1')
 
 @operation('copy a small version to a new item', 5, 'listing: is it live?; again: was it abandoned?; notes; listing, claim')

@@ -126,3 +126,8 @@ for call in (lambda s: s.put('a/x', 1), lambda s: s.get('a/x')):
     except NotAvailableOffline as e: print(e)
     else: raise SystemExit('written')
 """
+
+def test_a_copy_says_what_it_makes(home):
+    s = ObjectStore('memory://'); s.put('a/x', 1)
+    with pytest.warns(UserWarning, match='lab is a new store') as told: s.copy('a', to=ObjectStore(home/'lab'))
+    assert told[0].filename == __file__

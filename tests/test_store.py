@@ -410,7 +410,6 @@ class StoreContract:
         store.put(x, 4)
         assert store.aliases(x) == {} and store.aliases(x).history('production')[-1]['to'] is None
 
-    @pytest.mark.xfail(strict=True, reason='a removal does not look for aliases again after its mark, so an alias that was set meanwhile points at what is gone')
     def test_an_alias_that_is_set_during_a_removal_does_not_point_at_nothing(self, stack, store, b):
         x, other, real = f'{b}/x', stack.open(), buckets.Bucket.remove
         store.put(x, 1); store.put(x, 2)
