@@ -249,7 +249,7 @@ def _around(self: Browsing) -> dict:
     "What waits on this machine, and whether the origin is away"
     return {'pending': len(self.store.pending.work()) if self.store.pending else 0, 'away': self._away()}
 
-# %% ../nbs/82_browsing.ipynb #3718828e
+# %% ../nbs/82_browsing.ipynb #91ca65fd
 @patch
 def _page(self: Browsing, listed: Sequence, start: int) -> dict:
     "Some rows of a list"
@@ -284,7 +284,8 @@ def _afterwards(self: Browsing, wanted: Callable[[], bool], gen: int, found: Seq
 def _aliases(self: Browsing, found: Sequence, bucket: str | None, meant: Understood) -> dict[str, int] | None:
     "How often each alias is among all versions that would be found: it often points at one that is not the latest. Only an index tells"
     if not isinstance(found, Found): return None
-    return dict(self.quiet.find_items(bucket, meant.pattern, at='*', where=meant.where, text=meant.text).facets('alias'))
+    where = f'({meant.where}) AND alias IS NOT NULL' if meant.where else 'alias IS NOT NULL'
+    return dict(self.quiet.find_items(bucket, meant.pattern, at='*', where=where, text=meant.text).facets('alias'))
 
 @patch
 def _age(self: Browsing, gen: int) -> None:
