@@ -258,6 +258,15 @@ def test_shift_and_a_click_marks_both_ends_and_selects_no_text(show, store):
     p.locator('.osb-body .osb-row', has_text='daily').click(modifiers=['Shift']); p.settle()
     assert p.evaluate('getSelection().toString()') == ''
 
+def test_rows_are_told_apart_where_a_key_is_known(show):
+    s = ObjectStore('memory://')
+    for n in (3, 4): s.put('lab/plain', pd.DataFrame({'name': list('abcd')[:n]})); s.put('lab/keyed', pd.DataFrame({'name': list('abcd')[:n]}), metadata={'key': 'name'})
+    p = show(s)
+    p.pick('plain'); button(p, 'Compare with v1').click(); p.settle()
+    assert "3 → 4 rows. To see which came and went, name the key: metadata={'key': 'id'}" in p.text('.osb-panel')
+    p.pick('keyed'); p.wait_for_timeout(200); p.settle()
+    assert 'Rows by name: + 1 added, − 0 gone, 0 changed' in p.text('.osb-panel') and p.locator('table.osb-m-added tbody tr').inner_text().split() == ['+', 'd']
+
 def test_parameters_are_compared(show):
     from sklearn.linear_model import Ridge
     s = ObjectStore('memory://')
@@ -428,6 +437,12 @@ def test_copy_to_another_bucket(show, store):
     button(p, 'Copy to …').click()
     p.fill('.osb-dialog > input', 'archive'); p.keyboard.press('Enter'); p.settle()
     assert store['archive/churn'].version == 1
+    button(p, 'Copy to …').click()
+    p.fill('.osb-dialog > input', 'arch@ive'); p.keyboard.press('Enter'); p.settle()
+    assert p.text('.osb-status').startswith('✕ ') and set(store.list_buckets()) == {'archive', 'models', 'sales'}
+    button(p, 'Alias …').click()
+    p.fill('.osb-dialog > input', 'latest'); p.keyboard.press('Enter'); p.settle()
+    assert p.text('.osb-status').startswith('✕ ') and store.aliases('models/churn') == {'production': 2}
 
 def test_sync_tells_how_far_it_is(show, memory):
     s = memory.open()
@@ -556,7 +571,7 @@ def test_a_list_grows_stale(show, store, monkeypatch):
     monkeypatch.setattr(browsing, 'STALE_AFTER', 0.2)
     p = show(store)
     p.wait_for_selector('.osb-banner:not([hidden])')
-    assert p.w.status == 'stale' and '△ Stale' in p.text('.osb-banner') and len(p.names()) == 4
+    assert p.w.status == 'stale' and re.search(r'△ Stale. As of \d\d:\d\d, (\d+ s ago|just now)', re.sub(r'\s+', ' ', p.text('.osb-banner'))) and len(p.names()) == 4
     monkeypatch.setattr(browsing, 'STALE_AFTER', 300)
     button(p, 'Try again').click(); p.settle()
     assert p.w.status == 'ready'
