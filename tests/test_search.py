@@ -11,7 +11,7 @@ from objectstore.log import flush_hints
 from objectstore import InvalidQuery, NotFound, ObjectStore
 from objectstore.backend import MemoryBackend
 from objectstore.finding import Asked, as_selector
-from objectstore.index import Index, IndexAway
+from objectstore.index import FORMAT, Index, IndexAway
 from objectstore.log import Change
 from objectstore.names import name_filter
 from objectstore.query import parse_where
@@ -137,7 +137,7 @@ def test_no_text_reaches_the_database(filled, sql):
                 try: list(filled.find_items(**asked)), filled.find_items().facets(sql)
                 except InvalidQuery: pass
         finally: db.set_trace_callback(None)
-    assert filled.keeper.index.ask('SELECT count(*), total(at) FROM versions') == before and filled.keeper.index.ask('PRAGMA user_version') == [(1,)]
+    assert filled.keeper.index.ask('SELECT count(*), total(at) FROM versions') == before and filled.keeper.index.ask('PRAGMA user_version') == [(FORMAT,)]
     assert len(agree(filled)) == len(filled.find_items())
 
 
