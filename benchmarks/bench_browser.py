@@ -196,7 +196,7 @@ def with_itables(chromium, folder: Path) -> Timed | None:
     page.set_default_timeout(300_000)
     def load():
         page.goto(file.as_uri())
-        until(page, "document.querySelector('table tbody tr td:not(.dt-empty)')?.innerText.includes('run-')")
+        until(page, "document.querySelector('table.dataTable tbody tr td:not(.dt-empty)')?.innerText.includes('run-')")
     start = time.perf_counter()
     load()
     found['first row, with an index'] = made + time.perf_counter() - start
@@ -204,11 +204,11 @@ def with_itables(chromium, folder: Path) -> Timed | None:
     def word():
         i = N // 2 + next(numbers)
         page.fill('input[type=search]', f'run-{i:06}')
-        until(page, f"document.querySelectorAll('table tbody tr').length === 1 && document.querySelector('table tbody tr').innerText.includes('run-{i:06}')")
+        until(page, f"document.querySelectorAll('table.dataTable tbody tr').length === 1 && document.querySelector('table.dataTable tbody tr').innerText.includes('run-{i:06}')")
     found.many('a search: a word', word)
     page.fill('input[type=search]', '')
-    until(page, "document.querySelectorAll('table tbody tr').length > 5")
-    first = "document.querySelector('table tbody tr td').innerText"
+    until(page, "document.querySelectorAll('table.dataTable tbody tr').length > 5")
+    first = "document.querySelector('table.dataTable tbody tr td').innerText"
     def last():
         before = page.evaluate(first)
         page.locator('.dt-paging-button.last, button[data-dt-idx=last]').first.click()

@@ -8,6 +8,7 @@ import json, os, sys, warnings
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
+from unittest.mock import patch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'tests'))
 os.environ['OBJECTSTORE_STATE_DIR'] = mkdtemp(prefix='objectstore-pictures-')
 import numpy as np, pandas as pd
@@ -81,17 +82,17 @@ def lineage(w: int):
 
 def offline(w: int):
     "The origin is gone, puts wait"
-    import shutil
-    d = mkdtemp(prefix='objectstore-pictures-')
-    s = ObjectStore(f'{d}/near', f'{d}/far', progress=False)
-    for i in range(3): s.put('models/churn', {'depth': i}, metadata={'auc': 0.9 + i / 100}, kind='model')
-    s.put('sales/daily', pd.DataFrame({'a': range(10)}))
-    list(s.find_items())
-    shutil.move(f'{d}/far', f'{d}/gone')
-    Path(f'{d}/far').write_text('')
+    from objectstore.service import S3Service
+    with S3Service() as service:
+        service.make_bucket('lab')
+        with patch.dict(os.environ, service.environment):
+            s = ObjectStore(mkdtemp(prefix='objectstore-pictures-'), 's3://lab/demo', progress=False)
+            for i in range(3): s.put('models/churn', {'depth': i}, metadata={'auc': 0.9 + i / 100}, kind='model')
+            s.put('sales/daily', pd.DataFrame({'a': range(10)}))
+            list(s.find_items()), s.get('sales/daily')
     s.put('models/churn', {'depth': 9}, metadata={'auc': 0.95}, kind='model')
     s.put('sales/today', [1, 2, 3])
-    return s, lambda p: (p.pick('models/churn'), p.settle())
+    return s, lambda p: (p.w.refresh(), p.settle(), p.pick('models/churn'))
 
 def empty(w: int): return ObjectStore(f'memory://{mkdtemp()}', progress=False), lambda p: p.settle()
 
