@@ -184,7 +184,7 @@ def show(self: Browsing, **news) -> None:
     self.view = {**self.known, 'bucket': self.bucket, 'query': self.query, 'sort': self.sort, 'folders': self.folders, 'within': self.within, **self.view, **news}
     self.tell('view', self.view)
 
-# %% ../nbs/82_browsing.ipynb #1b4369d2
+# %% ../nbs/82_browsing.ipynb #45f9c9c6
 @patch
 def find(self: Browsing, **what) -> None:
     "Ask for the list anew: `bucket`, `query`, `sort`, `folders`, `within`"
@@ -231,7 +231,9 @@ def _find(self: Browsing, wanted: Callable[[], bool], gen: int, bucket: str | No
             self._failed(e)
         return
     if not wanted(): return
-    self.workers.do(lambda still: self._afterwards(still, self.asked, found, bucket, meant), 'afterwards')
+    def later(still: Callable[[], bool]) -> None:
+        with self._known_only(): self._afterwards(still, self.asked, found, bucket, meant)
+    self.workers.do(later, 'afterwards')
     self._age(self.asked)
 
 @patch

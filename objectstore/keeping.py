@@ -147,7 +147,7 @@ def _telling(self: Keeper, name: str, about: int = 0) -> Iterator[Filling]:
     try: yield f
     finally: self.filling.pop(name, None)
 
-# %% ../nbs/48_keeping.ipynb #f6e8e765
+# %% ../nbs/48_keeping.ipynb #bba1b431
 UNSURE = 86_400.0            # seconds after which an index is compared with the records again
 FEW, LONG_LOG = 40, 1000     # items that are asked for one by one (for more, one listing shows all); hints that call for a compaction
 
@@ -193,7 +193,8 @@ def _same_origin(self: Keeper, bucket: Bucket) -> bool:
     "Is this still the origin of which the index speaks? Asked once a store object"
     if bucket.name in self._met: return True
     if (now := self.origin.id(bucket.name)) is None: return True
-    before = self.index.ask('SELECT state FROM buckets WHERE name = ?', (bucket.name,))[0][0]
+    if not (found := self.index.ask('SELECT state FROM buckets WHERE name = ?', (bucket.name,))): return False      # thrown away meanwhile, for another bucket
+    before = found[0][0]
     if before not in (None, now): self.index.throw_away()
     elif before is None:
         with self.index.writing() as db: db.execute('UPDATE buckets SET state = ? WHERE name = ?', (now, bucket.name))

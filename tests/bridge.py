@@ -5,6 +5,7 @@
 """
 from __future__ import annotations
 import json, os, queue, shutil
+from contextlib import contextmanager
 from pathlib import Path
 import pytest
 
@@ -83,31 +84,39 @@ class Joined:
     def tab(self, name: str) -> None: self.page.locator(f'[role=tab][data-tab={name}]').click()
 
 
-@pytest.fixture
-def show(chromium, monkeypatch):
-    "Opens a browser on a store in a page of Chromium"
+@contextmanager
+def wired():
+    "Widgets made meanwhile speak into a `Wire`"
     from ipywidgets.widgets import widget
-    wires, pages = [], []
-    monkeypatch.setattr(widget.comm, 'create_comm', lambda **kw: wires.append(Wire(**kw)) or wires[-1])
-    def open_(store, bucket=None, query='', *, width=1000, high=700, dark=False, w=None, settle=True, theme=True, **options):
-        from objectstore.widget import Browser
-        options.setdefault('names', {})
-        w = w or Browser(store, bucket, query, **options)
-        wire = w.comm
-        page = chromium.new_page(viewport={'width': width, 'height': high}, color_scheme='dark' if dark else 'light')
-        pages.append(page)
-        page.route('**/*', lambda route: route.abort())             # no network
-        joined = Joined(page, w, wire)
-        page.expose_function('toPython', joined.to_python)
-        page.expose_function('fromPython', joined.from_python)
-        joined.errors = []
-        page.on('pageerror', lambda e: joined.errors.append(str(e)))
-        page.on('console', lambda m: joined.errors.append(m.text) if m.type == 'error' else None)
-        page.set_content(PAGE)
-        colours = ''.join(f'{k}:{v};' for k, v in (DARK if dark else LIGHT).items()) if theme else ''
-        page.add_style_tag(content=f'body{{{colours}background:{"#111" if dark else "white"};color-scheme:{"dark" if dark else "light"}}}')
-        joined.from_python()
-        page.evaluate('([esm, css, state]) => window.start(esm, css, state)', [w._esm, w._css, json.loads(json.dumps({k: v for k, v in w.get_state().items() if k[0] != '_'}))])
-        return joined.settle() if settle else joined
-    yield open_
-    for page in pages: page.close()
+    before, widget.comm.create_comm = widget.comm.create_comm, Wire
+    try: yield
+    finally: widget.comm.create_comm = before
+
+
+def open_page(chromium, store, bucket=None, query='', *, width=1000, high=700, dark=False, w=None, settle=True, theme=True, **options) -> Joined:
+    "A browser on a store in a page of Chromium"
+    from objectstore.widget import Browser
+    options.setdefault('names', {})
+    w = w or Browser(store, bucket, query, **options)
+    page = chromium.new_page(viewport={'width': width, 'height': high}, color_scheme='dark' if dark else 'light')
+    page.route('**/*', lambda route: route.abort())             # no network
+    joined = Joined(page, w, w.comm)
+    page.expose_function('toPython', joined.to_python)
+    page.expose_function('fromPython', joined.from_python)
+    joined.errors = []
+    page.on('pageerror', lambda e: joined.errors.append(str(e)))
+    page.on('console', lambda m: joined.errors.append(m.text) if m.type == 'error' else None)
+    page.set_content(PAGE)
+    colours = ''.join(f'{k}:{v};' for k, v in (DARK if dark else LIGHT).items()) if theme else ''
+    page.add_style_tag(content=f'body{{{colours}background:{"#111" if dark else "white"};color-scheme:{"dark" if dark else "light"}}}')
+    joined.from_python()
+    page.evaluate('([esm, css, state]) => window.start(esm, css, state)', [w._esm, w._css, json.loads(json.dumps({k: v for k, v in w.get_state().items() if k[0] != '_'}))])
+    return joined.settle() if settle else joined
+
+
+@pytest.fixture
+def show(chromium):
+    "Opens a browser on a store in a page of Chromium"
+    joined = []
+    with wired(): yield lambda *args, **how: joined.append(open_page(chromium, *args, **how)) or joined[-1]
+    for j in joined: j.page.close()

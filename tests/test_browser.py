@@ -846,3 +846,65 @@ def test_a_saved_picture_works_without_kernel_or_network(chromium, store):
     page.wait_for_function("document.querySelectorAll('.osb')[0].querySelectorAll('.osb-body .osb-row').length === 1")
     assert not errors and not asked and page.locator('.osb').first.locator('.osb-does button').all_inner_texts() == ['Copy code']
     page.close()
+
+
+# 10 A store that is new to this machine
+
+class Held:
+    "A place whose records are read so many at a time as they are let through"
+    def __init__(self, place, monkeypatch):
+        from objectstore import keeping
+        self.let, self.asked, reading = threading.Semaphore(0), 0, place.read_many
+        def read_many(keys, limit=None):
+            keys = list(keys)
+            if any('/records/' in k for k in keys):
+                self.asked += 1
+                assert self.let.acquire(timeout=20)
+            return reading(keys, limit)
+        monkeypatch.setattr(place, 'read_many', read_many)
+        monkeypatch.setattr(keeping, 'PORTIONS', (10, 20))
+
+@pytest.fixture
+def new_here(monkeypatch):
+    "A store with 60 items that this machine has not read, and what holds its records back"
+    from objectstore.index import Index
+    from objectstore.keeping import Keeper
+    s = ObjectStore('memory://', progress=False)
+    s.put_many([(f'lab/run-{i:02}', i, {'auc': i / 100}) for i in range(60)], kind='run')
+    s.keeper.close()
+    s.origin.bucket('lab').records.clear()
+    s._keeper = Keeper(s.origin, Index())
+    return s, Held(s.origin.bucket('lab').backend, monkeypatch)
+
+def until(p, what: str) -> None: p.page.wait_for_function(what, timeout=8000)
+
+def test_a_new_store_is_shown_and_searched_while_it_is_read(show, new_here):
+    s, held = new_here
+    held.let.release()
+    p = show(s, settle=False)
+    until(p, "document.querySelectorAll('.osb-body .osb-text').length === 10")
+    until(p, "document.querySelector('.osb-banner').innerText.includes('10 of about 60 versions')")
+    assert p.w.status == 'loading'
+    p.fill('.osb-search', 'auc < 0.05')
+    until(p, "document.querySelectorAll('.osb-body .osb-text').length === 5")
+    p.fill('.osb-search', 'auc > 0.5')
+    until(p, "document.querySelector('.osb-blank').innerText.includes('that were read so far')")
+    for _ in range(20): held.let.release()
+    p.settle()
+    assert (p.w.status, p.w.view['count'], p.w.view['total'], p.w.view['building']) == ('ready', 9, 60, None) and p.locator('.osb-banner').is_hidden() and not p.errors
+
+def test_reading_a_new_store_can_be_stopped_and_goes_on(show, new_here):
+    s, held = new_here
+    held.let.release()
+    p = show(s, settle=False)
+    until(p, "document.querySelector('.osb-banner').innerText.includes('10 of about 60 versions')")
+    button(p, 'Stop').click()
+    held.let.release()
+    p.settle()
+    assert p.w.status == 'stale' and 'stopped after 10' in p.text('.osb-banner')
+    p.search('auc < 0.05')
+    assert len(p.names()) == 5 and held.asked <= 2                    # nothing is read on
+    p.search('')
+    for _ in range(20): held.let.release()
+    button(p, 'Go on').click(); p.settle()
+    assert (p.w.status, p.w.view['count']) == ('ready', 60) and p.locator('.osb-banner').is_hidden()
