@@ -259,6 +259,25 @@ def _meant(self: Condition, n: Name, near: str) -> str:
     if str(n).lower() in ('none', 'nan', 'nat', 'na'): return '; did you mean IS NULL?'
     return f"; did you mean the text '{n}'? Single quotes make text, double quotes name a key" + near.replace('; did you mean', '. Or').rstrip('?') + '?' * bool(near)
 
+# %% ../nbs/20_conditions.ipynb #129352d3
+def _asking(node: Node | None, sign: bool = True) -> Iterator[Node]:
+    "A tree's conditions that can only be met by what has a value"
+    match node:
+        case None: return
+        case And(parts) | Or(parts):
+            for p in parts: yield from _asking(p, sign)
+        case Not(part): yield from _asking(part, not sign)
+        case _:
+            if sign != isinstance(node, IsNull): yield node
+
+@patch
+def asks(
+    self: Condition,
+    name: Name,
+) -> list[Node]:
+    "The conditions that ask for a value of a name"
+    return [c for c in _asking(self.tree) if c.name == name]
+
 # %% ../nbs/20_conditions.ipynb #78896b49
 def values(node: Node) -> list[object]:
     "What a condition on a name compares it with"

@@ -81,7 +81,7 @@ def sort_cell(v: Version, key: str) -> Cell:
     found = value(named(key), view(v))
     return found.timestamp() if isinstance(found, datetime) else cell(found)
 
-# %% ../nbs/53_found.ipynb #bbd04b72
+# %% ../nbs/53_found.ipynb #7902be4f
 FIRST, LARGEST = 50, 20_000     # rows of the first page, and of the largest
 COUNTED = 10_000                # versions up to which a table says how many there are
 
@@ -101,6 +101,7 @@ class Found(Versions):
         self._end, self._page, self._last, self._asked, self._ahead = limit == 0, FIRST, None, 0, []
         self._loaded: dict[int, Version] = {}
         self._stale, self.as_of, self._stamp = False, None, search.index.identity()
+        self.also: Callable[[], str] = str       # What else there is to ask for
         self._fill(1)
 
     @property
@@ -198,7 +199,7 @@ def __getitem__(self: Found, i: int | slice | str) -> Version | Versions | list:
     if (v := self._at(i % len(self._order))) is None: raise NotFound('this version was removed after it was found: search again')
     return v
 
-# %% ../nbs/53_found.ipynb #8d73bdc4
+# %% ../nbs/53_found.ipynb #08ea8509
 @patch(as_prop=True)
 def refs(self: Found) -> list[str]: return [v.ref for v in self]
 
@@ -220,6 +221,7 @@ def _counted(self: Found) -> int | None:
 def look(self: Found) -> Table:
     "The first versions as a table"
     shown, n = Versions.look(self[:20]), self._counted()
+    if self and self._search: shown.footer = self.also() or None
     if not self: shown.caption = self.why
     else: shown.caption, shown.total, shown.cut = f'{n:,} version{"s" * (n != 1)}' if n is not None else f'More than {COUNTED:,} versions', n, n is None
     if self.as_of: shown.caption += f', as of {self.as_of:%Y-%m-%d %H:%M} UTC: the origin is away'

@@ -15,7 +15,8 @@ from .conditions import FIELDS, And, Between, Compare, In, IsNull, Like, Name, N
 from .index import ODD, ROOM, Cell, Index, at_micros, cell, decider, forget_deciders, micros, text_query, uncell, _reader
 
 # %% auto #0
-__all__ = ['CAP', 'COUNTED', 'NEAR', 'FREQUENT', 'Sql', 'joined', 'bindable', 'Compiler', 'Range', 'base', 'Search', 'Walk']
+__all__ = ['CAP', 'COUNTED', 'NEAR', 'FREQUENT', 'Sql', 'joined', 'bindable', 'Compiler', 'Range', 'base', 'alias_names',
+           'called', 'Search', 'Walk']
 
 # %% ../nbs/47_plans.ipynb #80793065
 class Sql(NamedTuple):
@@ -183,7 +184,20 @@ def base(at: Selector) -> Sql:
         case WriteId(id): return Sql('at IN (SELECT at FROM docs WHERE id = ?)', (id,))
     raise ValueError(f'{at!r} is nothing that the index knows')
 
-# %% ../nbs/47_plans.ipynb #f580aa1b
+# %% ../nbs/47_plans.ipynb #cce7fa30
+def alias_names(index: Index) -> list[str]:
+    "Every name of an alias, each once"
+    return [a for a, in index.ask('WITH RECURSIVE a(x) AS (SELECT min(alias) FROM aliases UNION ALL SELECT (SELECT min(alias) FROM aliases WHERE alias > x) FROM a WHERE x IS NOT NULL) SELECT x FROM a WHERE x IS NOT NULL')]
+
+def called(aliases: Iterable[str], text: str) -> dict[str, list[str]]:
+    "Words that begin a word of an alias, and those aliases"
+    cut = [(a, words(a)) for a in aliases]
+    found = {w: [a for a, parts in cut if any(p.startswith(w) for p in parts)] for w in dict.fromkeys(words(text))}
+    return {w: names for w, names in found.items() if names}
+
+_called = 'SELECT versions.at FROM aliases JOIN versions USING(bucket, item, version) WHERE aliases.alias IN (SELECT value FROM json_each(?))'
+
+# %% ../nbs/47_plans.ipynb #b5896e7b
 CAP, COUNTED = 3000, 60_000     # rows up to which a condition counts as rare; up to which they are counted
 NEAR = 4000                     # rows of the newest that are looked at before a plan for few answers
 FREQUENT = 500                  # texts with all the words that make walking time worth while
@@ -210,6 +224,7 @@ class Search:
         self.all = {b for b, in index.ask('SELECT DISTINCT bucket FROM keys UNION SELECT name FROM buckets')} <= set(buckets)
         self.where = self._where(passes, list(but))
         self._rare, self._rarest = None, None      # asked for once
+        self.called = called(alias_names(index), text) if text else {}
 
 # %% ../nbs/47_plans.ipynb #574926da
 @patch
@@ -247,7 +262,7 @@ def _rows(self: Search, r: Range) -> Sql | None:
     if not (index := self._index(r.column)): return None
     return Sql(f"SELECT at FROM versions INDEXED BY {index} WHERE {'latest = 1 AND ' if self.latest else ''}{r.test.text}", r.test.values)
 
-# %% ../nbs/47_plans.ipynb #e11b7e5b
+# %% ../nbs/47_plans.ipynb #de2ed851
 @patch
 def _drivers(self: Search) -> list[Sql]:
     "For each condition that has ranges: the rows among which it can be true"
@@ -274,7 +289,7 @@ def rare(self: Search) -> Sql | None:
     "The rows of a condition that few meet, where there is one"
     if self._rare is None:
         found = self._drivers()
-        if self.text and self._few(Sql('SELECT rowid FROM words WHERE words MATCH ?', (self.text.replace('"*', '"'),)), FREQUENT) < FREQUENT: found.append(self._match())     # whole words: how many have words that begin so is not told soon
+        if self.text and not self._often_called() and self._few(Sql('SELECT rowid FROM words WHERE words MATCH ?', (self.text.replace('"*', '"'),)), FREQUENT) < FREQUENT: found.append(self._match())     # whole words: how many have words that begin so is not told soon
         self._rare = self._counted(found, CAP)[:1]
     return self._rare[0] if self._rare else None
 
@@ -288,9 +303,20 @@ def rarest(self: Search) -> Sql | None:
     return self._rarest[0] if self._rarest else None
 
 @patch
-def _match(self: Search) -> Sql: return Sql('SELECT rowid AS at FROM words WHERE words MATCH ?', (self.text,))
+def _match(self: Search) -> Sql:
+    "The rows that have the words, themselves or by an alias"
+    def having(text): return Sql('SELECT rowid AS at FROM words WHERE words MATCH ?', (text,))
+    if not self.called: return having(self.text)
+    parts = [having(text)] if (text := text_query(' '.join(w for w in dict.fromkeys(words(self.words)) if w not in self.called))) else []
+    for w, names in self.called.items(): parts.append(Sql(f'SELECT * FROM ({having("").text} UNION {_called})', (text_query(w), json.dumps(names))))
+    return Sql(' INTERSECT '.join(p.text for p in parts), sum((p.values for p in parts), ()))
 
-# %% ../nbs/47_plans.ipynb #17cf4611
+@patch
+def _often_called(self: Search) -> bool:
+    "Do many versions have an alias that a word begins?"
+    return any(self._few(Sql('SELECT 1 FROM aliases WHERE alias IN (SELECT value FROM json_each(?))', (json.dumps(names),)), FREQUENT) >= FREQUENT for names in self.called.values())
+
+# %% ../nbs/47_plans.ipynb #d04d0f8c
 class Walk(NamedTuple):
     "The first rows of an order"
     index: str      # How SQLite walks it
@@ -315,7 +341,7 @@ def ask(self: Search, what: str, end: str = '', more: Sql | None = None, walk: W
     if drive: where.insert(0, Sql(f'at IN ({drive.text})', drive.values))
     elif walk: source, where = f'versions {walk.index}', [Sql(walk.floor), *where]
     elif self.latest: source = 'versions INDEXED BY latest'
-    if self.text and drive != self._match(): where.append(self._says() if walk or self.rare() else Sql(f'at IN ({self._match().text})', (self.text,)))
+    if self.text and drive != self._match(): where.append(self._says() if walk or self.rare() else Sql(f'at IN ({self._match().text})', self._match().values))
     sql = joined('AND', where)
     return self.index.ask(f'SELECT {what} FROM {source} WHERE {sql.text} {end}', sql.values)
 
@@ -324,10 +350,12 @@ def _says(self: Search) -> Sql:
     "Whether a row has the words"
     asked = words(self.words)
     def says(name: str, metadata: str) -> bool:
+        if self.called: name = ' '.join((name.rpartition('\x1f')[0], *json.loads(name.rpartition('\x1f')[2])))
         if name.isascii() and '\\u' not in metadata and any(w not in found for found in [f'{name} {metadata}'.lower()] for w in asked): return False      # soon seen
         return matches_text(self.words, name, json.loads(metadata))
     n = self.compiler.decide(says)
-    return Sql(f"(SELECT holds({n}, versions.item || ' ' || CASE WHEN typeof(kind) = 'text' THEN kind ELSE '' END, docs.metadata) FROM docs WHERE docs.at = versions.at)")
+    aliases = " || char(31) || CASE WHEN typeof(alias) = 'blob' THEN CAST(substr(alias, 2) AS TEXT) ELSE '[]' END" if self.called else ''
+    return Sql(f"(SELECT holds({n}, versions.item || ' ' || CASE WHEN typeof(kind) = 'text' THEN kind ELSE '' END{aliases}, docs.metadata) FROM docs WHERE docs.at = versions.at)")
 
 # %% ../nbs/47_plans.ipynb #369a5610
 @patch
