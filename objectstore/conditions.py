@@ -237,7 +237,7 @@ def found(
     "The values of the names used, for an error's message"
     return {str(n): value(n, view) for n in self.names}
 
-# %% ../nbs/20_conditions.ipynb #d9f9389f
+# %% ../nbs/20_conditions.ipynb #4bda4ea3
 @patch
 def check(
     self: Condition,
@@ -248,7 +248,7 @@ def check(
     for n in self.names:
         key = '.'.join(n.parts)
         if n.root == 'fields' or key in bare or any(k.startswith(key + '.') for k in bare): continue
-        why = f'no record here has a key {str(n)!r}{self._meant(n, hint(key, [*bare, *FIELDS]))}'
+        why = f'no record here has a key {str(n)!r:.80}{self._meant(n, hint(key, [*bare, *FIELDS]))}'
         if self.point: self.point(why, n)
         raise InvalidQuery(f'where: {why}')
 
@@ -257,7 +257,7 @@ def _meant(self: Condition, n: Name, near: str) -> str:
     "What may be meant by an unknown key: on the right of a comparison rather text that lacks its quotes"
     if not any(isinstance(c, Compare) and c.other == n for c in _walk(self.tree)): return near
     if str(n).lower() in ('none', 'nan', 'nat', 'na'): return '; did you mean IS NULL?'
-    return f"; did you mean the text '{n}'? Single quotes make text, double quotes name a key" + near.replace('; did you mean', '. Or').rstrip('?') + '?' * bool(near)
+    return f"; did you mean the text '{str(n):.40}'? Single quotes make text, double quotes name a key" + near.replace('; did you mean', '. Or').rstrip('?') + '?' * bool(near)
 
 # %% ../nbs/20_conditions.ipynb #129352d3
 def _asking(node: Node | None, sign: bool = True) -> Iterator[Node]:

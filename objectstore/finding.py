@@ -71,7 +71,7 @@ def _prefixes(name: str) -> list[str]:
     parts = name.split('.')
     return ['.'.join(parts[:i + 1]) for i in range(len(parts))]
 
-# %% ../nbs/63_finding.ipynb #7a1687a1
+# %% ../nbs/63_finding.ipynb #2d7de38c
 def passing(versions: list[Version], where: str | Mapping | None, params: Mapping | None) -> tuple[list[Version], str]:
     "The versions that meet a condition, and what to say about keys that none of them has"
     condition, why = parse_where(where, params), ''
@@ -90,13 +90,13 @@ def check_sort(sort: str, known: Iterable[str]) -> None:
     try: Condition(IsNull(named(sort.lstrip('-')))).check(known)
     except InvalidQuery as e:
         near = '' if 'did you mean' in str(e) else f"; fields: {', '.join(FIELDS)}"
-        raise InvalidQuery(f"sort={sort!r}{str(e).removeprefix('where')}{near}") from None
+        raise InvalidQuery(f"sort={sort!r:.80}{str(e).removeprefix('where')}{near}") from None
 
 def sort_key(sort: str) -> Callable[[Version], tuple]:
     "What versions are ordered by, as the index orders them"
     return lambda v: (*rank(sort_cell(v, sort)), v.item, v.version or math.inf, v.id)
 
-# %% ../nbs/63_finding.ipynb #10cf7a76
+# %% ../nbs/63_finding.ipynb #9ab4c1c8
 @patch
 @answered
 def find_items(
@@ -107,9 +107,9 @@ def find_items(
     at: object = 'latest',                     # Any selector: "latest", "*", "production", "2026-11-01", 3
     where: str | Mapping | None = None,        # A condition, `"auc > 0.9 AND stage = :stage"`, or a mapping of equalities
     params: Mapping | None = None,             # Values for `:names` in the condition
-    text: str | None = None,                   # Words that begin words of the name or of text values
+    text: str | None = None,                   # Words that begin words of the name, of an alias or of text values
     kind: str | None = None,                   # Only this kind
-    sort: str = '-created',                    # A field or key; `-`: largest first
+    sort: str = '-created',                    # A field or a key that some version has; `-`: largest first
     limit: int | None = None,                  # At most so many
 ) -> Versions:
     "Find versions by what is known about them"
@@ -155,7 +155,7 @@ def _kept(self: ObjectStore, q: Asked, found: list[Version]) -> tuple[list[Versi
     if kept: self._check_sort(q, _keys(map(view, kept)), near=True)
     return sorted(kept, key=sort_key(q.sort.lstrip('-')), reverse=q.sort.startswith('-')), why
 
-# %% ../nbs/63_finding.ipynb #34280c52
+# %% ../nbs/63_finding.ipynb #143ba65c
 @patch
 def _buckets_for(self: ObjectStore, bucket: str | None) -> list[str]:
     "The buckets to look into: one that must be there, or all"
@@ -194,7 +194,8 @@ def _why_none(kinds: Counter, kind: str | None, text: str | None, filter: str | 
     asked = [f'a name like {getattr(filter, "pattern", filter)!r}'] * (filter is not None) + [f'a version @{at}'] * (at not in (LATEST, Every()))
     if not kinds: return f'No item here has {" and ".join(asked)}{_meant_at(at, aliases)}' if asked else 'Nothing is stored here'
     if kind is not None and kind not in kinds:
-        return f'No kind {kind!r}{hint(kind, kinds)}; here: ' + ', '.join(f'{k} {n:,}' for k, n in kinds.most_common())
+        near = hint(kind, kinds)
+        return f'No kind {kind!r}{near}{" Here: " if near else "; here: "}' + ', '.join(f'{k} {n:,}' for k, n in kinds.most_common())
     n = sum(kinds.values())
     if n == 1: return f"The only version here {'does not have these words' if text else 'does not meet the condition'}"
     return f'None of {n:,} versions has these words' if text else f'None of {n:,} versions meets the condition'

@@ -227,14 +227,14 @@ def look(self: Found) -> Table:
     if self.as_of: shown.caption += f', as of {self.as_of:%Y-%m-%d %H:%M} UTC: the origin is away'
     return shown
 
-# %% ../nbs/53_found.ipynb #7be9ec0d
+# %% ../nbs/53_found.ipynb #dc35d7a2
 class Facets(Looks, dict):
     "The values of a key, and how many versions have each"
-    def __init__(self, found: Iterable[tuple], key: str):
+    def __init__(self, found: Iterable[tuple], key: str, near: str = ''):      # near: what may be meant by a key that none has
         super().__init__((v if v.__hash__ else repr(v), n) for v, n in found)
-        self.key = key
-    def __reduce__(self): return Facets, (list(self.items()), self.key)
-    def look(self) -> Table: return Table([self.key, 'versions'], [[v, n] for v, n in self.items()], caption=None if self else f'No version has {self.key!r}')
+        self.key, self.near = key, near
+    def __reduce__(self): return Facets, (list(self.items()), self.key, self.near)
+    def look(self) -> Table: return Table([self.key, 'versions'], [[v, n] for v, n in self.items()], caption=None if self else f'No version has {self.key!r}{self.near}')
 
 def _facets(versions: Iterable[Version], key: str) -> Counter:
     "The cells of a key, counted"
@@ -260,4 +260,4 @@ def facets(self: Found, key: str) -> Facets:
     try: counted = Counter({cell(v): n for v, n in self._search.facets(key if name.root == 'fields' else name)})
     except IndexAway: return Versions.facets(self, key)
     counted.update(_facets((v for v in [*self._others, *self._order] if isinstance(v, Version)), key))
-    return Facets([(uncell(c), n) for c, n in counted.most_common()], key)
+    return Facets([(uncell(c), n) for c, n in counted.most_common()], key, hint(key, [*FIELDS, *(k for k in self._search.known if k)]) if not counted else '')

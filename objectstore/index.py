@@ -503,7 +503,7 @@ def writer(self: Index) -> Iterator[Writer]:
         yield (w := Writer(self, db))
         w.done()
 
-# %% ../nbs/45_search_index.ipynb #86cbd6fe
+# %% ../nbs/45_search_index.ipynb #4f56aecf
 _row = 'bucket, item, version, created, guess, size, kind, codec, author, id, hash, metadata, notes, stats'
 
 def as_row(found: Sequence) -> Row:
@@ -534,9 +534,12 @@ def numbers(self: Index, bucket: str) -> dict[tuple[str, int], int]:
 
 @patch
 def known_keys(self: Index, buckets: Sequence[str]) -> dict[str, int]:
-    "The keys of some buckets, and how many versions have each"
+    "The keys of some buckets, and how many versions have each; '' where there may be others"
     found = Counter()
-    for b in buckets: found.update(dict(self.ask('SELECT key, n FROM keys WHERE bucket = ? AND n > 0', (b,))))
+    for b in buckets:
+        rows = self.ask('SELECT key, n FROM keys WHERE bucket = ?', (b,))
+        found.update({k: n for k, n in rows if n > 0})
+        if len(rows) >= MAX_KNOWN: found[''] += 1
     return found
 
 # %% ../nbs/45_search_index.ipynb #c2f9a0d0

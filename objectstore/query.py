@@ -257,7 +257,7 @@ def chain(self: Reader, e) -> list:
     while type(e) is kind: parts, e = [*parts, e.expression], e.this
     return [e, *reversed(parts)]
 
-# %% ../nbs/25_query.ipynb #acb96f46
+# %% ../nbs/25_query.ipynb #6c533776
 @patch
 def leaf(self: Reader, e) -> Name | Value | None:
     "The name or value that an expression is, if it is one"
@@ -274,7 +274,7 @@ def subject(self: Reader, e, of=None) -> Name:
 def one(self: Reader, e) -> Value:
     "One value"
     found = self.leaf(e)
-    if isinstance(found, Name): self.fail(f"a value is expected here, and text is written in single quotes: '{found}'", self.at(e))
+    if isinstance(found, Name): self.fail(f"a value is expected here, and text is written in single quotes: '{str(found):.40}'", self.at(e))
     if not isinstance(found, Value): self.fail('a value is expected here', self.at(e))
     return found if not isinstance(found.value, list) else self.fail('a list goes with IN', self.at(e))
 

@@ -195,6 +195,15 @@ def test_a_key_that_only_pending_work_has_is_known(tmp_path):
         w = store.put('lab/n', 1, metadata={'auk': 1})
         assert w.pending and [v.item for v in store.find_items(where='auk = 1')] == ['n'] and [v.item for v in store.find_items(sort='auk')] == ['m', 'n']
 
+def test_more_keys_than_are_known(tmp_path, monkeypatch):
+    monkeypatch.setattr('objectstore.index.MAX_KNOWN', 20)
+    store = ObjectStore(str(tmp_path/'lab'), durable=False)
+    store.put('lab/x', 0), store.find_items()
+    for i in range(30): store.put(f'lab/m{i}', i, metadata={f'k{i}': i})
+    for i in (2, 29): assert store.find_items(where=f'k{i} = {i}', sort=f'k{i}').refs == [f'lab/m{i}@1']
+    store.refresh(whole=True)
+    assert store.find_items(where='k29 = 29').refs == ['lab/m29@1']
+
 def test_an_age_is_never_the_beginning_of_time(tmp_path):
     "A bucket that this machine made, and whose log nobody has looked at since"
     both = str(tmp_path/'near'), str(tmp_path/'lab')
