@@ -289,7 +289,7 @@ def _elsewhere(self: ObjectStore, q: Asked, search: Search) -> str:
     except IndexAway: return ''
     return f"Only latest versions were asked: at={at!r} finds {f'more than {COUNTED:,}' if more > COUNTED else f'{more:,}'}" if more > n else ''
 
-# %% ../nbs/63_finding.ipynb #614f41a8
+# %% ../nbs/63_finding.ipynb #b85636b7
 @patch
 def _refreshed(self: ObjectStore, bucket: str | None) -> tuple[list[str], datetime | None]:
     "The buckets to search; and where the origin is away, of when the index is"
@@ -327,7 +327,7 @@ def _refresh_bucket(self: ObjectStore, name: str) -> tuple[bool, float | None]:
         known = keeper.known(name)
         age = known and (known.checked or known.compared) or time.time()       # nobody has looked since this machine made it: then it was whole
         if not known or not known.whole: self._or_waiting(lambda: keeper.from_near(self.origin.bucket(name)), self._waiting_puts(name))
-    if name in keeper.long: keeper.long.discard(name), self.compact_later(name)
+    if name in keeper.long or name in keeper.unsure: self.mend_later(name)
     known = keeper.known(name)
     has = any(w.bucket == name for w in self._waiting_puts(name))
     return bool(known and known.there) or has or bool(keeper.index.ask('SELECT 1 FROM versions WHERE bucket = ? LIMIT 1', (name,))), age

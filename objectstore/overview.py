@@ -17,7 +17,7 @@ from . import finding
 # %% auto #0
 __all__ = ['Overview']
 
-# %% ../nbs/84_overview.ipynb #93c30c75
+# %% ../nbs/84_overview.ipynb #dcc8d94c
 class Overview(Shown):
     "Items and versions of a store, as they are now"
     def __init__(
@@ -29,7 +29,7 @@ class Overview(Shown):
         open: int = 8,                 # Items whose versions are shown
     ):
         self.store, self.bucket, self.query, self.meant = store, bucket, query, understand(query)
-        self.found = store.find_items(bucket, self.meant.pattern, where=self.meant.where, text=self.meant.text)
+        self.found = store.find_items(bucket, self.meant.pattern, at=self.meant.at, where=self.meant.where, text=self.meant.text)
         self.first = list(self.found[:limit])
         self.versions = {v: history(store, Ref(v.bucket, v.item)) for v in self.first[:open]}
 

@@ -19,12 +19,12 @@ from .browsing import STATES, Browsing
 # %% auto #0
 __all__ = ['Browser', 'picture']
 
-# %% ../nbs/83_widget.ipynb #2badea7a
+# %% ../nbs/83_widget.ipynb #f8b6ad68
 _static = Path(names.__file__).parent/'static'
 
 class Browser(anywidget.AnyWidget):
     "Buckets, items and versions of a store at a glance"
-    _esm = (_static/'browser.js').read_text(encoding='utf-8')
+    _esm = '\n'.join((_static/f).read_text(encoding='utf-8') for f in ('browser.js', 'panes.js'))     # one module: a page of a notebook has no place to import the second from
     _css = (_static/'browser.css').read_text(encoding='utf-8')
     options, view, page, versions = (t.Dict().tag(sync=True) for _ in range(4))
     detail, preview, compared, told, shelf = (t.Dict().tag(sync=True) for _ in range(5))

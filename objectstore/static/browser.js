@@ -1,11 +1,11 @@
-// The page of the browser: plain DOM, no framework, no network. Everything that comes from a store goes in as text.
+// The page of the browser: plain DOM, no framework, no network. Everything that comes from a store goes in as text. What is in the panes is drawn by panes.js.
 const ROW = 26, MARGIN = 8, SKELETON = 150, BUSY = 1000, PREFETCH = 500, NARROW = 700
 const TABS = ['Preview', 'Metadata', 'Compare', 'Lineage', 'Code']
-const KEYS = [['↑ ↓ or j k', 'move'], ['Page Up, Page Down, Home, End', 'move far'], ['Enter', 'open: a folder, the versions of an item, then the preview'], ['/', 'search'], ['Esc', 'back; clears the search'],
-  ['Space', 'mark for comparing'], ['c', 'copy the code'], ['l', 'load into a variable'], ['s', 'sort by the next column'], ['Backspace', 'out of a folder'], ['?', 'this help']]
+const KEYS = [['↑ ↓ or j k', 'move'], ['Page Up, Page Down, Home, End', 'move far'], ['Enter', 'open: a folder, the versions of an item, then the preview'], ['/', 'search: a word, ^regex, auc > 0.9, @production; commas between them'], ['Esc', 'back; clears the search'],
+  ['Space, Shift + click', 'mark for comparing; without a mark, it is with the version before'], ['c', 'copy the code'], ['l', 'load into a variable'], ['s', 'sort by the next column'], ['Backspace', 'out of a folder'], ['Tab, then ↑ ↓', 'on the line above the tabs: more or less room for the list'], ['?', 'this help']]
 const COLUMNS = [['item', 'name'], ['kind', 'kind'], ['version', 'ver.'], ['size', 'size'], ['created', 'when']]
-const GROUPS = { changed: '≠ changed', added: '+ only here', removed: '− only there', same: '' }
 const CONDITION = /[<>=]|\bis\s+(not\s+)?null\b|\blike\s+['":]|\bbetween\s+['":\d-]|\bin\s*\(/i
+const SPLIT = [42, 15, 85]      // of the height: what the list has, at least and at most
 let serial = 0
 
 function h(tag, props, ...kids) {
@@ -28,12 +28,15 @@ const plural = (n, word) => `${number(n)} ${word}${n === 1 ? '' : 's'}`
 export function ago(iso, now = Date.now()) {
   if (!iso) return ''
   const s = (now - Date.parse(iso)) / 1000
-  if (s < 45) return 'now'
-  if (s < 3570) return `${Math.max(1, Math.round(s / 60))} min`
+  if (s < 1) return 'now'          // also where clocks disagree
+  if (s < 59.5) return `${Math.round(s)} s`
+  if (s < 3570) return `${Math.round(s / 60)} min`
   if (s < 86000) return `${Math.round(s / 3600)} h`
   if (s < 30 * 86400) return `${Math.round(s / 86400)} d`
   return iso.slice(0, 10)
 }
+// A name that is cut at its beginning where it is too long: its end tells it from others
+const cut = (text, more = '') => h('span', { class: `osb-cut ${more}`, title: text }, h('bdi', { text }))
 const full = iso => iso ? iso.replace('T', ' ').replace(/(\+00:00|Z)$/, ' UTC') : ''
 const clock = iso => iso ? new Date(iso).toTimeString().slice(0, 5) : ''
 
@@ -41,7 +44,7 @@ const clock = iso => iso ? new Date(iso).toTimeString().slice(0, 5) : ''
 export function localTest(line) {
   const tests = []
   for (const part of line.split(',').map(p => p.trim()).filter(Boolean)) {
-    if (CONDITION.test(part)) return null
+    if (CONDITION.test(part) || part[0] === '@') return null
     const slashed = part.length > 1 && part[0] === '/' && part.endsWith('/')
     if (slashed || /[\\^$*+?|[\]{}()]/.test(part)) {
       try { const re = new RegExp(slashed ? part.slice(1, -1) : part); tests.push(r => re.test(r.item)) } catch { return null }
@@ -55,14 +58,14 @@ export function localTest(line) {
 
 class App {
   constructor(model, el) {
-    Object.assign(this, { model, id: `osb${++serial}`, pages: new Map(), asked: new Set(), rows: 0, gen: -1, cursor: -1, local: null, draft: null, marks: [], tab: 'Preview', ref: null, file: null, vcursor: -1, undo: null, showSame: false, timers: {} })
+    Object.assign(this, { model, id: `osb${++serial}`, pages: new Map(), asked: new Set(), rows: 0, gen: -1, cursor: -1, local: null, draft: null, marks: [], tab: 'Preview', ref: null, file: null, vcursor: -1, undo: null, versus: null, named: false, split: SPLIT[0], showSame: false, timers: {} })
     this.live = model.get('options').live !== false
     this.build(el)
     const on = (name, run) => { const f = () => run.call(this); model.on(`change:${name}`, f); (this.ons ??= []).push([`change:${name}`, f]) }
     on('view', this.onView); on('page', this.onPage); on('versions', this.onVersions); on('detail', this.onDetail); on('preview', this.onPreview); on('compared', this.onCompared); on('told', this.onTold); on('options', this.onOptions)
     this.onOptions(); this.onPage(); this.onView(); this.onVersions(); this.onDetail()
     this.watch = new ResizeObserver(() => this.onSize()); this.watch.observe(this.root)
-    this.tick = setInterval(() => this.age(), 30000)
+    this.tick = setInterval(() => { this.age(); this.draw(); this.drawVersions() }, 10000)
   }
   close() {
     this.watch.disconnect(); clearInterval(this.tick)
@@ -88,7 +91,7 @@ class App {
     this.button = button
     this.bucket = h('select', { 'aria-label': 'Bucket', class: 'osb-bucket', onchange: () => this.find({ bucket: this.bucket.value || null }) })
     this.url = h('span', { class: 'osb-url' })
-    this.search = h('input', { type: 'search', class: 'osb-search', 'aria-label': 'Search: a word, a regular expression or a condition', 'aria-describedby': `${id}-meant`, placeholder: "word, ^regex, auc > 0.9, stage = 'prod'", spellcheck: 'false', autocomplete: 'off', oninput: () => this.typed() })
+    this.search = h('input', { type: 'search', class: 'osb-search', 'aria-label': 'Search: a word, a regular expression, a condition or @ and an alias', 'aria-describedby': `${id}-meant`, placeholder: "word, ^regex, auc > 0.9, stage = 'prod', @production", spellcheck: 'false', autocomplete: 'off', oninput: () => this.typed() })
     this.counts = h('span', { class: 'osb-count' })
     this.meant = h('span', { class: 'osb-meant', id: `${id}-meant` })
     this.facets = h('div', { class: 'osb-facets', role: 'group', 'aria-label': 'Common values' })
@@ -102,31 +105,36 @@ class App {
     this.crumbs = h('span', { class: 'osb-crumbs' })
     this.head = h('div', { role: 'row', class: 'osb-row osb-head', 'aria-rowindex': '1' }, COLUMNS.map(([key, title]) => h('div', { role: 'columnheader', class: `osb-c-${key}`, 'data-key': key },
       button(title, `Sort by ${title}`, () => this.sortBy(key), { tabindex: '-1', class: 'osb-sort' }))))
+    const unselected = e => { if (e.shiftKey) e.preventDefault() }          // Shift and a click marks; it must not select text
     const at = e => Math.floor((e.clientY - this.body.getBoundingClientRect().top) / ROW)      // rows are drawn anew while a button is down
-    this.body = h('div', { role: 'rowgroup', class: 'osb-body', onclick: e => this.clicked(at(e), e) })
+    this.body = h('div', { role: 'rowgroup', class: 'osb-body', onmousedown: unselected, onclick: e => this.clicked(at(e), e) })
     this.grid = h('div', { role: 'grid', tabindex: '0', class: 'osb-grid', id: `${id}-grid`, 'aria-label': 'Items', 'aria-multiselectable': 'true', onscroll: () => this.scrolled(), onpointerdown: () => { this.pointing = true }, onfocus: () => { if (this.cursor < 0 && this.total() && !this.pointing) this.move(0, false); this.pointing = false } }, h('div', { role: 'rowgroup', class: 'osb-heads' }, this.head), this.body)
     this.blank = h('div', { class: 'osb-blank', hidden: true })
     const items = h('section', { class: 'osb-items', 'aria-label': 'Items' }, this.grid, this.blank)
 
     this.vtitle = h('h3', { text: 'Versions' })
-    this.compareButton = button('Compare', 'Compare the two that are marked', () => this.compare(), { disabled: true, class: 'osb-plain' })
+    this.compareButton = button('Compare', '', () => this.compare(), { disabled: true, class: 'osb-plain osb-versus' })
+    this.unmarkButton = button('✕', 'Take the marks away', () => { this.marks = []; this.marked() }, { class: 'osb-plain', 'aria-label': 'Take the marks away', hidden: true })
     this.removedButton = button('Removed', 'Also show removed versions', () => { const on = this.removedButton.getAttribute('aria-pressed') !== 'true'; this.removedButton.setAttribute('aria-pressed', on); if (this.ref) this.send('pick', { ref: this.ref, removed: on }) }, { class: 'osb-plain', 'aria-pressed': 'false' })
-    this.list = h('div', { role: 'listbox', tabindex: '0', class: 'osb-list', 'aria-label': 'Versions', 'aria-multiselectable': 'true', onclick: e => { const i = [...this.list.children].findIndex(o => o.contains(e.target)); if (i < 0 || !this.vrows?.length) return; this.moveVersion(i); if (e.shiftKey || e.metaKey || e.ctrlKey) this.mark(this.vrows[i].ref) } })
-    const versions = h('section', { class: 'osb-versions', 'aria-label': 'Versions' }, h('div', { class: 'osb-cap' }, this.vtitle, this.compareButton, this.removedButton), this.list)
+    this.list = h('div', { role: 'listbox', tabindex: '0', class: 'osb-list', 'aria-label': 'Versions', 'aria-multiselectable': 'true', onmousedown: unselected, onclick: e => { const i = [...this.list.children].findIndex(o => o.contains(e.target)); if (i < 0 || !this.vrows?.length) return; this.list.focus(); const from = this.ref; this.moveVersion(i); this.markBy(e, from, this.vrows[i].ref) } })
+    const versions = h('section', { class: 'osb-versions', 'aria-label': 'Versions' }, h('div', { class: 'osb-cap' }, this.vtitle, this.compareButton, this.unmarkButton, this.removedButton), this.list)
 
     this.tabs = h('div', { role: 'tablist', class: 'osb-tabs', 'aria-label': 'About this version' }, TABS.map(t => h('button', { type: 'button', role: 'tab', id: `${id}-${t}`, 'aria-controls': `${id}-panel`, 'data-tab': t, onclick: () => this.open(t) }, t)))
     this.title = h('span', { class: 'osb-title' })
     this.panel = h('div', { role: 'tabpanel', tabindex: '0', class: 'osb-panel', id: `${id}-panel` })
     const about = h('section', { class: 'osb-about', 'aria-label': 'About' }, h('div', { class: 'osb-tabrow' }, this.tabs, this.title), this.panel)
 
-    this.name = h('input', { class: 'osb-name', 'aria-label': 'Name of a variable', size: '8', value: 'df', spellcheck: 'false', autocomplete: 'off' })
+    this.divider = h('div', { role: 'separator', tabindex: '0', class: 'osb-split', 'aria-orientation': 'horizontal', 'aria-label': 'Room for the list', 'aria-valuemin': SPLIT[1], 'aria-valuemax': SPLIT[2], title: 'Drag, or use the arrow keys',
+      onpointerdown: e => { e.preventDefault(); this.divider.focus(); this.divider.setPointerCapture(e.pointerId); this.dragging = true }, onpointerup: () => { this.dragging = false }, onpointermove: e => { if (this.dragging) this.splitAt(e.clientY) } })
+    this.name = h('input', { class: 'osb-name', 'aria-label': 'Name of a variable', size: '8', value: '', oninput: () => { this.named = true }, spellcheck: 'false', autocomplete: 'off' })
     this.does = h('div', { class: 'osb-does', role: 'group', 'aria-label': 'What to do with this version' })
     this.status = h('div', { role: 'status', class: 'osb-status', 'aria-live': 'polite' })
-    this.undoButton = button('Undo', 'Take it back', () => { const ref = this.undo; this.undo = null; this.undoButton.hidden = true; this.act('undo', ref) }, { hidden: true, class: 'osb-plain' })
+    this.undoButton = button('Undo', 'Take it back', () => { const { what, ref, ...how } = this.undo; this.act(what, ref, how) }, { hidden: true, class: 'osb-plain' })
     this.root = h('div', { class: 'osb', role: 'group', 'aria-label': 'Object store browser', 'data-lm-suppress-shortcuts': 'true', onkeydown: e => { stop(e); this.key(e) }, onkeyup: stop, onkeypress: stop },
       h('div', { class: 'osb-top' }, h('div', { class: 'osb-place' }, this.url, this.bucket), h('div', { class: 'osb-find' }, this.search, this.counts), h('div', { class: 'osb-right' }, this.synced, this.syncButton, this.again, help)),
-      h('div', { class: 'osb-under' }, this.meant, this.facets, this.crumbs, this.flat), this.banner, h('div', { class: 'osb-main' }, items, versions), about, h('div', { class: 'osb-foot' }, this.does, this.status, this.undoButton))
+      h('div', { class: 'osb-under' }, this.meant, this.facets, this.crumbs, this.flat), this.banner, this.main = h('div', { class: 'osb-main' }, items, versions), this.divider, this.about = about, h('div', { class: 'osb-foot' }, this.does, this.status, this.undoButton))
     el.append(this.root)
+    this.resplit(SPLIT[0])
     this.drawActions()
   }
   onOptions() {
@@ -138,6 +146,13 @@ class App {
     if (o.marks) { this.marks = o.marks.length > 1 ? o.marks.slice(-2) : []; this.ref = o.marks.at(-1) ?? this.ref; this.drawMarks() }
   }
   onSize() { this.root.classList.toggle('osb-narrow', this.root.clientWidth < NARROW); this.draw() }
+
+  resplit(share) {
+    this.split = Math.round(Math.max(SPLIT[1], Math.min(SPLIT[2], share)))
+    this.root.style.setProperty('--osb-split', this.split); this.divider.setAttribute('aria-valuenow', this.split)
+    this.draw()
+  }
+  splitAt(y) { const top = this.main.getBoundingClientRect().top, end = this.about.getBoundingClientRect().bottom; this.resplit(100 * (y - top) / (end - top)) }
 
   // The list
   find(what) { if (!this.live) return this.filterHere(); this.send('find', what) }
@@ -157,11 +172,12 @@ class App {
   *all() { for (const start of [...this.pages.keys()].sort((a, b) => a - b)) yield* this.pages.get(start) }
   total() { return this.local ? this.local.length : this.view.count ?? 0 }
   get size() { return this.view.page ?? 100 }
-  row(i) { return this.local ? this.local[i] : this.pages.get(i - i % this.size)?.[i % this.size] }
+  row(i) { const at = i - i % this.size; return this.local ? this.local[i] : (this.pages.get(at) ?? this.before?.get(at))?.[i % this.size] }
+  get loading() { return this.view.status === 'loading' && !(this.view.building && this.view.asking === this.view.gen) }     // what was read so far is a list, too
   onPage() {
     const p = this.model.get('page')
     if (!p?.rows) return
-    if (p.gen > this.gen) { this.pages.clear(); this.asked.clear(); this.rows = 0; this.gen = p.gen; this.fresh = true }
+    if (p.gen > this.gen) { this.before = p.grown ? new Map([...(this.before ?? []), ...this.pages]) : null; this.pages.clear(); this.asked.clear(); this.rows = 0; this.gen = p.gen; this.fresh = !p.grown }      // of a list that has grown, the rows stay until the new ones are here
     if (p.gen < this.gen) return
     if (!this.pages.has(p.start)) this.rows += p.rows.length
     this.pages.set(p.start, p.rows); this.asked.delete(p.start)
@@ -173,7 +189,7 @@ class App {
   onView() {
     const v = this.view
     this.answered()
-    const loading = v.status === 'loading'
+    const loading = this.loading
     this.grid.setAttribute('aria-busy', loading)
     clearTimeout(this.timers.skeleton)
     if (loading) this.timers.skeleton = setTimeout(() => this.drawLoading(), SKELETON)
@@ -181,12 +197,14 @@ class App {
     this.root.dataset.status = v.status ?? 'loading'
     if (!loading && v.asking === v.gen && v.query === this.draft) { this.draft = null; this.local = null }
     if (this.draft === null && document.activeElement !== this.search) this.search.value = v.query ?? ''
-    if (this.draft === null && !loading) this.meant.textContent = v.error?.query ? v.error.text : v.understood ?? ''
-    if (v.error?.query && !loading) { this.draft = null; this.local = null; this.meant.textContent = v.error.text }
+    if (v.error?.query && !loading) { this.draft = null; this.local = null }
+    if (this.draft === null && !loading) this.meant.replaceChildren(...(v.error?.query ? wrong(v.error) : [v.understood ?? '']))
+    this.meant.title = v.error?.query && !loading ? v.error.allowed ?? '' : this.meant.textContent
     this.meant.classList.toggle('osb-wrong', Boolean(v.error?.query && !loading))
     this.search.setAttribute('aria-invalid', Boolean(v.error?.query && !loading))
     if (this.fresh && v.gen === this.gen) { this.fresh = false; this.reach() }
     this.drawBuckets(); this.drawFacets(); this.drawBanner(); this.drawCounts(); this.drawHead(); this.drawBlank(); this.draw(); this.age(); this.drawActions()
+    if (!loading && this.waits) { this.waits = false; this.status.replaceChildren(Date.now() < (this.hold ?? 0) ? this.status.title : this.stateWords()) }
     if (!loading) this.say(this.stateWords(), true)
     if (!loading && v.gen === this.gen) this.later('prefetch', 100, () => this.prefetch())
   }
@@ -197,6 +215,7 @@ class App {
   }
   stateWords() {
     const v = this.view, n = plural(v.count ?? 0, v.folders ? 'entry' : 'item').replace('entrys', 'entries')
+    if (v.building) return `${n} so far`
     return { ready: `${n}`, empty: 'Nothing is stored here', 'no-match': 'No match', offline: 'Offline: what is near stays usable', stale: `${n}, stale`, error: v.error?.query ? 'The search line was not understood' : 'Something went wrong; the list stays' }[v.status] ?? ''
   }
   drawCounts() {
@@ -204,7 +223,7 @@ class App {
     this.counts.textContent = this.local ? `${number(n)} here` : v.total !== undefined && v.total !== null && (v.query || v.within) ? `${number(v.count)} of ${number(v.total)}` : v.gen ? number(v.count) : ''
   }
   drawLoading() {
-    this.root.classList.add('osb-loading')
+    this.root.classList.add('osb-loading'); this.waits = true
     if (!this.rows) this.drawBlank(true)
     this.status.replaceChildren('Loading … ', this.button('Cancel', 'Stop waiting', () => this.send('cancel'), { class: 'osb-plain osb-cancel' }))
   }
@@ -226,13 +245,15 @@ class App {
   }
   toggle(condition) {
     const parts = (this.view.query ?? '').split(',').map(p => p.trim()).filter(Boolean), there = parts.includes(condition)
-    const query = (there ? parts.filter(p => p !== condition) : [...parts, condition]).join(', ')
+    const others = parts.filter(p => p !== condition && !(p[0] === '@' && condition[0] === '@'))          // one alias at a time
+    const query = (there ? others : [...others, condition]).join(', ')
     this.search.value = query; this.draft = query; this.find({ query })
     if (!this.live) this.filterHere()
   }
   drawBanner() {
     const v = this.view, show = (...kids) => { this.banner.hidden = false; this.banner.replaceChildren(...kids) }
     const retry = this.button('Try again', 'Ask again', () => this.send('refresh'))
+    if (v.building && v.status !== 'error' && v.status !== 'offline') return this.drawReading(v.building)
     this.banner.dataset.kind = v.status
     this.syncButton.hidden = !v.pending || this.readonly; this.syncButton.textContent = `Sync ${v.pending ?? ''}`
     if (v.status === 'offline') show(h('b', { text: '⚠ Offline. ' }), h('span', { text: `${v.error?.text ?? `${v.url} is not there.`} What is near stays usable; what you write is kept here as pending.` }), retry)
@@ -241,6 +262,15 @@ class App {
       const more = h('div', { class: 'osb-more', hidden: true, text: `${v.error?.kind ?? 'Error'}: ${v.error?.text ?? ''}` })
       show(h('b', { text: '✕ ' }), h('span', { text: v.error?.text ?? 'Something went wrong.' }), retry, this.button('Details', 'What exactly', () => { more.hidden = !more.hidden }), more)
     } else this.banner.hidden = true
+  }
+  drawReading({ done, about, stopped }) {      // its button stays where it is while the numbers change
+    const kind = stopped ? 'stopped' : 'reading', far = `${number(done)}${about ? ` of about ${number(about)}` : ''} versions`
+    if (this.banner.dataset.kind !== kind || this.banner.hidden) {
+      this.banner.dataset.kind = kind; this.banner.hidden = false
+      this.far = h('span')
+      this.banner.replaceChildren(h('b', { text: stopped ? '△ Not all of it. ' : '◔ Reading. ' }), this.far, stopped ? this.button('Go on', 'Read the rest', () => this.send('refresh')) : this.button('Stop', 'Stop reading; what was read stays', () => this.send('cancel'), { class: 'osb-plain' }))
+    }
+    this.far.textContent = stopped ? `Reading was stopped after ${far}: these are here.` : `This store is new to this machine: ${far} so far. They are shown and searched while the rest comes.`
   }
   drawHead() {
     const v = this.view, key = (v.sort ?? '').replace(/^-/, '')
@@ -254,15 +284,17 @@ class App {
     this.crumbs.replaceChildren(...(v.folders ? ['', ...parts] : []).map((p, i) => h('button', { type: 'button', class: 'osb-plain', onclick: () => this.find({ within: parts.slice(0, i).map(x => x + '/').join('') }) }, i ? `${p}/` : parts.length ? 'all /' : '')).filter(b => b.textContent))
   }
   drawBlank(skeleton = false) {
-    const v = this.view, none = !this.total(), loading = v.status === 'loading'
+    const v = this.view, none = !this.total(), loading = this.loading
     const show = none && (skeleton || !loading || Boolean(this.local))
-    this.blank.hidden = !show; this.grid.hidden = show && !skeleton && !this.local && v.status !== 'loading' ? true : show
+    this.blank.hidden = !show; this.grid.hidden = show
     if (!show) return
     const kids = []
     if (skeleton) for (let i = 0; i < 5; i++) kids.push(h('div', { class: 'osb-bone', 'aria-hidden': 'true', style: `width:${[70, 55, 82, 48, 64][i]}%` }))
     else if (this.local) kids.push(h('p', { text: `None of the ${plural(this.rows, 'row')} that are here` }))
+    else if (v.building) kids.push(h('p', { text: `Nothing of this among the ${plural(v.building.done, 'version')} that were read so far` }))
     else if (v.status === 'empty') kids.push(h('p', { text: 'Nothing is stored here yet. Put something:' }), h('code', { text: `store.put('${v.bucket && /^[\w.-]+$/.test(v.bucket) ? v.bucket : 'sales'}/daily', df)` }))
-    else if (v.status === 'no-match') kids.push(h('p', { text: 'No match.' }), v.why ? h('p', { class: 'osb-dim', text: v.why }) : null, this.button('Clear the search', 'Show all', () => this.clear()))
+    else if (v.status === 'no-match') kids.push(h('p', { text: 'No match.' }), v.why ? h('p', { class: 'osb-dim', text: v.why }) : null, (v.buckets ?? []).includes(v.query) && v.query !== v.bucket ? this.button(`Show the bucket ${v.query}`, 'What is in it', () => this.find({ bucket: v.query, query: '' })) : null, this.button('Clear the search', 'Show all', () => this.clear()))
+    else if (v.error?.query) kids.push(h('p', {}, wrong(v.error)), v.error.allowed ? h('p', { class: 'osb-dim', text: v.error.allowed }) : null, this.button('Clear the search', 'Show all', () => this.clear()))
     else kids.push(h('p', { text: v.status === 'offline' ? 'Nothing of it is near.' : v.status === 'error' ? 'Nothing was loaded yet.' : 'Nothing here.' }))
     this.blank.replaceChildren(...kids.filter(Boolean))
   }
@@ -288,8 +320,8 @@ class App {
     if (r.folder) return h('div', base, cell('item', h('span', { class: 'osb-sign', 'aria-hidden': 'true', text: '▸' }), h('span', { class: 'osb-text', text: r.item.slice((this.view.within ?? '').length) })), cell('kind', h('span', { class: 'osb-dim', text: plural(r.count, 'item') })))
     const whole = this.view.bucket ? r.item : `${r.bucket}/${r.item}`, name = this.view.folders ? whole.slice((this.view.within ?? '').length) : whole
     return h('div', { ...base, title: [r.ref, r.says, r.keys, full(r.created), r.author].filter(Boolean).join('\n') },
-      cell('item', marked && h('span', { class: 'osb-sign', text: '✓', title: 'marked for comparing' }), h('span', { class: 'osb-text', text: name }), this.signs(r), h('span', { class: 'osb-dim osb-says', text: r.says || r.keys })),
-      cell('kind', r.kind), cell('version', r.version === null ? '–' : `v${r.version}`), cell('size', r.size), cell('created', r.pending ? '–' : ago(r.created)))
+      cell('item', marked && h('span', { class: 'osb-sign', text: '✓', title: 'marked for comparing' }), cut(name, 'osb-text'), this.signs(r), h('span', { class: 'osb-dim osb-says', text: r.says || r.keys })),
+      cell('kind', r.kind), cell('version', r.version === null ? '–' : `v${r.version}`), cell('size', r.size), h('div', { role: 'gridcell', class: 'osb-c-created', title: full(r.created) }, r.pending ? '–' : ago(r.created)))
   }
   signs(r) {
     const kids = (r.aliases ?? []).map(a => h('span', { class: 'osb-tag', text: a }))
@@ -299,7 +331,7 @@ class App {
     if (r.removed) kids.push(h('span', { class: 'osb-state', text: '✕ removed' }))
     return kids
   }
-  clicked(i, e) { this.pointing = true; this.grid.focus({ preventScroll: true }); this.pointing = false; this.move(i, true); const r = this.row(i); if (r?.folder) this.enter(); else if (e.shiftKey || e.metaKey || e.ctrlKey) this.mark(r?.ref) }
+  clicked(i, e) { this.pointing = true; this.grid.focus({ preventScroll: true }); this.pointing = false; const from = this.ref; this.move(i, true); const r = this.row(i); if (r?.folder) this.enter(); else this.markBy(e, from, r?.ref) }
   move(i, now = false) {
     const n = this.total()
     if (!n) return
@@ -318,7 +350,10 @@ class App {
   pick(ref) {
     clearTimeout(this.timers.pick)
     if (!ref) return
-    if (ref.split('@')[0] !== (this.ref ?? '').split('@')[0]) this.vrows = []          // the versions of another item: no key may reach them
+    if (ref.split('@')[0] !== (this.ref ?? '').split('@')[0]) {
+      this.vrows = []          // the versions of another item: no key may reach them
+      if (this.live) { this.named = false; this.name.value = ''; if (this.tab === 'Compare') { this.versus = ''; this.comparing = this.following = true } }
+    }
     this.ref = ref; this.file = null; this.vcursor = this.vrows?.findIndex(r => r.ref === ref) ?? -1
     if (!this.live) return this.fromShelf(ref)
     this.send('pick', { ref })
@@ -336,22 +371,24 @@ class App {
     const v = this.the('versions')
     this.answered()
     this.vrows = v?.rows ?? []
-    this.vtitle.textContent = v?.item ? `Versions of ${v.item}` : 'Versions'; this.vtitle.title = v?.item ?? ''
+    this.vtitle.replaceChildren(...(v?.item ? [h('span', { text: 'Versions of\u00a0' }), cut(v.item)] : ['Versions']))
     this.removedButton.setAttribute('aria-pressed', Boolean(v?.removed))
     if (v?.ref && !this.ref) this.ref = v.ref
     const i = this.vrows.findIndex(r => r.ref === this.ref)
     this.vcursor = i < 0 ? (this.vrows.length ? 0 : -1) : i
     this.drawVersions(); this.drawTitle(); this.drawActions()
+    if (this.following && (i >= 0 || this.ref?.includes('@'))) { this.following = false; this.follow() }
     if (v?.error) this.list.replaceChildren(h('div', { role: 'option', 'aria-selected': 'false', 'aria-disabled': 'true', class: 'osb-dim osb-pad', text: v.error }))
   }
   drawVersions() {
     this.list.replaceChildren(...this.vrows.map((r, i) => {
       const on = i === this.vcursor, marked = this.marks.includes(r.ref)
-      return h('div', { role: 'option', id: `${this.id}-v${i}`, class: `osb-v${on ? ' osb-on' : ''}${marked ? ' osb-marked' : ''}${r.removed ? ' osb-gone' : ''}`, 'aria-selected': Boolean(on || marked), title: [r.ref, full(r.created), r.author, r.says, r.keys].filter(Boolean).join('\n') },
-        h('span', { class: 'osb-dot', 'aria-hidden': 'true', text: marked ? '✓' : on ? '●' : '○' }), h('b', { text: r.version === null ? '–' : `v${r.version}` }), h('span', { text: r.pending ? '' : ago(r.created) }), h('span', { class: 'osb-who', text: (r.author ?? '').split('@')[0] }), this.signs(r), h('span', { class: 'osb-dim osb-says', text: r.changed }))
+      return h('div', { role: 'option', id: `${this.id}-v${i}`, class: `osb-v${on ? ' osb-on' : ''}${marked ? ' osb-marked' : ''}${r.removed ? ' osb-gone' : ''}`, 'aria-selected': Boolean(on || marked), title: [r.ref, full(r.created), r.author, r.says, r.keys, r.changed && `against the one before: ${r.changed}`].filter(Boolean).join('\n') },
+        h('span', { class: 'osb-dot', 'aria-hidden': 'true', text: marked ? '✓' : on ? '●' : '○' }), h('b', { text: r.version === null ? '–' : `v${r.version}` }), h('span', { class: 'osb-when', text: r.pending ? '' : ago(r.created) }), h('span', { class: 'osb-who', text: (r.author ?? '').split('@')[0] }), this.signs(r), h('span', { class: 'osb-dim osb-says', text: r.changed }))
     }))
     if (!this.vrows.length) this.list.replaceChildren(h('div', { role: 'option', 'aria-selected': 'false', 'aria-disabled': 'true', class: 'osb-dim osb-pad', text: this.ref ? '' : 'Pick an item to see its versions.' }))
     this.vcursor >= 0 ? this.list.setAttribute('aria-activedescendant', `${this.id}-v${this.vcursor}`) : this.list.removeAttribute('aria-activedescendant')
+    this.drawCompare()
   }
   moveVersion(i) {
     if (!this.vrows.length) return
@@ -359,24 +396,57 @@ class App {
     this.drawVersions()
     this.list.children[this.vcursor].scrollIntoView({ block: 'nearest' })
     const ref = this.vrows[this.vcursor].ref
-    if (ref !== this.ref) { this.ref = ref; this.later('look', 100, () => this.look(ref)); this.drawTitle(); this.drawActions() }
+    if (ref !== this.ref) { this.ref = ref; this.later('look', 100, () => this.look(ref)); this.drawTitle(); this.drawActions(); this.follow() }
   }
   mark(ref) {
     if (!ref) return
     this.marks = this.marks.includes(ref) ? this.marks.filter(r => r !== ref) : [...this.marks, ref].slice(-2)
-    this.send('marks', { refs: this.marks }); this.drawMarks()
+    this.marked()
+  }
+  markBy(e, from, ref) {          // Shift: this one and the one that was looked at; Ctrl: this one too
+    if (!ref || !(e.shiftKey || e.metaKey || e.ctrlKey)) return
+    if (!e.shiftKey || !from || from === ref) return this.mark(ref)
+    this.marks = [from, ref]; this.marked()
+  }
+  marked() {
+    this.send('marks', { refs: this.marks }); this.drawMarks(); this.follow()
     this.say(this.marks.length ? `Marked: ${this.marks.join(', ')}` : 'Nothing is marked')
   }
-  drawMarks() { this.compareButton.disabled = this.marks.length !== 2; this.compareButton.textContent = this.marks.length ? `Compare ${this.marks.length}` : 'Compare'; this.draw(); if (this.vrows) this.drawVersions() }
-  compare() { if (this.marks.length !== 2) return; const [a, b] = [...this.marks].sort((x, y) => x.localeCompare(y, 'en', { numeric: true })); this.comparing = true; this.send('compare', { a, b }); this.open('Compare') }
+  drawMarks() { this.draw(); if (this.vrows) this.drawVersions() }
+  // What would be compared, the older first: the two that are marked, or the one that is looked at with the mark, or with the version before it
+  pair() {
+    const at = this.vrows?.findIndex(r => r.ref === this.ref) ?? -1, [mark] = this.marks
+    const other = mark && mark !== this.ref ? mark : at < 0 ? null : this.vrows.slice(at + 1).find(r => !r.removed)?.ref
+    const two = this.marks.length === 2 ? this.marks : this.ref && other ? [other, this.ref] : null, place = ref => this.vrows.findIndex(r => r.ref === ref)
+    return two && [...two].sort((x, y) => place(x) >= 0 && place(y) >= 0 ? place(y) - place(x) : x.localeCompare(y, 'en', { numeric: true }))
+  }
+  drawCompare() {
+    const two = this.pair(), b = this.compareButton, other = two?.find(r => r !== this.ref), near = other && other.split('@')[0] === (this.ref ?? '').split('@')[0]
+    b.disabled = !two; this.unmarkButton.hidden = !this.marks.length || !this.live
+    b.textContent = !two ? 'Compare' : this.marks.length === 2 ? 'Compare 2' : `Compare with ${near && /@\d+$/.test(other) ? `v${other.split('@')[1]}` : other}`
+    b.title = two ? `Compare ${two.join(' with ')}` : this.ref ? 'There is no version before it: mark another with Space' : 'Pick an item first'
+  }
+  compare() { const two = this.pair(); if (!two) return; this.versus = two.join(' '); this.comparing = true; this.send('compare', { a: two[0], b: two[1] }); this.tab = 'Compare'; this.drawPanel() }
+  follow() {                      // while a comparison is shown, it is of what is looked at
+    if (this.tab !== 'Compare' || !this.live || !this.ref || !this.vrows?.length) return
+    const two = this.pair()
+    if (two && two.join(' ') !== this.versus) { this.comparing = true; this.later('compare', 120, () => { if (this.tab === 'Compare') this.compare() }) }
+    else if (!two) { clearTimeout(this.timers.compare); this.comparing = false; this.versus = '' }
+    this.drawPanel()
+  }
   get current() { return this.vrows?.find(r => r.ref === this.ref) ?? (this.ref ? { ref: this.ref, aliases: [] } : null) }
-  drawTitle(words = '') { this.title.replaceChildren(...(words ? [h('span', { class: 'osb-words', text: words })] : []), this.ref ?? ''); this.title.title = this.ref ?? '' }
+  drawTitle(words = '') { this.title.replaceChildren(...(words ? [h('span', { class: 'osb-words', text: words })] : []), cut(this.ref ?? '')); this.title.title = this.ref ?? '' }
 
   // The tabs
-  open(tab) { this.tab = tab; this.drawPanel() }
-  onDetail() { this.answered(); const d = this.the('detail'); if (d?.asked && d.asked === this.ref && d.ref !== this.ref) { this.ref = d.ref; this.onVersions() } this.drawTitle(); this.drawPanel(); this.drawActions() }
+  open(tab) { this.tab = tab; this.drawPanel(); this.follow() }
+  onDetail() { this.answered(); const d = this.the('detail'); if (d?.asked && d.asked === this.ref && d.ref !== this.ref) { this.ref = d.ref; this.onVersions() } if (d?.name && !this.named && (d.ref === this.ref || d.asked === this.ref)) this.name.value = d.name; this.drawTitle(); this.drawPanel(); this.drawActions() }
   onPreview() { this.answered(); clearTimeout(this.timers.bones); if (this.tab === 'Preview') this.drawPanel() }
-  onCompared() { this.answered(); this.comparing = false; this.tab = 'Compare'; this.drawPanel() }
+  onCompared() {
+    const asked = this.model.get('compared')?.asked?.join(' ')
+    this.answered(); clearTimeout(this.timers.compare); this.comparing = false
+    if (asked !== this.versus) { this.versus = asked; this.tab = 'Compare' }          // asked for in Python
+    this.drawPanel()
+  }
   drawPanel() {
     for (const t of this.tabs.children) { const on = t.dataset.tab === this.tab; t.setAttribute('aria-selected', on); t.tabIndex = on ? 0 : -1 }
     this.panel.setAttribute('aria-labelledby', `${this.id}-${this.tab}`)
@@ -384,7 +454,7 @@ class App {
     const d = this.the('detail') ?? {}, p = this.the('preview') ?? {}, here = x => x?.ref && (x.ref === this.ref || x.asked === this.ref || x.ref.split('@')[0] === this.ref)
     const bones = () => [h('div', { class: 'osb-bone', style: 'width:60%' }), h('div', { class: 'osb-bone', style: 'width:75%' }), h('div', { class: 'osb-bone', style: 'width:45%' })]
     let kids
-    if (this.tab === 'Compare') kids = this.comparing ? bones() : drawCompared(this, this.model.get('compared') ?? {})
+    if (this.tab === 'Compare') kids = this.comparing ? bones() : drawCompared(this, this.versus === '' ? {} : this.model.get('compared') ?? {})
     else if (!this.ref) kids = [h('p', { class: 'osb-dim', text: 'Pick an item to see what is in it.' })]
     else if (this.tab === 'Preview') kids = here(p) ? drawPreview(this, p) : this.live ? bones() : [h('p', { class: 'osb-dim', text: 'This picture was saved without the preview of this version.' })]
     else if (!here(d)) kids = this.live ? bones() : [h('p', { class: 'osb-dim', text: 'This picture was saved without the details of this version.' })]
@@ -396,14 +466,14 @@ class App {
 
   // What can be done
   drawActions() {
-    const r = this.current, key = JSON.stringify([r?.ref, r?.removed, r?.pending, this.readonly, this.live])
+    const r = this.current, last = r && r.ref === this.vrows?.find(x => !x.removed)?.ref, key = JSON.stringify([r?.ref, r?.removed, r?.pending, last, this.readonly, this.live])
     if (key === this.actionKey) return
     this.actionKey = key
     const b = this.button, off = { disabled: !r }
     const kids = [b('Copy code', 'Copy the code that gets it (c)', () => this.copyCode(), off)]
     if (this.live && !r?.removed) kids.push(h('span', { class: 'osb-load' }, b('Load as', 'Load it into a variable of the notebook (l)', () => this.load(), off), this.name))
-    if (!this.readonly && r?.removed) kids.push(b('Bring back', 'As a new version', () => this.act('undo', r.ref), off))
-    else if (!this.readonly) kids.push(b('Alias …', 'Set, move or remove an alias', () => this.aliases(), off), b('Restore', 'Make a new version from this one', () => this.act('restore', this.ref), off), b('Copy to …', 'Copy it to another bucket', () => this.copyTo(), off), b('Remove …', 'Remove this version', () => this.remove(), { ...off, class: 'osb-danger' }))
+    if (!this.readonly && r?.removed) kids.push(b('Bring back …', 'As a new version', () => this.restore('Bring back'), off))
+    else if (!this.readonly) kids.push(b('Alias …', 'Set, move or remove an alias', () => this.aliases(), off), b('Restore …', last ? 'It is the latest version already' : 'Make a new version from this one', () => this.restore(), { disabled: !r || last }), b('Copy to …', 'Copy it to another bucket', () => this.copyTo(), off), b('Remove …', 'Remove this version', () => this.remove(), { ...off, class: 'osb-danger' }))
     this.does.replaceChildren(...kids)
   }
   act(what, ref = '', more = {}) { this.undo = null; this.undoButton.hidden = true; this.say('…'); this.send('act', { what, ref, ...more }) }
@@ -414,8 +484,9 @@ class App {
     this.toldN = t.n
     if (t.kind === 'ask') return this.dialog({ title: 'Overwrite?', says: [t.text], ok: 'Overwrite', run: () => this.act('load', t.ref, { name: t.name, force: true }) })
     this.undo = t.kind === 'done' ? t.undo ?? null : null
+    this.undoButton.title = this.undo?.what === 'unmake' ? `Remove ${this.undo.ref} again` : 'Bring it back as a new version'
     this.undoButton.hidden = !this.undo || this.readonly
-    if (t.kind === 'done' && t.pick?.includes('@')) this.ref = t.pick
+    if (t.kind === 'done' && t.pick && t.pick.split('@')[0] === (this.ref ?? '').split('@')[0]) { this.ref = t.pick; this.following = this.tab === 'Compare' }      // of an item alone: its latest, once the kernel says which
     if (t.kind === 'progress') return this.status.replaceChildren(h('progress', { max: t.total, value: t.done, 'aria-label': 'Delivering' }), ` ${t.done} of ${t.total} delivered`)
     this.hold = Date.now() + 4000
     this.say(`${t.kind === 'error' ? '✕ ' : '✓ '}${t.text}`, false, t.kind === 'error')
@@ -432,7 +503,7 @@ class App {
     const byHand = () => { const area = h('textarea', { value: text, style: 'position:fixed;opacity:0' }); const back = document.activeElement; this.root.append(area); area.select(); const ok = document.execCommand('copy'); area.remove(); back?.focus?.(); ok ? done() : (this.open('Code'), this.say('Copy it from here')) }
     navigator.clipboard?.writeText ? navigator.clipboard.writeText(text).then(done, byHand) : byHand()
   }
-  load() { if (this.ref) this.act('load', this.ref, { name: this.name.value.trim() }) }
+  load() { if (this.ref && !this.name.value.trim()) return this.say('Give it a name first'); if (this.ref) this.act('load', this.ref, { name: this.name.value.trim() }) }
   aliases() {
     const r = this.current, input = h('input', { 'aria-label': 'Alias', placeholder: 'production', spellcheck: 'false' }), all = [...new Set((this.vrows ?? []).flatMap(v => v.aliases ?? []))]
     const places = all.map(a => { const at = this.vrows.find(v => v.aliases?.includes(a)); return h('div', { class: 'osb-line' }, h('span', { class: 'osb-tag', text: a }), h('span', { text: ` points at ${at?.version === null ? 'a pending version' : `v${at?.version}`}` }),
@@ -448,16 +519,21 @@ class App {
     const says = [...goes, ...(r.aliases?.length ? [`${r.aliases.join(', ')} ${r.aliases.length > 1 ? 'point' : 'points'} at it, and ${r.aliases.length > 1 ? 'go' : 'goes'} with it.`] : []), 'Its number is not given again. Until its bytes are collected it can be brought back as a new version.']
     this.dialog({ title: 'Remove this version?', says, ok: 'Remove', danger: true, run: () => this.act('remove', r.ref, { aliases: r.aliases ?? [] }) })
   }
-  help() { this.dialog({ title: 'Keys', body: [h('dl', { class: 'osb-keys' }, KEYS.flatMap(([k, what]) => [h('dt', { text: k }), h('dd', { text: what })]))], says: [], ok: 'Close', run: () => {}, only: true }) }
-  dialog({ title, says, body = [], ok, run, danger, focus, only }) {
+  restore(word = 'Restore') {
+    const r = this.current, next = this.the('versions')?.next, own = r.version === null ? r.ref : `v${r.version}`
+    const says = [`${own} becomes the new latest version${next ? ` ${next}` : ''}${r.author || r.created ? ` (it is${r.author ? ` by ${r.author}` : ''}${r.created ? `, of ${full(r.created)}` : ''})` : ''}.`, 'Nothing is overwritten: all other versions, and what aliases point at, stay as they are. It can be undone.']
+    this.dialog({ title: `${word} ${r.ref}?`, says, ok: word, run: () => this.act('restore', r.ref) })
+  }
+  help() { this.dialog({ title: 'Keys', wide: true, body: [h('dl', { class: 'osb-keys' }, KEYS.flatMap(([k, what]) => [h('dt', { text: k }), h('dd', { text: what })]))], says: [], ok: 'Close', run: () => {}, only: true }) }
+  dialog({ title, says, body = [], ok, run, danger, focus, only, wide }) {
     this.shut()
     this.back = this.root.contains(document.activeElement) ? document.activeElement : this.grid
     const go = () => { this.shut(); run() }
     const yes = this.button(ok, ok, go, { class: danger ? 'osb-danger osb-primary' : 'osb-primary' })
-    this.box = h('div', { class: 'osb-veil', onclick: e => { if (e.target === this.box) this.shut() } }, h('div', { role: 'dialog', 'aria-modal': 'true', 'aria-labelledby': `${this.id}-ask`, class: 'osb-dialog', onkeydown: e => { if (e.key === 'Enter' && e.target.tagName === 'INPUT') { e.preventDefault(); go() } } },
+    this.box = h('div', { class: 'osb-veil', onclick: e => { if (e.target === this.box) this.shut() } }, h('div', { role: 'dialog', 'aria-modal': 'true', 'aria-labelledby': `${this.id}-ask`, class: `osb-dialog${wide ? ' osb-wide' : ''}`, onkeydown: e => { if (e.key === 'Enter' && e.target.tagName === 'INPUT') { e.preventDefault(); go() } } },
       h('h3', { id: `${this.id}-ask`, text: title }), says.map(s => h('p', { text: s })), body, h('div', { class: 'osb-buttons' }, !only && this.button('Cancel', 'Cancel', () => this.shut()), yes)))
     this.root.append(this.box);
-    (focus ?? (danger ? this.box.querySelector('.osb-buttons button') : yes)).focus()
+    (focus ?? (danger ? this.box.querySelector('.osb-buttons button') : yes)).focus({ preventScroll: true })
   }
   shut() { if (!this.box) return; this.box.remove(); this.box = null; this.back?.focus?.() }
 
@@ -469,7 +545,7 @@ class App {
       return
     }
     if (e.ctrlKey || e.metaKey || e.altKey) return
-    const t = e.target, on = { [this.grid.id]: 'grid' }[t.id] ?? (t === this.list ? 'list' : t === this.panel ? 'panel' : t.role === 'tab' || t.getAttribute?.('role') === 'tab' ? 'tab' : 'other')
+    const t = e.target, on = { [this.grid.id]: 'grid' }[t.id] ?? (t === this.list ? 'list' : t === this.panel ? 'panel' : t === this.divider ? 'divider' : t.role === 'tab' || t.getAttribute?.('role') === 'tab' ? 'tab' : 'other')
     if (t === this.search) return this.keySearch(e)
     if (t === this.name) { if (e.key === 'Enter') this.load(); if (e.key === 'Escape') this.grid.focus(); return }
     if (/^(INPUT|SELECT|TEXTAREA)$/.test(t.tagName)) { if (e.key === 'Escape') this.grid.focus(); return }
@@ -479,7 +555,8 @@ class App {
     const v = this.vcursor, list = { ArrowDown: () => this.moveVersion(v + 1), j: () => this.moveVersion(v + 1), ArrowUp: () => this.moveVersion(v - 1), k: () => this.moveVersion(v - 1), PageDown: () => this.moveVersion(v + 5), PageUp: () => this.moveVersion(v - 5), Home: () => this.moveVersion(0), End: () => this.moveVersion(this.vrows.length - 1), Enter: () => this.panel.focus(), ' ': () => this.mark(this.vrows[v]?.ref), ArrowLeft: () => this.grid.focus() }
     const step = n => { const i = (TABS.indexOf(this.tab) + n + TABS.length) % TABS.length; this.open(TABS[i]); this.tabs.children[i].focus() }
     const tab = { ArrowRight: () => step(1), ArrowLeft: () => step(-1), Home: () => step(-TABS.indexOf(this.tab)), End: () => step(TABS.length - 1 - TABS.indexOf(this.tab)) }
-    const run = { grid, list, tab }[on]?.[e.key] ?? any[e.key]
+    const divider = { ArrowUp: () => this.resplit(this.split - 4), ArrowDown: () => this.resplit(this.split + 4), Home: () => this.resplit(SPLIT[1]), End: () => this.resplit(SPLIT[2]) }
+    const run = { grid, list, tab, divider }[on]?.[e.key] ?? any[e.key]
     if (run) { e.preventDefault(); run() }
   }
   keySearch(e) {
@@ -495,133 +572,6 @@ class App {
     this.synced.title = full(v.asof)
     if (v.status === 'stale') this.drawBanner()
   }
-}
-
-// Previews, by type
-const table = (heads, rows, more = {}) => h('table', { class: 'osb-table', ...more }, h('thead', {}, h('tr', {}, heads.map(x => x instanceof Node ? h('th', { scope: 'col' }, x) : x === '' ? h('td') : h('th', { scope: 'col', text: x })))), h('tbody', {}, rows.map(r => h('tr', {}, r.map(c => c instanceof Node ? h('td', {}, c) : h('td', { text: c }))))))
-const facts = rows => h('dl', { class: 'osb-facts' }, rows.flatMap(r => [h('dt', { text: r.name ?? r[0] }), h('dd', { text: (r.value ?? r[1]) + (r.note ? '  (note)' : '') })]))
-const part = text => h('h4', { text })
-
-function bars(hist, label) {
-  const most = Math.max(1, ...hist.counts)
-  return h('span', { class: 'osb-hist', role: 'img', 'aria-label': `${label}: from ${hist.min} to ${hist.max}`, title: `${hist.min} … ${hist.max}` }, hist.counts.map(c => h('i', { style: `height:${c ? Math.max(8, 100 * c / most) : 0}%` })))
-}
-function drawFrame(app, p) {
-  const head = c => h('div', { class: 'osb-col' }, h('span', { class: 'osb-colname', text: c.name }), h('span', { class: 'osb-dim', text: c.type + (c.nulls ? `, ${number(c.nulls)} null` : '') }),
-    c.hist ? bars(c.hist, c.name) : c.top ? h('span', { class: 'osb-dim osb-topv', title: c.top.map(([v, n]) => `${v}: ${n}`).join('\n'), text: c.top.map(([v]) => v).join(', ') }) : null)
-  const t = table(p.columns.map(head), p.data)
-  p.columns.forEach((c, i) => { if (c.numeric) for (const r of t.rows) r.cells[i]?.classList.add('osb-num') })
-  const words = `${p.rows === null ? 'many' : number(p.rows)} × ${p.columns.length + p.cut}, first ${plural(p.data.length, 'row')}${p.cut ? `, ${p.cut} columns left out` : ''}${p.rows > p.seen ? `, pictures of the first ${number(p.seen)}` : ''}`
-  const more = app.live && p.data.length < Math.min(p.rows ?? p.seen, 1000) ? app.button('Load more', 'More rows', () => app.send('preview', { ref: p.ref, rows: Math.max(200, p.data.length * 4), file: p.file ?? null }), { class: 'osb-plain' }) : null
-  app.words = words
-  return [t, more ? h('div', { class: 'osb-line' }, more) : null]
-}
-function drawTree(name, node, open) {
-  const label = name === null ? null : h('span', { class: 'osb-k', text: `${name}: ` })
-  if (node.t !== 'object' && node.t !== 'array') return h('div', { class: 'osb-leaf' }, label, h('span', { class: `osb-t-${node.t}`, text: node.t === 'string' ? `"${node.v}"` : node.v }))
-  const sum = h('summary', {}, label, h('span', { class: 'osb-dim', text: node.t === 'object' ? `{ ${plural(node.n, 'key')} }` : `[ ${plural(node.n, 'value')} ]` }))
-  return h('details', { open: open > 0 || undefined, class: 'osb-node' }, sum, node.items.map(([k, v]) => drawTree(k, v, open - 1)), node.n > node.items.length ? h('div', { class: 'osb-leaf osb-dim', text: `… ${number(node.n - node.items.length)} more` }) : null)
-}
-function drawArray(app, p) {
-  const out = [h('div', { class: 'osb-line' }, h('span', { class: 'osb-dim', text: `${p.shape.join(' × ') || 'a number'}, ${p.dtype}${p.more ? ', its corner' : ''}` }), p.hist ? bars(p.hist, 'values') : null)]
-  if (p.data) out.push(h('table', { class: 'osb-table osb-array' }, h('tbody', {}, p.data.map(r => h('tr', {}, r.map(c => h('td', { class: 'osb-num', text: c })))))))
-  return out
-}
-function inline(text) {          // emphasis and code of Markdown; links are shown as their text
-  const out = []
-  for (const m of text.matchAll(/`([^`]+)`|\*\*([^*]+)\*\*|\*([^*]+)\*|!?\[([^\]]*)\]\([^)]*\)|([^`*![]+|.)/gs)) out.push(m[1] ? h('code', { text: m[1] }) : m[2] ? h('b', { text: m[2] }) : m[3] ? h('em', { text: m[3] }) : m[4] !== undefined ? h('u', { text: m[4] }) : m[5])
-  return out
-}
-export function markdown(text) {
-  const out = []
-  let list = null, para = null, code = null
-  for (const line of text.split('\n')) {
-    if (/^\s*```/.test(line)) { code = code ? (out.push(h('pre', { text: code.join('\n') })), null) : []; para = list = null; continue }
-    if (code) { code.push(line); continue }
-    const head = /^(#{1,6})\s+(.*)/.exec(line), item = /^\s*(?:[-*+]|\d+[.)])\s+(.*)/.exec(line)
-    if (head) { out.push(h(`h${Math.min(6, head[1].length + 3)}`, {}, inline(head[2]))); para = list = null }
-    else if (item) { if (!list) out.push(list = h('ul')); list.append(h('li', {}, inline(item[1]))); para = null }
-    else if (/^\s*>\s?/.test(line)) { out.push(h('blockquote', {}, inline(line.replace(/^\s*>\s?/, '')))); para = list = null }
-    else if (!line.trim()) para = list = null
-    else if (para) para.append(' ', ...inline(line))
-    else { out.push(para = h('p', {}, inline(line))); list = null }
-  }
-  if (code) out.push(h('pre', { text: code.join('\n') }))
-  return h('div', { class: 'osb-md' }, out)
-}
-function drawFolder(app, p) {
-  const open = name => { app.file = name; app.send('preview', { ref: p.ref, file: name }) }
-  const dirs = new Map(), top = h('div', { class: 'osb-files' })
-  const place = path => { if (!path) return top; if (!dirs.has(path)) { const d = h('details', { open: dirs.size < 12 || undefined, class: 'osb-node' }, h('summary', { text: `${path.split('/').pop()}/` })); dirs.set(path, d); place(path.split('/').slice(0, -1).join('/')).append(d) } return dirs.get(path) }
-  for (const [name, , size] of p.files) { const at = name.split('/'); place(at.slice(0, -1).join('/')).append(h('div', { class: 'osb-leaf' }, app.live ? h('button', { type: 'button', class: 'osb-plain osb-file', onclick: () => open(name) }, at.at(-1)) : h('span', { text: at.at(-1) }), h('span', { class: 'osb-dim', text: ` ${size}` }))) }
-  return [h('div', { class: 'osb-dim', text: `${plural(p.total, 'file')}, ${p.size}${p.total > p.files.length ? `; the first ${number(p.files.length)}` : ''}` }), top]
-}
-function drawImage(p) {
-  if (!/^data:image\/(png|jpeg|gif|webp);base64,/.test(p.src)) return [h('p', { text: 'No picture' })]
-  return [h('img', { src: p.src, alt: `The picture stored as ${p.ref ?? ''}`, class: 'osb-img' })]
-}
-const PREVIEWS = {
-  frame: drawFrame, array: drawArray, folder: drawFolder,
-  json: (app, p) => [drawTree(null, p.tree, 2)],
-  text: (app, p) => [p.why ? h('div', { class: 'osb-dim', text: p.why }) : null, h('pre', { text: p.text }), p.cut ? h('div', { class: 'osb-dim', text: `… ${number(p.cut)} more bytes` }) : null],
-  markdown: (app, p) => [markdown(p.text), p.cut ? h('div', { class: 'osb-dim', text: `… ${number(p.cut)} more bytes` }) : null],
-  image: (app, p) => { app.words = `${p.width} × ${p.height} pixels`; return drawImage(p) },
-  list: (app, p) => [h('div', { class: 'osb-dim', text: plural(p.total, 'tensor') }), table(p.headers, p.data)],
-  model: (app, p) => [h('div', { class: 'osb-model' }, h('div', {}, part('Estimator'), facts([['class', p.class], ...(p.features ? [['features', number(p.features)]] : [])]), p.metrics.length ? [part('Metrics'), facts(p.metrics)] : null), p.params.length ? h('div', {}, part('Parameters'), facts(p.params)) : null)],
-  note: (app, p) => [h('p', { text: p.text })],
-  away: (app, p) => [h('p', {}, h('b', { text: '⚠ Not available offline. ' }), p.text)],
-  broken: (app, p) => [h('p', { class: 'osb-wrong' }, h('b', { text: '✕ It cannot be shown. ' }), p.text), app.live ? app.button('Try again', 'Read it again', () => app.send('preview', { ref: p.ref, file: p.file ?? null })) : null],
-}
-function drawPreview(app, p) {
-  const kids = (PREVIEWS[p.type] ?? ((app, p) => [h('p', { text: 'There is no preview of this.' })]))(app, p).filter(Boolean)
-  if (p.file) kids.unshift(h('div', { class: 'osb-line' }, app.button('← Folder', 'Back to the files', () => app.send('preview', { ref: p.ref }), { class: 'osb-plain' }), h('span', { class: 'osb-dim', text: p.file })))
-  return kids
-}
-function drawMetadata(app, d) {
-  const section = (title, rows) => rows?.length ? h('div', {}, part(title), facts(rows)) : null
-  return [d.says ? h('p', { text: d.says }) : null, h('div', { class: 'osb-model' }, section('Metadata', d.metadata), section('Stats', d.stats), section('Version', d.facts))]
-}
-function drawLineage(app, d) {
-  const l = d.lineage, H = 40, n = Math.max(1, l.inputs.length), tall = Math.max(n, 1) * H + 34, mid = tall / 2
-  const box = (kids, more = '') => h('div', { class: `osb-box ${more}` }, kids)
-  const go = ref => app.live && /^[^/]+\/.+/.test(ref) ? h('button', { type: 'button', class: 'osb-plain', title: `Look at ${ref}`, onclick: () => app.pick(ref) }, ref) : h('span', { text: ref })
-  const wire = paths => { const s = h('svg', { width: '56', height: tall, viewBox: `0 0 56 ${tall}`, 'aria-hidden': 'true' }, paths.map(p => h('path', { d: p, class: 'osb-wire' }))); return s }
-  const y = i => mid - (n * H) / 2 + i * H + H / 2
-  const ins = l.inputs.length ? [h('div', { class: 'osb-lane' }, l.inputs.map(r => box(go(r)))), wire(l.inputs.map((_, i) => `M0 ${y(i)} C28 ${y(i)} 28 ${mid} 56 ${mid}`))] : []
-  const picture = h('div', { class: 'osb-lineage', role: 'group', 'aria-label': `${l.inputs.length ? `From ${l.inputs.join(', ')}, b` : 'B'}y ${l.how}: ${l.out}`, style: `min-height:${tall}px` }, ins,
-    h('div', { class: 'osb-lane' }, box([h('b', { text: l.how }), l.by ? h('span', { class: 'osb-dim', text: l.by }) : null, l.under.length ? h('span', { class: 'osb-dim', text: l.under.join(' · ') }) : null], 'osb-how')), wire([`M0 ${mid} L56 ${mid}`]), h('div', { class: 'osb-lane' }, box(h('b', { text: l.out }), 'osb-out')))
-  return [picture, l.more ? h('p', { class: 'osb-dim', text: `… ${l.more} more inputs` }) : null, l.facts.length ? facts(l.facts) : null]
-}
-function drawCode(app, d) {
-  return d.code.map(c => h('div', { class: 'osb-snippet' }, h('div', { class: 'osb-line' }, h('span', { class: 'osb-dim', text: c.title }), app.button('Copy', `Copy: ${c.title}`, () => app.copyCode(c.code), { class: 'osb-plain' })), h('pre', { text: c.code })))
-}
-function drawCompared(app, c) {
-  if (!c.a) return [h('p', { class: 'osb-dim', text: 'Mark two versions with Space (or Shift and a click), then Compare.' })]
-  if (c.error) return [h('p', { class: 'osb-wrong', text: c.error })]
-  const out = [h('div', { class: 'osb-line' }, h('b', { text: `${c.a}  →  ${c.b}` }), app.button(app.showSame ? 'Only what differs' : 'Also what is the same', 'Show or hide rows that agree', () => { app.showSame = !app.showSame; app.drawPanel() }, { class: 'osb-plain', 'aria-pressed': app.showSame }))]
-  if (c.images) out.push(h('div', { class: 'osb-sides' }, c.images.map((p, i) => h('figure', {}, h('figcaption', { class: 'osb-dim', text: [c.a, c.b][i] }), p.type === 'image' ? drawImage({ ...p, ref: [c.a, c.b][i] }) : h('p', { text: p.text ?? '' })))))
-  const kept = c.groups.map(g => [g.title, g.rows.filter(r => app.showSame || r.mark !== 'same')]).filter(([, rows]) => rows.length)
-  const at = ref => ref.split('@').pop(), own = at(c.a) !== at(c.b), head = ['', own ? `@${at(c.a)}` : c.a, own ? `@${at(c.b)}` : c.b, '']
-  if (c.rows) {
-    const r = c.rows
-    out.push(h('p', { class: r.key ? null : 'osb-dim', text: r.key ? `Rows by ${r.key.join(', ')}: + ${number(r.added)} added, − ${number(r.removed)} gone${r.changed === null ? '' : `, ≠ ${number(r.changed)} changed`}.`
-      : `${number(r.counts[0])} → ${number(r.counts[1])} rows. To see which came and went, name the key: metadata={'key': 'id'}.` }))
-  }
-  out.push(h('div', { class: 'osb-groups' }, kept.map(([title, rows]) => {
-    const t = table(head, rows.map(r => [r.name, r.a, r.b, { changed: '≠ changed', added: '+ added', removed: '− gone', same: '= same' }[r.mark]]), { 'data-group': title })
-    rows.forEach((r, i) => t.tBodies[0].rows[i].classList.add(`osb-m-${r.mark}`))
-    return h('div', {}, part(title), t)
-  })))
-  for (const [sign, rows, heads, mark] of c.rows?.key ? [['+', c.rows.new, c.rows.headers[1], 'added'], ['−', c.rows.gone, c.rows.headers[0], 'removed']] : []) {
-    if (!rows.length) continue
-    const t = table(['', ...heads], rows.map(x => [sign, ...x]))
-    t.classList.add(`osb-m-${mark}`)
-    out.push(part(sign === '+' ? 'Rows that came' : 'Rows that went'), t)
-  }
-  if (c.diff) out.push(part('Text'), h('pre', { class: 'osb-diff' }, c.diff.map(([s, l]) => h('span', { class: { '+': 'osb-m-added', '-': 'osb-m-removed', '@': 'osb-dim' }[s], text: `${s === '-' ? '−' : s} ${l}\n` }))))
-  if (c.why) out.push(h('p', { class: 'osb-dim', text: c.why }))
-  if (!kept.length && !c.rows && !c.diff && !c.images) out.push(h('p', { text: 'No differences.' }))
-  return out
 }
 
 function render({ model, el }) {
