@@ -2,7 +2,7 @@
 
 The oracle is `ObjectStore._from_records`, which reads every record and decides in Python. OBJECTSTORE_TEST_LONG=1: ten times as many examples.
 """
-import json, os, random, shutil, sqlite3, threading, time, warnings
+import json, os, random, re, shutil, sqlite3, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -58,6 +58,8 @@ METADATA = st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=5)
 NAMES = st.sampled_from(['auc', 'stage', 'm', 'm.f1', 'm.x.y', '"a key"', 'tags', '"Stage"', 'stats.rows', 'rows', '"qu\'ote"', 'metadata.size', 'size', 'item', 'version', 'created', 'kind', 'codec', 'author', 'alias', 'pending', 'bucket', 'id', 'hash', '"order"', 'nothing_has_it'])
 PARAMS = st.one_of(SCALARS.filter(lambda v: v is not None), st.sampled_from([date(2026, 11, 1), datetime(2026, 10, 31, 12), datetime(2026, 11, 1, tzinfo=timezone.utc), date(1970, 1, 1), float('inf'), '\ud800']))
 
+TIMES = st.sampled_from(['2026-11-01', '2099-01-01', '1990-01-01T12:00', date(2030, 1, 1), datetime(2020, 1, 1, tzinfo=timezone.utc), datetime.now(timezone.utc).isoformat()])
+
 @st.composite
 def conditions(draw, depth=2):
     "Text of a condition, and its parameters"
@@ -65,7 +67,7 @@ def conditions(draw, depth=2):
     def param(v): n[0] += 1; params[f'p{n[0]}'] = v; return f':p{n[0]}'
     def leaf():
         name = draw(NAMES)
-        form = draw(st.sampled_from(['compare', 'compare', 'compare', 'in', 'between', 'like', 'null', 'names', 'bare', 'literal']))
+        form = draw(st.sampled_from(['compare', 'compare', 'compare', 'in', 'between', 'like', 'null', 'names', 'bare', 'literal', 'alias', 'created']))
         if form == 'compare': return f"{name} {draw(st.sampled_from(['=', '!=', '<', '<=', '>', '>=']))} {param(draw(PARAMS))}"
         if form == 'in': return f"{name} {draw(st.sampled_from(['', 'NOT ']))}IN {param(draw(st.lists(PARAMS, min_size=1, max_size=4)))}"
         if form == 'between': return f'{name} BETWEEN {param(draw(PARAMS))} AND {param(draw(PARAMS))}'
@@ -73,6 +75,8 @@ def conditions(draw, depth=2):
         if form == 'null': return f"{name} IS {draw(st.sampled_from(['', 'NOT ']))}NULL"
         if form == 'names': return f"{name} {draw(st.sampled_from(['=', '<', '>=']))} {draw(NAMES)}"
         if form == 'bare': return name
+        if form == 'alias': return draw(st.sampled_from(["alias = 'production'", "alias = 'best'", "alias = 'a%b'", "alias <> 'best'", "alias IN ('best', 'production')", "alias LIKE 'prod%'", 'alias IS NULL', 'alias IS NOT NULL', "alias > 'b'"]))
+        if form == 'created': return f"created {draw(st.sampled_from(['=', '!=', '<', '<=', '>', '>=']))} {param(draw(TIMES))}"
         return f"{name} = {draw(st.sampled_from(['1', '0.5', 'TRUE', repr('prod')]))}"
     def node(d):
         kind = draw(st.sampled_from(['leaf', 'leaf', 'and', 'or', 'not'])) if d else 'leaf'
@@ -113,12 +117,118 @@ def test_where_finds_what_a_plain_filter_finds(filled, asked, at):
     agree(filled, where=where, params=used, at=at)
 
 @settings(MANY, max_examples=times(60, 600))
-@given(st.one_of(st.none(), conditions(1)), ATS, st.sampled_from([None, 'prod', 'ann', 'lee ANN', 'ete m1', 'zzz', 'strasse', '%', '"']), st.sampled_from([None, 'model', 'slip', 'modle']),
+@given(st.one_of(st.none(), conditions(1)), ATS, st.sampled_from([None, 'prod', 'ann', 'lee ANN', 'ete m1', 'zzz', 'strasse', '%', '"', 'production', 'Prod BEST', 'best m', 'a b', 'production zzz', 'b checked']), st.sampled_from([None, 'model', 'slip', 'modle']),
        st.sampled_from(['-created', 'created', 'auc', '-auc', '-size', 'item', 'stage', '-m.f1', 'stats.size', 'tags', 'nothing']), st.one_of(st.none(), st.integers(0, 9)), st.sampled_from([None, '^models/', 'm1', '']))
 def test_everything_together(filled, asked, at, text, kind, sort, limit, filter):
     where, params = asked or (None, None)
     if limit is not None and sort.lstrip('-') == 'created': limit = None       # which of one moment are the first, is nobody's to say
     agree(filled, where=where, params=params, at=at, text=text, kind=kind, sort=sort, limit=limit, filter=filter)
+
+@settings(MANY, max_examples=times(60, 600))
+@given(conditions(1), st.sampled_from([None, None, 'prod', 'best m']))
+def test_what_is_said_to_be_elsewhere_is_there(filled, asked, text):
+    where, params = asked
+    try: found = filled.find_items(where=where, params=params, text=text)
+    except InvalidQuery: return
+    said = re.search(r"Only latest versions were asked: at='(.+)' finds ([0-9,]+)$", found.also() if found else found.why)
+    if said: assert len(filled.find_items(at=said[1], where=where, params=params, text=text)) == int(said[2]) > len(found)
+    assert not said or 'alias' in where or text
+
+@pytest.mark.parametrize('asked', [dict(where="alias = 'production'"), dict(text='produc'), dict(where="alias = 'production' AND n < 9"), dict(where="kind = 'data'", text='PRODUCTION m')])
+def test_who_asks_for_an_alias_hears_of_older_versions(tmp_path, asked):
+    store = ObjectStore(str(tmp_path/'lab'))
+    for i in range(3):
+        for n in range(2): store.put(f'lab/m{i}', i, metadata={'n': n})
+        store.set_alias(f'lab/m{i}@1', 'production')
+    found = store.find_items(**asked)
+    assert len(found) == 0 and found.why.endswith("Only latest versions were asked: at='production' finds 3") and found.why in repr(found)
+    assert len(store.find_items(at='production', **asked)) == len(store.find_items(at='*', **asked)) == 3
+    store.set_alias('lab/m1@2', 'production')
+    found = store.find_items(**asked)
+    assert found.refs == ['lab/m1@2'] and repr(found).endswith("Only latest versions were asked: at='production' finds 3")
+    for i in range(3): store.set_alias(f'lab/m{i}@2', 'production')
+    assert len(found := store.find_items(**asked)) == 3 and 'Only latest' not in repr(found)
+
+@pytest.mark.parametrize('where', ['alias IS NULL', "alias <> 'production'", "NOT alias = 'production'", 'n = 0'])
+def test_who_asks_for_no_alias_hears_nothing_of_older_versions(tmp_path, where):
+    store = ObjectStore(str(tmp_path/'lab'))
+    for n in range(2): store.put('lab/m', n, metadata={'n': n})
+    store.set_alias('lab/m@1', 'production')
+    assert 'Only latest' not in repr(store.find_items(where=where))
+
+def test_words_follow_an_alias_that_moves(tmp_path):
+    store = ObjectStore(str(tmp_path/'lab'))
+    for n in range(3): store.put('lab/m', n), store.put('lab/other', n, metadata={'says': 'production'})
+    for n in (1, 2, 3):
+        store.set_alias(f'lab/m@{n}', 'production')
+        assert set(store.find_items(at='*', text='product').refs) == {f'lab/m@{n}', 'lab/other@1', 'lab/other@2', 'lab/other@3'}
+        assert store.find_items(at='*', text='product m').refs == [f'lab/m@{n}'] and not store.find_items(at='*', text='product m zzz')
+    store.remove_alias('lab/m', 'production')
+    assert not store.find_items('lab', text='product m')
+
+def test_many_aliases_and_many_words(tmp_path, monkeypatch):
+    "The ways by which frequent words are found agree with the records, too"
+    from objectstore import plans
+    store = busy(tmp_path/'lab', 60)
+    for i in range(7): store.set_alias(f'lab/m{i}@{i % 2 + 3}', 'production'), store.set_alias(f'lab/m{i}', 'été-dev')
+    for few in (1, 3, 10**6):
+        for name in ('FREQUENT', 'CAP', 'NEAR', 'COUNTED'): monkeypatch.setattr(plans, name, few)
+        for at in ('latest', '*', 'production'):
+            for text in ('prod', 'production m1', 'ete', 'ETE dev', 'dev production', 'zzz prod', 'model prod m'):
+                for kind in (None, 'model'): agree(store, at=at, text=text, kind=kind)
+
+def test_a_key_to_sort_by_that_nothing_has(tmp_path):
+    store = ObjectStore(str(tmp_path/'lab'))
+    store.find_or_create_bucket('lab')
+    assert not store.find_items(sort='-auc')
+    store.put('lab/m', 1, metadata={'auc': 0.5, 'm': {'f1': 1}})
+    for sort, says in (('-acu', "did you mean 'auc'"), ('creatd', "did you mean 'created'"), ('m.f2', "'m.f1'"), ('-nothing', 'fields: item, version')):
+        with pytest.raises(InvalidQuery, match=says) as e: store.find_items(sort=sort)
+        assert str(e.value).startswith(f'sort={sort!r}: no record here')
+    with pytest.raises(InvalidQuery, match="did you mean 'auc'"): plainly(store, sort='-acu')
+    for sort in ('-auc', 'm.f1', 'm', 'metadata.auc', '-size', 'alias'): assert store.find_items(sort=sort).refs == ['lab/m@1']
+
+def test_a_key_that_only_pending_work_has_is_known(tmp_path):
+    ObjectStore(str(tmp_path/'near'), str(tmp_path/'lab')).put('lab/m', 1, metadata={'auc': 0.5})
+    store = ObjectStore(str(tmp_path/'near'), str(tmp_path/'lab'), offline=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        w = store.put('lab/n', 1, metadata={'auk': 1})
+        assert w.pending and [v.item for v in store.find_items(where='auk = 1')] == ['n'] and [v.item for v in store.find_items(sort='auk')] == ['m', 'n']
+
+def test_more_keys_than_are_known(tmp_path, monkeypatch):
+    monkeypatch.setattr('objectstore.index.MAX_KNOWN', 20)
+    store = ObjectStore(str(tmp_path/'lab'), durable=False)
+    store.put('lab/x', 0), store.find_items()
+    for i in range(30): store.put(f'lab/m{i}', i, metadata={f'k{i}': i})
+    for i in (2, 29): assert store.find_items(where=f'k{i} = {i}', sort=f'k{i}').refs == [f'lab/m{i}@1']
+    store.refresh(whole=True)
+    assert store.find_items(where='k29 = 29').refs == ['lab/m29@1']
+
+def test_an_age_is_never_the_beginning_of_time(tmp_path):
+    "A bucket that this machine made, and whose log nobody has looked at since"
+    both = str(tmp_path/'near'), str(tmp_path/'lab')
+    store = ObjectStore(*both)
+    store.put('lab/m', 1), store.find_items()
+    store.put('new/m', 1)
+    away = ObjectStore(*both, offline=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        assert store.keeper.known('new').checked == 0
+        found = away.find_items()
+        assert abs(found.as_of.timestamp() - time.time()) < 3600 and '1970' not in repr(found)
+
+def test_an_empty_answer_names_types_that_do_not_meet(tmp_path):
+    store = ObjectStore(str(tmp_path/'lab'))
+    for i in range(4): store.put('lab/m', i, metadata={'auc': i / 4, 'stage': 'prod', 'ok': True, 'mixed': i if i else 'x', 'tags': ['a'], 'day': date(2026, 11, 1)})
+    for where, says in (("auc > 'high'", 'auc holds numbers; the condition compares it with text'), ('stage = 3', 'stage holds text'), ("ok = 'yes'", 'ok holds TRUE or FALSE'), ("size > '10MB'", 'size holds numbers'), ("kind = 3", 'kind holds text')):
+        for at in ('latest', '*'):
+            assert says in store.find_items(where=where, at=at).why and says in plainly(store, where=where, at=at).why
+    for where in ("auc > 5", "stage = 'x'", "tags = 'b'", "day > '2027-01-01'", 'tags = 3'): assert 'holds' not in store.find_items(where=where).why.replace('tags holds', 'tags holds' if where == 'tags = 3' else '')
+    assert store.find_items(where='auc > 5').why == 'The only version here does not meet the condition'
+    assert store.find_items(at='all').why.endswith("at='*' is every version")
+    store.set_alias('lab/m@1', 'production')
+    assert store.find_items(at='prodction').why.endswith("did you mean 'production'?")
 
 @settings(MANY, max_examples=times(60, 600))
 @given(METADATA)
