@@ -48,7 +48,7 @@ class Numbers:
         "The highest live number that was there at a moment"
         return max((n for n in self.live if moment(self.made[n]) <= t), default=None)
 
-# %% ../nbs/31_buckets.ipynb #ed0e1011
+# %% ../nbs/31_buckets.ipynb #accd9029
 class Recent(OrderedDict):
     "A mapping that forgets its oldest entries; threads may share it"
     def __init__(self, limit: int):
@@ -56,7 +56,9 @@ class Recent(OrderedDict):
         self.limit = limit
     def __setitem__(self, key, value):
         super().__setitem__(key, value)
-        if len(self) > self.limit: self.pop(next(iter(self), None), None)
+        if len(self) > self.limit:
+            try: self.popitem(last=False)       # in one step: others may write meanwhile
+            except KeyError: pass
 
 class Bucket:
     "One bucket of an origin"
@@ -225,7 +227,7 @@ def listed(self: Bucket, items: int) -> dict[str, Numbers] | None:
     "The numbers of every item, if one listing shows them sooner than asking for so many items"
     return None if self.backend.can.probe or items <= 8 else self.scan(max(self.backend.can.page, 10 * items))
 
-# %% ../nbs/31_buckets.ipynb #8daaa9b8
+# %% ../nbs/31_buckets.ipynb #f9b45f19
 @patch
 def items(self: Bucket, limit: int | None = None) -> list[str]:
     "The items of a bucket (of its first `limit` records), whether or not a version of them lives"
@@ -240,15 +242,28 @@ def not_found(self: Bucket, item: str, n: int | None = None) -> NotFound:
     "The error that says what is there instead"
     live = self.numbers(item).live if n is not None else []
     if n is not None and (live or self.highest.get(item)): return NotFound(self._no_version(item, n, live))
-    if self.highest.get(item): return NotFound(f'every version of {self.name}/{item} was removed')
+    if self.highest.get(item): return NotFound(f'every version of {self.name}/{item} was removed{self._last_removed(item)}')
     known = self.items(1000)
     return NotFound(f'no item {item!r} in bucket {self.name!r}' + (hint(item, known) or f'; it holds {_some(known)}'))
 
 @patch
 def _no_version(self: Bucket, item: str, n: int, live: list[int]) -> str:
-    if mark := self.mark(item, n):
-        return f'version {n} of {self.name}/{item} was {mark}' + ('; copy brings it back' if mark == 'removed' else '')
+    if mark := self.mark(item, n): return f'version {n} of {self.name}/{item} was {mark}' + (self._way_back(item, n) if mark == 'removed' else '')
     return f'no version {n} of {self.name}/{item}; it has {_some(live)}'
+
+@patch
+def _last_removed(self: Bucket, item: str) -> str:
+    "The end of a sentence: how the last version of an item comes back"
+    removed = [n for n, marks in self.numbers(item).marks.items() if 'removed' in marks]
+    return self._way_back(item, max(removed)) if removed else ''
+
+@patch
+def _way_back(self: Bucket, item: str, n: int) -> str:
+    "The end of a sentence: the line that brings a removed version back, as long as its bytes are there"
+    ref = f'{self.name}/{item}'
+    try: r = self.record(item, n); there = not r.put or self.backend.exists(self.prefix + payload_key(r.hash, r.put))
+    except (OSError, Damaged, Unsupported): return ''
+    return f'; store.copy({f"{ref}@{n}"!r}, {ref!r}) brings it back' if there else ', and its bytes are gone'
 
 def _some(things: list) -> str:
     "The first few, in words"
@@ -339,7 +354,7 @@ def all_notes(
         found[item_of_key(item), int(n)].append((key, _move_or_none(raw, key, lenient).get('notes', {})))
     return {at: [note for _, note in sorted(notes, key=lambda kn: kn[0])] for at, notes in found.items()}
 
-# %% ../nbs/31_buckets.ipynb #b286fa45
+# %% ../nbs/31_buckets.ipynb #9c7b90f4
 @patch
 def resolve(self: Bucket, item: str, selector: Selector | None, max_age: float = 0.0) -> int:
     "The number that a selector stands for, or `NotFound` says why there is none"
@@ -388,7 +403,7 @@ def _aliased(self: Bucket, item: str, name: str, back: int) -> int:
     if back: raise NotFound(f'alias {name!r} of {self.name}/{item} has no target {back} moves back: it was moved {len(steps)} times')
     known = self.aliases(item)
     if not known and self.latest(item) is None: raise self.not_found(item)
-    raise NotFound(f'no alias {name!r} of {self.name}/{item}' + (hint(name, known) or f'; it has {_some(list(known))}'))
+    raise NotFound(f'no alias {name!r} of {self.name}/{item}' + (hint(name, known) or (f'; it has {_some(list(known))}' if known else '; it has no aliases')))
 
 @patch
 def _written(self: Bucket, item: str, id: str) -> int | None:

@@ -300,7 +300,7 @@ def _hash_of(self: Calculated, call: Call, memo: dict) -> str | None:
     except Cycle: raise
     except Exception: return None          # the function's own error: whoever needs the result will meet it
 
-# %% ../nbs/74_calculated.ipynb #077ca543
+# %% ../nbs/74_calculated.ipynb #001d7523
 @patch
 def version_for(self: Calculated, call: Call) -> Version:
     "A fresh result, noted as an input of the calculation around it"
@@ -316,7 +316,7 @@ def version_for(self: Calculated, call: Call) -> Version:
 @patch
 @answered
 def _object(self: Calculated, v: Version) -> object:
-    with unnoted(): return self._store._object(v, None, None, self._store.trust)
+    with unnoted(): return self._store._object(v, None, None, None)
 
 @patch
 def _result(self: Calculated, call: Call) -> object:

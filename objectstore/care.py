@@ -63,19 +63,26 @@ def catalog(
     if not to.exists(): publish(lambda p: p.write_bytes(b.backend.read(key)), to)
     return to
 
-# %% ../nbs/67_care.ipynb #67449a4e
+# %% ../nbs/67_care.ipynb #2968f6fb
 LATER = 5.0     # seconds until it begins
-_compacting = threading.Lock()
+_mending = threading.Lock()
 
 @patch
-def compact_later(self: ObjectStore, bucket: str) -> None:
-    "Compact a bucket in the background"
-    if self.readonly or self.offline is True or not _compacting.acquire(blocking=False): return
+def mend_later(self: ObjectStore, bucket: str) -> None:
+    "Compare the index of a bucket with its records, or compact its log, in the background"
+    if self.offline is True or not _mending.acquire(blocking=False): return
     me = weakref.ref(self)
     def run() -> None:
         try:
             time.sleep(LATER)
-            if store := me(): store.keeper.compact(bucket)
+            if store := me(): store._mend(bucket)
         except (ObjectStoreError, OSError, IndexAway): pass
-        finally: _compacting.release()
-    threading.Thread(target=run, daemon=True, name='objectstore-compact').start()
+        finally: _mending.release()
+    threading.Thread(target=run, daemon=True, name='objectstore-care').start()
+
+@patch
+def _mend(self: ObjectStore, bucket: str) -> None:
+    keeper = self.keeper
+    if bucket in keeper.unsure: keeper.refresh(bucket, whole=True)
+    if bucket in keeper.long and not self.readonly: keeper.compact(bucket)
+    keeper.long.discard(bucket), keeper.unsure.discard(bucket)

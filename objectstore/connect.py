@@ -13,8 +13,8 @@ from .names import NotFound, ObjectStoreError, TierMismatch, Unsupported, hint
 
 # %% auto #0
 __all__ = ['client_options', 'KNOWN', 'SECRET', 'option_prefix', 'STALLED', 'SLOW', 'secrets_belong', 'Options', 'options',
-           'times', 's3_endpoint', 's3_region', 's3_credentials', 'check_endpoint', 'client', 'Answer', 'explain',
-           'used_before_fork']
+           'times', 's3_endpoint', 's3_region', 's3_credentials', 'check_endpoint', 'client', 'Answer', 'Refused',
+           'explain', 'refused', 'used_before_fork']
 
 # %% ../nbs/04_connect.ipynb #23ef8eb5
 client_options = {'allow_http', 'allow_invalid_certificates', 'root_certificate', 'proxy_url', 'proxy_ca_certificate', 'proxy_excludes', 'user_agent'}
@@ -148,7 +148,9 @@ class Answer:
         if self.connecting: return f'TLS failed ({tls})'
         return 'the connection broke off' if 'HttpError' in debug else 'it does not answer like an object service'
 
-# %% ../nbs/04_connect.ipynb #ca8d3220
+# %% ../nbs/04_connect.ipynb #bed7a376
+class Refused(ObjectStoreError, OSError): "A service refuses a request, for a reason of its own, which the message gives"
+
 _no_bucket = {'NoSuchBucket', 'ContainerNotFound', 'ContainerBeingDeleted'}
 _not_allowed = {'ExpiredToken', 'InvalidToken', 'TokenRefreshRequired', 'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'AuthorizationHeaderMalformed', 'RequestTimeTooSkewed'}
 
@@ -161,7 +163,7 @@ def explain(
 ) -> BaseException:
     "The error of the contract that an error of `obstore` means"
     from obstore.exceptions import BaseError
-    if not isinstance(e, (BaseError, OSError)) or isinstance(e, OSError) and e.errno is not None: return e
+    if not isinstance(e, (BaseError, OSError)) or isinstance(e, ObjectStoreError) or isinstance(e, OSError) and e.errno is not None: return e
     a = Answer(e)
     if a.code in _no_bucket: return NotFound(f'{place}: there is no bucket {bucket!r} at this service; make it with its own tools (aws s3 mb s3://{bucket}), or check its name and the endpoint')
     if isinstance(e, FileNotFoundError) and (a.code or not body): return FileNotFoundError(errno.ENOENT, 'no such object', f'{place}/{key}')
@@ -169,9 +171,15 @@ def explain(
     if a.status == 501: return Unsupported(f'{place}: the service cannot do this ({a.why})')
     if a.status == 507: return OSError(errno.ENOSPC, f'{place}: {a.why}')
     if a.status == 404: return ConnectionError(errno.EPROTO, f'{place}: what answers here is no object service (404); is the endpoint right?')
-    if 300 <= a.status < 500 and a.status not in (408, 429): return OSError(errno.EIO, f'{place}/{key}: {a.why}' + ('; is the region right?' if a.status < 400 else ''))
+    if 300 <= a.status < 500 and a.status not in (408, 429): return refused(f'{place}/{key}', a.status, a.why)
     if a.connecting: return ConnectionRefusedError(errno.ECONNREFUSED, f'{place}: {a.why}')
     return ConnectionError(errno.ETIMEDOUT if a.timeout else errno.EIO, f'{place}: {a.why}')
+
+# %% ../nbs/04_connect.ipynb #2842f7eb
+def refused(what: str, status: int, why: str) -> Refused:
+    "The error for an answer that is neither about an object nor about the line"
+    ask = 'is the region right?' if status < 400 else 'if it stays so, ask whoever runs it'
+    return Refused(f'{what}: the service refuses the request ({why}); {ask}')
 
 # %% ../nbs/04_connect.ipynb #64ffe037
 class _Fork: used = lost = False

@@ -16,7 +16,7 @@ from .disk import (PIECE, READ_FLAGS, UNNAMED, Draft, MustBeNamed, batch_size, c
 # %% auto #0
 __all__ = ['FileBackend', 'complete']
 
-# %% ../nbs/03_files.ipynb #4209b885
+# %% ../nbs/03_files.ipynb #7a78b58c
 _known_limit = 65_536   # folders remembered; a few MB
 
 class FileBackend(Backend):
@@ -27,13 +27,14 @@ class FileBackend(Backend):
         shared: bool | None = None,    # Do other machines use it too? None: find out from the type of the file system
         private: bool = False,         # Only for this user: folders 0700, files 0600
         durable: bool = True,          # Does a write wait until it would survive a power cut?
+        marker: str | None = None,     # A key that is always there: where it is missing, the folder is not made again
     ):
         self._root = os.path.realpath(os.path.expanduser(root)).rstrip('/\\' if os.name == 'nt' else '/')
         self.url = self._root or '/'
         self.shared = on_network(self.url) if shared is None else shared
         self.can = Capabilities('shared', probe=False, many=16) if self.shared else Capabilities('local', probe=True)
         self._modes = (0o700, 0o600) if private else (0o777, 0o666 if os.name == 'nt' else 0o444)
-        self._durable = durable
+        self._durable, self._marker, self._again = durable, marker, False
         self._seen: set[str] = set()          # folders that are no links
         self._made: set[str] = set()          # folders that would survive a power cut
         self._named: set[str] = set()         # folders whose drafts need names
@@ -127,7 +128,7 @@ def path(self: FileBackend, key: str) -> Path | None:
     place, leaf = self._place(key)
     return Path(place, leaf) if self.exists(key) else None
 
-# %% ../nbs/03_files.ipynb #9ccb05ee
+# %% ../nbs/03_files.ipynb #a66e0811
 @patch
 def _ready(self: FileBackend, place: str) -> list[str]:
     "Make a folder and those above it: the ones whose entries are still to be synced"
@@ -150,7 +151,9 @@ def _sync_before(self: FileBackend, place: str) -> None:
 
 @patch
 def _ready_root(self: FileBackend) -> list[str]:
-    "Make the root and what is missing above it"
+    "Make the root and what is missing above it; not again, where all that was here has gone: then the volume is no longer mounted"
+    if self._again and self._marker and not os.path.lexists(f'{self._root}/{self._marker}'):
+        raise ConnectionRefusedError(f'what was in {self.url} is not there any more: was its volume unmounted? Nothing was written')
     absent, p = [], self.url
     while not os.path.isdir(p): absent.append(p); p = os.path.dirname(p)
     for p in reversed(absent):
@@ -160,7 +163,7 @@ def _ready_root(self: FileBackend) -> list[str]:
     self._made.add(self._root)
     return []
 
-# %% ../nbs/03_files.ipynb #24a3a28e
+# %% ../nbs/03_files.ipynb #770dd56a
 @patch
 def _lasting(self: FileBackend, due: list[str]) -> None:
     "Remember folders whose entries have been synced"
@@ -171,7 +174,7 @@ def _lasting(self: FileBackend, due: list[str]) -> None:
 def _forget(self: FileBackend) -> None:
     "Look at every folder again"
     self._seen.clear(); self._made.clear()
-
+    self._again = True
 @patch
 def _draft(self: FileBackend, place: str) -> Draft:
     "A new draft in a folder that is there"

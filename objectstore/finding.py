@@ -187,7 +187,7 @@ def _why_none(kinds: Counter, kind: str | None, text: str | None, filter: str | 
     n = sum(kinds.values())
     return f'None of {n:,} versions has these words' if text else f'None of {n:,} versions meets the condition'
 
-# %% ../nbs/63_finding.ipynb #36d482e3
+# %% ../nbs/63_finding.ipynb #56553d3c
 @patch
 def _from_index(self: ObjectStore, q: Asked) -> Found:
     "What is asked, from the index, brought up to date first"
@@ -225,10 +225,10 @@ def _why_nothing(self: ObjectStore, q: Asked, search: Search) -> str:
     "What to say where nothing was found"
     try: plain = Search(search.index, search.buckets, search.base, passes=q.passes if q.filter not in (None, '') else None)
     except IndexAway: return 'Nothing was found'
-    kinds = dict(plain.facets('kind'))
-    return _why_none(Counter(kinds), q.kind, q.text, q.filter, q.at)
+    kinds = dict(plain.facets('kind')) if q.kind is not None else {'': plain.count()}
+    return _why_none(+Counter(kinds), q.kind, q.text, q.filter, q.at)
 
-# %% ../nbs/63_finding.ipynb #ef058891
+# %% ../nbs/63_finding.ipynb #90884c82
 @patch
 def _refreshed(self: ObjectStore, bucket: str | None) -> tuple[list[str], datetime | None]:
     "The buckets to search; and where the origin is away, of when the index is"
@@ -266,7 +266,7 @@ def _refresh_bucket(self: ObjectStore, name: str) -> tuple[bool, float | None]:
         known = keeper.known(name)
         age = known.checked if known else time.time()
         if not known or not known.whole: self._or_waiting(lambda: keeper.from_near(self.origin.bucket(name)), self._waiting_puts(name))
-    if name in keeper.long: keeper.long.discard(name), self.compact_later(name)
+    if name in keeper.long or name in keeper.unsure: self.mend_later(name)
     known = keeper.known(name)
     has = any(w.bucket == name for w in self._waiting_puts(name))
     return bool(known and known.there) or has or bool(keeper.index.ask('SELECT 1 FROM versions WHERE bucket = ? LIMIT 1', (name,))), age

@@ -87,7 +87,7 @@ def _stored_or_waits(self: ObjectStore, r: Ref, draft: Draft, answer: Record | E
     if answer is not None and not (self._may_wait(None) and isinstance(answer, (ConnectionError, TimeoutError))): raise answer
     return self._wait(r, draft, answer)
 
-# %% ../nbs/65_many.ipynb #0168536c
+# %% ../nbs/65_many.ipynb #1b4f5742
 @patch
 @answered
 def get_many(
@@ -100,7 +100,6 @@ def get_many(
 ) -> list:                                 # The objects, in order
     "The objects of many versions, read together"
     self._may_ask()
-    trust = self.trust if trust is None else trust
     with Progress('get', None, self.progress, unit=' objects') as progress:
         found = self._together(wanted := [parse_ref(r) for r in _each(refs, 'refs')], progress)
         for r, v in zip(wanted, found): note_read(self, r, v)

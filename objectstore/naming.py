@@ -19,7 +19,7 @@ from .putting import Numbered, describable
 # %% auto #0
 __all__ = ['Aliases']
 
-# %% ../nbs/62_naming.ipynb #77c25b6b
+# %% ../nbs/62_naming.ipynb #cf5d08aa
 class Aliases(Looks, dict):
     "The aliases of an item: name and version; `history(name)` has every move"
     def __init__(self, found: Mapping, ref: str, store: ObjectStore):
@@ -45,7 +45,7 @@ def aliases(
     self._may_ask()
     bucket = self.origin.bucket(r.bucket)
     found = bucket.aliases(r.item) | self._waiting_aliases(r)
-    if not found: self._version(r)
+    if not found and not bucket.alias_names(r.item): self._version(r)     # their history is there also where nothing else is
     return Aliases({a: n for a, n in found.items() if n is not None}, str(r), self)
 
 @patch

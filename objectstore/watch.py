@@ -75,7 +75,7 @@ def _number(since: object) -> int:
     try: return int(since)
     except (TypeError, ValueError): raise InvalidRef(f'since={since!r:.80} is no cursor of this watch: give the cursor of one of its events, or a version') from None
 
-# %% ../nbs/68_watch.ipynb #e8480a04
+# %% ../nbs/68_watch.ipynb #a26e87ff
 @dataclass
 class Place:
     "Where the watch of a bucket is: its cursor"
@@ -122,7 +122,7 @@ def _of_catalog(self: ObjectStore, b: Bucket, since: int, log: Log) -> list[Chan
     "What has changed between two catalogs"
     try: catalog = b.read_catalog(log.generation)
     except (Damaged, FileNotFoundError): return [Change('put', i, n.live[-1]) for i, n in b.scan().items() if n.live]
-    puts = sorted((r.created, r.item, r.version) for r, _ in catalog.rows(since))
+    puts = sorted((r.created, r.item, r.version) for r, *_ in catalog.rows(since))
     return [*(Change('put', i, n) for _, i, n in puts), *(Change(op, i, what) for g, op, i, what in catalog.events if g > since)]
 
 @patch

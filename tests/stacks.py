@@ -70,10 +70,11 @@ def make_stack(name: str, tmp_path: Path, request, monkeypatch) -> Stack:
     "A stack by its name, empty, or a skip"
     if name == 'memory': return Stack(name, f'memory://{secrets.token_hex(8)}')
     if name in ('local', 'shared'):
-        folder = tmp_path/'outer'/'store'
+        (folder := tmp_path/'outer'/'store').parent.mkdir(exist_ok=True)
         return Stack(name, f'file://{folder}?shared=true' if name == 'shared' else str(folder), folder=folder)
     if name in ('two', 'three'):
-        folder, shared = tmp_path/'outer'/'store', '?shared=true' * (name == 'three')
+        (folder := tmp_path/'outer'/'store').parent.mkdir(exist_ok=True)
+        shared = '?shared=true' * (name == 'three')
         return Stack(name, f'file://{folder}{shared}', folder=folder, nears=[str(tmp_path/'near'), *([f'file://{tmp_path}/share?shared=true'] if shared else [])])
     service = request.getfixturevalue('seaweed' if name == 'native' else name)
     for k, v in service.environment.items(): monkeypatch.setenv(k, v)

@@ -3,6 +3,7 @@
 The oracle is `ObjectStore._from_records`, which reads every record and decides in Python. OBJECTSTORE_TEST_LONG=1: ten times as many examples.
 """
 import json, os, random, shutil, sqlite3, threading, time, warnings
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 import pytest
@@ -11,7 +12,7 @@ from objectstore.log import flush_hints
 from objectstore import InvalidQuery, NotFound, ObjectStore
 from objectstore.backend import MemoryBackend
 from objectstore.finding import Asked, as_selector
-from objectstore.index import Index, IndexAway
+from objectstore.index import FORMAT, Index, IndexAway
 from objectstore.log import Change
 from objectstore.names import name_filter
 from objectstore.query import parse_where
@@ -137,7 +138,7 @@ def test_no_text_reaches_the_database(filled, sql):
                 try: list(filled.find_items(**asked)), filled.find_items().facets(sql)
                 except InvalidQuery: pass
         finally: db.set_trace_callback(None)
-    assert filled.keeper.index.ask('SELECT count(*), total(at) FROM versions') == before and filled.keeper.index.ask('PRAGMA user_version') == [(1,)]
+    assert filled.keeper.index.ask('SELECT count(*), total(at) FROM versions') == before and filled.keeper.index.ask('PRAGMA user_version') == [(FORMAT,)]
     assert len(agree(filled)) == len(filled.find_items())
 
 
@@ -409,3 +410,25 @@ def test_no_markup_survives_in_facets(tmp_path):
     store = ObjectStore(str(tmp_path/'lab'))
     store.put('lab/x', 1, metadata={'<b>k': '<script>alert(1)</script>'})
     for text in store.find_items().facets('<b>k')._repr_mimebundle_()['text/html'], store.find_items()._repr_mimebundle_()['text/html']: assert '<script>' not in text and '<b>k' not in text
+
+
+def test_a_search_and_a_put_do_not_wait_for_a_comparison(tmp_path):
+    "and what is put while the records are listed is not taken for gone"
+    store = ObjectStore(str(tmp_path/'lab'))
+    for i in range(3): store.put(f'models/m{i}', i, metadata={'auc': i})
+    assert len(store.find_items('models')) == 3
+    listed, go, place = threading.Event(), threading.Event(), store.origin.place
+    listing = place.list
+    def slow(folder, *args, **kw):
+        yield from listing(folder, *args, **kw)
+        if folder.endswith('/records/'): listed.set(), go.wait(30)
+    place.list = slow
+    comparison = threading.Thread(target=lambda: store.refresh(whole=True))
+    comparison.start()
+    assert listed.wait(30)
+    store.put('models/new', 7, metadata={'auc': 7}), store.remove('models/m0@1')
+    with ThreadPoolExecutor(1) as pool: found = pool.submit(lambda: store.find_items('models', sort='item').refs).result(20)
+    go.set(), comparison.join(30)
+    place.list = listing
+    assert found == ['models/m1@1', 'models/m2@1', 'models/new@1']
+    assert store.find_items('models', sort='item').refs == found and not comparison.is_alive()

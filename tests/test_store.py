@@ -1204,7 +1204,6 @@ def test_profiles(home, monkeypatch):
     assert ObjectStore().get('a/x') == 'there' and ObjectStore(home/'work'/'here').get('a/x') == 'here'
     with pytest.raises(ValueError, match='lab'): ObjectStore(profile='lba')
 
-@pytest.mark.xfail(strict=True, reason='an argument that equals its default is not seen as given: trust=False does not undo OBJECTSTORE_TRUST=1')
 def test_an_argument_comes_before_the_environment(monkeypatch):
     monkeypatch.setenv('OBJECTSTORE_TRUST', '1'); monkeypatch.setenv('OBJECTSTORE_TIMEOUT', '7'); monkeypatch.setenv('OBJECTSTORE_MAX_AGE', '60')
     assert ObjectStore('memory://').trust is True and ObjectStore('memory://').timeout == 7 and ObjectStore('memory://', timeout=2.0).timeout == 2.0

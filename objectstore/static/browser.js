@@ -172,11 +172,12 @@ class App {
   *all() { for (const start of [...this.pages.keys()].sort((a, b) => a - b)) yield* this.pages.get(start) }
   total() { return this.local ? this.local.length : this.view.count ?? 0 }
   get size() { return this.view.page ?? 100 }
-  row(i) { return this.local ? this.local[i] : this.pages.get(i - i % this.size)?.[i % this.size] }
+  row(i) { const at = i - i % this.size; return this.local ? this.local[i] : (this.pages.get(at) ?? this.before?.get(at))?.[i % this.size] }
+  get loading() { return this.view.status === 'loading' && !(this.view.building && this.view.asking === this.view.gen) }     // what was read so far is a list, too
   onPage() {
     const p = this.model.get('page')
     if (!p?.rows) return
-    if (p.gen > this.gen) { this.pages.clear(); this.asked.clear(); this.rows = 0; this.gen = p.gen; this.fresh = true }
+    if (p.gen > this.gen) { this.before = p.grown ? new Map([...(this.before ?? []), ...this.pages]) : null; this.pages.clear(); this.asked.clear(); this.rows = 0; this.gen = p.gen; this.fresh = !p.grown }      // of a list that has grown, the rows stay until the new ones are here
     if (p.gen < this.gen) return
     if (!this.pages.has(p.start)) this.rows += p.rows.length
     this.pages.set(p.start, p.rows); this.asked.delete(p.start)
@@ -188,7 +189,7 @@ class App {
   onView() {
     const v = this.view
     this.answered()
-    const loading = v.status === 'loading'
+    const loading = this.loading
     this.grid.setAttribute('aria-busy', loading)
     clearTimeout(this.timers.skeleton)
     if (loading) this.timers.skeleton = setTimeout(() => this.drawLoading(), SKELETON)
@@ -214,6 +215,7 @@ class App {
   }
   stateWords() {
     const v = this.view, n = plural(v.count ?? 0, v.folders ? 'entry' : 'item').replace('entrys', 'entries')
+    if (v.building) return `${n} so far`
     return { ready: `${n}`, empty: 'Nothing is stored here', 'no-match': 'No match', offline: 'Offline: what is near stays usable', stale: `${n}, stale`, error: v.error?.query ? 'The search line was not understood' : 'Something went wrong; the list stays' }[v.status] ?? ''
   }
   drawCounts() {
@@ -251,6 +253,7 @@ class App {
   drawBanner() {
     const v = this.view, show = (...kids) => { this.banner.hidden = false; this.banner.replaceChildren(...kids) }
     const retry = this.button('Try again', 'Ask again', () => this.send('refresh'))
+    if (v.building && v.status !== 'error' && v.status !== 'offline') return this.drawReading(v.building)
     this.banner.dataset.kind = v.status
     this.syncButton.hidden = !v.pending || this.readonly; this.syncButton.textContent = `Sync ${v.pending ?? ''}`
     if (v.status === 'offline') show(h('b', { text: '⚠ Offline. ' }), h('span', { text: `${v.error?.text ?? `${v.url} is not there.`} What is near stays usable; what you write is kept here as pending.` }), retry)
@@ -259,6 +262,15 @@ class App {
       const more = h('div', { class: 'osb-more', hidden: true, text: `${v.error?.kind ?? 'Error'}: ${v.error?.text ?? ''}` })
       show(h('b', { text: '✕ ' }), h('span', { text: v.error?.text ?? 'Something went wrong.' }), retry, this.button('Details', 'What exactly', () => { more.hidden = !more.hidden }), more)
     } else this.banner.hidden = true
+  }
+  drawReading({ done, about, stopped }) {      // its button stays where it is while the numbers change
+    const kind = stopped ? 'stopped' : 'reading', far = `${number(done)}${about ? ` of about ${number(about)}` : ''} versions`
+    if (this.banner.dataset.kind !== kind || this.banner.hidden) {
+      this.banner.dataset.kind = kind; this.banner.hidden = false
+      this.far = h('span')
+      this.banner.replaceChildren(h('b', { text: stopped ? '△ Not all of it. ' : '◔ Reading. ' }), this.far, stopped ? this.button('Go on', 'Read the rest', () => this.send('refresh')) : this.button('Stop', 'Stop reading; what was read stays', () => this.send('cancel'), { class: 'osb-plain' }))
+    }
+    this.far.textContent = stopped ? `Reading was stopped after ${far}: these are here.` : `This store is new to this machine: ${far} so far. They are shown and searched while the rest comes.`
   }
   drawHead() {
     const v = this.view, key = (v.sort ?? '').replace(/^-/, '')
@@ -272,13 +284,14 @@ class App {
     this.crumbs.replaceChildren(...(v.folders ? ['', ...parts] : []).map((p, i) => h('button', { type: 'button', class: 'osb-plain', onclick: () => this.find({ within: parts.slice(0, i).map(x => x + '/').join('') }) }, i ? `${p}/` : parts.length ? 'all /' : '')).filter(b => b.textContent))
   }
   drawBlank(skeleton = false) {
-    const v = this.view, none = !this.total(), loading = v.status === 'loading'
+    const v = this.view, none = !this.total(), loading = this.loading
     const show = none && (skeleton || !loading || Boolean(this.local))
-    this.blank.hidden = !show; this.grid.hidden = show && !skeleton && !this.local && v.status !== 'loading' ? true : show
+    this.blank.hidden = !show; this.grid.hidden = show
     if (!show) return
     const kids = []
     if (skeleton) for (let i = 0; i < 5; i++) kids.push(h('div', { class: 'osb-bone', 'aria-hidden': 'true', style: `width:${[70, 55, 82, 48, 64][i]}%` }))
     else if (this.local) kids.push(h('p', { text: `None of the ${plural(this.rows, 'row')} that are here` }))
+    else if (v.building) kids.push(h('p', { text: `Nothing of this among the ${plural(v.building.done, 'version')} that were read so far` }))
     else if (v.status === 'empty') kids.push(h('p', { text: 'Nothing is stored here yet. Put something:' }), h('code', { text: `store.put('${v.bucket && /^[\w.-]+$/.test(v.bucket) ? v.bucket : 'sales'}/daily', df)` }))
     else if (v.status === 'no-match') kids.push(h('p', { text: 'No match.' }), v.why ? h('p', { class: 'osb-dim', text: v.why }) : null, (v.buckets ?? []).includes(v.query) && v.query !== v.bucket ? this.button(`Show the bucket ${v.query}`, 'What is in it', () => this.find({ bucket: v.query, query: '' })) : null, this.button('Clear the search', 'Show all', () => this.clear()))
     else if (v.error?.query) kids.push(h('p', {}, wrong(v.error)), v.error.allowed ? h('p', { class: 'osb-dim', text: v.error.allowed }) : null, this.button('Clear the search', 'Show all', () => this.clear()))
