@@ -311,7 +311,11 @@ def _reading(self: Browsing, bucket: str | None) -> dict | None:
     found = [f for name, f in list(self.quiet.keeper.filling.items()) if bucket in (None, name) and f.done]
     return {'done': sum(f.done for f in found), 'about': sum(max(f.about, f.done) for f in found) if all(f.about for f in found) else 0} if found else None
 
+<<<<<<< HEAD
 # %% ../nbs/82_browsing.ipynb #dcf1b5e0
+=======
+# %% ../nbs/82_browsing.ipynb #ec5fc08e
+>>>>>>> browse
 @patch
 def _page(self: Browsing, listed: Sequence, start: int) -> dict:
     "Some rows of a list"
@@ -345,7 +349,7 @@ def _afterwards(self: Browsing, wanted: Callable[[], bool], gen: int, found: Seq
 @patch
 def _aliases(self: Browsing, found: Sequence, bucket: str | None, meant: Understood) -> dict[str, int] | None:
     "How often each alias is among all versions that would be found: it often points at one that is not the latest. Only an index tells"
-    if not isinstance(found, Found): return None
+    if self.stopped or not isinstance(found, Found): return None
     where = f'({meant.where}) AND alias IS NOT NULL' if meant.where else 'alias IS NOT NULL'
     return dict(self.quiet.find_items(bucket, meant.pattern, at='*', where=where, text=meant.text).facets('alias'))
 
