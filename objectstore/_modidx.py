@@ -1543,6 +1543,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'objectstore.places.check_parent': ('places.html#check_parent', 'objectstore/places.py'),
                                     'objectstore.places.is_folder': ('places.html#is_folder', 'objectstore/places.py'),
                                     'objectstore.places.mount_of': ('places.html#mount_of', 'objectstore/places.py'),
+                                    'objectstore.places.near_store': ('places.html#near_store', 'objectstore/places.py'),
                                     'objectstore.places.new_store': ('places.html#new_store', 'objectstore/places.py')},
             'objectstore.plans': { 'objectstore.plans.Compiler': ('plans.html#compiler', 'objectstore/plans.py'),
                                    'objectstore.plans.Compiler.__init__': ('plans.html#compiler.__init__', 'objectstore/plans.py'),
