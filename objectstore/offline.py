@@ -288,7 +288,7 @@ def _why_away(self: ObjectStore) -> str:
     for place in (f'{self.origin.url} at {self.endpoint}: ', f'{self.origin.url}: '): why = why.removeprefix(place)
     return why
 
-# %% ../nbs/66_offline.ipynb #9f499ca4
+# %% ../nbs/66_offline.ipynb #7a18483c
 class Status(Looks, dict):
     "Tiers, what is near, what is pending"
     def look(self) -> Card:
@@ -303,7 +303,8 @@ def status(self: ObjectStore) -> Status:
     near, limit = self.origin.tiers if isinstance(self.origin, StackedOrigin) else [], Size(self.cache_limit) if self.cache_limit else None
     tiers = [[t.url, 'near', *_used(Path(t.url)/'.near'), limit] for t in near]
     b = getattr(self.origin, 'breaker', None)
-    away = f'away since {time.strftime("%H:%M:%S", time.localtime(b.since))}: {self._why_away()}' if b and b.open else 'offline=True: not asked' if self.offline is True else 'new, empty' if self._here() and not self.origin.place.exists(MARKER) else 'there, as far as is known'
+    lost = self.origin.places.lost(self.origin.url) if self.origin.places else None
+    away = f'away since {time.strftime("%H:%M:%S", time.localtime(b.since))}: {self._why_away()}' if b and b.open else 'offline=True: not asked' if self.offline is True else 'empty, and another store was here: is the volume mounted?' if lost else 'new, empty' if self._here() and not self.origin.place.exists(MARKER) else 'there, as far as is known'
     tiers.append([self.origin.url, 'origin', away, None, None])
     pending = [[f'{w.op} {w.name}', w.since] for w in (self.pending.work() if self.pending else [])]
     pending += [[f'{w["what"]}: conflict: {w["why"]}', datetime.fromtimestamp(w['at'], timezone.utc)] for _, w in (self.pending.conflicts() if self.pending else [])]

@@ -81,8 +81,8 @@ class Function(ABC):
     def reason(self, r: Ref) -> tuple[str, str] | None:
         "What is known of the result that a ref names, in two short texts"
 
-# %% ../nbs/59_opening.ipynb #45b08d7c
-P, T = ParamSpec('P'), TypeVar('T')
+# %% ../nbs/59_opening.ipynb #308b89f0
+P, T = ParamSpec('P'), TypeVar('T', bound='ObjectStore')
 
 def notes_given(init: Callable[Concatenate[T, P], None]) -> Callable[Concatenate[T, P], None]:
     "An `__init__` that finds in `self._given` the names of the options that were given"
@@ -92,9 +92,10 @@ def notes_given(init: Callable[Concatenate[T, P], None]) -> Callable[Concatenate
         init(self, *args, **options)
     return call
 
-# %% ../nbs/59_opening.ipynb #57b269ca
+# %% ../nbs/59_opening.ipynb #183df97b
 class ObjectStore(Looks, ObjectStoreInterface):
     "Versions of objects in a place that keeps bytes"
+    _given: set[str]     # The names of the options that were given
     @notes_given
     def __init__(
         self,

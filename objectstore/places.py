@@ -10,7 +10,7 @@ from fastcore.basics import patch
 from .names import TierMismatch, hint
 
 # %% auto #0
-__all__ = ['MARKER', 'Places', 'is_folder', 'mount_of', 'check_parent', 'new_store']
+__all__ = ['MARKER', 'Places', 'is_folder', 'mount_of', 'check_parent', 'new_store', 'near_store']
 
 # %% ../nbs/26_places.ipynb #ada16a7f
 MARKER = 'objectstore.json'      # the object that says: here is a store, of this format
@@ -86,9 +86,12 @@ def _folders(place: str) -> list[str]:
     try: return [e.name for e in os.scandir(place) if e.is_dir()]
     except OSError: return []
 
-# %% ../nbs/26_places.ipynb #2ba825bf
+# %% ../nbs/26_places.ipynb #e136a5d6
 def new_store(url: str) -> str:
     "What to say of a store that was just made in a folder"
-    above = os.path.dirname(url)
-    others = [n for n in _folders(above) if n != os.path.basename(url) and os.path.lexists(f'{above}/{n}/{MARKER}')]
-    return f'{url} is a new store, made by this call{hint(os.path.basename(url), others)}'
+    return f'{url} is a new store, made by this call{near_store(url)}'
+
+def near_store(url: str) -> str:
+    "The end of a sentence that names a store beside a folder, where its name is nearly the same"
+    above, own = os.path.split(url)
+    return hint(own, [n for n in _folders(above) if n != own and os.path.lexists(f'{above}/{n}/{MARKER}')])

@@ -41,6 +41,8 @@ def test_a_store_is_made_by_the_first_write_and_says_so_once(home, tier):
 
 def test_a_misspelt_last_part_is_seen(home):
     ObjectStore(home/'store').put('a/x', 1)
+    with pytest.raises(NotFound, match="no store was made there yet; did you mean 'store'"): ObjectStore(home/'stroe').get('a/x')
+    assert 'new, empty' in repr(ObjectStore(home/'stroe').status())
     with pytest.warns(UserWarning, match="did you mean 'store'"): ObjectStore(home/'stroe').put('a/x', 1)
 
 def test_ones_own_place_and_near_tiers_are_made_freely(home):
@@ -71,7 +73,7 @@ def test_a_store_that_was_there_is_not_made_again(home, verb, met_by):
     if met_by == 'get': shutil.rmtree(home/'state'); assert ObjectStore(lab).get('a/x') == 1
     emptied(lab)
     with pytest.raises(NotAvailableOffline, match='is the volume mounted'): (WRITES | READS)[verb](ObjectStore(lab))
-    assert not os.listdir(lab)
+    assert not os.listdir(lab) and 'is the volume mounted' in repr(ObjectStore(lab).status())
 
 @pytest.mark.parametrize('write', WRITES)
 def test_nor_is_it_by_a_store_that_is_open(home, write):
