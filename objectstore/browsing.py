@@ -311,11 +311,7 @@ def _reading(self: Browsing, bucket: str | None) -> dict | None:
     found = [f for name, f in list(self.quiet.keeper.filling.items()) if bucket in (None, name) and f.done]
     return {'done': sum(f.done for f in found), 'about': sum(max(f.about, f.done) for f in found) if all(f.about for f in found) else 0} if found else None
 
-<<<<<<< HEAD
-# %% ../nbs/82_browsing.ipynb #dcf1b5e0
-=======
 # %% ../nbs/82_browsing.ipynb #ec5fc08e
->>>>>>> browse
 @patch
 def _page(self: Browsing, listed: Sequence, start: int) -> dict:
     "Some rows of a list"

@@ -69,7 +69,6 @@ def test_an_alias_chip_finds_what_it_counted(show, store):
     p.locator('.osb-chip', has_text='candidate').click(); p.settle()
     assert p.w.query == '' and len(p.names()) == 4
 
-@pytest.mark.xfail(reason='find_items(text=) does not ask the aliases of older versions yet')
 def test_a_word_that_is_an_alias_finds_its_item(show, store):
     p = show(store)
     p.search('production')
