@@ -164,6 +164,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'objectstore.browsing._unmake': ('browsing.html#_unmake', 'objectstore/browsing.py'),
                                       'objectstore.browsing._work': ('browsing.html#_work', 'objectstore/browsing.py'),
                                       'objectstore.browsing._wrong': ('browsing.html#_wrong', 'objectstore/browsing.py'),
+                                      'objectstore.browsing.as_alias': ('browsing.html#as_alias', 'objectstore/browsing.py'),
                                       'objectstore.browsing.as_of': ('browsing.html#as_of', 'objectstore/browsing.py'),
                                       'objectstore.browsing.parts': ('browsing.html#parts', 'objectstore/browsing.py'),
                                       'objectstore.browsing.understand': ('browsing.html#understand', 'objectstore/browsing.py')},

@@ -24,10 +24,10 @@ from .finding import as_selector
 from . import copying, naming, offline
 
 # %% auto #0
-__all__ = ['PAGE', 'STALE_AFTER', 'STATES', 'EARLY', 'EVERY', 'ACTS', 'Understood', 'parts', 'understand', 'Workers', 'as_of',
-           'Browsing', 'Asking']
+__all__ = ['PAGE', 'STALE_AFTER', 'STATES', 'EARLY', 'EVERY', 'ACTS', 'Understood', 'parts', 'understand', 'as_alias', 'Workers',
+           'as_of', 'Browsing', 'Asking']
 
-# %% ../nbs/82_browsing.ipynb #425815ac
+# %% ../nbs/82_browsing.ipynb #1826612d
 class Understood(NamedTuple):
     "What a search line means"
     text: str | None = None          # Words
@@ -65,6 +65,12 @@ def understand(line: str) -> Understood:
     said = [f'{name}: {", ".join(found)}' for name, found in (('word' if len(words) == 1 else 'words', words), ('regular expression', patterns), ('condition', conditions), ('selector', at)) if found]
     if len(at) > 1: raise InvalidQuery(f'{at[0]} and {at[1]}: one selector at a time')
     return Understood(' '.join(words) or None, pattern, where, visible(' · '.join(said), 200), at[0][1:] if at else 'latest')
+
+def as_alias(meant: Understood) -> Understood | None:
+    "Words that may be the name of an alias, as that"
+    if (word := meant.text) is None or meant != understand(word): return None
+    try: return understand(f'@{check_alias(word)}')._replace(says=f'alias: {word}')
+    except (InvalidRef, InvalidQuery): return None
 
 def _selector(p: str) -> str:
     try: as_selector(p)
@@ -184,7 +190,7 @@ def show(self: Browsing, **news) -> None:
     self.view = {**self.known, 'bucket': self.bucket, 'query': self.query, 'sort': self.sort, 'folders': self.folders, 'within': self.within, **self.view, **news}
     self.tell('view', self.view)
 
-# %% ../nbs/82_browsing.ipynb #45f9c9c6
+# %% ../nbs/82_browsing.ipynb #36114cc1
 @patch
 def find(self: Browsing, **what) -> None:
     "Ask for the list anew: `bucket`, `query`, `sort`, `folders`, `within`"
@@ -211,7 +217,12 @@ def _find(self: Browsing, wanted: Callable[[], bool], gen: int, bucket: str | No
     "Find what is asked for, and tell it with its first page"
     try:
         meant = understand(query)
-        def ask(): return self.quiet.find_items(bucket, meant.pattern, at=meant.at, where=meant.where, text=meant.text, sort='item' if folders else sort if bucket or sort.lstrip('-') != 'item' else sort.replace('item', 'bucket'))      # by bucket, then by item
+        by = 'item' if folders else sort if bucket or sort.lstrip('-') != 'item' else sort.replace('item', 'bucket')      # by bucket, then by item
+        def ask() -> Sequence:
+            nonlocal meant
+            found = self.quiet.find_items(bucket, meant.pattern, at=meant.at, where=meant.where, text=meant.text, sort=by)
+            if not found and (alias := as_alias(meant)) and (there := self.quiet.find_items(bucket, at=alias.at, sort=by)): found, meant = there, alias
+            return found
         def tell(found: Sequence, part: int = 0, reading: dict | None = None) -> None:
             listed = by_folder(found, within, bucket is None) if folders else found
             first, count, now = self._page(listed, 0), len(listed), gen + part / 1000
