@@ -95,7 +95,7 @@ def mine(chromium, place) -> Timed:
     with wired():
         with new_machine():
             def first():
-                store = ObjectStore(place.url, progress=False)
+                store = ObjectStore(place.url, progress=False, timeout=10.0)
                 p = open_page(chromium, store, settle=False)
                 until(p.page, ROW)
                 return p
@@ -123,7 +123,7 @@ def mine(chromium, place) -> Timed:
             p.settle(120)
             actions(p, found)
             say(f"- {p.evaluate('document.querySelectorAll(`.osb *`).length')} nodes in the page; index {p.w.browsing.store.keeper.index.path.stat().st_size / 1e6:,.0f} MB")
-            store = ObjectStore(place.url, progress=False)
+            store = ObjectStore(place.url, progress=False, timeout=10.0)
             found.one('(a catalog is written)', lambda: store.care.compact('lab'))
             p.page.close()
         with new_machine():
@@ -278,7 +278,7 @@ def main(folder: Path) -> None:
     with service() as place:
         if place is None: return
         with new_machine():
-            store = ObjectStore(place.url, progress=False)
+            store = ObjectStore(place.url, progress=False, timeout=10.0)
             heading(f'The browser: {N:,} items on SeaweedFS')
             fill(store)
         with a_chromium() as chromium:

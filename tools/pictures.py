@@ -85,7 +85,7 @@ def offline(w: int):
     from objectstore.service import S3Service
     with S3Service() as service:
         service.make_bucket('lab')
-        with patch.dict(os.environ, service.environment):
+        with patch.dict(os.environ, {**service.environment, 'OBJECTSTORE_STATE_DIR': mkdtemp(prefix='objectstore-pictures-')}):
             s = ObjectStore(mkdtemp(prefix='objectstore-pictures-'), 's3://lab/demo', progress=False)
             for i in range(3): s.put('models/churn', {'depth': i}, metadata={'auc': 0.9 + i / 100}, kind='model')
             s.put('sales/daily', pd.DataFrame({'a': range(10)}))

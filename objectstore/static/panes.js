@@ -93,7 +93,7 @@ function drawLineage(app, d) {
   const l = d.lineage, H = 40, n = Math.max(1, l.inputs.length), tall = Math.max(n, 1) * H + 34, mid = tall / 2
   const box = (kids, more = '') => h('div', { class: `osb-box ${more}` }, kids)
   const go = ref => app.live && /^[^/]+\/.+/.test(ref) ? h('button', { type: 'button', class: 'osb-plain', title: `Look at ${ref}`, onclick: () => app.pick(ref) }, ref) : h('span', { text: ref })
-  const wire = paths => { const s = h('svg', { width: '56', height: tall, viewBox: `0 0 56 ${tall}`, 'aria-hidden': 'true' }, paths.map(p => h('path', { d: p, class: 'osb-wire' }))); return s }
+  const wire = paths => { const s = h('svg', { width: '56', height: tall, viewBox: `0 0 56 ${tall}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' }, paths.map(p => h('path', { d: p, class: 'osb-wire' }))); return s }
   const y = i => mid - (n * H) / 2 + i * H + H / 2
   const ins = l.inputs.length ? [h('div', { class: 'osb-lane' }, l.inputs.map(r => box(go(r)))), wire(l.inputs.map((_, i) => `M0 ${y(i)} C28 ${y(i)} 28 ${mid} 56 ${mid}`))] : []
   const picture = h('div', { class: 'osb-lineage', role: 'group', 'aria-label': `${l.inputs.length ? `From ${l.inputs.join(', ')}, b` : 'B'}y ${l.how}: ${l.out}`, style: `min-height:${tall}px` }, ins,
