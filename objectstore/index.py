@@ -57,7 +57,7 @@ class Index:
         return self.path.exists()
     def __repr__(self) -> str: return f'Index({str(self.path)!r})'
 
-# %% ../nbs/46_search_index.ipynb #3680b4b4
+# %% ../nbs/46_search_index.ipynb #27d40574
 @patch
 def _stamp(self: Index) -> tuple | None:
     try: s = os.stat(self.path)
@@ -69,10 +69,16 @@ def connection(self: Index) -> sqlite3.Connection:
     "This thread's connection"
     now = self._stamp()
     if now and getattr(self._mine, 'stamp', None) == now: return self._mine.connection
-    if getattr(self._mine, 'stamp', (0,))[0] == os.getpid(): self._mine.connection.close()
+    self._close()
     with self._lock: self._mine.connection = self._open()
     self._mine.stamp = self._stamp()
     return self._mine.connection
+
+@patch
+def _close(self: Index) -> None:
+    "Close this thread's connection, where this process has opened it"
+    if (getattr(self._mine, 'stamp', None) or (0,))[0] == os.getpid(): self._mine.connection.close()
+    self._mine.stamp = None
 
 @patch
 def _open(self: Index) -> sqlite3.Connection:
@@ -99,7 +105,7 @@ def _make(self: Index, db: sqlite3.Connection) -> None:
         db.execute(f'PRAGMA application_id = {secrets.randbits(31)}')      # a file system may give a new file the number of the old one
     db.execute('COMMIT')
 
-# %% ../nbs/46_search_index.ipynb #afffcf1d
+# %% ../nbs/46_search_index.ipynb #7a056307
 _held = ('locked', 'busy', 'unable to open', 'readonly', 'read-only', 'full')
 
 @patch
@@ -115,8 +121,7 @@ def using(self: Index) -> Iterator[sqlite3.Connection]:
 def throw_away(self: Index) -> None:
     "Delete the file: it is made again from the records"
     with self._lock:
-        if getattr(self._mine, 'stamp', (0,))[0] == os.getpid(): self._mine.connection.close()
-        self._mine.stamp = (0,)
+        self._close()
         for end in ('', '-wal', '-shm'): Path(f'{self.path}{end}').unlink(missing_ok=True)
 
 @patch
