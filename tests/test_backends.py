@@ -50,15 +50,15 @@ class Careless(MemoryBackend):
     def create(self, key, data):
         if key in self._objects: return False
         time.sleep(0.001)
-        self._objects[key] = (bytes(data), time.time())
+        with self._lock: self._objects[key] = (bytes(data), time.time())
         return True
 
 class Piecemeal(MemoryBackend):
     "Writes where readers look"
     def create(self, key, data):
-        self._objects[key] = (bytes(data[:10]), time.time())
+        with self._lock: self._objects[key] = (bytes(data[:10]), time.time())
         time.sleep(0.1)
-        self._objects[key] = (bytes(data), time.time())
+        with self._lock: self._objects[key] = (bytes(data), time.time())
         return True
 
 class Forgetful(MemoryBackend):
