@@ -1050,6 +1050,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'objectstore.keeping.Keeper._catalog_rows': ( 'keeping.html#keeper._catalog_rows',
                                                                                    'objectstore/keeping.py'),
                                      'objectstore.keeping.Keeper._catch_up': ('keeping.html#keeper._catch_up', 'objectstore/keeping.py'),
+                                     'objectstore.keeping.Keeper._compact': ('keeping.html#keeper._compact', 'objectstore/keeping.py'),
                                      'objectstore.keeping.Keeper._events': ('keeping.html#keeper._events', 'objectstore/keeping.py'),
                                      'objectstore.keeping.Keeper._fill': ('keeping.html#keeper._fill', 'objectstore/keeping.py'),
                                      'objectstore.keeping.Keeper._fix': ('keeping.html#keeper._fix', 'objectstore/keeping.py'),

@@ -62,7 +62,7 @@ def catalog(
     if not to.exists(): publish(lambda p: p.write_bytes(b.backend.read(key)), to)
     return to
 
-# %% ../nbs/67_care.ipynb #2968f6fb
+# %% ../nbs/67_care.ipynb #253142db
 LATER = 5.0     # seconds until it begins
 _mending = threading.Lock()
 
@@ -82,6 +82,7 @@ def mend_later(self: ObjectStore, bucket: str) -> None:
 @patch
 def _mend(self: ObjectStore, bucket: str) -> None:
     keeper = self.keeper
-    if bucket in keeper.unsure: keeper.refresh(bucket, whole=True)
-    if bucket in keeper.long and not self.readonly: keeper.compact(bucket)
+    with keeper.caring:
+        if bucket in keeper.unsure: keeper.refresh(bucket, whole=True)
+        if bucket in keeper.long and not self.readonly: keeper.compact(bucket)
     keeper.long.discard(bucket), keeper.unsure.discard(bucket)

@@ -26,7 +26,7 @@ from .log import Change, Hints, Log, catalog_key, catalog_row, write_catalog
 # %% auto #0
 __all__ = ['UNSURE', 'FEW', 'LONG_LOG', 'MANY', 'PORTIONS', 'PORTION', 'MOST_EVENTS', 'Known', 'Keeper', 'Filling', 'as_known']
 
-# %% ../nbs/49_keeping.ipynb #b227beeb
+# %% ../nbs/49_keeping.ipynb #d16a62e0
 class Known(NamedTuple):
     "What the index knows of a bucket"
     there: bool             # Is it there?
@@ -41,7 +41,7 @@ class Keeper:
         self.origin, self.index, self.hints = origin, index, Hints(origin.by, self._wrote)
         self._due, self._late, self._lock = [], [], threading.Lock()
         self._turns: dict[str, threading.RLock] = defaultdict(threading.RLock)
-        self._comparing = threading.Lock()
+        self.caring = threading.RLock()     # One comparison or compaction at a time
         self._met: set[str] = set()         # Buckets of which it is sure whose they are
         self.long: set[str] = set()         # Buckets whose log calls for a compaction
         self.unsure: set[str] = set()       # Buckets that have long not been compared with their records
@@ -148,7 +148,7 @@ def _telling(self: Keeper, name: str, about: int = 0) -> Iterator[Filling]:
     try: yield f
     finally: self.filling.pop(name, None)
 
-# %% ../nbs/49_keeping.ipynb #bba1b431
+# %% ../nbs/49_keeping.ipynb #2d66049f
 UNSURE = 86_400.0            # seconds after which an index is compared with the records again
 FEW, LONG_LOG = 40, 1000     # items that are asked for one by one (for more, one listing shows all); hints that call for a compaction
 
@@ -163,7 +163,7 @@ def refresh(
     if _as_known.get(): return
     self.settle(self.index.wait)
     if whole and (known := self.known(name)) and known.whole and self._same_origin(bucket := self.origin.bucket(name)):
-        with self._comparing, at_origin(): self.compare(bucket)      # others search meanwhile
+        with self.caring, at_origin(): self.compare(bucket)      # others search meanwhile
         whole, max_age = False, 0.0
     with self._turns[name]:
         known, now = self.known(name), time.time()
@@ -468,7 +468,7 @@ def _as_written(w: Writer, found: tuple, pointed: Mapping, keys: Counter) -> boo
     keys.update(k.encode(errors='backslashreplace').decode() for k in row_keys(r.metadata, r.stats))
     return sum == row_sum(r, Texts(metadata, noted, stats)) and w.values(at, r, False, pointed.get((r.item, r.version), []))[11:] == own[11:]
 
-# %% ../nbs/49_keeping.ipynb #672dbbf9
+# %% ../nbs/49_keeping.ipynb #398b548d
 @patch
 def compact(
     self: Keeper,
@@ -476,6 +476,12 @@ def compact(
     whole: bool = False,      # Compare with the records first?
 ) -> int:                     # The newest generation
     "Publish a catalog of a bucket"
+    with self.caring: generation = self._compact(name, whole)
+    self.long.discard(name)
+    return generation
+
+@patch
+def _compact(self: Keeper, name: str, whole: bool) -> int:
     bucket = self.origin.bucket(name)
     self.settle(self.index.wait), self.hints.flush()
     with at_origin(): log = bucket.log()
