@@ -211,7 +211,7 @@ def _object(self: ObjectStore, v: Version, as_: object, columns: list[str] | Non
         except FileNotFoundError:     # another process has made room in the near tier
             if last: raise
 
-# %% ../nbs/60_store.ipynb #a94cf8a9
+# %% ../nbs/60_store.ipynb #af1bc243
 @patch
 @answered
 def versions(
@@ -223,6 +223,7 @@ def versions(
     self._may_ask()
     bucket = self.origin.bucket(r.bucket)
     live, waiting = self._live_numbers(bucket, r)
+    if not live: return Versions(waiting)
     aliases = bucket.all_aliases(bucket.prefix + aliases_folder(r.item), r.item, lenient=True)
     return Versions([*self._loaded(bucket, [(r.item, n) for n in live], bucket.all_notes(r.item, lenient=True), aliases), *waiting])
 

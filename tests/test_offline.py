@@ -260,7 +260,7 @@ def test_first_contact_offline(memory):
     memory.away()
     with quiet():
         v, w = store.put('lab/m', 1), store.put('lab/m', 2)
-        assert store.get('lab/m') == 2 and store.list_buckets() == ['lab'] and store.find_items().refs == [w.ref]
+        assert store.get('lab/m') == 2 and store.list_buckets() == ['lab'] and store.find_items().refs == [w.ref] and store.versions('lab/m').refs == [v.ref, w.ref]
         forget_all()
         assert memory.open().get('lab/m') == 2
     memory.back()
