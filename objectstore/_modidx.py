@@ -1052,6 +1052,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'objectstore.keeping.Keeper._catch_up': ('keeping.html#keeper._catch_up', 'objectstore/keeping.py'),
                                      'objectstore.keeping.Keeper._compact': ('keeping.html#keeper._compact', 'objectstore/keeping.py'),
                                      'objectstore.keeping.Keeper._events': ('keeping.html#keeper._events', 'objectstore/keeping.py'),
+                                     'objectstore.keeping.Keeper._few': ('keeping.html#keeper._few', 'objectstore/keeping.py'),
                                      'objectstore.keeping.Keeper._fill': ('keeping.html#keeper._fill', 'objectstore/keeping.py'),
                                      'objectstore.keeping.Keeper._fix': ('keeping.html#keeper._fix', 'objectstore/keeping.py'),
                                      'objectstore.keeping.Keeper._from_catalog': ( 'keeping.html#keeper._from_catalog',

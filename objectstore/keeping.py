@@ -24,7 +24,8 @@ from .index import Index, IndexAway, Writer
 from .log import Change, Hints, Log, catalog_key, catalog_row, write_catalog
 
 # %% auto #0
-__all__ = ['UNSURE', 'FEW', 'LONG_LOG', 'MANY', 'PORTIONS', 'PORTION', 'MOST_EVENTS', 'Known', 'Keeper', 'Filling', 'as_known']
+__all__ = ['UNSURE', 'FEW', 'PAGE', 'LONG_LOG', 'MANY', 'PORTIONS', 'PORTION', 'MOST_EVENTS', 'Known', 'Keeper', 'Filling',
+           'as_known']
 
 # %% ../nbs/49_keeping.ipynb #d16a62e0
 class Known(NamedTuple):
@@ -148,9 +149,9 @@ def _telling(self: Keeper, name: str, about: int = 0) -> Iterator[Filling]:
     try: yield f
     finally: self.filling.pop(name, None)
 
-# %% ../nbs/49_keeping.ipynb #2d66049f
+# %% ../nbs/49_keeping.ipynb #995c8ee7
 UNSURE = 86_400.0            # seconds after which an index is compared with the records again
-FEW, LONG_LOG = 40, 1000     # items that are asked for one by one (for more, one listing shows all); hints that call for a compaction
+FEW, PAGE, LONG_LOG = 40, 1000, 1000     # versions that are always asked for one by one; that a page of a listing shows; hints that call for a compaction
 
 @patch
 def refresh(
@@ -226,12 +227,17 @@ def _catch_up(self: Keeper, bucket: Bucket, known: Known, log: Log, again: bool 
             db.execute('UPDATE buckets SET generation = ? WHERE name = ?', (log.generation, bucket.name))
     return bool(new or newer)
 
-# %% ../nbs/49_keeping.ipynb #66f61321
+# %% ../nbs/49_keeping.ipynb #60fd4f8b
+@patch
+def _few(self: Keeper, bucket: Bucket, n: int) -> bool:
+    "Does it take less to ask for so many versions one by one than to list all?"
+    return n <= FEW or n <= self.index.ask('SELECT count(*) FROM versions WHERE bucket = ?', (bucket.name,))[0][0] // PAGE
+
 @patch
 def _live(self: Keeper, bucket: Bucket, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], float]:
     "Those of some versions that are live, and when each was created"
     wanted = list(wanted)
-    if len(wanted) > FEW:
+    if not self._few(bucket, len(wanted)):
         scan = bucket.scan()
         return {(i, n): scan[i].made[n] for i, n in wanted if i in scan and n in scan[i].live}
     found = {}
@@ -244,7 +250,7 @@ def _live(self: Keeper, bucket: Bucket, wanted: Iterable[tuple[str, int]]) -> di
 @patch
 def _look(self: Keeper, bucket: Bucket, changes: set[Change]) -> None:
     "Bring into the index what the origin has now of everything that changes name"
-    name, have = bucket.name, self.index.numbers(bucket.name) if len(changes) > FEW else None
+    name, have = bucket.name, self.index.numbers(bucket.name) if not self._few(bucket, len(changes)) else None
     def known(i, n): return (i, n) in have if have is not None else self.index.row(name, i, n) is not None
     by = {op: [(c.item, c.what) for c in changes if c.op == op] for op in ('put', 'remove', 'note', 'alias')}
     noted = set(by['note'])
