@@ -143,7 +143,7 @@ def _categories(self: Twin, name: str, fact: dict) -> object:
     codes = self._array(codes, _dtype(codes.type)) if codes.num_chunks == 1 else codes.to_numpy()
     return pd.Categorical.from_codes(codes, categories(fact), ordered=fact['ordered'])
 
-# %% ../nbs/43_twins.ipynb #42964339
+# %% ../nbs/43_twins.ipynb #79c1d8de
 TWINS_LIMIT = 20 * 10**9      # bytes of the twins of one local origin, where no limit is given
 
 def twin_place(
@@ -187,9 +187,8 @@ def make_twin(self: Near, key: str, payload: Path, r: Record) -> Twin | None:
     return self.twin(key, r.hash)
 
 def _fits(place: str, size: int) -> bool:
-    "Would a twentieth of the disk stay free?"
-    disk = shutil.disk_usage(os.path.dirname(place) if not os.path.isdir(place) else place)
-    return disk.free - size > disk.total / 20
+    "Does this take at most a twentieth of what is free?"
+    return size <= shutil.disk_usage(os.path.dirname(place) if not os.path.isdir(place) else place).free / 20
 
 @patch
 def got_before(self: Near, key: str) -> bool:

@@ -6,6 +6,7 @@
     s3_env                          the AWS_* variables of that service, set for the test
     proxy                           a proxy before that service
 """
+import subprocess, warnings
 import pytest
 from proxy import Proxy
 from services import CephService, GivenService, Place, RcloneService, S3Service
@@ -14,9 +15,19 @@ from services import CephService, GivenService, Place, RcloneService, S3Service
 def _running(service_class):
     "A started service, or a skip that says why there is none"
     if reason := getattr(service_class, 'missing', lambda: None)(): pytest.skip(reason)
-    with service_class() as service:
+    with _started(service_class) as service:
         service.make_bucket(Place(service).bucket)
         yield service
+
+def _started(service_class, again=1):
+    "It runs; a second one is tried where another program took a port meanwhile"
+    service = service_class()
+    try: return service.start()
+    except (RuntimeError, subprocess.TimeoutExpired) as e:
+        service.close()
+        if not again: raise
+        warnings.warn(f'{service_class.__name__} did not start, and is tried once more: {e}')
+        return _started(service_class, again - 1)
 
 
 @pytest.fixture(scope='session')

@@ -46,6 +46,9 @@ osd pool default size = 1
 osd pool default min size = 1
 osd pool default pg num = 1
 mon allow pool size one = true
+# else the monitor ends itself where less than a twentieth of the disk is free
+mon data avail warn = 0
+mon data avail crit = 0
 osd crush chooseleaf type = 0
 # else the gateway asks only after 10 s whether the store of objects is back at another port
 objecter tick interval = 0.2

@@ -1,5 +1,5 @@
 "A twin gives what its Parquet payload gives, whatever happens to it"
-import mmap, os, pickle, random, threading, time
+import mmap, os, pickle, random, shutil, threading, time
 from pathlib import Path
 import pytest
 from blake3 import blake3
@@ -258,9 +258,13 @@ def test_a_cache_that_cannot_be_written(store, tmp_path, monkeypatch):
     for _ in range(3): same(store.get('m/train'), df)
     monkeypatch.undo()
     monkeypatch.setenv('OBJECTSTORE_CACHE_DIR', str(tmp_path/'CACHE'))
-    monkeypatch.setattr(twins, '_fits', lambda *a: False)
+    disk = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: disk._replace(free=1000))
     for _ in range(3): same(store.get('m/train'), df)
     assert not twins_in(tmp_path/'CACHE')
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: disk._replace(free=disk.total // 100))    # nearly full, but large
+    for _ in range(3): same(store.get('m/train'), df)
+    assert twins_in(tmp_path/'CACHE')
 
 def test_many_threads(store):
     df = big()
