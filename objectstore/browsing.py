@@ -436,7 +436,7 @@ def compare(self: Browsing, a: str, b: str) -> None:
         if wanted(): self.tell('compared', {**seen, 'asked': [a, b]})
     self.workers.do(job, 'compare')
 
-# %% ../nbs/82_browsing.ipynb #2c401c17
+# %% ../nbs/82_browsing.ipynb #d8fbc03a
 @patch
 def act(self: Browsing, what: str, ref: str = '', **how) -> None:
     "Do something: `load alias unalias restore undo remove unmake copy sync`"
@@ -460,14 +460,18 @@ def _again(self: Browsing, ref: str) -> None:
 
 def _done(text: str, **more) -> dict: return {'kind': 'done', 'text': visible(text, 400), **more}
 
+def _ask(title: str, text: str, ok: str, **how) -> dict:
+    "Ask first: a page that is told yes sends `how` again, with `force`"
+    return {'kind': 'ask', 'title': title, 'text': visible(text, 400), 'ok': ok, 'how': how}
+
 def _now(v: Version) -> str: return f'{v.ref}, pending: it is safe on this machine, and sync delivers it' if v.pending else v.ref
 
-# %% ../nbs/82_browsing.ipynb #284ea367
+# %% ../nbs/82_browsing.ipynb #78d22bb3
 def _load(b: Browsing, ref: str, name: str, force: bool = False) -> dict:
     "Load a version into a variable of the notebook; asks before it overwrites one"
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith('_'): raise InvalidQuery(f'{name!r} is no name for a variable')
     names = b.names
-    if name in names and not force: return {'kind': 'ask', 'text': f'{name} is there already: a {type(names[name]).__name__}. Overwrite it?', 'name': name}
+    if name in names and not force: return _ask('Overwrite?', f'{name} is there already: a {type(names[name]).__name__}. Overwrite it?', 'Overwrite', name=name)
     obj = b.quiet.get(ref)
     names[name] = Folder(as_of(obj.version, b.store)) if isinstance(obj, Folder) else obj
     return _done(f'{name} = {ref}: a {type(names[name]).__name__}')
@@ -509,10 +513,16 @@ def _remove(b: Browsing, ref: str, aliases: Sequence[str] = ()) -> dict:
     r = parse_ref(v.ref)
     return _done(f'{v.ref} is removed', undo={'what': 'undo', 'ref': v.ref, 'aliases': list(aliases)}, pick=f'{r.bucket}/{r.item}')
 
-def _copy(b: Browsing, ref: str, to: str) -> dict:
-    "Copy to another bucket, under the same name"
-    v = b.quiet.copy(ref, f'{to}/{parse_ref(ref).item}' if '/' not in to else to)
-    return _done(f'{ref} is copied to {_now(v)}', pick=ref)
+def _copy(b: Browsing, ref: str, to: str, force: bool = False) -> dict:
+    "Copy to another bucket, under the same name; asks before it makes one"
+    dst = parse_ref(to if '/' in to else f'{to}/{parse_ref(ref).item}', selector=False)
+    if not force and not _is_bucket(b, dst.bucket): return _ask('A new bucket?', f'No bucket {dst.bucket} is known here. Make it, and copy {ref} there?', 'Make and copy', to=to)
+    return _done(f'{ref} is copied to {_now(b.quiet.copy(ref, str(dst)))}', pick=ref)
+
+def _is_bucket(b: Browsing, name: str) -> bool:
+    "Whether it is there for sure"
+    try: return name in b.quiet.list_buckets()
+    except ConnectionError: return False
 
 def _sync(b: Browsing, ref: str = '') -> dict:
     "Deliver what is pending, telling how far it is"

@@ -435,7 +435,15 @@ def test_copy_to_another_bucket(show, store):
     p.pick('churn')
     button(p, 'Copy to …').click()
     p.fill('.osb-dialog > input', 'archive'); p.keyboard.press('Enter'); p.settle()
+    assert 'No bucket archive' in p.text('.osb-dialog') and set(store.list_buckets()) == {'models', 'sales'}
+    answer(p, 'Cancel')
+    assert set(store.list_buckets()) == {'models', 'sales'}
+    button(p, 'Copy to …').click()
+    p.fill('.osb-dialog > input', 'archive'); p.keyboard.press('Enter'); p.settle(); answer(p, 'Make and copy')
     assert store['archive/churn'].version == 1
+    button(p, 'Copy to …').click()
+    p.fill('.osb-dialog > input', 'archive'); p.keyboard.press('Enter'); p.settle()
+    assert store['archive/churn'].version == 2
     button(p, 'Copy to …').click()
     p.fill('.osb-dialog > input', 'arch@ive'); p.keyboard.press('Enter'); p.settle()
     assert p.text('.osb-status').startswith('✕ ') and set(store.list_buckets()) == {'archive', 'models', 'sales'}

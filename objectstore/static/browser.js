@@ -482,7 +482,7 @@ class App {
     this.answered()
     if (!t?.n || t.n === this.toldN) return
     this.toldN = t.n
-    if (t.kind === 'ask') return this.dialog({ title: 'Overwrite?', says: [t.text], ok: 'Overwrite', run: () => this.act('load', t.ref, { name: t.name, force: true }) })
+    if (t.kind === 'ask') return this.dialog({ title: t.title, says: [t.text], ok: t.ok, run: () => this.act(t.what, t.ref, { ...t.how, force: true }) })
     this.undo = t.kind === 'done' ? t.undo ?? null : null
     this.undoButton.title = this.undo?.what === 'unmake' ? `Remove ${this.undo.ref} again` : 'Bring it back as a new version'
     this.undoButton.hidden = !this.undo || this.readonly
