@@ -178,7 +178,9 @@ def test_retries_are_told_that_their_own_object_exists(place, proxy):
 def test_refuse(place, proxy):
     store = place.store(proxy.endpoint)
     store.put('x', b'1')
-    with proxy.fault('refuse'), pytest.raises(GenericError, match='Connect'): get(store, 'x')
+    with proxy.fault('refuse'):
+        with pytest.raises(GenericError): get(store, 'x')                    # may go out on the kept connection, before its end is seen
+        with pytest.raises(GenericError, match='Connect'): get(store, 'x')
     assert get(store, 'x') == b'1'
 
 @pytest.mark.parametrize('plan, wrong', [(dict(kind='truncate'), b'01234'), (dict(kind='truncate', keep=0), b''),
