@@ -207,7 +207,7 @@ def _meant_at(at: Selector, aliases: Iterable[str]) -> str:
     if not isinstance(at, Alias): return ''
     return "; at='*' is every version" if at.name.lower() in ('all', 'any', 'every', 'everything', 'versions') else hint(at.name, aliases)
 
-# %% ../nbs/63_finding.ipynb #99e0e284
+# %% ../nbs/63_finding.ipynb #6e0bd53d
 @patch
 def _from_index(self: ObjectStore, q: Asked) -> Found:
     "What is asked, from the index, brought up to date first"
@@ -229,7 +229,7 @@ def _meant(self: ObjectStore, at: Selector, names: list[str]) -> Selector | Sql:
     "A selector as the index knows it; where an alias pointed before is asked of its moves"
     if not (isinstance(at, Alias) and at.back): return at
     found = [(b.name, item, n) for b in map(self.origin.bucket, names) for item, alias in b._last_moves() if alias == at.name and (n := b._before(item, at.name, at.back))]
-    rows = [str(at) for name, item, n in found for at, in self.keeper.index.ask('SELECT at FROM versions WHERE bucket = ? AND item = ? AND version = ?', (name, item, n))]
+    rows = [str(at) for v in found if (at := self.keeper.index.number(*v)) is not None]
     return Sql(f"at IN ({', '.join(rows)})")
 
 @patch

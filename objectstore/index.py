@@ -240,15 +240,19 @@ class Writer:
         texts = texts or as_texts(r)
         return at, cell(r.id), cell(r.hash), *texts, row_sum(r, texts)
 
-# %% ../nbs/46_search_index.ipynb #eeaadd72
+# %% ../nbs/46_search_index.ipynb #6c405421
 @patch
-def add(self: Writer, r: Row) -> None:
+def add(
+    self: Writer,
+    r: Row,
+    stay: bool = True,      # May it stay where it is?
+) -> None:
     "Add a version, or put it in the place of what the index holds of it"
-    self.remove(r.bucket, r.item, r.version)
+    before = self.remove(r.bucket, r.item, r.version)
     db, own = self.db, (r.bucket, r.item)
     later = db.execute('SELECT at, version FROM versions WHERE bucket = ? AND item = ? AND version > ? ORDER BY version', (*own, r.version)).fetchall()
     aliases = [a for a, in db.execute('SELECT alias FROM aliases WHERE bucket = ? AND item = ? AND version = ? ORDER BY alias', (*own, r.version))]
-    at = self.free(r.created)
+    at = before if stay and before is not None and before // ROOM == r.created else self.free(r.created)     # who reads it page by page finds it where it was
     db.execute(self.insert, self.values(at, r, not later, aliases))
     db.execute('INSERT INTO docs VALUES(?, ?, ?, ?, ?, ?, ?)', self.doc(at, r))
     if text := row_words(r.item, r.kind, r.metadata): db.execute('INSERT INTO words(rowid, t) VALUES(?, ?)', (at, text))
@@ -270,20 +274,20 @@ def free(self: Writer, created: int) -> int:
 def behind(self: Writer, own: tuple[str, str], numbers: list[int]) -> None:
     "Later versions of an item that were made in the same moment come behind an earlier one"
     for n in numbers:
-        if row := self.index.row(*own, n, self.db): self.add(row)
+        if row := self.index.row(*own, n, self.db): self.add(row, stay=False)
 
 @patch
-def remove(self: Writer, bucket: str, item: str, n: int) -> bool:
-    "Take a version out; was it there?"
+def remove(self: Writer, bucket: str, item: str, n: int) -> int | None:
+    "Take a version out; the number that its row had, if it was there"
     found = self.db.execute('SELECT at, latest, kind, metadata, stats FROM versions JOIN docs USING(at) WHERE bucket = ? AND item = ? AND version = ?', (bucket, item, n)).fetchone()
-    if not found: return False
+    if not found: return None
     at, latest, kind, metadata, stats = found
     metadata = json.loads(metadata)
     if text := row_words(item, uncell(kind), metadata): self.db.execute("INSERT INTO words(words, rowid, t) VALUES('delete', ?, ?)", (at, text))
     for table in ('versions', 'docs'): self.db.execute(f'DELETE FROM {table} WHERE at = ?', (at,))
     if latest: self.db.execute('UPDATE versions SET latest = 1 WHERE at = (SELECT at FROM versions WHERE bucket = ? AND item = ? ORDER BY version DESC LIMIT 1)', (bucket, item))
     self.keys[bucket].subtract(row_keys(metadata, json.loads(stats)))
-    return True
+    return at
 
 # %% ../nbs/46_search_index.ipynb #09551338
 @patch
@@ -356,7 +360,7 @@ def writer(self: Index) -> Iterator[Writer]:
         yield (w := Writer(self, db))
         w.done()
 
-# %% ../nbs/46_search_index.ipynb #025a2fdc
+# %% ../nbs/46_search_index.ipynb #e9f33be3
 _row = 'bucket, item, version, created, guess, size, kind, codec, author, id, hash, metadata, notes, stats'
 
 @patch
@@ -365,6 +369,17 @@ def row(self: Index, bucket: str, item: str, n: int, db: sqlite3.Connection | No
     with self.using() as own:
         found = (db or own).execute(f'SELECT {_row} FROM versions JOIN docs USING(at) WHERE bucket = ? AND item = ? AND version = ?', (bucket, item, n)).fetchone()
         return found and as_row(found)
+
+@patch
+def number(self: Index, bucket: str, item: str, n: int) -> int | None:
+    "The number that the row of a version has now"
+    found = self.ask('SELECT at FROM versions WHERE bucket = ? AND item = ? AND version = ?', (bucket, item, n))
+    return found[0][0] if found else None
+
+@patch
+def guesses(self: Index) -> bool:
+    "Are there rows that move when the origin's time comes in the place of this machine's?"
+    return bool(self.ask('SELECT 1 FROM versions INDEXED BY guesses WHERE guess = 1 LIMIT 1'))
 
 @patch
 def rows(self: Index, ats: Sequence[int]) -> dict[int, tuple[Row, list[str]]]:

@@ -87,21 +87,24 @@ def _change(x: object) -> Change | None:
     numbered, named = op in ('put', 'remove', 'note', 'state'), op == 'alias'
     return Change(op, item, what) if isinstance(item, str) and (numbered and type(what) is int or named and isinstance(what, str)) else None
 
-# %% ../nbs/47_log.ipynb #9862e3d8
+# %% ../nbs/47_log.ipynb #a806f65f
 SOON = 0.05     # seconds in which changes gather
 
 class Hints:
     "Changes on their way into the log"
     def __init__(self, by: str, wrote: Callable[[Bucket, list[str]], None] = lambda bucket, keys: None):
         self.by, self.wrote = by, wrote
-        self._due: dict[Bucket, list[Change]] = {}
-        self._unknown: set[Bucket] = set()
-        self._lock, self._turn, self._thread, self._pid = threading.Lock(), threading.Lock(), None, os.getpid()
+        self._begin()
         _all.add(self)
+
+    def _begin(self) -> None:
+        self._due: dict[Bucket, list[Change]] = {}
+        self._unknown: set[Bucket] = set()      # Buckets of which the index may not have all that is due,
+        self._writing: set[Bucket] = set()      # and of which that is being written
+        self._lock, self._turn, self._thread = threading.Lock(), threading.Lock(), None
 
     def add(self, bucket: Bucket, changes: Iterable[Change], known: bool = True) -> None:
         "Note changes; they are written soon. `known`: does this machine's index have them?"
-        if self._pid != os.getpid(): self._due, self._unknown, self._lock, self._turn, self._thread, self._pid = {}, set(), threading.Lock(), threading.Lock(), None, os.getpid()   # the parent writes its own
         with self._lock:
             self._due.setdefault(bucket, []).extend(changes)
             if not known: self._unknown.add(bucket)
@@ -109,23 +112,34 @@ class Hints:
             self._thread = threading.Thread(target=_write_soon, args=(self,), daemon=True, name='objectstore-log')
             self._thread.start()
 
+    def owes(self, name: str) -> bool:
+        "Is there something to be written of a bucket that this machine's index may not have?"
+        with self._lock: return any(b.name == name for b in self._unknown | self._writing)
+
 _all: weakref.WeakSet[Hints] = weakref.WeakSet()
+
+def _in_child() -> None:
+    "The parent writes its own, and a thread of it may have held the locks"
+    for hints in _all: hints._begin()
+
+if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_in_child)
 
 def _write_soon(hints: Hints) -> None:
     time.sleep(SOON)
     hints.flush()      # also of a store that nobody holds any more
 
-# %% ../nbs/47_log.ipynb #c727384f
+# %% ../nbs/47_log.ipynb #e85e5aa8
 @patch
 def flush(self: Hints) -> None:
     "Write what is due; what the origin does not take now is left for the records to tell"
-    if self._pid != os.getpid(): return
     with self._turn:
-        with self._lock: due, unknown, self._due, self._unknown, self._thread = self._due, self._unknown, {}, set(), None
-        for bucket, changes in due.items():
-            try: keys = bucket.hint_at(changes, self.by)
-            except (OSError, ObjectStoreError): continue
-            if bucket not in unknown and all(c.op == 'put' for c in changes): self.wrote(bucket, keys)
+        with self._lock: due, self._writing, self._due, self._unknown, self._thread = self._due, self._unknown, {}, set(), None
+        try:
+            for bucket, changes in due.items():
+                try: keys = bucket.hint_at(changes, self.by)
+                except (OSError, ObjectStoreError): continue
+                if bucket not in self._writing and all(c.op == 'put' for c in changes): self.wrote(bucket, keys)
+        finally: self._writing = set()
 
 @atexit.register
 def flush_hints() -> None:

@@ -17,7 +17,7 @@ from .index import Index, decider, forget_deciders
 
 # %% auto #0
 __all__ = ['CAP', 'COUNTED', 'NEAR', 'FREQUENT', 'Sql', 'joined', 'bindable', 'Compiler', 'Range', 'base', 'alias_names',
-           'called', 'Search', 'Walk']
+           'called', 'Search', 'Walk', 'Place']
 
 # %% ../nbs/48_plans.ipynb #80793065
 class Sql(NamedTuple):
@@ -358,7 +358,7 @@ def _says(self: Search) -> Sql:
     aliases = " || char(31) || CASE WHEN typeof(alias) = 'blob' THEN CAST(substr(alias, 2) AS TEXT) ELSE '[]' END" if self.called else ''
     return Sql(f"(SELECT holds({n}, versions.item || ' ' || CASE WHEN typeof(kind) = 'text' THEN kind ELSE '' END{aliases}, docs.metadata) FROM docs WHERE docs.at = versions.at)")
 
-# %% ../nbs/48_plans.ipynb #369a5610
+# %% ../nbs/48_plans.ipynb #47734fab
 @patch
 def order(self: Search) -> str:
     "The expression that versions are sorted by"
@@ -367,14 +367,35 @@ def order(self: Search) -> str:
     root = parts[0] if len(parts) > 1 and parts[0] in ('metadata', 'stats') else None
     return self.compiler.of(Name(parts[1:] if root else parts, root))
 
+class Place(NamedTuple):
+    "Where a version stands in the order of a question"
+    at: int           # The number that its row had
+    by: Cell          # What it is sorted by
+    bucket: str
+    item: str
+    version: int
+
 @patch
-def page(self: Search, start: int, limit: int, last: int | None) -> list[tuple[int, Cell]]:
-    "Numbers of rows and what they are sorted by, `limit` from the `start`-th on; `last`: the row before them"
+def page(
+    self: Search,
+    limit: int,
+    last: Place | None = None,     # Those behind this one; None: the first
+) -> list[Place]:
+    "The next versions in the order, `limit` of them if there are as many"
     way = 'DESC' if self.down else 'ASC'
-    by, end = ('created', f'ORDER BY at {way} LIMIT {limit}') if self.sort == 'created' else (c := self.order(), f'ORDER BY {c} {way}, item {way}, version {way} LIMIT {limit} OFFSET {start}')
-    more = Sql(f"at {'<' if self.down else '>'} ?", (last,)) if self.sort == 'created' and last is not None else None
-    if self.down and start == 0 and (walk := self._walk(by)) and not self.rare() and len(found := self.ask(f'at, {by}', end, walk=walk)) == limit: return found
-    return self.ask(f'at, {by}', end, more)
+    by, order = ('created', f'at {way}') if self.sort == 'created' else (c := self.order(), f'{c} {way}, item {way}, version {way}, at {way}')
+    what, end = f'at, {by}, bucket, item, version', f'ORDER BY {order} LIMIT {limit}'
+    if self.down and not last and (walk := self._walk(by)) and not self.rare() and len(found := self.ask(what, end, walk=walk)) == limit: return [*map(Place._make, found)]
+    return [Place(*r) for r in self.ask(what, end, self._behind(by, last) if last else None)]
+
+@patch
+def _behind(self: Search, by: str, last: Place) -> Sql:
+    "What comes behind a version in the order, whatever has come or gone before it"
+    sign = '<' if self.down else '>'
+    if self.sort == 'created': return Sql(f'at {sign} ?', (last.at,))
+    same = Sql(f'({by} IS ? AND (item, version, at) {sign} (?, ?, ?))', (last.by, last.item, last.version, last.at))
+    if last.by is None: return same if self.down else joined('OR', [same, Sql(f'{by} IS NOT NULL')])
+    return joined('OR', [same, Sql(f'{by} {sign} ?', (last.by,)), *[Sql(f'{by} IS NULL')] * self.down])     # what has none comes first, or last
 
 @patch
 def _walk(self: Search, by: str) -> Walk | None:

@@ -1,6 +1,6 @@
 """kill -9 at every step that writes, and at random moments: what was acknowledged is there, what was not is there whole
 or not at all, and the store goes on"""
-import itertools, json, os, random, shutil, tempfile, time
+import itertools, json, os, random, shutil, tempfile, threading, time
 from collections import Counter
 from contextlib import suppress
 from functools import partial
@@ -304,3 +304,22 @@ def _read_in_fork(folder: Path) -> None:
     def read(): assert whole(ObjectStore(folder).get('b/m')) == 'm'
     read()
     assert forked(read) == 0
+
+def test_a_forked_child_waits_for_no_lock_of_its_parent(tmp_path):
+    alone(_put_in_fork, tmp_path, seconds=30)
+
+def _put_in_fork(folder: Path) -> None:
+    "Another thread is settling, searching and writing hints at the moment of the fork"
+    store = ObjectStore(folder/'lab')
+    store.put('b/m', 1), store.find_items()
+    keeper, held, done = store.keeper, threading.Event(), threading.Event()
+    def hold():
+        with keeper._settling, keeper._turns['b'], keeper.caring, keeper._lock, keeper.hints._turn, keeper.hints._lock: held.set(); done.wait()
+    t = threading.Thread(target=hold)
+    t.start(), held.wait()
+    def write():
+        assert store.put('b/m', 2).version == 2 and store.find_items().refs == ['b/m@2']
+        flush_hints()
+    try: assert forked(write) == 0
+    finally: done.set()
+    assert store.find_items().refs == ['b/m@2']

@@ -12,7 +12,9 @@ from objectstore.log import flush_hints
 from objectstore import InvalidQuery, NotFound, ObjectStore
 from objectstore.backend import MemoryBackend
 from objectstore.finding import Asked, as_selector
+from objectstore.found import sort_cell
 from objectstore.index import FORMAT, Index, IndexAway
+from objectstore.keeping import as_known
 from objectstore.log import Change
 from objectstore.names import name_filter
 from objectstore.query import parse_where
@@ -421,17 +423,75 @@ def test_two_writers_while_a_reader_refreshes(tmp_path, figure, state):
     assert not missed and len(found) == 2 * n
     assert [facts(v) for v in sorted(reader.find_items('lab', at='*'), key=str)] == [facts(v) for v in sorted(plainly(reader, 'lab', at='*'), key=str)]
 
-def test_threads_of_one_store(tmp_path):
+@pytest.mark.parametrize('slowly', [False, True])
+def test_threads_of_one_store(tmp_path, monkeypatch, slowly):
+    "Each finds at once what it has put, also while another thread is writing it into the index"
     store = busy(tmp_path/'lab')
-    wrong = []
+    def late(f, before=0.0, after=0.0):
+        def call(*args, **kwargs):
+            time.sleep(before)
+            try: return f(*args, **kwargs)
+            finally: time.sleep(after)
+        return call
+    if slowly:
+        keeper = store.keeper
+        store.origin.listener = late(keeper.heard, after=0.005)
+        monkeypatch.setattr(type(keeper), '_write', late(type(keeper)._write, before=0.03))
     def work(k):
+        wrong = []
         for i in range(10):
             store.put(f'lab/t{k}', i, metadata={'k': k, 'i': i})
             if store.find_items(where='k = :k AND i = :i', params=dict(k=k, i=i)).refs != [f'lab/t{k}@{i + 1}']: wrong.append((k, i))
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for t in threads: t.start()
-    for t in threads: t.join()
-    assert not wrong
+        return wrong
+    with ThreadPoolExecutor(4) as pool: assert [*pool.map(work, range(4))] == [[]] * 4
+
+def test_what_was_found_stays_found(tmp_path):
+    "Rows move when the origin's time comes in the place of this machine's; a result that was found before loses none"
+    store = busy(tmp_path/'lab')
+    store.find_items()
+    for i in range(60): store.put(f'lab/n{i}', i)
+    with as_known(): found = store.find_items(text='n')
+    assert len(store.find_items(text='n')) == 60      # asks the origin, and moves the rows
+    assert len(found.refs) == len(found) == 60 and found[59].ref == 'lab/n0@1'
+
+@pytest.mark.parametrize('sort', ['-created', 'created', 'size', '-size', 'k', '-k', 'item'])
+def test_what_goes_while_one_goes_through_it(tmp_path, sort):
+    "Who removes what was found, one after the other, has removed all of it"
+    store = ObjectStore(tmp_path/'lab', durable=False)
+    for i in range(130): store.put(f'lab/n{i}', b'.' * (i % 9), metadata={'k': i % 5} if i % 4 else {})
+    found = store.find_items('lab', '^n', sort=sort)
+    refs = [v.ref for v in found if store.remove(v.ref) or True]
+    assert len(refs) == len(set(refs)) == 130 and not store.find_items('lab', '^n')
+
+@pytest.mark.parametrize('sort', ['size', '-size', 'k', '-k', 'item', '-kind', 'alias'])
+def test_pages_join(tmp_path, monkeypatch, sort):
+    "In the order of the records, wherever a page ends"
+    monkeypatch.setattr('objectstore.found.FIRST', 3), monkeypatch.setattr('objectstore.found.LARGEST', 7)
+    store = busy(tmp_path/'lab')
+    for b in ('lab', 'two'):
+        for i in range(40): store.put(f'{b}/n{i % 23}', b'.' * (i % 9), metadata={'k': [i % 5, 'text', True, 2.5, None][i % 7 % 5]} if i % 4 else {}, kind=['a', 'b'][i % 2])
+    def place(v): return v.ref
+    for at in ('latest', '*'):
+        found, expected = store.find_items(at=at, sort=sort), plainly(store, at=at, sort=sort)
+        assert sorted(map(place, found)) == sorted(map(place, expected)) and len(found) == len(expected)
+        assert [(v.item, v.version, sort_cell(v, sort.lstrip('-'))) for v in found] == [(v.item, v.version, sort_cell(v, sort.lstrip('-'))) for v in expected]
+
+def test_a_comparison_hides_nothing_meanwhile(tmp_path, monkeypatch):
+    "A row that is out of date stays until the new one is there"
+    store, folder = busy(tmp_path/'lab'), tmp_path/'lab'
+    refs, keeper, seen = sorted(store.find_items(at='*').refs), store.keeper, []
+    monkeypatch.setenv('OBJECTSTORE_STATE_DIR', str(tmp_path/'another'))
+    other = ObjectStore(str(folder), durable=False)
+    other.keeper.hints.add = lambda *a: None          # its hints are lost
+    for ref in refs[::2]: other.annotate(ref, {'seen': True})
+    read = type(keeper)._read
+    def look(*args):
+        with as_known(): seen.append(sorted(store.find_items(at='*').refs))
+        return read(*args)
+    monkeypatch.setattr(type(keeper), '_read', look)
+    keeper.refresh('lab', whole=True)
+    assert seen and all(s == refs for s in seen)
+    assert sorted(store.find_items(at='*', where='seen = TRUE').refs) == refs[::2]
 
 
 # Clocks, lost hints, compactors
