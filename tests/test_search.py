@@ -13,7 +13,7 @@ from objectstore import InvalidQuery, NotFound, ObjectStore
 from objectstore.backend import MemoryBackend
 from objectstore.finding import Asked, as_selector
 from objectstore.found import sort_cell
-from objectstore.index import FORMAT, Index, IndexAway
+from objectstore.index import FORMAT, Index, IndexAway, Writer
 from objectstore.keeping import as_known
 from objectstore.log import Change
 from objectstore.names import name_filter
@@ -492,6 +492,56 @@ def test_a_comparison_hides_nothing_meanwhile(tmp_path, monkeypatch):
     keeper.refresh('lab', whole=True)
     assert seen and all(s == refs for s in seen)
     assert sorted(store.find_items(at='*', where='seen = TRUE').refs) == refs[::2]
+
+
+def _does_everything(folder, who, n, state, planted):
+    "Threads of one process, each with items of its own; what a search answers another than what this thread has had acknowledged"
+    os.environ['OBJECTSTORE_STATE_DIR'] = state
+    if planted: Writer.touched = lambda *args: set()
+    store = ObjectStore(folder, durable=False)
+    def thread(k):
+        rng, live, alias, wrong = random.Random(f'{who}{k}'), {}, {}, []
+        for i in range(n):
+            bucket, item = rng.choice(['lab', 'two']), f'{who}{k}-{rng.randrange(4)}'
+            ref, have = f'{bucket}/{item}', live.setdefault((bucket, item), {})
+            op, v = (rng.choice(['put', 'put', 'remove', 'note', 'alias', 'compact', 'whole']), rng.choice([*have])) if have else ('put', None)
+            if op == 'put': v = store.put(ref, i, metadata={'x': i}).version; have[v] = {'x': i}
+            elif op == 'remove' and alias.get(ref) != v: store.remove(f'{ref}@{v}'); del have[v]
+            elif op == 'note': store.annotate(f'{ref}@{v}', {'y': i}); have[v] |= {'y': i}
+            elif op == 'alias': store.set_alias(f'{ref}@{v}', 'prod'); alias[ref] = v
+            elif op == 'compact' and i % 3 == 0: store.care.compact(bucket)
+            elif op == 'whole' and i % 3 == 0: store.keeper.refresh(bucket, whole=True)
+            def told(**asked): return sorted((v.version, v.metadata) for v in store.find_items(bucket, f'^{item}$', **asked))
+            expected = sorted(have.items())
+            for asked, right in ((dict(at='*'), expected), ({}, expected[-1:]), (dict(at='*', where=f'x = {i} OR y = {i}'), [(n, m) for n, m in expected if i in m.values()]), (dict(at='prod'), [(alias[ref], have[alias[ref]])] if ref in alias else [])):
+                if told(**asked) != right: wrong.append((op, ref, asked, right, told(**asked)))
+        return wrong
+    with warnings.catch_warnings(), ThreadPoolExecutor(3) as pool:
+        warnings.simplefilter('ignore')
+        wrong = sum(pool.map(thread, range(3)), [])
+    flush_hints()
+    return wrong
+
+def everything_at_once(tmp_path, n, planted=False):
+    "Two processes of this machine, and another machine"
+    wrong = sum(together(_does_everything, [(str(tmp_path/'lab'), who, n, str(tmp_path/state), planted) for who, state in (('a', 'one'), ('b', 'one'), ('c', 'two'))]), [])
+    for state in ('one', 'two'):
+        os.environ['OBJECTSTORE_STATE_DIR'] = str(tmp_path/state)
+        store = ObjectStore(str(tmp_path/'lab'), durable=False)
+        for at in ('*', 'latest', 'prod'):
+            found, expected = ({f[0]: f for f in map(facts, versions)} for versions in (store.find_items(at=at), plainly(store, at=at)))
+            wrong += [(state, at, r, [p for p in zip(found.get(r, ()), expected.get(r, ())) if p[0] != p[1]]) for r in {*found, *expected} if found.get(r) != expected.get(r)]
+    return wrong
+
+def test_everything_at_once_each_finds_its_own(tmp_path, figure):
+    n = times(40, 400)
+    wrong = everything_at_once(tmp_path, n)
+    figure(f'search: 3 processes x 3 threads x {n} writes, compactions and comparisons', wrong=len(wrong))
+    assert not wrong
+
+def test_planted_older_answers_are_caught(tmp_path):
+    "Whoever asked the origin writes over what was written since"
+    assert any(everything_at_once(tmp_path/str(i), 60, planted=True) for i in range(5))
 
 
 # Clocks, lost hints, compactors
