@@ -358,7 +358,7 @@ def _says(self: Search) -> Sql:
     aliases = " || char(31) || CASE WHEN typeof(alias) = 'blob' THEN CAST(substr(alias, 2) AS TEXT) ELSE '[]' END" if self.called else ''
     return Sql(f"(SELECT holds({n}, versions.item || ' ' || CASE WHEN typeof(kind) = 'text' THEN kind ELSE '' END{aliases}, docs.metadata) FROM docs WHERE docs.at = versions.at)")
 
-# %% ../nbs/48_plans.ipynb #47734fab
+# %% ../nbs/48_plans.ipynb #7994a403
 @patch
 def order(self: Search) -> str:
     "The expression that versions are sorted by"
@@ -386,7 +386,7 @@ def page(
     by, order = ('created', f'at {way}') if self.sort == 'created' else (c := self.order(), f'{c} {way}, item {way}, version {way}, at {way}')
     what, end = f'at, {by}, bucket, item, version', f'ORDER BY {order} LIMIT {limit}'
     if self.down and not last and (walk := self._walk(by)) and not self.rare() and len(found := self.ask(what, end, walk=walk)) == limit: return [*map(Place._make, found)]
-    return [Place(*r) for r in self.ask(what, end, self._behind(by, last) if last else None)]
+    return [*map(Place._make, self.ask(what, end, self._behind(by, last) if last else None))]
 
 @patch
 def _behind(self: Search, by: str, last: Place) -> Sql:
