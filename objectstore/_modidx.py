@@ -1072,6 +1072,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'objectstore.keeping.Keeper._look': ('keeping.html#keeper._look', 'objectstore/keeping.py'),
                                      'objectstore.keeping.Keeper._look_once': ('keeping.html#keeper._look_once', 'objectstore/keeping.py'),
                                      'objectstore.keeping.Keeper._newer': ('keeping.html#keeper._newer', 'objectstore/keeping.py'),
+                                     'objectstore.keeping.Keeper._now_known': ('keeping.html#keeper._now_known', 'objectstore/keeping.py'),
                                      'objectstore.keeping.Keeper._read': ('keeping.html#keeper._read', 'objectstore/keeping.py'),
                                      'objectstore.keeping.Keeper._refresh': ('keeping.html#keeper._refresh', 'objectstore/keeping.py'),
                                      'objectstore.keeping.Keeper._refreshed': ('keeping.html#keeper._refreshed', 'objectstore/keeping.py'),

@@ -164,7 +164,7 @@ def _telling(self: Keeper, name: str, about: int = 0) -> Iterator[Filling]:
     try: yield f
     finally: self.filling.pop(name, None)
 
-# %% ../nbs/49_keeping.ipynb #cc8cbd55
+# %% ../nbs/49_keeping.ipynb #a78c8931
 UNSURE = 86_400.0            # seconds after which an index is compared with the records again
 FEW, PAGE, LONG_LOG = 40, 1000, 1000     # versions that are always asked for one by one; that a page of a listing shows; hints that call for a compaction
 
@@ -201,12 +201,18 @@ def _refresh(self: Keeper, bucket: Bucket, known: Known | None, whole: bool, now
     if known and not whole and self._gone(bucket, known, log) and self._gone(bucket, known, log := bucket.log()): whole = True
     if known and known.whole and not whole: changed = self._catch_up(bucket, known, log)
     elif whole or not log.generation or not self._from_catalog(bucket, log): changed = self.compare(bucket, log) is not None
-    else: changed = self._catch_up(bucket, self.known(bucket.name), log, again=True) or True
+    else: changed = self._catch_up(bucket, self._now_known(bucket.name), log, again=True) or True
     changed = self._fix(bucket) or changed
     state = None if bucket.name in self._met else self.origin.id(bucket.name)
     with self.index.writing() as db: db.execute('UPDATE buckets SET checked = ?, state = coalesce(?, state) WHERE name = ?', (now, state, bucket.name))
     if state: self._met.add(bucket.name)
     return changed
+
+@patch
+def _now_known(self: Keeper, name: str) -> Known:
+    "What the index knows of a bucket that was just read"
+    if (found := self.known(name)) is None: raise IndexAway(f'{self.index.path}: it was made anew')
+    return found
 
 @patch
 def _same_origin(self: Keeper, bucket: Bucket) -> bool:
@@ -526,7 +532,7 @@ def _as_written(w: Writer, found: tuple, pointed: Mapping, keys: Counter) -> boo
     keys.update(k.encode(errors='backslashreplace').decode() for k in row_keys(r.metadata, r.stats))
     return sum == row_sum(r, Texts(metadata, noted, stats)) and w.values(at, r, False, pointed.get((r.item, r.version), []))[11:] == own[11:]
 
-# %% ../nbs/49_keeping.ipynb #8f4dbf8b
+# %% ../nbs/49_keeping.ipynb #124bd315
 @patch
 def compact(
     self: Keeper,
@@ -544,7 +550,7 @@ def _compact(self: Keeper, name: str, whole: bool) -> int:
     self.settle(self.index.wait), self.hints.flush()
     with at_origin(): log = bucket.log()
     self.refresh(name, whole=whole)
-    if self.known(name).generation > log.generation: return self.known(name).generation      # somebody else has just done it
+    if (known := self._now_known(name)).generation > log.generation: return known.generation      # somebody else has just done it
     with at_origin(): self._look(bucket, {c for found in bucket.read_hints(log.hints).values() for c in found or ()})    # what is deleted below must be in it
     self._fix(bucket)
     changed = self._generations(bucket, log)
@@ -560,7 +566,7 @@ def _compact(self: Keeper, name: str, whole: bool) -> int:
 @patch
 def _refreshed(self: Keeper, name: str) -> int:
     self.refresh(name)
-    return self.known(name).generation
+    return self._now_known(name).generation
 
 @patch
 def _generations(self: Keeper, bucket: Bucket, log: Log) -> dict[tuple[str, int], tuple[int, int]]:
@@ -596,7 +602,7 @@ def _catalog_rows(self: Keeper, name: str, before: Mapping, generation: int) -> 
             was = before.get((row.item, row.version))
             yield catalog_row(row, texts, aliases, bool(latest) or tops.get(row.item) == row.version, was[1] if was and was[0] == hash((texts.metadata, texts.notes, tuple(aliases))) else generation)
 
-# %% ../nbs/49_keeping.ipynb #56995eb7
+# %% ../nbs/49_keeping.ipynb #7e5f19fe
 @patch
 def _from_catalog(self: Keeper, bucket: Bucket, log: Log) -> bool:
     "Fill the index of a bucket from its catalog; False where that cannot be read"
@@ -605,13 +611,13 @@ def _from_catalog(self: Keeper, bucket: Bucket, log: Log) -> bool:
         catalog = bucket.read_catalog(log.generation)
         rows = catalog.rows()
         with self.index.writer() as w:
-            if self.known(name) and self.known(name).whole: return True      # another process was sooner
+            if (known := self.known(name)) and known.whole: return True      # another process was sooner
             w.forget(name)
             w.load(islice(rows, 500))
         have, made = self.index.numbers(name), self.index.identity()
         self.index.add_common()
         with self._telling(name, len(catalog)) as f, self.index.writer() as w:
-            if self.known(name) and self.known(name).whole: return True
+            if (known := self.known(name)) and known.whole: return True
             if self.index.identity() != made or self.index.numbers(name) != have:
                 w.forget(name)
                 rows = catalog.rows()
