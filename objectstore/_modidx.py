@@ -2353,6 +2353,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'objectstore.whole.Keeper._refreshed': ('whole.html#keeper._refreshed', 'objectstore/whole.py'),
                                    'objectstore.whole.Keeper._sound': ('whole.html#keeper._sound', 'objectstore/whole.py'),
                                    'objectstore.whole.Keeper._take_in': ('whole.html#keeper._take_in', 'objectstore/whole.py'),
+                                   'objectstore.whole.Keeper._told': ('whole.html#keeper._told', 'objectstore/whole.py'),
                                    'objectstore.whole.Keeper.compact': ('whole.html#keeper.compact', 'objectstore/whole.py'),
                                    'objectstore.whole.Keeper.compare': ('whole.html#keeper.compare', 'objectstore/whole.py'),
                                    'objectstore.whole.Keeper.from_near': ('whole.html#keeper.from_near', 'objectstore/whole.py'),

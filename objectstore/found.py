@@ -112,7 +112,7 @@ class Found(Versions):
         self._stale = True
         for v in self._loaded.values(): v.stale = True
 
-# %% ../nbs/54_found.ipynb #c1a14bfc
+# %% ../nbs/54_found.ipynb #ae91b212
 @patch
 def _fill(self: Found, n: int | None) -> None:
     "Know at least `n` of the versions, or all"
@@ -129,12 +129,13 @@ def _from_records(self: Found) -> None:
 def _next(self: Found) -> None:
     "Ask for one page more, and put between its rows what the index does not hold"
     s = self._search
-    rows = s.page(self._page, self._last)
+    n = self._page if self._limit is None else min(self._page, self._limit - len(self._order))
+    rows = s.page(n, self._last)
     if s.index.identity() != self._stamp: raise IndexAway('it was made anew')
     for p in rows:
         while self._others and self._before(self._others[0], p.by): self._order.append(self._others.pop(0))
         self._order.append(p)
-    self._end, self._last = len(rows) < self._page, rows[-1] if rows else None
+    self._end, self._last = len(rows) < n, rows[-1] if rows else None
     if self._end: self._order, self._others = self._order + self._others, []
     if self._limit is not None and len(self._order) >= self._limit: self._order, self._end = self._order[:self._limit], True
     self._page = min(4 * self._page, LARGEST)

@@ -444,7 +444,7 @@ def forget(self: Writer, bucket: str) -> None:
     for table, key in dict(aliases='bucket', keys='bucket', seen='bucket', buckets='name').items(): self.db.execute(f'DELETE FROM {table} WHERE {key} = ?', (bucket,))
     self.keys.pop(bucket, None)
 
-# %% ../nbs/46_search_index.ipynb #70222b32
+# %% ../nbs/46_search_index.ipynb #90dd0e02
 Key = tuple[str, int | str]     # an item, and a version or an alias of it
 
 @patch
@@ -465,8 +465,8 @@ def touched(
     within: float = 0.0,      # Also what was written so many seconds ago
 ) -> set[Key]:
     "What was written since a mark"
-    since = time.time() - within if within else float('inf')
-    return {*self.db.execute('SELECT item, what FROM touched WHERE bucket = ? AND (n > ? OR at > ?)', (bucket, mark, since))}
+    found = {*self.db.execute('SELECT item, what FROM touched WHERE n > ? AND bucket = ?', (mark, bucket))}
+    return found | {*self.db.execute('SELECT item, what FROM touched WHERE at > ? AND bucket = ?', (time.time() - within, bucket))} if within else found
 
 @patch
 def forget_touched(self: Writer, before: float) -> None: self.db.execute('DELETE FROM touched WHERE at < ?', (before,))

@@ -67,17 +67,18 @@ def _in_child() -> None:
 
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_in_child)
 
-# %% ../nbs/48_keeping.ipynb #2a2a6f2a
+# %% ../nbs/48_keeping.ipynb #dfb7750b
 @patch
 def settle(self: Keeper, wait: float = 0.05) -> bool:
-    "Write own changes into the index, and their hints soon; False where another thread is at it for so long"
-    if not self._settling.acquire(timeout=wait): return False
+    "Write own changes into the index, and their hints soon; False where another thread is at it for so long: then the hints alone"
+    mine = self._settling.acquire(timeout=wait)
     try:
         with self._lock: due, self._due = self._due, []
-        known = self._write(due, wait) if due and self.index.there() else set()
+        known = self._write(due, wait) if mine and due and self.index.there() else set()
         for b in dict.fromkeys(b for b, *_ in due): self.hints.add(b, [c for to, c, *_ in due if to is b], b in known)
-    finally: self._settling.release()
-    return True
+    finally:
+        if mine: self._settling.release()
+    return mine
 
 @patch
 def _write(self: Keeper, due: list, wait: float) -> set[Bucket]:

@@ -445,6 +445,24 @@ def test_threads_of_one_store(tmp_path, monkeypatch, slowly):
         return wrong
     with ThreadPoolExecutor(4) as pool: assert [*pool.map(work, range(4))] == [[]] * 4
 
+@pytest.mark.parametrize('held', ['by a thread', 'by a process'])
+def test_a_put_that_cannot_be_written_into_the_index_is_found_all_the_same(tmp_path, held):
+    "It does not wait long, and the search that comes next learns it from its hint"
+    store, started, done = busy(tmp_path/'lab'), threading.Event(), threading.Event()
+    store.find_items()
+    def hold():
+        if held == 'by a thread':
+            with store.keeper._settling: started.set(); done.wait(20)
+        else:
+            with Index(store.keeper.index.path).writing(): started.set(); done.wait(20)
+    t = threading.Thread(target=hold)
+    t.start(), started.wait()
+    before = time.monotonic()
+    store.put('lab/new', 1, metadata={'x': 1}), store.set_alias('lab/new', 'prod'), store.annotate('lab/m1@2', {'seen': 5})
+    assert time.monotonic() - before < 5
+    done.set(), t.join()
+    assert store.find_items(where='x = 1').refs == store.find_items(filter='new', at='prod').refs == ['lab/new@1'] and store.find_items(where='seen = 5', at='*').refs == ['lab/m1@2']
+
 def test_what_was_found_stays_found(tmp_path):
     "Rows move when the origin's time comes in the place of this machine's; a result that was found before loses none"
     store = busy(tmp_path/'lab')
