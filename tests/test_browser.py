@@ -860,7 +860,7 @@ def test_a_saved_picture_works_without_kernel_or_network(chromium, store):
 class Held:
     "A place whose records are read so many at a time as they are let through"
     def __init__(self, place, monkeypatch):
-        from objectstore import keeping
+        from objectstore import whole
         self.let, self.asked, reading = threading.Semaphore(0), 0, place.read_many
         def read_many(keys, limit=None):
             keys = list(keys)
@@ -869,7 +869,7 @@ class Held:
                 assert self.let.acquire(timeout=20)
             return reading(keys, limit)
         monkeypatch.setattr(place, 'read_many', read_many)
-        monkeypatch.setattr(keeping, 'PORTIONS', (10, 20))
+        monkeypatch.setattr(whole, 'PORTIONS', (10, 20))
 
 @pytest.fixture
 def new_here(monkeypatch):
