@@ -67,7 +67,7 @@ def _in_child() -> None:
 
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_in_child)
 
-# %% ../nbs/48_keeping.ipynb #dfb7750b
+# %% ../nbs/48_keeping.ipynb #c03ba304
 @patch
 def settle(self: Keeper, wait: float = 0.05) -> bool:
     "Write own changes into the index, and their hints soon; False where another thread is at it for so long: then the hints alone"
@@ -105,13 +105,13 @@ def _apply(self: Keeper, w: Writer, bucket: Bucket, c: Change, says: object, whe
         if known: w.db.execute('UPDATE buckets SET there = ? WHERE name = ?', (says == 'made', name))
         elif c.what == 1: w.db.execute('INSERT INTO buckets(name, there, whole, compared) VALUES(?, 1, 1, ?)', (name, when))
         return True
+    w.touch(name, [(c.item, c.what)])      # also where another process is reading the bucket at this moment
     if not known: return False
     row = self.index.row(name, c.item, c.what, w.db) if c.op in ('put', 'note') else None
     if c.op == 'put' and not row: w.add(row_of(says, when, True))     # another process may have read it already, and more
     elif c.op == 'remove': w.remove(name, c.item, c.what)
     elif c.op == 'alias': w.point(name, c.item, {c.what: says})
     elif c.op == 'note' and row and says not in row.notes: w.add(row._replace(metadata=merge(row.metadata, [says]), notes=[*row.notes, says]))
-    w.touch(name, [(c.item, c.what)])
     return True
 
 @patch
@@ -162,7 +162,7 @@ def _telling(self: Keeper, name: str, about: int = 0) -> Iterator[Filling]:
     try: yield f
     finally: self.filling.pop(name, None)
 
-# %% ../nbs/48_keeping.ipynb #a78c8931
+# %% ../nbs/48_keeping.ipynb #db25c500
 UNSURE = 86_400.0            # seconds after which an index is compared with the records again
 FEW, PAGE, LONG_LOG = 40, 1000, 1000     # versions that are always asked for one by one; that a page of a listing shows; hints that call for a compaction
 
@@ -181,7 +181,7 @@ def refresh(
         whole, max_age = False, 0.0
     with self._turns[name]:
         known, now = self.known(name), time.time()
-        if known and known.whole and self.hints.owes(name):      # done while somebody else was writing the index, or reading the bucket
+        if self.hints.owes(name):      # done while somebody else was writing the index, or reading the bucket
             self.hints.flush()
             max_age = 0.0
         if known and not whole and max_age and 0 <= now - known.checked < max_age: return
