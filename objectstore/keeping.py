@@ -67,7 +67,7 @@ def _in_child() -> None:
 
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_in_child)
 
-# %% ../nbs/48_keeping.ipynb #c03ba304
+# %% ../nbs/48_keeping.ipynb #7c5c0931
 @patch
 def settle(self: Keeper, wait: float = 0.05) -> bool:
     "Write own changes into the index, and their hints soon; False where another thread is at it for so long: then the hints alone"
@@ -115,11 +115,12 @@ def _apply(self: Keeper, w: Writer, bucket: Bucket, c: Change, says: object, whe
     return True
 
 @patch
-def _wrote(self: Keeper, bucket: Bucket, keys: list[str]) -> None:
-    "Own hints of puts need not be read. Those of moves are: another process may have written what it had seen before"
+def _wrote(self: Keeper, bucket: Bucket, keys: list[str], puts: list[Change]) -> None:
+    "Own hints of puts need not be read, where the index still has them. Those of moves are: another process may have written what it had seen before"
     if not self.index.there(): return
     try:
-        with self._hurrying(0.2), self.index.writing() as db: db.executemany('INSERT OR IGNORE INTO seen SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM buckets WHERE name = ?1 AND whole)', [(bucket.name, k) for k in keys])
+        with self._hurrying(0.2), self.index.writing() as db:
+            if all(self.index.number(bucket.name, c.item, c.what) is not None for c in puts): db.executemany('INSERT OR IGNORE INTO seen SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM buckets WHERE name = ?1 AND whole)', [(bucket.name, k) for k in keys])
     except IndexAway: pass
 
 @patch

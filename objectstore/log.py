@@ -87,12 +87,12 @@ def _change(x: object) -> Change | None:
     numbered, named = op in ('put', 'remove', 'note', 'state'), op == 'alias'
     return Change(op, item, what) if isinstance(item, str) and (numbered and type(what) is int or named and isinstance(what, str)) else None
 
-# %% ../nbs/47_log.ipynb #a806f65f
+# %% ../nbs/47_log.ipynb #8531773d
 SOON = 0.05     # seconds in which changes gather
 
 class Hints:
     "Changes on their way into the log"
-    def __init__(self, by: str, wrote: Callable[[Bucket, list[str]], None] = lambda bucket, keys: None):
+    def __init__(self, by: str, wrote: Callable[[Bucket, list[str], list[Change]], None] = lambda bucket, keys, changes: None):
         self.by, self.wrote = by, wrote
         self._begin()
         _all.add(self)
@@ -128,7 +128,7 @@ def _write_soon(hints: Hints) -> None:
     time.sleep(SOON)
     hints.flush()      # also of a store that nobody holds any more
 
-# %% ../nbs/47_log.ipynb #e85e5aa8
+# %% ../nbs/47_log.ipynb #85914324
 @patch
 def flush(self: Hints) -> None:
     "Write what is due; what the origin does not take now is left for the records to tell"
@@ -138,7 +138,7 @@ def flush(self: Hints) -> None:
             for bucket, changes in due.items():
                 try: keys = bucket.hint_at(changes, self.by)
                 except (OSError, ObjectStoreError): continue
-                if bucket not in self._writing and all(c.op == 'put' for c in changes): self.wrote(bucket, keys)
+                if bucket not in self._writing and all(c.op == 'put' for c in changes): self.wrote(bucket, keys, changes)
         finally: self._writing = set()
 
 @atexit.register

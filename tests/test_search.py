@@ -2,7 +2,7 @@
 
 The oracle is `ObjectStore._from_records`, which reads every record and decides in Python. OBJECTSTORE_TEST_LONG=1: ten times as many examples.
 """
-import json, os, random, re, shutil, sqlite3, threading, time, warnings
+import json, os, random, re, shutil, sqlite3, subprocess, sys, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -462,6 +462,18 @@ def test_a_put_that_cannot_be_written_into_the_index_is_found_all_the_same(tmp_p
     assert time.monotonic() - before < 5
     done.set(), t.join()
     assert store.find_items(where='x = 1').refs == store.find_items(filter='new', at='prod').refs == ['lab/new@1'] and store.find_items(where='seen = 5', at='*').refs == ['lab/m1@2']
+
+def test_another_thread_does_not_drop_the_locks(tmp_path):
+    "Closing any descriptor of a file drops every lock that the process has on it; without them another process would delete the log of the index that this one uses"
+    fcntl = pytest.importorskip('fcntl')
+    index = Index(tmp_path/'index.db')
+    index.ask('SELECT count(*) FROM versions')
+    def locked():
+        code = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)"      # the bytes of SQLite's shared lock
+        return b'BlockingIOError' in subprocess.run([sys.executable, '-c', code, index.path], capture_output=True).stderr
+    assert locked()
+    with ThreadPoolExecutor(1) as pool: pool.submit(index.ask, 'SELECT count(*) FROM versions').result()
+    assert locked()
 
 def test_what_was_found_stays_found(tmp_path):
     "Rows move when the origin's time comes in the place of this machine's; a result that was found before loses none"
