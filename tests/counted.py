@@ -96,7 +96,7 @@ def world(service: Service) -> Iterator[World]:
     "A world on a service that runs"
     place = Place(service)
     service.make_bucket(place.bucket)
-    with TemporaryDirectory() as d, Proxy(service.endpoint) as proxy, patched.dict(os.environ, {**service.environment, 'XDG_CACHE_HOME': d, 'OBJECTSTORE_STATE_DIR': f'{d}/state'}):
+    with TemporaryDirectory(ignore_cleanup_errors=True) as d, Proxy(service.endpoint) as proxy, patched.dict(os.environ, {**service.environment, 'XDG_CACHE_HOME': d, 'OBJECTSTORE_STATE_DIR': f'{d}/state'}):
         yield World(place, proxy, Path(d))
 
 def count(w: World, o: Operation) -> Count:

@@ -105,6 +105,7 @@ def test_behind_a_near_tier_it_is_away(home):
 def test_a_store_that_was_deleted_can_be_begun_anew(home):
     lab = home/'lab'
     ObjectStore(lab).put('a/x', 1)
+    flush_hints()
     shutil.rmtree(lab)
     s = ObjectStore(lab)
     with pytest.raises(NotFound): s.get('a/x')

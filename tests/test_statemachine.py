@@ -36,6 +36,8 @@ class TwoMachines(RuleBasedStateMachine):
         self.n = 0
 
     def teardown(self):
+        self.switch.mode = None
+        flush_hints()      # nothing is written any more into what is removed now
         self.temp.cleanup()
         forget_all()
 
