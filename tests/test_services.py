@@ -201,7 +201,7 @@ def test_slow(place, proxy):
     start = time.monotonic()
     with proxy.fault('slow', rate=100, method='GET'), pytest.raises(GenericError):
         get(place.store(proxy.endpoint, timeout='1s'), 'x')
-    assert 0.9 < time.monotonic() - start < 3
+    assert 0.9 < time.monotonic() - start < 10
 
 
 # Plans
