@@ -190,22 +190,23 @@ def lineage(v: Version) -> dict:
     return {'inputs': [visible(i, 120) for i in inputs[:20]], 'more': max(0, len(inputs) - 20), 'how': visible('copied' if 'copied' in made and not ran else names[0] if names else 'put', 60),
             'by': visible(str(made.get('who') or v.author or ''), 60), 'under': [*(visible(n, 60) for n in names[1:2]), *under], 'out': v.ref, 'facts': pairs({k: x for k, x in facts.items() if x})}
 
-# %% ../nbs/81_details.ipynb #8873852a
+# %% ../nbs/81_details.ipynb #8b83f638
 def sides(a: Mapping, b: Mapping, limit: int = 300) -> list[dict]:
     "Two mappings of facts, name by name"
-    def one(x): return '' if x is None else shown(x, 200)
     rows = []
     for k in list(dict.fromkeys([*a, *b]))[:limit]:
         mark = 'added' if k not in a else 'removed' if k not in b else 'changed' if a[k] != b[k] else 'same'
-        rows.append({'name': visible(k, 120), 'a': one(a.get(k)), 'b': one(b.get(k)), 'mark': mark})
+        x, y = ('' if k not in of else 'None' if of[k] is None else shown(of[k], 200) for of in (a, b))
+        if mark == 'changed' and x == y: x, y = (visible(repr(of[k]) if isinstance(of[k], str) else str(of[k]), 200) for of in (a, b))      # as shown they look alike
+        rows.append({'name': visible(k, 120), 'a': x, 'b': y, 'mark': mark})
     return rows
 
 def compared(a: Version, b: Version) -> dict:
     "Two versions side by side: facts, schema, parameters, metadata, rows, text and pictures"
     stats = [{k: x for k, x in v.stats.items() if k not in ('schema', 'params')} for v in (a, b)]
     facts = [{'kind': v.kind, 'codec': v.codec, 'size': Size(v.size), 'author': v.author, 'hash': v.hash[:12], 'created': _created(v)} for v in (a, b)]
-    parts = {'Metadata': [flat(v.metadata) if v.metadata else {} for v in (a, b)], 'Parameters': [_params(v) for v in (a, b)],
-             'Schema': [_schema(v) for v in (a, b)], 'Stats': [flat(s) if s else {} for s in stats], 'Facts': facts}
+    parts = {'Metadata': [flat(v.metadata) if v.metadata else {} for v in (a, b)], 'Stats': [flat(s) if s else {} for s in stats],
+             'Parameters': [_params(v) for v in (a, b)], 'Schema': [_schema(v) for v in (a, b)], 'Facts': facts}
     groups = [{'title': t, 'rows': sides(x, y)} for t, (x, y) in parts.items() if x or y]
     return {'a': a.ref, 'b': b.ref, 'groups': groups, **_contents(a, b)}
 

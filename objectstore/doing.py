@@ -47,7 +47,7 @@ def _ask(title: str, text: str, ok: str, **how) -> dict:
 
 def _now(v: Version) -> str: return f'{v.ref}, pending: it is safe on this machine, and sync delivers it' if v.pending else v.ref
 
-# %% ../nbs/84_doing.ipynb #78d22bb3
+# %% ../nbs/84_doing.ipynb #bb7cec51
 def _load(b: Browsing, ref: str, name: str, force: bool = False) -> dict:
     "Load a version into a variable of the notebook; asks before it overwrites one"
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith('_'): raise InvalidQuery(f'{name!r} is no name for a variable')
@@ -73,7 +73,7 @@ def _restore(b: Browsing, ref: str) -> dict:
     "A new version from an old one"
     r = parse_ref(ref)
     v = b.quiet.copy(ref, f'{r.bucket}/{r.item}')
-    return _done(f'{ref} is back as {_now(v)}', pick=v.ref, undo={'what': 'unmake', 'ref': v.ref})
+    return _done(f'{ref} is back as {_now(v)}, the latest now', pick=v.ref, undo={'what': 'unmake', 'ref': v.ref})
 
 def _undo(b: Browsing, ref: str, aliases: Sequence[str] = ()) -> dict:
     "Take a removal back: a new version from what was removed, and the aliases that went with it, where they point at nothing now"
@@ -97,7 +97,7 @@ def _remove(b: Browsing, ref: str, aliases: Sequence[str] = ()) -> dict:
 def _copy(b: Browsing, ref: str, to: str, force: bool = False) -> dict:
     "Copy to another bucket, under the same name; asks before it makes one"
     dst = parse_ref(to if '/' in to else f'{to}/{parse_ref(ref).item}', selector=False)
-    if not force and not _is_bucket(b, dst.bucket): return _ask('A new bucket?', f'No bucket {dst.bucket} is known here. Make it, and copy {ref} there?', 'Make and copy', to=to)
+    if not force and not _is_bucket(b, dst.bucket): return _ask('A new bucket?', f'No bucket {dst.bucket!r} is known here. Make it, and copy {ref} there?', 'Make and copy', to=to)
     return _done(f'{ref} is copied to {_now(b.quiet.copy(ref, str(dst)))}', pick=ref)
 
 def _is_bucket(b: Browsing, name: str) -> bool:

@@ -157,7 +157,7 @@ def _kept(self: ObjectStore, q: Asked, found: list[Version]) -> tuple[list[Versi
     if kept: self._check_sort(q, _keys(map(view, kept)), near=True)
     return sorted(kept, key=sort_key(q.sort.lstrip('-')), reverse=q.sort.startswith('-')), why
 
-# %% ../nbs/63_finding.ipynb #143ba65c
+# %% ../nbs/63_finding.ipynb #3bf8ca7c
 @patch
 def _buckets_for(self: ObjectStore, bucket: str | None) -> list[str]:
     "The buckets to look into: one that must be there, or all"
@@ -200,7 +200,8 @@ def _why_none(kinds: Counter, kind: str | None, text: str | None, filter: str | 
         return f'No kind {kind!r}{near}{" Here: " if near else "; here: "}' + ', '.join(f'{k} {n:,}' for k, n in kinds.most_common())
     n = sum(kinds.values())
     if n == 1: return f"The only version here {'does not have these words' if text else 'does not meet the condition'}"
-    return f'None of {n:,} versions has these words' if text else f'None of {n:,} versions meets the condition'
+    what = 'latest versions' if at == LATEST else 'versions'
+    return f'None of {n:,} {what} has these words' if text else f'None of {n:,} {what} meets the condition'
 
 def _meant_at(at: Selector, aliases: Iterable[str]) -> str:
     "What may be meant by an alias that nothing has"

@@ -24,7 +24,7 @@ from .log import Change, Hints, Log
 # %% auto #0
 __all__ = ['UNSURE', 'FEW', 'PAGE', 'LONG_LOG', 'Known', 'Keeper', 'Filling', 'as_known', 'as_changes']
 
-# %% ../nbs/48_keeping.ipynb #5365ff62
+# %% ../nbs/48_keeping.ipynb #3913f579
 class Known(NamedTuple):
     "What the index knows of a bucket"
     there: bool             # Is it there?
@@ -54,6 +54,13 @@ class Keeper:
     def heard(self, bucket: Bucket, op: str, item: str, what: int | str | None, says: object) -> None:
         "Take note of an acknowledged change"
         with self._lock: self._due.append((bucket, Change(op, item, what), says, time.time()))
+
+    def pointing(self, items: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, int]]:
+        "Where the aliases of some items point, as far as the index knows; by bucket and item"
+        found: dict = defaultdict(dict)
+        for name, item in items:
+            for alias, to in self.index.ask('SELECT alias, version FROM aliases WHERE bucket = ? AND item = ? ORDER BY alias', (name, item)): found[name, item][alias] = to
+        return found
 
     def known(self, name: str) -> Known | None:
         found = self.index.ask('SELECT there, whole, generation, checked, compared FROM buckets WHERE name = ?', (name,))

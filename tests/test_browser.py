@@ -24,6 +24,12 @@ def image(shade: int):
 
 def version_rows(p) -> list[str]: return [re.sub(r'\s+', ' ', t) for t in p.locator('.osb-list .osb-v').all_inner_texts()]
 def button(p, name: str): return p.page.get_by_role('button', name=name, exact=True)
+def undo(p) -> str:
+    "What the button says that takes the last thing back, which is pressed"
+    b = p.page.get_by_role('button', name=re.compile('^Undo: '))
+    said = b.inner_text()
+    b.click(); p.settle()
+    return said
 def answer(p, name: str) -> None:
     p.page.locator('.osb-dialog').get_by_role('button', name=name, exact=True).click()
     p.settle()
@@ -74,11 +80,29 @@ def test_a_word_that_is_an_alias_finds_its_item(show, store):
     p.search('production')
     assert p.names() == ['models/churn']
 
-def test_the_name_of_a_bucket_leads_to_it(show, store):
+@pytest.mark.parametrize('line, says, found', [('sales', 'bucket: sales', ['2026/november', '2026/october', 'daily']), ('sales/2026/october', 'bucket: sales · word: 2026/october', ['2026/october']),
+    ('sales daily', 'bucket: sales · word: daily', ['daily']), ("sales/2026, kind = 'slip'", "bucket: sales · word: 2026 · condition: kind = 'slip'", ['2026/november', '2026/october']), ('sales/daily@1', 'bucket: sales · word: daily · selector: @1', ['daily'])])
+def test_names_are_found_as_they_are_shown(show, store, line, says, found):
     p = show(store)
-    p.search('sales')
-    button(p, 'Show the bucket sales').click(); p.settle()
-    assert (p.w.bucket, p.w.query, len(p.names())) == ('sales', '', 3)
+    p.search(line)
+    assert (p.text('.osb-meant'), sorted(p.names())) == (says, [f'sales/{x}' for x in found]) and p.w.status == 'ready'
+    p.select_option('.osb-bucket', 'sales'); p.settle()
+    assert sorted(p.names()) == found
+    p.select_option('.osb-bucket', 'models'); p.settle()
+    assert p.w.status == 'no-match' and not p.errors
+
+def test_what_only_older_versions_have_is_a_click_away(show, store):
+    p = show(store)
+    p.search('auc < 0.9')
+    assert 'None of 4 latest versions' in p.text('.osb-blank')
+    button(p, 'Search every version').click(); p.settle()
+    assert (p.w.query, p.names(), p.text('.osb-body .osb-c-version')) == ('auc < 0.9, @*', ['models/churn'], 'v1')
+
+def test_a_row_says_where_aliases_point_that_are_not_on_it(show, store):
+    p = show(store)                                                    # production is at version 2 of 3
+    assert p.text('.osb-body .osb-row:has-text("churn") .osb-other') == 'production v2'
+    store.set_alias('models/churn@3', 'production'); p.w.refresh(); p.settle()
+    assert p.locator('.osb-other').count() == 0 and p.text('.osb-body .osb-row:has-text("churn") .osb-tag') == 'production'
 
 def test_facets_narrow_and_widen(show, store):
     p = show(store)
@@ -234,6 +258,22 @@ def test_compare_is_with_the_version_before_where_nothing_is_marked(show, store)
     p.pick('churn'); p.wait_for_timeout(200); p.settle()
     assert p.text('.osb-panel').startswith('models/churn@2 → models/churn@3') and not p.errors
 
+def test_asking_twice_for_the_same_comparison_answers_twice(show, store):
+    p = show(store)
+    p.pick('churn')
+    for _ in range(3):
+        button(p, 'Compare with v2').click(); p.settle()
+        assert p.text('.osb-panel').startswith('models/churn@2 → models/churn@3')
+    p.wait_for_timeout(1200)
+    assert 'busy' not in p.text('.osb-status') and not p.errors
+
+def test_the_compare_button_says_at_once_what_it_would_do(show, store):
+    p = show(store)
+    p.pick('churn')
+    p.w.browsing.workers.do(lambda wanted: None)
+    p.evaluate("document.querySelectorAll('.osb-v')[1].click()")
+    assert p.text('.osb-versus') == 'Compare with v1'
+
 def test_one_mark_is_compared_with_what_is_looked_at(show, store):
     p = show(store)
     p.pick('churn')
@@ -377,8 +417,8 @@ def test_remove_names_what_goes_and_can_be_taken_back(show, store):
     answer(p, 'Remove')
     assert [v.version for v in store.versions('models/churn')] == [1, 3] and 'models/churn@2 is removed' in p.text('.osb-status')
     assert p.w.value.ref == 'models/churn@3' and '0.905' in p.text('.osb-panel') and p.text('.osb-title').endswith('models/churn@3')      # the latest takes its place
-    button(p, 'Undo').click(); p.settle()
-    assert store.get('models/churn')['depth'] == 4 and 'models/churn@2 is back as models/churn@4' in p.text('.osb-status')
+    assert undo(p) == 'Undo: bring back v2'
+    assert store.get('models/churn')['depth'] == 4 and 'models/churn@2 is back as models/churn@4, the latest now' in p.text('.osb-status')
     assert store.aliases('models/churn') == {'production': 4}                       # and what went with it
 
 def test_what_cannot_be_taken_back_says_so(show, store):
@@ -387,7 +427,7 @@ def test_what_cannot_be_taken_back_says_so(show, store):
     button(p, 'Remove …').click(); answer(p, 'Remove')
     def gone(*args, **kw): raise FileNotFoundError(2, 'its bytes were collected')
     p.w.browsing.quiet.copy = gone
-    button(p, 'Undo').click(); p.settle()
+    undo(p)
     assert '✕ its bytes were collected' in p.text('.osb-status') and [v.version for v in store.versions('models/churn')] == [1, 2]
 
 def test_removed_versions_are_shown_when_asked_for_and_brought_back(show, store):
@@ -417,7 +457,8 @@ def test_restore_asks_and_can_be_taken_back(show, store):
     assert store.get('models/churn@4') == store.get('models/churn@1') and p.w.value.ref == 'models/churn@4' and button(p, 'Restore …').is_disabled()
     p.tab('Compare'); p.settle()
     assert p.text('.osb-panel').startswith('models/churn@2 → models/churn@4')
-    button(p, 'Undo').click(); p.settle(); p.wait_for_timeout(200); p.settle()
+    assert undo(p) == 'Undo: remove v4'
+    p.wait_for_timeout(200); p.settle()
     assert [v.version for v in store.versions('models/churn')] == [1, 2] and 'models/churn@4 is removed' in p.text('.osb-status')
     assert p.text('.osb-panel').startswith('models/churn@1 → models/churn@2') and p.text('.osb-title').endswith('models/churn@2')
 
@@ -427,15 +468,17 @@ def test_taking_back_stops_at_an_alias(show, store):
     p.locator('.osb-v', has_text='v1').click(); p.settle()
     button(p, 'Restore …').click(); answer(p, 'Restore')
     store.set_alias('models/churn@4', 'candidate')
-    button(p, 'Undo').click(); p.settle()
+    undo(p)
     assert 'candidate points at models/churn@4 now' in p.text('.osb-status') and len(store.versions('models/churn')) == 4
 
 def test_copy_to_another_bucket(show, store):
     p = show(store)
     p.pick('churn')
     button(p, 'Copy to …').click()
+    answer(p, 'Copy')
+    assert p.locator('.osb-dialog').count() == 1 and p.evaluate("document.activeElement.tagName") == 'INPUT'      # it asks for a name
     p.fill('.osb-dialog > input', 'archive'); p.keyboard.press('Enter'); p.settle()
-    assert 'No bucket archive' in p.text('.osb-dialog') and set(store.list_buckets()) == {'models', 'sales'}
+    assert "No bucket 'archive'" in p.text('.osb-dialog') and set(store.list_buckets()) == {'models', 'sales'}
     answer(p, 'Cancel')
     assert set(store.list_buckets()) == {'models', 'sales'}
     button(p, 'Copy to …').click()
@@ -699,6 +742,8 @@ def test_narrow_panes_stack(show, store):
     p.page.set_viewport_size({'width': 500, 'height': 900}); p.settle()
     a, b, c = tops()
     assert a < b < c and p.evaluate('document.documentElement.scrollWidth <= 500')
+    p.evaluate("document.querySelector('.osb').style.height = '420px'")        # as a hand leaves it that drew at the corner
+    assert p.evaluate("document.querySelector('.osb-foot').getBoundingClientRect().bottom <= document.querySelector('.osb').getBoundingClientRect().bottom")
 
 def test_high_contrast_keeps_the_row_visible(show, store):
     p = show(store)

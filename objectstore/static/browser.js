@@ -1,7 +1,7 @@
 // The page of the browser: plain DOM, no framework, no network. Everything that comes from a store goes in as text. What is in the panes is drawn by panes.js.
 const ROW = 26, MARGIN = 8, SKELETON = 150, BUSY = 1000, PREFETCH = 500, NARROW = 700
 const TABS = ['Preview', 'Metadata', 'Compare', 'Lineage', 'Code']
-const KEYS = [['↑ ↓ or j k', 'move'], ['Page Up, Page Down, Home, End', 'move far'], ['Enter', 'open: a folder, the versions of an item, then the preview'], ['/', 'search: a word, ^regex, auc > 0.9, @production; commas between them'], ['Esc', 'back; clears the search'],
+const KEYS = [['↑ ↓ or j k', 'move'], ['Page Up, Page Down, Home, End', 'move far'], ['Enter', 'open: a folder, the versions of an item, then the preview'], ['/', 'search: a word, ^regex, auc > 0.9, @production, @* for every version; commas between them'], ['Esc', 'back; clears the search'],
   ['Space, Shift + click', 'mark for comparing; without a mark, it is with the version before'], ['c', 'copy the code'], ['l', 'load into a variable'], ['s', 'sort by the next column'], ['Backspace', 'out of a folder'], ['Tab, then ↑ ↓', 'on the line above the tabs: more or less room for the list'], ['?', 'this help']]
 const COLUMNS = [['item', 'name'], ['kind', 'kind'], ['version', 'ver.'], ['size', 'size'], ['created', 'when']]
 const CONDITION = /[<>=]|\bis\s+(not\s+)?null\b|\blike\s+['":]|\bbetween\s+['":\d-]|\bin\s*\(/i
@@ -50,7 +50,7 @@ export function localTest(line) {
       try { const re = new RegExp(slashed ? part.slice(1, -1) : part); tests.push(r => re.test(r.item)) } catch { return null }
     } else {
       const words = part.toLowerCase().split(/[^\p{L}\p{N}]+/u).filter(Boolean)
-      tests.push(r => { const has = (r.words ??= [r.item, r.kind, r.says, r.keys, r.author, ...(r.aliases ?? [])].join(' ').toLowerCase().split(/[^\p{L}\p{N}]+/u)); return words.every(w => has.some(x => x.startsWith(w))) })
+      tests.push(r => { const has = (r.words ??= [r.bucket, r.item, r.kind, r.says, r.keys, r.author, ...(r.aliases ?? [])].join(' ').toLowerCase().split(/[^\p{L}\p{N}]+/u)); return words.every(w => has.some(x => x.startsWith(w))) })
     }
   }
   return r => tests.every(t => t(r))
@@ -77,7 +77,7 @@ class App {
     this.model.send({ verb, ...more })
     if (verb === 'page' || verb === 'marks') return
     clearTimeout(this.timers.busy)
-    this.timers.busy = setTimeout(() => { this.busy = true; this.say(this.local ? `The kernel is busy: these are of the ${plural(this.rows, 'row')} that are here` : 'The kernel is busy: what is here stays usable') }, BUSY)
+    this.timers.busy = setTimeout(() => { this.busy = true; this.say(verb === 'act' ? 'It takes a while: what is here stays usable' : this.local ? `The kernel is busy: these are of the ${plural(this.rows, 'row')} that are here` : 'The kernel is busy: what is here stays usable') }, BUSY)
   }
   answered() { clearTimeout(this.timers.busy); if (this.busy) { this.busy = false; this.say('') } }
   later(name, ms, run) { clearTimeout(this.timers[name]); this.timers[name] = setTimeout(run, ms) }
@@ -293,7 +293,7 @@ class App {
     else if (this.local) kids.push(h('p', { text: `None of the ${plural(this.rows, 'row')} that are here` }))
     else if (v.building) kids.push(h('p', { text: `Nothing of this among the ${plural(v.building.done, 'version')} that were read so far` }))
     else if (v.status === 'empty') kids.push(h('p', { text: 'Nothing is stored here yet. Put something:' }), h('code', { text: `store.put('${v.bucket && /^[\w.-]+$/.test(v.bucket) ? v.bucket : 'sales'}/daily', df)` }))
-    else if (v.status === 'no-match') kids.push(h('p', { text: 'No match.' }), v.why ? h('p', { class: 'osb-dim', text: v.why }) : null, (v.buckets ?? []).includes(v.query) && v.query !== v.bucket ? this.button(`Show the bucket ${v.query}`, 'What is in it', () => this.find({ bucket: v.query, query: '' })) : null, this.button('Clear the search', 'Show all', () => this.clear()))
+    else if (v.status === 'no-match') kids.push(h('p', { text: 'No match.' }), v.why ? h('p', { class: 'osb-dim', text: v.why }) : null, /@/.test(v.query) || !this.live ? null : this.button('Search every version', 'Not only the latest of each item: @*', () => this.find({ query: `${v.query}, @*` })), this.button('Clear the search', 'Show all', () => this.clear()))
     else if (v.error?.query) kids.push(h('p', {}, wrong(v.error)), v.error.allowed ? h('p', { class: 'osb-dim', text: v.error.allowed }) : null, this.button('Clear the search', 'Show all', () => this.clear()))
     else kids.push(h('p', { text: v.status === 'offline' ? 'Nothing of it is near.' : v.status === 'error' ? 'Nothing was loaded yet.' : 'Nothing here.' }))
     this.blank.replaceChildren(...kids.filter(Boolean))
@@ -325,6 +325,7 @@ class App {
   }
   signs(r) {
     const kids = (r.aliases ?? []).map(a => h('span', { class: 'osb-tag', text: a }))
+    if (r.others) kids.push(h('span', { class: 'osb-other', text: r.others.map(([a, n]) => `${a} v${n}`).join(', '), title: r.others.map(([a, n]) => `${a} points at v${n}`).join('\n') }))
     if (r.pending) kids.push(h('span', { class: 'osb-state', text: '◷ pending' }))
     if (r.stale && !r.pending) kids.push(h('span', { class: 'osb-state', text: '△ stale' }))
     if (r.near) kids.push(h('span', { class: 'osb-state osb-near', text: '⌂ near' }))
@@ -396,7 +397,7 @@ class App {
     this.drawVersions()
     this.list.children[this.vcursor].scrollIntoView({ block: 'nearest' })
     const ref = this.vrows[this.vcursor].ref
-    if (ref !== this.ref) { this.ref = ref; this.later('look', 100, () => this.look(ref)); this.drawTitle(); this.drawActions(); this.follow() }
+    if (ref !== this.ref) { this.ref = ref; this.later('look', 100, () => this.look(ref)); this.drawTitle(); this.drawCompare(); this.drawActions(); this.follow() }
   }
   mark(ref) {
     if (!ref) return
@@ -469,11 +470,11 @@ class App {
     const r = this.current, last = r && r.ref === this.vrows?.find(x => !x.removed)?.ref, key = JSON.stringify([r?.ref, r?.removed, r?.pending, last, this.readonly, this.live])
     if (key === this.actionKey) return
     this.actionKey = key
-    const b = this.button, off = { disabled: !r }
-    const kids = [b('Copy code', 'Copy the code that gets it (c)', () => this.copyCode(), off)]
-    if (this.live && !r?.removed) kids.push(h('span', { class: 'osb-load' }, b('Load as', 'Load it into a variable of the notebook (l)', () => this.load(), off), this.name))
+    const b = this.button, off = { disabled: !r }, its = r?.ref ?? 'it'
+    const kids = [b('Copy code', `Copy the code that gets ${its} (c)`, () => this.copyCode(), off)]
+    if (this.live && !r?.removed) kids.push(h('span', { class: 'osb-load' }, b('Load as', `Load ${its} into a variable of the notebook (l)`, () => this.load(), off), this.name))
     if (!this.readonly && r?.removed) kids.push(b('Bring back …', 'As a new version', () => this.restore('Bring back'), off))
-    else if (!this.readonly) kids.push(b('Alias …', 'Set, move or remove an alias', () => this.aliases(), off), b('Restore …', last ? 'It is the latest version already' : 'Make a new version from this one', () => this.restore(), { disabled: !r || last }), b('Copy to …', 'Copy it to another bucket', () => this.copyTo(), off), b('Remove …', 'Remove this version', () => this.remove(), { ...off, class: 'osb-danger' }))
+    else if (!this.readonly) kids.push(b('Alias …', `Point an alias at ${its}, or move or remove one`, () => this.aliases(), off), b('Restore …', last ? 'It is the latest version already' : `Make a new version from ${its}`, () => this.restore(), { disabled: !r || last }), b('Copy to …', `Copy ${its} to another bucket`, () => this.copyTo(), off), b('Remove …', `Remove ${its}`, () => this.remove(), { ...off, class: 'osb-danger' }))
     this.does.replaceChildren(...kids)
   }
   act(what, ref = '', more = {}) { this.undo = null; this.undoButton.hidden = true; this.say('…'); this.send('act', { what, ref, ...more }) }
@@ -484,7 +485,9 @@ class App {
     this.toldN = t.n
     if (t.kind === 'ask') return this.dialog({ title: t.title, says: [t.text], ok: t.ok, run: () => this.act(t.what, t.ref, { ...t.how, force: true }) })
     this.undo = t.kind === 'done' ? t.undo ?? null : null
-    this.undoButton.title = this.undo?.what === 'unmake' ? `Remove ${this.undo.ref} again` : 'Bring it back as a new version'
+    const again = this.undo?.what === 'unmake'
+    this.undoButton.textContent = this.undo ? `Undo: ${again ? 'remove' : 'bring back'} ${this.undo.ref.split('@').pop().replace(/^(?=\d)/, 'v')}` : 'Undo'
+    this.undoButton.title = this.undo ? again ? `Remove ${this.undo.ref} again` : `Bring ${this.undo.ref} back as a new version, which is the latest then` : ''
     this.undoButton.hidden = !this.undo || this.readonly
     if (t.kind === 'done' && t.pick && t.pick.split('@')[0] === (this.ref ?? '').split('@')[0]) { this.ref = t.pick; this.following = this.tab === 'Compare' }      // of an item alone: its latest, once the kernel says which
     if (t.kind === 'progress') return this.status.replaceChildren(h('progress', { max: t.total, value: t.done, 'aria-label': 'Delivering' }), ` ${t.done} of ${t.total} delivered`)
@@ -505,13 +508,13 @@ class App {
   }
   load() { if (this.ref && !this.name.value.trim()) return this.say('Give it a name first'); if (this.ref) this.act('load', this.ref, { name: this.name.value.trim() }) }
   aliases() {
-    const r = this.current, input = h('input', { 'aria-label': 'Alias', placeholder: 'production', spellcheck: 'false' }), all = [...new Set((this.vrows ?? []).flatMap(v => v.aliases ?? []))]
+    const r = this.current, input = h('input', { 'aria-label': 'Alias', placeholder: 'a name, such as candidate', spellcheck: 'false' }), all = [...new Set((this.vrows ?? []).flatMap(v => v.aliases ?? []))]
     const places = all.map(a => { const at = this.vrows.find(v => v.aliases?.includes(a)); return h('div', { class: 'osb-line' }, h('span', { class: 'osb-tag', text: a }), h('span', { text: ` points at ${at?.version === null ? 'a pending version' : `v${at?.version}`}` }),
       at?.ref !== r.ref && this.button('Move here', `Point ${a} at ${r.ref}`, () => { this.shut(); this.act('alias', r.ref, { alias: a }) }), this.button('Remove', `Remove the alias ${a}`, () => { this.shut(); this.act('unalias', r.ref, { alias: a }) })) })
     this.dialog({ title: `Point an alias at ${r.ref}`, says: [], body: [...places, input], ok: 'Set', focus: input, run: () => { const alias = input.value.trim(); if (alias) this.act('alias', r.ref, { alias }) } })
   }
   copyTo() {
-    const r = this.current, input = h('input', { 'aria-label': 'Bucket', placeholder: 'archive', spellcheck: 'false', list: `${this.id}-buckets` })
+    const r = this.current, input = h('input', { 'aria-label': 'Bucket', placeholder: 'the name of a bucket', spellcheck: 'false', list: `${this.id}-buckets` })
     this.dialog({ title: `Copy ${r.ref} to a bucket`, says: ['It keeps its name there, and gets the next number.'], body: [input, h('datalist', { id: `${this.id}-buckets` }, (this.view.buckets ?? []).map(b => h('option', { value: b })))], ok: 'Copy', focus: input, run: () => { const to = input.value.trim(); if (to) this.act('copy', r.ref, { to }) } })
   }
   remove() {
@@ -528,7 +531,7 @@ class App {
   dialog({ title, says, body = [], ok, run, danger, focus, only, wide }) {
     this.shut()
     this.back = this.root.contains(document.activeElement) ? document.activeElement : this.grid
-    const go = () => { this.shut(); run() }
+    const go = () => { if (focus && !focus.value.trim()) return focus.focus(); this.shut(); run() }
     const yes = this.button(ok, ok, go, { class: danger ? 'osb-danger osb-primary' : 'osb-primary' })
     this.box = h('div', { class: 'osb-veil', onclick: e => { if (e.target === this.box) this.shut() } }, h('div', { role: 'dialog', 'aria-modal': 'true', 'aria-labelledby': `${this.id}-ask`, class: `osb-dialog${wide ? ' osb-wide' : ''}`, onkeydown: e => { if (e.key === 'Enter' && e.target.tagName === 'INPUT') { e.preventDefault(); go() } } },
       h('h3', { id: `${this.id}-ask`, text: title }), says.map(s => h('p', { text: s })), body, h('div', { class: 'osb-buttons' }, !only && this.button('Cancel', 'Cancel', () => this.shut()), yes)))

@@ -87,7 +87,7 @@ function drawPreview(app, p) {
 }
 function drawMetadata(app, d) {
   const section = (title, rows) => rows?.length ? h('div', {}, part(title), facts(rows)) : null
-  return [d.says ? h('p', { text: d.says }) : null, h('div', { class: 'osb-model' }, section('Metadata', d.metadata), section('Stats', d.stats), section('Version', d.facts))]
+  return [d.says ? h('p', { text: d.says }) : null, h('div', { class: 'osb-model' }, section('Metadata', d.metadata?.filter(r => !(d.says && r.name === 'description' && !r.note))), section('Stats', d.stats), section('Version', d.facts))]
 }
 function drawLineage(app, d) {
   const l = d.lineage, H = 40, n = Math.max(1, l.inputs.length), tall = Math.max(n, 1) * H + 34, mid = tall / 2
