@@ -628,6 +628,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'objectstore.doing._is_bucket': ('doing.html#_is_bucket', 'objectstore/doing.py'),
                                    'objectstore.doing._load': ('doing.html#_load', 'objectstore/doing.py'),
                                    'objectstore.doing._now': ('doing.html#_now', 'objectstore/doing.py'),
+                                   'objectstore.doing._own': ('doing.html#_own', 'objectstore/doing.py'),
+                                   'objectstore.doing._pointed': ('doing.html#_pointed', 'objectstore/doing.py'),
                                    'objectstore.doing._remove': ('doing.html#_remove', 'objectstore/doing.py'),
                                    'objectstore.doing._restore': ('doing.html#_restore', 'objectstore/doing.py'),
                                    'objectstore.doing._sync': ('doing.html#_sync', 'objectstore/doing.py'),

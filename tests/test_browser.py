@@ -399,9 +399,12 @@ def test_aliases_are_set_moved_and_removed(show, store):
     button(p, 'Alias …').click()
     answer(p, 'Move here')
     assert store.aliases('models/churn')['production'] == 3
+    assert undo(p) == 'Undo: production at v2' and store.aliases('models/churn')['production'] == 2
+    assert undo(p) == 'Undo: production at v3' and store.aliases('models/churn')['production'] == 3
     button(p, 'Alias …').click()
     p.page.locator('.osb-line', has_text='candidate').get_by_role('button', name='Remove').click(); p.settle()
     assert store.aliases('models/churn') == {'production': 3}
+    assert undo(p) == 'Undo: candidate at v3' and store.aliases('models/churn') == {'candidate': 3, 'production': 3}
 
 def test_remove_names_what_goes_and_can_be_taken_back(show, store):
     p = show(store)
@@ -417,7 +420,7 @@ def test_remove_names_what_goes_and_can_be_taken_back(show, store):
     answer(p, 'Remove')
     assert [v.version for v in store.versions('models/churn')] == [1, 3] and 'models/churn@2 is removed' in p.text('.osb-status')
     assert p.w.value.ref == 'models/churn@3' and '0.905' in p.text('.osb-panel') and p.text('.osb-title').endswith('models/churn@3')      # the latest takes its place
-    assert undo(p) == 'Undo: bring back v2'
+    assert undo(p) == 'Undo: bring v2 back as the latest'
     assert store.get('models/churn')['depth'] == 4 and 'models/churn@2 is back as models/churn@4, the latest now' in p.text('.osb-status')
     assert store.aliases('models/churn') == {'production': 4}                       # and what went with it
 

@@ -129,7 +129,7 @@ class App {
     this.name = h('input', { class: 'osb-name', 'aria-label': 'Name of a variable', size: '8', value: '', oninput: () => { this.named = true }, spellcheck: 'false', autocomplete: 'off' })
     this.does = h('div', { class: 'osb-does', role: 'group', 'aria-label': 'What to do with this version' })
     this.status = h('div', { role: 'status', class: 'osb-status', 'aria-live': 'polite' })
-    this.undoButton = button('Undo', 'Take it back', () => { const { what, ref, ...how } = this.undo; this.act(what, ref, how) }, { hidden: true, class: 'osb-plain' })
+    this.undoButton = button('Undo', 'Take it back', () => { const { what, ref, says, ...how } = this.undo; this.act(what, ref, how) }, { hidden: true, class: 'osb-plain' })
     this.root = h('div', { class: 'osb', role: 'group', 'aria-label': 'Object store browser', 'data-lm-suppress-shortcuts': 'true', onkeydown: e => { stop(e); this.key(e) }, onkeyup: stop, onkeypress: stop },
       h('div', { class: 'osb-top' }, h('div', { class: 'osb-place' }, this.url, this.bucket), h('div', { class: 'osb-find' }, this.search, this.counts), h('div', { class: 'osb-right' }, this.synced, this.syncButton, this.again, help)),
       h('div', { class: 'osb-under' }, this.meant, this.facets, this.crumbs, this.flat), this.banner, this.main = h('div', { class: 'osb-main' }, items, versions), this.divider, this.about = about, h('div', { class: 'osb-foot' }, this.does, this.status, this.undoButton))
@@ -485,9 +485,8 @@ class App {
     this.toldN = t.n
     if (t.kind === 'ask') return this.dialog({ title: t.title, says: [t.text], ok: t.ok, run: () => this.act(t.what, t.ref, { ...t.how, force: true }) })
     this.undo = t.kind === 'done' ? t.undo ?? null : null
-    const again = this.undo?.what === 'unmake'
-    this.undoButton.textContent = this.undo ? `Undo: ${again ? 'remove' : 'bring back'} ${this.undo.ref.split('@').pop().replace(/^(?=\d)/, 'v')}` : 'Undo'
-    this.undoButton.title = this.undo ? again ? `Remove ${this.undo.ref} again` : `Bring ${this.undo.ref} back as a new version, which is the latest then` : ''
+    this.undoButton.textContent = `Undo: ${this.undo?.says ?? ''}`
+    this.undoButton.title = `Take it back: ${this.undo?.ref ?? ''}`
     this.undoButton.hidden = !this.undo || this.readonly
     if (t.kind === 'done' && t.pick && t.pick.split('@')[0] === (this.ref ?? '').split('@')[0]) { this.ref = t.pick; this.following = this.tab === 'Compare' }      // of an item alone: its latest, once the kernel says which
     if (t.kind === 'progress') return this.status.replaceChildren(h('progress', { max: t.total, value: t.done, 'aria-label': 'Delivering' }), ` ${t.done} of ${t.total} delivered`)
