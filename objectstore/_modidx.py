@@ -113,6 +113,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'objectstore.browsing.Browsing._find': ('browsing.html#browsing._find', 'objectstore/browsing.py'),
                                       'objectstore.browsing.Browsing._known_only': ( 'browsing.html#browsing._known_only',
                                                                                      'objectstore/browsing.py'),
+                                      'objectstore.browsing.Browsing._meant': ('browsing.html#browsing._meant', 'objectstore/browsing.py'),
                                       'objectstore.browsing.Browsing._next': ('browsing.html#browsing._next', 'objectstore/browsing.py'),
                                       'objectstore.browsing.Browsing._others': ( 'browsing.html#browsing._others',
                                                                                  'objectstore/browsing.py'),

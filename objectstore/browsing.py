@@ -132,7 +132,7 @@ def show(self: Browsing, **news) -> None:
     self.view = {**self.known, 'bucket': self.bucket, 'query': self.query, 'sort': self.sort, 'folders': self.folders, 'within': self.within, **self.view, **news}
     self.tell('view', self.view)
 
-# %% ../nbs/83_browsing.ipynb #69129f9f
+# %% ../nbs/83_browsing.ipynb #a1a1d051
 @patch
 def find(self: Browsing, **what) -> None:
     "Ask for the list anew: `bucket`, `query`, `sort`, `folders`, `within`"
@@ -158,19 +158,11 @@ def cancel(self: Browsing) -> None:
 def _find(self: Browsing, wanted: Callable[[], bool], gen: int, bucket: str | None, query: str, sort: str, folders: bool, within: str) -> None:
     "Find what is asked for, and tell it with its first page"
     try:
-        meant = understand(query)
+        understand(query)         # a wrong line is said at once
         by = 'item' if folders else sort if bucket or sort.lstrip('-') != 'item' else sort.replace('item', 'bucket')      # by bucket, then by item
-        def ask() -> Sequence:
-            nonlocal meant
-            def all_of(m: Understood) -> Sequence: return self.quiet.find_items(m.bucket or bucket, m.pattern, at=m.at, where=m.where, text=m.text, sort=by)
-            found = all_of(meant)
-            if not found and meant.text:
-                for other in filter(None, (as_alias(meant), as_place(query, [bucket] if bucket else self._buckets()))):
-                    if there := all_of(other):
-                        meant = other
-                        return there
-            return found
-        def tell(found: Sequence, part: int = 0, reading: dict | None = None) -> None:
+        def ask() -> tuple[Sequence, Understood]: return self._meant(bucket, query, by)
+        def tell(answer: tuple[Sequence, Understood], part: int = 0, reading: dict | None = None) -> None:
+            found, meant = answer
             listed = by_folder(found, within, bucket is None) if folders else found
             first, count, now = self._page(listed, 0), len(listed), gen + part / 1000
             if not wanted(): return
@@ -180,9 +172,9 @@ def _find(self: Browsing, wanted: Callable[[], bool], gen: int, bucket: str | No
             status = self._status(found, first, bool(query or within)) if not reading else 'stale' if self.stopped else 'loading'
             self.show(status=status, gen=now, asking=now, count=count, total=self.totals.get(bucket), understood=meant.says, why=visible(getattr(found, 'why', ''), 300), error=None,
                       asof=self.at.isoformat(timespec='seconds'), building=reading, **self._around())
-        found, parts = self._patiently(wanted, bucket, ask, tell)
-        if found is None: return
-        tell(found, parts and parts + 1, self.view.get('building') if self.stopped else None)
+        answer, parts = self._patiently(wanted, bucket, ask, tell)
+        if answer is None: return
+        tell(answer, parts and parts + 1, self.view.get('building') if self.stopped else None)
     except Exception as e:        # whatever it is, the list stays
         if wanted():
             self.view['building'] = None
@@ -190,9 +182,18 @@ def _find(self: Browsing, wanted: Callable[[], bool], gen: int, bucket: str | No
         return
     if not wanted(): return
     def later(still: Callable[[], bool]) -> None:
-        with self._known_only(): self._afterwards(still, self.asked, found, bucket, meant)
+        with self._known_only(): self._afterwards(still, self.asked, *answer, bucket)
     self.workers.do(later, 'afterwards')
     self._age(self.asked)
+
+@patch
+def _meant(self: Browsing, bucket: str | None, query: str, by: str) -> tuple[Sequence, Understood]:
+    "What a search line finds, and how it was meant: words that are nowhere may be the name of an alias, or of an item as it is shown"
+    def all_of(m: Understood) -> Sequence: return self.quiet.find_items(m.bucket or bucket, m.pattern, at=m.at, where=m.where, text=m.text, sort=by)
+    found = all_of(meant := understand(query))
+    if found or not meant.text: return found, meant
+    others = filter(None, (as_alias(meant), as_place(query, [bucket] if bucket else self._buckets())))
+    return next(((there, other) for other in others if (there := all_of(other))), (found, meant))
 
 @patch
 def _status(self: Browsing, found: Sequence, first: Mapping, narrowed: bool) -> str:
@@ -215,12 +216,12 @@ def _around(self: Browsing) -> dict:
     "What waits on this machine, and whether the origin is away"
     return {'pending': len(self.store.pending.work()) if self.store.pending else 0, 'away': self._away()}
 
-# %% ../nbs/83_browsing.ipynb #5ccede1e
+# %% ../nbs/83_browsing.ipynb #52bf37c9
 EARLY, EVERY = 0.25, 0.3     # seconds after which a list that is long in coming is shown as far as it is known, and between two looks at how far it is
 
 class Asking(threading.Thread):
     "A question that may take long"
-    def __init__(self, ask: Callable[[], Sequence]):
+    def __init__(self, ask: Callable[[], object]):
         super().__init__(daemon=True, name='objectstore-asking')
         self.ask, self.answer, self.error = ask, None, None
         self.start()
@@ -229,7 +230,7 @@ class Asking(threading.Thread):
         except Exception as e: self.error = e      # told to whoever waits
 
 @patch
-def _patiently(self: Browsing, wanted: Callable[[], bool], bucket: str | None, ask: Callable[[], Sequence], tell: Callable) -> tuple[Sequence | None, int]:
+def _patiently(self: Browsing, wanted: Callable[[], bool], bucket: str | None, ask: Callable[[], object], tell: Callable) -> tuple[object | None, int]:
     "The answer to a question (None where nobody wants it any more), and in how many parts it was told before"
     with self._known_only():
         if self.stopped: return ask(), 0
@@ -257,7 +258,7 @@ def _reading(self: Browsing, bucket: str | None) -> dict | None:
     found = [f for name, f in list(self.quiet.keeper.filling.items()) if bucket in (None, name) and f.done]
     return {'done': sum(f.done for f in found), 'about': sum(max(f.about, f.done) for f in found) if all(f.about for f in found) else 0} if found else None
 
-# %% ../nbs/83_browsing.ipynb #2e596c35
+# %% ../nbs/83_browsing.ipynb #892bbd33
 @patch
 def _page(self: Browsing, listed: Sequence, start: int) -> dict:
     "Some rows of a list"
@@ -291,7 +292,7 @@ def page(self: Browsing, start: int, gen: int) -> None:
     self.workers.do(job)
 
 @patch
-def _afterwards(self: Browsing, wanted: Callable[[], bool], gen: int, found: Sequence, bucket: str | None, meant: Understood) -> None:
+def _afterwards(self: Browsing, wanted: Callable[[], bool], gen: int, found: Sequence, meant: Understood, bucket: str | None) -> None:
     "What may come later: the buckets, the facets, how many there are in all"
     news = {}
     try:
