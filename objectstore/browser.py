@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['browse']
 
-# %% ../nbs/87_browser.ipynb #cc495ccf
+# %% ../nbs/87_browser.ipynb #7a4bdd3f
 def browse(
     store: ObjectStore,
     bucket: str | None = None,             # None: all buckets
     query: str = '',                       # A word, a regular expression or a condition such as `"auc > 0.9"`
-    height: int = 420,                     # Pixels
+    height: int = 520,                     # Pixels
     readonly: bool = False,                # Nothing that writes
     *,
     ui: Literal['widget', 'html'] = 'widget',    # 'html': a static page, where widgets cannot run
@@ -38,7 +38,7 @@ def _browse(
     self: ObjectStore,
     bucket: str | None = None,             # None: all buckets
     query: str = '',                       # A word, a regular expression or a condition
-    height: int = 420,                     # Pixels
+    height: int = 520,                     # Pixels
     readonly: bool = False,                # Nothing that writes
     *,
     ui: Literal['widget', 'html'] = 'widget',

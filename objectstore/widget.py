@@ -20,7 +20,7 @@ from .browsing import STATES, Browsing
 # %% auto #0
 __all__ = ['ANSWERS', 'Browser', 'picture']
 
-# %% ../nbs/85_widget.ipynb #48f2e8b4
+# %% ../nbs/85_widget.ipynb #73bf39d1
 _static = Path(names.__file__).parent/'static'
 ANSWERS = ('versions', 'detail', 'preview', 'compared')
 
@@ -42,7 +42,7 @@ class Browser(anywidget.AnyWidget):
         store: ObjectStore,
         bucket: str | None = None,     # None: all buckets
         query: str = '',               # A word, a regular expression or a condition
-        height: int = 420,             # Pixels
+        height: int = 520,             # Pixels
         readonly: bool = False,        # Nothing that writes
         names: dict | None = None,     # Where 'Load as' puts what it loads; None: the notebook's variables
     ):

@@ -140,7 +140,7 @@ class App {
   onOptions() {
     const o = this.model.get('options')
     this.live = o.live !== false
-    this.root.style.setProperty('--osb-height', `${Math.max(300, o.height ?? 420)}px`)
+    this.root.style.setProperty('--osb-height', `${Math.max(300, o.height ?? 520)}px`)
     for (const b of [this.again, this.removedButton, this.compareButton, this.flat]) b.hidden = !this.live
     if (o.tab) this.tab = o.tab
     if (o.marks) { this.marks = o.marks.length > 1 ? o.marks.slice(-2) : []; this.ref = o.marks.at(-1) ?? this.ref; this.drawMarks() }
