@@ -196,7 +196,7 @@ def number(
         if won is None: self._doubt()
         if self.spent(): raise CommitUnknown(f'{self.backend.url} neither keeps {self.folder}{number_key(n)} nor says why')
         if (steps := steps + (won is False)) > WALK: raise CommitUnknown(f'{self.backend.url} calls every number from {first} to {n} in {self.folder} taken: nothing was kept')
-        n = self._next(n) if won is False else n
+        n = self._next(n, steps) if won is False else n
     return n
 
 @patch
@@ -211,9 +211,12 @@ def _free(self: Claim, n: int) -> int:
     return n + 1
 
 @patch
-def _next(self: Claim, n: int) -> int:
+def _next(self: Claim, n: int, steps: int) -> int:
     "The number to try after `n` was found taken; the same one where a listing does not bear that out"
-    if not self.backend.can.wait: self._unclear = None; return self._free(n) if self.backend.can.probe else n + 1
+    if not self.backend.can.wait:
+        self._unclear = None
+        if self.backend.can.probe: return self._free(n)
+        return n + 1 if steps % 16 else max(n, last_number(self.backend.tail(self.folder, n))) + 1
     time.sleep(random.uniform(0, self.backend.can.wait))
     if (last := last_number(self.backend.tail(self.folder, n))) < n: self._doubt(); return n
     self._unclear = None    # nothing of ours can be kept under a number that is another's
