@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 from fastcore.basics import patch
 from .names import Damaged, NotAvailableOffline, NotFound, ObjectStoreError, Protected, TierMismatch, Unsupported, hint, item_key, missing
-from .backend import number_key
+from .backend import number_key, one_call
 from .inputs import Input, answer_hash, now_reading, one_question, plain_args
 from .records import Record
 from .buckets import Bucket, merge, moment
@@ -37,7 +37,7 @@ def answered(verb: Callable) -> Callable:
         store, of = getattr(self, '_store', self), getattr(self, 'ref', args[0] if args else None)
         url = store.origin.url
         try:
-            with noting_stale() as reasons: answer = verb(self, *args, **kwargs) if now_reading() is None else noted(verb, self, args, kwargs)
+            with one_call(), noting_stale() as reasons: answer = verb(self, *args, **kwargs) if now_reading() is None else noted(verb, self, args, kwargs)
             return store._told(answer, reasons)
         except Gone as e: raise NotAvailableOffline(f'{e}; {store._what_is_near(of)}') from e
         except ObjectStoreError: raise
