@@ -54,6 +54,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'objectstore.backend._rest': ('backend.html#_rest', 'objectstore/backend.py'),
                                      'objectstore.backend.in_threads': ('backend.html#in_threads', 'objectstore/backend.py'),
                                      'objectstore.backend.key_number': ('backend.html#key_number', 'objectstore/backend.py'),
+                                     'objectstore.backend.last_number': ('backend.html#last_number', 'objectstore/backend.py'),
                                      'objectstore.backend.number_key': ('backend.html#number_key', 'objectstore/backend.py'),
                                      'objectstore.backend.settle': ('backend.html#settle', 'objectstore/backend.py')},
             'objectstore.breaker': { 'objectstore.breaker.Breaker': ('breaker.html#breaker', 'objectstore/breaker.py'),

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['Entry', 'Capabilities', 'number_key', 'key_number', 'Backend', 'settle', 'in_threads', 'MemoryBackend']
+__all__ = ['Entry', 'Capabilities', 'number_key', 'key_number', 'Backend', 'settle', 'in_threads', 'last_number', 'MemoryBackend']
 
 # %% ../nbs/01_backend.ipynb #30d6d693
 class Entry(NamedTuple):
@@ -130,10 +130,15 @@ def _behind(folder: str, n: int) -> str | None:
     "The key behind every mark of a number, where a listing of what is newer begins"
     return f'{folder}{number_key(n)}.z' if n > 0 else None
 
+def last_number(entries: Iterable[Entry]) -> int:
+    "The highest number in a listing of a numbered folder, in whatever order it comes; 0 where there is none"
+    return max((found[0] for e in entries if (found := key_number(e.key))), default=0)
+
 @patch
 def _page(self: Backend, folder: str, above: int) -> list[Entry]:
     "One page of a numbered folder: objects with numbers above `above`"
-    return list(self.list(folder, _behind(folder, above), self.can.page))
+    page = self.list(folder, _behind(folder, above), self.can.page)
+    return [e for e in page if not (found := key_number(e.key)) or found[0] > above]
 
 @patch
 def tail(
@@ -146,7 +151,7 @@ def tail(
     page = self._page(folder, low)
     if not page and low: return self.tail(folder)
     while len(page) == self.can.page:
-        low = key_number(page[-1].key)[0]
+        low = max(last_number(page), low + 1)
         page, high = _jump(self, folder, low, page, high)
     return page
 

@@ -151,8 +151,8 @@ def _there(self: Bucket, key: str) -> bool:
     "One key, by a listing that begins just before it"
     key = self.prefix + key
     entries = self.backend.list(key.rpartition('/')[0] + '/', key[:-1])
-    near = [e.key for e in takewhile(lambda e: e.key[:len(key)] <= key, entries) if e.key.startswith(key)]
-    return near == [key]
+    near = {e.key for e in takewhile(lambda e: e.key[:len(key)] <= key, entries) if e.key.startswith(key)}
+    return near == {key}
 
 # %% ../nbs/32_puts.ipynb #246582dd
 @patch
