@@ -1,0 +1,217 @@
+"""An answer is judged by its form: what is no answer of an object service counts as away, in front of each verb.
+
+The kinds of page, of listing and of refusal are those of `proxy.py`; each guarantee has a planted bug that its test catches.
+"""
+import secrets, time
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+import pytest
+from objectstore import Conflict, Damaged, NotAvailableOffline, NotFound, ObjectStore, Protected, TierMismatch, Unsupported
+from objectstore import backend, connect, records, remote
+from objectstore.backend import MARKER, MemoryBackend, number_key
+from objectstore.breaker import Breaker
+from objectstore.connect import Answer
+from objectstore.names import CommitUnknown
+from objectstore.records import Claim
+from objectstore.remote import RemoteBackend
+from away import World, env, forget_all, quiet
+from proxy import PORTALS
+from services import Place
+from trial import content
+
+LARGE = content('large', 50_000)
+PAGES = [*PORTALS, 'unknown_key']
+AWAY = (NotAvailableOffline, CommitUnknown)
+
+READS = dict(      # verb: what it asks, and the only right answer
+    get=(lambda s: s.get('lab/m'), 3), get_pinned=(lambda s: s.get('lab/m@1'), 1), get_alias=(lambda s: s.get('lab/m@prod'), 2),
+    get_large=(lambda s: s.get('lab/large'), LARGE), get_many=(lambda s: [*s.get_many(['lab/m@1', 'lab/m@3'])], [1, 3]),
+    default=(lambda s: s.get('lab/unseen', default='nothing'), 'hidden'), contains=(lambda s: 'lab/unseen' in s, True),
+    item=(lambda s: s['lab/m'].version, 3), versions=(lambda s: [v.version for v in s.versions('lab/m')], [1, 2, 3]),
+    aliases=(lambda s: dict(s.aliases('lab/m')), {'prod': 2}), metadata=(lambda s: s['lab/m@1'].metadata, {'stage': 'old'}),
+    named=(lambda s: s['lab/m@2'].aliases, ['prod']), find=(lambda s: sorted(v.item for v in s.find_items('lab')), ['large', 'm', 'unseen']),
+    stats=(lambda s: s.get_stats('lab/m')['versions'], 3), buckets=(lambda s: s.list_buckets(), ['lab', 'other']))
+
+WRITES = dict(
+    put=lambda s: s.put('lab/m', 4), put_new=lambda s: s.put('lab/new', 1), put_large=lambda s: s.put('lab/large', content('other', 50_000)),
+    put_huge=lambda s: s.put('lab/huge', content('huge', 18 * 2**20)), put_many=lambda s: s.put_many({f'lab/p{i}': i for i in range(12)}),
+    if_latest=lambda s: s.put('lab/m', 4, if_latest=3), set_alias=lambda s: s.set_alias('lab/m@3', 'prod'), remove_alias=lambda s: s.remove_alias('lab/m', 'prod'),
+    annotate=lambda s: s.annotate('lab/m@2', {'stage': 'new'}), remove=lambda s: s.remove('lab/m@3'), make=lambda s: s.find_or_create_bucket('fresh'),
+    remove_bucket=lambda s: s.remove_bucket('other', force=True), copy=lambda s: s.copy('lab/m@1', 'lab/n'))
+
+
+class Lab(World):
+    "A store at a service behind a proxy, and machines that know it or do not"
+    def fill(self) -> None:
+        with self.alone() as s:
+            for i in (1, 2, 3): s.put('lab/m', i)
+            s.put('lab/large', LARGE), s.put('lab/unseen', 'hidden'), s.put('other/x', 1)
+            s.set_alias('lab/m@2', 'prod'), s.annotate('lab/m@1', {'stage': 'old'})
+
+    @contextmanager
+    def machine(self, near: bool, known: bool, again: bool = False, **options):
+        "A store on a machine of its own: `known`: one that has read everything but `lab/unseen`; `again`: in a new process"
+        root = self.folder/secrets.token_hex(4)
+        def open(): return ObjectStore(*[str(root/'near')] * near, self.url, near=near, progress=False, endpoint=self.proxy.endpoint, **{'timeout': 0.5, **options})
+        with env(OBJECTSTORE_STATE_DIR=str(root/'state'), OBJECTSTORE_CACHE_DIR=str(root/'cache')), quiet():
+            forget_all()
+            store = open()
+            if known:
+                for ask, _ in [v for k, v in READS.items() if k not in ('default', 'contains')]: ask(store)
+                if near: store.near.keep([f'lab/m@{i}' for i in (1, 2, 3)])
+            if known and again: forget_all(); store.close(); store = open()
+            yield store
+            self.proxy.clear()
+            store.close()
+
+    def state(self) -> dict:
+        "All that the service holds, as somebody else sees it"
+        with self.alone() as s:
+            found = {b: s.origin.bucket(b).scan() for b in s.list_buckets()}
+            return {f'{b}/{i}': (sorted(n.made), sorted(n.live)) for b, items in found.items() for i, n in items.items()}
+
+    def burnt(self) -> int: return sum(max(made) - len(made) for made, _ in self.state().values())
+
+@pytest.fixture
+def lab(seaweed, clean, request):
+    found = Lab('seaweed', 2, clean, request)
+    found.fill()
+    return found
+
+def outcome(ask, store: ObjectStore) -> object:
+    "What a verb answers, or `away`"
+    try: return ask(store)
+    except AWAY: return 'away'
+
+def judge_reads(store: ObjectStore) -> tuple[list, float, int]:
+    "Verbs that gave a wrong answer, the longest wait, and how many answered from near"
+    wrong, longest, held = [], 0.0, 0
+    for name, (ask, right) in READS.items():
+        meet_anew(store)
+        began = time.monotonic()
+        try: found = outcome(ask, store)
+        except Exception as e: found = e
+        longest = max(longest, time.monotonic() - began)
+        refused = isinstance(found, Exception) and type(found).__name__ == 'Protected' and 'XAdmin' in str(found)
+        if found not in (right, 'away') and not refused: wrong.append((name, found))
+        held += found == right
+    return wrong, longest, held
+
+def meet_anew(store: ObjectStore) -> None:
+    "The breaker is closed: the next call asks again"
+    if b := getattr(store.origin, 'breaker', None): b.close()
+
+
+@pytest.mark.parametrize('near, known, again', [(False, False, False), (False, True, False), (True, False, False), (True, True, False), (True, True, True)],
+                         ids=['alone-new', 'alone-known', 'near-new', 'near-known', 'near-known-in-a-new-process'])
+def test_a_page_in_front_of_every_reading_verb(lab, near, known, again, figure):
+    wrong, longest, held, hits = [], 0.0, 0, []
+    for kind in PAGES:
+        with lab.machine(near, known, again) as store:
+            fault = lab.proxy.fault(kind)
+            found, waited, kept = judge_reads(store)
+            wrong += [(kind, *w) for w in found]
+            longest, held, hits = max(longest, waited), held + kept, [*hits, fault.hits]
+    figure(f'23 {len(PAGES)} pages in front of {len(READS)} reads', near=near, known=known, asked=sum(hits), longest=longest, from_near=held, wrong=len(wrong))
+    assert not wrong, wrong
+    assert all(hits) and (held > 6 * len(PAGES)) == (near and known)
+
+
+def judge_writes(store: ObjectStore, fault) -> tuple[list, float, int]:
+    "Verbs that were acknowledged by a page, or raised something odd; the longest wait; the most requests of one verb"
+    wrong, longest, most = [], 0.0, 0
+    for name, ask in WRITES.items():
+        meet_anew(store)
+        began, asked = time.monotonic(), fault.hits
+        try: found = ask(store)
+        except (*AWAY, Conflict, Protected): found = None      # a put behind a pending one; a key that the gateway does not know
+        except Exception as e: found = e
+        longest, most = max(longest, time.monotonic() - began), max(most, fault.hits - asked)
+        if isinstance(found, Exception) or name in ACKNOWLEDGED and acknowledged(found): wrong.append((name, found))
+    return wrong, longest, most
+
+ACKNOWLEDGED = {'put', 'put_new', 'put_large', 'put_huge', 'put_many', 'if_latest', 'make', 'remove_bucket', 'copy'}
+
+def acknowledged(found: object) -> bool:
+    "Does this answer say that the origin has done it?"
+    return any(not getattr(v, 'pending', not v) for v in (found if isinstance(found, list) else [found]))
+
+@pytest.mark.parametrize('near', [False, True], ids=['alone', 'near'])
+def test_a_page_in_front_of_every_writing_verb(lab, near, figure):
+    wrong, longest, most, before = [], 0.0, 0, lab.state()
+    for kind in PAGES:
+        with lab.machine(near, True, timeout=0.2) as store:
+            fault = lab.proxy.fault(kind)
+            found, waited, asked = judge_writes(store, fault)
+            wrong += [(kind, *w) for w in found]
+            longest, most = max(longest, waited), max(most, asked)
+            assert fault.hits
+        if not near: assert lab.state() == before, kind
+    figure(f'23 {len(PAGES)} pages in front of {len(WRITES)} writes', near=near, longest=longest, most_requests=most, wrong=len(wrong), burnt=lab.burnt())
+    assert not wrong, wrong
+    assert not lab.burnt() and most < 100
+
+def test_what_was_put_behind_a_page_is_delivered_with_the_next_number(lab, figure):
+    delivered = 0
+    for i, kind in enumerate(PORTALS):
+        with lab.machine(True, True) as store:
+            lab.proxy.fault(kind)
+            v = store.put('lab/m', f'put behind {kind}')
+            assert v.pending and store.get('lab/m') == f'put behind {kind}'
+            store.annotate(v, {'behind': kind}), store.set_alias(v, f'behind-{i}')
+            lab.proxy.clear()
+            meet_anew(store)
+            report = store.sync()
+            assert not report.waiting and v.wait().version == 4 + i
+            delivered += 1
+    assert lab.alone().aliases('lab/m') == {'prod': 2, **{f'behind-{i}': 4 + i for i in range(len(PORTALS))}}
+    figure('23 put behind a page, delivered', puts=len(PORTALS), versions=delivered, burnt=lab.burnt())
+    assert not lab.burnt()
+
+
+# Listings that are odd, and errors inside a success
+
+@pytest.mark.parametrize('kind', ['doubled', 'unordered'])
+def test_the_keys_of_a_listing_may_repeat_and_come_in_any_order(lab, kind, figure):
+    "Sets and maxima: each version, alias and note is found, and no number is burnt"
+    wrong = 0
+    with lab.machine(False, False) as store, lab.proxy.fault(kind) as fault:
+        for i in range(12): store.set_alias(f'lab/m@{i % 3 + 1}', 'moved'); store.annotate('lab/m@3', {'step': i})
+        for i in range(3): wrong += store.put('lab/large', content(f'{i}', 50_000)).version != i + 2
+        wrong += store.get('lab/m@moved') != 3 or store.get('lab/m@moved~1') != 2 or store['lab/m@3'].metadata != {'step': 11}
+        wrong += len(judge_reads(store)[0]) != 3      # aliases, and the latest large one, are others now; named as before
+        hits = fault.hits
+    figure(f'23 {kind} listings', asked=hits, wrong=wrong, burnt=lab.burnt())
+    assert not wrong and not lab.burnt() and lab.state()['lab/large'] == ([1, 2, 3, 4], [1, 2, 3, 4])
+
+@pytest.mark.parametrize('kind, method', [('cut', 'LIST'), ('error_in_success', 'LIST'), ('error_in_success', 'GET'), ('page', 'GET'), ('tagged_page', 'LIST'), ('tagged_page', 'GET')])
+@pytest.mark.parametrize('near', [False, True], ids=['alone', 'near'])
+def test_one_method_alone_is_answered_with_what_is_no_answer(lab, kind, method, near, figure):
+    with lab.machine(near, True) as store, lab.proxy.fault(kind, method=method) as fault:
+        wrong, longest, _ = judge_reads(store)
+        hits = fault.hits
+    figure(f'23 {kind} to {method} alone', near=near, asked=hits, wrong=len(wrong), longest=longest)
+    assert hits and not wrong, wrong
+
+@pytest.mark.parametrize('kind', ['error_in_success', 'tagged_page', 'empty'])
+@pytest.mark.parametrize('method', ['PUT', 'POST', 'DELETE'])
+def test_a_write_alone_is_answered_with_what_is_no_answer(lab, kind, method, figure):
+    before = lab.state()
+    with lab.machine(False, True, timeout=0.2) as store, lab.proxy.fault(kind, method=method) as fault:
+        wrong, longest, most = judge_writes(store, fault)
+        wrong = [w for w in wrong if method == 'PUT' or w[0] == 'put_huge']
+        hits = fault.hits
+    figure(f'23 {kind} to {method} alone', asked=hits, wrong=len(wrong), longest=longest, burnt=lab.burnt())
+    assert not wrong and not lab.burnt() and (method != 'PUT' or lab.state() == before)
+
+@pytest.mark.parametrize('nth', [1, 2, 3])
+def test_one_listing_alone_is_an_error_inside_a_success(lab, nth, figure):
+    wrong, hits = [], 0
+    for name, (ask, right) in READS.items():
+        with lab.machine(False, False) as store, lab.proxy.fault('error_in_success', method='LIST', nth=nth) as fault:
+            found = outcome(ask, store)
+            hits += fault.hits
+        if found not in (right, 'away'): wrong.append((name, found))
+    figure(f'23 listing {nth} alone is an error inside a success', verbs=len(READS), asked=hits, wrong=len(wrong))
+    assert not wrong, wrong
