@@ -70,6 +70,7 @@ class Bucket:
         self.created: dict[tuple[str, int], float] = Recent(100_000)
         self.looked: dict[str, float] = Recent(100_000)          # item: when its latest version was last asked for, by this process's monotonic clock
         self.puts: dict[str, str] = Recent(100_000)              # hash of a payload: put id of a copy that a version names
+        self.won: dict[tuple[str, int], str] = Recent(100_000)   # numbers that this process was told it has: the write id
         self.new = False                                         # made by this process, which has not said so yet
         self.scanned = -math.inf                                 # when one listing last showed all of it, by the same clock
         self.changes = 0                                         # how often this process has moved an alias or added a note
@@ -169,9 +170,21 @@ def record(self: Bucket, item: str, n: int) -> Record:
 
 @patch
 def _keep(self: Bucket, r: Record) -> Record:
+    if (mine := self.won.get((r.item, r.version))) and mine != r.id: raise self.broken_promise(r, mine)
     if len(r.data or b'') + len(r.raw_description) <= KEPT_LIMIT: self.records[r.item, r.version] = r
     if r.put: self.puts[r.hash] = r.put
     return r
+
+@patch
+def broken_promise(
+    self: Bucket,
+    r: Record,      # As it is there now
+    mine: str,      # The write id under which this machine was told that the number is its own
+) -> Damaged:
+    "The error where an acknowledged number shows another write"
+    return Damaged(f'{self.backend.url} broke its promise: {r.name} was acknowledged to this machine for the write {mine}, and holds the write {r.id} now. '
+        f'Its create-only writes let two writers win, or what it held was replaced; the bytes of {mine} are not there under this number. '
+        f'Put them again, to an origin that keeps create-only writes: {self.backend.url} loses versions')
 
 @patch
 def live_record(

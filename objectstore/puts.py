@@ -172,6 +172,7 @@ def claim(
     except CommitUnknown as e: raise self._unknown(item, draft, min(made), e) from e
     self.highest[item] = max(n, self.highest.get(item, 0))
     self.newest[item] = max(n, self.newest.get(item, 0))
+    self.won[item, n] = draft.id
     return self._keep(made[n])
 
 @patch
@@ -322,6 +323,7 @@ def _again(self: Bucket, item: str, draft: Draft, tried: Record | None, answer: 
 @patch
 def _won(self: Bucket, r: Record) -> Record:
     self.highest[r.item] = self.newest[r.item] = r.version
+    self.won[r.item, r.version] = r.id
     self.tell('put', r.item, r.version, r)
     return self._keep(r)
 
