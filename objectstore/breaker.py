@@ -69,7 +69,8 @@ def is_absence(e: BaseException) -> bool:
     "Does this error say that the system is not there (and not: that it is there and answers badly)?"
     return isinstance(e, (ConnectionRefusedError, TimeoutError)) or isinstance(e, ConnectionError) and getattr(e, 'errno', None) in _absent
 
-_absent = {errno.ETIMEDOUT, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENOTCONN, errno.ESTALE}
+_absent = {errno.ETIMEDOUT, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENOTCONN, errno.ESTALE,
+           errno.EPROTO}     # what answers is no object service: a login page, a console
 
 # %% ../nbs/41_breaker.ipynb #11acf4f6
 @patch

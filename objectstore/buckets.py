@@ -361,7 +361,7 @@ def all_notes(
     "The notes of every version, from one listing"
     start, found = f'{self.prefix}notes/', defaultdict(list)
     below = start if item is None else f'{start}{item_key(item)}/@/'
-    entries = [e.key for e in self.backend.list(below) if key_number(e.key)]
+    entries = sorted({e.key for e in self.backend.list(below) if key_number(e.key)})
     for key, raw in zip(entries, self.backend.read_many(entries, RECORD_LIMIT)):
         item, _, n = key[len(start):].rpartition('/')[0].rpartition('/@/')
         found[item_of_key(item), int(n)].append((key, _move_or_none(raw, key, lenient).get('notes', {})))

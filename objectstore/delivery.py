@@ -118,32 +118,38 @@ class Outcome:
     why: str = ''
 
 @patch
-def deliver(self: Origin, pending: Pending, w: Work, patience: float = 3.0) -> Outcome:
-    "Deliver one piece of work; a put is never given up"
-    what = f'{w.op} {w.name}'
-    if w.op == 'put': return Outcome(what, self._deliver_put(pending, w, self.for_put(w.bucket), patience))
-    try: return Outcome(what, getattr(self, f'_deliver_{w.op}')(pending, w, self.bucket(w.bucket), patience))
+def deliver(
+    self: Origin,
+    pending: Pending,
+    w: Work,
+    patience: float = 3.0,
+    told: Callable[[], object] = lambda: None,     # Brings what was done into the index, or its hint into the log
+) -> Outcome:
+    "Deliver one piece of work; a put is never given up. It leaves the queue when whoever looks elsewhere finds it there"
+    what, n = f'{w.op} {w.name}', None
+    try:
+        if w.op == 'put': became, n = self._deliver_put(pending, w, self.for_put(w.bucket), patience)
+        else: became = getattr(self, f'_deliver_{w.op}')(pending, w, self.bucket(w.bucket), patience)
     except Conflict as e:
+        if w.op == 'put': raise
         pending.end(w, str(e))
         return Outcome(what, 'conflict', str(e))
+    told()
+    pending.finish(w, n)
+    return Outcome(what, became)
 
 @patch
-def _deliver_put(self: Origin, pending: Pending, w: Work, bucket: Bucket, patience: float) -> str:
-    if n := pending.done(w.id): return _done_meanwhile(pending, w, n)
+def _deliver_put(self: Origin, pending: Pending, w: Work, bucket: Bucket, patience: float) -> tuple[str, int]:
+    "What a put became, and its number; another process that has delivered it has taken the number away that it tried: one written down anew is too high"
+    if n := pending.done(w.id): return f'{w.name}@{n}', n
     draft = pending.whole_draft(w)
     first = pending.tried(w.id)
     if fresh := first is None: first = pending.tried(w.id, (bucket.highest.get(w.item) or bucket.end(w.item).last) + 1)
-    if n := pending.done(w.id): return _done_meanwhile(pending, w, n)
+    if n := pending.done(w.id): return f'{w.name}@{n}', n
     r = bucket.deliver(w.item, draft, first, patience, fresh)
     for (_, p), key in zip(draft.members or [('', draft.payload)], _payload_keys(bucket, r, draft)):
         if p.path and key and not bucket.backend.holds(key): quietly(_keep_near, bucket.backend, key, p.path)
-    pending.finish(w, r.version)
-    return r.name
-
-def _done_meanwhile(pending: Pending, w: Work, n: int) -> str:
-    "Another process has delivered it, and taken the number away that it tried: the one just written down is too high"
-    pending.finish(w, n)
-    return f'{w.name}@{n}'
+    return r.name, r.version
 
 def _payload_keys(bucket: Bucket, r: Record, draft: Draft) -> list[str]:
     "Where the payloads of a draft are, in its order"
@@ -168,7 +174,6 @@ def _deliver_note(self: Origin, pending: Pending, w: Work, bucket: Bucket, patie
     bucket.append_once(notes_folder(w.item, n), w.id, lambda now: w.says['move'], patience)
     bucket.changes += 1
     bucket.tell('note', w.item, n, w.says['move']['notes'])
-    pending.finish(w)
     return f'{w.name}@{n}'
 
 @patch
@@ -182,7 +187,6 @@ def _deliver_alias(self: Origin, pending: Pending, w: Work, bucket: Bucket, pati
     bucket.append_once(alias_folder(w.item, alias), w.id, moved, patience)
     bucket.changes += 1
     bucket.tell('alias', w.item, alias, n)
-    pending.finish(w)
     return f'{w.name}@{alias}'
 
 @patch
@@ -199,7 +203,6 @@ def _deliver_remove(self: Origin, pending: Pending, w: Work, bucket: Bucket, pat
     for alias in pointed: bucket.move_alias(w.item, alias, None, self.by)
     bucket.remove(w.item, n, self.by)
     bucket.let_go(w.item, {n}, self.by)
-    pending.finish(w)
     return f'{w.name}@{n}'
 
 # %% ../nbs/51_delivery.ipynb #f220a35b
@@ -214,14 +217,14 @@ class Report(Looks, list):
         return Table(columns, [[o.what, o.became, o.why or None][:len(columns)] for o in self],
                      caption=f'{len(self) - len(self.waiting) - len(self.conflicts):,} of {len(self):,} delivered' if self else 'Nothing was pending')
 
-def deliver_all(origin: Origin, pending: Pending, patience: float = 3.0, progress=lambda n: None) -> Report:
+def deliver_all(origin: Origin, pending: Pending, patience: float = 3.0, progress=lambda n: None, told=lambda: None) -> Report:
     "Deliver what is pending, as far as the origin is there; it alone is asked, not what is near"
     report, stuck, gone, ids = Report(), {}, None, {}
     with at_origin(bytes=True):
         for w in pending.work():
             why = gone or stuck.get(w.name) or _unfit(origin, w, ids)
             if not why:
-                try: report.append(origin.deliver(pending, w, patience))
+                try: report.append(origin.deliver(pending, w, patience, told))
                 except (OSError, ObjectStoreError) as e:
                     why = str(e)
                     if isinstance(e, (ConnectionError, TimeoutError)): gone = why

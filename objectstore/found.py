@@ -133,6 +133,7 @@ def _next(self: Found) -> None:
     rows = s.page(n, self._last)
     if s.index.identity() != self._stamp: raise IndexAway('it was made anew')
     for p in rows:
+        if p.bucket not in s.buckets: continue      # it was made after the question
         while self._others and self._before(self._others[0], p.by): self._order.append(self._others.pop(0))
         self._order.append(p)
     self._end, self._last = len(rows) < n, rows[-1] if rows else None

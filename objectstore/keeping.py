@@ -77,23 +77,32 @@ if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_in_child
 # %% ../nbs/48_keeping.ipynb #7c5c0931
 @patch
 def settle(self: Keeper, wait: float = 0.05) -> bool:
-    "Write own changes into the index, and their hints soon; False where another thread is at it for so long: then the hints alone"
-    mine = self._settling.acquire(timeout=wait)
+    "Write own changes into the index, and their hints soon; False where another thread is at it for so long, or it cannot be written: then the hints alone"
+    mine, due = False, []
     try:
+        mine = self._settling.acquire(timeout=wait)
         with self._lock: due, self._due = self._due, []
         known = self._write(due, wait) if mine and due and self.index.there() else set()
-        for b in dict.fromkeys(b for b, *_ in due): self.hints.add(b, [c for to, c, *_ in due if to is b], b in known)
+        for b in dict.fromkeys(b for b, *_ in due): self.hints.add(b, [c for to, c, *_ in due if to is b], b in (known or ()))
+    except BaseException:       # an interruption: the next one to settle writes it
+        self._due = [*due, *self._due]
+        raise
     finally:
         if mine: self._settling.release()
-    return mine
+    return mine and known is not None
 
 @patch
-def _write(self: Keeper, due: list, wait: float) -> set[Bucket]:
-    "Write changes into the index; the buckets of which it has all of them"
+def _write(self: Keeper, due: list, wait: float) -> set[Bucket] | None:
+    "Write changes into the index; the buckets of which it has all of them. None where it cannot be written"
     try:
         with self._hurrying(wait), self.index.writer() as w: done = [(b, self._apply(w, b, *change)) for b, *change in due]
-    except IndexAway: return set()
+    except IndexAway: return None
     return {b for b, _ in done} - {b for b, had in done if not had}
+
+@patch
+def told(self: Keeper) -> None:
+    "When this returns, whoever searches finds what this process has done so far: in the index, or by the hint"
+    if not self.settle(self.index.wait): self.hints.flush()
 
 @patch
 @contextmanager

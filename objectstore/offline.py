@@ -47,7 +47,7 @@ def _deliver(self: ObjectStore, wait: bool = False) -> Report:
         if (b := self.origin.breaker) and b.open and not b.try_now(): return self._all_wait(f'{self.origin.url} is not there: {b.why}')
         self.pending.sweep()
         with Progress('sync', len(self.pending.work()), self.progress, unit=' items') as progress:
-            try: return deliver_all(self.origin, self.pending, 3 * self.timeout, progress)
+            try: return deliver_all(self.origin, self.pending, 3 * self.timeout, progress, self.keeper.told)
             finally: self.keeper.settle()
 
 @patch

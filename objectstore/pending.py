@@ -229,14 +229,20 @@ def puts(self: Pending, bucket: str | None = None, item: str | None = None) -> l
     "Pending puts, oldest first, of one item or of all"
     return [w for w in self.work() if w.op == 'put' and bucket in (None, w.bucket) and item in (None, w.item)]
 
+@patch
+def still(self: Pending, id: str) -> bool:
+    "Is this put in the queue, looked at anew?"
+    self._seen = None
+    return any(w.id == id for w in self.puts())
+
 class Waiting(Bucket):
-    "The bucket of a pending put: its bytes are files of the queue"
-    def __init__(self, name: str, pending: Pending, bucket: Bucket):
-        super().__init__(name, bucket.backend, bucket.prefix)
-        self.pending, self.real = pending, bucket
+    "The bucket of a pending put: its bytes are files of the queue; notes and aliases come with its number"
+    def __init__(self, w: Work, pending: Pending, bucket: Bucket):
+        super().__init__(w.bucket, bucket.backend, bucket.prefix)
+        self.id, self.pending, self.real = w.id, pending, bucket
     def own_file(self, hash: str, put: str) -> Path | None: return self.pending.files.path(f'bytes/{put}')
-    def notes(self, item: str, n: int) -> list[dict]: return []
-    def aliases(self, item: str) -> dict[str, int]: return {}
+    def notes(self, item: str, n: int) -> list[dict]: return self.real.notes(item, now) if (now := self.pending.done(self.id)) else []
+    def aliases(self, item: str) -> dict[str, int]: return self.real.aliases(item) if self.pending.done(self.id) else {}
 
 @patch
 def record(self: Pending, w: Work) -> Record:

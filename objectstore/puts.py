@@ -6,14 +6,14 @@
 from __future__ import annotations
 import io, json, os, re, tempfile, time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 from blake3 import blake3
 from fastcore.basics import patch
 from .names import CommitUnknown, Conflict, Damaged, NotAvailableOffline, ObjectStoreError
-from .backend import in_threads
+from .backend import before_claim, in_threads
 from .records import (INLINE_LIMIT, Claim, Record, alias_folder, append, last_move, move, new_id, notes_folder, pack,
                                  payload_key, put_id, read_back, to_json)
 from .buckets import Bucket
@@ -151,8 +151,8 @@ def _there(self: Bucket, key: str) -> bool:
     "One key, by a listing that begins just before it"
     key = self.prefix + key
     entries = self.backend.list(key.rpartition('/')[0] + '/', key[:-1])
-    near = [e.key for e in takewhile(lambda e: e.key[:len(key)] <= key, entries) if e.key.startswith(key)]
-    return near == [key]
+    near = {e.key for e in takewhile(lambda e: e.key[:len(key)] <= key, entries) if e.key.startswith(key)}
+    return near == {key}
 
 # %% ../nbs/32_puts.ipynb #246582dd
 @patch
@@ -206,8 +206,7 @@ def put(
     if draft.members or draft.payload.size > INLINE_LIMIT: pack(draft.record(self.name, item, 1, put_id()))   # too large a description is refused before bytes are sent
     for attempt in range(5):
         share = attempt == 0
-        last = self.highest.get(item)       # also 0: a claim of 1 that nobody answered must be looked for at 1
-        first = (self.end(item).last if last is None else last) + 1 if if_latest is None else self.expect(item, if_latest)
+        first = self.first(item) if if_latest is None else self.expect(item, if_latest)
         named = self.place_members(draft, share, progress) if draft.members else []
         put = self.place(draft.payload, share, progress) if draft.payload.size > INLINE_LIMIT else ''
         if put: named.append((draft.payload.hash, put))
@@ -220,9 +219,15 @@ def put(
     raise Damaged(f'{self.backend.url} lost the payload of {self.name}/{item} five times between upload and confirmation')
 
 @patch
+def first(self: Bucket, item: str) -> int:
+    "The number to claim first"
+    last = self.highest.get(item)       # also 0: a claim of 1 that nobody answered must be looked for at 1
+    with before_claim(): return (self.end(item).last if last is None else last) + 1
+
+@patch
 def expect(self: Bucket, item: str, latest: int) -> int:
     "The number to claim where the latest live version is the expected one, else `Conflict`"
-    numbers = self.end(item)
+    with nullcontext() if latest else before_claim(): numbers = self.end(item)
     found = numbers.live[-1] if numbers.live else 0
     if found != latest: raise Conflict(f'the latest version of {self.name}/{item} is {found or "none"}, not {latest or "none"}: somebody was first')
     return numbers.last + 1
@@ -294,12 +299,13 @@ _payload = re.compile('payloads/[0-9a-f]{2}/[0-9a-f]{64}-([0-9a-f]{16}|[0-9a-f]{
 def learn(self: Bucket, items: Iterable[str]) -> None:
     "Find out the last numbers of many items; what a listing did not show a minute ago is taken for new, which a claim will tell"
     unknown, now = [i for i in dict.fromkeys(items) if i not in self.highest], time.monotonic()
-    if now - self.scanned > 60 and self.listed(len(unknown)) is not None: self.scanned = now
-    if now - self.scanned < 60:
-        for i in unknown: self.highest.setdefault(i, 0)
-        return
-    for answer in in_threads(self.end, unknown, self.backend.can.many):
-        if isinstance(answer, Exception): raise answer
+    with before_claim():
+        if now - self.scanned > 60 and self.listed(len(unknown)) is not None: self.scanned = now
+        if now - self.scanned >= 60:
+            for answer in in_threads(self.end, unknown, self.backend.can.many):
+                if isinstance(answer, Exception): raise answer
+            return
+    for i in unknown: self.highest.setdefault(i, 0)
 
 @patch
 def put_many(self: Bucket, drafts: list[tuple[str, Draft]]) -> list[Record | Exception]:

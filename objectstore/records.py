@@ -11,10 +11,10 @@ from functools import cached_property
 from blake3 import blake3
 from fastcore.basics import patch
 from .names import CommitUnknown, Conflict, Damaged, NotAvailableOffline, Unsupported, encode_segment, item_key
-from .backend import Backend, key_number, number_key, settle
+from .backend import Backend, key_number, last_number, number_key, settle
 
 # %% auto #0
-__all__ = ['INLINE_LIMIT', 'HEADER_LIMIT', 'RECORD_LIMIT', 'STATE', 'records_folder', 'aliases_folder', 'alias_folder',
+__all__ = ['INLINE_LIMIT', 'HEADER_LIMIT', 'RECORD_LIMIT', 'STATE', 'WALK', 'records_folder', 'aliases_folder', 'alias_folder',
            'notes_folder', 'payload_key', 'new_id', 'put_id', 'to_json', 'from_json', 'typed', 'Record', 'pack',
            'unpack', 'read_back', 'Claim', 'move', 'seal', 'unseal', 'append', 'moves', 'last_move', 'read_move']
 
@@ -181,6 +181,8 @@ def _look(self: Claim, key: str) -> bytes | None:
             if self.spent() or isinstance(e, NotAvailableOffline): raise CommitUnknown(f'{self.backend.url} does not say whether {key} was kept: {e}') from e
             time.sleep(0.05)
 
+WALK = 1000      # numbers that one claim finds taken before it gives up
+
 @patch
 def number(
     self: Claim,
@@ -188,13 +190,13 @@ def number(
     walk: bool = True,     # Go on to the next number where this one is taken? Else `Conflict`
 ) -> int:                  # The number that is now ours
     "Claim a number"
-    n = first
+    n, steps = first, 0
     while (won := self.once(n)) is not True:
         if won is False and not walk: raise Conflict(f'number {n} is taken')
-        if won is None:
-            self._doubt()
-            if self.spent(): raise CommitUnknown(f'{self.backend.url} neither keeps {self.folder}{number_key(n)} nor says why')
-        n = self._next(n) if won is False else n
+        if won is None: self._doubt()
+        if self.spent(): raise CommitUnknown(f'{self.backend.url} neither keeps {self.folder}{number_key(n)} nor says why')
+        if (steps := steps + (won is False)) > WALK: raise CommitUnknown(f'{self.backend.url} calls every number from {first} to {n} in {self.folder} taken: nothing was kept')
+        n = self._next(n, steps) if won is False else n
     return n
 
 @patch
@@ -209,12 +211,16 @@ def _free(self: Claim, n: int) -> int:
     return n + 1
 
 @patch
-def _next(self: Claim, n: int) -> int:
-    "The number to try after `n` was found taken"
-    self._unclear = None    # nothing of ours can be kept under a number that is another's
-    if not self.backend.can.wait: return self._free(n) if self.backend.can.probe else n + 1
+def _next(self: Claim, n: int, steps: int) -> int:
+    "The number to try after `n` was found taken; the same one where a listing does not bear that out"
+    if not self.backend.can.wait:
+        self._unclear = None
+        if self.backend.can.probe: return self._free(n)
+        return n + 1 if steps % 16 else max(n, last_number(self.backend.tail(self.folder, n))) + 1
     time.sleep(random.uniform(0, self.backend.can.wait))
-    return max(n, *(key_number(e.key)[0] for e in self.backend.tail(self.folder, n)), 0) + 1
+    if (last := last_number(self.backend.tail(self.folder, n))) < n: self._doubt(); return n
+    self._unclear = None    # nothing of ours can be kept under a number that is another's
+    return last + 1
 
 # %% ../nbs/30_records.ipynb #8e10f2ea
 def move(by: str, **says) -> bytes:
@@ -244,13 +250,13 @@ def append(
 
 def moves(backend: Backend, folder: str) -> list[dict]:
     "All moves of a numbered folder, in order"
-    keys = [e.key for e in backend.list(folder) if key_number(e.key)]
+    keys = sorted({e.key for e in backend.list(folder) if key_number(e.key)})
     return [read_move(d, k) for k, d in zip(keys, backend.read_many(keys, RECORD_LIMIT))]
 
 def last_move(backend: Backend, folder: str) -> tuple[int, dict]:
     "The number and content of the last move; 0 and an empty one where there is none"
-    end = backend.tail(folder)
-    return (key_number(end[-1].key)[0], read_move(settle(backend.read, end[-1].key, RECORD_LIMIT), end[-1].key)) if end else (0, {})
+    if not (n := last_number(backend.tail(folder))): return 0, {}
+    return n, read_move(settle(backend.read, key := folder + number_key(n), RECORD_LIMIT), key)
 
 def read_move(
     answer: bytes | Exception,      # What the backend answered

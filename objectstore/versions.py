@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 from fastcore.basics import patch
 from .names import Damaged, NotAvailableOffline, NotFound, ObjectStoreError, Protected, TierMismatch, Unsupported, hint, item_key, missing
-from .backend import number_key
+from .backend import number_key, one_call
 from .inputs import Input, answer_hash, now_reading, one_question, plain_args
 from .records import Record
 from .buckets import Bucket, merge, moment
@@ -37,7 +37,7 @@ def answered(verb: Callable) -> Callable:
         store, of = getattr(self, '_store', self), getattr(self, 'ref', args[0] if args else None)
         url = store.origin.url
         try:
-            with noting_stale() as reasons: answer = verb(self, *args, **kwargs) if now_reading() is None else noted(verb, self, args, kwargs)
+            with one_call(), noting_stale() as reasons: answer = verb(self, *args, **kwargs) if now_reading() is None else noted(verb, self, args, kwargs)
             return store._told(answer, reasons)
         except Gone as e: raise NotAvailableOffline(f'{e}; {store._what_is_near(of)}') from e
         except ObjectStoreError: raise
@@ -196,7 +196,7 @@ def created(self: Version) -> datetime:
 @answered
 def notes(self: Version) -> dict:
     "What was added after the put"
-    found = self._fresh('notes', lambda: self._in.notes(self.item, self.version) + self._store.waiting_notes(self))
+    found = self._fresh('notes', lambda: self._store.notes_of(self))
     return {k: v for note in found for k, v in note.items()}
 
 @patch(as_prop=True)
@@ -248,8 +248,21 @@ class PendingVersion(Version):
     def wait(self, timeout: float | None = None) -> Version:
         "The version that it becomes, once it was delivered; `StillPending` where that takes longer"
         return self._store.wait_for(self, timeout)
+    def path(self, to: str | Path | None = None) -> Path:
+        "The version as a file"
+        return self._store.or_delivered(self, lambda v: Version.path(v, to))
+    def open(self) -> BinaryIO:
+        "The payload as a seekable binary file"
+        return self._store.or_delivered(self, _open_kept)
 
 # %% ../nbs/50_versions.ipynb #ba49cd4d
+def _open_kept(v: Version) -> BinaryIO:
+    "The payload of a pending put from the queue, and of what it became from where that is"
+    r = v._record
+    if not v.pending or r.data is not None or r.codec == 'folder': return Version.open(v)
+    if path := own_verified(v._in, r.hash, r.put): return open(path, 'rb')
+    raise FileNotFoundError(f'the bytes of {v.ref} are not in the queue any more')
+
 @patch
 def get(
     self: Version,
@@ -443,9 +456,10 @@ class Folder(Looks, Mapping):
 def _file(self: Folder, name: str, to: Path, free: bool) -> Path:
     "One file of the folder"
     if name not in self.members: raise NotFound(f'no file {name!r} in {self.version.ref}{hint(name, self.members)}')
-    size, hash, put = self.members[name]
-    v = self.version
-    return as_file(v._in, hash, put, size, b'' if not size else None, to, free, v._store.progress, f'{v.ref} {name}')
+    def one(v: Version) -> Path:
+        size, hash, put = (self if v is self.version else Folder(v)).members[name]
+        return as_file(v._in, hash, put, size, b'' if not size else None, to, free, v._store.progress, f'{v.ref} {name}')
+    return self._store.or_delivered(self.version, one)
 
 @patch
 @answered

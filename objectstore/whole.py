@@ -42,6 +42,7 @@ def compare(
     with self.index.writer() as w: left = self._write_unless(w, name, dict.fromkeys(gone), mark)
     left |= self._fill(bucket, new, notes, mark, empty=not have)
     with self.index.writer() as w: left |= self._write_unless(w, name, mended := self._differing(name, aliases), mark)
+    with self.index.writer() as w: left |= w.touched(name, mark) - new.keys() - {*gone} - mended.keys()      # what others have done meanwhile, and the listing does not show
     self._look(bucket, as_changes(left))
     self.unsure.discard(name)
     with self.index.writer() as w:

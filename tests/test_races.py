@@ -11,7 +11,7 @@ from objectstore.buckets import Bucket
 from objectstore.files import FileBackend
 from objectstore.records import Claim
 from services import Place
-from trial import LONG, ServiceLike, Wrapped, content, dense, remote, store_over, times, together, where, whole
+from trial import ServiceLike, Wrapped, content, dense, remote, soak, store_over, together, where, whole
 
 pytestmark = pytest.mark.usefixtures('own_cache')
 
@@ -53,11 +53,11 @@ def race(kind: str, at, racers: int, n: int) -> dict[str, int]:
 
 @pytest.mark.parametrize('kind', ['local', 'shared'])
 def test_one_winner_on_files(kind, tmp_path, figure):
-    result = race(kind, tmp_path, 8, times(250, 500))
+    result = race(kind, tmp_path, 8, soak(250, 500))
     figure(f'1 one winner, {kind} files', racers=8, **result)
-    assert result == dict(winners=8 * times(250, 500), several=0, none=0, gaps=0)
+    assert result == dict(winners=8 * soak(250, 500), several=0, none=0, gaps=0)
 
-@pytest.mark.parametrize('name, racers, n', [('seaweed', 4, times(10, 100)), ('ceph', 8, times(25, 500)), ('given', 4, times(25, 100))])
+@pytest.mark.parametrize('name, racers, n', [('seaweed', 4, soak(10, 100)), ('ceph', 8, soak(25, 500)), ('given', 4, soak(25, 100))])
 def test_one_winner_on_a_service(name, racers, n, request, figure):
     result = race('service', where(Place(request.getfixturevalue(name))), racers, n)
     figure(f'1 one winner, {name}', racers=racers, **result)
@@ -90,10 +90,10 @@ def judge_puts(title, figure, result, n) -> None:
     assert {k: v for k, v in result.items() if k != 'seconds'} == dict(versions=n, lost=0, unasked=0, gaps=0, identities=1)
 
 def test_many_puts_of_one_item_on_files(tmp_path, figure):
-    racers = times(16, 50)
+    racers = soak(16, 50)
     judge_puts(f'{racers} processes x 20 puts of one item, local files', figure, all_put('local', tmp_path/'store', racers, 20), racers * 20)
 
-@pytest.mark.parametrize('name, racers, n', [('seaweed', 4, times(10, 250)), ('ceph', times(8, 50), 20)])
+@pytest.mark.parametrize('name, racers, n', [('seaweed', 4, soak(10, 250)), ('ceph', soak(8, 50), 20)])
 def test_many_puts_of_one_item_on_a_service(name, racers, n, request, figure):
     result = all_put('service', where(Place(request.getfixturevalue(name))), racers, n)
     judge_puts(f'{racers} processes x {n} puts of one item, {name}', figure, result, racers * n)
@@ -113,7 +113,7 @@ def test_conditions_have_one_winner(verb, tmp_path, figure):
     stores = [ObjectStore(tmp_path, durable=False) for _ in range(8)]
     stores[0].put('b/m', 'first', alias='prod')
     won = Counter()
-    for n in range(1, times(50, 200) + 1):
+    for n in range(1, soak(50, 200) + 1):
         if verb == 'if_at': stores[0].put('b/m', n)
         def one(store):
             try: store.put('b/m', n, if_latest=n) if verb == 'if_latest' else store.set_alias(f'b/m@{n + 1}', 'prod', if_at=n)
@@ -171,8 +171,8 @@ def stalled(make, n) -> int:
 @pytest.mark.parametrize('kind', ['memory', 'service-like', 'files'])
 def test_remove_against_a_stalled_writer(kind, tmp_path, figure):
     make = dict(memory=MemoryBackend, files=lambda: FileBackend(tmp_path, durable=False)).get(kind, ServiceLike)
-    reuses = stalled(make, times(100, 200))
-    figure(f'16 remove against a stalled writer, {kind}', rounds=times(100, 200), reuses=reuses)
+    reuses = stalled(make, soak(100, 200))
+    figure(f'16 remove against a stalled writer, {kind}', rounds=soak(100, 200), reuses=reuses)
     assert not reuses
 
 def test_planted_removal_that_deletes_is_caught(monkeypatch):
@@ -225,8 +225,8 @@ def test_no_stale_reads(kind, tmp_path, figure):
 @pytest.mark.parametrize('name', ['seaweed', 'ceph'])
 def test_no_stale_reads_on_a_service(name, request, figure):
     place = Place(request.getfixturevalue(name))
-    stale = stale_reads(lambda: remote(place), times(15, 200))
-    figure(f'21 acknowledged by one store, read by another, {name}', rounds=times(15, 200), stale=stale)
+    stale = stale_reads(lambda: remote(place), soak(15, 200))
+    figure(f'21 acknowledged by one store, read by another, {name}', rounds=soak(15, 200), stale=stale)
     assert not stale
 
 def test_planted_memory_of_the_latest_is_caught():
