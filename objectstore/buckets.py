@@ -64,9 +64,10 @@ class Bucket:
         self.newest: dict[str, int] = Recent(100_000)            # item: its latest live number when last looked
         self.records: dict[tuple[str, int], Record] = Recent(4096)    # small ones
         self.dates: dict[str, tuple[int, int]] = Recent(100_000) # item: a high number, and its date, or what that is at most
-        self.won: dict[tuple[str, int], float] = Recent(1000)    # item and number that this process has won and no listing has shown: when, by `running`
+        self.fresh: dict[tuple[str, int], float] = Recent(1000)  # item and number that this process has won and no listing has shown: when, by `running`
         self.looked: dict[str, float] = Recent(100_000)          # item: when its latest version was last asked for, by this process's monotonic clock
         self.puts: dict[str, str] = Recent(100_000)              # hash of a payload: put id of a copy that a version names
+        self.won: dict[tuple[str, int], str] = Recent(100_000)   # numbers that this process was told it has: the write id
         self.new = False                                         # made by this process, which has not said so yet
         self.scanned = -math.inf                                 # when one listing last showed all of it, by the same clock
         self.changes = 0                                         # how often this process has moved an alias or added a note
@@ -100,8 +101,8 @@ def seen(self: Bucket, item: str, numbers: Numbers, end: bool = False) -> Number
 @patch
 def _dated(self: Bucket, item: str, n: int, t: float) -> None:
     "Learn from the time of an object, as listed; 0: of a near copy, which tells nothing"
-    if n > self.dates.get(item, (0, 0))[0]: self.dates[item] = n, latest_date(self.backend, n, t)
-    if (when := self.won.pop((item, n), None)) and t: clock_of(self.backend).tell(t, when)
+    if t and n > self.dates.get(item, (0, 0))[0]: self.dates[item] = n, latest_date(self.backend, n, t)
+    if (when := self.fresh.pop((item, n), None)) and t: clock_of(self.backend).tell(t, when)
 
 @patch
 def date_before(self: Bucket, item: str, n: int) -> int:
@@ -181,9 +182,21 @@ def record(self: Bucket, item: str, n: int) -> Record:
 
 @patch
 def _keep(self: Bucket, r: Record) -> Record:
+    if (mine := self.won.get((r.item, r.version))) and mine != r.id: raise self.broken_promise(r, mine)
     if len(r.data or b'') + len(r.raw_description) <= KEPT_LIMIT: self.records[r.item, r.version] = r
     if r.put: self.puts[r.hash] = r.put
     return r
+
+@patch
+def broken_promise(
+    self: Bucket,
+    r: Record,      # As it is there now
+    mine: str,      # The write id under which this machine was told that the number is its own
+) -> Damaged:
+    "The error where an acknowledged number shows another write"
+    return Damaged(f'{self.backend.url} broke its promise: {r.name} was acknowledged to this machine for the write {mine}, and holds the write {r.id} now. '
+        f'Its create-only writes let two writers win, or what it held was replaced; the bytes of {mine} are not there under this number. '
+        f'Put them again, to an origin that keeps create-only writes: {self.backend.url} loses versions')
 
 @patch
 def live_record(

@@ -99,6 +99,7 @@ def _confirmed_or_abandoned(self: Bucket, item: str, draft: Draft, r: Record) ->
 @patch
 def _known(self: Bucket, r: Record) -> Record:
     self.highest[r.item] = max(r.version, self.highest.get(r.item, 0))
+    self.won[r.item, r.version] = r.id
     self.tell('put', r.item, r.version, r)
     return self._keep(r)
 

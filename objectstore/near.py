@@ -359,8 +359,8 @@ def list(self: Stack, folder: str, after: str | None = None, limit: int | None =
 
 @patch
 def _near_list(self: Stack, folder: str, after: str | None, limit: int | None) -> Iterator[Entry]:
-    "What the near tiers have below a folder"
-    found = {e.key: e for n in reversed(self.nears) for e in (quietly(lambda: [*n.files.list(folder, after, limit)]) or []) if e.key not in n.bad}
+    "What the near tiers have below a folder; when the origin has made it is not known"
+    found = {e.key: e._replace(modified=0.0) for n in reversed(self.nears) for e in (quietly(lambda: [*n.files.list(folder, after, limit)]) or []) if e.key not in n.bad}
     return iter(sorted(found.values(), key=lambda e: e.key)[:limit])
 
 @patch

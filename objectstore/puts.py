@@ -187,7 +187,8 @@ def _claimed(self: Bucket, r: Record) -> Record:
     self.highest[item] = max(n, self.highest.get(item, 0))
     self.newest[item] = max(n, self.newest.get(item, 0))
     if n >= self.dates.get(item, (0, 0))[0]: self.dates[item] = n, r.at
-    self.won[item, n] = running()
+    self.fresh[item, n] = running()
+    self.won[item, n] = r.id
     return self._keep(r)
 
 @patch
