@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 import pytest
-from objectstore import Conflict, Damaged, NotAvailableOffline, NotFound, ObjectStore, Protected, TierMismatch, Unsupported
+from objectstore import Conflict, Damaged, NotAvailableOffline, NotFound, ObjectStore, ObjectStoreError, Protected, TierMismatch, Unsupported
 from objectstore import backend, connect, records, remote
 from objectstore.backend import MARKER, MemoryBackend, number_key
 from objectstore.breaker import Breaker
-from objectstore.connect import Answer
+from objectstore.connect import Answer, Refused
 from objectstore.names import CommitUnknown
 from objectstore.records import Claim
 from objectstore.remote import RemoteBackend
@@ -80,9 +80,10 @@ def lab(seaweed, clean, request):
     return found
 
 def outcome(ask, store: ObjectStore) -> object:
-    "What a verb answers, or `away`"
+    "What a verb answers, or `away`; another error is an answer, too"
     try: return ask(store)
     except AWAY: return 'away'
+    except ObjectStoreError as e: return e
 
 def judge_reads(store: ObjectStore) -> tuple[list, float, int]:
     "Verbs that gave a wrong answer, the longest wait, and how many answered from near"
@@ -90,8 +91,7 @@ def judge_reads(store: ObjectStore) -> tuple[list, float, int]:
     for name, (ask, right) in READS.items():
         meet_anew(store)
         began = time.monotonic()
-        try: found = outcome(ask, store)
-        except Exception as e: found = e
+        found = outcome(ask, store)
         longest = max(longest, time.monotonic() - began)
         refused = isinstance(found, Exception) and type(found).__name__ == 'Protected' and 'XAdmin' in str(found)
         if found not in (right, 'away') and not refused: wrong.append((name, found))
@@ -180,7 +180,7 @@ def test_the_keys_of_a_listing_may_repeat_and_come_in_any_order(lab, kind, figur
         for i in range(12): store.set_alias(f'lab/m@{i % 3 + 1}', 'moved'); store.annotate('lab/m@3', {'step': i})
         for i in range(3): wrong += store.put('lab/large', content(f'{i}', 50_000)).version != i + 2
         wrong += store.get('lab/m@moved') != 3 or store.get('lab/m@moved~1') != 2 or store['lab/m@3'].metadata != {'step': 11}
-        wrong += len(judge_reads(store)[0]) != 3      # aliases, and the latest large one, are others now; named as before
+        wrong += sum(name not in ('aliases', 'get_large') for name, _ in judge_reads(store)[0])      # these have changed
         hits = fault.hits
     figure(f'23 {kind} listings', asked=hits, wrong=wrong, burnt=lab.burnt())
     assert not wrong and not lab.burnt() and lab.state()['lab/large'] == ([1, 2, 3, 4], [1, 2, 3, 4])
@@ -195,23 +195,79 @@ def test_one_method_alone_is_answered_with_what_is_no_answer(lab, kind, method, 
     assert hits and not wrong, wrong
 
 @pytest.mark.parametrize('kind', ['error_in_success', 'tagged_page', 'empty'])
-@pytest.mark.parametrize('method', ['PUT', 'POST', 'DELETE'])
+@pytest.mark.parametrize('method', ['PUT', 'POST'])
 def test_a_write_alone_is_answered_with_what_is_no_answer(lab, kind, method, figure):
     before = lab.state()
     with lab.machine(False, True, timeout=0.2) as store, lab.proxy.fault(kind, method=method) as fault:
         wrong, longest, most = judge_writes(store, fault)
-        wrong = [w for w in wrong if method == 'PUT' or w[0] == 'put_huge']
+        wrong = [w for w in wrong if (method == 'PUT' or w[0] == 'put_huge') and not isinstance(w[1], Refused)]     # parts that nobody has kept
         hits = fault.hits
     figure(f'23 {kind} to {method} alone', asked=hits, wrong=len(wrong), longest=longest, burnt=lab.burnt())
     assert not wrong and not lab.burnt() and (method != 'PUT' or lab.state() == before)
 
+CONCLUSIONS = ['get', 'get_pinned', 'get_alias', 'get_large', 'get_many', 'default', 'contains', 'item', 'find', 'stats', 'buckets']
+
 @pytest.mark.parametrize('nth', [1, 2, 3])
 def test_one_listing_alone_is_an_error_inside_a_success(lab, nth, figure):
+    "Nobody is told that something is not there because of one listing"
     wrong, hits = [], 0
-    for name, (ask, right) in READS.items():
+    for name in CONCLUSIONS:
+        ask, right = READS[name]
         with lab.machine(False, False) as store, lab.proxy.fault('error_in_success', method='LIST', nth=nth) as fault:
             found = outcome(ask, store)
             hits += fault.hits
         if found not in (right, 'away'): wrong.append((name, found))
-    figure(f'23 listing {nth} alone is an error inside a success', verbs=len(READS), asked=hits, wrong=len(wrong))
-    assert not wrong, wrong
+    figure(f'23 listing {nth} alone is an error inside a success', verbs=len(CONCLUSIONS), asked=hits, wrong=len(wrong))
+    assert hits and not wrong, wrong
+
+
+# The format of a store is looked at before anything else
+
+FORMATS = {'another': b'{"objectstore":2}', 'a word': b'{"objectstore":"1"}', 'true': b'{"objectstore":true}', 'nothing': b'{}', 'a list': b'[1]', 'no JSON': b'objectstore 1', 'empty': b''}
+
+def over(request, kind: str, clean: Path):
+    "Opens a store over an origin of a kind, and replaces its format"
+    world = Lab(kind.removesuffix('-alone'), 2, clean, request)
+    if kind.startswith('seaweed'): world.fill()
+    else:
+        with world.alone() as s: s.put('lab/m', 1), s.put('other/x', 1)
+    def plant(raw: bytes) -> None:
+        place = world.alone().origin.place
+        place.delete(MARKER)
+        assert place.create(MARKER, raw)
+    return world, plant, world.alone if kind.endswith('-alone') else lambda: ObjectStore(*world.nears, world.url, progress=False, **world.options)
+
+@pytest.mark.parametrize('kind', ['memory', 'local', 'seaweed', 'memory-alone', 'local-alone', 'seaweed-alone'])
+def test_a_store_of_another_format_is_neither_read_nor_emptied(kind, request, clean, figure):
+    world, plant, open = over(request, kind, clean)
+    held = world.alone().origin.bucket('lab').scan().keys()
+    verbs, done = {**{k: v for k, (v, _) in READS.items()}, **{k: v for k, v in WRITES.items() if k != 'put_huge'}}, []
+    for name, raw in FORMATS.items():
+        plant(raw)
+        for verb, ask in verbs.items():
+            forget_all()
+            store = open()
+            try: ask(store)
+            except (Unsupported, Damaged) as e: assert 'format' in str(e), e
+            else: done.append((name, verb))
+    plant(b'{"objectstore":1}')
+    forget_all()
+    assert world.alone().origin.bucket('lab').scan().keys() == held and open().get('other/x') == 1
+    figure(f'formats, {kind}', formats=len(FORMATS), verbs=len(verbs), done=len(done))
+    assert not done, done
+
+def test_the_format_of_a_native_bucket_is_looked_at_before_its_first_request(seaweed, clean):
+    world = Lab('seaweed', 2, clean, SimpleNamespace(getfixturevalue=lambda n: seaweed, addfinalizer=lambda f: None))
+    name = f'lab-{secrets.token_hex(4)}'
+    def native(**options): forget_all(); return ObjectStore('s3://', endpoint=world.proxy.endpoint, progress=False, timeout=3.0, **options)
+    for options in (dict(near=False), {}):
+        store = native(**options)
+        store.find_or_create_bucket(name)
+        place = native(near=False).origin.place.backend(name)
+        v = store.put(f'{name}/m', 1)
+        place.delete(MARKER), place.create(MARKER, b'{"objectstore":2}')
+        for ask in (lambda s: s.get(f'{name}/m'), lambda s: s.remove_bucket(name, force=True), lambda s: s.versions(f'{name}/m')):
+            with pytest.raises(Unsupported, match='format 2'): ask(native(**options))
+        place.delete(MARKER), place.create(MARKER, b'{"objectstore":1}')
+        assert native(**options).get(v.ref) == 1
+    world.proxy.__exit__()
