@@ -2005,6 +2005,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'objectstore/remote.py'),
                                     'objectstore.remote.RemoteBackend.upload': ( 'remote.html#remotebackend.upload',
                                                                                  'objectstore/remote.py'),
+                                    'objectstore.remote._any': ('remote.html#_any', 'objectstore/remote.py'),
                                     'objectstore.remote._ours': ('remote.html#_ours', 'objectstore/remote.py'),
                                     'objectstore.remote._parts': ('remote.html#_parts', 'objectstore/remote.py'),
                                     'objectstore.remote._whole': ('remote.html#_whole', 'objectstore/remote.py'),

@@ -218,15 +218,20 @@ def list(self: RemoteBackend, folder: str, after: str | None = None, limit: int 
     check_key(folder, folder=True)
     return islice(in_order(self._entries(folder, after, min(limit or 1000, 1000))), limit)
 
+def _any(answer: dict) -> bool: return bool(answer['common_prefixes'] or answer['objects'])
+
 @patch
 def folders(self: RemoteBackend, folder: str) -> list[str]:
     "The names of the folders directly below a folder, in order"
     import obstore
     check_key(folder, folder=True)
-    try: answer = obstore.list_with_delimiter(self._client('small'), folder or None)
-    except Exception as e: raise self._explain(e, folder) from None
-    if answer['common_prefixes'] or answer['objects']: has_shown(self)
-    elif not believed(self): self.prove(folder)
+    def ask() -> dict:
+        try: return obstore.list_with_delimiter(self._client('small'), folder or None)
+        except Exception as e: raise self._explain(e, folder) from None
+    if not _any(answer := ask()) and not believed(self):
+        self.prove(folder)
+        answer = ask()
+    if _any(answer): has_shown(self)
     return sorted({p.rpartition('/')[2] for p in answer['common_prefixes'] if _ours(p)})
 
 # %% ../nbs/05_remote.ipynb #4c51e2cc

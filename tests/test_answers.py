@@ -2,7 +2,7 @@
 
 The kinds of page, of listing and of refusal are those of `proxy.py`; each guarantee has a planted bug that its test catches.
 """
-import secrets, time
+import secrets, time, warnings
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -271,3 +271,72 @@ def test_the_format_of_a_native_bucket_is_looked_at_before_its_first_request(sea
         place.delete(MARKER), place.create(MARKER, b'{"objectstore":1}')
         assert native(**options).get(v.ref) == 1
     world.proxy.__exit__()
+
+
+# Planted: each is caught
+
+def test_planted_an_empty_listing_is_believed(lab, monkeypatch):
+    planted = []
+    monkeypatch.setattr(RemoteBackend, 'prove', lambda self, asked='': planted.append(asked))
+    with lab.machine(True, True) as store, lab.proxy.fault('page', method='LIST'): wrong = judge_reads(store)[0]
+    assert planted and {'default', 'contains'} <= {name for name, _ in wrong}
+
+def test_planted_answers_are_judged_by_their_status_alone(lab, monkeypatch):
+    planted = []
+    monkeypatch.setattr(RemoteBackend, '_object', lambda self, meta: planted.append(meta) or meta)
+    monkeypatch.setattr(RemoteBackend, '_no_page', lambda self, key, data: data)
+    monkeypatch.setattr(RemoteBackend, '_proves', lambda self, tag, data: True)
+    with lab.machine(False, False, timeout=0.2) as store, warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        with lab.proxy.fault('page', path='records/', method='GET'): reads = judge_reads(store)[0]
+        with lab.proxy.fault('tagged_page', method='PUT') as fault: writes = judge_writes(store, fault)[0]
+    assert planted and reads and {'put', 'put_many'} <= {name for name, _ in writes}
+
+class Walker(MemoryBackend):
+    "A place before which a page stands: each number is called taken, none is listed"
+    can = backend.Capabilities('remote', wait=0.001)
+    def __init__(self): super().__init__(); self.tried = []
+    def create(self, key, data): self.tried.append(key); return False
+    def read(self, key, limit=None): return b'<html>'
+    def list(self, folder, after=None, limit=None): return iter(())
+
+def walk(place: Walker, limit: int = 400) -> list[str]:
+    "The numbers that a claim tries, until it gives up or has tried so many"
+    def build(n, at):
+        if len(place.tried) >= limit: raise StopIteration
+        return b'mine'
+    try: Claim(place, 'f/', 'mine', build, lambda n, data: ('others', 0), patience=0.02).number(7)
+    except (CommitUnknown, StopIteration): pass
+    return sorted(set(place.tried))
+
+def test_a_walk_ends_with_the_first_number_that_it_tried(monkeypatch):
+    assert walk(Walker()) == ['f/' + number_key(7)]
+
+def test_planted_a_walk_without_end_is_caught(monkeypatch):
+    planted = []
+    def on(self, n, *rest): planted.append(n); return n + 1
+    monkeypatch.setattr(Claim, '_next', on)
+    assert len(walk(Walker())) > 300 and planted
+
+def test_a_walk_has_a_budget_where_a_listing_bears_it_out(monkeypatch):
+    "A listing that shows whatever was tried as taken: the claim gives up, and names the first number"
+    class Sly(Walker):
+        def list(self, folder, after=None, limit=None): return (backend.Entry(k, 1, 0.0) for k in self.tried)
+    monkeypatch.setattr(records, 'WALK', 20)
+    place = Sly()
+    with pytest.raises(CommitUnknown, match='every number from 7'): Claim(place, 'f/', 'mine', lambda n, at: b'mine', lambda n, data: ('others', 0), patience=0.02).number(7)
+    assert len(place.tried) == 21
+
+def test_a_directory_bucket_is_refused():
+    for tier, options in [('s3://lab?s3_express=true', None), ('s3://lab--use1-az4--x-s3', None), ('s3://lab', {'s3_express': 'true'})]:
+        with pytest.raises(TierMismatch, match='in no order'): ObjectStore(tier, storage_options=options)
+
+def test_a_service_with_tags_of_its_own_is_proven_once(seaweed, monkeypatch):
+    "Tags that are no hash (encrypted buckets, other clouds): the first acknowledgement is read back, later ones are believed"
+    lab = Lab('seaweed', 2, Path('.'), SimpleNamespace(getfixturevalue=lambda n: seaweed, addfinalizer=lambda f: None))
+    place, read = lab.alone().origin.place, []
+    real, own = RemoteBackend._proves, RemoteBackend.read
+    monkeypatch.setattr(RemoteBackend, '_proves', lambda self, tag, data: real(self, '"of-its-own"', data))
+    monkeypatch.setattr(RemoteBackend, 'read', lambda self, key, limit=None: read.append(key) or own(self, key, limit))
+    assert [place.create(f'f/{number_key(i)}', b'x') for i in (1, 2, 3)] == [True] * 3 and read == ['f/' + number_key(1)]
+    lab.proxy.__exit__()
