@@ -84,6 +84,13 @@ class Backend(ABC):
     def delete(self, key: str) -> None:
         "Delete an object; no error where there is none"
 
+    @property
+    def clock(self) -> str:
+        "What names the clock that dates its objects: places with the same name have the same clock"
+        return self.url
+    def ask_time(self) -> float | None:
+        "What that clock says now, in seconds since 1970; None where only an object tells it"
+        return None
     def path(self, key: str) -> Path | None:
         "The object as a file on this machine, where it is one; it must not be written to"
         return None
@@ -246,5 +253,6 @@ class MemoryBackend(Backend):
         with self._lock: return sorted({k[len(folder):].split('/')[0] for k in self._objects if k.startswith(folder) and '/' in k[len(folder):]})
 
     def exists(self, key: str) -> bool: return key in self._objects
+    def ask_time(self) -> float: return time.time()
     def delete(self, key: str) -> None:
         with self._lock: self._objects.pop(key, None)

@@ -112,6 +112,9 @@ class Guarded(Backend):
     def exists(self, key: str) -> bool: return self._call(self.inner.exists, key)
     def delete(self, key: str) -> None: return self._call(self.inner.delete, key)
     def tail(self, folder: str, known: int = 0) -> list[Entry]: return self._call(self.inner.tail, folder, known)
+    def ask_time(self) -> float | None: return self._call(self.inner.ask_time)
+    @property
+    def clock(self) -> str: return self.inner.clock
     def path(self, key: str) -> Path | None: return self.inner.path(key)
     def close(self) -> None: self.inner.close()
 

@@ -13,8 +13,8 @@ from .names import NotFound, ObjectStoreError, TierMismatch, Unsupported, hint
 
 # %% auto #0
 __all__ = ['client_options', 'KNOWN', 'SECRET', 'option_prefix', 'no_order', 'STALLED', 'SLOW', 'secrets_belong', 'Options',
-           'options', 'times', 's3_endpoint', 's3_region', 's3_credentials', 'check_endpoint', 'client', 'Answer',
-           'Refused', 'explain', 'no_service', 'like_page', 'refused', 'used_before_fork']
+           'options', 'times', 's3_endpoint', 's3_region', 's3_credentials', 'check_endpoint', 'client', 'date_at',
+           'Answer', 'Refused', 'explain', 'no_service', 'like_page', 'refused', 'used_before_fork']
 
 # %% ../nbs/04_connect.ipynb #23ef8eb5
 client_options = {'allow_http', 'allow_invalid_certificates', 'root_certificate', 'proxy_url', 'proxy_ca_certificate', 'proxy_excludes', 'user_agent'}
@@ -127,6 +127,34 @@ def _config(scheme: str, endpoint: str | None, o: Options) -> dict:
     region = s3_region(o, endpoint)
     found = dict(endpoint=endpoint, region=region, s3_express='false', disable_bulk_delete=o.get('disable_bulk_delete', 'true'))
     return {k: v for k, v in found.items() if v} | s3_credentials(o, region)
+
+# %% ../nbs/04_connect.ipynb #0aac1f39
+def date_at(
+    url: str,            # The address of a service
+    timeout: float,      # Seconds to wait for a connection, and for the answer
+    o: Options,          # Options of the connection
+) -> float | None:       # Seconds since 1970, cut to a whole one; None where none was told
+    "The `Date` of a service's answer to an unsigned `HEAD`, whatever else it says"
+    import http.client
+    from email.utils import parsedate_to_datetime
+    from urllib import request
+    from urllib.error import HTTPError
+    class Stay(request.HTTPRedirectHandler):
+        def redirect_request(self, *_): return None
+    via = request.ProxyHandler({s: o['proxy_url'] for s in ('http', 'https')} if 'proxy_url' in o else None)
+    try:
+        opener = request.build_opener(via, Stay, request.HTTPSHandler(context=_trusted(o)))
+        try: headers = opener.open(request.Request(f'{url}/', method='HEAD'), timeout=timeout).headers
+        except HTTPError as e: headers = e.headers
+        return parsedate_to_datetime(headers['Date']).timestamp()
+    except (OSError, ValueError, TypeError, http.client.HTTPException): return None
+
+def _trusted(o: Options):
+    "The certificates that are believed, as the clients believe them"
+    import ssl
+    found = ssl._create_unverified_context() if o.get('allow_invalid_certificates') == 'true' else ssl.create_default_context()
+    if pem := _certificate(o): found.load_verify_locations(cadata=pem)
+    return found
 
 # %% ../nbs/04_connect.ipynb #8bf97b75
 class Answer:

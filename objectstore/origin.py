@@ -12,7 +12,7 @@ from .places import MARKER, Places, check_parent, is_folder, new_store
 from .probe import probe
 from .backend import Backend, in_threads
 from .disk import lies_there
-from .records import STATE, append, from_json, last_move, move, new_id, read_back, to_json
+from .records import STATE, append, from_json, last_move, mark_now, move, new_id, read_back, to_json
 from .buckets import Bucket
 
 # %% auto #0
@@ -87,7 +87,7 @@ def _found(self: Origin, root: Backend) -> None:
     if not self.own: check_parent(root.url)
     if root.can.place in ('shared', 'remote'): probe(root)
     try:
-        if not root.tail('id/'): append(root, 'id/', to_json(dict(id=new_id(), store=new_id())), 0, walk=False)
+        if not root.tail('id/'): append(root, 'id/', dict(id=new_id(), store=new_id()), 0, walk=False)
     except Conflict: pass    # another founder was first, and its name counts
     if root.create(MARKER, to_json(FORMAT)) and is_folder(root.url) and not self.own: self.news.append(new_store(root.url))
 
@@ -194,7 +194,7 @@ def _empty(self: Origin, bucket: Bucket) -> None:
     for item, aliases in bucket.all_aliases(lenient=True).items():
         for alias in aliases: bucket.move_alias(item, alias, None, self.by)
     live = [(item, n) for item, numbers in bucket.scan().items() for n in numbers.live]
-    answers = bucket.backend.create_many([(bucket.key(item, n, 'removed'), move(self.by)) for item, n in live])
+    answers = bucket.backend.create_many([(bucket.key(item, n, 'removed'), mark_now(bucket.backend, self.by)) for item, n in live])
     for (item, n), answer in zip(live, answers):
         if answer is True: bucket.tell('remove', item, n)
         else: bucket.remove(item, n, self.by)

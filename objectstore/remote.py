@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from fastcore.basics import patch
 from .names import TierMismatch
 from .backend import MARKER, Backend, Capabilities, Entry, believed, has_shown
-from .connect import SECRET, Answer, check_endpoint, client, explain, like_page, no_order, no_service, options, s3_endpoint, secrets_belong, used_before_fork
+from .connect import SECRET, Answer, check_endpoint, client, date_at, explain, like_page, no_order, no_service, options, s3_endpoint, s3_region, secrets_belong, used_before_fork
 from .disk import PIECE, Short, check_key
 from .files import complete
 
@@ -320,6 +320,18 @@ def _parts(f: BinaryIO, part: int, progress: Callable[[int], None] | None) -> It
     while data := f.read(part):
         yield data
         if progress: progress(len(data))
+
+# %% ../nbs/05_remote.ipynb #f52e2467
+@patch(as_prop=True)
+def clock(self: RemoteBackend) -> str:
+    "The address of the service: all of its buckets have one clock"
+    default = dict(s3=f"https://s3.{s3_region(self._options, None) or 'us-east-1'}.amazonaws.com", gs='https://storage.googleapis.com', az=f"https://{self._options.get('account_name') or self.bucket}.blob.core.windows.net")
+    return self.endpoint or default[self.scheme]
+
+@patch
+def ask_time(self: RemoteBackend) -> float | None:
+    "What the service says in the `Date` of an answer, in seconds since 1970"
+    return date_at(self.clock, self.timeout, self._options)
 
 # %% ../nbs/05_remote.ipynb #175c5e73
 @patch

@@ -17,8 +17,9 @@ from .names import Damaged, NotAvailableOffline, NotFound, ObjectStoreError, Pro
 from .backend import number_key, one_call
 from .disk import Foreign, Short
 from .inputs import Input, answer_hash, now_reading, one_question, plain_args
+from .origin_clock import moment
 from .records import Record
-from .buckets import Bucket, merge, moment
+from .buckets import Bucket, merge
 from .puts import parse_listing
 from .breaker import Gone
 from .near import noting_stale
@@ -189,10 +190,14 @@ def _fresh(self: Version, what: str, fetch) -> object:
 @answered
 def created(self: Version) -> datetime:
     "When it was claimed, by the clock of the origin (UTC)"
-    at = self.item, self.version
-    if at not in self._in.created: self._in.seen(self.item, self._in.around(self.item, self.version))
-    if at not in self._in.created: raise Damaged(f'{self.ref} is near, but {self._in.backend.url} lists no such record any more')
-    return moment(self._in.created[at])
+    return moment(self._record.at)
+
+@patch(as_prop=True)
+@answered
+def called(self: Version) -> datetime | None:
+    "When the put was called that was pending before it got its number, by the clock of its machine (UTC); None where it was not pending"
+    us = self._record.description.get('called')
+    return None if us is None else moment(us)
 
 @patch(as_prop=True)
 @answered
@@ -246,6 +251,8 @@ class PendingVersion(Version):
     def pending(self) -> bool: return True
     @property
     def created(self) -> datetime: return self._since
+    @property
+    def called(self) -> datetime: return self._since
     def at_hand(self, what: str) -> bool: return True
     def wait(self, timeout: float | None = None) -> Version:
         "The version that it becomes, once it was delivered; `StillPending` where that takes longer"
@@ -326,7 +333,7 @@ def wait(self: Version, timeout: float | None = None) -> Version:
 def at_hand(self: Version, what: str) -> bool:
     "Is something known already, or on this machine?"
     if self._in.backend.can.place in ('memory', 'local'): return True
-    if what == 'created': return (self.item, self.version) in self._in.created
+    if what in ('created', 'record'): return True
     return bool((known := self._known.get(what)) and known[0] == self._in.changes)
 
 @patch
@@ -340,7 +347,7 @@ def look(self: Version) -> Card:
     metadata = self._shown_metadata()
     description = metadata.pop('description', None)
     created = self.created if self.at_hand('created') else None
-    facts = {'kind': self.kind, 'size': Size(self.size), 'codec': self.codec, 'created': created, 'author': self.author, 'bucket': f'{self.bucket}, made by this put' if self.bucket_made else None}
+    facts = {'kind': self.kind, 'size': Size(self.size), 'codec': self.codec, 'created': created, 'called': self.called if self.at_hand('record') and not self.pending else None, 'author': self.author, 'bucket': f'{self.bucket}, made by this put' if self.bucket_made else None}
     tables = _tables(self.stats)
     plain = {k: v for k, v in self.stats.items() if k not in tables and k not in facts}
     return Card(' '.join([self.ref, *marks]), description, {**facts, **plain}, {'metadata': metadata, **{k: as_table(v, k) for k, v in tables.items()}})
