@@ -194,7 +194,7 @@ def test_one_method_alone_is_answered_with_what_is_no_answer(lab, kind, method, 
     figure(f'23 {kind} to {method} alone', near=near, asked=hits, wrong=len(wrong), longest=longest)
     assert hits and not wrong, wrong
 
-@pytest.mark.parametrize('kind', soak(['error_in_success'], ['error_in_success', 'tagged_page', 'empty']))
+@pytest.mark.parametrize('kind', ['error_in_success', 'tagged_page', 'empty'][:soak(1, 3)])
 @pytest.mark.parametrize('method', ['PUT', 'POST'])
 def test_a_write_alone_is_answered_with_what_is_no_answer(lab, kind, method, figure):
     before = lab.state()
