@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['Entry', 'Capabilities', 'number_key', 'key_number', 'Backend', 'settle', 'in_threads', 'MemoryBackend']
+__all__ = ['Entry', 'same_stamp', 'Capabilities', 'number_key', 'key_number', 'Backend', 'settle', 'in_threads', 'MemoryBackend']
 
 # %% ../nbs/01_backend.ipynb #30d6d693
 class Entry(NamedTuple):
@@ -25,6 +25,11 @@ class Entry(NamedTuple):
     key: str         # From the backend's root, segments joined by `/`
     size: int        # Bytes
     modified: float  # Seconds since 1970, by the backend's clock
+    stamp: str = ''  # Another one where another object has taken the key; empty where the backend tells none
+
+def same_stamp(a: str, b: str) -> bool:
+    "May two stamps be those of one object? What a write was answered has a tag and no time yet"
+    return not a or not b or a == b or (' ' in a) != (' ' in b) and a.partition(' ')[0] == b.partition(' ')[0]
 
 # %% ../nbs/01_backend.ipynb #a10a7dce
 @dataclass(frozen=True)
@@ -84,6 +89,9 @@ class Backend(ABC):
     def path(self, key: str) -> Path | None:
         "The object as a file on this machine, where it is one; it must not be written to"
         return None
+    def stamp(self, key: str) -> str:
+        "The stamp of an object, as far as it is known without a request; else empty"
+        return ''
     def holds(self, key: str) -> bool:
         "Is there a copy nearer than the place where versions are decided?"
         return False
@@ -204,11 +212,12 @@ class MemoryBackend(Backend):
     def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
         with self._lock: keys = sorted(k for k in self._objects if k.startswith(folder) and (after is None or k > after))
         found = ((k, self._objects.get(k)) for k in keys)
-        return islice((Entry(k, len(v[0]), v[1]) for k, v in found if v), limit)
+        return islice((Entry(k, len(v[0]), v[1], repr(v[1])) for k, v in found if v), limit)
 
     def folders(self, folder: str) -> list[str]:
         with self._lock: return sorted({k[len(folder):].split('/')[0] for k in self._objects if k.startswith(folder) and '/' in k[len(folder):]})
 
     def exists(self, key: str) -> bool: return key in self._objects
+    def stamp(self, key: str) -> str: return repr(found[1]) if (found := self._objects.get(key)) else ''
     def delete(self, key: str) -> None:
         with self._lock: self._objects.pop(key, None)

@@ -112,6 +112,7 @@ class Guarded(Backend):
     def delete(self, key: str) -> None: return self._call(self.inner.delete, key)
     def tail(self, folder: str, known: int = 0) -> list[Entry]: return self._call(self.inner.tail, folder, known)
     def path(self, key: str) -> Path | None: return self.inner.path(key)
+    def stamp(self, key: str) -> str: return self.inner.stamp(key)
     def close(self) -> None: self.inner.close()
 
 class Gone(NotAvailableOffline, ConnectionRefusedError): "Nothing was sent: the breaker is open"

@@ -405,6 +405,8 @@ def folders(self: Stack, folder: str) -> list[str]:
 @patch
 def exists(self: Stack, key: str) -> bool: return self.origin.exists(key)
 @patch
+def stamp(self: Stack, key: str) -> str: return self.origin.stamp(key)
+@patch
 def delete(self: Stack, key: str) -> None: self.forget_all(key); self.origin.delete(key)
 @patch
 def close(self: Stack) -> None: self.origin.close()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 import errno, math, re, time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 from fastcore.basics import patch
 from .names import TierMismatch
-from .backend import Backend, Capabilities, Entry
+from .backend import Backend, Capabilities, Entry, key_number
 from .connect import SECRET, Answer, check_endpoint, client, explain, options, s3_endpoint, secrets_belong, used_before_fork
 from .disk import PIECE, check_key
 from .files import complete
@@ -40,6 +40,7 @@ class RemoteBackend(Backend):
         given = endpoint or self._options.pop('endpoint', None)
         self.endpoint = check_endpoint(s3_endpoint(given) if self.scheme == 's3' else given)
         self.timeout, self._clients, self._lost = max(timeout, 0.01), {}, set()
+        self._tags: dict[str, str] = {}     # what was answered to writes of this process: key, e_tag
 
 _options = options
 
@@ -61,7 +62,7 @@ def split_url(url: str) -> tuple[str, str, str]:
 @patch
 def __getstate__(self: RemoteBackend) -> dict:
     lost = self._lost | (SECRET & self._options.keys())
-    return vars(self) | dict(_clients={}, _options=self._options.public(), _lost=lost)
+    return vars(self) | dict(_clients={}, _tags={}, _options=self._options.public(), _lost=lost)
 
 @patch
 def _client(self: RemoteBackend, kind: str, size: int = 0) -> object:
@@ -91,10 +92,24 @@ def create(self: RemoteBackend, key: str, data: bytes) -> bool:
     "Keep `data` under `key` unless something is there; sent once"
     import obstore
     check_key(key)
-    try: obstore.put(self._client('once', len(data)), key, data, mode='create', use_multipart=False)
+    try: answer = obstore.put(self._client('once', len(data)), key, data, mode='create', use_multipart=False)
     except obstore.exceptions.AlreadyExistsError: return False
     except Exception as e: raise self._explain(e, key) from None
+    if key_number(key): self._answered(key, answer)
     return True
+
+def _tag(m: Mapping) -> str:
+    "The tag of an object, as a listing or the answer to a write tells it: its content's, mostly"
+    return (m.get('e_tag') or '').strip('"').replace(' ', '')
+
+@patch
+def _answered(self: RemoteBackend, key: str, answer: Mapping) -> None:
+    "Remember the tag of what was just written"
+    if len(self._tags) > 10_000: self._tags.clear()
+    self._tags[key] = _tag(answer)
+
+@patch
+def stamp(self: RemoteBackend, key: str) -> str: return self._tags.get(key, '')
 
 # %% ../nbs/05_remote.ipynb #6f1b0555
 _small = 2**20   # bytes that any line brings within the time-out of a small request
@@ -149,7 +164,7 @@ def _entries(self: RemoteBackend, folder: str, after: str | None, page: int) -> 
     try:
         for found in obstore.list(self._client('small'), folder or None, offset=after, chunk_size=page):
             for m in found:
-                if _ours(m['path']): yield Entry(m['path'], m['size'], m['last_modified'].timestamp())
+                if _ours(m['path']): yield Entry(m['path'], m['size'], t := m['last_modified'].timestamp(), f'{_tag(m)} {t}')
     except Exception as e: raise self._explain(e, folder) from None
 
 @patch

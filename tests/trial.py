@@ -78,6 +78,7 @@ class Wrapped(Backend):
     def exists(self, key): return self.call('exists', key, lambda: self.inner.exists(key))
     def delete(self, key): return self.call('delete', key, lambda: self.inner.delete(key))
     def path(self, key): return self.inner.path(key)
+    def stamp(self, key): return self.inner.stamp(key)
     def close(self): self.inner.close()
 
 WRITES = ('create', 'upload', 'delete')
