@@ -89,6 +89,7 @@ def _confirmed_or_abandoned(self: Bucket, item: str, draft: Draft, r: Record) ->
 @patch
 def _known(self: Bucket, r: Record) -> Record:
     self.highest[r.item] = max(r.version, self.highest.get(r.item, 0))
+    self.made(r.item, r.version, r.id)
     self.tell('put', r.item, r.version, r)
     return self._keep(r)
 
@@ -131,7 +132,7 @@ def _deliver_put(self: Origin, pending: Pending, w: Work, bucket: Bucket, patien
     if n := pending.done(w.id): return _done_meanwhile(pending, w, n)
     draft = pending.whole_draft(w)
     first = pending.tried(w.id)
-    if fresh := first is None: first = pending.tried(w.id, (bucket.highest.get(w.item) or bucket.end(w.item).last) + 1)
+    if fresh := first is None: first = pending.tried(w.id, bucket.last_sure(w.item) + 1)
     if n := pending.done(w.id): return _done_meanwhile(pending, w, n)
     r = bucket.deliver(w.item, draft, first, patience, fresh)
     for (_, p), key in zip(draft.members or [('', draft.payload)], _payload_keys(bucket, r, draft)):

@@ -44,7 +44,7 @@ class Keeper:
         self.long: set[str] = set()         # Buckets whose log calls for a compaction
         self.unsure: set[str] = set()       # Buckets that have long not been compared with their records
         self.filling: dict[str, Filling] = {}     # Buckets that are being read, and how far
-        origin.listener = self.heard
+        origin.listener, origin.forgetting = self.heard, self._met.clear
 
     def _lock_anew(self) -> None:
         self._lock, self._settling = threading.Lock(), threading.RLock()
@@ -209,7 +209,7 @@ def _refresh(self: Keeper, bucket: Bucket, known: Known | None, whole: bool, now
     elif whole or not log.generation or not self._from_catalog(bucket, log): changed = self.compare(bucket, log) is not None
     else: changed = self._catch_up(bucket, self._now_known(bucket.name), log, again=True) or True
     changed = self._fix(bucket) or changed
-    state = None if bucket.name in self._met else self.origin.id(bucket.name)
+    state = None if bucket.name in self._met else self.origin.identity(bucket.name)
     with self.index.writing() as db: db.execute('UPDATE buckets SET checked = ?, state = coalesce(?, state) WHERE name = ?', (now, state, bucket.name))
     if state: self._met.add(bucket.name)
     return changed
@@ -224,7 +224,7 @@ def _now_known(self: Keeper, name: str) -> Known:
 def _same_origin(self: Keeper, bucket: Bucket) -> bool:
     "Is this still the origin of which the index speaks? Asked once a store object"
     if bucket.name in self._met: return True
-    if (now := self.origin.id(bucket.name)) is None: return True
+    if (now := self.origin.identity(bucket.name)) is None: return True
     if not (found := self.index.ask('SELECT state FROM buckets WHERE name = ?', (bucket.name,))): return False      # thrown away meanwhile, for another bucket
     before = found[0][0]
     if before not in (None, now): self.index.throw_away()

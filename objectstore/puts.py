@@ -4,7 +4,7 @@
 
 # %% ../nbs/32_puts.ipynb #49be7896
 from __future__ import annotations
-import io, json, os, re, tempfile, time
+import io, json, math, os, re, tempfile, time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,6 +13,7 @@ from pathlib import Path
 from blake3 import blake3
 from fastcore.basics import patch
 from .names import CommitUnknown, Conflict, Damaged, NotAvailableOffline, ObjectStoreError
+from .witness import ASK_AGAIN, Renewed, awake
 from .backend import in_threads
 from .records import (INLINE_LIMIT, Claim, Record, alias_folder, append, last_move, move, new_id, notes_folder, pack,
                                  payload_key, put_id, read_back, to_json)
@@ -172,6 +173,7 @@ def claim(
     except CommitUnknown as e: raise self._unknown(item, draft, min(made), e) from e
     self.highest[item] = max(n, self.highest.get(item, 0))
     self.newest[item] = max(n, self.newest.get(item, 0))
+    self.made(item, n, draft.id)
     return self._keep(made[n])
 
 @patch
@@ -187,6 +189,7 @@ def confirm(self: Bucket, item: str, draft: Draft, n: int, keys: list[tuple[str,
     until = time.monotonic() + patience
     while True:
         try: return self.confirmed(keys)
+        except Renewed as e: raise self._unknown(item, draft, n, e) from e
         except OSError as e:
             if not isinstance(e, ConnectionError) or isinstance(e, NotAvailableOffline) or time.monotonic() > until: raise self._unknown(item, draft, n, e) from e
             time.sleep(0.05)
@@ -205,8 +208,7 @@ def put(
     if draft.members or draft.payload.size > INLINE_LIMIT: pack(draft.record(self.name, item, 1, put_id()))   # too large a description is refused before bytes are sent
     for attempt in range(5):
         share = attempt == 0
-        last = self.highest.get(item)       # also 0: a claim of 1 that nobody answered must be looked for at 1
-        first = (self.end(item).last if last is None else last) + 1 if if_latest is None else self.expect(item, if_latest)
+        first = self.last_sure(item) + 1 if if_latest is None else self.expect(item, if_latest)
         named = self.place_members(draft, share, progress) if draft.members else []
         put = self.place(draft.payload, share, progress) if draft.payload.size > INLINE_LIMIT else ''
         if put: named.append((draft.payload.hash, put))
@@ -217,6 +219,18 @@ def put(
         except ConnectionError as e: raise self._unknown(item, draft, r.version, e) from e
         draft = replace(draft, id=new_id())
     raise Damaged(f'{self.backend.url} lost the payload of {self.name}/{item} five times between upload and confirmation')
+
+@patch
+def last_sure(self: Bucket, item: str) -> int:
+    "The last number of an item: asked for, unless this process was sure of it a minute ago; also of 0, for a claim of 1 that nobody answered must be looked for at 1"
+    last = self.highest.get(item)
+    return self.end(item).last if last is None or not self._is_sure(item, last) else last
+
+@patch
+def _is_sure(self: Bucket, item: str, last: int) -> bool:
+    "May a number be claimed without a look? Where a look costs nothing, it is made"
+    if self.backend.can.probe: return self._is_same(item, last) if last else True
+    return awake() - self.sure.get(item, -math.inf) < ASK_AGAIN
 
 @patch
 def expect(self: Bucket, item: str, latest: int) -> int:
@@ -292,11 +306,12 @@ _payload = re.compile('payloads/[0-9a-f]{2}/[0-9a-f]{64}-([0-9a-f]{16}|[0-9a-f]{
 @patch
 def learn(self: Bucket, items: Iterable[str]) -> None:
     "Find out the last numbers of many items; what a listing did not show a minute ago is taken for new, which a claim will tell"
-    unknown, now = [i for i in dict.fromkeys(items) if i not in self.highest], time.monotonic()
+    unknown, now = [i for i in dict.fromkeys(items) if i not in self.highest or not self._is_sure(i, self.highest[i])], time.monotonic()
     if now - self.scanned > 60 and self.listed(len(unknown)) is not None: self.scanned = now
     if now - self.scanned < 60:
-        for i in unknown: self.highest.setdefault(i, 0)
-        return
+        new = [i for i in unknown if not self.highest.get(i)]
+        for i in new: self.highest.setdefault(i, 0)
+        unknown = [i for i in unknown if i not in new and not self._is_sure(i, self.highest[i])]
     for answer in in_threads(self.end, unknown, self.backend.can.many):
         if isinstance(answer, Exception): raise answer
 
@@ -306,7 +321,7 @@ def put_many(self: Bucket, drafts: list[tuple[str, Draft]]) -> list[Record | Exc
     self.learn(item for item, _ in drafts)
     tries = {i: d.record(self.name, item, self.highest[item] + 1, '') for i, (item, d) in enumerate(drafts) if d.payload.size <= INLINE_LIMIT and not d.members}
     answers = dict(zip(tries, self.backend.create_many([(self.key(r.item, r.version), pack(r)) for r in tries.values()])))
-    return [self._won(tries[i]) if answers.get(i) is True else self._again(item, d, tries.get(i), answers.get(i)) for i, (item, d) in enumerate(drafts)]
+    return [self._won(tries[i], d.id) if answers.get(i) is True else self._again(item, d, tries.get(i), answers.get(i)) for i, (item, d) in enumerate(drafts)]
 
 @patch
 def _again(self: Bucket, item: str, draft: Draft, tried: Record | None, answer: bool | Exception | None) -> Record | Exception:
@@ -320,8 +335,9 @@ def _again(self: Bucket, item: str, draft: Draft, tried: Record | None, answer: 
     except (ConnectionError, TimeoutError) as e: return e
 
 @patch
-def _won(self: Bucket, r: Record) -> Record:
+def _won(self: Bucket, r: Record, id: str) -> Record:
     self.highest[r.item] = self.newest[r.item] = r.version
+    self.made(r.item, r.version, id)
     self.tell('put', r.item, r.version, r)
     return self._keep(r)
 

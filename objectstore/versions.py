@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 from fastcore.basics import patch
 from .names import Damaged, NotAvailableOffline, NotFound, ObjectStoreError, Protected, TierMismatch, Unsupported, hint, item_key, missing
+from .witness import Renewed
 from .backend import number_key
 from .inputs import Input, answer_hash, now_reading, one_question, plain_args
 from .records import Record
@@ -37,7 +38,7 @@ def answered(verb: Callable) -> Callable:
         store, of = getattr(self, '_store', self), getattr(self, 'ref', args[0] if args else None)
         url = store.origin.url
         try:
-            with noting_stale() as reasons: answer = verb(self, *args, **kwargs) if now_reading() is None else noted(verb, self, args, kwargs)
+            with noting_stale() as reasons: answer = _asked_again(verb, self, args, kwargs)
             return store._told(answer, reasons)
         except Gone as e: raise NotAvailableOffline(f'{e}; {store._what_is_near(of)}') from e
         except ObjectStoreError: raise
@@ -49,6 +50,13 @@ def answered(verb: Callable) -> Callable:
             raise TierMismatch(f'{url} is no folder, or a file lies where a folder should be ({e})') from e
         finally: store.keeper.settle()
     return call
+
+def _asked_again(verb: Callable, self: object, args: tuple, kwargs: dict) -> object:
+    "The answer of a verb, which is asked again where another store has just been found in the place of one: nothing was written then"
+    for last in (False, False, True):
+        try: return verb(self, *args, **kwargs) if now_reading() is None else noted(verb, self, args, kwargs)
+        except Renewed:
+            if last or verb.__name__ == 'put_many': raise       # which takes what it is given from an iterator: it asks again itself
 
 # %% ../nbs/50_versions.ipynb #6f6854cd
 QUESTIONS = {'find_items', 'versions', 'list_buckets', 'get_stats', 'aliases', 'metadata', 'notes'}    # verbs whose answers may be others tomorrow

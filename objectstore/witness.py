@@ -12,7 +12,7 @@ from .names import ObjectStoreError
 from .backend import same_stamp
 
 # %% auto #0
-__all__ = ['EACH', 'ASK_AGAIN', 'Recent', 'awake', 'Seen', 'Witness', 'save_witnesses', 'Renewed', 'Sight']
+__all__ = ['EACH', 'ASK_AGAIN', 'Recent', 'awake', 'Seen', 'Witness', 'save_witnesses', 'Renewed', 'Sight', 'store_name']
 
 # %% ../nbs/27_witness.ipynb #29f15468
 class Recent(OrderedDict):
@@ -51,7 +51,7 @@ class Witness:
         file: Path | None = None,      # Where, but for the ending; None: only in memory
     ):
         self.file, self.seen, self.epoch, self.lost = file, None, '', ''     # `epoch` names what was kept since the store was found set back; `lost`: what showed it
-        self._saved, self._due = -EACH, False
+        self._saved, self._due, self.heard = -EACH, False, -ASK_AGAIN        # `heard`: when this process last knew that what was seen is there
         self.load()
         _all.add(self)
 
@@ -72,7 +72,7 @@ class Witness:
     def saw(self, seen: Seen) -> None:
         "Remember a record, if it is not older than what is remembered; it is written down at most once a second, and at the end"
         if self.seen and seen.at < self.seen.at: return
-        self.seen, self._due = seen, True
+        self.seen, self._due, self.heard = seen, True, awake()
         if awake() - self._saved >= EACH: self.save()
 
     def save(self) -> None:
@@ -87,7 +87,8 @@ class Witness:
         Path(f'{self.file}.seen').unlink(missing_ok=True)
         _write(f'{self.file}.back', dict(epoch=self.epoch, lost=lost))
 
-EACH = 1.0      # seconds
+EACH = 1.0           # seconds
+ASK_AGAIN = 60.0     # seconds after which it is not taken for granted any more who is at a place, and that a number was the last
 
 _all: weakref.WeakSet[Witness] = weakref.WeakSet()
 
@@ -112,8 +113,6 @@ def _write(file: str, says: dict) -> None:
     except OSError: new.unlink(missing_ok=True) if new.exists() else None
 
 # %% ../nbs/27_witness.ipynb #e38cbd10
-ASK_AGAIN = 60.0     # seconds after which it is not taken for granted any more who is at a place, and that a number was the last
-
 class Renewed(ObjectStoreError): "Another store is where one was, or the same at an earlier state: what was known is forgotten, and what was asked is to be asked again"
 
 class Sight:
@@ -137,7 +136,7 @@ class Sight:
         "Take this for the store that is there: was another one known before?"
         before, self.witness = self.name, witness
         self.store, self.stamp, self.turn, self.sure = store, stamp, turn, awake()
-        self.name = f'{store}-{_short(stamp, witness.epoch)}' if store else None
+        self.name = store_name(store, stamp, witness.epoch) if store else None
         return before not in (None, self.name)
 
     def forget(self) -> None:
@@ -145,4 +144,6 @@ class Sight:
         self.stamps.clear(), self.ids.clear()
         for origin in list(self.users): origin.forget()
 
-def _short(*what: str) -> str: return hashlib.blake2b(repr(what).encode(), digest_size=8).hexdigest()
+def store_name(store: str, stamp: str, epoch: str) -> str:
+    "What near copies, the index and pending work of a store go by"
+    return f'{store}-{hashlib.blake2b(repr((stamp, epoch)).encode(), digest_size=8).hexdigest()}'

@@ -15,7 +15,7 @@ from objectstore import ObjectStore, PendingWarning, StaleWarning
 from objectstore import breaker, settings
 from objectstore.backend import Capabilities, MemoryBackend
 from objectstore.breaker import Breaker
-from objectstore.stacks import Known
+from objectstore.witness import Sight
 from proxy import Proxy
 from services import Place
 from trial import Wrapped
@@ -53,7 +53,7 @@ def on_line(store: ObjectStore, switch: Switch) -> ObjectStore:
 
 def forget_all() -> None:
     "As in a new process"
-    Breaker._all.clear(), Known._now.clear(), Known._none.clear()
+    Breaker._all.clear(), Sight._all.clear()
 
 
 class World:
