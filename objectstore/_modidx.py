@@ -2345,7 +2345,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'objectstore.versions.Versions.mark_stale': ( 'versions.html#versions.mark_stale',
                                                                                     'objectstore/versions.py'),
                                       'objectstore.versions.Versions.refs': ('versions.html#versions.refs', 'objectstore/versions.py'),
-                                      'objectstore.versions._asked_again': ('versions.html#_asked_again', 'objectstore/versions.py'),
                                       'objectstore.versions._reopen': ('versions.html#_reopen', 'objectstore/versions.py'),
                                       'objectstore.versions._tables': ('versions.html#_tables', 'objectstore/versions.py'),
                                       'objectstore.versions.answered': ('versions.html#answered', 'objectstore/versions.py'),

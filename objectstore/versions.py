@@ -38,8 +38,12 @@ def answered(verb: Callable) -> Callable:
         store, of = getattr(self, '_store', self), getattr(self, 'ref', args[0] if args else None)
         url = store.origin.url
         try:
-            with noting_stale() as reasons: answer = _asked_again(verb, self, args, kwargs)
-            return store._told(answer, reasons)
+            for left in (0,) if verb.__name__ == 'put_many' else (2, 1, 0):     # which takes what it is given from an iterator: it asks again itself
+                try:
+                    with noting_stale() as reasons: answer = verb(self, *args, **kwargs) if now_reading() is None else noted(verb, self, args, kwargs)
+                    return store._told(answer, reasons)
+                except Renewed:       # another store was found in the place of one; nothing was written then
+                    if not left: raise
         except Gone as e: raise NotAvailableOffline(f'{e}; {store._what_is_near(of)}') from e
         except ObjectStoreError: raise
         except (ConnectionError, TimeoutError) as e: raise NotAvailableOffline(f'{url} is not there ({e}); {store._what_is_near(of)}') from e
@@ -50,13 +54,6 @@ def answered(verb: Callable) -> Callable:
             raise TierMismatch(f'{url} is no folder, or a file lies where a folder should be ({e})') from e
         finally: store.keeper.settle()
     return call
-
-def _asked_again(verb: Callable, self: object, args: tuple, kwargs: dict) -> object:
-    "The answer of a verb, which is asked again where another store has just been found in the place of one: nothing was written then"
-    for last in (False, False, True):
-        try: return verb(self, *args, **kwargs) if now_reading() is None else noted(verb, self, args, kwargs)
-        except Renewed:
-            if last or verb.__name__ == 'put_many': raise       # which takes what it is given from an iterator: it asks again itself
 
 # %% ../nbs/50_versions.ipynb #6f6854cd
 QUESTIONS = {'find_items', 'versions', 'list_buckets', 'get_stats', 'aliases', 'metadata', 'notes'}    # verbs whose answers may be others tomorrow
