@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from blake3 import blake3
 from fastcore.basics import patch
 from .names import Conflict, Damaged, Every, InvalidRef, Ref, Unsupported, parse_ref
-from .records import INLINE_LIMIT, Record, alias_folder, append, moves, notes_folder, to_json
+from .records import INLINE_LIMIT, Record, alias_folder, append, moves, notes_folder
 from .buckets import Bucket
 from .puts import Draft, Payload
 from .reading import payload_file, source
@@ -58,7 +58,7 @@ def _copied(self: ObjectStore, v: Version, d: Ref, to: ObjectStore) -> Version:
     there = to.origin.bucket(d.bucket)
     with ExitStack() as stack:
         draft = _as_draft(v, stack, self.progress)
-        draft.description['lineage'] = {**draft.description.get('lineage', {}), 'copied': {'from': v.ref, 'id': v.id}}
+        draft.description['lineage'] = {**draft.description.get('lineage', {}), 'copied': {'from': v.ref, 'id': v.id, 'at': v._record.at}}
         draft.description['metadata'] = v.metadata
         if v._in is there: _share(v, there)
         return to._put_or_wait(d, draft, None, False)
@@ -73,7 +73,7 @@ def _share(v: Version, bucket: Bucket) -> None:
 def _as_draft(v: Version, stack: ExitStack, show: bool | str) -> Draft:
     "A stored version as a draft of another: its payload on this machine, as long as the stack lasts"
     r = v._record
-    description = {k: x for k, x in r.description.items() if k != 'id'}
+    description = {k: x for k, x in r.description.items() if k not in ('id', 'at')}
     if r.codec == 'folder': return Draft('folder', Payload(0, ''), r.how, description, list(_members(v, stack, show)))
     s = stack.enter_context(source(v._in, r, show))
     payload = Payload(r.size, r.hash, s) if isinstance(s, bytes) else Payload(r.size, r.hash, path=s)
@@ -127,8 +127,8 @@ def _bring(self: ObjectStore, source: Bucket, r: Record, target: Bucket, name: s
         try: draft = _as_draft(v, stack, self.progress)
         except Damaged:
             if not marks: raise
-            draft = Draft('bytes', Payload(0, _nothing, b''), {}, {k: x for k, x in r.description.items() if k != 'id'} | dict(gone=True))
-        draft.id = r.id
+            draft = Draft('bytes', Payload(0, _nothing, b''), {}, {k: x for k, x in r.description.items() if k not in ('id', 'at')} | dict(gone=True))
+        draft.id, draft.at = r.id, r.at
         try: stored = target.put_as(name, draft, r.version)
         except Conflict: raise Conflict(f'somebody else put {target.name}/{name} meanwhile: copy again') from None
     for mark in marks: target.backend.create(target.key(name, r.version, mark), source.backend.read(source.key(r.item, r.version, mark)))
@@ -142,7 +142,7 @@ def put_as(self: Bucket, item: str, draft: Draft, n: int) -> Record:
     named = self.place_members(draft, True) if draft.members else []
     put = self.place(draft.payload) if draft.payload.size > INLINE_LIMIT else ''
     if put: named.append((draft.payload.hash, put))
-    r = self.claim(item, draft, put, n, walk=False)
+    r, _ = self.claim(item, draft, put, n, walk=False)
     if self.confirmed(named): self.tell('put', item, n, r); return r
     self.abandon(item, n, draft)
     raise Damaged(f'the payload of {self.name}/{item}@{n} was collected while it was copied: copy again')
@@ -158,7 +158,7 @@ def _bring_moves(source: Bucket, item: str, target: Bucket, name: str) -> None:
         have = moves(target.backend, target.prefix + b)
         ids = {m['id'] for m in have}
         for m in moves(source.backend, source.prefix + a):
-            if m['id'] not in ids: append(target.backend, target.prefix + b, to_json(m), len(have)); have.append(m)
+            if m['id'] not in ids: append(target.backend, target.prefix + b, m, len(have), keep=m['at']); have.append(m)
         if len(have) > len(ids): target.tell(op, name, what, _said(op, have))
     target.changes += 1
 

@@ -4,44 +4,19 @@
 
 # %% ../nbs/33_origin.ipynb #34a5c240
 from __future__ import annotations
-import os, secrets
+import os
 from collections.abc import Callable
 from fastcore.basics import patch
 from .names import Conflict, Damaged, InvalidRef, NotAvailableOffline, NotFound, Unsupported, bucket_key, hint, item_of_key
 from .places import MARKER, Places, check_parent, is_folder, new_store
+from .probe import probe
 from .witness import ASK_AGAIN, Renewed, Seen, Sight, Witness, awake
-from .backend import Backend, in_threads, number_key
-from .records import RECORD_LIMIT, STATE, append, from_json, last_move, move, new_id, read_back, read_move, records_folder, to_json, unpack
+from .backend import Backend, in_threads, key_number, number_key
+from .records import RECORD_LIMIT, STATE, Record, append, from_json, last_move, mark_now, move, new_id, read_back, read_move, records_folder, to_json, unpack
 from .buckets import Bucket
 
 # %% auto #0
-__all__ = ['RACERS', 'PROBES_LAST', 'FORMAT', 'probe', 'Origin', 'bucket_of_key']
-
-# %% ../nbs/33_origin.ipynb #f9b18e22
-RACERS = 4
-PROBES_LAST = 24 * 3600     # seconds after which a probe's leftovers are swept
-
-def probe(backend: Backend) -> None:
-    "Raise `Unsupported` where create-only writes are not what they must be"
-    key = f'probe/{secrets.token_hex(8)}'
-    bids = [f'{key} {i}'.encode() for i in range(RACERS)]
-    won = [bid for bid, answer in zip(bids, in_threads(lambda bid: backend.create(key, bid), bids, RACERS)) if answer is True]
-    late = backend.create(key, b'late')
-    kept = read_back(backend, key)
-    _sweep(backend, key)
-    if late or len(won) > 1 or (kept is not None and won not in ([], [kept])):
-        raise Unsupported(f'{backend.url} cannot be an origin: of {RACERS + 1} writers who created the same object, {len(won) + late} were told that they had; '
-                          'it ignores create-only writes (If-None-Match: *), so versions would be lost. It can still be read')
-    if kept is None: raise Unsupported(f'{backend.url} cannot be an origin: an object that was created is not there when it is read')
-
-def _sweep(backend: Backend, key: str) -> None:
-    "Delete this probe, and those that died long ago by the backend's clock"
-    entries = {e.key: e.modified for e in backend.list('probe/')}
-    old = entries.get(key, 0) - PROBES_LAST
-    for k, t in entries.items():
-        if k != key and t > old: continue
-        try: backend.delete(k)
-        except PermissionError: pass
+__all__ = ['FORMAT', 'Origin', 'bucket_of_key']
 
 # %% ../nbs/33_origin.ipynb #24937674
 class Origin:
@@ -120,7 +95,7 @@ def _found(self: Origin, root: Backend) -> None:
     if not self.own: check_parent(root.url)
     if root.can.place in ('shared', 'remote'): probe(root)
     try:
-        if not root.tail('id/'): append(root, 'id/', to_json(dict(id=new_id(), store=new_id())), 0, walk=False)
+        if not root.tail('id/'): append(root, 'id/', dict(id=new_id(), store=new_id()), 0, walk=False)
     except Conflict: pass    # another founder was first, and its name counts
     if root.create(MARKER, to_json(FORMAT)) and is_folder(root.url) and not self.own: self.news.append(new_store(root.url))
 
@@ -157,28 +132,22 @@ def sight(self: Origin, root: Backend) -> Sight:
 @patch
 def look(self: Origin, root: Backend, known: tuple[str | None, str] = (None, '')) -> tuple[str | None, str]:
     "The id of the store that is there now, and the stamp of it; one that is known by its stamp is not read again"
-    if not (end := root.tail('id/')): return None, ''
-    if known[0] and known[1] and known[1] == end[-1].stamp: return known
-    return read_move(root.read(end[-1].key, RECORD_LIMIT), end[-1].key).get('store'), end[-1].stamp
+    if not (last := max((e for e in root.tail('id/') if key_number(e.key)), default=None)): return None, ''
+    if known[0] and known[1] and known[1] == last.stamp: return known
+    return read_move(root.read(last.key, RECORD_LIMIT), last.key).get('store'), last.stamp
 
 @patch
-def id_at(
-    self: Origin,
-    root: Backend,
-    bucket: str,
-    item: str,
-    n: int,
-) -> str | None:      # Empty: there is no such record; None: there is one, and it cannot be read
-    "The write id of a version, as the origin has it now: one request"
+def record_at(self: Origin, root: Backend, bucket: str, item: str, n: int) -> Record | None:
+    "The record of a version as the origin has it now, or `FileNotFoundError`; None: there is one, and it cannot be read. One request"
     key = f'{"" if self.native else bucket_key(bucket) + "/"}{records_folder(item)}{number_key(n)}'
-    try: return unpack(root.read(key, RECORD_LIMIT), bucket, item, n).id
-    except FileNotFoundError: return ''
+    try: return unpack(root.read(key, RECORD_LIMIT), bucket, item, n)
     except (OverflowError, PermissionError, Damaged, Unsupported): return None
 
 @patch
 def bears_out(self: Origin, root: Backend, seen: Seen) -> bool:
     "Is a record that was seen still there, as far as anybody can tell now?"
-    try: return self.id_at(root, seen.bucket, seen.item, seen.version) in (seen.id, None)
+    try: return (r := self.record_at(root, seen.bucket, seen.item, seen.version)) is None or r.id == seen.id
+    except FileNotFoundError: return False
     except OSError: return True
 
 # %% ../nbs/33_origin.ipynb #08d37bf9
@@ -238,16 +207,20 @@ def _endpoint(root: Backend) -> str: return getattr(getattr(root, 'inner', root)
 @patch
 def doubt(self: Origin, bucket: Bucket, item: str, n: int) -> None:
     "Look who is there; `Renewed` where that is another store, or the same set back"
-    root, known = self.root(bucket), bucket.known_id(item, n)
-    now = self.id_at(root, bucket.name, item, n)
-    gone = f'{bucket.name}/{item}@{n}' if now == '' or now and known and now != known else ''
-    if self.make_sure(root, gone): raise Renewed(f'{self.url} is another store than it was before, or the same at an earlier state ({bucket.name}/{item}@{n} is not what it was): ask again')
+    root, known, name = self.root(bucket), bucket.known_id(item, n), f'{bucket.name}/{item}@{n}'
+    try: r = self.record_at(root, bucket.name, item, n)
+    except FileNotFoundError: r, gone = None, name
+    else: gone = name if r and known and r.id != known else ''
+    lost = gone and r and awake() - bucket.sure.get(item, -ASK_AGAIN) < ASK_AGAIN and bucket.won.get((item, n)) == known      # a service that let two win, not one that was set back
+    if self.make_sure(root, '' if lost else gone): raise Renewed(f'{self.url} is another store than it was before, or the same at an earlier state ({name} is not what it was): ask again')
+    if lost: raise bucket.broken_promise(r, known)
 
 @patch
 def known_id(self: Bucket, item: str, n: int) -> str:
     "The write id of a version, as far as this machine knows it"
+    if own := self.won.get((item, n)) or self.sight.ids.get((self.name, item, n)): return own
     r = self.records.get((item, n)) or self.near_record(item, n)
-    return r.id if r else self.sight.ids.get((self.name, item, n), '')
+    return r.id if r else ''
 
 @patch
 def identity(self: Origin, bucket: str | None = None) -> str | None:
@@ -339,7 +312,7 @@ def _empty(self: Origin, bucket: Bucket) -> None:
     for item, aliases in bucket.all_aliases(lenient=True).items():
         for alias in aliases: bucket.move_alias(item, alias, None, self.by)
     live = [(item, n) for item, numbers in bucket.scan().items() for n in numbers.live]
-    answers = bucket.backend.create_many([(bucket.key(item, n, 'removed'), move(self.by)) for item, n in live])
+    answers = bucket.backend.create_many([(bucket.key(item, n, 'removed'), mark_now(bucket.backend, self.by)) for item, n in live])
     for (item, n), answer in zip(live, answers):
         if answer is True: bucket.tell('remove', item, n)
         else: bucket.remove(item, n, self.by)

@@ -5,7 +5,7 @@ import pytest
 from objectstore import Conflict, NotFound, ObjectStore, Protected, near
 from objectstore.backend import key_number
 from away import World, forget_all, quiet
-from trial import content, times, together, whole
+from trial import content, soak, together, whole
 
 LARGE = 100_000
 
@@ -76,7 +76,7 @@ def between_two(world, n: int) -> int:
     return stale
 
 def test_a_get_sees_what_was_acknowledged_before_it_began(world, figure):
-    n = times(30, 200)
+    n = soak(30, 200)
     figure(f'21 two stores over {world.url.partition(":")[0]}, {len(world.nears) + 1} tiers, x {n}', stale=(stale := between_two(world, n)))
     assert not stale
 
@@ -91,7 +91,7 @@ def _writer(nears, url, options, state, name, n):
     return [store.put('lab/m', content(f'{name} {i}')).version for i in range(n)]
 
 def test_processes_that_share_a_near_tier_lose_nothing(request, clean, figure):
-    world, n = World('local', 3, clean, request), times(20, 100)
+    world, n = World('local', 3, clean, request), soak(20, 100)
     got = together(_writer, [(world.nears, world.url, world.options, str(clean/'state'), f'{p}', n) for p in range(4)])
     store = world.open()
     found = [whole(v.get()) for v in store.versions('lab/m')]
