@@ -253,11 +253,20 @@ def seen(self: Keeper, bucket: Bucket) -> set[str]:
     return {h for h, in self.index.ask('SELECT hint FROM seen WHERE bucket = ?', (bucket.name,))}
 
 @patch
+def _still_those(self: Keeper, bucket: Bucket, changes: set[Change]) -> None:
+    "Where others say that they have put what the index has already, its newest is looked at: the store may have been set back, and the number given anew"
+    had = [(c.item, c.what) for c in changes if c.op == 'put' and self.index.row(bucket.name, c.item, c.what)]
+    if had: bucket.seen((at := max(had, key=lambda at: at[1]))[0], bucket.around(*at))
+
+@patch
 def _catch_up(self: Keeper, bucket: Bucket, known: Known, log: Log, again: bool = False) -> bool:
     "Look at what new hints name, and at a newer catalog"
     if newer := log.generation > known.generation: again = self._newer(bucket, known.generation, log) or True
     new = [h for h in log.hints if again or h not in seen] if (seen := set() if again else self.seen(bucket)) or log.hints else []
-    if new: self._look(bucket, {c for changes in bucket.read_hints(new).values() for c in changes or ()})
+    if new:
+        changes = {c for changes in bucket.read_hints(new).values() for c in changes or ()}
+        self._still_those(bucket, changes)
+        self._look(bucket, changes)
     if new or newer:
         with self.index.writing() as db:
             if again: db.execute('DELETE FROM seen WHERE bucket = ?', (bucket.name,))

@@ -12,7 +12,7 @@ from .places import MARKER, Places, check_parent, is_folder, new_store
 from .probe import probe
 from .witness import ASK_AGAIN, Renewed, Seen, Sight, Witness, awake
 from .backend import Backend, in_threads, key_number, number_key
-from .records import RECORD_LIMIT, STATE, Record, append, from_json, last_move, mark_now, move, new_id, read_back, read_move, records_folder, to_json, unpack
+from .records import RECORD_LIMIT, STATE, Record, append, from_json, last_move, mark_now, move, moves, new_id, read_back, read_move, records_folder, to_json, unpack
 from .buckets import Bucket
 
 # %% auto #0
@@ -35,6 +35,7 @@ class Origin:
         self._ready: set[str] = set()          # Roots whose format and identity are there
         self._made: set[str] = set()           # Buckets that were there when last looked
         self._listener = None
+        self._sights: dict[str, Sight] = getattr(self, '_sights', {})     # By root; what is made of stacks asks for them sooner
         self.forgetting: Callable | None = None    # Is told when all of that is forgotten
 
     @property
@@ -123,18 +124,20 @@ def id(self: Origin, bucket: str | None = None, surely: bool = False) -> str | N
 @patch
 def sight(self: Origin, root: Backend) -> Sight:
     "What this process knows of the store at a place"
+    if found := self._sights.get(root.url): return found
     inner = getattr(root, 'inner', root)
     own = id(inner) if root.url == 'memory://' else 0
     found = Sight.of(str(self.places.folder) if self.places else '', root.url, _endpoint(root), own)
     found.users.add(self)
+    self._sights[root.url] = found
     return found
 
 @patch
-def look(self: Origin, root: Backend, known: tuple[str | None, str] = (None, '')) -> tuple[str | None, str]:
-    "The id of the store that is there now, and the stamp of it; one that is known by its stamp is not read again"
-    if not (last := max((e for e in root.tail('id/') if key_number(e.key)), default=None)): return None, ''
-    if known[0] and known[1] and known[1] == last.stamp: return known
-    return read_move(root.read(last.key, RECORD_LIMIT), last.key).get('store'), last.stamp
+def look(self: Origin, root: Backend, known: tuple[str | None, str] = (None, '')) -> tuple[str | None, str, float]:
+    "The id of the store that is there now, the stamp of it, and when it was written; one that is known by its stamp is not read again"
+    if not (last := max((e for e in root.tail('id/') if key_number(e.key)), default=None)): return None, '', 0.0
+    if known[0] and known[1] and known[1] == last.stamp: return *known, last.modified
+    return read_move(root.read(last.key, RECORD_LIMIT), last.key).get('store'), last.stamp, last.modified
 
 @patch
 def record_at(self: Origin, root: Backend, bucket: str, item: str, n: int) -> Record | None:
@@ -156,15 +159,20 @@ def make_sure(
     self: Origin,
     root: Backend,
     gone: str = '',     # A record that is known not to be there any more
+    anew: bool = False, # Ask for the witness too, however lately that was done?
 ) -> bool:              # Is it another store than the one that was known, or one set back? Then all is forgotten
     "Look who is there"
     sight, turn = self.sight(root), getattr(getattr(root, 'breaker', None), '_turn', 0)
     before = (sight.store, sight.stamp) if sight.store else self._remembered(root)
-    store, stamp = self.look(root, before)
+    store, stamp, founded = self.look(root, before)
     if store is None and before[0]: self.missing(root, before[0])
+    if anew: sight.witness.heard = -ASK_AGAIN
+    seen = sight.witness.seen if sight.store is None else None      # by this process, before anybody asked who was there
+    if seen and 0 < seen.at < founded * 1e6: sight.witness = Witness()     # in another store, which was there before this one
+    later = seen is not None and sight.witness.seen is None
     witness = self._heard(root, sight, before, (store, stamp), gone) if store else Witness()
     if store and self.places: self.places.note(store, root.url, _endpoint(root), stamp)
-    renewed = sight.adopt(store, stamp, witness, turn) or bool(gone)
+    renewed = sight.adopt(store, stamp, witness, turn) or bool(gone) or later
     if renewed: sight.forget()
     return renewed
 
@@ -221,6 +229,22 @@ def known_id(self: Bucket, item: str, n: int) -> str:
     if own := self.won.get((item, n)) or self.sight.ids.get((self.name, item, n)): return own
     r = self.records.get((item, n)) or self.near_record(item, n)
     return r.id if r else ''
+
+@patch
+def lost(self: Origin, bucket: str) -> str:
+    "What shows that the store was set back to an earlier state, as far as this machine has noticed; empty: nothing"
+    return self.sight(self.root(self.bucket(bucket))).witness.lost
+
+@patch
+def ids(self: Origin, bucket: str) -> list[str]:
+    "The ids that the store has had: one more after each restore from a backup that was told"
+    return [m.get('store', '') for m in moves(self.root(self.bucket(bucket)), 'id/')]
+
+@patch
+def restored(self: Origin, root: Backend) -> None:
+    "Give the store a new id: it goes on from an earlier state"
+    append(root, 'id/', dict(id=new_id(), store=new_id()), last_move(root, 'id/')[0])
+    self.make_sure(root)
 
 @patch
 def identity(self: Origin, bucket: str | None = None) -> str | None:

@@ -208,8 +208,8 @@ def _wait(self: ObjectStore, r: Ref, draft: Draft, why: BaseException | None = N
 # %% ../nbs/61_putting.ipynb #93fa6dc9
 @patch
 def _known_id(self: ObjectStore, bucket: str) -> str | None:
-    "The identity of the origin, as far as it is known"
-    try: return self.origin.id(bucket)
+    "The name of the store that is there, as far as it is known"
+    try: return self.origin.identity(bucket)
     except OSError: return None
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from .breaker import Breaker, Guarded, guarded
 from .near import Stack, firm_now, note_stale, quietly
 
 # %% auto #0
-__all__ = ['open_near', 'asker', 'again', 'missing_store', 'GuardedService', 'StackedOrigin']
+__all__ = ['open_near', 'asker', 'known_name', 'again', 'missing_store', 'GuardedService', 'StackedOrigin']
 
 # %% ../nbs/52_stacks.ipynb #eb63c93f
 def open_near(tier: str) -> FileBackend:
@@ -55,12 +55,16 @@ def _ask(origin: StackedOrigin, g: Guarded, sight: Sight) -> str | None:
     try: renewed = origin.make_sure(g)
     except OSError as e:
         if e.errno == errno.ENOTCONN and g.breaker is None: raise
-        if sight.name is None and (known := origin._remembered(g))[0]: sight.name = store_name(*known, Witness.of(origin.state, *known).epoch)
-        sight.turn = -1         # until it is back
+        sight.name, sight.turn = known_name(origin, g), -1         # until it is back
         return sight.name
     if sight.name is None: sight.none_until = time.monotonic() + 1
     if renewed: raise Renewed(f'{origin.url} is another store than it was before, or the same at an earlier state: ask again')
     return sight.name
+
+def known_name(origin: StackedOrigin, g: Guarded) -> str | None:
+    "The name of the store that was last seen at a place; nobody is asked"
+    name, known = origin.sight(g).name, origin._remembered(g)
+    return name or (store_name(*known, Witness.of(origin.state, *known).epoch) if known[0] else None)
 
 def again(origin: StackedOrigin, g: Guarded) -> Callable[[], None]:
     "A function that asks who is there where that was long ago, for whoever is about to ask the origin anyway"
@@ -123,7 +127,7 @@ class StackedOrigin(Origin):
         offline: str | bool,                # 'auto', True or False
         state: Path,                        # This machine's state
     ):
-        self.tiers, self.limit, self.offline, self.state, self.places = tiers, limit, offline, state, Places(state)
+        self.tiers, self.limit, self.offline, self.state, self.places, self._sights = tiers, limit, offline, state, Places(state), {}
         self.endpoint = getattr(place, 'endpoint', None)
         self.breaker = Breaker.of(place.url, self.endpoint, *([str(id(place))] if _unnamed(place) else [])) if offline == 'auto' else None
         super().__init__(self._stack(place, 1) if isinstance(place, Backend) else GuardedService(place, self.breaker, offline is True, self._near_buckets, offline is False), by, self.places)
@@ -162,6 +166,11 @@ def _found(self: StackedOrigin, root: Backend) -> None:
 
 @patch
 def _stack_of(self: StackedOrigin, bucket: str | None) -> Stack: return self.bucket(bucket).backend if self.native else self.place
+
+@patch
+def is_for(self: StackedOrigin, name: str | None, bucket: str) -> bool:
+    "Is a piece of work, with the name of the store that it is for, for the one that is known here? Nobody is asked"
+    return name is not None and name == known_name(self, self._stack_of(bucket).origin)
 
 @patch
 def identity(self: StackedOrigin, bucket: str | None = None) -> str | None: return self._stack_of(bucket).identity()
