@@ -35,6 +35,7 @@ def open_place(kind: str, at):
 def bid(k: int, data: bytes) -> tuple[str, int]:
     "Write id and date of a claim: a racer's number, and which of its claims it is"
     id, _, at = data.decode().rpartition(' ')
+    if not at: raise Damaged('a part of a claim')
     return id, int(at)
 
 def claim_many(kind: str, at, racer: int, n: int, begin: float) -> list[int]:
