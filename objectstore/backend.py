@@ -4,7 +4,7 @@
 
 # %% ../nbs/01_backend.ipynb #17107e85
 from __future__ import annotations
-import math, re, threading, time
+import math, re, threading, time, zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +17,8 @@ from typing import Literal, NamedTuple
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['MARKER', 'BELIEVED', 'Entry', 'same_stamp', 'Capabilities', 'number_key', 'key_number', 'Backend', 'settle',
-           'in_threads', 'last_number', 'one_call', 'before_claim', 'has_shown', 'believed', 'MemoryBackend']
+__all__ = ['MARKER', 'BELIEVED', 'Entry', 'same_stamp', 'stamp_tag', 'Capabilities', 'number_key', 'key_number', 'Backend',
+           'settle', 'in_threads', 'last_number', 'one_call', 'before_claim', 'has_shown', 'believed', 'MemoryBackend']
 
 # %% ../nbs/01_backend.ipynb #30d6d693
 MARKER = 'objectstore.json'      # the object that says: here is a store, of this format
@@ -33,6 +33,10 @@ class Entry(NamedTuple):
 def same_stamp(a: str, b: str) -> bool:
     "May two stamps be those of one object? What a write was answered has a tag and no time yet"
     return not a or not b or a == b or (' ' in a) != (' ' in b) and a.partition(' ')[0] == b.partition(' ')[0]
+
+def stamp_tag(stamp: str) -> int:
+    "A number of 30 bits for the tag in a stamp"
+    return zlib.crc32(stamp.partition(' ')[0].encode()) % (2**30 - 1) + 1
 
 # %% ../nbs/01_backend.ipynb #a10a7dce
 @dataclass(frozen=True)
@@ -102,6 +106,9 @@ class Backend(ABC):
     def stamp(self, key: str) -> str:
         "The stamp of an object, as far as it is known without a request; else empty"
         return ''
+    def near_tag(self, key: str) -> int:
+        "What the nearest copy of a numbered object says of the stamp that it was kept with; 0: nothing"
+        return 0
     def holds(self, key: str) -> bool:
         "Is there a copy nearer than the place where versions are decided?"
         return False

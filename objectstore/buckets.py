@@ -14,7 +14,7 @@ from blake3 import blake3
 from fastcore.basics import patch
 from .names import Alias, AsOf, Back, Damaged, InvalidRef, NotFound, Number, Selector, Unsupported, WriteId, hint, item_key, item_of_key
 from .witness import Recent, Seen, Sight, awake
-from .backend import Backend, Entry, in_threads, key_number, number_key, same_stamp
+from .backend import Backend, Entry, in_threads, key_number, number_key, same_stamp, stamp_tag
 from .origin_clock import clock_of, latest_date, micros, running
 from .records import (RECORD_LIMIT, Record, alias_folder, aliases_folder, last_move, read_move, moves, notes_folder,
                                  payload_key, records_folder, unpack)
@@ -134,7 +134,9 @@ def compare(self: Bucket, item: str, numbers: Numbers, end: bool = False) -> Non
     known, highest = self.sight.stamps, self.highest.get(item, 0)
     if end and numbers.last < highest and highest not in numbers.marks and not self.backend.partial(): self.doubt(self, item, highest)
     for n, stamp in numbers.stamps.items():
-        if not self.sight.fits(at := (self.name, item, n), stamp) and n not in numbers.marks: self.doubt(self, item, n)
+        at = self.name, item, n
+        fits = same_stamp(known[at], stamp) if at in known else not stamp or self.backend.near_tag(self.key(item, n)) in (0, stamp_tag(stamp))
+        if not fits and n not in numbers.marks: self.doubt(self, item, n)
         if stamp: known[at] = stamp
 
 @patch

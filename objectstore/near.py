@@ -13,7 +13,7 @@ from pathlib import Path
 from blake3 import blake3
 from fastcore.basics import patch
 from .witness import Renewed
-from .backend import Backend, Entry, key_number
+from .backend import Backend, Entry, key_number, stamp_tag
 from .files import FileBackend
 from .buckets import DEAD, Recent
 from .reading import copy_file
@@ -179,6 +179,21 @@ def sweep(self: Near, older_than: float = 86_400) -> None:
         for p in Path(self.files.url).glob(pattern):
             if (st := quietly(os.stat, p)) and time.time() - st.st_mtime > older_than: quietly(os.unlink, p)
 
+# %% ../nbs/42_near.ipynb #1594382a
+@patch
+def tag(self: Near, key: str, stamp: str) -> None:
+    "Note the tag of the object that a near record is the copy of"
+    place, leaf = self.numbers._place(key)
+    os.utime(f'{place}/{leaf}', (time.time(), stamp_tag(stamp)))
+
+@patch
+def tag_of(self: Near, key: str) -> int:
+    "What `tag` has noted; 0: nothing"
+    place, leaf = self.numbers._place(key)
+    try: t = int(os.stat(f'{place}/{leaf}').st_mtime)
+    except OSError: return 0
+    return t if t <= 2**30 else 0
+
 # %% ../nbs/42_near.ipynb #d9d283b9
 HELD = 'held/'      # names of payloads that are held
 
@@ -240,12 +255,14 @@ class Stack(Backend):
     ):
         self.origin, self.tiers, self.identity, self.firm, self.depth, self.again = origin, tiers, identity, firm, depth, again
         self.url, self.can, self._nears, self._id = origin.url, replace(origin.can, probe=False), [], None    # a listing can be answered from near, a probe cannot
+        self._stamps: dict[str, str] = Recent(100_000)      # of numbered objects, as listed
 
     @property
     def nears(self) -> list[Near]:
         "The near tiers, once it is known which store is there"
         id = self.identity()
         if id != self._id:
+            self._stamps.clear()
             before, self._nears = self._id, [Near(root, id, limit, shared, self.depth) for root, limit, shared in self.tiers] if id else []
             self._id = id       # last: another thread takes the tiers for known from here on
             if before: raise Renewed(f'{self.url} is another store than it was before, or the same at an earlier state: ask again')
@@ -299,7 +316,10 @@ def _own(self: Stack, key: str) -> bool:
 def _kept(self: Stack, key: str, data: bytes) -> bytes:
     nears = self._nears
     if nears and nears[0].area(key) in KEPT and '.' not in key.rpartition('/')[2]:
-        for n in nears: n.keep(key, data)
+        stamp = self._stamps.get(key) or self.origin.stamp(key) if nears[0].area(key) == 'records' else ''
+        for n in nears:
+            n.keep(key, data)
+            if stamp: quietly(n.tag, key, stamp)
     return data
 
 @patch
@@ -348,7 +368,13 @@ def _learnt(self: Stack, entries: Iterable[Entry]) -> Iterator[Entry]:
     for e in entries:
         if found := key_number(e.key):
             if found[1]: self._marked(e.key)
+            elif e.stamp: self._stamps[e.key] = e.stamp
         yield e
+
+@patch
+def near_tag(self: Stack, key: str) -> int:
+    "What the nearest copy of a record says of the stamp that it was kept with"
+    return self._nears[0].tag_of(key) if self._nears else 0
 
 @patch
 def _instead(self: Stack, e: OSError) -> list[Near]:

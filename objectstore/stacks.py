@@ -150,6 +150,14 @@ def _unnamed(place) -> bool: return place.url == 'memory://'
 def missing(self: StackedOrigin, root: Guarded, before: str) -> None: missing_store(self, root, before)
 
 @patch
+def doubt(self: StackedOrigin, bucket: Bucket, item: str, n: int) -> None:
+    "Look who is there; where that shows that the origin is away, what was asked is asked again: near copies answer"
+    try: Origin.doubt(self, bucket, item, n)
+    except ConnectionError as e:
+        if not self.is_away(): raise
+        raise Renewed(str(e)) from e
+
+@patch
 def meet(self: StackedOrigin) -> None:
     "A store that is not where it was counts as away, which is found out when its identity is asked"
 
