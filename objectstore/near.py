@@ -74,7 +74,7 @@ class Near:
         self.root, self.limit, self.depth = Path(root).expanduser(), limit, depth
         id, _, state = origin.partition('-')
         place = FileBackend(self.root/'.near'/id, shared=shared)
-        own = dict(shared=place.shared, private=not place.shared, durable=False)
+        own = dict(shared=place.shared, private=not place.shared, durable=False, patience=0)     # the next tier is asked instead
         self.files = FileBackend(place.url, **own)      # what is found by content: payloads, and what was made of them
         self.numbers = FileBackend(f'{place.url}/.at-{state}', **own) if state else self.files      # what is found by number, or by name
         self.used: dict[str, float] = Recent(100_000)   # Key of a payload: when it was last read, by this process

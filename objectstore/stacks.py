@@ -8,14 +8,14 @@ import errno, os, time
 from collections.abc import Callable
 from pathlib import Path
 from fastcore.basics import patch
-from .names import TierMismatch
+from .names import Damaged, TierMismatch
 from .backend import Backend
 from .files import FileBackend
 from .tiers import NativeBackends, open_backend
 from .places import MARKER, Places
 from .witness import ASK_AGAIN, Renewed, Sight, Witness, awake, store_name
 from .buckets import Bucket, Numbers
-from .origin import Origin
+from .origin import Origin, vet_reading
 from .breaker import Breaker, Guarded, guarded
 from .near import Stack, firm_now, note_stale, quietly
 
@@ -52,14 +52,23 @@ def asker(
 def _ask(origin: StackedOrigin, g: Guarded, sight: Sight) -> str | None:
     "The name of the store that is there; what was seen last where it is away; None before the first write"
     if sight.none_until > time.monotonic(): return None
-    try: renewed = origin.make_sure(g)
+    try:
+        renewed = origin.make_sure(g)
+        _vet(g, sight)
     except OSError as e:
-        if e.errno == errno.ENOTCONN and g.breaker is None: raise
+        if isinstance(e, Damaged) and MARKER in str(e) or e.errno == errno.ENOTCONN and g.breaker is None: raise
         sight.name, sight.turn = known_name(origin, g), -1         # until it is back
         return sight.name
     if sight.name is None: sight.none_until = time.monotonic() + 1
     if renewed: raise Renewed(f'{origin.url} is another store than it was before, or the same at an earlier state: ask again')
     return sight.name
+
+def _vet(g: Guarded, sight: Sight) -> None:
+    "Raise where the store has a format that we do not know; asked once a process"
+    if sight.name in (None, sight.vetted): return
+    name, sight.name = sight.name, None
+    vet_reading(g)
+    sight.name = sight.vetted = name
 
 def known_name(origin: StackedOrigin, g: Guarded) -> str | None:
     "The name of the store that was last seen at a place; nobody is asked"

@@ -124,7 +124,8 @@ class Sight:
         self.stamps: dict[tuple[str, str, int], str] = Recent(100_000)     # of records
         self.ids: dict[tuple[str, str, int], str] = Recent(100_000)        # write ids, of those that this process has made
         self.users: weakref.WeakSet = weakref.WeakSet()                # Origins that have something to forget
-        self.name: str | None = None
+        self.name: str | None = None                                   # See below
+        self.vetted: str | None = None                                 # The name of the store whose format is known to be ours
 
     @classmethod
     def of(cls, *place: object) -> Sight:
