@@ -3,13 +3,16 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 WORKERS ?= 2
 PYTEST_FLAGS ?=
+SOAK ?= 10
 LAB_FLAGS ?=
 BIN := .venv/bin
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help demo test lab docs bench readme clean
+.PHONY: help demo test soak lab docs bench readme clean
 help:
 	@echo 'make demo    work through real data on a real S3 service; see _demo/demo.html'
 	@echo 'make test    run all tests and every notebook'
+	@echo 'make soak    run all tests with their repetitions multiplied by SOAK=10'
 	@echo 'make lab     open the demo in JupyterLab'
 	@echo 'make docs    build the documentation into _docs/'
 	@echo 'make bench   run the benchmarks'
@@ -30,7 +33,10 @@ demo: .venv/.has-demo
 	@$(BIN)/python tools/demo.py
 
 test: .venv/.has-test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS)
+	$(PYTEST) $(PYTEST_FLAGS)
+
+soak: .venv/.has-test
+	OBJECTSTORE_SOAK=$(SOAK) $(PYTEST) --timeout 3600 $(PYTEST_FLAGS)
 
 lab: .venv/.has-lab
 	@$(BIN)/python tools/demo.py --copy

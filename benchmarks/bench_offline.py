@@ -100,9 +100,9 @@ def kills():
     "The long runs of the tests, and the figures that they print"
     asked = ['test_killed_at_random', 'test_killed_at_every_step_of_a_sync', 'test_two_machines_keep_all_that_they_did_offline']
     made = subprocess.run([sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', '--timeout', '3000', str(HERE.parent/'tests'/'test_sync.py'), '-k', ' or '.join(asked)],
-        capture_output=True, text=True, cwd=HERE.parent, env={**os.environ, 'OBJECTSTORE_TEST_LONG': '1'})
+        capture_output=True, text=True, cwd=HERE.parent, env={**os.environ, 'OBJECTSTORE_SOAK': '10'})
     figures = made.stdout.partition(' figures ')[2].splitlines()[1:]
-    say('### Killed, and two machines (`OBJECTSTORE_TEST_LONG=1`, tests/test_sync.py)', '\n'.join(f'- {l}' for l in figures if l and not l.startswith('=')) or made.stdout[-3000:])
+    say('### Killed, and two machines (`OBJECTSTORE_SOAK=10`, tests/test_sync.py)', '\n'.join(f'- {l}' for l in figures if l and not l.startswith('=')) or made.stdout[-3000:])
     verdict('tests that failed', made.returncode, 0)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fastcore.basics import patch
 from .names import CommitUnknown, Conflict, Damaged, ObjectStoreError
-from .records import Claim, Record, alias_folder, append, moves, notes_folder, pack, payload_key, read_back, to_json, unpack
+from .records import Record, alias_folder, append, moves, notes_folder, payload_key, read_back, unpack
 from .buckets import Bucket
 from .puts import INLINE_LIMIT, Draft, parse_listing
 from .reading import copy_file
@@ -56,8 +56,11 @@ def deliver(
         fresh = False
         if r is None:
             if placed is None: placed = self._placed(draft)
-            if won := self._claim_one(item, draft, placed, n, patience): r = draft.record(self.name, item, n, placed)
-        elif r.id != draft.id: n += 1
+            r = self._claim_one(item, draft, placed, n, patience)
+            won = r is not None
+        elif r.id != draft.id:
+            n += 1
+            self._read_on(r)
         if r is None or r.id != draft.id: continue
         mark = None if won else self.mark(item, n)
         if mark == 'removed': return r
@@ -71,13 +74,20 @@ def _placed(self: Bucket, draft: Draft) -> str:
     return self.place(draft.payload) if draft.payload.size > INLINE_LIMIT else ''
 
 @patch
-def _claim_one(self: Bucket, item: str, draft: Draft, put: str, n: int, patience: float) -> bool:
-    "Try one number: True where it is ours, False where something is there: what it is, the caller reads"
-    claim = Claim(self.backend, self.folder(item), lambda n: pack(draft.record(self.name, item, n, put)), patience)
+def _claim_one(self: Bucket, item: str, draft: Draft, put: str, n: int, patience: float) -> Record | None:
+    "Try one number: the record where it is ours, None where something is there, or where it was given up: what it is, the caller reads"
+    claim = self.claiming(item, draft, put, n, patience)
     while (won := claim.once(n)) is None:
         claim._doubt()
         if claim.spent(): raise CommitUnknown(f'{self.backend.url} neither keeps {self.name}/{item}@{n} nor says why')
-    return won
+    if not won: return None
+    if claim.late: self.abandon(item, n, draft); return None
+    return self._claimed(draft.record(self.name, item, n, put, claim.at))
+
+@patch
+def _read_on(self: Bucket, r: Record) -> None:
+    "The next number comes behind what was read here"
+    if r.version >= self.dates.get(r.item, (0, 0))[0]: self.dates[r.item] = r.version, r.at
 
 @patch
 def _confirmed_or_abandoned(self: Bucket, item: str, draft: Draft, r: Record) -> bool:
@@ -89,6 +99,7 @@ def _confirmed_or_abandoned(self: Bucket, item: str, draft: Draft, r: Record) ->
 @patch
 def _known(self: Bucket, r: Record) -> Record:
     self.highest[r.item] = max(r.version, self.highest.get(r.item, 0))
+    self.won[r.item, r.version] = r.id
     self.tell('put', r.item, r.version, r)
     return self._keep(r)
 
@@ -105,8 +116,8 @@ def append_once(
     while True:
         found = moves(self.backend, self.prefix + folder)
         if any(m['id'] == id for m in found): return
-        data = to_json(make(found[-1] if found else {}))
-        try: append(self.backend, self.prefix + folder, data, len(found), False, patience); return
+        says, last = make(found[-1] if found else {}), found[-1]['at'] if found else 0
+        try: append(self.backend, self.prefix + folder, says, len(found), False, patience, last); return
         except Conflict: continue
 
 @dataclass
@@ -117,32 +128,38 @@ class Outcome:
     why: str = ''
 
 @patch
-def deliver(self: Origin, pending: Pending, w: Work, patience: float = 3.0) -> Outcome:
-    "Deliver one piece of work; a put is never given up"
-    what = f'{w.op} {w.name}'
-    if w.op == 'put': return Outcome(what, self._deliver_put(pending, w, self.for_put(w.bucket), patience))
-    try: return Outcome(what, getattr(self, f'_deliver_{w.op}')(pending, w, self.bucket(w.bucket), patience))
+def deliver(
+    self: Origin,
+    pending: Pending,
+    w: Work,
+    patience: float = 3.0,
+    told: Callable[[], object] = lambda: None,     # Brings what was done into the index, or its hint into the log
+) -> Outcome:
+    "Deliver one piece of work; a put is never given up. It leaves the queue when whoever looks elsewhere finds it there"
+    what, n = f'{w.op} {w.name}', None
+    try:
+        if w.op == 'put': became, n = self._deliver_put(pending, w, self.for_put(w.bucket), patience)
+        else: became = getattr(self, f'_deliver_{w.op}')(pending, w, self.bucket(w.bucket), patience)
     except Conflict as e:
+        if w.op == 'put': raise
         pending.end(w, str(e))
         return Outcome(what, 'conflict', str(e))
+    told()
+    pending.finish(w, n)
+    return Outcome(what, became)
 
 @patch
-def _deliver_put(self: Origin, pending: Pending, w: Work, bucket: Bucket, patience: float) -> str:
-    if n := pending.done(w.id): return _done_meanwhile(pending, w, n)
+def _deliver_put(self: Origin, pending: Pending, w: Work, bucket: Bucket, patience: float) -> tuple[str, int]:
+    "What a put became, and its number; another process that has delivered it has taken the number away that it tried: one written down anew is too high"
+    if n := pending.done(w.id): return f'{w.name}@{n}', n
     draft = pending.whole_draft(w)
     first = pending.tried(w.id)
     if fresh := first is None: first = pending.tried(w.id, (bucket.highest.get(w.item) or bucket.end(w.item).last) + 1)
-    if n := pending.done(w.id): return _done_meanwhile(pending, w, n)
+    if n := pending.done(w.id): return f'{w.name}@{n}', n
     r = bucket.deliver(w.item, draft, first, patience, fresh)
     for (_, p), key in zip(draft.members or [('', draft.payload)], _payload_keys(bucket, r, draft)):
         if p.path and key and not bucket.backend.holds(key): quietly(_keep_near, bucket.backend, key, p.path)
-    pending.finish(w, r.version)
-    return r.name
-
-def _done_meanwhile(pending: Pending, w: Work, n: int) -> str:
-    "Another process has delivered it, and taken the number away that it tried: the one just written down is too high"
-    pending.finish(w, n)
-    return f'{w.name}@{n}'
+    return r.name, r.version
 
 def _payload_keys(bucket: Bucket, r: Record, draft: Draft) -> list[str]:
     "Where the payloads of a draft are, in its order"
@@ -167,7 +184,6 @@ def _deliver_note(self: Origin, pending: Pending, w: Work, bucket: Bucket, patie
     bucket.append_once(notes_folder(w.item, n), w.id, lambda now: w.says['move'], patience)
     bucket.changes += 1
     bucket.tell('note', w.item, n, w.says['move']['notes'])
-    pending.finish(w)
     return f'{w.name}@{n}'
 
 @patch
@@ -181,7 +197,6 @@ def _deliver_alias(self: Origin, pending: Pending, w: Work, bucket: Bucket, pati
     bucket.append_once(alias_folder(w.item, alias), w.id, moved, patience)
     bucket.changes += 1
     bucket.tell('alias', w.item, alias, n)
-    pending.finish(w)
     return f'{w.name}@{alias}'
 
 @patch
@@ -198,7 +213,6 @@ def _deliver_remove(self: Origin, pending: Pending, w: Work, bucket: Bucket, pat
     for alias in pointed: bucket.move_alias(w.item, alias, None, self.by)
     bucket.remove(w.item, n, self.by)
     bucket.let_go(w.item, {n}, self.by)
-    pending.finish(w)
     return f'{w.name}@{n}'
 
 # %% ../nbs/51_delivery.ipynb #f220a35b
@@ -213,14 +227,14 @@ class Report(Looks, list):
         return Table(columns, [[o.what, o.became, o.why or None][:len(columns)] for o in self],
                      caption=f'{len(self) - len(self.waiting) - len(self.conflicts):,} of {len(self):,} delivered' if self else 'Nothing was pending')
 
-def deliver_all(origin: Origin, pending: Pending, patience: float = 3.0, progress=lambda n: None) -> Report:
+def deliver_all(origin: Origin, pending: Pending, patience: float = 3.0, progress=lambda n: None, told=lambda: None) -> Report:
     "Deliver what is pending, as far as the origin is there; it alone is asked, not what is near"
     report, stuck, gone, ids = Report(), {}, None, {}
     with at_origin(bytes=True):
         for w in pending.work():
             why = gone or stuck.get(w.name) or _unfit(origin, w, ids)
             if not why:
-                try: report.append(origin.deliver(pending, w, patience))
+                try: report.append(origin.deliver(pending, w, patience, told))
                 except (OSError, ObjectStoreError) as e:
                     why = str(e)
                     if isinstance(e, (ConnectionError, TimeoutError)): gone = why

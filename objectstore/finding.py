@@ -26,7 +26,7 @@ from .plans import Search, Sql, alias_names
 from .found import COUNTED, Found, named, rank, sort_cell
 from .shown import Card
 from .versions import Stats, Version, Versions, flat, view
-from .store import ObjectStore, answered
+from .store import ObjectStore, Waits, answered, with_pending
 from . import putting
 
 # %% auto #0
@@ -54,7 +54,7 @@ def select(
         case Every() | WriteId(): return [(item, n) for item, numbers in scan.items() for n in numbers.live]
         case Back(k): found = {item: (numbers.live[-k:-k + 1 or None] or [None])[0] for item, numbers in scan.items()}
         case Number(n): found = {item: n if n in numbers.live else None for item, numbers in scan.items()}
-        case AsOf(t): found = {item: numbers.as_of(t) for item, numbers in scan.items()}
+        case AsOf(t): found = {item: self.as_of(item, t, numbers.live) for item, numbers in scan.items()}
         case Alias(name, 0): found = {item: to.get(name) for item, to in aliases.items()}
         case Alias(name, back): found = {item: self._before(item, name, back) for item in scan}
     return [(item, n) for item, n in found.items() if n is not None and n in scan[item].live]
@@ -167,24 +167,22 @@ def _buckets_for(self: ObjectStore, bucket: str | None) -> list[str]:
     return [bucket]
 
 @patch
-def _selected(self: ObjectStore, name: str, at: Selector, passes: Callable[[str], bool]) -> Versions:
+def _selected(self: ObjectStore, name: str, at: Selector, passes: Callable[[str], bool], waits: Waits | None = None) -> Versions:
     "The versions of a bucket that a selector means"
-    bucket = self.origin.bucket(name)
-    scan = {item: numbers for item, numbers in dict(self._or_waiting(bucket.scan, self._waiting_puts(name))).items() if passes(item)}
-    aliases = bucket.all_aliases(lenient=True) if scan else {}
-    waiting = [w for w in self._waiting_puts(name) if passes(w.item)]
-    for item, numbers in scan.items():
-        for n in self._going(name, item): numbers.made.pop(n, None)
-    for r in {Ref(name, i) for i in scan}:
-        if moved := self._waiting_aliases(r): aliases[r.item] = {a: n for a, n in (aliases.get(r.item, {}) | moved).items() if isinstance(n, int)}
-    wanted = bucket.select(at, scan, {i: a for i, a in aliases.items() if i in scan})
+    bucket, waits = self.origin.bucket(name), waits or self._waits(name)
+    waiting = [w for w in waits.puts if passes(w.item)]
     newest = {w.item: w for w in waiting} if at == LATEST else {w.id: w for w in waiting} if isinstance(at, (Every, WriteId)) else {}
-    if at == LATEST: wanted = [(i, n) for i, n in wanted if i not in newest]
+    pending = self._pending_versions(newest.values())      # before the listing: it has what is delivered meanwhile
+    scan = {item: numbers for item, numbers in dict(self._or_waiting(bucket.scan, waits.puts)).items() if passes(item)}
+    aliases = bucket.all_aliases(lenient=True) if scan else {}
+    for item, n in waits.gone:
+        if item in scan: scan[item].made.pop(n, None)
+    for item, moved in waits.aliases.items():
+        if item in scan: aliases[item] = {a: n for a, n in (aliases.get(item, {}) | moved).items() if n is not None}
+    wanted = bucket.select(at, scan, {i: a for i, a in aliases.items() if i in scan})
+    if at == LATEST: wanted = [(i, n) for i, n in wanted if i not in {v.item for v in pending if v.pending}]
     notes = bucket.all_notes(lenient=True) if wanted else {}
-    for w in (self.pending.work() if self.pending else []):
-        if w.op == 'note' and w.bucket == name and isinstance(n := w.says['version'], int): notes[w.item, n] = [*notes.get((w.item, n), []), w.says['move']['notes']]
-    found = self._loaded(bucket, wanted, notes, aliases)
-    found = Versions([*found, *map(self._pending_version, newest.values())])
+    found = Versions(with_pending(self._loaded(bucket, wanted, notes, aliases, waits), pending))
     return Versions(v for v in found if v.id == at.id) if isinstance(at, WriteId) else found
 
 def _why_empty(found: list[Version], kind: str | None, text: str | None, filter: str | re.Pattern | None = None, at: Selector = LATEST) -> str:
@@ -212,11 +210,13 @@ def _meant_at(at: Selector, aliases: Iterable[str]) -> str:
 @patch
 def _from_index(self: ObjectStore, q: Asked) -> Found:
     "What is asked, from the index, brought up to date first"
+    waiting = self.pending.work() if self.pending else []      # looked at first: what is delivered meanwhile is found at the origin
+    before = {name: self._waits(name) for name in {w.bucket for w in waiting}}
     names, away = self._refreshed(q.bucket)
     stamp = self.keeper.index.identity()
-    waits = {(w.bucket, w.item) for w in (self.pending.work() if self.pending else []) if w.bucket in names}
+    waits = {(w.bucket, w.item) for w in waiting if w.bucket in names}
     search = Search(self.keeper.index, names, self._meant(q.at, names), q.condition.tree, q.kind, q.text, q.passes if q.filter not in (None, '') else None, q.sort, waits)
-    others = [v for name in {b for b, _ in waits} for v in self._selected(name, q.at, lambda item: (name, item) in waits and q.passes(item))]
+    others = [v for name in {b for b, _ in waits} for v in self._selected(name, q.at, lambda item: (name, item) in waits and q.passes(item), before[name])]
     own = _keys(map(view, others))
     why = self._check_keys(q, search, own)
     self._check_sort(q, {*search.known, *own})
@@ -297,11 +297,12 @@ def _elsewhere(self: ObjectStore, q: Asked, search: Search) -> str:
 def _refreshed(self: ObjectStore, bucket: str | None) -> tuple[list[str], datetime | None]:
     "The buckets to search; and where the origin is away, of when the index is"
     if bucket is not None: parse_ref(bucket, item=False)
+    waiting = bucket is not None and self._waiting_puts(bucket)
     names = [bucket] if bucket is not None else self._named_buckets()
     answers = dict(zip(names, in_threads(self._refresh_bucket, names, 8)))
     if error := next((e for e in answers.values() if isinstance(e, Exception) and (bucket is not None or not isinstance(e, PermissionError))), None): raise error
     there = [n for n, (found, _) in ((n, a) for n, a in answers.items() if isinstance(a, tuple)) if found]
-    if bucket is not None and not there and not self._waiting_puts(bucket) and not self.origin.bucket(bucket).there(): raise self._no_bucket(bucket)
+    if bucket is not None and not there and not waiting and not self.origin.bucket(bucket).there(): raise self._no_bucket(bucket)
     ages = [age for a in answers.values() if isinstance(a, tuple) and (age := a[1]) is not None]
     return [bucket] if bucket is not None else there, datetime.fromtimestamp(min(ages), timezone.utc) if ages else None
 
@@ -321,7 +322,7 @@ def origin_is_away(self: ObjectStore) -> bool:
 @patch
 def _refresh_bucket(self: ObjectStore, name: str) -> tuple[bool, float | None]:
     "Bring the index of a bucket up to date. Is the bucket there? And where the origin is away: when the index last was up to date"
-    keeper, age = self.keeper, None
+    keeper, age, waiting = self.keeper, None, self._waiting_puts(name)
     try: keeper.refresh(name, self.max_age)
     except IndexAway as e: raise Lost(str(e)) from e
     except (ConnectionError, TimeoutError) as e:
@@ -329,11 +330,10 @@ def _refresh_bucket(self: ObjectStore, name: str) -> tuple[bool, float | None]:
         note_stale(e)
         known = keeper.known(name)
         age = known and (known.checked or known.compared) or time.time()       # nobody has looked since this machine made it: then it was whole
-        if not known or not known.whole: self._or_waiting(lambda: keeper.from_near(self.origin.bucket(name)), self._waiting_puts(name))
+        if not known or not known.whole: self._or_waiting(lambda: keeper.from_near(self.origin.bucket(name)), waiting)
     if name in keeper.long or name in keeper.unsure: self.mend_later(name)
     known = keeper.known(name)
-    has = any(w.bucket == name for w in self._waiting_puts(name))
-    return bool(known and known.there) or has or bool(keeper.index.ask('SELECT 1 FROM versions WHERE bucket = ? LIMIT 1', (name,))), age
+    return bool(known and known.there or waiting) or bool(keeper.index.ask('SELECT 1 FROM versions WHERE bucket = ? LIMIT 1', (name,))), age
 
 class Lost(OSError): "The index was lost while it was brought up to date"
 

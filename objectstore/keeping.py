@@ -14,10 +14,10 @@ from typing import NamedTuple
 from fastcore.basics import patch
 from .names import Damaged, Unsupported
 from .backend import in_threads
-from .buckets import Bucket, merge, moment
+from .buckets import Bucket, merge
 from .origin import Origin
 from .near import at_origin
-from .rows import Filled, Row, as_row, micros, row_of
+from .rows import Filled, Row, row_of
 from .index import Index, IndexAway, Key, Writer
 from .log import Change, Hints, Log
 
@@ -77,23 +77,32 @@ if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_in_child
 # %% ../nbs/48_keeping.ipynb #7c5c0931
 @patch
 def settle(self: Keeper, wait: float = 0.05) -> bool:
-    "Write own changes into the index, and their hints soon; False where another thread is at it for so long: then the hints alone"
-    mine = self._settling.acquire(timeout=wait)
+    "Write own changes into the index, and their hints soon; False where another thread is at it for so long, or it cannot be written: then the hints alone"
+    mine, due = False, []
     try:
+        mine = self._settling.acquire(timeout=wait)
         with self._lock: due, self._due = self._due, []
         known = self._write(due, wait) if mine and due and self.index.there() else set()
-        for b in dict.fromkeys(b for b, *_ in due): self.hints.add(b, [c for to, c, *_ in due if to is b], b in known)
+        for b in dict.fromkeys(b for b, *_ in due): self.hints.add(b, [c for to, c, *_ in due if to is b], b in (known or ()))
+    except BaseException:       # an interruption: the next one to settle writes it
+        self._due = [*due, *self._due]
+        raise
     finally:
         if mine: self._settling.release()
-    return mine
+    return mine and known is not None
 
 @patch
-def _write(self: Keeper, due: list, wait: float) -> set[Bucket]:
-    "Write changes into the index; the buckets of which it has all of them"
+def _write(self: Keeper, due: list, wait: float) -> set[Bucket] | None:
+    "Write changes into the index; the buckets of which it has all of them. None where it cannot be written"
     try:
         with self._hurrying(wait), self.index.writer() as w: done = [(b, self._apply(w, b, *change)) for b, *change in due]
-    except IndexAway: return set()
+    except IndexAway: return None
     return {b for b, _ in done} - {b for b, had in done if not had}
+
+@patch
+def told(self: Keeper) -> None:
+    "When this returns, whoever searches finds what this process has done so far: in the index, or by the hint"
+    if not self.settle(self.index.wait): self.hints.flush()
 
 @patch
 @contextmanager
@@ -115,7 +124,7 @@ def _apply(self: Keeper, w: Writer, bucket: Bucket, c: Change, says: object, whe
     w.touch(name, [(c.item, c.what)])      # also where another process is reading the bucket at this moment
     if not known: return False
     row = self.index.row(name, c.item, c.what, w.db) if c.op in ('put', 'note') else None
-    if c.op == 'put' and not row: w.add(row_of(says, when, True))     # another process may have read it already, and more
+    if c.op == 'put' and not row: w.add(row_of(says))     # another process may have read it already, and more
     elif c.op == 'remove': w.remove(name, c.item, c.what)
     elif c.op == 'alias': w.point(name, c.item, {c.what: says})
     elif c.op == 'note' and row and says not in row.notes: w.add(row._replace(metadata=merge(row.metadata, [says]), notes=[*row.notes, says]))
@@ -208,7 +217,6 @@ def _refresh(self: Keeper, bucket: Bucket, known: Known | None, whole: bool, now
     if known and known.whole and not whole: changed = self._catch_up(bucket, known, log)
     elif whole or not log.generation or not self._from_catalog(bucket, log): changed = self.compare(bucket, log) is not None
     else: changed = self._catch_up(bucket, self._now_known(bucket.name), log, again=True) or True
-    changed = self._fix(bucket) or changed
     state = None if bucket.name in self._met else self.origin.id(bucket.name)
     with self.index.writing() as db: db.execute('UPDATE buckets SET checked = ?, state = coalesce(?, state) WHERE name = ?', (now, state, bucket.name))
     if state: self._met.add(bucket.name)
@@ -265,7 +273,7 @@ def _few(self: Keeper, bucket: Bucket, n: int) -> bool:
 
 @patch
 def _live(self: Keeper, bucket: Bucket, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], float]:
-    "Those of some versions that are live, and when each was created"
+    "Those of some versions that are live, and the time of each as listed"
     wanted = list(wanted)
     if not self._few(bucket, len(wanted)):
         scan = bucket.scan()
@@ -273,7 +281,6 @@ def _live(self: Keeper, bucket: Bucket, wanted: Iterable[tuple[str, int]]) -> di
     found = {}
     for at, numbers in zip(wanted, in_threads(lambda at: bucket.around(*at), wanted, bucket.backend.can.many)):
         if isinstance(numbers, Exception): raise numbers
-        bucket.created.update({(at[0], n): t for n, t in numbers.made.items()})
         if at[1] in numbers.live: found[at] = numbers.made[at[1]]
     return found
 
@@ -335,19 +342,7 @@ def _read(self: Keeper, bucket: Bucket, wanted: Mapping[tuple[str, int], float],
     for at, r in zip(wanted, bucket.read_records(wanted)):
         try:
             if isinstance(r, Exception): raise r
-            found.append(row_of(r, wanted[at], False, notes.get(at, ())))
+            found.append(row_of(r, notes.get(at, ())))
         except (Damaged, Unsupported) as e: warnings.warn(f'left out: {e}', stacklevel=3)
         except FileNotFoundError: pass
     return found
-
-@patch
-def _fix(self: Keeper, bucket: Bucket) -> bool:
-    "Put the origin's time in the place of this machine's, where that is all that is known"
-    rows = [as_row(r) for r in self.index.ask("SELECT bucket, item, version, created, guess, size, kind, codec, author, id, hash, metadata, notes, stats FROM versions JOIN docs USING(at) WHERE bucket = ? AND guess = 1", (bucket.name,))]
-    if not rows: return False
-    live = self._live(bucket, [(r.item, r.version) for r in rows])
-    with self.index.writer() as w:
-        for r in sorted(rows, key=lambda r: (live.get((r.item, r.version), 0), r.item, r.version)):
-            if (t := live.get((r.item, r.version))) is None: w.remove(r.bucket, r.item, r.version)
-            elif now := self.index.row(r.bucket, r.item, r.version, w.db): w.add(now._replace(created=micros(moment(t)), guess=False))
-    return True

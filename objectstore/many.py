@@ -115,7 +115,8 @@ def _or_default(get, v: Version | NotFound, default: object, *args) -> object:
 def _together(self: ObjectStore, wanted: list[Ref], progress: Progress) -> list[Version | NotFound]:
     "The versions that refs name, their records read together"
     found: dict[int, Version | NotFound] = {}
-    if self.pending and self.pending.work(): found = {i: v for i, r in enumerate(wanted) if (v := self._waiting(r))}
+    if self.pending and self.pending.work(): found = {i: v for i, r in enumerate(wanted) if (v := self._waiting_or_not(r))}
+    gone = {r: self._going(*r) for r in {(r.bucket, r.item) for r in wanted}} if self.pending and self.pending.known else {}
     for name in {r.bucket for i, r in enumerate(wanted) if i not in found}:
         bucket, at = self.origin.bucket(name), [i for i, r in enumerate(wanted) if r.bucket == name and i not in found]
         numbers = dict(zip(at, bucket.locate([(wanted[i].item, wanted[i].selector) for i in at])))
@@ -123,13 +124,18 @@ def _together(self: ObjectStore, wanted: list[Ref], progress: Progress) -> list[
         there = [i for i in at if i not in found]
         for i, r in zip(there, bucket.read_records((wanted[i].item, numbers[i]) for i in there)):
             if isinstance(r, Exception): raise r
-            found[i] = self._unless_going(Version(self, bucket, r), wanted[i])
+            found[i] = self._unless_going(Version(self, bucket, r), wanted[i], gone.get((name, wanted[i].item), set()))
         progress(len(at))
     if (why := stale_now()) and (r := next((wanted[i] for i, v in found.items() if isinstance(v, NotFound)), None)):
         raise NotAvailableOffline(f'{why[0]}; {r} may exist, and {self._what_is_near([r])}')
     return [found[i] for i in range(len(wanted))]
 
 @patch
-def _unless_going(self: ObjectStore, v: Version, r: Ref) -> Version | NotFound:
-    try: return self._unless_removed(v, r) if self.pending else v
+def _unless_going(self: ObjectStore, v: Version, r: Ref, gone: set[int]) -> Version | NotFound:
+    try: return self._unless_removed(v, r, gone)
+    except NotFound as e: return e
+
+@patch
+def _waiting_or_not(self: ObjectStore, r: Ref) -> Version | NotFound | None:
+    try: return self._waiting(r)
     except NotFound as e: return e

@@ -47,7 +47,7 @@ def _deliver(self: ObjectStore, wait: bool = False) -> Report:
         if (b := self.origin.breaker) and b.open and not b.try_now(): return self._all_wait(f'{self.origin.url} is not there: {b.why}')
         self.pending.sweep()
         with Progress('sync', len(self.pending.work()), self.progress, unit=' items') as progress:
-            try: return deliver_all(self.origin, self.pending, 3 * self.timeout, progress)
+            try: return deliver_all(self.origin, self.pending, 3 * self.timeout, progress, self.keeper.told)
             finally: self.keeper.settle()
 
 @patch
@@ -121,7 +121,7 @@ def refresh(
 ) -> None:
     "Ask anew: forget what was taken for the latest, bring the index up to date, look whether the origin is there, and deliver what waits"
     for b in list(self.origin._buckets.values()):
-        for known in (b.newest, b.looked, b.created): known.clear()
+        for known in (b.newest, b.looked): known.clear()
         b.changes += 1
     self.origin._made.clear()
     if self.pending is not None and self.offline is not True:

@@ -5,8 +5,10 @@
 # %% ../nbs/60_store.ipynb #0dfd66e9
 from __future__ import annotations
 import os, re, warnings
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 from fastcore.basics import patch
 from .names import LATEST, Alias, Damaged, NotAvailableOffline, NotFound, Number, Ref, Unsupported, WriteId, hint, name_filter, parse_ref
 from .inputs import now_reading
@@ -25,7 +27,7 @@ from .versions import Folder, PendingVersion, Version, Versions, answered, note_
 from .opening import Function, LocalObjectStore, ObjectStore, ObjectStoreInterface, open_store
 
 # %% auto #0
-__all__ = []
+__all__ = ['Waits', 'with_pending']
 
 # %% ../nbs/60_store.ipynb #a8f2b4d3
 @patch
@@ -34,13 +36,14 @@ def _version(self: ObjectStore, ref: object, max_age: float | None = None) -> Ve
     self._may_ask()
     r = parse_ref(ref)
     if self.pending and (waiting := self._waiting(r)): return waiting
+    gone = self._going(r.bucket, r.item) if self.pending and self.pending.known else set()      # looked at first: what is delivered meanwhile is found there
     bucket = self.origin.bucket(r.bucket)
     try: found = self._found(bucket, bucket.find(r.item, r.selector, self.max_age if max_age is None else max_age))
     except NotFound as e:
         if (why := stale_now()) and not self._removed_for_sure(bucket, r): raise NotAvailableOffline(f'{why[0]}; {r} may exist, and {self._what_is_near(r)}') from e
         if self._bucket_missing(bucket): raise self._no_bucket(r.bucket) from None
         raise e
-    return self._unless_removed(found, r) if self.pending and self.pending.known else found
+    return self._unless_removed(found, r, gone) if gone else found
 
 @patch
 def _removed_for_sure(self: ObjectStore, bucket: Bucket, r: Ref) -> bool:
@@ -71,8 +74,10 @@ def _waiting(self: ObjectStore, r: Ref) -> Version | None:
     if isinstance(r.selector, Alias) and not r.selector.back: return self._waiting_alias(r)
     id = r.selector.id if isinstance(r.selector, WriteId) else None
     if id is None and r.selector not in (None, LATEST): return None
-    found = [w for w in self._waiting_puts(r.bucket, r.item) if id in (None, w.id)]
-    if found: return self._pending_version(found[-1])
+    for w in reversed([w for w in self._waiting_puts(r.bucket, r.item) if id in (None, w.id)]):
+        try: return self._pending_version(w)
+        except NotFound:        # it was taken back at this moment
+            if id: raise
     if id and any(w.id == id for w in self.pending.puts(r.bucket, r.item)): raise NotFound(f'{r} was removed on this machine; the removal is pending')
     return self._delivered(r) if id else None
 
@@ -80,14 +85,17 @@ def _waiting(self: ObjectStore, r: Ref) -> Version | None:
 def _waiting_puts(self: ObjectStore, bucket: str | None = None, item: str | None = None) -> list[Work]:
     "Pending puts whose removal does not wait too, oldest first"
     if not self.pending: return []
-    gone = {w.says['version'] for w in self.pending.work() if w.op == 'remove'}
-    return [w for w in self.pending.puts(bucket, item) if w.id not in gone]
+    work = self.pending.work()
+    gone = {w.says['version'] for w in work if w.op == 'remove'}
+    return [w for w in work if w.op == 'put' and bucket in (None, w.bucket) and item in (None, w.item) and w.id not in gone]
 
 @patch
 def _delivered(self: ObjectStore, r: Ref) -> Version | None:
     "The version that a delivered put became, where this machine delivered it"
-    n = self.pending.done(r.selector.id)
-    return self._version(Ref(r.bucket, r.item, Number(n))) if n else None
+    if not (n := self.pending.done(r.selector.id)): return None
+    v = self._version(Ref(r.bucket, r.item, Number(n)))
+    if v.id != r.selector.id: raise v._in.broken_promise(v._record, r.selector.id)
+    return v
 
 @patch
 def waiting_notes(self: ObjectStore, v: Version) -> list[dict]:
@@ -95,10 +103,18 @@ def waiting_notes(self: ObjectStore, v: Version) -> list[dict]:
     return [w.says['move']['notes'] for w in (self.pending.work() if self.pending else []) if w.op == 'note' and w.says['version'] in (v.version, v.id) and w.name == f'{v.bucket}/{v.item}']
 
 @patch
+def notes_of(self: ObjectStore, v: Version) -> list[dict]:
+    "The notes of a version, and those that wait. What waits is looked at first: what is delivered meanwhile is found at the origin"
+    waiting = self.waiting_notes(v)
+    return v._in.notes(v.item, v.version) + waiting
+
+@patch
 def aliases_of(self: ObjectStore, v: Version) -> list[str]:
-    "The aliases of a version, with the moves that wait"
-    known = v._in.aliases(v.item) | self._waiting_aliases(Ref(v.bucket, v.item))
-    return [a for a, n in known.items() if n is not None and n in (v.version, v.id)]
+    "The aliases of a version, with the moves that wait; those are looked at first"
+    waiting = self._waiting_aliases(Ref(v.bucket, v.item))
+    known = v._in.aliases(v.item) | waiting
+    own = {v.id, v.version or self.pending.done(v.id)}
+    return [a for a, n in known.items() if n is not None and n in own]
 
 @patch
 def _waiting_aliases(self: ObjectStore, r: Ref) -> dict[str, int | str]:
@@ -112,9 +128,8 @@ def _waiting_alias(self: ObjectStore, r: Ref) -> Version | None:
     return None if to is ... else self._version(Ref(r.bucket, r.item, WriteId(to) if isinstance(to, str) else Number(to)))
 
 @patch
-def _unless_removed(self: ObjectStore, v: Version, r: Ref) -> Version:
+def _unless_removed(self: ObjectStore, v: Version, r: Ref, gone: set[int]) -> Version:
     "A version whose removal does not wait, or the one before it where the latest was asked for"
-    gone = self._going(v.bucket, v.item)
     if v.version not in gone: return v
     before = [n for n in v._in.numbers(v.item).live if n not in gone] if r.selector in (None, LATEST) else []
     if not before: raise NotFound(f'{v.ref} was removed on this machine; the removal is pending')
@@ -126,8 +141,60 @@ def _going(self: ObjectStore, bucket: str, item: str) -> set[int]:
     return {self.pending.done(n) if isinstance(n, str) else n for w in self.pending.work() if w.op == 'remove' and w.name == f'{bucket}/{item}' for n in [w.says['version']]} if self.pending else set()
 
 @patch
-def _pending_version(self: ObjectStore, w: Work) -> PendingVersion:
-    return PendingVersion(self, Waiting(w.bucket, self.pending, self.origin.bucket(w.bucket)), self.pending.record(w), w.since)
+def _pending_version(self: ObjectStore, w: Work) -> Version:
+    "A pending put as a version; where it was delivered since the queue was read: what it became"
+    try: return PendingVersion(self, Waiting(w, self.pending, self.origin.bucket(w.bucket)), self.pending.record(w), w.since)
+    except Damaged:
+        if self.pending.still(w.id): raise
+        return self._became(Ref(w.bucket, w.item, WriteId(w.id)))
+
+@patch
+def _became(self: ObjectStore, r: Ref) -> Version:
+    "The version that a put became which is not pending any more"
+    if v := self._delivered(r): return v
+    raise NotFound(f'{r} was removed while it was pending')
+
+@patch
+def or_delivered(self: ObjectStore, v: Version, read: Callable[[Version], object]) -> object:
+    "What is read of a version; of what it became, where it was pending and was delivered meanwhile, for then its bytes have gone with it"
+    try: return read(v)
+    except (Damaged, FileNotFoundError):
+        if not v.pending or self.pending.still(v.id): raise
+        return read(self._became(Ref(v.bucket, v.item, WriteId(v.id))))
+
+@patch
+def _pending_versions(self: ObjectStore, works: Iterable[Work]) -> list[Version]:
+    "Pending puts as versions; one that was taken back at this moment is none, and of one whose bytes are damaged a warning tells"
+    found = []
+    for w in works:
+        try: found.append(self._pending_version(w))
+        except NotFound: pass
+        except Damaged as e: warnings.warn(f'left out: {e}', stacklevel=4)
+    return found
+
+class Waits(NamedTuple):
+    "What waits for the origin in a bucket, as it was in one moment; versions by item and number, pending ones by item and write id"
+    puts: list[Work]                                  # Whose removal does not wait too, oldest first
+    gone: set[tuple[str, int | str]]                  # What is to be removed
+    notes: dict[tuple[str, int | str], list[dict]]
+    aliases: dict[str, dict[str, int | str | None]]   # By item: where they will point
+
+@patch
+def _waits(self: ObjectStore, bucket: str, item: str | None = None) -> Waits:
+    "What waits in a bucket, or of an item. Looked at before the origin is asked, nothing is missed: what is delivered meanwhile is found there"
+    work = [w for w in (self.pending.work() if self.pending else []) if w.bucket == bucket and item in (None, w.item)]
+    def what(w): return w.item, self.pending.done(n) or n if isinstance(n := w.says['version'], str) else n
+    gone, notes, aliases = {what(w) for w in work if w.op == 'remove'}, defaultdict(list), defaultdict(dict)
+    for w in work:
+        if w.op == 'note': notes[what(w)].append(w.says['move']['notes'])
+        if w.op == 'alias': aliases[w.item][w.says['alias']] = what(w)[1]
+    return Waits([w for w in work if w.op == 'put' and (w.item, w.id) not in gone], gone, notes, aliases)
+
+def with_pending(found: Iterable[Version], waiting: Iterable[Version]) -> list[Version]:
+    "Versions, and those that wait behind them, but for those that were delivered and found meanwhile"
+    found = list(found)
+    ids = {v.id for v in found}
+    return [*found, *(v for v in waiting if v.pending and v.id not in ids)]
 
 # %% ../nbs/60_store.ipynb #531452d6
 @patch
@@ -191,6 +258,11 @@ def get(
 
 @patch
 def _object(self: ObjectStore, v: Version, as_: object, columns: list[str] | None, trust: bool | None) -> object:
+    "The object of a version"
+    return self._decoded(v, as_, columns, trust) if not v.pending else self.or_delivered(v, lambda v: self._decoded(v, as_, columns, trust))
+
+@patch
+def _decoded(self: ObjectStore, v: Version, as_: object, columns: list[str] | None, trust: bool | None) -> object:
     "The object of a version: a folder and a file as such, all else through its codec"
     r, raw = v._record, as_ in (bytes, 'bytes')
     if r.codec == 'folder':
@@ -222,29 +294,32 @@ def versions(
     r = parse_ref(ref, selector=False)
     self._may_ask()
     bucket = self.origin.bucket(r.bucket)
-    live, waiting = self._live_numbers(bucket, r)
+    waits = self._waits(r.bucket, r.item)
+    live, waiting = self._live_numbers(bucket, r, waits)
     if not live: return Versions(waiting)
     aliases = bucket.all_aliases(bucket.prefix + aliases_folder(r.item), r.item, lenient=True)
-    return Versions([*self._loaded(bucket, [(r.item, n) for n in live], bucket.all_notes(r.item, lenient=True), aliases), *waiting])
+    found = self._loaded(bucket, [(r.item, n) for n in live], bucket.all_notes(r.item, lenient=True), aliases, waits)
+    return Versions(with_pending(found, waiting))
 
 @patch
-def _live_numbers(self: ObjectStore, bucket: Bucket, r: Ref) -> tuple[list[int], list[PendingVersion]]:
+def _live_numbers(self: ObjectStore, bucket: Bucket, r: Ref, waits: Waits | None = None) -> tuple[list[int], list[Version]]:
     "The numbers of an item that are live, but for those whose removal waits, and what is pending behind them; none at all is `NotFound`"
-    gone = self._going(r.bucket, r.item)
-    waiting = [self._pending_version(w) for w in self._waiting_puts(r.bucket, r.item)]
-    live = [n for n in self._or_waiting(lambda: bucket.numbers(r.item).live, waiting) if n not in gone]
+    waits = waits or self._waits(r.bucket, r.item)
+    waiting, gone = self._pending_versions(waits.puts), waits.gone
+    live = [n for n in self._or_waiting(lambda: bucket.numbers(r.item).live, waiting) if (r.item, n) not in gone]
     if not live and not waiting: self._version(Ref(r.bucket, r.item))
     return live, waiting
 
 @patch
-def _loaded(self: ObjectStore, bucket: Bucket, wanted: list[tuple[str, int]], notes: dict | None = None, aliases: dict | None = None) -> Versions:
-    "Versions from their records, read together"
-    def by_version(item, n): return sorted(a for a, to in aliases.get(item, {}).items() if to == n) if aliases is not None else None
+def _loaded(self: ObjectStore, bucket: Bucket, wanted: list[tuple[str, int]], notes: dict, aliases: dict, waits: Waits) -> Versions:
+    "Versions from their records, read together; with what waits for the origin"
+    def aliased(r): return sorted(a for a, to in (aliases.get(r.item, {}) | waits.aliases.get(r.item, {})).items() if to in (r.version, r.id))
+    def noted(r): return [*notes.get((r.item, r.version), []), *waits.notes.get((r.item, r.version), []), *waits.notes.get((r.item, r.id), [])]
     found = []
     for (item, n), r in zip(wanted, bucket.read_records(wanted)):
         if isinstance(r, (Damaged, Unsupported)): warnings.warn(f'left out: {r}', stacklevel=3)
         elif isinstance(r, Exception): raise r
-        else: found.append(Version(self, bucket, r, None if notes is None else notes.get((item, n), []), by_version(item, n)))
+        elif (item, r.id) not in waits.gone: found.append(Version(self, bucket, r, noted(r), aliased(r)))
     return Versions(found)
 
 # %% ../nbs/60_store.ipynb #5c6e195b

@@ -18,6 +18,7 @@ from objectstore.breaker import Breaker
 from objectstore.stacks import Known
 from proxy import Proxy
 from services import Place
+from surroundings import foreign
 from trial import Wrapped
 
 ERRORS = dict(refuse=lambda: ConnectionRefusedError(errno.ECONNREFUSED, 'it refuses connections'),
@@ -124,7 +125,7 @@ def env(**values):
 def clean(tmp_path, monkeypatch):
     "Folders of the test's own, and nothing known"
     for k in list(os.environ):
-        if k.startswith(('OBJECTSTORE_', 'AWS_', 'XDG_')) and not k.startswith('OBJECTSTORE_TEST_'): monkeypatch.delenv(k)
+        if foreign(k): monkeypatch.delenv(k)
     for k, d in dict(OBJECTSTORE_STATE_DIR='state', OBJECTSTORE_CACHE_DIR='cache', HOME='home').items(): monkeypatch.setenv(k, str(tmp_path/d))
     (tmp_path/'work').mkdir(), (tmp_path/'home').mkdir()
     monkeypatch.chdir(tmp_path/'work')

@@ -1,1 +1,5 @@
+import os
+import surroundings
+
+surroundings.own(os.environ)      # before any module of the tests is imported, in each process of pytest
 pytest_plugins = ['fixtures_ground', 'fixtures_services', 'trial', 'away', 'bridge']

@@ -1,17 +1,13 @@
 """The ground on which every test stands.
 
-    HOME is empty, and no setting of whoever runs the tests counts
+    HOME is empty, and no setting, certificate, proxy or key of whoever runs the tests counts (surroundings.py)
     @pytest.mark.alone    nothing else runs beside this test (make test runs two at a time)
 """
 import fcntl, os, shutil, tempfile
 import pytest
 
 
-def pytest_configure(config):
-    "Before anything is collected, in each process of pytest"
-    config.empty_home = os.environ['HOME'] = tempfile.mkdtemp(prefix='objectstore-home-')
-    for name in list(os.environ):
-        if name.startswith(('XDG_', 'OBJECTSTORE_')) and not name.startswith('OBJECTSTORE_TEST_'): del os.environ[name]
+def pytest_configure(config): config.empty_home = os.environ['HOME'] = tempfile.mkdtemp(prefix='objectstore-home-')
 
 def pytest_unconfigure(config): shutil.rmtree(config.empty_home, ignore_errors=True)
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from obstore.store import S3Store
 from objectstore.service import S3Service, Service, answers, free_ports, wait_until
+from surroundings import GIVEN
 
 __all__ = ['CephService', 'GivenService', 'Place', 'RcloneService', 'S3Service', 'Service']
 
@@ -149,19 +150,26 @@ class RcloneService(Service):
             raise
 
 
+def _given(name: str) -> str | None: return os.environ.get(f'{GIVEN}AWS_{name}')     # surroundings.py moved it there
+
 class GivenService(Service):
     "A service of somebody else's; buckets that we make there stay"
     def __init__(self):
         super().__init__()
-        self.endpoint = os.environ['OBJECTSTORE_TEST_S3_ENDPOINT'].rstrip('/')
-        self.access_key, self.secret_key = os.environ['AWS_ACCESS_KEY_ID'], os.environ['AWS_SECRET_ACCESS_KEY']
-        self.region = os.environ.get('AWS_REGION') or os.environ.get('AWS_DEFAULT_REGION') or self.region
+        self.endpoint = os.environ[f'{GIVEN}S3_ENDPOINT'].rstrip('/')
+        self.access_key, self.secret_key = _given('ACCESS_KEY_ID'), _given('SECRET_ACCESS_KEY')
+        self.region = _given('REGION') or _given('DEFAULT_REGION') or self.region
+
+    @property
+    def environment(self):
+        more = {f'AWS_{name}': _given(name) for name in ('SESSION_TOKEN', 'CA_BUNDLE')}
+        return super().environment | {name: value for name, value in more.items() if value}
 
     @staticmethod
     def missing() -> str | None:
         "Why it cannot run here, or None"
-        wanted = ['OBJECTSTORE_TEST_S3_ENDPOINT', 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY']
-        unset = [v for v in wanted if not os.environ.get(v)]
+        wanted = {f'{GIVEN}S3_ENDPOINT': os.environ.get(f'{GIVEN}S3_ENDPOINT'), **{f'AWS_{n}': _given(n) for n in ('ACCESS_KEY_ID', 'SECRET_ACCESS_KEY')}}
+        unset = [name for name, value in wanted.items() if not value]
         return f"set {', '.join(unset)} to test against a service of your own" if unset else None
 
     running = True

@@ -19,6 +19,7 @@ from objectstore import ObjectStore
 from objectstore.log import flush_hints
 from objectstore.tiers import NativeBackends
 from services import Place
+from surroundings import foreign
 
 HERE, SERVICES = ['memory', 'local', 'shared', 'two', 'three'], ['seaweed', 'ceph', 'given']
 
@@ -86,7 +87,7 @@ def make_stack(name: str, tmp_path: Path, request, monkeypatch) -> Stack:
 def home(tmp_path, monkeypatch):
     "A home without settings, and a folder of work beside it"
     for k in list(os.environ):
-        if k.startswith(('OBJECTSTORE_', 'XDG_', 'JPY_')) and not k.startswith('OBJECTSTORE_TEST_'): monkeypatch.delenv(k)
+        if foreign(k): monkeypatch.delenv(k)
     monkeypatch.setenv('HOME', str(tmp_path/'home'))
     (work := tmp_path/'work').mkdir()
     monkeypatch.chdir(work)

@@ -12,7 +12,7 @@ from objectstore.calculated import Lease, failure
 from objectstore.inputs import now_reading
 from objectstore.leases import Holder
 from away import quiet
-from trial import ServiceLike, Wrapped, store_over, times
+from trial import ServiceLike, Wrapped, soak, store_over
 
 pytestmark = [pytest.mark.usefixtures('own_cache'), pytest.mark.filterwarnings('ignore::objectstore.names.StaleWarning')]
 
@@ -635,7 +635,7 @@ class Oracle:
         self.kept[i] = self.code[i], read, value
         return value
 
-@settings(max_examples=times(40, 1000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=soak(40, 1000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(histories())
 def test_the_oracle_agrees(history):
     inputs, nodes, steps = history

@@ -11,7 +11,7 @@ from objectstore import disk, files
 from objectstore.log import flush_hints
 from objectstore.origin import Origin
 from services import Place
-from trial import LONG, WRITES, Wrapped, alone, content, dense, die, drafts, forked, named, payloads, remote, start, times, together, where, whole
+from trial import SOAK, WRITES, Wrapped, alone, content, dense, die, drafts, forked, named, payloads, remote, soak, start, together, where, whole
 
 pytestmark = pytest.mark.usefixtures('own_cache')
 
@@ -159,7 +159,7 @@ def judged(folder: Path, acknowledged: bool, before: dict, after: dict, where: s
 @pytest.mark.parametrize('how', ['operation', 'call'])
 def test_every_step(how, figure):
     chosen = list(acts)
-    with_stride = [(a, how, 1 if LONG or how == 'operation' else 6) for a in chosen]
+    with_stride = [(a, how, 1 if SOAK > 1 or how == 'operation' else 6) for a in chosen]
     total = Counter()
     for pair in zip(with_stride[::2], [*with_stride[1::2], None]):
         for c in together(every_step, [p for p in pair if p]): total.update(c)
@@ -252,7 +252,7 @@ def names_in(obj) -> str | None: return whole(obj) if isinstance(obj, bytes) els
 def test_random_kills(tmp_path, monkeypatch, figure):
     for name in ('TMPDIR', 'OBJECTSTORE_CACHE_DIR'): monkeypatch.setenv(name, str(tmp_path/'tmp'))
     (tmp_path/'tmp').mkdir()
-    folder, rnd, kills = tmp_path/'store', random.Random(1), times(100, 500)
+    folder, rnd, kills = tmp_path/'store', random.Random(1), soak(100, 500)
     ObjectStore(folder).find_or_create_bucket('b')
     reader = start(endless_reading, folder, tmp_path/'reader.log')
     for k in range(0, kills, 2):

@@ -9,7 +9,7 @@ from objectstore.backend import MemoryBackend
 from objectstore.files import FileBackend
 from proxy import Proxy
 from services import Place
-from trial import Wrapped, content, remote, store_over, times, whole
+from trial import Wrapped, content, remote, soak, store_over, whole
 
 pytestmark = [pytest.mark.usefixtures('own_cache'), pytest.mark.filterwarnings('ignore')]
 
@@ -116,10 +116,10 @@ def right_or_error(kind, tmp_path, figure, n, moves):
     assert not bad, '\n'.join(str(b)[:1000] for b in bad[:20])
 
 @pytest.mark.parametrize('kind', ['files', 'memory'])
-def test_damaged_bytes(kind, tmp_path, figure): right_or_error(kind, tmp_path, figure, times(150, 500), False)
+def test_damaged_bytes(kind, tmp_path, figure): right_or_error(kind, tmp_path, figure, soak(150, 500), False)
 
 @pytest.mark.parametrize('kind', ['files', 'memory'])
-def test_damaged_moves(kind, tmp_path, figure): right_or_error(kind, tmp_path, figure, times(60, 200), True)
+def test_damaged_moves(kind, tmp_path, figure): right_or_error(kind, tmp_path, figure, soak(60, 200), True)
 
 def test_planted_no_hash_check_is_caught(monkeypatch, tmp_path):
     monkeypatch.setattr(records, '_check', lambda *_: b'0' * 32)
@@ -136,7 +136,7 @@ def test_answers_that_are_changed_on_the_way(seaweed, tmp_path, figure):
     refs = {'b/m@1': content('m1'), 'b/m': content('m3'), 'b/big@1': content('big1', 50_001), 'b/json@1': {'n': 1, 'list': [1, 2, 3]}}
     with Proxy(seaweed.endpoint) as proxy:
         rnd = random.Random(8)
-        for i in range(times(40, 200)):
+        for i in range(soak(40, 200)):
             kind = rnd.choice(['flip', 'truncate', 'short'])
             plan = dict(at=rnd.randrange(200)) if kind == 'flip' else dict(length='matching' if kind == 'truncate' else 'original')
             with proxy.fault('flip' if kind == 'flip' else 'truncate', method='GET', path='(records|payloads)/', when=lambda r: r.verb == 'GET', share=0.6, seed=i, **plan):

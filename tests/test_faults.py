@@ -15,7 +15,7 @@ from objectstore.names import Conflict
 from objectstore.records import Claim, read_back
 from proxy import Proxy
 from services import Place
-from trial import LONG, WRITES, ServiceLike, Wrapped, alone, content, dense, drafts, named, payloads, records as record_files, remote, store_over, times, whole
+from trial import WRITES, ServiceLike, Wrapped, alone, content, dense, drafts, named, payloads, records as record_files, remote, soak, store_over, whole
 
 pytestmark = pytest.mark.usefixtures('own_cache')
 
@@ -118,7 +118,7 @@ def over_bad_line(seed, inner=MemoryBackend, writers=3, puts=60, size=0, late=Fa
 @pytest.mark.parametrize('late', [False, True])
 def test_lost_replies_in_memory(inner, size, late, quick, figure):
     total = Counter()
-    for seed in range(times(3, 30)): total.update(over_bad_line(seed, inner, size=size, late=late))
+    for seed in range(soak(3, 30)): total.update(over_bad_line(seed, inner, size=size, late=late))
     figure(f'3 replies lost, {inner.__name__}, {"large" if size else "small"}{", some late" * late}', **total)
     assert good(total)
 
@@ -200,7 +200,7 @@ FAULTS = ['close_after_commit', '500_after_commit', '409', 'reset', 'reset_after
 def test_lost_replies_of_a_service(kind, seaweed, figure):
     place, outcome = Place(seaweed), Outcome()
     hangs = kind.startswith('hang')
-    n = times(8 if hangs else 40, 40 if hangs else 200)
+    n = soak(8 if hangs else 40, 40 if hangs else 200)
     outcome.kept['first'] = remote(place).put('b/m', content('first')).ref
     with Proxy(seaweed.endpoint) as proxy:
         store = remote(place, proxy.endpoint, timeout=0.4 if hangs else 1.0)
@@ -296,7 +296,7 @@ def test_calls_that_fail(tmp_path, quick, figure):
     store.origin.place = faulty = Fails(store.origin.place, 12)
     store.origin._buckets.clear()
     acknowledged, denied = {}, set()
-    for i in range(times(300, 1000)):
+    for i in range(soak(300, 1000)):
         try: acknowledged[store.put('b/m', content(f'{i}', 40_000 * (i % 3 == 0))).ref] = f'{i}'
         except CommitUnknown: pass
         except (ObjectStoreError, OSError): denied.add(f'{i}')
@@ -328,7 +328,7 @@ def failing_system(folder: str, n: int, seed: int, share: float) -> tuple[dict, 
     return acknowledged, denied, failed[0]
 
 def test_calls_to_the_system_that_fail(tmp_path, figure):
-    acknowledged, denied, failed = alone(failing_system, str(tmp_path/'store'), times(300, 1000), 12, 0.1)
+    acknowledged, denied, failed = alone(failing_system, str(tmp_path/'store'), soak(300, 1000), 12, 0.1)
     judge_failing(tmp_path/'store', acknowledged, denied, '12 calls to the system that fail', figure, failed=failed)
 
 def test_planted_draft_in_place_is_caught(tmp_path, figure):

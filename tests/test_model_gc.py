@@ -8,7 +8,7 @@ that each key is there without a mark. Everybody may freeze or die between any t
 from typing import NamedTuple
 import pytest
 from exploring import Explored, explore
-from trial import times
+from trial import soak
 
 class Record(NamedTuple):
     by: str
@@ -134,7 +134,7 @@ def check(writers: int, runs: int, bug: str = '', folder: bool = False, resends:
     start = State(frozenset(old.keys + old.members), records=(old,), writers=tuple(Writer(n) for n in 'AB'[:writers]), runs=tuple(Run(n) for n in ('gc1', 'gc2')[:runs]))
     return explore(start, model(bug, folder, resends), wrong)
 
-@pytest.mark.parametrize('writers, runs, folder', [(1, 1, False), (1, 2, False), (2, 1, False), (1, 1, True), (1, 2, True)][:times(4, 5)])
+@pytest.mark.parametrize('writers, runs, folder', [(1, 1, False), (1, 2, False), (2, 1, False), (1, 1, True), (1, 2, True)][:soak(4, 5)])
 def test_gc(writers, runs, folder, figure):
     found = check(writers, runs, folder=folder)
     figure(f"model of gc, {writers} puts of {'a folder' if folder else 'one payload'}, {runs} runs", states=found.states, missing=found.wrong or 0)

@@ -8,7 +8,7 @@ from objectstore import near, stacks
 from objectstore.near import Near
 from objectstore.stacks import open_near
 from away import World, env, forget_all, quiet
-from trial import content, start, times, together, whole
+from trial import content, soak, start, together, whole
 
 LARGE = 60_000
 
@@ -66,7 +66,7 @@ def rot(world, areas, n: int, seed: int = 0) -> Counter:
 
 @pytest.mark.parametrize('areas', [['records'], ['payloads'], ['aliases', 'notes', 'state']], ids='-'.join)
 def test_rotten_near_copies_are_healed(memory, areas, figure):
-    total = rot(memory, areas, times(40, 200))
+    total = rot(memory, areas, soak(40, 200))
     figure(f'9 near {", ".join(areas)} damaged', damaged=total['damaged'], wrong=total['wrong'], errors=total['Damaged'] + total['NotFound'])
     assert not total['wrong'] and not total['Damaged'] and not total['NotFound'] and not total['NotAvailableOffline']
 
@@ -83,7 +83,7 @@ def test_offline_a_rotten_near_copy_is_healed_by_the_next_tier(request, clean, f
     shutil.rmtree(clean/'near')
     with quiet(): wrong_answers(world.open())
     world.away()
-    for i in range(times(20, 200)):
+    for i in range(soak(20, 200)):
         found = copies(clean/'near', 'records', 'payloads', 'aliases', 'notes')
         for p in rng.sample(found, 4): damage(p, rng, found)
         forget_all()

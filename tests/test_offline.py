@@ -9,14 +9,14 @@ from objectstore.breaker import Breaker, Guarded
 from away import Line, Service, Switch, World, env, forget_all, on_line, quiet, within
 from proxy import Proxy
 from services import Place
-from trial import LONG, content, whole
+from trial import SOAK, content, whole
 
 HOW = ['refuse', 'hang', 'error']
 
 @pytest.fixture(autouse=True)
 def real_hangs_are_long(request):
     "A service that hangs through sockets is timed below; here it only costs time"
-    if not LONG and 'seaweed' in (name := request.node.name) and name.endswith('-hang]'): pytest.skip('OBJECTSTORE_TEST_LONG=1 tries hangs through sockets here too')
+    if SOAK == 1 and 'seaweed' in (name := request.node.name) and name.endswith('-hang]'): pytest.skip('make soak tries hangs through sockets here too')
 
 def stocked(world) -> ObjectStore:
     "A store with near copies: three versions, an alias, notes, something large, a folder"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from objectstore import ObjectStore, ObjectStoreError, files, log
 from test_crash import a_folder
-from trial import alone, content, dense, times, whole
+from trial import alone, content, dense, soak, whole
 
 def mount(image: Path, at: Path, *options: str) -> None:
     at.mkdir(exist_ok=True)
@@ -80,7 +80,7 @@ def cuts(top: Path, n: int, planted: str) -> Counter:
 @pytest.mark.parametrize('planted', ['', 'durable=False', 'no sync of folders'])
 def test_power_cut(planted, tmp_path, figure):
     if reason := cannot(tmp_path): pytest.skip(reason)
-    n = 3 if planted else times(10, 50)
+    n = 3 if planted else soak(10, 50)
     count = alone(cuts, tmp_path, n, planted)
     figure(f'5 power cut{planted and ", planted: "}{planted}', cuts=n, **count)
     if not planted: assert count['intact'] == n

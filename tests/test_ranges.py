@@ -8,7 +8,7 @@ from objectstore.disk import PIECE
 from objectstore.names import Damaged, Unsupported
 from objectstore.reading import BLOCK, Part, RangeFile
 from away import forget_all
-from trial import alone, start, times, together
+from trial import alone, soak, start, together
 
 MB = 10**6
 
@@ -166,7 +166,7 @@ def test_flipped_ranges_are_damage(near, proxy, frame, figure):
     near('writer').put('lab/train', frame)
     store, rng, wrong, found = near(), random.Random(5), 0, 0
     want = frame['c5']
-    for i in range(n := times(40, 300)):
+    for i in range(n := soak(40, 300)):
         with proxy.fault('flip', path='payloads/', at=rng.randrange(2_000_000), nth=2) as f:
             try: wrong += not store.get('lab/train@1', columns=['c5'])['c5'].equals(want)
             except Damaged: found += 1
@@ -306,7 +306,7 @@ print(path.stat().st_size, before, peak())
 """
 
 def test_memory_is_bounded(near, place, proxy, tmp_path, figure):
-    size = times(600, 5_000) * MB
+    size = soak(600, 5_000) * MB
     with open(tmp_path/'huge', 'wb') as f:
         for i in range(size // (50 * MB)): f.write(noise(50 * MB, i))
     ObjectStore(tmp_path/'writer', place.url, endpoint=place.service.endpoint, progress=False, timeout=5.0).put('lab/huge', tmp_path/'huge')

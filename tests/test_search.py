@@ -1,6 +1,6 @@
 """Search: the index answers what a plain look at the records answers, whatever is asked and whatever happens to the index.
 
-The oracle is `ObjectStore._from_records`, which reads every record and decides in Python. OBJECTSTORE_TEST_LONG=1: ten times as many examples.
+The oracle is `ObjectStore._from_records`, which reads every record and decides in Python. `make soak`: ten times as many examples.
 """
 import json, os, random, re, shutil, sqlite3, subprocess, sys, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ from objectstore.keeping import as_known
 from objectstore.log import Change
 from objectstore.names import name_filter
 from objectstore.query import parse_where
-from trial import LONG, start, times, together
+from trial import soak, start, together
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def filled(tmp_path_factory):
     store.find_items()
     return store
 
-MANY = settings(max_examples=times(250, 2500), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=soak(250, 2500), deadline=None, database=None, suppress_health_check=list(HealthCheck))
 ATS = st.sampled_from(['latest', '*', '*', 'production', 'best', 1, 2, -2, '2030-01-01', '1990-01-01', 'production~0'])
 
 @MANY
@@ -118,7 +118,7 @@ def test_where_finds_what_a_plain_filter_finds(filled, asked, at):
     used = {k: v for k, v in params.items()}
     agree(filled, where=where, params=used, at=at)
 
-@settings(MANY, max_examples=times(60, 600))
+@settings(MANY, max_examples=soak(60, 600))
 @given(st.one_of(st.none(), conditions(1)), ATS, st.sampled_from([None, 'prod', 'ann', 'lee ANN', 'ete m1', 'zzz', 'strasse', '%', '"', 'production', 'Prod BEST', 'best m', 'a b', 'production zzz', 'b checked']), st.sampled_from([None, 'model', 'slip', 'modle']),
        st.sampled_from(['-created', 'created', 'auc', '-auc', '-size', 'item', 'stage', '-m.f1', 'stats.size', 'tags', 'nothing']), st.one_of(st.none(), st.integers(0, 9)), st.sampled_from([None, '^models/', 'm1', '']))
 def test_everything_together(filled, asked, at, text, kind, sort, limit, filter):
@@ -126,7 +126,7 @@ def test_everything_together(filled, asked, at, text, kind, sort, limit, filter)
     if limit is not None and sort.lstrip('-') == 'created': limit = None       # which of one moment are the first, is nobody's to say
     agree(filled, where=where, params=params, at=at, text=text, kind=kind, sort=sort, limit=limit, filter=filter)
 
-@settings(MANY, max_examples=times(60, 600))
+@settings(MANY, max_examples=soak(60, 600))
 @given(conditions(1), st.sampled_from([None, None, 'prod', 'best m']))
 def test_what_is_said_to_be_elsewhere_is_there(filled, asked, text):
     where, params = asked
@@ -232,7 +232,7 @@ def test_an_empty_answer_names_types_that_do_not_meet(tmp_path):
     store.set_alias('lab/m@1', 'production')
     assert store.find_items(at='prodction').why.endswith("did you mean 'production'?")
 
-@settings(MANY, max_examples=times(60, 600))
+@settings(MANY, max_examples=soak(60, 600))
 @given(METADATA)
 def test_a_mapping_finds_what_a_plain_filter_finds(filled, where):
     agree(filled, where=where)
@@ -301,7 +301,7 @@ def test_an_index_that_is_lost_makes_no_difference(tmp_path, kind):
     store, rng = busy(tmp_path/'lab'), random.Random(kind)
     expected = answers(store)
     assert store.keeper.index.there()
-    for i in range(times(4, 40)):
+    for i in range(soak(4, 40)):
         store.find_items(where='auc > 0.1')
         damage(kind, store.keeper.index, rng)
         assert answers(store) == expected, i
@@ -316,7 +316,7 @@ def test_what_was_altered_in_the_index_is_found_and_mended(tmp_path, figure):
     store, wrong = busy(tmp_path/'lab'), 0
     store.find_items(at='*', where='auc > 0.5')
     expected, n = answers(store), 0
-    for _ in range(times(1, 16)):
+    for _ in range(soak(1, 16)):
         for sql in ALTERED:
             with store.keeper.index.writing() as db: db.execute(sql)
             store.refresh(whole=True)
@@ -329,7 +329,7 @@ def test_what_goes_stale_is_found(tmp_path, figure):
     "Writers whose hints are all lost"
     store, wrong = busy(tmp_path/'lab'), 0
     answers(store)
-    for i in range(n := times(8, 200)):
+    for i in range(n := soak(8, 200)):
         other = ObjectStore(str(tmp_path/'lab'), durable=False)
         other.origin.listener = None
         other.put(f'lab/m{i % 5}', i, metadata={'auc': 0.9})
@@ -405,7 +405,7 @@ def _writes(folder, who, n, state):
 @pytest.mark.parametrize('state', ['own', 'same'])
 def test_two_writers_while_a_reader_refreshes(tmp_path, figure, state):
     "Other machines (a state each) or processes of this one (the same state)"
-    n, folder = times(60, 500), str(tmp_path/'lab')
+    n, folder = soak(60, 500), str(tmp_path/'lab')
     reader = ObjectStore(folder)
     reader.find_or_create_bucket('lab')
     states = [str(tmp_path/(f'state-{w}' if state == 'own' else 'state')) for w in 'ab']
@@ -565,7 +565,7 @@ def everything_at_once(tmp_path, n, planted=False):
     return wrong
 
 def test_everything_at_once_each_finds_its_own(tmp_path, figure):
-    n = times(40, 400)
+    n = soak(40, 400)
     wrong = everything_at_once(tmp_path, n)
     figure(f'search: 3 processes x 3 threads x {n} writes, compactions and comparisons', wrong=len(wrong))
     assert not wrong
@@ -581,7 +581,7 @@ def test_clocks_a_year_early_and_late(tmp_path, monkeypatch, figure):
     "A client's clock is shown nowhere: the order is that of the origin"
     url, real = f'file://{tmp_path/"lab"}', time.time
     order, missed = [], 0
-    for i in range(n := times(12, 100)):
+    for i in range(n := soak(12, 100)):
         monkeypatch.setenv('OBJECTSTORE_STATE_DIR', str(tmp_path/f'state-{i % 3}'))
         monkeypatch.setattr(time, 'time', lambda: real() + (-1, 0, 1)[i % 3] * 31_536_000)
         s = ObjectStore(url, durable=False)
@@ -621,7 +621,7 @@ def _compacts(folder, state, n):
     return made
 
 def test_two_compactors_at_once(tmp_path, figure):
-    n, folder = times(8, 60), str(tmp_path/'lab')
+    n, folder = soak(8, 60), str(tmp_path/'lab')
     busy(tmp_path/'lab')
     together(_compacts, [(folder, str(tmp_path/w), n) for w in ('one', 'two')])
     reader = ObjectStore(f'file://{folder}')

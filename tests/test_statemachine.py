@@ -1,7 +1,7 @@
 """Two stores (two machines) over one origin that goes away and comes back, against a model in memory.
 
 The model knows the origin's versions in order, what each machine has pending, and what a machine may answer while the
-origin is away: anything that it has seen or made, never anything else. OBJECTSTORE_TEST_LONG=1: ten times as many examples.
+origin is away: anything that it has seen or made, never anything else. `make soak`: ten times as many examples.
 """
 import secrets, tempfile, warnings
 from pathlib import Path
@@ -12,7 +12,7 @@ from objectstore import Conflict, NotAvailableOffline, NotFound, ObjectStore, Pe
 from objectstore.backend import MemoryBackend
 from objectstore.log import flush_hints
 from away import Machine, Service, Switch, forget_all
-from trial import LONG, content, whole
+from trial import SOAK, content, soak, whole
 
 ITEMS = st.sampled_from(['lab/a', 'lab/b'])
 WHO = st.sampled_from([0, 1])
@@ -155,10 +155,10 @@ class TwoMachines(RuleBasedStateMachine):
 
 def machine(examples: int, steps: int):
     run_state_machine_as_test(TwoMachines, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None, database=None,
-        suppress_health_check=list(HealthCheck), phases=[Phase.generate] if not LONG else [Phase.generate, Phase.shrink], derandomize=not LONG))
+        suppress_health_check=list(HealthCheck), phases=[Phase.generate] if SOAK == 1 else [Phase.generate, Phase.shrink], derandomize=SOAK == 1))
 
 def test_two_machines_against_a_model(clean, figure):
-    n = 300 if LONG else 25
+    n = soak(25, 300)
     machine(n, 30)
     figure('a state machine of two machines', examples=n, steps=30)
 

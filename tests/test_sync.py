@@ -17,7 +17,7 @@ from objectstore.files import FileBackend
 from objectstore.origin import Origin
 from objectstore.pending import Pending
 from away import Line, Switch, World, env, forget_all, on_line, quiet, within
-from trial import Wrapped, alone, content, die, dense, start, times, whole
+from trial import SOAK, Wrapped, alone, content, dense, die, soak, start, whole
 
 LARGE = 40_000
 
@@ -131,7 +131,7 @@ def test_killed_at_every_step_of_a_sync(trip, figure):
     steps, total, n = alone(_sync, str(trip.folder)), Counter(), 0
     every = range(1, steps + 1)
     for k in every:
-        for when in ('before', 'after') if times(0, 1) else (('before', 'after')[k % 2],):
+        for when in ('before', 'after') if SOAK > 1 else (('before', 'after')[k % 2],):
             trip.again()
             assert killed(trip.folder, k, when), f'step {k} of {steps} was not reached'
             r = trip.judged()
@@ -141,7 +141,7 @@ def test_killed_at_every_step_of_a_sync(trip, figure):
     figure(f'4 sync killed at each of {steps} writes ({n} kills), replayed three times', **total)
 
 def test_killed_at_random(trip, figure):
-    total, n, kills, rng = Counter(), times(60, 300), 0, random.Random(7)
+    total, n, kills, rng = Counter(), soak(60, 300), 0, random.Random(7)
     trip.again()
     began = time.monotonic()
     alone(_sync, str(trip.folder))
@@ -152,7 +152,7 @@ def test_killed_at_random(trip, figure):
         p.join(rng.uniform(0.1, 0.8) * took)
         kills += p.exitcode is None
         p.kill(), p.join()
-        r = trip.judged(3 if times(0, 1) or i % 10 == 0 else 1)
+        r = trip.judged(3 if SOAK > 1 or i % 10 == 0 else 1)
         assert good(r), (i, r)
         total.update(r)
     figure(f'10 sync killed at random x {n} ({kills} in the middle), replayed', **total)
@@ -321,7 +321,7 @@ def two_machines(machines, n: int, share: float, seed: int) -> tuple[dict, int]:
 @pytest.mark.parametrize('share', [0.0, 0.1])
 def test_two_machines_keep_all_that_they_did_offline(machines, share, figure):
     n, total, hits = 100, Counter(), 0
-    for seed in range(times(1, 10)):
+    for seed in range(soak(1, 10)):
         r, h = two_machines(machines, n, share, seed)
         total.update(r)
         hits += h
@@ -331,7 +331,7 @@ def test_two_machines_keep_all_that_they_did_offline(machines, share, figure):
 def test_planted_trust_in_silence_is_caught(machines, monkeypatch):
     def trusts(self, item, draft, first, patience=3.0, fresh=False):
         try: return self.put(item, draft)
-        except ConnectionError: return draft.record(self.name, item, first, '')
+        except ConnectionError: return draft.record(self.name, item, first, '', 0)
     monkeypatch.setattr(delivery.Bucket, 'deliver', trusts)
     def bad(seed):
         try: return not good(two_machines(machines, 20, 0.2, seed)[0])
@@ -341,7 +341,7 @@ def test_planted_trust_in_silence_is_caught(machines, monkeypatch):
 @pytest.mark.parametrize('kind', ['close_after_commit', '500_after_commit', 'reset_after_commit'])
 def test_replies_lost_by_a_service_during_a_sync(seaweed, clean, request, kind, figure):
     world = World('seaweed', 2, clean, request)
-    store, n = world.open(timeout=2.0), times(15, 200)
+    store, n = world.open(timeout=2.0), soak(15, 200)
     store.put('lab/m', content('base'))
     world.away()
     with quiet(): [store.put('lab/m', content(f'{i}', LARGE * (i % 5 == 4))) for i in range(n)]

@@ -16,7 +16,7 @@ from objectstore.parquet import read_parquet
 from objectstore.twins import Twin, twin_table, write_twin
 from objectstore.frames import wish
 from away import World, forget_all
-from trial import times
+from trial import soak
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
@@ -212,7 +212,7 @@ def test_a_lazy_frame_of_the_payload_outlives_it_too(store, tmp_path):
 def test_wrong_data_never(store, figure):
     "Flipped, cut and grown twins, also with the clock of their stamp set back"
     df, twin = hot(store)
-    rng, wrong, n = random.Random(7), 0, times(200, 1000)
+    rng, wrong, n = random.Random(7), 0, soak(200, 1000)
     made_again = 0
     for i in range(n):
         (twin,) = twins_in(os.environ['OBJECTSTORE_CACHE_DIR'])

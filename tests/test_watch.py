@@ -3,7 +3,7 @@ import random, threading, time
 import pytest
 from objectstore import InvalidRef, NotFound, ObjectStore
 from objectstore.log import flush_hints
-from trial import times
+from trial import soak
 
 @pytest.fixture(autouse=True)
 def ground(tmp_path, monkeypatch):
@@ -21,7 +21,7 @@ def test_nothing_is_missed_and_order_is_kept(tmp_path, figure, ref):
     "Writers in threads; the watcher stops after some events, and another goes on from its cursor; somebody compacts"
     store = ObjectStore(str(tmp_path/'lab'), durable=False)
     store.put('lab/a', 0)
-    rng, n, seen = random.Random(ref), times(20, 200), []
+    rng, n, seen = random.Random(ref), soak(20, 200), []
     first = store.watch(ref, timeout=0.5)
     def write(k):
         s = ObjectStore(str(tmp_path/'lab'), durable=False)

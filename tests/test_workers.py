@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from objectstore import NotFound, ObjectStore, ObjectStoreError
 from away import World, env, forget_all, quiet
-from trial import content, times, whole
+from trial import content, soak, whole
 
 LARGE = 60_000
 
@@ -23,13 +23,13 @@ def given(world) -> ObjectStore:
 # Threads
 
 def test_threads_share_a_store(world):
-    store, n = given(world), times(10, 50)
+    store, n = given(world), soak(10, 50)
     def work(i): return [(store.put('lab/m', content(f'{i} {k}', LARGE * (k % 5 == 0))).version, whole(store.get('lab/m')))[0] for k in range(n)]
     with ThreadPoolExecutor(4) as pool: got = sorted(v for vs in pool.map(work, range(4)) for v in vs)
     assert got == list(range(1, 4 * n + 1)) and len({whole(v.get()) for v in store.versions('lab/m')}) == 4 * n
 
 def test_threads_put_while_the_origin_comes_and_goes(memory, figure):
-    store, n, stop = given(memory), times(25, 200), threading.Event()
+    store, n, stop = given(memory), soak(25, 200), threading.Event()
     def flap():
         while not stop.wait(0.01): memory.away(); stop.wait(0.01); memory.back(); store.origin.breaker.try_now()
     flapping = threading.Thread(target=flap)

@@ -1,7 +1,7 @@
 """What the reliability tests share: figures, backends that go wrong, processes that can be killed, contents that show whether they are whole.
 
     def test_x(figure): figure('1 one winner', winners=4000, several=0)   # shown at the end of pytest's summary
-    OBJECTSTORE_TEST_LONG=1                                               # the full number of repetitions
+    for i in range(soak(100, 500)): ...       # 100 repetitions in `make test`, OBJECTSTORE_SOAK times as many in `make soak`, at most 500
 """
 from __future__ import annotations
 import multiprocessing, os, random, signal, tempfile, threading, traceback
@@ -15,11 +15,14 @@ from objectstore.files import FileBackend
 from objectstore.origin import Origin
 from objectstore.remote import RemoteBackend
 
-LONG = os.environ.get('OBJECTSTORE_TEST_LONG') == '1'
+SOAK = float(os.environ.get('OBJECTSTORE_SOAK') or 1)
 
-def times(default: int, long: int) -> int:
+def soak(
+    n: int,                       # Repetitions that find the planted bugs
+    most: int | None = None,      # More than these find nothing new
+) -> int:
     "How often something is repeated"
-    return long if LONG else default
+    return max(1, round(min(n * SOAK, most or n * SOAK)))
 
 
 # Figures
@@ -77,6 +80,9 @@ class Wrapped(Backend):
     def folders(self, folder): return self.call('list', folder, lambda: self.inner.folders(folder))
     def exists(self, key): return self.call('exists', key, lambda: self.inner.exists(key))
     def delete(self, key): return self.call('delete', key, lambda: self.inner.delete(key))
+    def ask_time(self): return self.inner.ask_time()
+    @property
+    def clock(self): return self.inner.clock
     def path(self, key): return self.inner.path(key)
     def close(self): self.inner.close()
 
