@@ -235,12 +235,12 @@ def _same_bytes(x: object, y: object) -> bool:
     x, y = (t.cpu().resolve_conj().resolve_neg().contiguous().view(torch.uint8) for t in (x, y))
     return bool(torch.equal(x, y))
 
-# %% ../nbs/09_same.ipynb #fd5c3c2c
+# %% ../nbs/09_same.ipynb #edf68931
 @rule('pandas.DataFrame')
 def _frames(a, b, at, seen):
     if found := difference(a.columns, b.columns, (*at, 'columns'), seen) or difference(a.index, b.index, (*at, 'index'), seen) or _attributes(a, b, at, seen): return found
-    for i, label in enumerate(a.columns):
-        if found := _columns(a.iloc[:, i], b.iloc[:, i], (*at, label), seen): return found
+    for (label, x), (_, y) in zip(a.items(), b.items()):
+        if found := _columns(x, y, (*at, label), seen): return found
 
 @rule('pandas.Series')
 def _series(a, b, at, seen):
@@ -258,7 +258,7 @@ def _columns(a, b, at, seen):
     if len(a) != len(b): return Difference(at, a, f'has {len(a)} rows and would have {len(b)}')
     x, y = a.to_numpy(), b.to_numpy()
     if str(a.dtype) == str(x.dtype) and x.dtype.kind in 'iufbmM': return None if _same_numbers(x, y) else Difference(at, a, 'would have other values')
-    x, y = list(a), list(b)
+    x, y = (v.tolist() if v.dtype == object and w.dtype.kind == 'O' else list(w) for v, w in ((x, a), (y, b)))
     if Decimal in (kinds := [*map(type, x)]): return None if x == y and kinds == [*map(type, y)] else Difference(at, a, 'would have other values')
     return difference(x, y, at, seen)
 
