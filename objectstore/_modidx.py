@@ -1751,6 +1751,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'objectstore.probe.Race.lost': ('probe.html#race.lost', 'objectstore/probe.py'),
                                    'objectstore.probe.Race.won': ('probe.html#race.won', 'objectstore/probe.py'),
                                    'objectstore.probe.Race.write': ('probe.html#race.write', 'objectstore/probe.py'),
+                                   'objectstore.probe._deleted': ('probe.html#_deleted', 'objectstore/probe.py'),
                                    'objectstore.probe._judge': ('probe.html#_judge', 'objectstore/probe.py'),
                                    'objectstore.probe._why': ('probe.html#_why', 'objectstore/probe.py'),
                                    'objectstore.probe.probe': ('probe.html#probe', 'objectstore/probe.py'),
