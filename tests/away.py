@@ -54,7 +54,7 @@ def on_line(store: ObjectStore, switch: Switch) -> ObjectStore:
 
 def forget_all() -> None:
     "As in a new process"
-    Breaker._all.clear(), Known._now.clear(), Known._none.clear()
+    Breaker._all.clear(), Known._now.clear(), Known._none.clear(), Known._vetted.clear()
 
 
 class World:
