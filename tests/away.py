@@ -19,7 +19,7 @@ from objectstore.stacks import Known
 from proxy import Proxy
 from services import Place
 from surroundings import foreign
-from trial import Wrapped
+from trial import PATIENCE, Wrapped
 
 ERRORS = dict(refuse=lambda: ConnectionRefusedError(errno.ECONNREFUSED, 'it refuses connections'),
               hang=lambda: ConnectionError(errno.ETIMEDOUT, 'it did not answer in time'),
@@ -144,6 +144,7 @@ def quiet():
 
 @contextmanager
 def within(seconds: float):
+    "It ends by itself: in so many seconds on a quiet machine"
     began = time.monotonic()
     yield
-    assert time.monotonic() - began < seconds, f'it took {time.monotonic() - began:.2f} s, not {seconds}'
+    assert time.monotonic() - began < seconds * PATIENCE, f'it took {time.monotonic() - began:.2f} s, not {seconds}'

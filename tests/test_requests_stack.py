@@ -83,6 +83,7 @@ def test_a_sync_asks_for_each_put_what_a_put_asks(far, figure):
 def test_nothing_is_asked_unasked(far):
     store = ready(far)
     store.get('lab/ready')
+    flush_hints()
     with far.proxy.counting() as made: time.sleep(1.0)
     assert not len(made)
 
