@@ -12,7 +12,8 @@ from datetime import date
 from pathlib import Path
 from fastcore.basics import patch
 from .names import Conflict, Damaged, InvalidQuery, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, PendingWarning, Ref, Unsupported, check_alias, parse_ref
-from .codecs import by_name, codec_for
+from .witness import Renewed
+from .codecs import by_name, check_rights, codec_for, proved
 from .conditions import LONGEST
 from .context import made_by
 from .records import alias_folder, new_id, read_move
@@ -84,8 +85,9 @@ def _encoded(self: ObjectStore, ref: Ref, obj: object, codec: str | None) -> Ite
     if isinstance(obj, str): _warn_path(obj)
     if c.unsafe: warnings.warn(f'{ref} is stored as {c.name}: whoever gets it needs trust=True, because loading it can run any code', stacklevel=7)
     with Spool() as f:
-        how = c.encode(obj, f)
-        yield Draft(c.name, f.payload(), how, dict(kind=c.kind, stats=c.stats(obj), by=made_by()))
+        how, p = c.encode(obj, f), f.payload()
+        proved(c, obj, p.path or p.data, how)
+        yield Draft(c.name, p, how, dict(kind=c.kind, stats=c.stats(obj), by=made_by()))
 
 def _warn_path(text: str) -> None:
     "Text that is the name of a file was probably meant as the file"
@@ -98,6 +100,7 @@ def _file_draft(self: ObjectStore, ref: Ref, path: Path) -> Draft:
     "A file as a draft"
     if not path.exists(): raise NotFound(f'no file {str(path)!r} on this machine')
     if not path.is_file(): raise Unsupported(f'{str(path)!r} is neither a file nor a folder, and has no content to store')
+    check_rights(path)
     stats = by_name('file').stats(path)
     with Progress(f'hash {ref}', path.stat().st_size, self.progress) as progress: payload = file_payload(path, progress)
     return Draft('file', payload, {'name': stats['name']}, dict(kind=None, stats=stats, by=made_by()))
@@ -111,6 +114,8 @@ def folder_files(top: Path) -> list[tuple[str, Path]]:
             path = Path(place)/name
             if path.is_symlink(): raise Unsupported(f'{path} is a link, which may lead out of the folder: put what it points to, or leave it out')
             if name in files and not path.is_file(): raise Unsupported(f'{path} is no plain file: leave it out')
+            if name in files: check_rights(path)
+        if not folders and not files and Path(place) != top: raise Unsupported(f'{place} is an empty folder, and would not come back, so nothing was stored: remove it, or put a file into it')
         found += [((Path(place)/f).relative_to(top).as_posix(), Path(place)/f) for f in files]
     if bad := next((n for n, _ in found if not _encodable(n) or '\\' in n), None): raise Unsupported(f'{bad!r} is a file name that other systems cannot have: rename it')
     return sorted(found)
@@ -163,12 +168,20 @@ def _put_or_wait(self: ObjectStore, r: Ref, draft: Draft, if_latest: int | None,
     waits, waiting = self._may_wait(if_latest), self._waiting_puts(r.bucket, r.item)
     if waiting: return self._behind(r, draft, waiting, if_latest, skip_unchanged)
     try:
-        with at_origin():
-            bucket = self.origin.for_put(r.bucket)
-            return skip_unchanged and self._unchanged(bucket, r.item, draft) or self._put(bucket, r, draft, if_latest)
+        with at_origin(): return self._put_now(r, draft, if_latest, skip_unchanged)
     except (ConnectionError, TimeoutError) as e:
         if not waits: raise
         return self._wait(r, draft, e)
+
+@patch
+def _put_now(self: ObjectStore, r: Ref, draft: Draft, if_latest: int | None, skip_unchanged: bool) -> Version:
+    "Store a draft; where another store is found in the place of one, in that: nothing was claimed yet"
+    for last in (False, False, True):
+        try:
+            bucket = self.origin.for_put(r.bucket)
+            return skip_unchanged and self._unchanged(bucket, r.item, draft) or self._put(bucket, r, draft, if_latest)
+        except Renewed:
+            if last: raise
 
 @patch
 def _behind(self: ObjectStore, r: Ref, draft: Draft, waiting: list, if_latest: int | None, skip_unchanged: bool) -> Version:
@@ -199,8 +212,8 @@ def _wait(self: ObjectStore, r: Ref, draft: Draft, why: BaseException | None = N
 # %% ../nbs/61_putting.ipynb #93fa6dc9
 @patch
 def _known_id(self: ObjectStore, bucket: str) -> str | None:
-    "The identity of the origin, as far as it is known"
-    try: return self.origin.id(bucket)
+    "The name of the store that is there, as far as it is known"
+    try: return self.origin.identity(bucket)
     except OSError: return None
 
 @dataclass(frozen=True)
