@@ -109,8 +109,9 @@ class Hints:
             self._due.setdefault(bucket, []).extend(changes)
             if not known: self._unknown.add(bucket)
             if self._thread: return
-            self._thread = threading.Thread(target=_write_soon, args=(self,), daemon=True, name='objectstore-log')
-            self._thread.start()
+            thread = threading.Thread(target=_write_soon, args=(self,), daemon=True, name='objectstore-log')
+            thread.start()
+            self._thread = thread
 
     def owes(self, name: str) -> bool:
         "Is there something to be written of a bucket that this machine's index may not have?"
@@ -132,13 +133,21 @@ def _write_soon(hints: Hints) -> None:
 @patch
 def flush(self: Hints) -> None:
     "Write what is due; what the origin does not take now is left for the records to tell"
+    due: dict[Bucket, list[Change]] = {}
     with self._turn:
-        with self._lock: due, self._writing, self._due, self._unknown, self._thread = self._due, self._unknown, {}, set(), None
         try:
-            for bucket, changes in due.items():
+            with self._lock: due, self._writing, self._due, self._unknown, self._thread = self._due, self._unknown, {}, set(), None
+            while due:
+                bucket, changes = next(iter(due.items()))
                 try: keys = bucket.hint_at(changes, self.by)
-                except (OSError, ObjectStoreError): continue
-                if bucket not in self._writing and all(c.op == 'put' for c in changes): self.wrote(bucket, keys, changes)
+                except (OSError, ObjectStoreError): keys = None
+                del due[bucket]
+                if keys is not None and bucket not in self._writing and all(c.op == 'put' for c in changes): self.wrote(bucket, keys, changes)
+        except BaseException:       # an interruption: the next one to flush writes it
+            with self._lock:
+                for bucket, changes in due.items(): self._due[bucket] = [*changes, *self._due.get(bucket, [])]
+                self._unknown |= due.keys()
+            raise
         finally: self._writing = set()
 
 @atexit.register

@@ -11,7 +11,7 @@ from .names import Conflict, InvalidRef, NotAvailableOffline, NotFound, Unsuppor
 from .places import MARKER, Places, check_parent, is_folder, new_store
 from .backend import Backend, in_threads
 from .records import STATE, append, from_json, last_move, move, new_id, read_back, to_json
-from .buckets import Bucket
+from .buckets import Bucket, Maybe
 
 # %% auto #0
 __all__ = ['RACERS', 'PROBES_LAST', 'FORMAT', 'probe', 'Origin', 'bucket_of_key']
@@ -218,8 +218,12 @@ def _empty(self: Origin, bucket: Bucket) -> None:
     for item, aliases in bucket.all_aliases(lenient=True).items():
         for alias in aliases: bucket.move_alias(item, alias, None, self.by)
     live = [(item, n) for item, numbers in bucket.scan().items() for n in numbers.live]
-    answers = bucket.backend.create_many([(bucket.key(item, n, 'removed'), move(self.by)) for item, n in live])
-    for (item, n), answer in zip(live, answers):
-        if answer is True: bucket.tell('remove', item, n)
-        else: bucket.remove(item, n, self.by)
+    try:
+        answers = bucket.backend.create_many([(bucket.key(item, n, 'removed'), move(self.by)) for item, n in live])
+        for (item, n), answer in zip(live, answers):
+            if answer is True: bucket.tell('remove', item, n)
+            else: bucket.remove(item, n, self.by)
+    except BaseException:
+        for item, n in live: bucket.tell('remove', item, n, Maybe())
+        raise
     bucket.newest.clear()

@@ -121,8 +121,8 @@ def add_put(
         if tried is not None: self.tried(draft.id, tried)
         return self.add('put', bucket, item, draft.id, codec=draft.codec, how=draft.how, size=draft.payload.size, hash=draft.payload.hash,
                         description=draft.description, members=members, origin=origin)
-    except BaseException:
-        self._drop_bytes(draft.id, len(members))
+    except BaseException:       # an interruption may come when it is in the queue already: then it stays
+        if not self.still(draft.id): self._drop_bytes(draft.id, len(members))
         raise
 
 @patch
@@ -265,12 +265,14 @@ def alone(
     wait: bool = False,      # Wait for another thread of this process?
 ) -> Iterator[bool]:
     "True for the one process of this machine that may deliver now"
-    turn = _turns.setdefault(self.files.url, threading.Lock())
-    if not turn.acquire(blocking=wait): yield False; return
+    turn, mine = _turns.setdefault(self.files.url, threading.Lock()), False
     try:
+        mine = turn.acquire(blocking=wait)
+        if not mine: yield False; return
         Path(self.files.url).mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(Path(self.files.url)/'lock', 'a+b') as f: yield lock(f)
-    finally: turn.release()
+    finally:
+        if mine: turn.release()
 
 _turns: dict[str, threading.Lock] = {}
 

@@ -16,7 +16,7 @@ from .names import CommitUnknown, Conflict, Damaged, NotAvailableOffline, Object
 from .backend import in_threads
 from .records import (INLINE_LIMIT, Claim, Record, alias_folder, append, last_move, move, new_id, notes_folder, pack,
                                  payload_key, put_id, read_back, to_json)
-from .buckets import Bucket
+from .buckets import Bucket, Maybe, may_be_kept
 
 # %% auto #0
 __all__ = ['MEMBERS_AT_ONCE', 'Payload', 'Spool', 'file_payload', 'stamp', 'check_unchanged', 'Draft', 'parse_listing']
@@ -166,7 +166,7 @@ def claim(
     patience: float = 3.0,          # Seconds to go on after an unclear answer
 ) -> Record:                        # The record, as it is stored
     "Give a draft the next number"
-    made: dict[int, Record] = {}
+    self.trying[item] = made = {}
     def build(n): return pack(made.setdefault(n, draft.record(self.name, item, n, put)))
     try: n = Claim(self.backend, self.folder(item), build, patience).number(first, walk)
     except CommitUnknown as e: raise self._unknown(item, draft, min(made), e) from e
@@ -193,6 +193,7 @@ def confirm(self: Bucket, item: str, draft: Draft, n: int, keys: list[tuple[str,
 
 # %% ../nbs/32_puts.ipynb #e9d36220
 @patch
+@may_be_kept('put')
 def put(
     self: Bucket,
     item: str,
@@ -305,8 +306,13 @@ def put_many(self: Bucket, drafts: list[tuple[str, Draft]]) -> list[Record | Exc
     "Store many drafts, each as the next version of its item; the items differ; in place of a record: why it was not stored, or may not have been"
     self.learn(item for item, _ in drafts)
     tries = {i: d.record(self.name, item, self.highest[item] + 1, '') for i, (item, d) in enumerate(drafts) if d.payload.size <= INLINE_LIMIT and not d.members}
-    answers = dict(zip(tries, self.backend.create_many([(self.key(r.item, r.version), pack(r)) for r in tries.values()])))
-    return [self._won(tries[i]) if answers.get(i) is True else self._again(item, d, tries.get(i), answers.get(i)) for i, (item, d) in enumerate(drafts)]
+    try:
+        answers = dict(zip(tries, self.backend.create_many([(self.key(r.item, r.version), pack(r)) for r in tries.values()])))
+        return [self._won(tries[i]) if answers.get(i) is True else self._again(item, d, tries.get(i), answers.get(i)) for i, (item, d) in enumerate(drafts)]
+    except (OSError, ObjectStoreError): raise
+    except BaseException:
+        for r in tries.values(): self.tell('put', r.item, r.version, Maybe())
+        raise
 
 @patch
 def _again(self: Bucket, item: str, draft: Draft, tried: Record | None, answer: bool | Exception | None) -> Record | Exception:
@@ -327,6 +333,7 @@ def _won(self: Bucket, r: Record) -> Record:
 
 # %% ../nbs/32_puts.ipynb #0f2c42ba
 @patch
+@may_be_kept('remove')
 def remove(self: Bucket, item: str, n: int, by: str) -> bool:
     "Mark a version as removed: True where this call did it"
     key, data = self.key(item, n, 'removed'), move(by)
@@ -340,6 +347,7 @@ def remove(self: Bucket, item: str, n: int, by: str) -> bool:
     return found == data
 
 @patch
+@may_be_kept('alias')
 def move_alias(
     self: Bucket,
     item: str,
@@ -370,6 +378,7 @@ def let_go(self: Bucket, item: str, gone: Collection[int], by: str) -> None:
         except Conflict: pass       # it was moved on meanwhile
 
 @patch
+@may_be_kept('note')
 def annotate(self: Bucket, item: str, n: int, notes: dict, by: str, patience: float = 3.0) -> None:
     "Add notes to a version"
     folder = self.prefix + notes_folder(item, n)
