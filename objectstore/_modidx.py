@@ -1191,6 +1191,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'objectstore.many.Run.__init__': ('many.html#run.__init__', 'objectstore/many.py'),
                                   'objectstore.many.Run.tell': ('many.html#run.tell', 'objectstore/many.py'),
                                   'objectstore.many._each': ('many.html#_each', 'objectstore/many.py'),
+                                  'objectstore.many._holds': ('many.html#_holds', 'objectstore/many.py'),
                                   'objectstore.many._or_default': ('many.html#_or_default', 'objectstore/many.py'),
                                   'objectstore.many._the_same_again': ('many.html#_the_same_again', 'objectstore/many.py'),
                                   'objectstore.many._triple': ('many.html#_triple', 'objectstore/many.py')},

@@ -85,10 +85,11 @@ def _put_batch(self: ObjectStore, batch: list[tuple[Ref, object, dict]], run: Ru
     with ExitStack() as stack:
         drafts = {i: (r, stack.enter_context(self._drafted(r, obj, codec, kind, metadata | own))) for i, (r, obj, own) in enumerate(batch, first)}
         for name in {r.bucket for r in run.refs[first:]} if run.skip else (): run.found |= self._there_already(name, {i: d for i, d in drafts.items() if d[0].bucket == name})
-        while drafts := {i: d for i, d in drafts.items() if i not in run.found}:
-            round = {r: i for i, (r, _) in reversed(drafts.items())}
-            for name in {r.bucket for r in round}: self._put_round(name, {i: drafts[i] for r, i in round.items() if r.bucket == name}, run)
+        while True:
             if run.skip: run.found |= _the_same_again(drafts, run.found)
+            round = {r: i for i, (r, _) in reversed(drafts.items()) if i not in run.found}
+            if not round: return
+            for name in {r.bucket for r in round}: self._put_round(name, {i: drafts[i] for r, i in round.items() if r.bucket == name}, run)
 
 def _the_same_again(drafts: Mapping[int, tuple[Ref, Draft]], found: Mapping[int, Version]) -> dict[int, Version]:
     "Drafts that hold what the one before them of their item does, which was stored"
@@ -102,14 +103,19 @@ def _the_same_again(drafts: Mapping[int, tuple[Ref, Draft]], found: Mapping[int,
 @patch
 def _there_already(self: ObjectStore, name: str, drafts: Mapping[int, tuple[Ref, Draft]]) -> dict[int, Version]:
     "Drafts that the last versions of their items hold: of several of one item the longest beginning of them that is its end"
-    own: dict[str, list[int]] = {}
-    for i, (r, _) in drafts.items(): own.setdefault(r.item, []).append(i)
-    found, tails = {}, self._tails(name, {item: len(places) for item, places in own.items()})
-    for item, places in own.items():
+    own: dict[str, list[list[int]]] = {}       # By item: places of drafts, those together that hold the same one after another
+    for i, (r, d) in drafts.items():
+        runs = own.setdefault(r.item, [])
+        if runs and _holds(drafts[runs[-1][0]][1]) == _holds(d): runs[-1].append(i)
+        else: runs.append([i])
+    found, tails = {}, self._tails(name, {item: len(runs) for item, runs in own.items()})
+    for item, runs in own.items():
         tail = tails[item]
-        def fits(k): return all(same_content(v, drafts[i][1]) for v, i in zip(tail[-k:], places))
-        if k := next((k for k in range(min(len(tail), len(places)), 0, -1) if fits(k)), 0): found |= dict(zip(places, tail[-k:]))
+        def fits(k): return all(same_content(v, drafts[run[0]][1]) for v, run in zip(tail[-k:], runs))
+        if k := next((k for k in range(min(len(tail), len(runs)), 0, -1) if fits(k)), 0): found |= {i: v for v, run in zip(tail[-k:], runs) for i in run}
     return found
+
+def _holds(d: Draft) -> tuple: return d.codec, d.description['kind'], d.description['metadata'], d.payload.hash, [(n, p.hash) for n, p in d.members or ()]
 
 @patch
 def _tails(self: ObjectStore, name: str, wanted: Mapping[str, int]) -> dict[str, list[Version]]:

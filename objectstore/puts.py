@@ -323,7 +323,7 @@ def _again(self: Bucket, item: str, draft: Draft, tried: Record | None, answer: 
         if failed and read_back(self.backend, self.key(item, tried.version)) == pack(tried): return self._unknown(item, draft, tried.version, answer)
         return self.put(item, draft)
     except ConnectionRefusedError as e: return self._unknown(item, draft, tried.version, e) if unclear else e
-    except (ConnectionError, TimeoutError) as e: return e
+    except (OSError, ObjectStoreError) as e: return e      # the others go on
 
 @patch
 def _won(self: Bucket, r: Record) -> Record:

@@ -5,14 +5,14 @@ to a process of its own. Afterwards, for whoever lists the records and for whoev
 its bytes; and who does it again with `skip_unchanged=True` doubles nothing.
 """
 from __future__ import annotations
-import os, random, signal, sys, threading
+import linecache, os, random, signal, sys, tempfile, threading
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 import pytest
 import objectstore
-from objectstore import NotAvailableOffline, ObjectStore
+from objectstore import NotFound, ObjectStore
 from objectstore import buckets, keeping, log, pending
 from objectstore.backend import MemoryBackend
 from objectstore.files import FileBackend
@@ -25,16 +25,24 @@ HERE = str(Path(objectstore.__file__).parent)
 
 class Ctrl(KeyboardInterrupt): "Ctrl-C, at a place of the test's choice"
 
+def leaves(frame, been: set) -> bool:
+    "Is this the end of a `with`? Python looks for signals behind the call of its `__exit__`, never before it"
+    again, line = frame.f_lineno in been, linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+    been.add(frame.f_lineno)
+    return again and line.lstrip().startswith('with ')
+
 @contextmanager
 def at_line(n: int):
     "Ctrl-C at the n-th line of the library that this thread reaches; the lines so far"
     seen = [0]
-    def line(frame, event, arg):
-        if event == 'line':
-            seen[0] += 1
-            if seen[0] == n: sys.settrace(None); raise Ctrl(f'{frame.f_code.co_filename}:{frame.f_lineno}')
-        return line
-    def call(frame, event, arg): return line if frame.f_code.co_filename.startswith(HERE) else None
+    def call(frame, event, arg):
+        been: set[int] = set()
+        def line(frame, event, arg):
+            if event == 'line' and not leaves(frame, been):
+                seen[0] += 1
+                if seen[0] == n: sys.settrace(None); raise Ctrl(f'{frame.f_code.co_filename}:{frame.f_lineno}')
+            return line
+        return line if frame.f_code.co_filename.startswith(HERE) else None
     before = sys.gettrace()
     sys.settrace(call)
     try: yield seen
@@ -138,13 +146,17 @@ def interrupted(folder: Path, kind: str, verb, where) -> bool:
     return cut
 
 
+@pytest.fixture
+def quick(clean):
+    with tempfile.TemporaryDirectory(dir='/dev/shm' if os.access('/dev/shm', os.W_OK) else clean, ignore_cleanup_errors=True) as d: yield Path(d)
+
 @pytest.mark.parametrize('verb', VERBS, ids=lambda f: f.__name__)
-def test_at_every_write(clean, verb, figure):
+def test_at_every_write(quick, verb, figure):
     n = cuts = 0
     for behind in (False, True):
         k, cut = 1, True
         while cut:
-            folder = clean/f'{behind}{k}'
+            folder = quick/f'{behind}{k}'
             folder.mkdir()
             cut = interrupted(folder, 'far', verb, at_write(k, behind))
             cuts, n, k = cuts + cut, n + 1, k + 1
@@ -152,12 +164,12 @@ def test_at_every_write(clean, verb, figure):
     figure(f'27 {verb.__name__}, interrupted before and behind each write', interrupted=cuts, not_found=0, doubled=0)
 
 @pytest.mark.parametrize('verb', VERBS, ids=lambda f: f.__name__)
-def test_at_many_lines(clean, verb, figure):
-    with at_line(10**9) as lines: verb_once(clean, verb)
+def test_at_many_lines(quick, verb, figure):
+    with at_line(10**9) as lines: verb_once(quick, verb)
     total, cuts = lines[0], 0
     rng = random.Random(verb.__name__)
-    for k in sorted(rng.sample(range(1, total + 1), min(total, soak(12, 400)))):
-        (folder := clean/f'{k}').mkdir()
+    for k in sorted(rng.sample(range(1, total + 1), min(total, soak(5, 200)))):
+        (folder := quick/f'{k}').mkdir()
         cuts += interrupted(folder, 'far', verb, at_line(k))
     assert cuts
     figure(f'27 {verb.__name__}, interrupted at some of {total} lines', interrupted=cuts, not_found=0, doubled=0)
@@ -169,3 +181,171 @@ def verb_once(clean: Path, verb) -> None:
     s = prepared(folder, 'far')
     sys.settrace(before)
     verb(s)
+
+
+# Planted: what is told of an interruption is not heard
+
+def test_planted_an_interruption_that_nobody_hears_of(quick, monkeypatch):
+    fired = []
+    def heard(self, bucket, op, item, what, says):
+        if isinstance(says, buckets.Maybe): fired.append(op); return
+        real(self, bucket, op, item, what, says)
+    real = keeping.Keeper.heard
+    monkeypatch.setattr(keeping.Keeper, 'heard', heard)
+    (folder := quick/'x').mkdir()
+    with pytest.raises(AssertionError, match='does not find'): interrupted(folder, 'far', small, at_write(1, True))
+    assert fired == ['put']
+
+
+# Work that waits
+
+def waiting(s) -> list[tuple]: return sorted((w.op, w.name) for w in s.pending.work())
+
+@pytest.mark.parametrize('size', [0, LARGE])
+@pytest.mark.parametrize('behind', [False, True], ids=['before', 'behind'])
+def test_puts_that_wait_are_kept_whole_or_not_at_all(quick, size, behind, figure):
+    k, cut, kept = 1, True, 0
+    while cut:
+        (folder := quick/f'{k}').mkdir()
+        with env(OBJECTSTORE_STATE_DIR=str(folder/'state')), quiet():
+            prepared(folder, 'near')
+            s, cut = open_store(folder, 'near', offline=True), False
+            try:
+                with at_write(k, behind): s.put('lab/m', content('3', size))
+            except Ctrl: cut = True
+            before = len(s.pending.puts())
+            assert all(whole(s.get(f'lab/m@id:{w.id}')) == '3' for w in s.pending.puts()), 'an entry without its bytes'
+            s.put('lab/m', content('3', size), skip_unchanged=True)
+            assert len(s.pending.puts()) == 1, 'doubled'
+            kept += before
+            s = open_store(folder, 'near')
+            assert not s.sync().waiting and [whole(v.get()) for v in s.versions('lab/m')] == ['1', '2', '3'] and searched(s) == truth(s)
+        k += 1
+    figure(f'27 a put of {size:,} bytes that waits, interrupted {["before", "behind"][behind]} each write', interrupted=k - 2, kept=kept, damaged=0, doubled=0)
+
+def test_a_delivery_is_interrupted_and_goes_on(quick, figure):
+    cuts = 0
+    for behind in (False, True):
+        k, cut = 1, True
+        while cut:
+            (folder := quick/f'{behind}{k}').mkdir()
+            with env(OBJECTSTORE_STATE_DIR=str(folder/'state')), quiet():
+                prepared(folder, 'near')
+                off = open_store(folder, 'near', offline=True)
+                for i in (3, 4): off.put('lab/m', content(str(i), LARGE * (i % 2)))
+                off.annotate('lab/m', {'note': 1}), off.set_alias('lab/m', 'production')
+                s, cut = open_store(folder, 'near'), False
+                try:
+                    with at_write(k, behind): s.sync()
+                except Ctrl: cut = True
+                assert whole(s.get('lab/m')) == '4' and s['lab/m'].notes == {'note': 1} and s['lab/m'].aliases == ['production']
+                assert not s.sync().waiting and not s.pending.work()
+                assert [whole(v.get()) for v in s.versions('lab/m')] == ['1', '2', '3', '4'] and searched(s) == truth(s)
+            cuts, k = cuts + cut, k + 1
+    figure('27 a delivery, interrupted before and behind each write', interrupted=cuts, lost=0, doubled=0)
+
+def test_planted_bytes_that_go_although_the_entry_stays(quick, monkeypatch):
+    monkeypatch.setattr(pending.Pending, 'still', lambda self, id: False)
+    (folder := quick/'x').mkdir()
+    with env(OBJECTSTORE_STATE_DIR=str(folder/'state')), quiet():
+        prepared(folder, 'near')
+        s = open_store(folder, 'near', offline=True)
+        s.put('lab/o', 1)
+        for k in range(1, 9):
+            try:
+                with at_write(k, True): s.put('lab/m', content('3'))
+            except (Ctrl, NotFound): pass
+        assert any(not s.pending.files.exists(f'bytes/{w.id}') for w in s.pending.puts())
+
+
+# Many at once
+
+def test_put_many_says_what_is_stored(quick, monkeypatch):
+    from objectstore import many
+    monkeypatch.setattr(many, 'BATCH', 10)
+    s, names = open_store(quick, 'far'), [f'lab/{i:02}' for i in range(35)]
+    objects = {n: content(n) for n in names}
+    objects['lab/15'] = lambda: 0      # nothing stores this
+    with pytest.raises(Exception) as e: s.put_many(objects)
+    assert [v.ref for v in e.value.stored] == [f'{n}@1' for n in names[:10]] and e.value.rest == names[10:]
+    assert '10 are stored' in e.value.__notes__[0] and 'skip_unchanged=True' in e.value.__notes__[0]
+    objects['lab/15'] = content('lab/15')
+    again = s.put_many(objects, skip_unchanged=True)
+    assert [v.ref for v in again] == [f'{n}@1' for n in names] and max(contents(s).values()) == 1
+    assert [v.ref for v in s.put_many(objects, skip_unchanged=True)] == [f'{n}@1' for n in names]
+    with pytest.raises(Exception) as e: s.put_many((n, objects[n]) if n != 'lab/12' else 'wrong' for n in names)
+    assert len(e.value.stored) == 10 and e.value.rest == []      # what a generator has left is not known
+
+def test_put_many_goes_on_where_one_of_a_batch_fails(quick):
+    s = open_store(quick, 'far')
+    real = FileBackend.create
+    def create(self, key, data):
+        if '/04/@/' in key: raise PermissionError('not this one')
+        return real(self, key, data)
+    with mock.patch.object(FileBackend, 'create', create), mock.patch.object(FileBackend, 'create_many', lambda self, items: [_settled(self, *kv) for kv in items]):
+        with pytest.raises(Exception) as e: s.put_many((f'lab/{i:02}', i) for i in range(8))
+    assert len(e.value.stored) == 7 and e.value.rest == ['lab/04']
+    s.put_many([(f'lab/{i:02}', i) for i in range(8)], skip_unchanged=True)
+    assert len(s.find_items(at='*')) == 8
+
+def _settled(backend, key, data):
+    try: return backend.create(key, data)
+    except OSError as e: return e
+
+@pytest.mark.parametrize('offline', [False, True])
+def test_several_of_one_item_are_stored_once(quick, offline):
+    with env(OBJECTSTORE_STATE_DIR=str(quick/'state')), quiet():
+        prepared(quick, 'near')
+        s = open_store(quick, 'near', offline=offline or 'auto')
+        wanted = [('lab/x', i) for i in (1, 2, 2, 1)]
+        def now(): return [v.get() for v in s.versions('lab/x')]
+        s.put_many(wanted[:2], skip_unchanged=True)
+        for _ in range(2):
+            s.put_many(wanted, skip_unchanged=True)
+            assert now() == [1, 2, 1]
+        s.put_many([('lab/x', 2), ('lab/x', 1)])
+        assert now() == [1, 2, 1, 2, 1]
+
+
+# Signals, to a process of its own
+
+def _puts(folder: str, pipe) -> None:
+    "Put until a signal comes, and say what was acknowledged"
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with env(OBJECTSTORE_STATE_DIR=f'{folder}/state', OBJECTSTORE_CACHE_DIR=f'{folder}/cache'):
+        s, i = open_store(Path(folder), 'far'), 0
+        s.find_items()
+        pipe.send('ready')
+        try:
+            while True:
+                i += 1
+                pipe.send(s.put(f'lab/{i % 7}', content(str(i), LARGE * (i % 5 == 0))).ref)
+        except KeyboardInterrupt:
+            s.refresh()
+            pipe.send(('found', sorted(v.ref for v in s.find_items(at='*')), sorted(truth(s))))
+
+@pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGTERM], ids=['SIGINT', 'SIGTERM'])
+def test_signals(quick, sign, figure):
+    rounds, puts, rng = soak(3, 200), 0, random.Random(27)
+    for k in range(rounds):
+        (folder := quick/f'{k}').mkdir()
+        mine, its = _context.Pipe()
+        p, told = start(_puts, str(folder), its), []
+        its.close()
+        assert mine.poll(60) and mine.recv() == 'ready'
+        for _ in range(rng.randrange(1, 40)): told.append(mine.recv())
+        os.kill(p.pid, sign)
+        said = None
+        try:
+            while mine.poll(60):
+                x = mine.recv()
+                if isinstance(x, tuple): said = x
+                else: told.append(x)
+        except EOFError: pass
+        p.join(60)
+        with env(OBJECTSTORE_STATE_DIR=f'{folder}/state', OBJECTSTORE_CACHE_DIR=f'{folder}/cache'):
+            s = open_store(folder, 'far')
+            assert set(told) <= {v.ref for v in s.find_items(at='*')}, 'acknowledged and not found'
+            if sign == signal.SIGINT: assert said and said[1] == said[2] and searched(s) == truth(s)
+        puts += len(told)
+    figure(f'27 {rounds} processes with {sign.name}', puts=puts, not_found=0)
