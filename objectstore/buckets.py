@@ -303,7 +303,7 @@ def alias_target(self: Bucket, item: str, alias: str) -> tuple[int, int | None]:
 @patch
 def aliases(self: Bucket, item: str) -> dict[str, int]:
     "Every alias of an item that points somewhere, and where"
-    return self.all_aliases(self.prefix + aliases_folder(item), only=item).get(item, {})
+    return self.all_aliases(self.prefix + aliases_folder(item), only=item, lenient=True).get(item, {})
 
 @patch
 def _last_moves(self: Bucket, folder: str | None = None, only: str | None = None) -> dict[tuple[str, str], str]:
@@ -349,8 +349,9 @@ def merge(metadata: dict, notes: Iterable[dict]) -> dict:
 
 @patch
 def notes(self: Bucket, item: str, n: int) -> list[dict]:
-    "The notes of a version, oldest first"
-    return [m.get('notes', {}) for m in moves(self.backend, self.prefix + notes_folder(item, n))]
+    "The notes of a version, oldest first; a damaged one is left out, with a warning"
+    keys = [e.key for e in self.backend.list(self.prefix + notes_folder(item, n)) if key_number(e.key)]
+    return [_move_or_none(raw, k, True).get('notes', {}) for k, raw in zip(keys, self.backend.read_many(keys, RECORD_LIMIT))]
 
 @patch
 def noted(self: Bucket, item: str) -> list[int]:

@@ -4,10 +4,10 @@
 
 # %% ../nbs/33_origin.ipynb #34a5c240
 from __future__ import annotations
-import os, secrets
+import os, secrets, warnings
 from collections.abc import Callable
 from fastcore.basics import patch
-from .names import Conflict, InvalidRef, NotAvailableOffline, NotFound, Unsupported, bucket_key, hint, item_of_key
+from .names import Conflict, Damaged, InvalidRef, NotAvailableOffline, NotFound, Unsupported, bucket_key, hint, item_of_key
 from .places import MARKER, Places, check_parent, is_folder, new_store
 from .backend import Backend, in_threads
 from .records import STATE, append, from_json, last_move, move, new_id, read_back, to_json
@@ -139,7 +139,10 @@ def id(self: Origin, bucket: str | None = None, surely: bool = False) -> str | N
 @patch
 def state(self: Bucket) -> tuple[int, bool]:
     "How often a bucket's state has changed, and whether it says that the bucket is there"
-    n, last = last_move(self.backend, self.prefix + STATE)
+    try: n, last = last_move(self.backend, self.prefix + STATE)
+    except Damaged as e:       # then what is in it says whether it is there
+        warnings.warn(f'the state of bucket {self.name!r} cannot be read: {e}', stacklevel=4)
+        return last_number(self.backend.tail(self.prefix + STATE)), False
     return n, last.get('is') == 'made'
 
 @patch

@@ -4,7 +4,7 @@
 
 # %% ../nbs/32_puts.ipynb #49be7896
 from __future__ import annotations
-import io, json, os, re, tempfile, time
+import io, json, os, re, tempfile, time, warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ from blake3 import blake3
 from fastcore.basics import patch
 from .names import CommitUnknown, Conflict, Damaged, NotAvailableOffline, ObjectStoreError
 from .backend import in_threads
-from .records import (INLINE_LIMIT, Claim, Record, alias_folder, append, last_move, move, new_id, notes_folder, pack,
+from .records import (INLINE_LIMIT, Claim, Record, alias_folder, append, last_number, move, new_id, notes_folder, pack,
                                  payload_key, put_id, read_back, to_json)
 from .buckets import Bucket, Maybe, may_be_kept
 
@@ -358,7 +358,7 @@ def move_alias(
     patience: float = 3.0,
 ) -> bool:                            # Did it have to be moved?
     "Move an alias, or raise `Conflict` where it does not point where it must"
-    last, now = self.alias_target(item, alias)
+    last, now = self._aimed(item, alias, if_at is ...)
     if if_at is not ... and now != if_at: raise Conflict(f'alias {alias!r} of {self.name}/{item} points at {now or "nothing"}, not at {if_at or "nothing"}: somebody was first')
     if now == to: return False
     folder = self.prefix + alias_folder(item, alias)
@@ -367,6 +367,15 @@ def move_alias(
     self.changes += 1
     self.tell('alias', item, alias, to)
     return True
+
+@patch
+def _aimed(self: Bucket, item: str, alias: str, lenient: bool) -> tuple[int, int | None]:
+    "How often an alias has moved, and where it points; behind a damaged move a new one mends it, where nothing depends on what that said"
+    try: return self.alias_target(item, alias)
+    except Damaged as e:
+        if not lenient: raise
+        warnings.warn(f'{e}: the alias is moved anew', stacklevel=3)
+        return last_number(self.backend.tail(self.prefix + alias_folder(item, alias))), None
 
 @patch
 def let_go(self: Bucket, item: str, gone: Collection[int], by: str) -> None:
@@ -382,6 +391,6 @@ def let_go(self: Bucket, item: str, gone: Collection[int], by: str) -> None:
 def annotate(self: Bucket, item: str, n: int, notes: dict, by: str, patience: float = 3.0) -> None:
     "Add notes to a version"
     folder = self.prefix + notes_folder(item, n)
-    append(self.backend, folder, move(by, notes=notes), last_move(self.backend, folder)[0], patience=patience)
+    append(self.backend, folder, move(by, notes=notes), last_number(self.backend.tail(folder)), patience=patience)
     self.changes += 1
     self.tell('note', item, n, notes)

@@ -1,0 +1,126 @@
+"""One bad thing stops nothing else: one object of each kind is damaged, every verb goes on without it, and it is named.
+
+    BAD        what is damaged, and a word of it that a warning, a report or an error says
+    VERBS      each on what is not damaged, with what it must answer
+"""
+from __future__ import annotations
+import json, os, random, tempfile, warnings
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+import pytest
+from objectstore import Damaged, NotFound, ObjectStore, ObjectStoreError
+from objectstore import buckets, log, pending, whole as wholes
+from objectstore.log import catalog_row, catalog_schema, flush_hints, write_catalog
+from objectstore.records import seal
+from objectstore.rows import Texts
+from away import env, forget_all, quiet
+
+DEEP = '[' * 100_000
+
+class Lab:
+    "A store of files with something of everything"
+    def __init__(self, folder: Path, near: bool = False):
+        self.folder, self.near = folder, near
+        self.origin = folder/'origin'
+        self.state = folder/'state'
+        with quiet():
+            s = self.open()
+            for i in (1, 2, 3): s.put('lab/m', i, metadata={'auc': i / 10})
+            s.put('lab/bad', 1), s.put('lab/bad', 2), s.put('lab/o', 'fine'), s.put('other/x', 1)
+            s.set_alias('lab/m@1', 'production'), s.set_alias('lab/m@2', 'staging'), s.annotate('lab/m@2', {'note': 1}), s.annotate('lab/m@3', {'note': 2})
+            s.calculated('lab/sum')(lambda: 3)
+            flush_hints()
+            if near:
+                s = self.open(offline=True)
+                s.put('lab/p', 1), s.put('lab/q', b'q' * 50_000), s.annotate('lab/m@3', {'later': 1}), s.set_alias('lab/m@3', 'next')
+
+    def open(self, machine: str = 'state', **options) -> ObjectStore:
+        forget_all()
+        with env(OBJECTSTORE_STATE_DIR=str(self.folder/machine), OBJECTSTORE_CACHE_DIR=str(self.folder/f'cache-{machine}')):
+            return ObjectStore(*[str(self.folder/'near')] * self.near, str(self.origin), near=self.near, progress=False, **options)
+    def only(self, pattern: str, top: Path | None = None) -> Path:
+        found = sorted(p for p in (top or self.origin).glob(pattern) if p.is_file())
+        assert found, f'nothing is {pattern}'
+        return found[-1]
+    def write(self, file: Path, data: bytes) -> None:
+        file.chmod(0o600)
+        file.write_bytes(data)
+
+def junk(*patterns):
+    def damage(lab: Lab) -> None:
+        for p in patterns: lab.write(lab.only(p), b'\x00junk')
+    return damage
+
+def odd_hint(lab: Lab) -> None:
+    "Well sealed, and senseless"
+    b = lab.open().origin.bucket('lab')
+    for i, changed in enumerate([[['put', '../x', 1]], [['put', '', 1]], [['put', 'm', -1]], [['put', 'm', 10**30]], [['alias', 'm', '']], [['fly', 'm', 1]], [1], 'x', None, {}]):
+        b.backend.create(key := f'lab/log/h-{i:032x}', seal(key, json.dumps({'id': '0' * 32, 'by': 'x', 'when': 'x', 'changed': changed}).encode()))
+
+BAD = {
+    'record': (junk('lab/records/bad/@/**/0000000002'), 'lab/bad@2'),
+    'the only record': (junk('lab/records/bad/@/**/0000000001', 'lab/records/bad/@/**/0000000002'), 'lab/bad@'),
+    'note': (junk('lab/notes/m/@/0000000003/**/0000000001'), 'notes/m'),
+    'alias': (junk('lab/aliases/m/@staging/**/0000000001'), 'aliases/m/@staging'),
+    'hint': (junk('lab/log/h-*'), ''),
+    'odd hint': (odd_hint, ''),
+    'lease': (junk('lab/leases/**/*') if False else (lambda lab: [lab.write(p, b'\x00') for p in lab.origin.glob('lab/leases/**/*') if p.is_file()]), ''),
+    'state of a bucket': (junk('other/state/**/0000000001'), "'other'"),
+    'state of this bucket': (junk('lab/state/**/0000000001'), "'lab'"),
+}
+
+def finds(s): assert {'lab/o@1', 'lab/m@3'} <= set(s.find_items().refs)
+def finds_all(s): assert {'lab/m@1', 'lab/m@2', 'lab/m@3', 'lab/o@1', 'lab/bad@1'} - {'lab/bad@1'} <= set(s.find_items('lab', at='*').refs)
+def finds_where(s): assert s.find_items('lab', where='auc > 0.25').refs == ['lab/m@3']
+def finds_by_alias(s): assert s.find_items('lab', at='production').refs == ['lab/m@1']
+def gets(s): assert s.get('lab/o') == 'fine' and s.get('lab/m') == 3 and s.get('lab/m@production') == 1
+def gets_many(s): assert s.get_many(['lab/o', 'lab/m', 'lab/m@1']) == ['fine', 3, 1]
+def lists(s): assert s.list_buckets() == ['lab', 'other']
+def versions(s): assert s.versions('lab/m').refs == ['lab/m@1', 'lab/m@2', 'lab/m@3']
+def facts(s): assert s.get_stats()['buckets']['lab']['versions'] >= 4 and s.get_stats('lab/m')['versions'] == 3 and s.get_stats('lab/o@1')
+def shows(s): assert 'lab/m@3' in repr(s['lab/m']) and 'lab/m' in repr(s.find_items()) and s['lab/m'].metadata['auc'] == 0.3
+def aliases(s): assert s.aliases('lab/m')['production'] == 1
+def puts(s): assert s.get(s.put('lab/o', 'more')) == 'more' and s.put('lab/bad', 9).version == 3 and s.put('lab/m', 4).version == 4
+def puts_many(s): assert len(s.put_many([('lab/o', 5), ('lab/new', 6), ('other/x', 7), ('lab/bad', 8)], skip_unchanged=True)) == 4
+def annotates(s): assert s.annotate('lab/m@3', {'more': 1}).notes['more'] == 1
+def aims(s): assert s.set_alias('lab/m@3', 'staging').aliases == ['staging'] and s.get('lab/m@staging') == 3
+def removes(s): assert s.remove('lab/m@3') == 1 and s.remove('lab/m@2', force=True) == 1 and s.get('lab/m') == 1
+def compacts(s): assert s.care.compact('lab')['lab'] >= 1 and {'lab/o@1', 'lab/m@3'} <= set(s.find_items('lab').refs)
+def refreshes(s): s.refresh(), s.refresh(whole=True); finds(s)
+def calculates(s): assert s.calculated('lab/sum')(lambda: 3)() == 3
+def syncs(s): s.sync(), s.status(), repr(s.status()), s.explain('lab/m')
+def removes_a_bucket(s): assert s.remove_bucket('other', force=True) and s.list_buckets() == ['lab']
+def makes(s): assert s.find_or_create_bucket('other') == 'other' and 'other' in s.list_buckets()
+VERBS = [finds, finds_all, finds_where, finds_by_alias, gets, gets_many, lists, versions, facts, shows, aliases, puts, puts_many, annotates, aims, removes, compacts,
+         refreshes, calculates, syncs, removes_a_bucket, makes]
+
+@pytest.fixture
+def quick(clean):
+    with tempfile.TemporaryDirectory(dir='/dev/shm' if os.access('/dev/shm', os.W_OK) else clean, ignore_cleanup_errors=True) as d: yield Path(d)
+
+def stopped(folder: Path, damage, machine: str, near: bool = False, verbs=VERBS) -> tuple[list, str]:
+    "The verbs that one bad thing stops, and all that was said"
+    found, said = [], []
+    for verb in verbs:
+        (own := folder/f'{machine}-{verb.__name__}').mkdir()
+        lab = Lab(own, near)
+        if machine == 'state' and not near: lab.open().find_items()
+        damage(lab)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter('always')
+            s = lab.open(machine)
+            try: verb(s)
+            except Exception as e: found.append((verb.__name__, e))
+            if near: said += [repr(s.status()), *(f'{o.what} {o.why}' for o in s.sync())]
+        said += [str(w.message) for w in told]
+    return found, '\n'.join(said)
+
+@pytest.mark.parametrize('machine', ['state', 'new'])
+@pytest.mark.parametrize('kind', BAD)
+def test_every_verb_goes_on(quick, kind, machine, figure):
+    damage, word = BAD[kind]
+    wrong, said = stopped(quick, damage, machine)
+    assert not wrong, wrong
+    assert word in said
+    figure(f'28 {kind}, on {"this" if machine == "state" else "a new"} machine', verbs=len(VERBS), stopped=len(wrong))
