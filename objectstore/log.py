@@ -12,7 +12,7 @@ from typing import NamedTuple
 from blake3 import blake3
 from fastcore.basics import patch
 from .names import Damaged, ObjectStoreError
-from .records import RECORD_LIMIT, from_json, move, seal, unseal
+from .records import RECORD_LIMIT, from_json, move, seal, to_json, unseal
 from .buckets import Bucket
 from .rows import Filled, Row, Texts, as_texts, from_text
 
@@ -61,7 +61,7 @@ def hint_at(
     changes, keys = list(dict.fromkeys(changes)), []
     for i in range(0, len(changes), MOST_CHANGES):
         key = f'{self.prefix}log/h-{secrets.token_hex(16)}'
-        if self.backend.create(key, seal(key, move(by, changed=changes[i:i + MOST_CHANGES]))): keys.append(key)
+        if self.backend.create(key, seal(key, to_json(move(by, changed=changes[i:i + MOST_CHANGES])))): keys.append(key)
     return keys
 
 @patch
@@ -221,7 +221,7 @@ class Catalog:
         except (pa.ArrowException, OSError, ValueError, TypeError) as e: raise Damaged(f'the catalog of {self.bucket} cannot be read: {e}') from None
 
     def _row(self, item, version, created, size, kind, codec, author, id, hash, metadata, notes, stats, latest) -> Filled:
-        row = Row(self.bucket, item, version, created, False, size, kind, codec, author, id, hash, from_text(metadata), from_text(notes) if notes else [], from_text(stats))
+        row = Row(self.bucket, item, version, created, size, kind, codec, author, id, hash, from_text(metadata), from_text(notes) if notes else [], from_text(stats))
         return row, Texts(metadata, notes, stats), latest
 
 _rows = ['item', 'version', 'created', 'size', 'kind', 'codec', 'author', 'id', 'hash', 'metadata', 'notes', 'stats', 'latest']
