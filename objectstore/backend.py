@@ -4,12 +4,12 @@
 
 # %% ../nbs/01_backend.ipynb #17107e85
 from __future__ import annotations
-import re, threading, time
+import math, re, threading, time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from contextvars import copy_context
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,9 +17,12 @@ from typing import Literal, NamedTuple
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['Entry', 'Capabilities', 'number_key', 'key_number', 'Backend', 'settle', 'in_threads', 'last_number', 'MemoryBackend']
+__all__ = ['MARKER', 'BELIEVED', 'Entry', 'Capabilities', 'number_key', 'key_number', 'Backend', 'settle', 'in_threads',
+           'last_number', 'one_call', 'before_claim', 'has_shown', 'believed', 'MemoryBackend']
 
 # %% ../nbs/01_backend.ipynb #30d6d693
+MARKER = 'objectstore.json'      # the object that says: here is a store, of this format
+
 class Entry(NamedTuple):
     "One object in a listing"
     key: str         # From the backend's root, segments joined by `/`
@@ -81,6 +84,13 @@ class Backend(ABC):
     def delete(self, key: str) -> None:
         "Delete an object; no error where there is none"
 
+    @property
+    def clock(self) -> str:
+        "What names the clock that dates its objects: places with the same name have the same clock"
+        return self.url
+    def ask_time(self) -> float | None:
+        "What that clock says now, in seconds since 1970; None where only an object tells it"
+        return None
     def path(self, key: str) -> Path | None:
         "The object as a file on this machine, where it is one; it must not be written to"
         return None
@@ -168,6 +178,34 @@ def _rest(self: Backend, folder: str, low: int) -> list[Entry]:
     "What begins at `low`, with all of its marks: the end of the folder"
     return list(self.list(folder, _behind(folder, low - 1)))
 
+# %% ../nbs/01_backend.ipynb #82de74d6
+_shown: ContextVar[dict | None] = ContextVar('shown', default=None)
+_before_claim: ContextVar[bool] = ContextVar('before_claim', default=False)
+BELIEVED = 5.0     # seconds for which a service that has shown something is believed within one call
+
+@contextmanager
+def one_call() -> Iterator[None]:
+    "A call of a store, or a part of one: what a service has shown in it counts for the rest of it"
+    if _shown.get() is not None: yield; return
+    token = _shown.set({})
+    try: yield
+    finally: _shown.reset(token)
+
+@contextmanager
+def before_claim() -> Iterator[None]:
+    "Within it an empty listing needs no proof: a claim follows"
+    token = _before_claim.set(True)
+    try: yield
+    finally: _before_claim.reset(token)
+
+def has_shown(backend: Backend) -> None:
+    "Note that a service has answered with what it alone can know"
+    if (shown := _shown.get()) is not None: shown[id(backend)] = time.monotonic()
+
+def believed(backend: Backend) -> bool:
+    "Is an empty listing of a service believed as it is?"
+    return _before_claim.get() or time.monotonic() - (_shown.get() or {}).get(id(backend), -math.inf) < BELIEVED
+
 # %% ../nbs/01_backend.ipynb #4688d86e
 class MemoryBackend(Backend):
     "Objects in this process's memory"
@@ -215,5 +253,6 @@ class MemoryBackend(Backend):
         with self._lock: return sorted({k[len(folder):].split('/')[0] for k in self._objects if k.startswith(folder) and '/' in k[len(folder):]})
 
     def exists(self, key: str) -> bool: return key in self._objects
+    def ask_time(self) -> float: return time.time()
     def delete(self, key: str) -> None:
         with self._lock: self._objects.pop(key, None)

@@ -69,7 +69,8 @@ def is_absence(e: BaseException) -> bool:
     "Does this error say that the system is not there (and not: that it is there and answers badly)?"
     return isinstance(e, (ConnectionRefusedError, TimeoutError)) or isinstance(e, ConnectionError) and getattr(e, 'errno', None) in _absent
 
-_absent = {errno.ETIMEDOUT, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENOTCONN, errno.ESTALE}
+_absent = {errno.ETIMEDOUT, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENOTCONN, errno.ESTALE,
+           errno.EPROTO}     # what answers is no object service: a login page, a console
 
 # %% ../nbs/41_breaker.ipynb #11acf4f6
 @patch
@@ -111,6 +112,9 @@ class Guarded(Backend):
     def exists(self, key: str) -> bool: return self._call(self.inner.exists, key)
     def delete(self, key: str) -> None: return self._call(self.inner.delete, key)
     def tail(self, folder: str, known: int = 0) -> list[Entry]: return self._call(self.inner.tail, folder, known)
+    def ask_time(self) -> float | None: return self._call(self.inner.ask_time)
+    @property
+    def clock(self) -> str: return self.inner.clock
     def path(self, key: str) -> Path | None: return self.inner.path(key)
     def close(self) -> None: self.inner.close()
 

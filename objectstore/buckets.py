@@ -7,7 +7,7 @@ from __future__ import annotations
 import math, time, warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import BinaryIO
@@ -15,23 +15,20 @@ from blake3 import blake3
 from fastcore.basics import patch
 from .names import Alias, AsOf, Back, Damaged, InvalidRef, NotFound, Number, ObjectStoreError, Selector, Unsupported, WriteId, hint, item_key, item_of_key
 from .backend import Backend, Entry, in_threads, key_number, number_key
+from .origin_clock import clock_of, latest_date, micros, running
 from .records import (RECORD_LIMIT, Record, alias_folder, aliases_folder, last_move, read_move, moves, notes_folder,
                                  payload_key, records_folder, unpack)
 
 # %% auto #0
-__all__ = ['DEAD', 'KEPT_LIMIT', 'moment', 'Numbers', 'Recent', 'Bucket', 'Maybe', 'may_be_kept', 'merge']
+__all__ = ['DEAD', 'KEPT_LIMIT', 'Numbers', 'Recent', 'Bucket', 'Maybe', 'may_be_kept', 'merge']
 
 # %% ../nbs/31_buckets.ipynb #9309c6a6
 DEAD = ('removed', 'abandoned')     # marks that take a version away
 
-def moment(t: float) -> datetime:
-    "A backend's time as versions show it: whole microseconds, so that the time which a version shows selects it"
-    return datetime.fromtimestamp(t, timezone.utc)
-
 class Numbers:
     "What a listing of an item's records shows, all of it or its end"
     def __init__(self, entries: Iterable[Entry]):
-        self.made: dict[int, float] = {}                       # When each number was claimed, by the backend's clock
+        self.made: dict[int, float] = {}                       # Number: the time of its object, as listed
         self.marks: dict[int, set[str]] = defaultdict(set)
         for e in entries:
             if not (found := key_number(e.key)): continue
@@ -42,12 +39,11 @@ class Numbers:
     @property
     def live(self) -> list[int]: return [n for n in sorted(self.made) if self.marks.get(n, set()).isdisjoint(DEAD)]
     @property
+    def given(self) -> list[int]: return [n for n in sorted(self.made) if 'abandoned' not in self.marks.get(n, ())]      # acknowledged, removed or not
+    @property
     def last(self) -> int: return max(self.made, default=0)
     @property
     def whole(self) -> bool: return not self.made or 1 in self.made
-    def as_of(self, t: datetime) -> int | None:
-        "The highest live number that was there at a moment"
-        return max((n for n in self.live if moment(self.made[n]) <= t), default=None)
 
 # %% ../nbs/31_buckets.ipynb #accd9029
 class Recent(OrderedDict):
@@ -68,13 +64,15 @@ class Bucket:
         self.highest: dict[str, int] = Recent(100_000)           # item: highest number that this process has seen
         self.newest: dict[str, int] = Recent(100_000)            # item: its latest live number when last looked
         self.records: dict[tuple[str, int], Record] = Recent(4096)    # small ones
-        self.created: dict[tuple[str, int], float] = Recent(100_000)
+        self.dates: dict[str, tuple[int, int]] = Recent(100_000) # item: a high number, and its date, or what that is at most
+        self.fresh: dict[tuple[str, int], float] = Recent(1000)  # item and number that this process has won and no listing has shown: when, by `running`
         self.looked: dict[str, float] = Recent(100_000)          # item: when its latest version was last asked for, by this process's monotonic clock
         self.puts: dict[str, str] = Recent(100_000)              # hash of a payload: put id of a copy that a version names
+        self.won: dict[tuple[str, int], str] = Recent(100_000)   # numbers that this process was told it has: the write id
         self.new = False                                         # made by this process, which has not said so yet
         self.scanned = -math.inf                                 # when one listing last showed all of it, by the same clock
         self.changes = 0                                         # how often this process has moved an alias or added a note
-        self.trying: dict[str, dict[int, Record]] = {}           # item: the numbers that a put tries
+        self.trying: dict[str, set[int]] = {}           # item: the numbers that a put tries
         self.listener: Callable | None = None                    # is told of every acknowledged change: this bucket, what was done, item, version or alias, what that says
 
     def folder(self, item: str) -> str: return self.prefix + records_folder(item)
@@ -116,8 +114,23 @@ def seen(self: Bucket, item: str, numbers: Numbers, end: bool = False) -> Number
     "Remember what a listing has shown; `end`: it went to the end of the item"
     self.highest[item] = max(numbers.last, self.highest.get(item, 0))
     if end and numbers.live: self.newest[item] = numbers.live[-1]
-    for n, t in numbers.made.items(): self.created[item, n] = t
+    if last := numbers.last: self._dated(item, last, numbers.made[last])
     return numbers
+
+@patch
+def _dated(self: Bucket, item: str, n: int, t: float) -> None:
+    "Learn from the time of an object, as listed; 0: of a near copy, which tells nothing"
+    if t and n > self.dates.get(item, (0, 0))[0]: self.dates[item] = n, latest_date(self.backend, n, t)
+    if (when := self.fresh.pop((item, n), None)) and t: clock_of(self.backend).tell(t, when)
+
+@patch
+def date_before(self: Bucket, item: str, n: int) -> int:
+    "The date of the version before `n`, or what it is at most, as far as this process knows"
+    try:
+        if r := self.records.get((item, n - 1)): return r.at
+    except Damaged: pass
+    last, at = self.dates.get(item, (0, 0))
+    return at if last < n else 0
 
 @patch
 def numbers(self: Bucket, item: str) -> Numbers:
@@ -188,9 +201,21 @@ def record(self: Bucket, item: str, n: int) -> Record:
 
 @patch
 def _keep(self: Bucket, r: Record) -> Record:
+    if (mine := self.won.get((r.item, r.version))) and mine != r.id: raise self.broken_promise(r, mine)
     if len(r.data or b'') + len(r.raw_description) <= KEPT_LIMIT: self.records[r.item, r.version] = r
     if r.put: self.puts[r.hash] = r.put
     return r
+
+@patch
+def broken_promise(
+    self: Bucket,
+    r: Record,      # As it is there now
+    mine: str,      # The write id under which this machine was told that the number is its own
+) -> Damaged:
+    "The error where an acknowledged number shows another write"
+    return Damaged(f'{self.backend.url} broke its promise: {r.name} was acknowledged to this machine for the write {mine}, and holds the write {r.id} now. '
+        f'Its create-only writes let two writers win, or what it held was replaced; the bytes of {mine} are not there under this number. '
+        f'Put them again, to an origin that keeps create-only writes: {self.backend.url} loses versions')
 
 @patch
 def live_record(
@@ -382,11 +407,39 @@ def resolve(self: Bucket, item: str, selector: Selector | None, max_age: float =
         case None | Back(1): n = self.latest(item, max_age)
         case Number(n): return n
         case Back(k): n = next(iter(self.numbers(item).live[-k:-k + 1 or None]), None)
-        case AsOf(t): n = self.numbers(item).as_of(t)
+        case AsOf(t): n = self._live_as_of(item, t, selector)
         case Alias(name, back): return self._aliased(item, name, back)
         case WriteId(id): n = self._written(item, id)
         case _: raise InvalidRef(f'@{selector} selects many versions where one is wanted: {self.name}/{item}')
     if n is None: raise self._nothing(item, selector)
+    return n
+
+@patch
+def as_of(
+    self: Bucket,
+    item: str,
+    t: datetime,
+    made: Iterable[int],     # Numbers of which one is wanted, in order
+) -> int | None:
+    "The highest of some numbers that was there at a moment; read are a few records, since dates rise with numbers"
+    us, made = micros(t), list(made)
+    low, high, i, bad = 0, len(made), len(made) - 1, {}
+    while low < high:
+        try: there = self.record(item, made[i]).at <= us
+        except (Damaged, Unsupported) as e: bad[made.pop(i)] = e; high -= 1
+        else: low, high = (i + 1, high) if there else (low, i)
+        i = (low + high) // 2
+    found, above = made[low - 1] if low else None, made[low] if low < len(made) else math.inf
+    for n, e in bad.items():
+        if (found or 0) < n < above: raise e       # it may be the one
+    return found
+
+@patch
+def _live_as_of(self: Bucket, item: str, t: datetime, selector: Selector) -> int | None:
+    "The version that was the latest at a moment; one that was removed since is named"
+    numbers = self.numbers(item)
+    n = self.as_of(item, t, numbers.given)
+    if n and n not in numbers.live: raise NotFound(f'{self.name}/{item}@{selector} was version {n}, which was removed{self._way_back(item, n)}')
     return n
 
 @patch

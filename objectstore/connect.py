@@ -12,15 +12,15 @@ from urllib.parse import urlsplit
 from .names import NotFound, ObjectStoreError, TierMismatch, Unsupported, hint
 
 # %% auto #0
-__all__ = ['client_options', 'KNOWN', 'SECRET', 'option_prefix', 'STALLED', 'SLOW', 'secrets_belong', 'Options', 'options',
-           'times', 's3_endpoint', 's3_region', 's3_credentials', 'check_endpoint', 'client', 'Answer', 'Refused',
-           'explain', 'refused', 'used_before_fork']
+__all__ = ['client_options', 'KNOWN', 'SECRET', 'option_prefix', 'no_order', 'STALLED', 'SLOW', 'secrets_belong', 'Options',
+           'options', 'times', 's3_endpoint', 's3_region', 's3_credentials', 'check_endpoint', 'client', 'date_at',
+           'Answer', 'Refused', 'explain', 'no_service', 'like_page', 'refused', 'used_before_fork']
 
 # %% ../nbs/04_connect.ipynb #23ef8eb5
 client_options = {'allow_http', 'allow_invalid_certificates', 'root_certificate', 'proxy_url', 'proxy_ca_certificate', 'proxy_excludes', 'user_agent'}
 KNOWN = dict(
     s3={'endpoint', 'region', 'access_key_id', 'secret_access_key', 'session_token', 'skip_signature', 'virtual_hosted_style_request', 'unsigned_payload',
-        'checksum_algorithm', 'server_side_encryption', 'sse_kms_key_id', 'sse_bucket_key_enabled', 'sse_customer_key_base64', 'request_payer', 's3_express',
+        'checksum_algorithm', 'server_side_encryption', 'sse_kms_key_id', 'sse_bucket_key_enabled', 'sse_customer_key_base64', 'request_payer',
         'disable_tagging', 'disable_bulk_delete', 'role_arn', 'role_session_name', 'sts_endpoint', 'web_identity_token_file', 'metadata_endpoint', 'imdsv1_fallback',
         'container_credentials_relative_uri', 'container_credentials_full_uri', 'container_authorization_token_file'},
     gs={'endpoint', 'service_account', 'service_account_key', 'bearer_token', 'application_credentials', 'skip_signature'},
@@ -29,6 +29,8 @@ KNOWN = dict(
 SECRET = {'access_key_id', 'secret_access_key', 'session_token', 'sse_customer_key_base64', 'service_account_key', 'bearer_token', 'account_key', 'client_secret',
     'sas_key', 'token', 'encryption_key'}
 option_prefix = re.compile(r'(aws|google|gcs|azure_storage|azure)_')
+
+no_order = 'directory buckets (S3 Express One Zone) list their objects in no order, and not from a key on: a store cannot lie in one; use a general-purpose bucket'
 
 class Options(dict):
     "Options of a connection; those that are secret are neither shown nor pickled"
@@ -45,6 +47,7 @@ def options(
     known, found = KNOWN[scheme] | client_options, Options()
     for name, value in (given or {}).items():
         plain = option_prefix.sub('', name.lower(), count=1)
+        if plain == 's3_express': raise TierMismatch(no_order)
         if plain not in known: raise TierMismatch(f'{name!r} is no option of {scheme}://{hint(plain, known)}')
         if value is not None: found[plain] = str(value).lower() if isinstance(value, bool) else str(value)
     return found
@@ -122,8 +125,36 @@ def _config(scheme: str, endpoint: str | None, o: Options) -> dict:
     "What each kind of service needs beside the options"
     if scheme != 's3': return {'base_url' if scheme == 'gs' else 'endpoint': endpoint} if endpoint else {}
     region = s3_region(o, endpoint)
-    found = dict(endpoint=endpoint, region=region, disable_bulk_delete=o.get('disable_bulk_delete', 'true'))
+    found = dict(endpoint=endpoint, region=region, s3_express='false', disable_bulk_delete=o.get('disable_bulk_delete', 'true'))
     return {k: v for k, v in found.items() if v} | s3_credentials(o, region)
+
+# %% ../nbs/04_connect.ipynb #0aac1f39
+def date_at(
+    url: str,            # The address of a service
+    timeout: float,      # Seconds to wait for a connection, and for the answer
+    o: Options,          # Options of the connection
+) -> float | None:       # Seconds since 1970, cut to a whole one; None where none was told
+    "The `Date` of a service's answer to an unsigned `HEAD`, whatever else it says"
+    import http.client
+    from email.utils import parsedate_to_datetime
+    from urllib import request
+    from urllib.error import HTTPError
+    class Stay(request.HTTPRedirectHandler):
+        def redirect_request(self, *_): return None
+    via = request.ProxyHandler({s: o['proxy_url'] for s in ('http', 'https')} if 'proxy_url' in o else None)
+    try:
+        opener = request.build_opener(via, Stay, request.HTTPSHandler(context=_trusted(o)))
+        try: headers = opener.open(request.Request(f'{url}/', method='HEAD'), timeout=timeout).headers
+        except HTTPError as e: headers = e.headers
+        return parsedate_to_datetime(headers['Date']).timestamp()
+    except (OSError, ValueError, TypeError, http.client.HTTPException): return None
+
+def _trusted(o: Options):
+    "The certificates that are believed, as the clients believe them"
+    import ssl
+    found = ssl._create_unverified_context() if o.get('allow_invalid_certificates') == 'true' else ssl.create_default_context()
+    if pem := _certificate(o): found.load_verify_locations(cadata=pem)
+    return found
 
 # %% ../nbs/04_connect.ipynb #8bf97b75
 class Answer:
@@ -136,6 +167,10 @@ class Answer:
         self.message = (found(r'<Message>(.{1,300}?)</Message>', text) or '').strip()
         self.connecting = bool(re.search(r'Error\(\s*Connect,', debug))
         self.timeout = 'kind: Timeout' in debug or 'TimedOut' in debug
+        self.body = (found(r'status code: \d{3}[^:]*:(.*)', text) or '').strip()
+        self.untagged = 'MissingEtag' in debug
+        self.cut = 'before end of input' in text
+        self.page = self.untagged or not self.cut and bool(re.search(r'Invalid(List|Multipart|DeleteObjects)Response|NotPartial|MissingContentLength', debug))
         self.why = self._why(debug, found)
 
     def _why(self, debug: str, found) -> str:
@@ -146,13 +181,15 @@ class Answer:
         if self.connecting and 'tcp connect error' in debug: return 'it refuses connections'
         tls = found(r'InvalidCertificate[({\s]+(\w+)', debug) or found(r'(Invalid(?!Data)\w+|\w*Alert\w*|Handshake\w*)', debug) or 'handshake'
         if self.connecting: return f'TLS failed ({tls})'
+        if self.cut: return 'its answer broke off'
         return 'the connection broke off' if 'HttpError' in debug else 'it does not answer like an object service'
 
 # %% ../nbs/04_connect.ipynb #bed7a376
 class Refused(ObjectStoreError, OSError): "A service refuses a request, for a reason of its own, which the message gives"
 
 _no_bucket = {'NoSuchBucket', 'ContainerNotFound', 'ContainerBeingDeleted'}
-_not_allowed = {'ExpiredToken', 'InvalidToken', 'TokenRefreshRequired', 'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'AuthorizationHeaderMalformed', 'RequestTimeTooSkewed'}
+_absent = {'NoSuchKey', 'NoSuchObject', 'KeyNotFound', 'NotFound', 'BlobNotFound', 'ResourceNotFound'}
+_not_allowed = {'XAdminUserNotFound', 'ExpiredToken', 'InvalidToken', 'TokenRefreshRequired', 'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'AuthorizationHeaderMalformed', 'RequestTimeTooSkewed'}
 
 def explain(
     e: BaseException,     # What `obstore` raised
@@ -166,14 +203,33 @@ def explain(
     if not isinstance(e, (BaseError, OSError)) or isinstance(e, ObjectStoreError) or isinstance(e, OSError) and e.errno is not None: return e
     a = Answer(e)
     if a.code in _no_bucket: return NotFound(f'{place}: there is no bucket {bucket!r} at this service; make it with its own tools (aws s3 mb s3://{bucket}), or check its name and the endpoint')
-    if isinstance(e, FileNotFoundError) and (a.code or not body): return FileNotFoundError(errno.ENOENT, 'no such object', f'{place}/{key}')
+    if isinstance(e, FileNotFoundError) and (a.code in _absent or not (body or a.code)): return FileNotFoundError(errno.ENOENT, 'no such object', f'{place}/{key}')
+    if a.page or place.startswith('s3:') and body and _is_page(a): return no_service(place, a.status)
     if a.status in (401, 403) or a.code in _not_allowed or type(e).__name__ in ('UnauthenticatedError', 'PermissionDeniedError'): return PermissionError(errno.EACCES, f'{place}: {a.why}')
     if a.status == 501: return Unsupported(f'{place}: the service cannot do this ({a.why})')
     if a.status == 507: return OSError(errno.ENOSPC, f'{place}: {a.why}')
-    if a.status == 404: return ConnectionError(errno.EPROTO, f'{place}: what answers here is no object service (404); is the endpoint right?')
+    if a.status == 404 and not a.code: return no_service(place, a.status)
     if 300 <= a.status < 500 and a.status not in (408, 429): return refused(f'{place}/{key}', a.status, a.why)
     if a.connecting: return ConnectionRefusedError(errno.ECONNREFUSED, f'{place}: {a.why}')
     return ConnectionError(errno.ETIMEDOUT if a.timeout else errno.EIO, f'{place}: {a.why}')
+
+# %% ../nbs/04_connect.ipynb #359ce535
+def _is_page(a: Answer) -> bool:
+    "Is this refusal not one of an object service? Those bring an error with a code"
+    return not a.code and (300 <= a.status < 400 or 400 <= a.status < 500 and bool(a.body))
+
+def no_service(place: str, status: int = 0) -> ConnectionError:
+    "The error for an answer that is none of an object service: it counts as away"
+    said = f'{status}' if status else 'a page, or something else that is no answer to the question'
+    return ConnectionError(errno.EPROTO, f'{place}: what answers here is no object service ({said}); is there a login page before it, and is the endpoint right?')
+
+_like_page = re.compile(rb'\s*(<!doctype|<html|<\?xml|<error|\{|$)', re.IGNORECASE)
+
+def like_page(
+    data: bytes,      # The body of a successful answer
+) -> bool:
+    "Does it look like what a web page or an API would send, and not like what the store keeps under small keys?"
+    return bool(_like_page.match(data[:64]))
 
 # %% ../nbs/04_connect.ipynb #2842f7eb
 def refused(what: str, status: int, why: str) -> Refused:

@@ -4,13 +4,15 @@
 
 # %% ../nbs/64_copying.ipynb #99622250
 from __future__ import annotations
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from blake3 import blake3
 from fastcore.basics import patch
 from .names import Conflict, Damaged, Every, InvalidRef, Ref, Unsupported, parse_ref
-from .records import INLINE_LIMIT, Record, alias_folder, append, moves, notes_folder, to_json
-from .buckets import Bucket
+from .backend import key_number
+from .records import INLINE_LIMIT, RECORD_LIMIT, Record, alias_folder, append, mark_now, notes_folder, read_back, read_move
+from .buckets import Bucket, Numbers
 from .puts import Draft, Payload
 from .reading import payload_file, source
 from .versions import Folder, Version, Versions
@@ -18,7 +20,7 @@ from .store import ObjectStore, answered
 from . import putting
 
 # %% auto #0
-__all__ = []
+__all__ = ['Mirror']
 
 # %% ../nbs/64_copying.ipynb #98f23b56
 @patch
@@ -58,8 +60,9 @@ def _copied(self: ObjectStore, v: Version, d: Ref, to: ObjectStore) -> Version:
     there = to.origin.bucket(d.bucket)
     with ExitStack() as stack:
         draft = _as_draft(v, stack, self.progress)
-        draft.description['lineage'] = {**draft.description.get('lineage', {}), 'copied': {'from': v.ref, 'id': v.id}}
+        draft.description['lineage'] = {**draft.description.get('lineage', {}), 'copied': {'from': v.ref, 'id': v.id, 'at': v._record.at}}
         draft.description['metadata'] = v.metadata
+        draft.description.pop('called', None)
         if v._in is there: _share(v, there)
         return to._put_or_wait(d, draft, None, False)
 
@@ -73,11 +76,13 @@ def _share(v: Version, bucket: Bucket) -> None:
 def _as_draft(v: Version, stack: ExitStack, show: bool | str) -> Draft:
     "A stored version as a draft of another: its payload on this machine, as long as the stack lasts"
     r = v._record
-    description = {k: x for k, x in r.description.items() if k != 'id'}
+    description = _plain(r)
     if r.codec == 'folder': return Draft('folder', Payload(0, ''), r.how, description, list(_members(v, stack, show)))
     s = stack.enter_context(source(v._in, r, show))
     payload = Payload(r.size, r.hash, s) if isinstance(s, bytes) else Payload(r.size, r.hash, path=s)
     return Draft(r.codec, payload, r.how, description)
+
+def _plain(r: Record) -> dict: return {k: x for k, x in r.description.items() if k not in ('id', 'at')}
 
 def _members(v: Version, stack: ExitStack, show: bool | str) -> Iterator[tuple[str, Payload]]:
     "The files of a stored folder, on this machine"
@@ -92,74 +97,152 @@ def _copy_all(self: ObjectStore, r: Ref, dst: str | None, to: ObjectStore) -> Ve
     if (d.item is None) != (r.item is None): raise InvalidRef(f'{r} and {dst} do not match: copy a bucket to a bucket, and all versions of an item to an item')
     if to is self and d == Ref(r.bucket, r.item): raise InvalidRef(f'copy {r} where to? Give a name, or another store with to=')
     if not self.origin.bucket(r.bucket).there(): raise self._no_bucket(r.bucket)
-    source, target = self.origin.bucket(r.bucket), to.origin.for_put(d.bucket)
+    source, target, left = self.origin.bucket(r.bucket), to.origin.for_put(d.bucket), []
     items = list(source.scan()) if r.item is None else [r.item]
-    brought = [v for item in items for v in self._copy_item(source, item, target, item if d.item is None else d.item, to)]
+    brought = [v for item in items for v in self._copy_item(source, item, target, item if d.item is None else d.item, to, left)]
+    if left: warnings.warn(f'left out, and all else was copied: {"; ".join(left[:10])}' + (f'; and {len(left) - 10:,} more' if len(left) > 10 else ''), stacklevel=4)
     return Versions(brought, f'Everything of {r} is there already')
 
+# %% ../nbs/64_copying.ipynb #985dbd62
+class Mirror:
+    "What the destination of a copy has of an item"
+    def __init__(
+        self,
+        bucket: Bucket,
+        item: str,
+        records: dict[int, Record | None],     # What the source has: a record, or None where it cannot be read
+    ):
+        self.numbers = bucket.numbers(item)
+        self.last = self.numbers.last
+        self.at: dict[str, int] = {}           # Write id at the source: number here
+        self.same: set[int] = set()            # Numbers whose versions have the write id that they have there
+        self.empty: list[int] = []             # Numbers that were claimed for nothing, and are not abandoned yet
+        self.own = False                       # Are there versions that have not come from there?
+        ids = {r.id for r in records.values() if r}
+        for n, r in _described(bucket, item, self.numbers.given, []).items():
+            of = next((id for id in _ids(r) if id in ids), None) if r else None
+            if of: self.at[of] = n
+            if of and of == r.id: self.same.add(n)
+            if of or not r: continue
+            if r.description.get('gone'): self.empty.append(n)
+            elif records.get(n, ...) is not None: self.own = True
+
+    def has(self, r: Record) -> bool: return r.id in self.at
+    def next(self, n: int) -> bool:
+        "May a version come under its own number?"
+        return not self.own and n == self.last + 1
+
+def _ids(r: Record) -> list[str]:
+    "The write id of a version, and that of the version of which it is a copy"
+    copied = r.description.get('lineage', {}).get('copied')
+    return [r.id, copied['id']] if isinstance(copied, dict) and isinstance(copied.get('id'), str) else [r.id]
+
+def _described(source: Bucket, item: str, numbers: Iterable[int], left: list[str]) -> dict[int, Record | None]:
+    "The records of an item; None for one that cannot be read, which is noted"
+    found, wanted = {}, sorted(numbers)
+    for n, r in zip(wanted, source.read_records((item, n) for n in wanted)):
+        try:
+            if isinstance(r, Exception): raise r
+            found[n] = r if r.id else None
+        except (Damaged, Unsupported) as e:
+            left.append(str(e))
+            found[n] = None
+    return found
+
+# %% ../nbs/64_copying.ipynb #919c1451
 @patch
-def _copy_item(self: ObjectStore, source: Bucket, item: str, target: Bucket, name: str, to: ObjectStore) -> list[Version]:
+def _copy_item(self: ObjectStore, source: Bucket, item: str, target: Bucket, name: str, to: ObjectStore, left: list[str]) -> list[Version]:
     "Copy every version of an item that was not brought before"
     numbers = source.numbers(item)
     if not numbers.made: raise source.not_found(item)
-    records = [(n, source.record(item, n)) for n in sorted(numbers.made)]
-    there = _ids(target, name)
-    same = all(there.get(n) == r.id for n, r in records if n in there) and len(there) <= len(records)
-    brought = set(there.values()) | {c for n in there if (c := _copied_id(target.record(name, n)))}
-    new = [(n, r) for n, r in records if r.id not in brought]
-    if same: found = [self._bring(source, r, target, name, numbers.marks.get(n, set()), to) for n, r in new]
-    else: found = [self._copied(Version(self, source, r), Ref(target.name, name), to) for n, r in new if n in numbers.live]
-    if same: _bring_moves(source, item, target, name)
-    return [v for v in found if v]
+    records = _described(source, item, numbers.made, left)
+    there, found = Mirror(target, name, records), []
+    _bring_marks(source, item, target, name, numbers, records, there)
+    for n, r in records.items():
+        if r and there.has(r): continue
+        marks = numbers.marks.get(n, set())
+        if there.next(n): v = self._bring(source, item, n, r, target, name, marks, to, left)
+        elif r and n in numbers.live: v = self._copied_or_left(Version(self, source, r), Ref(target.name, name), to, left)
+        else: continue
+        there.last = max(there.last, (v.version or 0) if v else n)
+        if v: found.append(v); there.at[r.id] = v.version
+    if not there.own: _bring_moves(source, item, target, name, {n: there.at[r.id] for n, r in records.items() if r and there.at.get(r.id)}, left)
+    return found
 
-def _ids(bucket: Bucket, item: str) -> dict[int, str]:
-    "Number and write id of every version, live or not"
-    return {n: bucket.record(item, n).id for n in sorted(bucket.numbers(item).made)}
+@patch
+def _copied_or_left(self: ObjectStore, v: Version, d: Ref, to: ObjectStore, left: list[str]) -> Version | None:
+    "A version under a new number; None, and a note of it, where its bytes are damaged"
+    try: return self._copied(v, d, to)
+    except Damaged as e: left.append(str(e))
 
-def _copied_id(r: Record) -> str | None: return r.description.get('lineage', {}).get('copied', {}).get('id')
+def _bring_marks(source: Bucket, item: str, target: Bucket, name: str, numbers: Numbers, records: dict[int, Record | None], there: Mirror) -> None:
+    "The marks of versions that were brought and are gone at the source by now; and those that an interrupted copy did not come to"
+    gone = {k: n for n, r in records.items() if r and 'removed' in numbers.marks.get(n, ()) and (k := there.at.get(r.id)) in there.numbers.live}
+    for k, n in gone.items():
+        if there.own and k not in there.same: continue        # a copy with a number of its own, beside versions that are not from there
+        target.backend.create(target.key(name, k, 'removed'), source.backend.read(source.key(item, n, 'removed')))
+        target.newest.pop(name, None)
+        target.tell('remove', name, k)
+    for k in there.empty: target.backend.create(target.key(name, k, 'abandoned'), mark_now(target.backend, 'copy'))
 
 # %% ../nbs/64_copying.ipynb #3c16172e
 @patch
-def _bring(self: ObjectStore, source: Bucket, r: Record, target: Bucket, name: str, marks: set[str], to: ObjectStore) -> Version | None:
-    "A version under its own number and write id; one that is marked comes with its mark"
-    v = Version(self, source, r)
+def _bring(self: ObjectStore, source: Bucket, item: str, n: int, r: Record | None, target: Bucket, name: str, marks: set[str], to: ObjectStore, left: list[str]) -> Version | None:
+    "A version under its own number, write id and date; None where it is gone, or was left out"
     with ExitStack() as stack:
-        try: draft = _as_draft(v, stack, self.progress)
-        except Damaged:
-            if not marks: raise
-            draft = Draft('bytes', Payload(0, _nothing, b''), {}, {k: x for k, x in r.description.items() if k != 'id'} | dict(gone=True))
-        draft.id = r.id
-        try: stored = target.put_as(name, draft, r.version)
+        try: draft = _as_draft(Version(self, source, r), stack, self.progress) if r and 'abandoned' not in marks else None
+        except Damaged as e:
+            draft, marks = None, marks or source.numbers(item).marks.get(n, set())       # it may have been collected at this moment
+            if not marks: left.append(str(e))
+        if draft: draft.id, draft.at = r.id, r.at
+        elif r and 'removed' in marks: draft = Draft('bytes', Payload(0, _nothing, b''), {}, _plain(r) | dict(gone=True), id=r.id, at=r.at)
+        else: draft, marks = Draft('bytes', Payload(0, _nothing, b''), {}, dict(kind='data', gone=True), at=r.at if r else None), {'abandoned'}
+        by = {m: _mark(source, item, n, m) for m in marks}
+        try: stored = target.put_as(name, draft, n, by)
         except Conflict: raise Conflict(f'somebody else put {target.name}/{name} meanwhile: copy again') from None
-    for mark in marks: target.backend.create(target.key(name, r.version, mark), source.backend.read(source.key(r.item, r.version, mark)))
-    if marks: target.tell('remove', name, r.version)
-    target.newest.pop(name, None)
     return None if marks else Version(to, target, stored)
 
+_nothing = blake3(b'').hexdigest()
+
+def _mark(source: Bucket, item: str, n: int, mark: str) -> bytes:
+    "A mark as it lies at the source; one of the copy's own where there is none"
+    return read_back(source.backend, source.key(item, n, mark)) or mark_now(source.backend, 'copy')
+
 @patch
-def put_as(self: Bucket, item: str, draft: Draft, n: int) -> Record:
-    "Store a draft under one number, or `Conflict`"
+def put_as(self: Bucket, item: str, draft: Draft, n: int, marks: Mapping[str, bytes]) -> Record:
+    "Store a draft under one number, with its marks, or `Conflict`"
     named = self.place_members(draft, True) if draft.members else []
     put = self.place(draft.payload) if draft.payload.size > INLINE_LIMIT else ''
     if put: named.append((draft.payload.hash, put))
-    r = self.claim(item, draft, put, n, walk=False)
+    r, _ = self.claim(item, draft, put, n, walk=False)
+    for m, data in marks.items(): self.backend.create(self.key(item, n, m), data)
+    if marks: self.newest.pop(item, None); return r
     if self.confirmed(named): self.tell('put', item, n, r); return r
     self.abandon(item, n, draft)
     raise Damaged(f'the payload of {self.name}/{item}@{n} was collected while it was copied: copy again')
 
-_nothing = blake3(b'').hexdigest()
-
-def _bring_moves(source: Bucket, item: str, target: Bucket, name: str) -> None:
-    "The moves of aliases, and the notes, that are not there yet"
-    folders = [(alias_folder(item, a), alias_folder(name, a)) for a in source.alias_names(item)]
-    folders += [(notes_folder(item, n), notes_folder(name, n)) for n in source.noted(item)]
-    told = [('alias', a) for a in source.alias_names(item)] + [('note', n) for n in source.noted(item)]
-    for (op, what), (a, b) in zip(told, folders):
-        have = moves(target.backend, target.prefix + b)
+# %% ../nbs/64_copying.ipynb #466466b3
+def _bring_moves(source: Bucket, item: str, target: Bucket, name: str, at: Mapping[int, int], left: list[str]) -> None:
+    "The moves of aliases, and the notes, that are not there yet; `at`: the numbers in the mirror"
+    told = [('alias', a, alias_folder(item, a), alias_folder(name, a)) for a in source.alias_names(item)]
+    told += [('note', at.get(n, n), notes_folder(item, n), notes_folder(name, at.get(n, n))) for n in source.noted(item)]
+    for op, what, a, b in told:
+        have = _moves(target, b, [])
         ids = {m['id'] for m in have}
-        for m in moves(source.backend, source.prefix + a):
-            if m['id'] not in ids: append(target.backend, target.prefix + b, to_json(m), len(have)); have.append(m)
+        for m in _moves(source, a, left):
+            if m['id'] in ids: continue
+            if m.get('to') is not None: m = {**m, 'to': at.get(m['to'], m['to'])}
+            append(target.backend, target.prefix + b, m, len(have), keep=m['at'])
+            have.append(m)
         if len(have) > len(ids): target.tell(op, name, what, _said(op, have))
     target.changes += 1
 
-def _said(op: str, found: list[dict]) -> object: return found[-1].get('to') if op == 'alias' else {k: x for m in found for k, x in m['notes'].items()}
+def _moves(bucket: Bucket, folder: str, left: list[str]) -> list[dict]:
+    "The moves of a folder; one that cannot be read is noted"
+    keys, found = sorted(e.key for e in bucket.backend.list(bucket.prefix + folder) if key_number(e.key)), []
+    for k, raw in zip(keys, bucket.backend.read_many(keys, RECORD_LIMIT)):
+        try: found.append(read_move(raw, k))
+        except Damaged as e: left.append(str(e))
+    return found
+
+def _said(op: str, found: list[dict]) -> object: return found[-1].get('to') if op == 'alias' else {k: x for m in found for k, x in m.get('notes', {}).items()}

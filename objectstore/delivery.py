@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fastcore.basics import patch
 from .names import CommitUnknown, Conflict, Damaged, ObjectStoreError
-from .records import Claim, Record, alias_folder, append, moves, notes_folder, pack, payload_key, read_back, to_json, unpack
+from .records import Record, alias_folder, append, moves, notes_folder, payload_key, read_back, unpack
 from .buckets import Bucket
 from .puts import INLINE_LIMIT, Draft, parse_listing
 from .reading import copy_file
@@ -56,8 +56,11 @@ def deliver(
         fresh = False
         if r is None:
             if placed is None: placed = self._placed(draft)
-            if won := self._claim_one(item, draft, placed, n, patience): r = draft.record(self.name, item, n, placed)
-        elif r.id != draft.id: n += 1
+            r = self._claim_one(item, draft, placed, n, patience)
+            won = r is not None
+        elif r.id != draft.id:
+            n += 1
+            self._read_on(r)
         if r is None or r.id != draft.id: continue
         mark = None if won else self.mark(item, n)
         if mark == 'removed': return r
@@ -71,13 +74,20 @@ def _placed(self: Bucket, draft: Draft) -> str:
     return self.place(draft.payload) if draft.payload.size > INLINE_LIMIT else ''
 
 @patch
-def _claim_one(self: Bucket, item: str, draft: Draft, put: str, n: int, patience: float) -> bool:
-    "Try one number: True where it is ours, False where something is there: what it is, the caller reads"
-    claim = Claim(self.backend, self.folder(item), lambda n: pack(draft.record(self.name, item, n, put)), patience)
+def _claim_one(self: Bucket, item: str, draft: Draft, put: str, n: int, patience: float) -> Record | None:
+    "Try one number: the record where it is ours, None where something is there, or where it was given up: what it is, the caller reads"
+    claim = self.claiming(item, draft, put, n, patience)
     while (won := claim.once(n)) is None:
         claim._doubt()
         if claim.spent(): raise CommitUnknown(f'{self.backend.url} neither keeps {self.name}/{item}@{n} nor says why')
-    return won
+    if not won: return None
+    if claim.late: self.abandon(item, n, draft); return None
+    return self._claimed(draft.record(self.name, item, n, put, claim.at))
+
+@patch
+def _read_on(self: Bucket, r: Record) -> None:
+    "The next number comes behind what was read here"
+    if r.version >= self.dates.get(r.item, (0, 0))[0]: self.dates[r.item] = r.version, r.at
 
 @patch
 def _confirmed_or_abandoned(self: Bucket, item: str, draft: Draft, r: Record) -> bool:
@@ -89,6 +99,7 @@ def _confirmed_or_abandoned(self: Bucket, item: str, draft: Draft, r: Record) ->
 @patch
 def _known(self: Bucket, r: Record) -> Record:
     self.highest[r.item] = max(r.version, self.highest.get(r.item, 0))
+    self.won[r.item, r.version] = r.id
     self.tell('put', r.item, r.version, r)
     return self._keep(r)
 
@@ -105,8 +116,8 @@ def append_once(
     while True:
         found = moves(self.backend, self.prefix + folder)
         if any(m['id'] == id for m in found): return
-        data = to_json(make(found[-1] if found else {}))
-        try: append(self.backend, self.prefix + folder, data, len(found), False, patience); return
+        says, last = make(found[-1] if found else {}), found[-1]['at'] if found else 0
+        try: append(self.backend, self.prefix + folder, says, len(found), False, patience, last); return
         except Conflict: continue
 
 @dataclass

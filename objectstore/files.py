@@ -322,9 +322,19 @@ def sync(self: FileBackend, key: str) -> None:
 
 # %% ../nbs/03_files.ipynb #d3fad28a
 @patch
-def _now(self: FileBackend) -> float:
-    "The time, by the clock of the file system"
-    with Draft(self.url, self._modes[1], named=True) as draft: return os.fstat(draft.fd).st_mtime
+def ask_time(self: FileBackend) -> float:
+    "The time that the file system gives a new file"
+    try:
+        try: return self._time_of_draft()
+        except MustBeNamed: self._named.add(self._root)
+        except FileNotFoundError: self._forget()
+        return self._time_of_draft()
+    except OSError as e: raise said(e, self.url) from None
+
+@patch
+def _time_of_draft(self: FileBackend) -> float:
+    self._ready(self._root)
+    with self._draft(self._root) as draft: return os.fstat(draft.fd).st_mtime
 
 @patch
 def sweep(self: FileBackend,
@@ -332,7 +342,7 @@ def sweep(self: FileBackend,
 ) -> int:                         # How many were removed
     "Remove drafts that a crash has left"
     if not os.path.isdir(self.url): return 0
-    now, n = self._now(), 0
+    now, n = self.ask_time(), 0
     for place, _, names in os.walk(self.url):
         for p in (f'{place}/{name}' for name in names if draft_name.fullmatch(name)):
             try:

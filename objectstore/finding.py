@@ -54,7 +54,7 @@ def select(
         case Every() | WriteId(): return [(item, n) for item, numbers in scan.items() for n in numbers.live]
         case Back(k): found = {item: (numbers.live[-k:-k + 1 or None] or [None])[0] for item, numbers in scan.items()}
         case Number(n): found = {item: n if n in numbers.live else None for item, numbers in scan.items()}
-        case AsOf(t): found = {item: numbers.as_of(t) for item, numbers in scan.items()}
+        case AsOf(t): found = {item: self.as_of(item, t, numbers.live) for item, numbers in scan.items()}
         case Alias(name, 0): found = {item: to.get(name) for item, to in aliases.items()}
         case Alias(name, back): found = {item: self._before(item, name, back) for item in scan}
     return [(item, n) for item, n in found.items() if n is not None and n in scan[item].live]

@@ -11,9 +11,10 @@ from datetime import datetime
 from fastcore.basics import patch
 from .names import NotFound, hint
 from .conditions import FIELDS, Name, value
+from .origin_clock import moment
 from .records import Record
 from .buckets import Bucket
-from .rows import Cell, Row, at_micros, cell, uncell
+from .rows import Cell, Row, cell, uncell
 from .index import IndexAway
 from .plans import Place, Search
 from .shown import Table
@@ -58,13 +59,13 @@ class FoundVersion(Version):
     @property
     def author(self) -> str: return self._row.author
     @property
-    def created(self) -> datetime: return at_micros(self._row.created) if not self._row.guess else Version.created.fget(self)
+    def created(self) -> datetime: return moment(self._row.created)
     @property
     def metadata(self) -> dict: return deepcopy(self._row.metadata) if self.at_hand('notes') and self._fresh_notes() else Version.metadata.fget(self)
     @property
     def stats(self) -> Stats: return Stats(deepcopy(self._row.stats), f'{self.ref}: stats')
     def _fresh_notes(self) -> bool: return self._known['notes'][0] == self._in.changes
-    def at_hand(self, what: str) -> bool: return True if what == 'created' and not self._row.guess else super().at_hand(what)
+    def at_hand(self, what: str) -> bool: return True if what == 'created' else self._read is not None if what == 'record' else super().at_hand(what)
 
 # %% ../nbs/54_found.ipynb #97ec7825
 def named(key: str) -> Name:
@@ -99,7 +100,7 @@ class Found(Versions):
     ):
         self._store, self._search, self._others, self._limit, self._why, self._again = store, search, others, limit, why, again
         self._order: list[Place | Version] = []
-        self._end, self._page, self._last = limit == 0, LARGEST if search.index.guesses() else FIRST, None     # rows that will move are taken at once
+        self._end, self._page, self._last = limit == 0, FIRST, None
         self._loaded: dict[Place, Version] = {}
         self._stale, self.as_of, self._stamp = False, None, search.index.identity()
         self.also: Callable[[], str] = str       # What else there is to ask for

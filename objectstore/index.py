@@ -19,11 +19,11 @@ __all__ = ['FORMAT', 'COMMON', 'MANY_COLUMNS', 'MOST_COLUMNS', 'Key', 'IndexAway
            'Writer']
 
 # %% ../nbs/46_search_index.ipynb #62e4c57a
-FORMAT = 3
+FORMAT = 4
 _tables = '''
 CREATE TABLE buckets(name TEXT PRIMARY KEY, there INT, whole INT, generation INT DEFAULT 0, checked REAL DEFAULT 0, compared REAL DEFAULT 0, state TEXT) WITHOUT ROWID;
 CREATE TABLE seen(bucket TEXT, hint TEXT, PRIMARY KEY(bucket, hint)) WITHOUT ROWID;
-CREATE TABLE versions(at INTEGER PRIMARY KEY, bucket TEXT, item TEXT, version INT, created INT, guess INT, latest INT, size INT, kind, codec, author, alias);
+CREATE TABLE versions(at INTEGER PRIMARY KEY, bucket TEXT, item TEXT, version INT, created INT, latest INT, size INT, kind, codec, author, alias);
 CREATE TABLE docs(at INTEGER PRIMARY KEY, id, hash, metadata TEXT, notes TEXT, stats TEXT, sum INT);
 CREATE TABLE aliases(bucket TEXT, item TEXT, alias TEXT, version INT, PRIMARY KEY(bucket, item, alias)) WITHOUT ROWID;
 CREATE TABLE keys(bucket TEXT, key TEXT, n INT, PRIMARY KEY(bucket, key)) WITHOUT ROWID;
@@ -37,7 +37,6 @@ CREATE INDEX IF NOT EXISTS ids ON docs(id);
 CREATE INDEX IF NOT EXISTS latest ON versions(latest) WHERE latest = 1;
 CREATE INDEX IF NOT EXISTS kinds ON versions(kind) WHERE latest = 1;
 CREATE INDEX IF NOT EXISTS items ON versions(item) WHERE latest = 1;
-CREATE INDEX IF NOT EXISTS guesses ON versions(bucket) WHERE guess = 1;
 CREATE INDEX IF NOT EXISTS targets ON aliases(alias);
 '''
 
@@ -236,17 +235,17 @@ class Writer:
         plain = {n: c for n, c in own.items() if not n.root and len(n.parts) == 1}
         self.index, self.db, self.columns = index, db, plain | own      # plain keys first
         self.plain, self.readers = [n.parts[0] for n in plain], [reader(n) for n in own if n not in plain]
-        names = ['at', 'bucket', 'item', 'version', 'created', 'guess', 'latest', 'size', 'kind', 'codec', 'author', 'alias', *self.columns.values()]
+        names = ['at', 'bucket', 'item', 'version', 'created', 'latest', 'size', 'kind', 'codec', 'author', 'alias', *self.columns.values()]
         self.insert = f"INSERT INTO versions({', '.join(names)}) VALUES({', '.join('?' * len(names))})"
         self.keys: dict[str, Counter] = defaultdict(Counter)
 
     def values(self, at: int, r: Row, latest: bool, aliases: list[str]) -> list:
         "What `versions` holds of a row"
-        bucket, item, n, created, guess, size, kind, codec, author, _, _, m, _, s = r
+        bucket, item, n, created, size, kind, codec, author, _, _, m, _, s = r
         found = list(map(m.get, self.plain))
         if s and None in found: found = [v if v is not None else s.get(k) for k, v in zip(self.plain, found)]
         own = [kind, codec, author, aliases or NO_LIST, *found, *[read(m, s) for read in self.readers]]
-        return [at, bucket, item, n, created, guess, latest, size, *[v if v is None or v is NO_LIST or (t := type(v)) is float or t is str and v.isascii() or t is int and -2**63 <= v < 2**63 else cell(v) for v in own]]
+        return [at, bucket, item, n, created, latest, size, *[v if v is None or v is NO_LIST or (t := type(v)) is float or t is str and v.isascii() or t is int and -2**63 <= v < 2**63 else cell(v) for v in own]]
 
     def doc(self, at: int, r: Row, texts: Texts | None = None) -> tuple:
         "What `docs` holds of a row"
@@ -374,7 +373,7 @@ def writer(self: Index) -> Iterator[Writer]:
         w.done()
 
 # %% ../nbs/46_search_index.ipynb #e9f33be3
-_row = 'bucket, item, version, created, guess, size, kind, codec, author, id, hash, metadata, notes, stats'
+_row = 'bucket, item, version, created, size, kind, codec, author, id, hash, metadata, notes, stats'
 
 @patch
 def row(self: Index, bucket: str, item: str, n: int, db: sqlite3.Connection | None = None) -> Row | None:
@@ -388,11 +387,6 @@ def number(self: Index, bucket: str, item: str, n: int) -> int | None:
     "The number that the row of a version has now"
     found = self.ask('SELECT at FROM versions WHERE bucket = ? AND item = ? AND version = ?', (bucket, item, n))
     return found[0][0] if found else None
-
-@patch
-def guesses(self: Index) -> bool:
-    "Are there rows that move when the origin's time comes in the place of this machine's?"
-    return bool(self.ask('SELECT 1 FROM versions INDEXED BY guesses WHERE guess = 1 LIMIT 1'))
 
 @patch
 def rows(self: Index, ats: Sequence[int]) -> dict[int, tuple[Row, list[str]]]:

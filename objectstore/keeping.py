@@ -14,10 +14,10 @@ from typing import NamedTuple
 from fastcore.basics import patch
 from .names import Damaged, Unsupported
 from .backend import in_threads
-from .buckets import Bucket, Maybe, merge, moment
+from .buckets import Bucket, Maybe, merge
 from .origin import Origin
 from .near import at_origin
-from .rows import Filled, Row, as_row, micros, row_of
+from .rows import Filled, Row, row_of
 from .index import Index, IndexAway, Key, Writer
 from .log import Change, Hints, Log
 
@@ -125,7 +125,7 @@ def _apply(self: Keeper, w: Writer, bucket: Bucket, c: Change, says: object, whe
     w.touch(name, [(c.item, c.what)])      # also where another process is reading the bucket at this moment
     if not known: return False
     row = self.index.row(name, c.item, c.what, w.db) if c.op in ('put', 'note') else None
-    if c.op == 'put' and not row: w.add(row_of(says, when, True))     # another process may have read it already, and more
+    if c.op == 'put' and not row: w.add(row_of(says))     # another process may have read it already, and more
     elif c.op == 'remove': w.remove(name, c.item, c.what)
     elif c.op == 'alias': w.point(name, c.item, {c.what: says})
     elif c.op == 'note' and row and says not in row.notes: w.add(row._replace(metadata=merge(row.metadata, [says]), notes=[*row.notes, says]))
@@ -223,7 +223,6 @@ def _refresh(self: Keeper, bucket: Bucket, known: Known | None, whole: bool, now
     if known and known.whole and not whole: changed = self._catch_up(bucket, known, log)
     elif whole or not log.generation or not self._from_catalog(bucket, log): changed = self.compare(bucket, log) is not None
     else: changed = self._catch_up(bucket, self._now_known(bucket.name), log, again=True) or True
-    changed = self._fix(bucket) or changed
     state = None if bucket.name in self._met else self.origin.id(bucket.name)
     with self.index.writing() as db: db.execute('UPDATE buckets SET checked = ?, state = coalesce(?, state) WHERE name = ?', (now, state, bucket.name))
     if state: self._met.add(bucket.name)
@@ -280,7 +279,7 @@ def _few(self: Keeper, bucket: Bucket, n: int) -> bool:
 
 @patch
 def _live(self: Keeper, bucket: Bucket, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], float]:
-    "Those of some versions that are live, and when each was created"
+    "Those of some versions that are live, and the time of each as listed"
     wanted = list(wanted)
     if not self._few(bucket, len(wanted)):
         scan = bucket.scan()
@@ -288,7 +287,6 @@ def _live(self: Keeper, bucket: Bucket, wanted: Iterable[tuple[str, int]]) -> di
     found = {}
     for at, numbers in zip(wanted, in_threads(lambda at: bucket.around(*at), wanted, bucket.backend.can.many)):
         if isinstance(numbers, Exception): raise numbers
-        bucket.created.update({(at[0], n): t for n, t in numbers.made.items()})
         if at[1] in numbers.live: found[at] = numbers.made[at[1]]
     return found
 
@@ -350,19 +348,7 @@ def _read(self: Keeper, bucket: Bucket, wanted: Mapping[tuple[str, int], float],
     for at, r in zip(wanted, bucket.read_records(wanted)):
         try:
             if isinstance(r, Exception): raise r
-            found.append(row_of(r, wanted[at], False, notes.get(at, ())))
+            found.append(row_of(r, notes.get(at, ())))
         except (Damaged, Unsupported) as e: warnings.warn(f'left out: {e}', stacklevel=3)
         except FileNotFoundError: pass
     return found
-
-@patch
-def _fix(self: Keeper, bucket: Bucket) -> bool:
-    "Put the origin's time in the place of this machine's, where that is all that is known"
-    rows = [as_row(r) for r in self.index.ask("SELECT bucket, item, version, created, guess, size, kind, codec, author, id, hash, metadata, notes, stats FROM versions JOIN docs USING(at) WHERE bucket = ? AND guess = 1", (bucket.name,))]
-    if not rows: return False
-    live = self._live(bucket, [(r.item, r.version) for r in rows])
-    with self.index.writer() as w:
-        for r in sorted(rows, key=lambda r: (live.get((r.item, r.version), 0), r.item, r.version)):
-            if (t := live.get((r.item, r.version))) is None: w.remove(r.bucket, r.item, r.version)
-            elif now := self.index.row(r.bucket, r.item, r.version, w.db): w.add(now._replace(created=micros(moment(t)), guess=False))
-    return True

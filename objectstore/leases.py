@@ -4,19 +4,20 @@
 
 # %% ../nbs/71_leases.ipynb #3a5e6472
 from __future__ import annotations
-import os, secrets, sys, threading, time
+import os, sys, threading, time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from .names import Conflict, Damaged, ObjectStoreError, item_key
-from .backend import Backend, key_number
+from .backend import key_number
+from .origin_clock import time_by_object
 from .records import RECORD_LIMIT, append, move, new_id, read_move
 from .buckets import Bucket
 from .near import at_origin
 
 # %% auto #0
-__all__ = ['HOLDS', 'BEAT', 'leases_folder', 'Holder', 'holder', 'origin_time', 'machine', 'started', 'is_dead', 'has_expired',
-           'Lease', 'await_end', 'leads_back']
+__all__ = ['HOLDS', 'BEAT', 'leases_folder', 'Holder', 'holder', 'machine', 'started', 'is_dead', 'has_expired', 'Lease',
+           'await_end', 'leads_back']
 
 # %% ../nbs/71_leases.ipynb #cdc501ea
 HOLDS = 20.0      # seconds without a sign of life after which a lease has expired
@@ -52,15 +53,6 @@ def holder(
         except (Damaged, FileNotFoundError, OverflowError): return Holder(n, end[-1].modified)
 
 # %% ../nbs/71_leases.ipynb #bca8ac06
-def origin_time(backend: Backend) -> float:
-    "What the origin's clock says now"
-    key = f'probe/{secrets.token_hex(8)}'
-    backend.create(key, b'now')
-    try: return next(e.modified for e in backend.list('probe/') if e.key == key)
-    finally:
-        try: backend.delete(key)
-        except OSError: pass          # the next origin's probe sweeps it
-
 @lru_cache(1)
 def machine() -> str | None:
     "This machine since it was started, and what of its processes can be seen; None where that cannot be told"
@@ -82,7 +74,7 @@ def is_dead(h: Holder) -> bool:
 
 def has_expired(bucket: Bucket, h: Holder) -> bool:
     "Has nothing been heard of a holder for too long, by the origin's clock?"
-    with at_origin(): return origin_time(bucket.backend) - h.at > HOLDS
+    with at_origin(): return time_by_object(bucket.backend) - h.at > HOLDS
 
 # %% ../nbs/71_leases.ipynb #c89b29ea
 class Lease:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from blake3 import blake3
 from fastcore.basics import patch
 from .names import Damaged, InvalidRef, ObjectStoreError, check_alias, item_key
-from .records import RECORD_LIMIT, from_json, move, seal, unseal
+from .records import RECORD_LIMIT, from_json, move, seal, to_json, unseal
 from .buckets import Bucket
 from .rows import ROOM, Filled, Row, Texts, as_texts, from_text
 
@@ -63,7 +63,7 @@ def hint_at(
     changes, keys = list(dict.fromkeys(changes)), []
     for i in range(0, len(changes), MOST_CHANGES):
         key = f'{self.prefix}log/h-{secrets.token_hex(16)}'
-        if self.backend.create(key, seal(key, move(by, changed=changes[i:i + MOST_CHANGES]))): keys.append(key)
+        if self.backend.create(key, seal(key, to_json(move(by, changed=changes[i:i + MOST_CHANGES])))): keys.append(key)
     return keys
 
 @patch
@@ -88,7 +88,7 @@ def _change(x: object) -> Change | None:
     op, item, what = x
     if not isinstance(item, str) or op != 'state' and not is_item(item) or type(what) is int and not 0 <= what < 10**10: return None
     numbered, named = op in ('put', 'remove', 'note', 'state'), op == 'alias'
-    return Change(op, item, what) if isinstance(item, str) and (numbered and type(what) is int or named and isinstance(what, str)) else None
+    return Change(op, item, what) if isinstance(item, str) and (numbered and type(what) is int or named and _is_alias(what)) else None
 
 # %% ../nbs/47_log.ipynb #8531773d
 SOON = 0.05     # seconds in which changes gather
@@ -253,7 +253,7 @@ class Catalog:
         if type(m) is not dict or type(s) is not dict or type(n) is not list or n and not all(type(x) is dict for x in n) or _deep(metadata) or _deep(stats) or notes and _deep(notes):
             self.odd['metadata, notes or stats'] += 1
             return None
-        return Row(self.bucket, item, version, created, False, size, kind, codec, author, id, hash, m, n, s), Texts(metadata, notes, stats), latest
+        return Row(self.bucket, item, version, created, size, kind, codec, author, id, hash, m, n, s), Texts(metadata, notes, stats), latest
 
 LATEST_TIME = 2**63 // ROOM - 2**20     # microseconds; what the index can put in order
 

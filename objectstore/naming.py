@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from fastcore.basics import patch
 from .names import Conflict, Damaged, Every, InvalidQuery, InvalidRef, NotFound, Protected, Ref, Unsupported, check_alias, hint, parse_ref
 from .query import parse_where
+from .origin_clock import moment
 from .records import HEADER_LIMIT, to_json
 from .buckets import Bucket
 from .near import at_origin
@@ -27,8 +28,8 @@ class Aliases(Looks, dict):
         self.ref, self._store = ref, store
 
     def history(self, alias: str) -> list[dict]:
-        "Every move of an alias, oldest first: `to` (None: to nothing), `by`, `when`"
-        found = [{k: m.get(k) for k in ('to', 'by', 'when')} for m in self._store._moves(self.ref, alias)]
+        "Every move of an alias, oldest first: `to` (None: to nothing), `by`, `when` (UTC, by the clock of the origin)"
+        found = [{'to': m.get('to'), 'by': m.get('by'), 'when': moment(m['at'])} for m in self._store._moves(self.ref, alias)]
         if not found: raise NotFound(f'no alias {alias!r} of {self.ref}{hint(alias, self)}')
         return found
     def __reduce__(self): return Aliases, (dict(self), self.ref, self._store)

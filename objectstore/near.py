@@ -173,12 +173,6 @@ def sweep(self: Near, older_than: float = 86_400) -> None:
         for p in Path(self.files.url).glob(pattern):
             if (st := quietly(os.stat, p)) and time.time() - st.st_mtime > older_than: quietly(os.unlink, p)
 
-@patch
-def stamp(self: Near, key: str, t: float) -> None:
-    "Give a near record the time at which the origin has it"
-    place, leaf = self.files._place(key)
-    os.utime(f'{place}/{leaf}', (time.time(), t))
-
 # %% ../nbs/42_near.ipynb #d9d283b9
 HELD = 'held/'      # names of payloads that are held
 
@@ -238,7 +232,6 @@ class Stack(Backend):
     ):
         self.origin, self.tiers, self.identity, self.firm, self.depth, self.changed = origin, tiers, identity, firm, depth, changed
         self.url, self.can, self._nears, self._id = origin.url, replace(origin.can, probe=False), [], None    # a listing can be answered from near, a probe cannot
-        self._times: dict[str, float | None] = Recent(100_000)  # when the origin has made an object; None: kept near, and not known yet
 
     @property
     def nears(self) -> list[Near]:
@@ -294,14 +287,7 @@ def _kept(self: Stack, key: str, data: bytes) -> bytes:
     nears = self.nears
     if nears and nears[0].area(key) in KEPT and '.' not in key.rpartition('/')[2]:
         for n in nears: n.keep(key, data)
-        self._stamp(key, self._times.get(key))
     return data
-
-@patch
-def _stamp(self: Stack, key: str, t: float | None) -> None:
-    "Give near copies the time of the origin, as soon as it is known"
-    self._times[key] = t
-    for n in self.nears if t else (): quietly(n.stamp, key, t)
 
 @patch
 def read_many(self: Stack, keys: Iterable[str], limit: int | None = None) -> list[bytes | Exception]:
@@ -345,12 +331,10 @@ def _marked(self: Stack, key: str) -> None:
 
 @patch
 def _learnt(self: Stack, entries: Iterable[Entry]) -> Iterator[Entry]:
-    "Entries as they come, their marks and times kept near"
+    "Entries as they come, their marks kept near"
     for e in entries:
         if found := key_number(e.key):
             if found[1]: self._marked(e.key)
-            elif self._times.get(e.key, 0.0) is None: self._stamp(e.key, e.modified)
-            else: self._times[e.key] = e.modified
         yield e
 
 @patch
@@ -375,8 +359,8 @@ def list(self: Stack, folder: str, after: str | None = None, limit: int | None =
 
 @patch
 def _near_list(self: Stack, folder: str, after: str | None, limit: int | None) -> Iterator[Entry]:
-    "What the near tiers have below a folder"
-    found = {e.key: e for n in reversed(self.nears) for e in (quietly(lambda: [*n.files.list(folder, after, limit)]) or []) if e.key not in n.bad}
+    "What the near tiers have below a folder; when the origin has made it is not known"
+    found = {e.key: e._replace(modified=0.0) for n in reversed(self.nears) for e in (quietly(lambda: [*n.files.list(folder, after, limit)]) or []) if e.key not in n.bad}
     return iter(sorted(found.values(), key=lambda e: e.key)[:limit])
 
 @patch
@@ -404,6 +388,10 @@ def folders(self: Stack, folder: str) -> list[str]:
 # %% ../nbs/42_near.ipynb #df3b1218
 @patch
 def exists(self: Stack, key: str) -> bool: return self.origin.exists(key)
+@patch
+def ask_time(self: Stack) -> float | None: return self.origin.ask_time()
+@patch(as_prop=True)
+def clock(self: Stack) -> str: return self.origin.clock
 @patch
 def delete(self: Stack, key: str) -> None: self.forget_all(key); self.origin.delete(key)
 @patch

@@ -122,7 +122,7 @@ def refresh(
 ) -> None:
     "Ask anew: forget what was taken for the latest, bring the index up to date, look whether the origin is there, and deliver what waits"
     for b in list(self.origin._buckets.values()):
-        for known in (b.newest, b.looked, b.created): known.clear()
+        for known in (b.newest, b.looked): known.clear()
         b.changes += 1
     self.origin._made.clear()
     if self.pending is not None and self.offline is not True:

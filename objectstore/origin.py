@@ -4,43 +4,18 @@
 
 # %% ../nbs/33_origin.ipynb #34a5c240
 from __future__ import annotations
-import os, secrets, warnings
+import os, warnings
 from collections.abc import Callable
 from fastcore.basics import patch
 from .names import Conflict, Damaged, InvalidRef, NotAvailableOffline, NotFound, Unsupported, bucket_key, hint, item_of_key
 from .places import MARKER, Places, check_parent, is_folder, new_store
-from .backend import Backend, in_threads
-from .records import STATE, append, from_json, last_move, move, new_id, read_back, to_json
+from .probe import probe
+from .backend import Backend, last_number, in_threads
+from .records import STATE, append, from_json, last_move, mark_now, move, new_id, read_back, to_json
 from .buckets import Bucket, Maybe
 
 # %% auto #0
-__all__ = ['RACERS', 'PROBES_LAST', 'FORMAT', 'probe', 'Origin', 'bucket_of_key']
-
-# %% ../nbs/33_origin.ipynb #f9b18e22
-RACERS = 4
-PROBES_LAST = 24 * 3600     # seconds after which a probe's leftovers are swept
-
-def probe(backend: Backend) -> None:
-    "Raise `Unsupported` where create-only writes are not what they must be"
-    key = f'probe/{secrets.token_hex(8)}'
-    bids = [f'{key} {i}'.encode() for i in range(RACERS)]
-    won = [bid for bid, answer in zip(bids, in_threads(lambda bid: backend.create(key, bid), bids, RACERS)) if answer is True]
-    late = backend.create(key, b'late')
-    kept = read_back(backend, key)
-    _sweep(backend, key)
-    if late or len(won) > 1 or (kept is not None and won not in ([], [kept])):
-        raise Unsupported(f'{backend.url} cannot be an origin: of {RACERS + 1} writers who created the same object, {len(won) + late} were told that they had; '
-                          'it ignores create-only writes (If-None-Match: *), so versions would be lost. It can still be read')
-    if kept is None: raise Unsupported(f'{backend.url} cannot be an origin: an object that was created is not there when it is read')
-
-def _sweep(backend: Backend, key: str) -> None:
-    "Delete this probe, and those that died long ago by the backend's clock"
-    entries = {e.key: e.modified for e in backend.list('probe/')}
-    old = entries.get(key, 0) - PROBES_LAST
-    for k, t in entries.items():
-        if k != key and t > old: continue
-        try: backend.delete(k)
-        except PermissionError: pass
+__all__ = ['FORMAT', 'Origin', 'bucket_of_key']
 
 # %% ../nbs/33_origin.ipynb #24937674
 class Origin:
@@ -111,7 +86,7 @@ def _found(self: Origin, root: Backend) -> None:
     if not self.own: check_parent(root.url)
     if root.can.place in ('shared', 'remote'): probe(root)
     try:
-        if not root.tail('id/'): append(root, 'id/', to_json(dict(id=new_id(), store=new_id())), 0, walk=False)
+        if not root.tail('id/'): append(root, 'id/', dict(id=new_id(), store=new_id()), 0, walk=False)
     except Conflict: pass    # another founder was first, and its name counts
     if root.create(MARKER, to_json(FORMAT)) and is_folder(root.url) and not self.own: self.news.append(new_store(root.url))
 
@@ -222,7 +197,7 @@ def _empty(self: Origin, bucket: Bucket) -> None:
         for alias in aliases: bucket.move_alias(item, alias, None, self.by)
     live = [(item, n) for item, numbers in bucket.scan().items() for n in numbers.live]
     try:
-        answers = bucket.backend.create_many([(bucket.key(item, n, 'removed'), move(self.by)) for item, n in live])
+        answers = bucket.backend.create_many([(bucket.key(item, n, 'removed'), mark_now(bucket.backend, self.by)) for item, n in live])
         for (item, n), answer in zip(live, answers):
             if answer is True: bucket.tell('remove', item, n)
             else: bucket.remove(item, n, self.by)

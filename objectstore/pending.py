@@ -172,7 +172,7 @@ def draft(self: Pending, w: Work) -> Draft:
     s = w.says
     members = [(name, self._payload(f'{w.id}-{i}', size, hash)) for i, (name, size, hash) in enumerate(s['members'])]
     payload = Payload(0, '') if members else self._payload(w.id, s['size'], s['hash'])
-    return Draft(s['codec'], payload, s['how'], dict(s['description']), members, w.id)
+    return Draft(s['codec'], payload, s['how'], {**s['description'], 'called': int(s['at'] * 1e6)}, members, w.id)
 
 @patch
 def _payload(self: Pending, name: str, size: int, hash: str) -> Payload:
@@ -269,12 +269,12 @@ def record(self: Pending, w: Work) -> Record:
     d = self.draft(w)
     if d.members: return self._folder_record(w, d)
     return Record(w.bucket, w.item, 0, d.codec, d.payload.size, d.payload.hash, '' if d.payload.data is not None else w.id, d.how,
-                  to_json(dict(id=w.id, **d.description)), d.payload.data)
+                  to_json(dict(id=w.id, at=int(w.says['at'] * 1e6), **d.description)), d.payload.data)
 
 @patch
 def _folder_record(self: Pending, w: Work, d: Draft) -> Record:
     listing = b''.join(to_json([name, p.size, p.hash, f'{w.id}-{i}']) + b'\n' for i, (name, p) in enumerate(d.members))
-    return Record(w.bucket, w.item, 0, d.codec, len(listing), blake3(listing).hexdigest(), '', d.how, to_json(dict(id=w.id, **d.description)), listing)
+    return Record(w.bucket, w.item, 0, d.codec, len(listing), blake3(listing).hexdigest(), '', d.how, to_json(dict(id=w.id, at=int(w.says['at'] * 1e6), **d.description)), listing)
 
 # %% ../nbs/44_pending.ipynb #7db686f8
 @patch

@@ -8,13 +8,12 @@ import hashlib, json, os, secrets
 from pathlib import Path
 from fastcore.basics import patch
 from .names import TierMismatch, hint
+from .backend import MARKER
 
 # %% auto #0
-__all__ = ['MARKER', 'Places', 'is_folder', 'mount_of', 'check_parent', 'new_store', 'near_store']
+__all__ = ['Places', 'is_folder', 'mount_of', 'check_parent', 'new_store', 'near_store']
 
 # %% ../nbs/26_places.ipynb #ada16a7f
-MARKER = 'objectstore.json'      # the object that says: here is a store, of this format
-
 class Places:
     "What this machine remembers of the places where it has met an origin"
     def __init__(self, state: Path):     # The folder of this machine's state

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from fastcore.basics import patch
 from .names import Alias, AsOf, Back, Every, Number, Selector, WriteId
 from .conditions import FIELDS, And, Between, Compare, In, IsNull, Like, Name, Node, Not, Or, Value, _plain, _span, matches_text, truth, words
-from .rows import ODD, ROOM, Cell, at_micros, cell, micros, reader, text_query, uncell
+from .origin_clock import micros, moment
+from .rows import ODD, ROOM, Cell, cell, reader, text_query, uncell
 from .index import Index, decider, forget_deciders
 
 # %% auto #0
@@ -52,7 +53,7 @@ class Compiler:
         self.deciders.append(n := decider(f))
         return n
 
-def _decode(name: Name) -> Callable[[Cell], object]: return at_micros if name == Name(('created',), 'fields') else uncell
+def _decode(name: Name) -> Callable[[Cell], object]: return moment if name == Name(('created',), 'fields') else uncell
 
 @patch
 def decided(self: Compiler, node: Node) -> Sql:

@@ -6,20 +6,21 @@
 from __future__ import annotations
 import io, json, os, re, tempfile, time, warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 from blake3 import blake3
 from fastcore.basics import patch
 from .names import CommitUnknown, Conflict, Damaged, NotAvailableOffline, ObjectStoreError
-from .backend import in_threads
-from .records import (INLINE_LIMIT, Claim, Record, alias_folder, append, last_number, move, new_id, notes_folder, pack,
-                                 payload_key, put_id, read_back, to_json)
+from .backend import before_claim, in_threads, last_number
+from .origin_clock import LATE, origin_now, running
+from .records import (INLINE_LIMIT, Claim, Record, alias_folder, append, last_move, mark_now, move, new_id, notes_folder, pack,
+                                 payload_key, put_id, read_back, to_json, unpack)
 from .buckets import Bucket, Maybe, may_be_kept
 
 # %% auto #0
-__all__ = ['MEMBERS_AT_ONCE', 'Payload', 'Spool', 'file_payload', 'stamp', 'check_unchanged', 'Draft', 'parse_listing']
+__all__ = ['MEMBERS_AT_ONCE', 'AT_ONCE', 'Payload', 'Spool', 'file_payload', 'stamp', 'check_unchanged', 'Draft', 'parse_listing']
 
 # %% ../nbs/32_puts.ipynb #2f9aceeb
 @dataclass
@@ -94,12 +95,13 @@ class Draft:
     members: list[tuple[str, Payload]] = field(default_factory=list)    # The files of a folder
     id: str = field(default_factory=new_id)
     size: int | None = None                              # Of all members, for a folder
+    at: int | None = None                                # The date, of a version that is copied under its number; else it gets one with its number
 
-    def record(self, bucket: str, item: str, n: int, put: str) -> Record:
-        "The record of this draft under a number"
+    def record(self, bucket: str, item: str, n: int, put: str, at: int) -> Record:
+        "The record of this draft under a number and a date"
         inside = self.payload.data if not put else None
         return Record(bucket, item, n, self.codec, self.payload.size, self.payload.hash, put, self.how,
-                      to_json(dict(id=self.id, **self.description)), inside)
+                      to_json(dict(id=self.id, at=at, **self.description)), inside)
 
 # %% ../nbs/32_puts.ipynb #a3503ad9
 @patch
@@ -164,15 +166,33 @@ def claim(
     first: int,                     # The first number to try
     walk: bool = True,              # Go on where it is taken?
     patience: float = 3.0,          # Seconds to go on after an unclear answer
-) -> Record:                        # The record, as it is stored
+) -> tuple[Record, bool]:           # The record, as it is stored; and whether its date was out of date when that was known
     "Give a draft the next number"
-    self.trying[item] = made = {}
-    def build(n): return pack(made.setdefault(n, draft.record(self.name, item, n, put)))
-    try: n = Claim(self.backend, self.folder(item), build, patience).number(first, walk)
-    except CommitUnknown as e: raise self._unknown(item, draft, min(made), e) from e
+    c = self.claiming(item, draft, put, first, patience)
+    try: n = c.number(first, walk)
+    except CommitUnknown as e: raise self._unknown(item, draft, first, e) from e
+    return self._claimed(draft.record(self.name, item, n, put, c.at)), c.late
+
+@patch
+def claiming(self: Bucket, item: str, draft: Draft, put: str, first: int, patience: float) -> Claim:
+    "The claim of a number for a draft"
+    self.trying[item] = tried = set()
+    def build(n, at):
+        tried.add(n)
+        return pack(draft.record(self.name, item, n, put, at))
+    def read(n, raw): return (r := unpack(raw, self.name, item, n)).id, r.at
+    return Claim(self.backend, self.folder(item), draft.id, build, read, self.date_before(item, first), patience, draft.at)
+
+@patch
+def _claimed(self: Bucket, r: Record) -> Record:
+    "Remember a number that was won"
+    n, item = r.version, r.item
     self.highest[item] = max(n, self.highest.get(item, 0))
     self.newest[item] = max(n, self.newest.get(item, 0))
-    return self._keep(made[n])
+    if n >= self.dates.get(item, (0, 0))[0]: self.dates[item] = n, r.at
+    self.fresh[item, n] = running()
+    self.won[item, n] = r.id
+    return self._keep(r)
 
 @patch
 def _unknown(self: Bucket, item: str, draft: Draft, n: int, e: Exception) -> CommitUnknown:
@@ -203,34 +223,40 @@ def put(
     patience: float = 3.0,                            # Seconds to go on after an unclear answer
 ) -> Record:                                          # Acknowledged
     "Store a draft as the next version of an item"
-    if draft.members or draft.payload.size > INLINE_LIMIT: pack(draft.record(self.name, item, 1, put_id()))   # too large a description is refused before bytes are sent
+    if draft.members or draft.payload.size > INLINE_LIMIT: pack(draft.record(self.name, item, 1, put_id(), 0))   # too large a description is refused before bytes are sent
     for attempt in range(5):
         share = attempt == 0
-        last = self.highest.get(item)       # also 0: a claim of 1 that nobody answered must be looked for at 1
-        first = (self.end(item).last if last is None else last) + 1 if if_latest is None else self.expect(item, if_latest)
+        first = self.first(item) if if_latest is None else self.expect(item, if_latest)
         named = self.place_members(draft, share, progress) if draft.members else []
         put = self.place(draft.payload, share, progress) if draft.payload.size > INLINE_LIMIT else ''
         if put: named.append((draft.payload.hash, put))
-        try: r = self.claim(item, draft, put, first, if_latest is None, patience)
+        try: r, late = self.claim(item, draft, put, first, if_latest is None, patience)
         except Conflict: raise Conflict(f'version {first} of {self.name}/{item} was put by somebody else at this moment: somebody was first') from None
-        if self.confirm(item, draft, r.version, named, patience): self.tell('put', item, r.version, r); return r
+        if not late and self.confirm(item, draft, r.version, named, patience): self.tell('put', item, r.version, r); return r
         try: self.abandon(item, r.version, draft)
         except ConnectionError as e: raise self._unknown(item, draft, r.version, e) from e
         draft = replace(draft, id=new_id())
+    if late: raise ConnectionError(f'{self.backend.url} took more than {LATE:.0f} s to answer each of five claims of {self.name}/{item}')
     raise Damaged(f'{self.backend.url} lost the payload of {self.name}/{item} five times between upload and confirmation')
+
+@patch
+def first(self: Bucket, item: str) -> int:
+    "The number to claim first"
+    last = self.highest.get(item)       # also 0: a claim of 1 that nobody answered must be looked for at 1
+    with before_claim(): return (self.end(item).last if last is None else last) + 1
 
 @patch
 def expect(self: Bucket, item: str, latest: int) -> int:
     "The number to claim where the latest live version is the expected one, else `Conflict`"
-    numbers = self.end(item)
+    with nullcontext() if latest else before_claim(): numbers = self.end(item)
     found = numbers.live[-1] if numbers.live else 0
     if found != latest: raise Conflict(f'the latest version of {self.name}/{item} is {found or "none"}, not {latest or "none"}: somebody was first')
     return numbers.last + 1
 
 @patch
 def abandon(self: Bucket, item: str, n: int, draft: Draft) -> None:
-    "Mark a number whose payload did not last, and forget where that was"
-    self.backend.create(self.key(item, n, 'abandoned'), move('confirm'))
+    "Mark a number whose payload did not last, or whose date was out of date, and forget where the payload was"
+    self.backend.create(self.key(item, n, 'abandoned'), mark_now(self.backend, 'confirm'))
     self.tell('remove', item, n)
     self.newest.pop(item, None)
     for hash in (draft.payload.hash, *(p.hash for _, p in draft.members)): self.puts.pop(hash, None)
@@ -294,21 +320,34 @@ _payload = re.compile('payloads/[0-9a-f]{2}/[0-9a-f]{64}-([0-9a-f]{16}|[0-9a-f]{
 def learn(self: Bucket, items: Iterable[str]) -> None:
     "Find out the last numbers of many items; what a listing did not show a minute ago is taken for new, which a claim will tell"
     unknown, now = [i for i in dict.fromkeys(items) if i not in self.highest], time.monotonic()
-    if now - self.scanned > 60 and self.listed(len(unknown)) is not None: self.scanned = now
-    if now - self.scanned < 60:
-        for i in unknown: self.highest.setdefault(i, 0)
-        return
-    for answer in in_threads(self.end, unknown, self.backend.can.many):
-        if isinstance(answer, Exception): raise answer
+    with before_claim():
+        if now - self.scanned > 60 and self.listed(len(unknown)) is not None: self.scanned = now
+        if now - self.scanned >= 60:
+            for answer in in_threads(self.end, unknown, self.backend.can.many):
+                if isinstance(answer, Exception): raise answer
+            return
+    for i in unknown: self.highest.setdefault(i, 0)
 
 @patch
 def put_many(self: Bucket, drafts: list[tuple[str, Draft]]) -> list[Record | Exception]:
     "Store many drafts, each as the next version of its item; the items differ; in place of a record: why it was not stored, or may not have been"
     self.learn(item for item, _ in drafts)
-    tries = {i: d.record(self.name, item, self.highest[item] + 1, '') for i, (item, d) in enumerate(drafts) if d.payload.size <= INLINE_LIMIT and not d.members}
+    return [a for i in range(0, len(drafts), AT_ONCE) for a in self._put_some(drafts[i:i + AT_ONCE])]
+
+AT_ONCE = 1000     # drafts that get their dates together, and are written before these are out of date
+
+@patch
+def _put_some(self: Bucket, drafts: list[tuple[str, Draft]]) -> list[Record | Exception]:
+    "Claim a number for each draft at once, and go on one by one with what was not won so"
+    now, began = origin_now(self.backend), running()
+    def first(i, item, d):
+        n = self.highest[item] + 1
+        return d.record(self.name, item, n, '', max(now + i, self.date_before(item, n) + 1))
+    tries = {i: first(i, item, d) for i, (item, d) in enumerate(drafts) if d.payload.size <= INLINE_LIMIT and not d.members}
     try:
         answers = dict(zip(tries, self.backend.create_many([(self.key(r.item, r.version), pack(r)) for r in tries.values()])))
-        return [self._won(tries[i]) if answers.get(i) is True else self._again(item, d, tries.get(i), answers.get(i)) for i, (item, d) in enumerate(drafts)]
+        late = running() - began > LATE
+        return [self._won(tries[i], d, late) if answers.get(i) is True else self._again(item, d, tries.get(i), answers.get(i)) for i, (item, d) in enumerate(drafts)]
     except (OSError, ObjectStoreError): raise
     except BaseException:
         for r in tries.values(): self.tell('put', r.item, r.version, Maybe())
@@ -326,17 +365,21 @@ def _again(self: Bucket, item: str, draft: Draft, tried: Record | None, answer: 
     except (OSError, ObjectStoreError) as e: return e      # the others go on
 
 @patch
-def _won(self: Bucket, r: Record) -> Record:
-    self.highest[r.item] = self.newest[r.item] = r.version
-    self.tell('put', r.item, r.version, r)
-    return self._keep(r)
+def _won(self: Bucket, r: Record, draft: Draft, late: bool) -> Record | Exception:
+    "A number that was won; one whose date is out of date is given up"
+    self._claimed(r)
+    if not late: self.tell('put', r.item, r.version, r); return r
+    try:
+        self.abandon(r.item, r.version, draft)
+        return self.put(r.item, replace(draft, id=new_id()))
+    except (ConnectionError, TimeoutError) as e: return self._unknown(r.item, draft, r.version, e)
 
 # %% ../nbs/32_puts.ipynb #0f2c42ba
 @patch
 @may_be_kept('remove')
 def remove(self: Bucket, item: str, n: int, by: str) -> bool:
     "Mark a version as removed: True where this call did it"
-    key, data = self.key(item, n, 'removed'), move(by)
+    key, data = self.key(item, n, 'removed'), mark_now(self.backend, by)
     try: won = self.backend.create(key, data)
     except ConnectionRefusedError: raise
     except ConnectionError: won = False
@@ -358,24 +401,25 @@ def move_alias(
     patience: float = 3.0,
 ) -> bool:                            # Did it have to be moved?
     "Move an alias, or raise `Conflict` where it does not point where it must"
-    last, now = self._aimed(item, alias, if_at is ...)
+    folder = self.prefix + alias_folder(item, alias)
+    last, m = self._last(folder, if_at is ...)
+    now = m.get('to')
     if if_at is not ... and now != if_at: raise Conflict(f'alias {alias!r} of {self.name}/{item} points at {now or "nothing"}, not at {if_at or "nothing"}: somebody was first')
     if now == to: return False
-    folder = self.prefix + alias_folder(item, alias)
-    try: append(self.backend, folder, move(by, to=to), last, if_at is ..., patience)
+    try: append(self.backend, folder, move(by, to=to), last, if_at is ..., patience, m.get('at', 0))
     except Conflict: raise Conflict(f'alias {alias!r} of {self.name}/{item} was moved by somebody else at this moment: look where it points now') from None
     self.changes += 1
     self.tell('alias', item, alias, to)
     return True
 
 @patch
-def _aimed(self: Bucket, item: str, alias: str, lenient: bool) -> tuple[int, int | None]:
-    "How often an alias has moved, and where it points; behind a damaged move a new one mends it, where nothing depends on what that said"
-    try: return self.alias_target(item, alias)
+def _last(self: Bucket, folder: str, lenient: bool = True) -> tuple[int, dict]:
+    "The last move of a numbered folder; behind a damaged one a new one goes on, where nothing depends on what that said"
+    try: return last_move(self.backend, folder)
     except Damaged as e:
         if not lenient: raise
-        warnings.warn(f'{e}: the alias is moved anew', stacklevel=3)
-        return last_number(self.backend.tail(self.prefix + alias_folder(item, alias))), None
+        warnings.warn(f'{e}: a new move goes behind it', stacklevel=3)
+        return last_number(self.backend.tail(folder)), {}
 
 @patch
 def let_go(self: Bucket, item: str, gone: Collection[int], by: str) -> None:
@@ -391,6 +435,7 @@ def let_go(self: Bucket, item: str, gone: Collection[int], by: str) -> None:
 def annotate(self: Bucket, item: str, n: int, notes: dict, by: str, patience: float = 3.0) -> None:
     "Add notes to a version"
     folder = self.prefix + notes_folder(item, n)
-    append(self.backend, folder, move(by, notes=notes), last_number(self.backend.tail(folder)), patience=patience)
+    last, m = self._last(folder)
+    append(self.backend, folder, move(by, notes=notes), last, patience=patience, after=m.get('at', 0))
     self.changes += 1
     self.tell('note', item, n, notes)

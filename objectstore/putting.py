@@ -4,11 +4,11 @@
 
 # %% ../nbs/61_putting.ipynb #e411d2ad
 from __future__ import annotations
-import math, os, threading, warnings
+import math, os, threading, time, warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import date
 from pathlib import Path
 from fastcore.basics import patch
 from .names import CommitUnknown, Conflict, Damaged, InvalidQuery, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, PendingWarning, Ref, Unsupported, check_alias, parse_ref
@@ -234,7 +234,7 @@ def _later(self: ObjectStore, v: Version | Numbered, op: str, **says) -> Version
 def _note_down(self: ObjectStore, v: Version | Ref, op: str, version: int | str | None, says: dict) -> Version | Ref:
     id = new_id()
     what = {'notes': says.pop('notes')} if op == 'note' else {}
-    made = {'id': id, 'by': self.origin.by, 'when': datetime.now(timezone.utc).strftime('%Y-%m-%dT%H:%M:%SZ'), **what}
+    made = {'id': id, 'by': self.origin.by, 'called': time.time_ns() // 1000, **what}
     self.pending.add(op, v.bucket, v.item, id, version=version, move=made, origin=self._known_id(v.bucket), **says)
     self.origin.bucket(v.bucket).changes += 1
     if isinstance(v, Version): v._in.changes += 1

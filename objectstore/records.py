@@ -12,11 +12,13 @@ from blake3 import blake3
 from fastcore.basics import patch
 from .names import CommitUnknown, Conflict, Damaged, NotAvailableOffline, Unsupported, encode_segment, item_key
 from .backend import Backend, key_number, last_number, number_key, settle
+from .origin_clock import LAST_MOMENT, LATE, latest_date, origin_now, running
 
 # %% auto #0
 __all__ = ['INLINE_LIMIT', 'HEADER_LIMIT', 'RECORD_LIMIT', 'STATE', 'WALK', 'records_folder', 'aliases_folder', 'alias_folder',
            'notes_folder', 'payload_key', 'new_id', 'put_id', 'to_json', 'from_json', 'typed', 'Record', 'pack',
-           'unpack', 'read_back', 'Claim', 'move', 'seal', 'unseal', 'append', 'moves', 'last_move', 'read_move']
+           'unpack', 'read_back', 'Claim', 'move', 'mark_now', 'seal', 'unseal', 'append', 'moves', 'last_move',
+           'read_move']
 
 # %% ../nbs/30_records.ipynb #ede3d0c7
 INLINE_LIMIT = 32 * 1024     # bytes of a payload that travels inside its record
@@ -61,11 +63,12 @@ def typed(
     for k, t in types.items():
         if k in found and type(found[k]) is not t: raise Damaged(f'{what} cannot be read: its {k} is of type {type(found[k]).__name__}')
     if 'id' in types and not _identity.fullmatch(found.get('id', '')): raise Damaged(f'{what} has no write id')
+    if 'at' in types and not 0 <= found.get('at', -1) < LAST_MOMENT: raise Damaged(f'{what} does not say when it was written')
     return found
 
 _identity = re.compile('[0-9a-f]{32}')
 
-_description = dict(id=str, kind=str, author=str, metadata=dict, stats=dict, lineage=dict, bytes=int)
+_description = dict(id=str, at=int, called=int, kind=str, author=str, metadata=dict, stats=dict, lineage=dict, bytes=int)
 
 @dataclass(frozen=True)
 class Record:
@@ -78,7 +81,7 @@ class Record:
     hash: str                     # BLAKE3 of the payload, 64 hexadecimal digits
     put: str                      # The put id in the payload's key; empty where the payload is inside
     how: dict                     # What the codec needs for decoding
-    raw_description: bytes        # JSON: id, kind, author, metadata, stats, lineage and more
+    raw_description: bytes        # JSON: id, at, kind, author, metadata, stats, lineage and more
     data: bytes | None = None     # The payload, where it is inside
 
     @property
@@ -87,6 +90,8 @@ class Record:
     def description(self) -> dict: return typed(from_json(self.raw_description, f'the record of {self.name}'), _description, f'the record of {self.name}')
     @property
     def id(self) -> str: return self.description['id']
+    @property
+    def at(self) -> int: return self.description['at']     # Microseconds since 1970, by the origin's clock
 
 # %% ../nbs/30_records.ipynb #49bce374
 _magic = b'objectstore/1'
@@ -141,28 +146,49 @@ def read_back(backend: Backend, key: str) -> bytes | None:
 class Claim:
     "One attempt to get a number in a numbered folder"
     backend: Backend
-    folder: str                     # Ends in `/`
-    build: Callable[[int], bytes]   # The bytes for a number; they hold a write id
-    patience: float = 3.0           # Seconds to go on after an unclear answer
+    folder: str                         # Ends in `/`
+    id: str                             # The write id
+    build: Callable[[int, int], bytes]  # The bytes for a number and a date
+    read: Callable[[int, bytes], tuple[str, int]]   # Write id and date in what lies under a number; `Damaged` where that cannot be told
+    after: int = 0                      # The date of the number before the first one that is tried, as far as it is known
+    patience: float = 3.0               # Seconds to go on after an unclear answer
+    keep: int | None = None             # A date that is kept, of a version that is copied under its number
+    at: int = field(default=0, init=False)              # The date of the last attempt; once a number is ours, its date
+    _began: tuple[int, float] = field(default=(0, 0.0), init=False)    # A number, and when it was first tried, by `running`
     _unclear: float | None = field(default=None, init=False)   # When the first one came
 
     def once(self, n: int) -> bool | None:
         "Try one number: True: ours; False: another's; None: still nobody's"
-        key, data = self.folder + number_key(n), self.build(n)
+        if self._began[0] != n: self._began = n, running()
+        self.at = max(origin_now(self.backend), self.after + 1) if self.keep is None else self.keep
+        key, data = self.folder + number_key(n), self.build(n, self.at)
         try:
             if self.backend.create(key, data): return True
         except ConnectionRefusedError:
             if self._unclear is None: raise
         except ConnectionError: self._doubt()
         except PermissionError: raise
-        except OSError as e: self._failed(key, data, e)
+        except OSError as e: self._failed(n, key, e)
         found = self._look(key)
-        return None if found is None else found == data
+        return None if found is None else self._is_ours(n, found)
 
-    def _failed(self, key: str, data: bytes, e: OSError) -> None:
+    def _is_ours(self, n: int, found: bytes) -> bool:
+        "Whose is what was found? What is another's, or cannot be read, is not ours"
+        try: id, at = self.read(n, found)
+        except (Damaged, Unsupported): return False
+        if id == self.id: self.at = at
+        else: self.after = max(at, self.after)
+        return id == self.id
+
+    @property
+    def late(self) -> bool:
+        "Did the answer take so long that the date is out of date?"
+        return self.keep is None and running() - self._began[1] > LATE
+
+    def _failed(self, n: int, key: str, e: OSError) -> None:
         "Raise the error of a write; a disk may fail after the object has got its name"
         found = settle(read_back, self.backend, key)
-        if found == data or isinstance(found, Exception): raise CommitUnknown(f'{self.backend.url} may not keep {key} for long: {e}') from e
+        if isinstance(found, Exception) or found is not None and self._is_ours(n, found): raise CommitUnknown(f'{self.backend.url} may not keep {key} for long: {e}') from e
         raise e
 
     def _doubt(self) -> None:
@@ -215,17 +241,29 @@ def _next(self: Claim, n: int, steps: int) -> int:
     "The number to try after `n` was found taken; the same one where a listing does not bear that out"
     if not self.backend.can.wait:
         self._unclear = None
-        if self.backend.can.probe: return self._free(n)
-        return n + 1 if steps % 16 else max(n, last_number(self.backend.tail(self.folder, n))) + 1
+        if self.backend.can.probe: return self._behind(n, self._free(n))
+        return n + 1 if steps % 16 else self._behind(n, max(n, last_number(self.backend.tail(self.folder, n))) + 1)
     time.sleep(random.uniform(0, self.backend.can.wait))
-    if (last := last_number(self.backend.tail(self.folder, n))) < n: self._doubt(); return n
+    entries = self.backend.tail(self.folder, n)
+    if (last := last_number(entries)) < n: self._doubt(); return n
     self._unclear = None    # nothing of ours can be kept under a number that is another's
+    if last > n: self.after = max(self.after, *(latest_date(self.backend, last, e.modified) for e in entries if key_number(e.key) == (last, None)), 0)
     return last + 1
 
+@patch
+def _behind(self: Claim, n: int, free: int) -> int:
+    "A number that looks free; the date of the one before is read, where it was passed over"
+    if free > n + 1 and (found := self._look(self.folder + number_key(free - 1))): self._is_ours(free - 1, found)
+    return free
+
 # %% ../nbs/30_records.ipynb #8e10f2ea
-def move(by: str, **says) -> bytes:
-    "The bytes of a move"
-    return to_json(dict(id=new_id(), by=by, when=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()), **says))
+def move(by: str, **says) -> dict:
+    "What a move says, before it has a date"
+    return dict(id=new_id(), by=by, **says)
+
+def mark_now(backend: Backend, by: str) -> bytes:
+    "The bytes of a mark"
+    return to_json(dict(id=new_id(), at=origin_now(backend), by=by))
 
 def seal(key: str, body: bytes) -> bytes:
     "A move as it is stored under a key: the check, a space, the move"
@@ -240,13 +278,18 @@ def unseal(key: str, raw: bytes) -> bytes:
 def append(
     backend: Backend,
     folder: str,           # A numbered folder
-    data: bytes,           # A move
+    says: dict,            # What the move says, its write id too
     last: int,             # The last number that is known to be there
     walk: bool = True,     # See `Claim.number`
     patience: float = 3.0, # Seconds to go on after an unclear answer
+    after: int = 0,        # The date of that last one, where it is known
+    keep: int | None = None,   # See `Claim.keep`
 ) -> int:                  # Its number
     "Append a move to a numbered folder"
-    return Claim(backend, folder, lambda n: seal(folder + number_key(n), data), patience).number(last + 1, walk)
+    def key(n): return folder + number_key(n)
+    def build(n, at): return seal(key(n), to_json({**says, 'at': at}))
+    def read(n, raw): return (m := read_move(raw, key(n)))['id'], m['at']
+    return Claim(backend, folder, says['id'], build, read, after, patience, keep).number(last + 1, walk)
 
 def moves(backend: Backend, folder: str) -> list[dict]:
     "All moves of a numbered folder, in order"
@@ -270,4 +313,4 @@ def read_move(
     if m.get('to') is not None and m['to'] < 1 or not _identity.fullmatch(m.get('store', '0' * 32)): raise Damaged(f'{key} is no move that this library makes')
     return m
 
-_move = dict(id=str, by=str, when=str, to=int, notes=dict, store=str) | {'is': str}
+_move = dict(id=str, at=int, called=int, by=str, to=int, notes=dict, store=str) | {'is': str}

@@ -4,23 +4,23 @@
 
 # %% ../nbs/05_remote.ipynb #69e985fe
 from __future__ import annotations
-import errno, math, re, time
+import errno, hashlib, math, re, time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 from fastcore.basics import patch
 from .names import TierMismatch
-from .backend import Backend, Capabilities, Entry
-from .connect import SECRET, Answer, check_endpoint, client, explain, options, s3_endpoint, secrets_belong, used_before_fork
+from .backend import MARKER, Backend, Capabilities, Entry, believed, has_shown
+from .connect import SECRET, Answer, check_endpoint, client, date_at, explain, like_page, no_order, no_service, options, s3_endpoint, s3_region, secrets_belong, used_before_fork
 from .disk import PIECE, check_key
 from .files import complete
 
 # %% auto #0
-__all__ = ['RemoteBackend', 'split_url']
+__all__ = ['IDENTITY', 'RemoteBackend', 'split_url', 'in_order']
 
 # %% ../nbs/05_remote.ipynb #446f0d69
 class RemoteBackend(Backend):
@@ -40,6 +40,7 @@ class RemoteBackend(Backend):
         given = endpoint or self._options.pop('endpoint', None)
         self.endpoint = check_endpoint(s3_endpoint(given) if self.scheme == 's3' else given)
         self.timeout, self._clients, self._lost = max(timeout, 0.01), {}, set()
+        self._own_tags = False      # Was it seen to keep what it acknowledges with a tag that is not the hash?
 
 _options = options
 
@@ -54,6 +55,7 @@ def split_url(url: str) -> tuple[str, str, str]:
     if not _bucket.fullmatch(parts.netloc): raise TierMismatch(f'{url!r} names no bucket: write {parts.scheme}://bucket/prefix')
     if parts.query or parts.fragment: raise TierMismatch(f"{parts.scheme}://{parts.netloc}: '?' and '#' cannot be in the URL of a bucket; `open_backend` reads options from a query")
     prefix = parts.path.strip('/')
+    if parts.scheme == 's3' and parts.netloc.endswith('--x-s3'): raise TierMismatch(f'{url!r}: {no_order}')
     if any(p in ('', '.', '..') for p in prefix.split('/')) and prefix: raise TierMismatch(f'{url!r}: a part of its prefix is empty or a dot')
     return parts.scheme, parts.netloc, prefix
 
@@ -91,10 +93,29 @@ def create(self: RemoteBackend, key: str, data: bytes) -> bool:
     "Keep `data` under `key` unless something is there; sent once"
     import obstore
     check_key(key)
-    try: obstore.put(self._client('once', len(data)), key, data, mode='create', use_multipart=False)
+    try: tag = obstore.put(self._client('once', len(data)), key, data, mode='create', use_multipart=False)['e_tag']
     except obstore.exceptions.AlreadyExistsError: return False
-    except Exception as e: raise self._explain(e, key) from None
-    return True
+    except Exception as e:
+        if not Answer(e).untagged: raise self._explain(e, key) from None
+        tag = None
+    return self._proves(tag, data) or self._has(key, data)
+
+# %% ../nbs/05_remote.ipynb #64f74562
+@patch
+def _proves(self: RemoteBackend, tag: str | None, data: bytes) -> bool:
+    "Does the tag of an acknowledgement prove that the service has these bytes?"
+    if tag and (self._own_tags or len(data) > _small): return True     # a large one is a payload, which is confirmed
+    mine = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    if proven := (tag or '').strip('"').lower() == mine: has_shown(self)
+    return proven
+
+@patch
+def _has(self: RemoteBackend, key: str, data: bytes) -> bool:
+    "Does the service have these bytes? Asked after an acknowledgement that proves nothing"
+    try: found = self.read(key)
+    except FileNotFoundError: raise ConnectionError(errno.EIO, f'{self._place()}: it has acknowledged {key}, and has it not') from None
+    self._own_tags = self._own_tags or found == data
+    return found == data
 
 # %% ../nbs/05_remote.ipynb #6f1b0555
 _small = 2**20   # bytes that any line brings within the time-out of a small request
@@ -111,11 +132,25 @@ def read(self: RemoteBackend, key: str, limit: int | None = None) -> bytes:
     check_key(key)
     try:
         found = obstore.get(self._client('small'), key)
-        size = found.meta['size']
+        size = self._object(found.meta)['size']
         if limit is not None and size > limit: raise OverflowError(f'{key} has {size:,} bytes, more than {limit:,}')
-        if size <= _small: return _whole(found.bytes().to_bytes(), size, key)
+        if size <= _small: return self._no_page(key, _whole(found.bytes().to_bytes(), size, key))
     except Exception as e: raise self._explain(e, key) from None
     return b''.join(self._pieces(key, 0, size))
+
+@patch
+def _object(self: RemoteBackend, meta: dict) -> dict:
+    "The description of an object; a service gives each a tag and a time, a web page seldom has both"
+    if meta['e_tag'] is None or meta['last_modified'].timestamp() == 0: raise no_service(self._place())
+    return meta
+
+@patch
+def _no_page(self: RemoteBackend, key: str, data: bytes) -> bytes:
+    "A small object as it was read; where it looks like a page, a service has to be behind it"
+    if not like_page(data): return data
+    if key != MARKER: self.prove()
+    elif not data.startswith(b'{'): raise no_service(self._place())
+    return data
 
 # %% ../nbs/05_remote.ipynb #c64f1416
 @patch
@@ -123,7 +158,7 @@ def exists(self: RemoteBackend, key: str) -> bool:
     "Is there such an object?"
     import obstore
     check_key(key)
-    try: return bool(obstore.head(self._client('small'), key))
+    try: return bool(self._object(obstore.head(self._client('small'), key)))
     except Exception as e: said = self._explain(e, key, body=False)
     if isinstance(said, FileNotFoundError): return False
     raise said
@@ -144,28 +179,65 @@ def _ours(key: str) -> bool:
     except ValueError: return False
 
 @patch
-def _entries(self: RemoteBackend, folder: str, after: str | None, page: int) -> Iterator[Entry]:
+def _entries(self: RemoteBackend, folder: str, after: str | None, page: int) -> Iterator[list[Entry]]:
+    "A listing, page by page"
     import obstore
+    empty = True
     try:
         for found in obstore.list(self._client('small'), folder or None, offset=after, chunk_size=page):
-            for m in found:
-                if _ours(m['path']): yield Entry(m['path'], m['size'], m['last_modified'].timestamp())
+            if found: has_shown(self)
+            empty = empty and not found
+            yield [Entry(m['path'], m['size'], m['last_modified'].timestamp()) for m in found if _ours(m['path'])]
     except Exception as e: raise self._explain(e, folder) from None
+    if empty and not believed(self): self.prove(folder)
+
+def in_order(pages: Iterable[list[Entry]]) -> Iterator[Entry]:
+    "The entries of a listing, each once, those of one folder in order; what comes otherwise is read to its end first"
+    last, pages = ('', ''), iter(pages)
+    for page in pages:
+        places = [e.key.rpartition('/')[::2] for e in page]
+        if any(a[0] == b[0] and a[1] >= b[1] for a, b in pairwise([last, *places])):
+            page += chain.from_iterable(pages)
+            yield from sorted({e.key: e for e in page}.values(), key=lambda e: e.key.rpartition('/')[::2])
+            return
+        yield from page
+        if places: last = places[-1]
 
 @patch
 def list(self: RemoteBackend, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
     "All objects below a folder, beginning after the key `after`"
     check_key(folder, folder=True)
-    return islice(self._entries(folder, after, min(limit or 1000, 1000)), limit)
+    return islice(in_order(self._entries(folder, after, min(limit or 1000, 1000))), limit)
 
 @patch
 def folders(self: RemoteBackend, folder: str) -> list[str]:
     "The names of the folders directly below a folder, in order"
     import obstore
     check_key(folder, folder=True)
-    try: found = obstore.list_with_delimiter(self._client('small'), folder or None)['common_prefixes']
+    try: answer = obstore.list_with_delimiter(self._client('small'), folder or None)
     except Exception as e: raise self._explain(e, folder) from None
-    return sorted(p.rpartition('/')[2] for p in found if _ours(p))
+    if answer['common_prefixes'] or answer['objects']: has_shown(self)
+    elif not believed(self): self.prove(folder)
+    return sorted({p.rpartition('/')[2] for p in answer['common_prefixes'] if _ours(p)})
+
+# %% ../nbs/05_remote.ipynb #4c51e2cc
+IDENTITY = 'id/'     # the folder that no store is without
+
+@patch
+def prove(
+    self: RemoteBackend,
+    folder: str = '',     # What was listed, and came empty
+) -> None:
+    "Raise where what answers here is no object service, or one that does not list what it has"
+    import obstore
+    try:
+        if folder != IDENTITY and any(obstore.list(self._client('small'), IDENTITY, chunk_size=1)): return has_shown(self)
+        raw = obstore.get(self._client('small'), MARKER)
+        self._no_page(MARKER, raw.bytes().to_bytes() if self._object(raw.meta)['size'] <= _small else b'')
+    except Exception as e: said = self._explain(e, MARKER)
+    else: said = ConnectionError(errno.EPROTO, f'{self._place()} holds a store, and lists nothing of it: its listings are not answered')
+    if not isinstance(said, (FileNotFoundError, PermissionError)): raise said
+    has_shown(self)      # an object service, with the words of one: nothing is there yet, or not for us
 
 # %% ../nbs/05_remote.ipynb #3d21fcba
 _range, _at_once = 2**22, 10
@@ -187,7 +259,7 @@ def _ask(self: RemoteBackend, key: str, start: int, end: int) -> tuple[bytes, in
     import obstore
     found = obstore.get(self._client('large'), key, options=dict(range=(start, end)))
     size, sent = found.meta['size'], tuple(found.range)
-    if sent != (start, min(end, size)): raise ConnectionError(errno.EPROTO, f'{key}: asked for {start:,} to {end:,}, was sent {sent}')
+    if sent != (start, min(end, size)): raise ConnectionError(errno.EIO, f'{key}: asked for {start:,} to {end:,}, was sent {sent}')
     return _whole(memoryview(found.bytes()), sent[1] - start, key), size     # not copied: a buffer is as good as bytes
 
 @patch
@@ -236,7 +308,9 @@ def upload(self: RemoteBackend, key: str, source: Path, progress: Callable[[int]
         f.seek(0)
         part = max(PIECE, math.ceil(size / _most_parts))
         many = size > 2 * PIECE
-        if many and self.exists(key) or not many and not self.create(key, f.read()): raise FileExistsError(errno.EEXIST, 'there is an object already', f'{self.url}/{key}')
+        if self.exists(key) if many else not self.create(key, f.read()):
+            self.prove()      # a new key is never taken: it may be a page that says so
+            raise FileExistsError(errno.EEXIST, 'there is an object already', f'{self.url}/{key}')
         if not many: return progress(size) if progress else None
         try: obstore.put(self._client('parts'), key, _parts(f, part, progress), use_multipart=True, chunk_size=part, max_concurrency=_parts_at_once)
         except Exception as e: raise self._explain(e, key) from None
@@ -246,6 +320,18 @@ def _parts(f: BinaryIO, part: int, progress: Callable[[int], None] | None) -> It
     while data := f.read(part):
         yield data
         if progress: progress(len(data))
+
+# %% ../nbs/05_remote.ipynb #f52e2467
+@patch(as_prop=True)
+def clock(self: RemoteBackend) -> str:
+    "The address of the service: all of its buckets have one clock"
+    default = dict(s3=f"https://s3.{s3_region(self._options, None) or 'us-east-1'}.amazonaws.com", gs='https://storage.googleapis.com', az=f"https://{self._options.get('account_name') or self.bucket}.blob.core.windows.net")
+    return self.endpoint or default[self.scheme]
+
+@patch
+def ask_time(self: RemoteBackend) -> float | None:
+    "What the service says in the `Date` of an answer, in seconds since 1970"
+    return date_at(self.clock, self.timeout, self._options)
 
 # %% ../nbs/05_remote.ipynb #175c5e73
 @patch

@@ -7,18 +7,18 @@ from __future__ import annotations
 import json, math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import NamedTuple
 from zlib import crc32
 from .conditions import LONGEST, Name, texts, value, words
+from .origin_clock import micros, moment
 from .records import Record
 from .buckets import merge
 
 # %% auto #0
-__all__ = ['Cell', 'ODD', 'NO_LIST', 'ROOM', 'MAX_KEYS', 'MAX_KNOWN', 'Filled', 'cell', 'uncell', 'micros', 'at_micros', 'Row',
-           'row_of', 'row_keys', 'count_keys', 'reader', 'Texts', 'from_text', 'as_texts', 'as_row', 'row_sum',
-           'spelt_words', 'text_query', 'row_words']
+__all__ = ['Cell', 'ODD', 'NO_LIST', 'ROOM', 'MAX_KEYS', 'MAX_KNOWN', 'Filled', 'cell', 'uncell', 'Row', 'row_of', 'row_keys',
+           'count_keys', 'reader', 'Texts', 'from_text', 'as_texts', 'as_row', 'row_sum', 'spelt_words', 'text_query',
+           'row_words']
 
 # %% ../nbs/45_rows.ipynb #9a503063
 Cell = None | int | float | str | bytes
@@ -45,13 +45,6 @@ def uncell(c: Cell) -> object:
 
 # %% ../nbs/45_rows.ipynb #1f8c2894
 ROOM = 2048     # numbers of rows in a microsecond
-_epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
-
-def micros(t: datetime) -> int:
-    "A moment in microseconds since 1970"
-    return (t - _epoch) // timedelta(microseconds=1)
-
-def at_micros(us: int) -> datetime: return _epoch + timedelta(microseconds=us)
 
 # %% ../nbs/45_rows.ipynb #5d151190
 class Row(NamedTuple):
@@ -60,7 +53,6 @@ class Row(NamedTuple):
     item: str
     version: int
     created: int              # Microseconds since 1970, by the origin's clock
-    guess: bool               # By this machine's clock, until the origin was asked
     size: int
     kind: str
     codec: str
@@ -73,14 +65,12 @@ class Row(NamedTuple):
 
 def row_of(
     r: Record,
-    created: float,               # Seconds since 1970
-    guess: bool = False,          # Is that this machine's time?
     notes: list[dict] = (),       # Oldest first
 ) -> Row:
     "The row of a record"
     d = r.description
-    metadata, us = d.get('metadata', {}), micros(datetime.fromtimestamp(created, timezone.utc))
-    return Row(r.bucket, r.item, r.version, us, guess, d.get('bytes', r.size), d.get('kind', 'data'), r.codec, d.get('author', ''), d.get('id', ''), r.hash,
+    metadata = d.get('metadata', {})
+    return Row(r.bucket, r.item, r.version, r.at, d.get('bytes', r.size), d.get('kind', 'data'), r.codec, d.get('author', ''), d.get('id', ''), r.hash,
                merge(metadata, notes), list(notes), d.get('stats', {}))
 
 # %% ../nbs/45_rows.ipynb #3d3b63a8
@@ -136,13 +126,13 @@ def as_texts(r: Row) -> Texts: return Texts(json.dumps(r.metadata), json.dumps(r
 
 def as_row(found: Sequence) -> Row:
     "A row from what `docs` and `versions` hold"
-    b, item, n, created, guess, size, kind, codec, author, id, hash, metadata, notes, stats = found
-    return Row(b, item, n, created, bool(guess), size, uncell(kind), uncell(codec), uncell(author), uncell(id), uncell(hash), from_text(metadata), from_text(notes) if notes else [], from_text(stats))
+    b, item, n, created, size, kind, codec, author, id, hash, metadata, notes, stats = found
+    return Row(b, item, n, created, size, uncell(kind), uncell(codec), uncell(author), uncell(id), uncell(hash), from_text(metadata), from_text(notes) if notes else [], from_text(stats))
 
 def row_sum(r: Row, texts: Texts) -> int:
     "A checksum that shows later that a row was altered"
-    b, item, n, created, guess, size, kind, codec, author, id, hash, *_ = r
-    told = f'{b}\n{item}\n{n}\n{created}\n{guess}\n{size}\n{kind!r}\n{codec!r}\n{author!r}\n{id}\n{hash}\n{texts[0]}\n{texts[1]}\n{texts[2]}'
+    b, item, n, created, size, kind, codec, author, id, hash, *_ = r
+    told = f'{b}\n{item}\n{n}\n{created}\n{size}\n{kind!r}\n{codec!r}\n{author!r}\n{id}\n{hash}\n{texts[0]}\n{texts[1]}\n{texts[2]}'
     return crc32(told.encode(errors='surrogatepass'))
 
 Filled = tuple[Row, Texts | None, bool]     # a row, its JSON where that is at hand, and whether it is the latest of its item

@@ -165,7 +165,7 @@ def _unnamed(place) -> bool: return place.url == 'memory://'
 def _renew(self: StackedOrigin) -> None:
     "Forget what was known of the origin: another has taken its place"
     for b in list(self._buckets.values()):
-        for known in (b.highest, b.newest, b.records, b.created, b.looked, b.puts): known.clear()
+        for known in (b.highest, b.newest, b.records, b.dates, b.looked, b.puts, b.won, b.fresh): known.clear()
     self._made.clear(), self._ready.clear()
     raise Gone(f'{self.url} is another store than it was before: ask again')
 

@@ -92,8 +92,10 @@ def _waiting_puts(self: ObjectStore, bucket: str | None = None, item: str | None
 @patch
 def _delivered(self: ObjectStore, r: Ref) -> Version | None:
     "The version that a delivered put became, where this machine delivered it"
-    n = self.pending.done(r.selector.id)
-    return self._version(Ref(r.bucket, r.item, Number(n))) if n else None
+    if not (n := self.pending.done(r.selector.id)): return None
+    v = self._version(Ref(r.bucket, r.item, Number(n)))
+    if v.id != r.selector.id: raise v._in.broken_promise(v._record, r.selector.id)
+    return v
 
 @patch
 def waiting_notes(self: ObjectStore, v: Version) -> list[dict]:

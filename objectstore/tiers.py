@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 from fastcore.basics import patch
 from .names import InvalidRef, ObjectStoreError, TierMismatch, hint, missing
 from .backend import Backend, MemoryBackend
-from .connect import KNOWN, SECRET, check_endpoint, client_options, option_prefix, options as check_options, refused, s3_endpoint, s3_region, secrets_belong
+from .connect import KNOWN, SECRET, check_endpoint, client_options, no_order, no_service, option_prefix, options as check_options, refused, s3_endpoint, s3_region, secrets_belong
 from .files import FileBackend
 from .remote import RemoteBackend
 
@@ -73,17 +73,20 @@ def _ask(self: NativeBackends, verb: str, **what) -> dict:
     except Exception as e: raise self._explain(e, verb) from None
 
 # %% ../nbs/06_tiers.ipynb #6849909f
+_odd = {'XAdminUserNotFound'}     # the 404 of one gateway that means the key id
+
 @patch
 def _explain(self: NativeBackends, e: Exception, verb: str) -> OSError:
-    "The error of the contract for one of boto3"
+    "The error of the contract for one of boto3; a refusal without a service's own code comes from a page"
     answer, kind = getattr(e, 'response', None) or {}, type(e).__name__
     said, status = answer.get('Error', {}), answer.get('ResponseMetadata', {}).get('HTTPStatusCode', 0)
     code = str(said.get('Code', ''))
     why = f"{self.url} at {self.endpoint}: {code or kind}" + (f": {said['Message']}" if said.get('Message') else '')
+    if kind == 'ResponseParserError' or verb != 'head_bucket' and 300 <= status < 500 and code in ('', str(status)): return no_service(f'{self.url} at {self.endpoint}', status)
     if status == 404 and (verb == 'head_bucket' or code.startswith('NoSuch')): return FileNotFoundError(errno.ENOENT, why)
-    if status == 404: return ConnectionError(errno.EPROTO, f'{self.url} at {self.endpoint}: what answers here is no object service (404); is the endpoint right?')
+    if status == 404 and code not in _odd: return no_service(f'{self.url} at {self.endpoint}', status)
     if status == 409 and verb == 'create_bucket': return FileExistsError(errno.EEXIST, why)
-    if status in (401, 403) or 'Credential' in kind or kind == 'ProfileNotFound':
+    if status in (401, 403) or code in _odd or 'Credential' in kind or kind == 'ProfileNotFound':
         lost = f'; {", ".join(sorted(self._lost))} are not sent to other processes' if self._lost else ''
         return PermissionError(errno.EACCES, f'{why}{lost}; {secrets_belong}')
     if kind == 'SSLError': return ConnectionRefusedError(errno.ECONNREFUSED, f'{self.url} at {self.endpoint}: TLS failed')
@@ -95,13 +98,18 @@ def _explain(self: NativeBackends, e: Exception, verb: str) -> OSError:
 @patch
 def names(self: NativeBackends) -> list[str]:
     "The names of the service's buckets, in order"
-    return sorted(b['Name'] for b in self._ask('list_buckets').get('Buckets', []))
+    answer = self._ask('list_buckets')
+    if 'Buckets' not in answer: raise no_service(f'{self.url} at {self.endpoint}')     # a page is read as an empty answer
+    return sorted({b['Name'] for b in answer['Buckets']})
 
 @patch
 def exists(self: NativeBackends, name: str) -> bool:
-    "Is there such a bucket that we may use?"
+    "Is there such a bucket that we may use? A 404 without a body is not believed alone"
     try: return bool(self._ask('head_bucket', Bucket=service_bucket(name)))
-    except (FileNotFoundError, InvalidRef): return False
+    except InvalidRef: return False
+    except FileNotFoundError: pass
+    try: return name in self.names()
+    except PermissionError: return False
 
 @patch
 def make(self: NativeBackends, name: str) -> None:
@@ -152,6 +160,7 @@ def _query(scheme: str, query: str) -> dict[str, str]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         plain = option_prefix.sub('', name.lower(), count=1)
         if plain not in known - SECRET and (plain in SECRET or _looks_secret.search(plain)): raise TierMismatch(f'{name!r} must not be in the URL of a tier; {secrets_belong}')
+        if plain == 's3_express': raise TierMismatch(no_order)
         if plain not in known: raise TierMismatch(f'{name!r} is no option of {scheme}://{hint(plain, known)}')
         found[plain] = value
     return found

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import BinaryIO
 from fastcore.basics import patch
 from .names import Damaged, NotAvailableOffline, NotFound, ObjectStoreError, Protected, TierMismatch, Unsupported, hint, item_key, missing
-from .backend import number_key
+from .backend import number_key, one_call
 from .inputs import Input, answer_hash, now_reading, one_question, plain_args
+from .origin_clock import moment
 from .records import Record
-from .buckets import Bucket, merge, moment
+from .buckets import Bucket, merge
 from .puts import parse_listing
 from .breaker import Gone
 from .near import noting_stale
@@ -37,7 +38,7 @@ def answered(verb: Callable) -> Callable:
         store, of = getattr(self, '_store', self), getattr(self, 'ref', args[0] if args else None)
         url = store.origin.url
         try:
-            with noting_stale() as reasons: answer = verb(self, *args, **kwargs) if now_reading() is None else noted(verb, self, args, kwargs)
+            with one_call(), noting_stale() as reasons: answer = verb(self, *args, **kwargs) if now_reading() is None else noted(verb, self, args, kwargs)
             return store._told(answer, reasons)
         except Gone as e: raise NotAvailableOffline(f'{e}; {store._what_is_near(of)}') from e
         except ObjectStoreError: raise
@@ -187,10 +188,14 @@ def _fresh(self: Version, what: str, fetch) -> object:
 @answered
 def created(self: Version) -> datetime:
     "When it was claimed, by the clock of the origin (UTC)"
-    at = self.item, self.version
-    if at not in self._in.created: self._in.seen(self.item, self._in.around(self.item, self.version))
-    if at not in self._in.created: raise Damaged(f'{self.ref} is near, but {self._in.backend.url} lists no such record any more')
-    return moment(self._in.created[at])
+    return moment(self._record.at)
+
+@patch(as_prop=True)
+@answered
+def called(self: Version) -> datetime | None:
+    "When the put was called that was pending before it got its number, by the clock of its machine (UTC); None where it was not pending"
+    us = self._record.description.get('called')
+    return None if us is None else moment(us)
 
 @patch(as_prop=True)
 @answered
@@ -244,6 +249,8 @@ class PendingVersion(Version):
     def pending(self) -> bool: return True
     @property
     def created(self) -> datetime: return self._since
+    @property
+    def called(self) -> datetime: return self._since
     def at_hand(self, what: str) -> bool: return True
     def wait(self, timeout: float | None = None) -> Version:
         "The version that it becomes, once it was delivered; `StillPending` where that takes longer"
@@ -324,7 +331,7 @@ def wait(self: Version, timeout: float | None = None) -> Version:
 def at_hand(self: Version, what: str) -> bool:
     "Is something known already, or on this machine?"
     if self._in.backend.can.place in ('memory', 'local'): return True
-    if what == 'created': return (self.item, self.version) in self._in.created
+    if what in ('created', 'record'): return True
     return bool((known := self._known.get(what)) and known[0] == self._in.changes)
 
 @patch
@@ -338,7 +345,7 @@ def look(self: Version) -> Card:
     metadata = self._shown_metadata()
     description = metadata.pop('description', None)
     created = self.created if self.at_hand('created') else None
-    facts = {'kind': self.kind, 'size': Size(self.size), 'codec': self.codec, 'created': created, 'author': self.author, 'bucket': f'{self.bucket}, made by this put' if self.bucket_made else None}
+    facts = {'kind': self.kind, 'size': Size(self.size), 'codec': self.codec, 'created': created, 'called': self.called if self.at_hand('record') and not self.pending else None, 'author': self.author, 'bucket': f'{self.bucket}, made by this put' if self.bucket_made else None}
     tables = _tables(self.stats)
     plain = {k: v for k, v in self.stats.items() if k not in tables and k not in facts}
     return Card(' '.join([self.ref, *marks]), description, {**facts, **plain}, {'metadata': metadata, **{k: as_table(v, k) for k, v in tables.items()}})

@@ -80,7 +80,7 @@ def _number(since: object) -> int:
 class Place:
     "Where the watch of a bucket is: its cursor"
     generation: int = 0
-    time: float = 0.0                                      # By the origin's clock: what is older was there when the watch began
+    time: float = 0.0                                      # By the origin's clock: what is older is not told of
     seen: set[str] = field(default_factory=set)            # The ends of the keys of hints
     last: dict[str, int] = field(default_factory=dict)     # Item: the last version that was told of
 
@@ -100,8 +100,7 @@ def _place(self: ObjectStore, b: Bucket, since: object) -> Place:
     if isinstance(since, str): return Place.of(since)
     with at_origin(): log = b.log()
     if isinstance(since, Version): return Place(0, since.created.timestamp())
-    newest = [t for numbers in b.scan().values() for t in numbers.made.values()]
-    return Place(log.generation, max([*newest, *log.hints.values()], default=0.0), {_short(h) for h in log.hints}, {i: n.last for i, n in b.scan().items()})
+    return Place(log.generation, 0.0, {_short(h) for h in log.hints}, {i: n.last for i, n in b.scan().items()})
 
 @patch
 def _bucket_events(self: ObjectStore, b: Bucket, place: Place) -> list[Event]:
@@ -142,8 +141,8 @@ def _puts(self: ObjectStore, b: Bucket, c: Change, place: Place) -> Iterator[Eve
     if c.what <= (last := place.last.get(c.item, 0)): return
     numbers = b.numbers(c.item)
     for n in numbers.live:
-        if n <= last or n > c.what or not last and n < c.what and numbers.made[n] < place.time: continue
-        if v := self._or_none(Ref(b.name, c.item, Number(n))): yield Event('put', v.ref, v, None, '')
+        if n <= last or n > c.what or not (v := self._or_none(Ref(b.name, c.item, Number(n)))): continue
+        if last or n == c.what or v.created.timestamp() >= place.time: yield Event('put', v.ref, v, None, '')
     place.last[c.item] = c.what
 
 # %% ../nbs/68_watch.ipynb #060af62c

@@ -13,9 +13,9 @@ from itertools import chain, islice
 from fastcore.basics import patch
 from .names import Damaged, Unsupported, item_of_key
 from .records import Record
-from .buckets import Bucket, Numbers, moment
+from .buckets import Bucket, Numbers
 from .near import at_origin
-from .rows import MAX_KNOWN, Texts, as_row, micros, row_keys, row_of, row_sum, uncell
+from .rows import MAX_KNOWN, Texts, as_row, row_keys, row_of, row_sum, uncell
 from .index import IndexAway, Key, Writer
 from .log import Catalog, Log, catalog_key, catalog_row, write_catalog
 from .keeping import UNSURE, Keeper, as_changes
@@ -107,7 +107,7 @@ def _take_in(self: Keeper, bucket: Bucket, part: Mapping[str, Numbers], have: Ma
     name, wanted = bucket.name, {(i, n): numbers.made[n] for i, numbers in part.items() for n in numbers.live if (i, n) not in have}
     found = dict(zip(wanted, bucket.read_records(wanted)))
     if error := next((r for r in found.values() if isinstance(r, Exception) and not isinstance(r, (Damaged, Unsupported, FileNotFoundError))), None): raise error
-    rows = [row_of(r, wanted[at], False, notes.get(at, ())) for at, r in found.items() if isinstance(r, Record) and _described(r)]
+    rows = [row_of(r, notes.get(at, ())) for at, r in found.items() if isinstance(r, Record) and _described(r)]
     with self.index.writer() as w:
         def there(r): return w.db.execute('SELECT 1 FROM versions WHERE bucket = ? AND item = ? AND version = ?', (name, r.item, r.version)).fetchone()
         newer = w.touched(name, mark)
@@ -137,7 +137,7 @@ def _fill(self: Keeper, bucket: Bucket, wanted: Mapping[tuple[str, int], float],
     left: set[Key] = set()
     order = sorted(wanted, key=lambda at: (wanted[at], *at))
     for i in range(0, len(order), PORTION):
-        rows = self._read(bucket, {at: wanted[at] for at in order[i:i + PORTION]}, notes)
+        rows = sorted(self._read(bucket, {at: wanted[at] for at in order[i:i + PORTION]}, notes), key=lambda r: (r.created, r.item, r.version))
         found = dict.fromkeys(order[i:i + PORTION]) | {(r.item, r.version): r for r in rows}
         with self.index.writer() as w:
             if empty and len(order) > 100: w.load((r, None, False) for r in rows)
@@ -150,8 +150,8 @@ def _fill(self: Keeper, bucket: Bucket, wanted: Mapping[tuple[str, int], float],
 @patch
 def _good(self: Keeper, name: str, live: Mapping[tuple[str, int], float], notes: Mapping) -> set[tuple[str, int]]:
     "The rows of a bucket that say what the origin says"
-    rows = self.index.ask('SELECT item, version, created, notes FROM versions JOIN docs USING(at) WHERE bucket = ?', (name,))
-    return {(i, n) for i, n, t, noted in rows if (i, n) in live and t == micros(moment(live[i, n])) and (json.loads(noted) if noted else []) == notes.get((i, n), [])}
+    rows = self.index.ask('SELECT item, version, notes FROM versions JOIN docs USING(at) WHERE bucket = ?', (name,))
+    return {(i, n) for i, n, noted in rows if (i, n) in live and (json.loads(noted) if noted else []) == notes.get((i, n), [])}
 
 @patch
 def _aliases(self: Keeper, name: str) -> dict[str, dict[str, int]]:
@@ -197,7 +197,7 @@ def _is_sound(self: Keeper, name: str) -> bool:
     with self.index.using() as db:
         w = Writer(self.index, db)
         columns = ', '.join(['versions.alias', *w.columns.values()])
-        rows = db.execute(f'SELECT at, sum, docs.metadata, docs.notes, docs.stats, bucket, item, version, created, guess, size, kind, codec, author, id, hash, {columns} FROM versions JOIN docs USING(at) WHERE bucket = ?', (name,))
+        rows = db.execute(f'SELECT at, sum, docs.metadata, docs.notes, docs.stats, bucket, item, version, created, size, kind, codec, author, id, hash, {columns} FROM versions JOIN docs USING(at) WHERE bucket = ?', (name,))
         for found in rows:
             if not _as_written(w, found, pointed, keys): return False
     return {k: n for k, n in keys.items() if n} == self.index.known_keys([name]) or len(keys) >= MAX_KNOWN
@@ -205,10 +205,10 @@ def _is_sound(self: Keeper, name: str) -> bool:
 def _as_written(w: Writer, found: tuple, pointed: Mapping, keys: Counter) -> bool:
     "Is a row as it was written? Its keys are counted"
     at, sum, metadata, noted, stats, *own = found
-    try: r = as_row([*own[:11], metadata, noted, stats])
+    try: r = as_row([*own[:10], metadata, noted, stats])
     except (ValueError, TypeError): return False
     keys.update(k.encode(errors='backslashreplace').decode() for k in row_keys(r.metadata, r.stats))
-    return sum == row_sum(r, Texts(metadata, noted, stats)) and w.values(at, r, False, pointed.get((r.item, r.version), []))[11:] == own[11:]
+    return sum == row_sum(r, Texts(metadata, noted, stats)) and w.values(at, r, False, pointed.get((r.item, r.version), []))[10:] == own[10:]
 
 # %% ../nbs/49_whole.ipynb #2f84efca
 @patch
@@ -230,7 +230,6 @@ def _compact(self: Keeper, name: str, whole: bool) -> int:
     self.refresh(name, whole=whole)
     if (known := self._now_known(name)).generation > log.generation: return known.generation      # somebody else has just done it
     with at_origin(): self._look(bucket, {c for found in bucket.read_hints(log.hints).values() for c in found or ()})    # what is deleted below must be in it
-    self._fix(bucket)
     changed = self._generations(bucket, log)
     generation = log.generation + 1
     told = self._told(bucket, log, changed, generation)
@@ -276,14 +275,13 @@ def _events(self: Keeper, name: str, said: list[tuple], last: Catalog | None, be
 
 @patch
 def _catalog_rows(self: Keeper, name: str, before: Mapping, generation: int) -> Iterator[tuple]:
-    "The rows of a catalog, oldest first; one of this moment, of which the origin's time is not known yet, comes with the next"
+    "The rows of a catalog, oldest first"
     with self.index.using() as db:
-        tops = dict(db.execute('SELECT item, max(version) FROM versions WHERE bucket = ?1 AND guess = 0 AND item IN (SELECT item FROM versions WHERE bucket = ?1 AND guess = 1) GROUP BY item', (name,)))
-        for latest, alias, *own in db.execute('SELECT latest, alias, bucket, item, version, created, guess, size, kind, codec, author, id, hash, metadata, notes, stats FROM versions JOIN docs USING(at) WHERE bucket = ? AND guess = 0 ORDER BY at', (name,)):
-            texts, aliases = Texts(*own[11:]), uncell(alias)
-            row = as_row([*own[:11], '{}', None, '{}'])
+        for latest, alias, *own in db.execute('SELECT latest, alias, bucket, item, version, created, size, kind, codec, author, id, hash, metadata, notes, stats FROM versions JOIN docs USING(at) WHERE bucket = ? ORDER BY at', (name,)):
+            texts, aliases = Texts(*own[10:]), uncell(alias)
+            row = as_row([*own[:10], '{}', None, '{}'])
             was = before.get((row.item, row.version))
-            yield catalog_row(row, texts, aliases, bool(latest) or tops.get(row.item) == row.version, was[1] if was and was[0] == hash((texts.metadata, texts.notes, tuple(aliases))) else generation)
+            yield catalog_row(row, texts, aliases, bool(latest), was[1] if was and was[0] == hash((texts.metadata, texts.notes, tuple(aliases))) else generation)
 
 # %% ../nbs/49_whole.ipynb #7e5f19fe
 @patch

@@ -242,7 +242,7 @@ def _(w): s, ref = w.known(SMALL); s[ref]; return lambda: ref in s
 @operation('versions of an item, 3: cold', 6, 'listing, records, a listing of aliases, one of notes')
 def _(w): s, ref = w.store(), w.item(SMALL, SMALL, SMALL); return lambda: s.versions(ref)
 
-@operation('created, metadata and aliases of a version', 2, 'notes, aliases; the time came with the listing before')
+@operation('created, metadata and aliases of a version', 4, 'notes, aliases, neither there: beside each a look that the service lists; the time came with the listing before')
 def _(w): s, ref = w.store(), w.item(SMALL); v = s[ref]; return lambda: (v.created, v.metadata, v.aliases)
 
 
@@ -263,7 +263,7 @@ def _(w): s, ref = w.known(SMALL); s.set_alias(ref, 'production'); return lambda
 @operation('aliases of an item, 2', 3, 'listing, last moves')
 def _(w): s, ref = w.known(SMALL); s.set_alias(ref, 'production'); s.set_alias(ref, 'staging'); return lambda: s.aliases(ref)
 
-@operation('remove a version: warm', 4, 'listing: is it live?; aliases; mark; aliases again: was one set meanwhile?')
+@operation('remove a version: warm', 5, 'listing: is it live?; aliases; none, so a look that the service lists; mark; aliases again: was one set meanwhile?')
 def _(w): s, ref = w.known(SMALL, SMALL); return lambda: s.remove(f'{ref}@1')
 
 @operation('copy a small version to a new item', 5, 'listing: is it live?; again: was it abandoned?; notes; listing, claim')

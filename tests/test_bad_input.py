@@ -307,7 +307,7 @@ def test_forged_payloads(stack, store, b, tally, marker):
     forged(store, b, data=evil, codec='pickle')
     with pytest.raises(Untrusted): stack.open().get(f'{b}/x')
 
-MOVES = [b'', b'[]', b'null', b'text', b'\xff', b'[' * 50_000, *(to_json(m) for m in ({'to': 'x'}, {'to': -1}, {'to': 0}, {'to': [1]}, {'to': {}}, {'to': 1.5}, {'to': True}, {'to': 10 ** 30}, {'to': '../../x'}, {'to': 99}, {}, {'id': 5, 'by': ['<script>'], 'when': {}, 'to': 1}, {'to': 1}, {'notes': 5}, {'notes': [1]},
+MOVES = [b'', b'[]', b'null', b'text', b'\xff', b'[' * 50_000, *(to_json(m) for m in ({'to': 'x'}, {'to': -1}, {'to': 0}, {'to': [1]}, {'to': {}}, {'to': 1.5}, {'to': True}, {'to': 10 ** 30}, {'to': '../../x'}, {'to': 99}, {}, {'id': 5, 'by': ['<script>'], 'at': {}, 'to': 1}, {'id': '0' * 32, 'at': -1, 'to': 1}, {'id': '0' * 32, 'at': 10 ** 30, 'to': 1}, {'to': 1}, {'notes': 5}, {'notes': [1]},
          {'notes': 'text'}, {'notes': {'a': {'b': 1}}}, {'notes': None}, {'is': 5}, {'is': ['made']}, {'is': 'removed'}, {'store': 5}, {'store': '../../x'}, {'store': '/tmp/evil'}, {'id': 'x', 'store': '/tmp/evil'}, {'id': 'x', 'store': '../../../../evil'}, {'id': 'x', 'to': '../x'}, {'id': 'x', 'to': -1}, {'id': 'x', 'notes': 5}, {'id': 'x', 'to': 99}, {'id': 'x', 'is': 5}, {'objectstore': '../x'}, {'objectstore': 9}, {'objectstore': True}))]
 
 @warnings_off

@@ -970,7 +970,7 @@ class StoreContract:
         writer.put(f'{b}/old', 1); writer.remove(f'{b}/old@1')
         real = origin.append
         def append(backend, folder, data, *args, **kw):
-            if b'removed' in data: writer.put(f'{b}/x', 'late')
+            if data.get('is') == 'removed': writer.put(f'{b}/x', 'late')
             return real(backend, folder, data, *args, **kw)
         with mock.patch.object(origin, 'append', append): assert store.remove_bucket(b) is False
         assert stack.open().get(f'{b}/x') == 'late' and b in stack.open().list_buckets() and stack.open().origin.bucket(b).state()[1] is True

@@ -331,7 +331,7 @@ def test_two_machines_keep_all_that_they_did_offline(machines, share, figure):
 def test_planted_trust_in_silence_is_caught(machines, monkeypatch):
     def trusts(self, item, draft, first, patience=3.0, fresh=False):
         try: return self.put(item, draft)
-        except ConnectionError: return draft.record(self.name, item, first, '')
+        except ConnectionError: return draft.record(self.name, item, first, '', 0)
     monkeypatch.setattr(delivery.Bucket, 'deliver', trusts)
     def bad(seed):
         try: return not good(two_machines(machines, 20, 0.2, seed)[0])

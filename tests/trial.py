@@ -80,6 +80,9 @@ class Wrapped(Backend):
     def folders(self, folder): return self.call('list', folder, lambda: self.inner.folders(folder))
     def exists(self, key): return self.call('exists', key, lambda: self.inner.exists(key))
     def delete(self, key): return self.call('delete', key, lambda: self.inner.delete(key))
+    def ask_time(self): return self.inner.ask_time()
+    @property
+    def clock(self): return self.inner.clock
     def path(self, key): return self.inner.path(key)
     def close(self): self.inner.close()
 
