@@ -2273,6 +2273,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'objectstore.store.ObjectStore.versions': ('store.html#objectstore.versions', 'objectstore/store.py'),
                                    'objectstore.store.ObjectStore.waiting_notes': ( 'store.html#objectstore.waiting_notes',
                                                                                     'objectstore/store.py'),
+                                   'objectstore.store.Unread': ('store.html#unread', 'objectstore/store.py'),
                                    'objectstore.store.Waits': ('store.html#waits', 'objectstore/store.py'),
                                    'objectstore.store.with_pending': ('store.html#with_pending', 'objectstore/store.py')},
             'objectstore.tiers': { 'objectstore.tiers.NativeBackends': ('tiers.html#nativebackends', 'objectstore/tiers.py'),

@@ -263,7 +263,9 @@ def _catch_up(self: Keeper, bucket: Bucket, known: Known, log: Log, again: bool 
     "Look at what new hints name, and at a newer catalog"
     if newer := log.generation > known.generation: again = self._newer(bucket, known.generation, log) or True
     new = [h for h in log.hints if again or h not in seen] if (seen := set() if again else self.seen(bucket)) or log.hints else []
-    if new: self._look(bucket, {c for changes in bucket.read_hints(new).values() for c in changes or ()})
+    said = bucket.read_hints(new) if new else {}
+    if any(changes == [] for changes in said.values()): self.unsure.add(bucket.name)      # it meant to say something
+    if new: self._look(bucket, {c for changes in said.values() for c in changes or ()})
     if new or newer:
         with self.index.writing() as db:
             if again: db.execute('DELETE FROM seen WHERE bucket = ?', (bucket.name,))

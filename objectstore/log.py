@@ -80,7 +80,9 @@ def _changes(key: str, raw: bytes | Exception) -> list[Change] | None:
     if isinstance(raw, OverflowError): return []
     if isinstance(raw, Exception): raise raw
     try: return [c for x in from_json(unseal(key, raw), key)['changed'] if (c := _change(x))]
-    except (ObjectStoreError, KeyError, TypeError): return []
+    except (ObjectStoreError, KeyError, TypeError) as e:
+        warnings.warn(f'a hint says nothing that can be read, and the records will be asked: {e}', stacklevel=4)
+        return []
 
 def _change(x: object) -> Change | None:
     "A change, where it is one"
@@ -241,7 +243,8 @@ class Catalog:
         import pyarrow.compute as pc
         try:
             for part in self.file.iter_batches(PART):
-                if since: part = part.filter(pc.greater(part['changed'], since))
+                self.odd['changed'] += part['changed'].null_count
+                if since: part = part.filter(pc.fill_null(pc.greater(part['changed'], since), True))
                 columns = part.select(_rows).set_column(2, 'created', part['created'].cast('int64')).columns
                 yield from filter(None, map(self._row, *(c.to_pylist() for c in columns)))
         except (pa.ArrowException, OSError, ValueError, TypeError) as e: raise Damaged(f'the catalog of {self.bucket} cannot be read: {e}') from None

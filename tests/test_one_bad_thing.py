@@ -15,6 +15,7 @@ from objectstore.log import catalog_row, catalog_schema, flush_hints, write_cata
 from objectstore.records import seal
 from objectstore.rows import Texts
 from away import env, forget_all, quiet
+from trial import SOAK
 
 DEEP = '[' * 100_000
 
@@ -85,7 +86,7 @@ def puts(s): assert s.get(s.put('lab/o', 'more')) == 'more' and s.put('lab/bad',
 def puts_many(s): assert len(s.put_many([('lab/o', 5), ('lab/new', 6), ('other/x', 7), ('lab/bad', 8)], skip_unchanged=True)) == 4
 def annotates(s): assert s.annotate('lab/m@3', {'more': 1}).notes['more'] == 1
 def aims(s): assert s.set_alias('lab/m@3', 'staging').aliases == ['staging'] and s.get('lab/m@staging') == 3
-def removes(s): assert s.remove('lab/m@3') == 1 and s.remove('lab/m@2', force=True) == 1 and s.get('lab/m') == 1
+def removes(s): assert s.remove('lab/m@3', force=True) == 1 and s.remove('lab/m@2', force=True) == 1 and s.get('lab/m') == 1
 def compacts(s): assert s.care.compact('lab')['lab'] >= 1 and {'lab/o@1', 'lab/m@3'} <= set(s.find_items('lab').refs)
 def refreshes(s): s.refresh(), s.refresh(whole=True); finds(s)
 def calculates(s): assert s.calculated('lab/sum')(lambda: 3)() == 3
@@ -124,3 +125,143 @@ def test_every_verb_goes_on(quick, kind, machine, figure):
     assert not wrong, wrong
     assert word in said
     figure(f'28 {kind}, on {"this" if machine == "state" else "a new"} machine', verbs=len(VERBS), stopped=len(wrong))
+
+
+# Catalogs: what others have written
+
+def catalog_with(change) -> object:
+    "Another machine compacts, and its catalog is not as it should be"
+    def damage(lab: Lab) -> None:
+        import pyarrow.parquet as pq
+        lab.open('third').care.compact('lab')
+        t = pq.read_table(file := lab.only('lab/log/c-*.parquet'))
+        t = change(t)
+        file.chmod(0o600)
+        pq.write_table(t, file, compression='zstd', write_page_checksum=True)
+    return damage
+
+def cell(column: str, value: object):
+    "One odd cell, in the row of `o`"
+    def change(t):
+        import pyarrow as pa
+        rows = t.to_pylist()
+        next(r for r in rows if r['item'] == 'o')[column] = value
+        return pa.Table.from_pylist(rows, schema=t.schema)
+    return catalog_with(change)
+
+def told(key: str, value: str):
+    def change(t): return t.replace_schema_metadata({**t.schema.metadata, key.encode(): value.encode()})
+    return catalog_with(change)
+
+def ghost(t):
+    "A row of what nobody has put"
+    import pyarrow as pa
+    rows = t.to_pylist()
+    return pa.Table.from_pylist([*rows, {**next(r for r in rows if r['item'] == 'o'), 'item': 'ghost', 'changed': 10**6}], schema=t.schema)
+
+def another_type(t): return t.set_column(t.schema.get_field_index('size'), 'size', t['size'].cast('string'))
+def moment(us: int):
+    import pyarrow as pa
+    return pa.scalar(us, pa.timestamp('us', 'UTC'))
+
+ODD = [('metadata', '[1]'), ('metadata', DEEP), ('metadata', None), ('metadata', '{'), ('metadata', '{"a":' * 90 + '1' + '}' * 90), ('notes', '{"a":1}'), ('notes', '[1]'),
+       ('notes', DEEP), ('stats', '3'), ('stats', None), ('item', None), ('item', '../x'), ('item', ''), ('version', None), ('version', -1), ('version', 0), ('created', None),
+       ('size', None), ('size', -1), ('kind', None), ('codec', None), ('author', None), ('id', None), ('hash', None), ('latest', None), ('changed', None), ('aliases', None)]
+CATALOGS = {f'{c} = {v!r:.12}': cell(c, v) for c, v in ODD}
+CATALOGS |= {f'{k} = {v!r:.30}': told(k, v) for k, v in [('aliases', '[1]'), ('aliases', 'x'), ('aliases', '{"o":1}'), ('aliases', '{"../x":{"a":1}}'), ('aliases', '{"o":{"a":"x"}}'),
+              ('aliases', '{"o":{"@":1}}'), ('aliases', DEEP), ('events', '3'), ('events', '[1]'), ('events', '[[1,"remove","o","x"]]'), ('events', DEEP)]}
+CATALOGS |= {'another type': catalog_with(another_type), 'junk': lambda lab: (lab.open('third').care.compact('lab'), junk('lab/log/c-*.parquet')(lab))}
+SILENT = ('aliases = None', 'events')      # nothing that is answered comes from there
+
+@pytest.mark.parametrize('machine', ['state', 'new'])
+def test_every_verb_goes_on_beside_an_odd_catalog(quick, machine, figure):
+    verbs, n = [finds, finds_all, finds_where, finds_by_alias, compacts, shows], 0
+    for kind, damage in CATALOGS.items():
+        (folder := quick/f'{n}').mkdir()
+        own = verbs if SOAK > 1 else [finds, compacts] if n % 3 else verbs
+        wrong, said = stopped(folder, damage, machine, verbs=own)
+        assert not wrong, (kind, wrong)
+        assert 'the catalog' in said or kind.startswith(SILENT), kind
+        n += 1
+    figure(f'28 {n} odd catalogs, on {"this" if machine == "state" else "a new"} machine', stopped=0)
+
+@pytest.mark.parametrize('machine', ['state', 'new'])
+def test_a_row_that_no_record_bears_out_is_not_answered(quick, machine):
+    lab = Lab(quick)
+    lab.open().find_items()
+    catalog_with(ghost)(lab)
+    s = lab.open(machine)
+    assert 'lab/ghost@1' not in s.find_items(at='*').refs and {'lab/o@1', 'lab/m@3'} <= set(s.find_items().refs)
+    with pytest.raises(NotFound): s.get('lab/ghost')
+
+def test_planted_a_catalog_that_is_believed(quick, monkeypatch):
+    monkeypatch.setattr(wholes.Keeper, '_borne_out', lambda self, bucket, n: None)
+    lab = Lab(quick)
+    catalog_with(ghost)(lab)
+    assert 'lab/ghost@1' in lab.open('new').find_items().refs
+
+def test_planted_cells_that_are_not_looked_at(quick, monkeypatch):
+    fired = []
+    monkeypatch.setattr(log, '_odd_cell', lambda *a: fired.append(1) or '')
+    wrong, _ = stopped(quick, cell('item', '../x'), 'new', verbs=[finds_all, shows, compacts])
+    assert fired and wrong
+
+def test_planted_a_state_that_must_be_readable(quick, monkeypatch):
+    from objectstore.records import STATE, last_move
+    def state(self):
+        n, last = last_move(self.backend, self.prefix + STATE)
+        return n, last.get('is') == 'made'
+    monkeypatch.setattr(buckets.Bucket, 'state', state)
+    wrong, _ = stopped(quick, BAD['state of a bucket'][0], 'new', verbs=[lists, finds])
+    assert 'lists' in dict(wrong)
+
+
+# Work that waits
+
+def entry(op: str, data: bytes):
+    "The queue's entry of this kind, overwritten"
+    def damage(lab: Lab) -> None:
+        file = next(p for p in sorted(lab.state.glob('pending/*/queue/*')) if f'"op":"{op}"' in p.read_text())
+        lab.write(file, data(file) if callable(data) else data)
+    return damage
+
+def without(key: str): return lambda file: json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != key}).encode()
+def with_(key: str, value: object): return lambda file: json.dumps({**json.loads(file.read_text()), key: value}).encode()
+def bytes_of(item: str, data: bytes | None):
+    def damage(lab: Lab) -> None:
+        says = next(s for p in lab.state.glob('pending/*/queue/*') if (s := json.loads(p.read_text()))['item'] == item)
+        file = lab.only(f'pending/*/bytes/{says["id"]}', lab.state)
+        file.unlink() if data is None else lab.write(file, data)
+    return damage
+def made(folder: str, data: bytes):
+    def damage(lab: Lab) -> None:
+        says = json.loads(next(iter(sorted(lab.state.glob('pending/*/queue/*')))).read_text())
+        (top := next(iter(lab.state.glob('pending/*')))/folder).mkdir(exist_ok=True)
+        (top/says['id']).write_bytes(data)
+    return damage
+
+WAITING = {f'{op}, {name}': entry(op, data) for op in ('put', 'note', 'alias') for name, data in dict(junk=b'\x00', list=b'[]', empty=b'', object=b'{}', deep=DEEP.encode()).items()}
+WAITING |= {f'put without {k}': entry('put', without(k)) for k in ('codec', 'hash', 'size', 'members', 'description', 'at')}
+WAITING |= {'put with a size of text': entry('put', with_('size', '3')), 'note without notes': entry('note', with_('move', {})), 'alias of nothing': entry('alias', with_('alias', None)),
+            'bytes changed': bytes_of('p', b'other'), 'bytes gone': bytes_of('p', None), 'large bytes changed': bytes_of('q', b'x' * 50_000), 'large bytes gone': bytes_of('q', None),
+            'tried': made('tried', b'x'), 'conflict': made('conflicts', b'[]'), 'conflict, deep': made('conflicts', DEEP.encode()),
+            'a file that is none of ours': lambda lab: (next(iter(lab.state.glob('pending/*/queue')))/'notes.txt').write_text('x')}
+
+def test_every_verb_goes_on_beside_a_damaged_entry(quick, figure):
+    verbs = [finds, finds_all, gets, gets_many, lists, versions, facts, shows, aliases, puts, annotates, removes, syncs, refreshes]
+    for n, (kind, damage) in enumerate(WAITING.items()):
+        (folder := quick/f'{n}').mkdir()
+        own = verbs if SOAK > 1 or n % 4 == 0 else [finds, versions, puts, syncs]
+        wrong, said = stopped(folder, damage, 'state', True, own)
+        assert not wrong, (kind, wrong)
+        assert any(w in said for w in ('cannot be read', 'are not those', 'damaged', 'missing')) or kind in ('tried', 'a file that is none of ours'), (kind, said)
+    figure(f'28 {len(WAITING)} damaged entries of the queue', stopped=0)
+
+def test_what_waits_with_damaged_bytes_is_removed_by_its_id(quick):
+    lab = Lab(quick, near=True)
+    bytes_of('p', b'other')(lab)
+    with quiet():
+        s = lab.open(offline=True)
+        [w] = s.pending.puts('lab', 'p')
+        with pytest.raises(Damaged, match='put it again'): s.get('lab/p')
+        assert s.remove(f'lab/p@id:{w.id}') == 1 and not s.pending.puts('lab', 'p')
