@@ -15,6 +15,7 @@ from blake3 import blake3
 from fastcore.basics import patch
 from .names import Alias, AsOf, Back, Damaged, InvalidRef, NotFound, Number, ObjectStoreError, Selector, Unsupported, WriteId, hint, item_key, item_of_key
 from .backend import Backend, Entry, in_threads, key_number, number_key
+from .disk import Short
 from .origin_clock import clock_of, latest_date, micros, running
 from .records import (RECORD_LIMIT, Record, alias_folder, aliases_folder, last_move, read_move, moves, notes_folder,
                                  payload_key, records_folder, unpack)
@@ -521,10 +522,11 @@ def read_payload(
     "Copy a payload into a file, hashing it on the way, or `Damaged`"
     hasher, key, got = blake3(), self.prefix + payload_key(hash, put), 0
     try:
-        for piece in self.backend.stream(key):
+        for piece in self.backend.stream(key, 0, size):
             hasher.update(piece)
             to.write(piece)
             got += len(piece)
             progress(len(piece))
     except FileNotFoundError: raise Damaged(f'the payload {key} is missing at {self.backend.url}') from None
+    except Short as e: raise Damaged(f'the payload {key} at {self.backend.url} {e.strerror}') from None
     if got != size or hasher.hexdigest() != hash: raise Damaged(f'the bytes of {key} at {self.backend.url} are not those that were put')

@@ -4,15 +4,17 @@
 
 # %% ../nbs/02_disk.ipynb #306fe4d4
 from __future__ import annotations
-import errno, os, re, stat, sys
+import errno, os, re, stat, sys, time
+from collections.abc import Callable
 from pathlib import Path
 from secrets import token_hex
 from .names import Unsupported
 
 # %% auto #0
-__all__ = ['key_leaf', 'hundred', 'READ_FLAGS', 'UNNAMED', 'draft_name', 'PIECE', 'check_key', 'in_hundred', 'on_network',
-           'errnos', 'said', 'flags', 'regular', 'read_all', 'sync_file', 'sync_folder', 'MustBeNamed', 'Draft',
-           'publish', 'copy_piece', 'batch_size']
+__all__ = ['key_leaf', 'hundred', 'PATIENCE', 'READ_FLAGS', 'UNNAMED', 'draft_name', 'PIECE', 'check_key', 'in_hundred',
+           'on_network', 'errnos', 'Short', 'Foreign', 'said', 'is_late', 'Patience', 'asked_again', 'lies_there',
+           'flags', 'regular', 'read_all', 'sync_file', 'sync_folder', 'MustBeNamed', 'Draft', 'publish', 'copy_piece',
+           'batch_size']
 
 # %% ../nbs/02_disk.ipynb #48a4fda5
 _segment = r'[a-z0-9@!=_-][a-z0-9@!=_.-]*'
@@ -65,13 +67,64 @@ _gone = errnos('ENOTCONN', 'ESTALE', 'ETIMEDOUT', 'EHOSTDOWN', 'EHOSTUNREACH', '
     'ECONNREFUSED', 'ECONNRESET', 'EREMOTEIO', 'ENOLINK', 'ECOMM', 'ENONET', 'ESHUTDOWN')
 _closed = errnos('EACCES', 'EPERM', 'EROFS')
 
+class Short(OSError): "An object has another size than it must have"
+class Foreign(OSError): "Something lies in an object's place that this library did not put there: a link, a pipe, a device"
+
 def said(e: OSError, what: str) -> OSError:
     "The error that a backend raises for one of the system"
     if e.errno is None: return e
+    if isinstance(e, (Short, Foreign)): return type(e)(e.errno, e.strerror, what)
     if e.errno in _gone: return ConnectionError(e.errno, f'{e.strerror}: the volume is not there', what)
     if e.errno in _closed: return PermissionError(e.errno, e.strerror, what)
-    if e.errno == errno.ELOOP: return OSError(e.errno, 'a link, which is never followed below the root', what)
+    if e.errno == errno.ELOOP: return Foreign(e.errno, 'a link, which is never followed below the root', what)
     return OSError(e.errno, e.strerror, what)
+
+# %% ../nbs/02_disk.ipynb #3e047f08
+PATIENCE = 2.0     # seconds for which a volume is asked again; SMB takes 1.5
+_late = errnos('EINVAL', 'ESTALE', 'EIO')
+
+def is_late(e: OSError) -> bool:
+    "May a volume answer so although all is well?"
+    return isinstance(e, Short) or type(e) is OSError and e.errno in _late
+
+class Patience:
+    "How long one question to a volume is asked again"
+    def __init__(
+        self,
+        seconds: float,     # From the first late answer on; 0: it is asked once
+    ):
+        self.seconds, self.until, self.step = seconds, None, 0.01
+
+    def more(self, e: OSError) -> bool:
+        "May the answer be late, and is there time to ask again? Waits a moment where there is"
+        if not self.seconds or not is_late(e): return False
+        now = time.monotonic()
+        self.until = self.until or now + self.seconds
+        if now >= self.until: return False
+        time.sleep(self.step)
+        self.step = min(2 * self.step, 0.1)
+        return True
+
+    def wait(self, e: OSError) -> None:
+        "Wait a moment, or raise: the error itself, or that the volume is away"
+        if not self.more(e): raise self.last(e)
+
+    def last(self, e: OSError) -> OSError:
+        "What the last of the answers means: it was no late one, or the volume is away"
+        if self.until is None or not is_late(e) or isinstance(e, Short): return e
+        return ConnectionError(errno.ETIMEDOUT, f'{e.strerror} for {self.seconds:g} s')
+
+def asked_again(f: Callable, *args, patience: float = PATIENCE) -> object:
+    "The answer of a volume, which is asked again where it may be late"
+    late = Patience(patience)
+    while True:
+        try: return f(*args)
+        except OSError as e: late.wait(e)
+
+def lies_there(path: str) -> bool:
+    "Does something lie at a path?"
+    try: return bool(asked_again(os.lstat, path))
+    except OSError: return False
 
 # %% ../nbs/02_disk.ipynb #d434efe8
 def flags(*names: str) -> int:
@@ -84,14 +137,14 @@ def regular(st: os.stat_result, key: str) -> os.stat_result:
     "Raise for what is no regular file"
     if stat.S_ISREG(st.st_mode): return st
     if stat.S_ISDIR(st.st_mode): raise FileNotFoundError(errno.ENOENT, 'a folder, not an object', key)
-    raise OSError(errno.EINVAL, 'neither a file nor a folder', key)
+    raise Foreign(errno.EINVAL, 'neither a file nor a folder', key)
 
 def read_all(fd: int, size: int, key: str) -> bytes:
     "So many bytes, however many calls it takes"
     data = os.read(fd, size)
     while len(data) < size:
         more = os.read(fd, size - len(data))
-        if not more: raise OSError(errno.EIO, f'ends after {len(data):,} of {size:,} bytes', key)
+        if not more: raise Short(errno.EIO, f'ends after {len(data):,} of {size:,} bytes', key)
         data += more
     return data
 
@@ -143,15 +196,23 @@ def _link(draft: Draft, target: str) -> None:
     if draft.name: os.link(draft.name, target)
     else: os.link(f'/proc/self/fd/{draft.fd}', target, src_dir_fd=draft.fd, follow_symlinks=True)  # without src_dir_fd: EXDEV
 
-def publish(draft: Draft, target: str) -> bool:
+def publish(
+    draft: Draft,
+    target: str,
+    patience: float = 0.0,     # Seconds to ask again where a volume may answer late
+) -> bool:
     "Give a draft its name: False where something has that name already"
-    try: _link(draft, target)
-    except FileExistsError: return os.path.samestat(os.fstat(draft.fd), os.lstat(target))
-    except OSError as e:
-        if e.errno not in _cannot: raise
-        if not draft.name: raise MustBeNamed from None
-        raise Unsupported(f'{os.path.dirname(target)}: this file system has no hard links ({e.strerror}), so it cannot say who was first; use a folder on another disk') from None
-    return True
+    late = Patience(patience)
+    while True:
+        try: _link(draft, target); return True
+        except FileExistsError: return os.path.samestat(os.fstat(draft.fd), asked_again(os.lstat, target, patience=patience))
+        except OSError as e:
+            if e.errno not in _cannot: late.wait(e); continue
+            if not draft.name: raise MustBeNamed from None
+            if not late.more(e): raise _no_links(target, e) from None
+
+def _no_links(target: str, e: OSError) -> Unsupported:
+    return Unsupported(f'{os.path.dirname(target)}: this file system has no hard links ({e.strerror}), so it cannot say who was first; use a folder on another disk')
 
 # %% ../nbs/02_disk.ipynb #eb85a838
 PIECE = 2**23   # bytes that pass through memory at once

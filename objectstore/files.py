@@ -10,8 +10,8 @@ from itertools import groupby, islice
 from pathlib import Path
 from fastcore.basics import patch
 from .backend import Backend, Capabilities, Entry, in_threads, number_key, settle
-from .disk import (PIECE, READ_FLAGS, UNNAMED, Draft, MustBeNamed, batch_size, check_key, copy_piece, draft_name, hundred, in_hundred,
-    key_leaf, on_network, publish, read_all, regular, said, sync_file, sync_folder)
+from .disk import (PATIENCE, PIECE, READ_FLAGS, UNNAMED, Draft, MustBeNamed, Patience, Short, asked_again, batch_size, check_key, copy_piece,
+    draft_name, hundred, in_hundred, is_late, key_leaf, lies_there, on_network, publish, read_all, regular, said, sync_file, sync_folder)
 
 # %% auto #0
 __all__ = ['FileBackend', 'complete']
@@ -28,6 +28,7 @@ class FileBackend(Backend):
         private: bool = False,         # Only for this user: folders 0700, files 0600
         durable: bool = True,          # Does a write wait until it would survive a power cut?
         marker: str | None = None,     # A key that is always there: where it is missing, the folder is not made again
+        patience: float = PATIENCE,    # Seconds for which a shared volume is asked again that may answer late; a local disk is asked once
     ):
         self._root = os.path.realpath(os.path.expanduser(root)).rstrip('/\\' if os.name == 'nt' else '/')
         self.url = self._root or '/'
@@ -35,6 +36,7 @@ class FileBackend(Backend):
         self.can = Capabilities('shared', probe=False, many=16) if self.shared else Capabilities('local', probe=True)
         self._modes = (0o700, 0o600) if private else (0o777, 0o666 if os.name == 'nt' else 0o444)
         self._durable, self._marker, self._again = durable, marker, False
+        self._patience = patience if self.shared else 0.0
         self._seen: set[str] = set()          # folders that are no links
         self._made: set[str] = set()          # folders that would survive a power cut
         self._named: set[str] = set()         # folders whose drafts need names
@@ -78,37 +80,51 @@ def _open(self: FileBackend, key: str) -> int:
 def _listed(self: FileBackend, place: str, leaf: str) -> bool:
     "Is there such a name, by the listing of its folder and of those above it?"
     if len(place) > len(self.url) and not self._listed(*os.path.split(place)): return False
-    try: return leaf in os.listdir(place or '/')
+    try: return leaf in asked_again(os.listdir, place or '/', patience=self._patience)
     except (FileNotFoundError, NotADirectoryError): return False
 
 # %% ../nbs/03_files.ipynb #280b6d15
 @patch
 def read(self: FileBackend, key: str, limit: int | None = None) -> bytes:
     "The whole object; `OverflowError` where it has more than `limit` bytes"
-    try:
-        fd = self._open(key)
-        try:
-            st = os.fstat(fd)
-            if not stat.S_ISREG(st.st_mode): regular(st, key)
-            if limit is not None and st.st_size > limit: raise OverflowError(f'{key} has {st.st_size:,} bytes, more than {limit:,}')
-            return read_all(fd, st.st_size, key)
-        finally: os.close(fd)
+    try: return asked_again(self._read, key, limit, patience=self._patience) if self._patience else self._read(key, limit)
     except OSError as e: raise said(e, f'{self.url}/{key}') from None
+
+@patch
+def _read(self: FileBackend, key: str, limit: int | None) -> bytes:
+    fd = self._open(key)
+    try:
+        st = os.fstat(fd)
+        if not stat.S_ISREG(st.st_mode): regular(st, key)
+        if limit is not None and st.st_size > limit: raise OverflowError(f'{key} has {st.st_size:,} bytes, more than {limit:,}')
+        return read_all(fd, st.st_size, key)
+    finally: os.close(fd)
 
 # %% ../nbs/03_files.ipynb #29ad910c
 @patch
 def stream(self: FileBackend, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
     "The bytes from `start` to before `end`, piece by piece"
-    try:
-        fd = self._open(key)
+    late = Patience(self._patience)
+    while True:
         try:
-            size = regular(os.fstat(fd), key).st_size
-            end = size if end is None else end
-            if not 0 <= start <= end <= size: raise OSError(errno.EINVAL, f'has {size:,} bytes, not the range {start:,} to {end:,}', key)
-            os.lseek(fd, start, os.SEEK_SET)
-            for at in range(start, end, PIECE): yield read_all(fd, min(PIECE, end - at), key)
-        finally: os.close(fd)
-    except OSError as e: raise said(e, f'{self.url}/{key}') from None
+            for piece in self._stream(key, start, end):
+                yield piece
+                start += len(piece)
+            return
+        except OSError as e:
+            absent = isinstance(e, FileNotFoundError)       # a record names it: then the listing may be a late one
+            if not late.more(Short() if absent else e): raise said(late.last(e), f'{self.url}/{key}') from None
+
+@patch
+def _stream(self: FileBackend, key: str, start: int, end: int | None) -> Iterator[bytes]:
+    fd = self._open(key)
+    try:
+        size = regular(os.fstat(fd), key).st_size
+        end = size if end is None else end
+        if not 0 <= start <= end <= size: raise Short(errno.EINVAL, f'has {size:,} bytes, not the range {start:,} to {end:,}', key)
+        os.lseek(fd, start, os.SEEK_SET)
+        for at in range(start, end, PIECE): yield read_all(fd, min(PIECE, end - at), key)
+    finally: os.close(fd)
 
 # %% ../nbs/03_files.ipynb #ad363d59
 @patch
@@ -117,8 +133,8 @@ def exists(self: FileBackend, key: str) -> bool:
     place, leaf = self._place(key)
     try:
         if self.shared and not self._listed(place, leaf): return False
-        self._see(place)
-        return stat.S_ISREG(os.lstat(f'{place}/{leaf}').st_mode)
+        asked_again(self._see, place, patience=self._patience)
+        return stat.S_ISREG(asked_again(os.lstat, f'{place}/{leaf}', patience=self._patience).st_mode)
     except (FileNotFoundError, NotADirectoryError): return False
     except OSError as e: raise said(e, f'{self.url}/{key}') from None
 
@@ -152,7 +168,7 @@ def _sync_before(self: FileBackend, place: str) -> None:
 @patch
 def _ready_root(self: FileBackend) -> list[str]:
     "Make the root and what is missing above it; not again, where all that was here has gone: then the volume is no longer mounted"
-    if self._again and self._marker and not os.path.lexists(f'{self._root}/{self._marker}'):
+    if self._again and self._marker and not lies_there(f'{self._root}/{self._marker}'):
         raise ConnectionRefusedError(f'what was in {self.url} is not there any more: was its volume unmounted? Nothing was written')
     absent, p = [], self.url
     while not os.path.isdir(p): absent.append(p); p = os.path.dirname(p)
@@ -184,15 +200,23 @@ def _draft(self: FileBackend, place: str) -> Draft:
 @patch
 def _keep(self: FileBackend, place: str, leaf: str, fill: Callable[[Draft], object]) -> bool:
     "A new file with what `fill` writes: True where it is ours"
-    due = self._ready(place)
-    with self._draft(place) as draft:
-        fill(draft)
-        if self._durable: sync_file(draft.fd)
-        won = publish(draft, f'{place}/{leaf}')
+    draft, due = asked_again(self._written, place, fill, patience=self._patience)
+    with draft: won = publish(draft, f'{place}/{leaf}', self._patience)
     if self._durable and (won or due):
         for p in (place, *map(os.path.dirname, due)): sync_folder(p)
     self._lasting(due)
     return won
+
+@patch
+def _written(self: FileBackend, place: str, fill: Callable[[Draft], object]) -> tuple[Draft, list[str]]:
+    "A new file without its name, and the folders whose entries are still to be synced: where it fails there is nothing"
+    due = self._ready(place)
+    draft = self._draft(place)
+    try:
+        fill(draft)
+        if self._durable: sync_file(draft.fd)
+    except BaseException: draft.close(); raise
+    return draft, due
 
 @patch
 def _keep_somehow(self: FileBackend, place: str, leaf: str, fill: Callable[[Draft], object]) -> bool:
@@ -252,7 +276,7 @@ class _Batch:
     def fail(self, i: int, e: Exception) -> None:
         "Note an error, or try once more where it may have been the folder's"
         self.drop(i)
-        once_more = isinstance(e, (MustBeNamed, FileNotFoundError))
+        once_more = isinstance(e, (MustBeNamed, FileNotFoundError)) or self.b._patience and is_late(e)
         self.answers[i] = settle(self.b.create, *self.items[i]) if once_more else said(e, f'{self.b.url}/{self.items[i][0]}')
 
     def drop(self, i: int) -> None:
@@ -307,9 +331,9 @@ def delete(self: FileBackend, key: str) -> None:
     "Delete an object; no error where there is none"
     place, leaf = self._place(key)
     try:
-        self._see(place)
+        asked_again(self._see, place, patience=self._patience)
         if os.name == 'nt': os.chmod(f'{place}/{leaf}', stat.S_IWRITE)
-        os.unlink(f'{place}/{leaf}')
+        asked_again(os.unlink, f'{place}/{leaf}', patience=self._patience)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError): pass
     except OSError as e: raise said(e, f'{self.url}/{key}') from None
 
@@ -354,7 +378,7 @@ def sweep(self: FileBackend,
 @patch
 def _scan(self: FileBackend, place: str) -> list[os.DirEntry]:
     "What lies in a folder; nothing where there is none"
-    try: return self._scan_once(place)
+    try: return asked_again(self._scan_once, place, patience=self._patience)
     except (FileNotFoundError, NotADirectoryError): pass
     if not self.shared or len(place) <= len(self.url) or not self._listed(*os.path.split(place)): return []
     try: return self._scan_once(place)
@@ -371,10 +395,10 @@ def _in_order(found: list[os.DirEntry]) -> list[tuple[str, os.DirEntry]]:
     return sorted((t for t in named if t[0][-1] == '/' or t[1].is_file(follow_symlinks=False)), key=lambda t: t[0])
 
 # %% ../nbs/03_files.ipynb #128e1d2e
-def _entry(e: os.DirEntry, key: str, after: str | None) -> Iterator[Entry]:
+def _entry(e: os.DirEntry, key: str, after: str | None, patience: float) -> Iterator[Entry]:
     "An entry behind `after`, unless it has vanished"
     if after is not None and key <= after: return
-    try: st = e.stat(follow_symlinks=False)
+    try: st = asked_again(lambda: e.stat(follow_symlinks=False), patience=patience) if patience else e.stat(follow_symlinks=False)
     except FileNotFoundError: return
     yield Entry(key, st.st_size, st.st_mtime)
 
@@ -388,7 +412,7 @@ def _walk(self: FileBackend, place: str, prefix: str, after: str | None) -> Iter
     "Objects below a folder, in order of key"
     for name, e in _in_order(self._scan(place)):
         if name[-1] != '/':
-            if not key_leaf.fullmatch(name)[1]: yield from _entry(e, prefix + name, after)     # a numbered one out of its sub-folder is no object
+            if not key_leaf.fullmatch(name)[1]: yield from _entry(e, prefix + name, after, self._patience)     # a numbered one out of its sub-folder is no object
         elif hundred.fullmatch(name[:-1]): yield from self._walk_hundred(place, prefix, name[:-1], after)
         elif not _before(prefix + name, after): yield from self._walk(f'{place}/{name[:-1]}', prefix + name, after)
 
@@ -399,7 +423,7 @@ def _walk_hundred(self: FileBackend, place: str, prefix: str, digits: str, after
     found = _in_order(self._scan(f'{place}/{digits}'))
     numbered = [t for t in found if in_hundred(digits, t[0])]
     if len(numbered) < len(found): yield from self._walk(f'{place}/{digits}', f'{prefix}{digits}/', after)
-    for name, e in numbered: yield from _entry(e, prefix + name, after)
+    for name, e in numbered: yield from _entry(e, prefix + name, after, self._patience)
 
 # %% ../nbs/03_files.ipynb #2809c6cd
 @patch

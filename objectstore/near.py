@@ -72,7 +72,7 @@ class Near:
     ):
         self.root, self.limit, self.depth = Path(root).expanduser(), limit, depth
         place = FileBackend(self.root/'.near'/origin, shared=shared)
-        self.files = FileBackend(place.url, shared=place.shared, private=not place.shared, durable=False)
+        self.files = FileBackend(place.url, shared=place.shared, private=not place.shared, durable=False, patience=0)     # the next tier is asked instead
         self.used: dict[str, float] = Recent(100_000)   # Key of a payload: when it was last read, by this process
         self.bad: set[str] = set()                      # Damaged copies that could not be dropped
         self._size, self._grew, self._swept, self._lock = None, 0, False, threading.Lock()

@@ -10,7 +10,8 @@ from fastcore.basics import patch
 from .names import Conflict, Damaged, InvalidRef, NotAvailableOffline, NotFound, Unsupported, bucket_key, hint, item_of_key
 from .places import MARKER, Places, check_parent, is_folder, new_store
 from .probe import probe
-from .backend import Backend, last_number, in_threads
+from .backend import Backend, in_threads, last_number
+from .disk import lies_there
 from .records import STATE, append, from_json, last_move, mark_now, move, new_id, read_back, to_json
 from .buckets import Bucket, Maybe
 
@@ -70,7 +71,7 @@ def ensure(self: Origin, bucket: Bucket) -> None:
     "Make sure that a place is an origin of ours, or can become one"
     root = self.root(bucket)
     if root.url in self._ready:
-        if not is_folder(root.url) or os.path.lexists(f'{root.url}/{MARKER}'): return
+        if not is_folder(root.url) or lies_there(f'{root.url}/{MARKER}'): return
         raise NotAvailableOffline(f'what was in {root.url} is not there any more: was its volume unmounted? If it was deleted, open the store anew')
     raw = read_back(root, MARKER)
     if raw is None: self._found(root)
@@ -99,7 +100,7 @@ def _note(self: Origin, root: Backend) -> None:
 def meet(self: Origin) -> None:
     "Raise where this machine has met a store in a folder that is empty now; looked at once"
     if self._met or self.native or not self.places or not is_folder(url := self.place.url): return
-    if os.path.lexists(f'{url}/{MARKER}'):
+    if lies_there(f'{url}/{MARKER}'):
         if not self.places.get(url): self._note(self.place)
     elif (why := self.places.lost(url)) and not self.place.exists(MARKER): raise NotAvailableOffline(why)
     self._met = True

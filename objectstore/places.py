@@ -9,6 +9,7 @@ from pathlib import Path
 from fastcore.basics import patch
 from .names import TierMismatch, hint
 from .backend import MARKER
+from .disk import lies_there
 
 # %% auto #0
 __all__ = ['Places', 'is_folder', 'mount_of', 'check_parent', 'new_store', 'near_store']
@@ -65,7 +66,7 @@ def mount_of(path: str) -> str:
 def lost(self: Places, url: str, endpoint: str = '') -> str | None:
     "Why a folder without a store in it is not to be taken for a new one; None where it may be"
     known = self.get(url, endpoint)
-    if not known.get('identity') or not is_folder(url) or os.path.lexists(f'{url}/{MARKER}'): return None
+    if not known.get('identity') or not is_folder(url) or lies_there(f'{url}/{MARKER}'): return None
     if os.path.isdir(url): return (f'{url} is empty, and the store {known["identity"][:8]} was here: is the volume mounted? '
                                    'If it was emptied on purpose, remove the folder itself, and the next put to it makes a new store')
     if (mount := known.get('mount')) in (None, mount_of(url)): return None

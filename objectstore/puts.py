@@ -18,6 +18,7 @@ from .origin_clock import LATE, origin_now, running
 from .records import (INLINE_LIMIT, Claim, Record, alias_folder, append, last_move, mark_now, move, new_id, notes_folder, pack,
                                  payload_key, put_id, read_back, to_json, unpack)
 from .buckets import Bucket, Maybe, may_be_kept
+from .disk import PATIENCE, Patience, Short
 
 # %% auto #0
 __all__ = ['MEMBERS_AT_ONCE', 'AT_ONCE', 'Payload', 'Spool', 'file_payload', 'stamp', 'check_unchanged', 'Draft', 'parse_listing']
@@ -66,23 +67,26 @@ def file_payload(
     progress: Callable[[int], None] = lambda n: None, # Told of bytes as they are read
 ) -> Payload:
     "The payload that a file is"
-    hasher, size = blake3(), 0
+    hasher, size, small = blake3(), 0, b''
     with open(path, 'rb') as f:
+        now = stamp(f.fileno())
         while piece := f.read(2**20):
             hasher.update(piece)
             size += len(piece)
+            if size <= INLINE_LIMIT: small += piece
             progress(len(piece))
-    if size <= INLINE_LIMIT: return Payload(size, hasher.hexdigest(), Path(path).read_bytes())
-    return Payload(size, hasher.hexdigest(), path=Path(path), stamp=stamp(path))
+    if size <= INLINE_LIMIT: return Payload(size, hasher.hexdigest(), small)     # what was hashed: the file may be another by now
+    return Payload(size, hasher.hexdigest(), path=Path(path), stamp=now)
 
-def stamp(path: Path) -> tuple:
-    "What changes when a file is written to"
+def stamp(path: Path | int) -> tuple:
+    "What changes when a file is written to; of a path or of an open file"
     s = os.stat(path)
     return s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns
 
 def check_unchanged(p: Payload) -> None:
     "Raise where the file of a payload is no longer what was hashed"
-    if p.stamp and stamp(p.path) != p.stamp: raise ObjectStoreError(f'{p.path} was changed while it was being put: nothing was stored; put it again when it rests')
+    if not p.stamp or stamp(p.path) == p.stamp: return
+    if file_payload(p.path).hash != p.hash: raise ObjectStoreError(f'{p.path} was changed while it was being put: nothing was stored; put it again when it rests')
 
 # %% ../nbs/32_puts.ipynb #0a3739b2
 @dataclass
@@ -204,9 +208,10 @@ def _unknown(self: Bucket, item: str, draft: Draft, n: int, e: Exception) -> Com
 @patch
 def confirm(self: Bucket, item: str, draft: Draft, n: int, keys: list[tuple[str, str]], patience: float) -> bool:
     "`confirmed`, asked until an answer comes: the number is claimed, so no other error than `CommitUnknown` would be true"
-    until = time.monotonic() + patience
+    until, late = time.monotonic() + patience, Patience(PATIENCE if self.backend.can.place == 'shared' else 0.0)
     while True:
-        try: return self.confirmed(keys)
+        try:
+            if (there := self.confirmed(keys)) or not late.more(Short()): return there      # a volume's listing may be late
         except OSError as e:
             if not isinstance(e, ConnectionError) or isinstance(e, NotAvailableOffline) or time.monotonic() > until: raise self._unknown(item, draft, n, e) from e
             time.sleep(0.05)

@@ -15,14 +15,14 @@ from blake3 import blake3
 from fastcore.basics import patch
 from .names import Damaged
 from .backend import in_threads
-from .disk import PIECE, errnos, flags, on_network
+from .disk import PATIENCE, PIECE, Short, asked_again, errnos, flags, on_network, said
 from .records import Record, payload_key
 from .buckets import Bucket, Recent
 from .puts import stamp
 
 # %% auto #0
-__all__ = ['SETTLED', 'AT_ONCE', 'STUCK', 'BLOCK', 'is_verified', 'verified', 'verify_file', 'Progress', 'Part', 'exact',
-           'whole_range', 'lock', 'own_part', 'source', 'payload_file', 'own_verified', 'bring_near', 'fetch',
+__all__ = ['SETTLED', 'AT_ONCE', 'STUCK', 'BLOCK', 'is_verified', 'verified', 'settled_hash', 'verify_file', 'Progress', 'Part',
+           'exact', 'whole_range', 'lock', 'own_part', 'source', 'payload_file', 'own_verified', 'bring_near', 'fetch',
            'RangeFile', 'ranges_of', 'range_file', 'member_path', 'safe_name', 'publish', 'as_file', 'copy_file']
 
 # %% ../nbs/40_reading.ipynb #808726e8
@@ -41,18 +41,41 @@ class _Hashing: threads = blake3.AUTO
 def _one_thread() -> None: _Hashing.threads = 1    # the threads of BLAKE3 do not survive a fork: its child would wait for them for ever
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_one_thread)
 
-def _hash(path: Path, size: int) -> str:
-    "The hash of a file, read in pieces: a map of it would count as this process's memory, and kill it where the file is cut short"
+def _hash(f: io.RawIOBase, size: int) -> str:
+    "The hash of an open file, read in pieces: a map of it would count as this process's memory, and kill it where the file is cut short"
     hasher, piece = blake3(max_threads=_Hashing.threads), memoryview(bytearray(min(size, 2**23) or 1))
-    with open(path, 'rb', buffering=0) as f:
-        while n := f.readinto(piece): hasher.update(piece[:n])
+    f.seek(0)
+    while n := f.readinto(piece): hasher.update(piece[:n])
     return hasher.hexdigest()
 
-def verify_file(path: Path, hash: str) -> None:
+_tries = 4          # how often a file is hashed whose stamp moves
+
+def settled_hash(path: Path) -> tuple[str, tuple | None, int]:
+    "The hash of a file, the stamp under which it has it (None: it moves), and its size"
+    with open(path, 'rb', buffering=0) as f:
+        now = stamp(f.fileno())
+        for _ in range(_tries):
+            before, found = now, _hash(f, now[1])
+            if (now := stamp(f.fileno())) == before: return found, now, now[1]
+    return found, None, now[1]
+
+def verify_file(
+    path: Path,
+    hash: str,
+    size: int | None = None,     # Bytes that it must have, where that is known
+    patience: float = 0.0,       # Seconds to ask again, where it is on a volume that may answer late
+) -> None:
     "Raise `Damaged` where a file's bytes are not those of the hash"
-    if is_verified(path, now := stamp(path), hash): return
-    if _hash(path, now[1]) != hash or stamp(path) != now: raise Damaged(f'the bytes of {path} are not those that were put')
-    verified(path, now, hash)
+    if asked_again(_has_hash, path, hash, size, patience=patience) if patience else _has_hash(path, hash, size): return
+    raise Damaged(f'the bytes of {path} are not those that were put')
+
+def _has_hash(path: Path, hash: str, size: int | None) -> bool:
+    "Has a file the bytes of a hash? Where it has another size, that may be told late"
+    if is_verified(path, stamp(path), hash): return True
+    found, now, n = settled_hash(path)
+    if found == hash and now: verified(path, now, hash)
+    if found != hash and size not in (None, n): raise Short(errno.EINVAL, f'has {n:,} bytes, not {size:,}', str(path))
+    return found == hash
 
 # %% ../nbs/40_reading.ipynb #ed2dac37
 class Progress:
@@ -125,9 +148,7 @@ def exact(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> 
             if left < 0: break
             yield data
     except FileNotFoundError: raise Damaged('the payload is missing') from None
-    except OSError as e:
-        if e.errno == errno.EINVAL: raise Damaged(str(e)) from None
-        raise
+    except Short as e: raise Damaged(str(e)) from None
     if left: raise Damaged(f'{end - start - left:,} bytes came, not {end - start:,}')
 
 def whole_range(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> bytes: return b''.join(exact(read, start, end))
@@ -236,23 +257,30 @@ def source(
 @contextmanager
 def payload_file(bucket: Bucket, hash: str, put: str, size: int, show: bool | str = 'auto', what: str = '') -> Iterator[Path]:
     "A large payload as a verified file: the origin's own where it is on this machine, else a temporary one"
-    if (path := own_verified(bucket, hash, put)) or (path := bring_near(bucket, hash, put, size, show, what)):
+    if (path := own_verified(bucket, hash, put, size)) or (path := bring_near(bucket, hash, put, size, show, what)):
         yield path; return
     with tempfile.TemporaryDirectory(prefix='objectstore-', ignore_cleanup_errors=True) as d:
         fetch(bucket, hash, put, size, path := Path(d)/'payload', show, what)
         yield path
 
-def own_verified(bucket: Bucket, hash: str, put: str) -> Path | None:
-    "A file on this machine that has the bytes; a near copy with wrong ones is dropped"
+def own_verified(bucket: Bucket, hash: str, put: str, size: int | None = None) -> Path | None:
+    "A file on this machine that has the bytes; a near copy with wrong ones, or that cannot be read, is dropped"
+    patience = PATIENCE if bucket.backend.can.place == 'shared' else 0.0
     for path in (bucket.own_file(hash, put) for _ in range(4)):
         if path is None: return None
-        try: verify_file(path, hash); return path
+        try: verify_file(path, hash, size, patience); return path
         except FileNotFoundError: continue
-        except Damaged:
+        except OSError as e:
             key = bucket.prefix + payload_key(hash, put)
-            if not bucket.backend.holds(key): bucket.puts.pop(hash, None); raise     # the next put of these bytes brings them anew
+            if not bucket.backend.holds(key): raise _of_payload(bucket, hash, path, e) from None
             bucket.backend.forget(key)
     return None
+
+def _of_payload(bucket: Bucket, hash: str, path: Path, e: OSError) -> OSError:
+    "The error of a payload that could not be verified"
+    if not isinstance(e, (Damaged, Short)): return said(e, str(path))
+    bucket.puts.pop(hash, None)      # the next put of these bytes brings them anew
+    return Damaged(f'the bytes of {path} are not those that were put' + (f': it {e.strerror}' if isinstance(e, Short) else ''))
 
 # %% ../nbs/40_reading.ipynb #0888fec6
 _no_room = errnos('ENOSPC', 'EDQUOT', 'EROFS', 'EFBIG')
@@ -265,7 +293,7 @@ def bring_near(bucket: Bucket, hash: str, put: str, size: int, show: bool | str,
     except OSError as e:
         if e.errno in _no_room: return None
         raise
-    return bucket.own_file(hash, put) if ours else own_verified(bucket, hash, put)
+    return bucket.own_file(hash, put) if ours else own_verified(bucket, hash, put, size)
 
 def _fetch_once(bucket: Bucket, hash: str, put: str, size: int, draft: Path, show: bool | str, what: str) -> bool:
     "Fetch a payload by way of a part file that lasts, or wait until another process has: whether it was fetched here"

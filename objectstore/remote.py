@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from .names import TierMismatch
 from .backend import MARKER, Backend, Capabilities, Entry, believed, has_shown
 from .connect import SECRET, Answer, check_endpoint, client, date_at, explain, like_page, no_order, no_service, options, s3_endpoint, s3_region, secrets_belong, used_before_fork
-from .disk import PIECE, check_key
+from .disk import PIECE, Short, check_key
 from .files import complete
 
 # %% auto #0
@@ -290,7 +290,7 @@ def stream(self: RemoteBackend, key: str, start: int = 0, end: int | None = None
     check_key(key)
     alone = end is not None and end - start <= PIECE      # who asks for a piece asks for others at the same time
     first, size = self._piece(key, start, max(end, start + 1) if alone else start + _range, patient=alone and start > 0)
-    if not start <= (size if end is None else end) <= size: raise OSError(errno.EINVAL, f'has {size:,} bytes, not the range {start:,} to {size if end is None else end:,}', key)
+    if not start <= (size if end is None else end) <= size: raise Short(errno.EINVAL, f'has {size:,} bytes, not the range {start:,} to {size if end is None else end:,}', key)
     if start == end: return
     if first: yield first
     yield from self._pieces(key, start + len(first), size if end is None else end)

@@ -210,7 +210,7 @@ def get_frame(
     codec, (_, want), key = by_name(r.codec), wish(r.how, as_), bucket.prefix + payload_key(r.hash, r.put)
     if twins and (twin := twins.twin(key, r.hash)): return twin.give(want, columns)
     part = columns is not None or want == 'polars.LazyFrame'
-    if part and own_verified(bucket, r.hash, r.put) is None: return codec.decode(range_file(bucket, r), r.how, as_=as_, columns=columns)
+    if part and own_verified(bucket, r.hash, r.put, r.size) is None: return codec.decode(range_file(bucket, r), r.how, as_=as_, columns=columns)
     with payload_file(bucket, r.hash, r.put, r.size, show, r.name) as path:
         twin = twins.make_twin(key, path, r) if twins and twins.got_before(key) else None
         return twin.give(want, columns) if twin else codec.decode(path, r.how, as_=as_, columns=columns)

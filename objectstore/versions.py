@@ -15,6 +15,7 @@ from typing import BinaryIO
 from fastcore.basics import patch
 from .names import Damaged, NotAvailableOffline, NotFound, ObjectStoreError, Protected, TierMismatch, Unsupported, hint, item_key, missing
 from .backend import number_key, one_call
+from .disk import Foreign, Short
 from .inputs import Input, answer_hash, now_reading, one_question, plain_args
 from .origin_clock import moment
 from .records import Record
@@ -45,8 +46,9 @@ def answered(verb: Callable) -> Callable:
         except (ConnectionError, TimeoutError) as e: raise NotAvailableOffline(f'{url} is not there ({e}); {store._what_is_near(of)}') from e
         except PermissionError as e: raise Protected(f'{url} does not allow it: {e}') from e
         except OSError as e:
-            if e.errno not in (errno.ELOOP, errno.EINVAL, errno.ENOTDIR): raise
-            if e.errno != errno.ENOTDIR: raise Damaged(f'{url} holds something that this library did not put there: {e}') from e
+            if isinstance(e, Foreign): raise Damaged(f'{url} holds something that this library did not put there: {e}') from e
+            if isinstance(e, Short): raise Damaged(f'{url} has an object of another size than was put: {e}') from e
+            if e.errno != errno.ENOTDIR: raise
             raise TierMismatch(f'{url} is no folder, or a file lies where a folder should be ({e})') from e
         finally: store.keeper.settle()
     return call
@@ -267,7 +269,7 @@ def _open_kept(v: Version) -> BinaryIO:
     "The payload of a pending put from the queue, and of what it became from where that is"
     r = v._record
     if not v.pending or r.data is not None or r.codec == 'folder': return Version.open(v)
-    if path := own_verified(v._in, r.hash, r.put): return open(path, 'rb')
+    if path := own_verified(v._in, r.hash, r.put, r.size): return open(path, 'rb')
     raise FileNotFoundError(f'the bytes of {v.ref} are not in the queue any more')
 
 @patch
@@ -311,7 +313,7 @@ def open(self: Version) -> BinaryIO:
     r = self._record
     if r.codec == 'folder': raise Unsupported(f'{self.ref} is a folder: get it, and open its files')
     if r.data is not None: return io.BytesIO(r.data)
-    if path := own_verified(self._in, r.hash, r.put): return open(path, 'rb')
+    if path := own_verified(self._in, r.hash, r.put, r.size): return open(path, 'rb')
     return io.BufferedReader(FarFile(self), BLOCK)
 
 class FarFile(RangeFile):
