@@ -49,6 +49,7 @@ def aliases(
     try: found or self._version(r)
     except NotFound:
         if not bucket.alias_names(r.item): raise     # their history is there also where nothing else is
+    except (Damaged, Unsupported): pass              # it is there
     return Aliases({a: n for a, n in found.items() if n is not None}, str(r), self)
 
 @patch
