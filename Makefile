@@ -8,10 +8,11 @@ LAB_FLAGS ?=
 BIN := .venv/bin
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help demo test soak lab docs bench readme clean
+.PHONY: help demo test quick soak lab docs bench readme clean
 help:
 	@echo 'make demo    work through real data on a real S3 service; see _demo/demo.html'
 	@echo 'make test    run all tests and every notebook'
+	@echo 'make quick   run the tests of each layer that take little, in under two minutes'
 	@echo 'make soak    run all tests with their repetitions multiplied by SOAK=10'
 	@echo 'make lab     open the demo in JupyterLab'
 	@echo 'make docs    build the documentation into _docs/'
@@ -34,6 +35,9 @@ demo: .venv/.has-demo
 
 test: .venv/.has-test
 	$(PYTEST) $(PYTEST_FLAGS)
+
+quick: .venv/.has-test
+	$(PYTEST) -m quick $(PYTEST_FLAGS)
 
 soak: .venv/.has-test
 	OBJECTSTORE_SOAK=$(SOAK) $(PYTEST) --timeout 3600 $(PYTEST_FLAGS)

@@ -8,7 +8,7 @@ import math, re, threading, time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from itertools import islice
@@ -18,7 +18,7 @@ from fastcore.basics import patch
 
 # %% auto #0
 __all__ = ['MARKER', 'BELIEVED', 'Entry', 'Capabilities', 'number_key', 'key_number', 'Backend', 'settle', 'in_threads',
-           'last_number', 'one_call', 'before_claim', 'has_shown', 'believed', 'MemoryBackend']
+           'one_call', 'before_claim', 'has_shown', 'believed', 'last_number', 'MemoryBackend']
 
 # %% ../nbs/01_backend.ipynb #30d6d693
 MARKER = 'objectstore.json'      # the object that says: here is a store, of this format
@@ -135,6 +135,34 @@ def read_many(self: Backend, keys: Iterable[str], limit: int | None = None) -> l
     "`read` for each key: its bytes or its exception"
     return list(in_threads(lambda k: self.read(k, limit), keys, self.can.many))
 
+# %% ../nbs/01_backend.ipynb #82de74d6
+_shown: ContextVar[dict | None] = ContextVar('shown', default=None)
+_before_claim: ContextVar[bool] = ContextVar('before_claim', default=False)
+BELIEVED = 5.0     # seconds for which a service that has shown something is believed within one call
+
+@contextmanager
+def one_call() -> Iterator[None]:
+    "A call of a store, or a part of one: what a service has shown in it counts for the rest of it"
+    if _shown.get() is not None: yield; return
+    token = _shown.set({})
+    try: yield
+    finally: _shown.reset(token)
+
+@contextmanager
+def before_claim() -> Iterator[None]:
+    "Within it an empty listing needs no proof: a claim follows"
+    token = _before_claim.set(True)
+    try: yield
+    finally: _before_claim.reset(token)
+
+def has_shown(backend: Backend) -> None:
+    "Note that a service has answered with what it alone can know"
+    if (shown := _shown.get()) is not None: shown[id(backend)] = time.monotonic()
+
+def believed(backend: Backend) -> bool:
+    "Is an empty listing of a service believed as it is?"
+    return _before_claim.get() or time.monotonic() - (_shown.get() or {}).get(id(backend), -math.inf) < BELIEVED
+
 # %% ../nbs/01_backend.ipynb #f800f528
 def _behind(folder: str, n: int) -> str | None:
     "The key behind every mark of a number, where a listing of what is newer begins"
@@ -147,7 +175,7 @@ def last_number(entries: Iterable[Entry]) -> int:
 @patch
 def _page(self: Backend, folder: str, above: int) -> list[Entry]:
     "One page of a numbered folder: objects with numbers above `above`"
-    page = self.list(folder, _behind(folder, above), self.can.page)
+    with before_claim() if above else nullcontext(): page = list(self.list(folder, _behind(folder, above), self.can.page))   # an empty end is looked at again
     return [e for e in page if not (found := key_number(e.key)) or found[0] > above]
 
 @patch
@@ -177,34 +205,6 @@ def _jump(self: Backend, folder: str, low: int, page: list[Entry], high: int | N
 def _rest(self: Backend, folder: str, low: int) -> list[Entry]:
     "What begins at `low`, with all of its marks: the end of the folder"
     return list(self.list(folder, _behind(folder, low - 1)))
-
-# %% ../nbs/01_backend.ipynb #82de74d6
-_shown: ContextVar[dict | None] = ContextVar('shown', default=None)
-_before_claim: ContextVar[bool] = ContextVar('before_claim', default=False)
-BELIEVED = 5.0     # seconds for which a service that has shown something is believed within one call
-
-@contextmanager
-def one_call() -> Iterator[None]:
-    "A call of a store, or a part of one: what a service has shown in it counts for the rest of it"
-    if _shown.get() is not None: yield; return
-    token = _shown.set({})
-    try: yield
-    finally: _shown.reset(token)
-
-@contextmanager
-def before_claim() -> Iterator[None]:
-    "Within it an empty listing needs no proof: a claim follows"
-    token = _before_claim.set(True)
-    try: yield
-    finally: _before_claim.reset(token)
-
-def has_shown(backend: Backend) -> None:
-    "Note that a service has answered with what it alone can know"
-    if (shown := _shown.get()) is not None: shown[id(backend)] = time.monotonic()
-
-def believed(backend: Backend) -> bool:
-    "Is an empty listing of a service believed as it is?"
-    return _before_claim.get() or time.monotonic() - (_shown.get() or {}).get(id(backend), -math.inf) < BELIEVED
 
 # %% ../nbs/01_backend.ipynb #4688d86e
 class MemoryBackend(Backend):

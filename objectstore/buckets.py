@@ -160,6 +160,11 @@ def latest(
     return live[-1] if live else None
 
 @patch
+def _again_latest(self: Bucket, item: str) -> int | None:
+    "Nothing was listed: a service is asked again, before somebody is told so"
+    return max(self.numbers(item).live, default=None) if self.backend.can.place == 'remote' else None
+
+@patch
 def _still_newest(self: Bucket, item: str, n: int) -> bool:
     "Is this live and the last one? Asked by probing"
     return not self.backend.exists(self.key(item, n + 1)) and self.is_live(item, n)
@@ -169,6 +174,11 @@ def is_live(self: Bucket, item: str, n: int) -> bool:
     "Is there such a version, without a mark?"
     if not self.backend.can.probe: return n in self.seen(item, self.around(item, n)).live
     return self.mark(item, n) is None and ((item, n) in self.records or self.backend.exists(self.key(item, n)))
+
+@patch
+def lives(self: Bucket, item: str, n: int) -> bool:
+    "The same, asked once more of a service before somebody is told that it does not"
+    return self.is_live(item, n) or self.backend.can.place == 'remote' and n in self.numbers(item).live
 
 @patch
 def around(self: Bucket, item: str, n: int) -> Numbers:
@@ -228,7 +238,7 @@ def live_record(
     "The record of a version that lives, or `NotFound`"
     try:
         r = self.record(item, n)
-        if surely or self.is_live(item, n): return r
+        if surely or self.lives(item, n): return r
     except FileNotFoundError: pass
     raise self.not_found(item, n)
 
@@ -258,6 +268,7 @@ def _kept_or_new(self: Bucket, at: tuple[str, int], found: dict) -> Record | Exc
 def scan(
     self: Bucket,
     limit: int | None = None,              # Give up behind so many objects
+    again: bool = True,                    # Ask a service once more where it lists nothing?
 ) -> dict[str, Numbers] | None:            # None where it was given up
     "The numbers of every item, from one listing of the bucket"
     found, start = {}, f'{self.prefix}records/'
@@ -265,6 +276,7 @@ def scan(
         if limit is not None and i >= limit: return None
         key, at, _ = e.key[len(start):].rpartition('/')[0].rpartition('/@')
         if at: found.setdefault(key, []).append(e)
+    if not found and again and self.backend.can.place == 'remote': return self.scan(limit, again=False)
     return {(item := item_of_key(key)): self.seen(item, Numbers(entries), end=True) for key, entries in found.items()}
 
 @patch
@@ -405,7 +417,7 @@ def all_notes(
 def resolve(self: Bucket, item: str, selector: Selector | None, max_age: float = 0.0) -> int:
     "The number that a selector stands for, or `NotFound` says why there is none"
     match selector:
-        case None | Back(1): n = self.latest(item, max_age)
+        case None | Back(1): n = self.latest(item, max_age) or self._again_latest(item)
         case Number(n): return n
         case Back(k): n = next(iter(self.numbers(item).live[-k:-k + 1 or None]), None)
         case AsOf(t): n = self._live_as_of(item, t, selector)
@@ -476,6 +488,7 @@ def _aliased(self: Bucket, item: str, name: str, back: int) -> int:
     if to is not None: return to
     if back: raise NotFound(f'alias {name!r} of {self.name}/{item} has no target {back} moves back: it was moved {len(steps)} times')
     known = self.aliases(item)
+    if name in known: return known[name]       # the listing before was none
     if not known and self.latest(item) is None: raise self.not_found(item)
     raise NotFound(f'no alias {name!r} of {self.name}/{item}' + (hint(name, known) or (f'; it has {_some(list(known))}' if known else '; it has no aliases')))
 
@@ -498,7 +511,7 @@ def locate(self: Bucket, wanted: list[tuple[str, Selector | None]]) -> list[int 
         if isinstance(selector, Number) and selector.n in live: return selector.n
         try:
             n = self.resolve(item, selector)
-            return n if not isinstance(selector, Number | Alias) or self.is_live(item, n) else self.not_found(item, n)
+            return n if not isinstance(selector, Number | Alias) or self.lives(item, n) else self.not_found(item, n)
         except NotFound as e: return e
     answers = list(in_threads(one, wanted, 1 if listed is not None else self.backend.can.many))
     if error := next((a for a in answers if isinstance(a, OSError)), None): raise error

@@ -24,11 +24,9 @@ __all__ = ['Outcome', 'Report', 'deliver_all']
 # %% ../nbs/51_delivery.ipynb #073e0d74
 @patch
 def stored(self: Bucket, item: str, n: int) -> Record | None:
-    "The record of a number as the origin has it; None where there is none; one that cannot be read counts as another's"
+    "The record of a number as the origin has it; None where there is none; one that cannot be read is nobody's, and ends the delivery: it may be ours"
     raw = read_back(self.backend, self.key(item, n))
-    if raw is None: return None
-    try: return unpack(raw, self.name, item, n)
-    except ObjectStoreError: return Record(self.name, item, n, '', 0, '', '', {}, b'{"id":""}')
+    return None if raw is None else unpack(raw, self.name, item, n)
 
 @patch
 def named_by(self: Bucket, r: Record) -> list[tuple[str, str]]:

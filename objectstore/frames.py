@@ -427,7 +427,7 @@ def _one_batch(t: pa.Table) -> pa.RecordBatch:
     "The table in one piece"
     import pyarrow as pa
     batches = t.combine_chunks().to_batches()
-    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=t.schema)
+    return batches[0] if batches else pa.RecordBatch.from_arrays([pa.nulls(0, f.type) for f in t.schema], schema=t.schema)
 
 register(ParquetCodec());
 

@@ -16,7 +16,7 @@ from .records import STATE, append, from_json, last_move, mark_now, move, new_id
 from .buckets import Bucket, Maybe
 
 # %% auto #0
-__all__ = ['FORMAT', 'Origin', 'bucket_of_key']
+__all__ = ['FORMAT', 'Origin', 'vet', 'vet_reading', 'bucket_of_key']
 
 # %% ../nbs/33_origin.ipynb #24937674
 class Origin:
@@ -56,10 +56,26 @@ class Origin:
 
     def _open(self, name: str) -> Bucket:
         key = bucket_key(name)
-        return Bucket(name, self.place.backend(name)) if self.native else Bucket(name, self.place, f'{key}/')
+        if not self.native: return Bucket(name, self.place, f'{key}/')
+        (found := self.place.backend(name)).first = vet_reading
+        return Bucket(name, found)
 
 # %% ../nbs/33_origin.ipynb #8d8b284e
 FORMAT = dict(objectstore=1)
+
+def vet(root: Backend) -> bool:
+    "Raise where a place holds a store of another format, or does not say of which; is there a store?"
+    if (raw := read_back(root, MARKER)) is None: return False
+    where = f'{root.url}/{MARKER}'
+    try: found = from_json(raw, where).get('objectstore')
+    except Damaged as e: raise Damaged(f'{e}: it does not say which format the store has, so nothing is read, written or deleted here. If this is a store of format 1, write {to_json(FORMAT).decode()} there') from None
+    if type(found) is int and found == 1: return True
+    raise Unsupported(f'{root.url} holds format {found!r:.40}, and this version of the library knows format 1: a newer version reads it and writes to it')
+
+def vet_reading(root: Backend) -> bool:
+    "The same for who may not read the format: each record says its own, too"
+    try: return vet(root)
+    except PermissionError: return True
 
 @patch
 def root(self: Origin, bucket: Bucket) -> Backend:
@@ -73,10 +89,7 @@ def ensure(self: Origin, bucket: Bucket) -> None:
     if root.url in self._ready:
         if not is_folder(root.url) or lies_there(f'{root.url}/{MARKER}'): return
         raise NotAvailableOffline(f'what was in {root.url} is not there any more: was its volume unmounted? If it was deleted, open the store anew')
-    raw = read_back(root, MARKER)
-    if raw is None: self._found(root)
-    elif (f := from_json(raw, f'{root.url}/{MARKER}').get('objectstore')) != 1:
-        raise Unsupported(f'{root.url} holds format {f}: a newer version of this library writes to it')
+    if not vet(root): self._found(root)
     self._ready.add(root.url)
     self._note(root)
 
@@ -98,12 +111,18 @@ def _note(self: Origin, root: Backend) -> None:
 
 @patch
 def meet(self: Origin) -> None:
-    "Raise where this machine has met a store in a folder that is empty now; looked at once"
-    if self._met or self.native or not self.places or not is_folder(url := self.place.url): return
+    "Raise where a place holds another format, or this machine has met a store in a folder that is empty now; looked at once"
+    if self._met or self.native: return
+    if self.places and is_folder(self.place.url): self._meet_folder(self.place.url)
+    vet_reading(self.place)
+    self._met = True
+
+@patch
+def _meet_folder(self: Origin, url: str) -> None:
+    "Remember which store is in a folder, and miss one that was"
     if lies_there(f'{url}/{MARKER}'):
         if not self.places.get(url): self._note(self.place)
     elif (why := self.places.lost(url)) and not self.place.exists(MARKER): raise NotAvailableOffline(why)
-    self._met = True
 
 @patch
 def id(self: Origin, bucket: str | None = None, surely: bool = False) -> str | None:
@@ -130,6 +149,7 @@ def has_live(self: Bucket) -> bool:
 def there(self: Bucket) -> bool:
     "Is this bucket there?"
     n, made = self.state()
+    if not n and self.backend.can.place == 'remote': n, made = self.state()     # a bucket without a state is none of ours, or was not listed
     return made or ((n > 0 or self.backend.partial()) and self.has_live())
 
 # %% ../nbs/33_origin.ipynb #c389d289

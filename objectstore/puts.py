@@ -349,23 +349,27 @@ def _put_some(self: Bucket, drafts: list[tuple[str, Draft]]) -> list[Record | Ex
         n = self.highest[item] + 1
         return d.record(self.name, item, n, '', max(now + i, self.date_before(item, n) + 1))
     tries = {i: first(i, item, d) for i, (item, d) in enumerate(drafts) if d.payload.size <= INLINE_LIMIT and not d.members}
+    done, patience = [], 3.0
     try:
         answers = dict(zip(tries, self.backend.create_many([(self.key(r.item, r.version), pack(r)) for r in tries.values()])))
         late = running() - began > LATE
-        return [self._won(tries[i], d, late) if answers.get(i) is True else self._again(item, d, tries.get(i), answers.get(i)) for i, (item, d) in enumerate(drafts)]
+        for i, (item, d) in enumerate(drafts):
+            done.append(self._won(tries[i], d, late) if answers.get(i) is True else self._again(item, d, tries.get(i), answers.get(i), patience))
+            if isinstance(done[-1], CommitUnknown): patience = 0.0      # a service that kept nothing of one is not waited for again
+        return done
     except (OSError, ObjectStoreError): raise
     except BaseException:
         for r in tries.values(): self.tell('put', r.item, r.version, Maybe())
         raise
 
 @patch
-def _again(self: Bucket, item: str, draft: Draft, tried: Record | None, answer: bool | Exception | None) -> Record | Exception:
+def _again(self: Bucket, item: str, draft: Draft, tried: Record | None, answer: bool | Exception | None, patience: float) -> Record | Exception:
     "Put what was not won at once; where the first answer was unclear, so is a refusal now"
     unclear = isinstance(answer, OSError) and not isinstance(answer, (ConnectionRefusedError, PermissionError))
     try:
         failed = unclear and not isinstance(answer, ConnectionError)    # a disk may fail after the object has got its name
         if failed and read_back(self.backend, self.key(item, tried.version)) == pack(tried): return self._unknown(item, draft, tried.version, answer)
-        return self.put(item, draft)
+        return self.put(item, draft, patience=patience)
     except ConnectionRefusedError as e: return self._unknown(item, draft, tried.version, e) if unclear else e
     except (OSError, ObjectStoreError) as e: return e      # the others go on
 

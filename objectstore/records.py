@@ -156,6 +156,7 @@ class Claim:
     at: int = field(default=0, init=False)              # The date of the last attempt; once a number is ours, its date
     _began: tuple[int, float] = field(default=(0, 0.0), init=False)    # A number, and when it was first tried, by `running`
     _unclear: float | None = field(default=None, init=False)   # When the first one came
+    _wait: float = field(default=0.0, init=False)             # Seconds until the same number is tried again
 
     def once(self, n: int) -> bool | None:
         "Try one number: True: ours; False: another's; None: still nobody's"
@@ -194,6 +195,12 @@ class Claim:
     def _doubt(self) -> None:
         if self._unclear is None: self._unclear = time.monotonic()
 
+    def _rest(self) -> None:
+        "A short wait, longer each time, before the same number is tried again"
+        self._doubt()
+        time.sleep(self._wait)
+        self._wait = min(2 * self._wait + 0.005, 0.25)
+
     def spent(self) -> bool: return self._unclear is not None and time.monotonic() - self._unclear > self.patience
 
 # %% ../nbs/30_records.ipynb #7d5f1bc0
@@ -219,7 +226,7 @@ def number(
     n, steps = first, 0
     while (won := self.once(n)) is not True:
         if won is False and not walk: raise Conflict(f'number {n} is taken')
-        if won is None: self._doubt()
+        if won is None: self._rest()
         if self.spent(): raise CommitUnknown(f'{self.backend.url} neither keeps {self.folder}{number_key(n)} nor says why')
         if (steps := steps + (won is False)) > WALK: raise CommitUnknown(f'{self.backend.url} calls every number from {first} to {n} in {self.folder} taken: nothing was kept')
         n = self._next(n, steps) if won is False else n

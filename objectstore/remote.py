@@ -40,6 +40,7 @@ class RemoteBackend(Backend):
         given = endpoint or self._options.pop('endpoint', None)
         self.endpoint = check_endpoint(s3_endpoint(given) if self.scheme == 's3' else given)
         self.timeout, self._clients, self._lost = max(timeout, 0.01), {}, set()
+        self.first: Callable[[RemoteBackend], object] | None = None     # Called before the first request
         self._own_tags = False      # Was it seen to keep what it acknowledges with a tag that is not the hash?
 
 _options = options
@@ -69,10 +70,18 @@ def __getstate__(self: RemoteBackend) -> dict:
 def _client(self: RemoteBackend, kind: str, size: int = 0) -> object:
     "The client for a kind of request, and, for those that send, a size"
     used_before_fork()
+    if first := self.first: self._begin(first)
     size = 0 if size <= 2**18 else 1 << (size - 1).bit_length()   # powers of two: a few clients are enough
     found = self._clients.get((kind, size))
     if found is None: found = self._clients[kind, size] = client(self.scheme, self.bucket, self.prefix, self.endpoint, self._options, kind, self.timeout, size)
     return found
+
+@patch
+def _begin(self: RemoteBackend, first: Callable) -> None:
+    "What comes before the first request; again, where it fails"
+    self.first = None
+    try: first(self)
+    except BaseException: self.first = first; raise
 
 @patch
 def _place(self: RemoteBackend) -> str:
@@ -147,9 +156,9 @@ def _object(self: RemoteBackend, meta: dict) -> dict:
 @patch
 def _no_page(self: RemoteBackend, key: str, data: bytes) -> bytes:
     "A small object as it was read; where it looks like a page, a service has to be behind it"
-    if not like_page(data): return data
-    if key != MARKER: self.prove()
-    elif not data.startswith(b'{'): raise no_service(self._place())
+    if not like_page(data) or key == MARKER and data.startswith(b'{'): return data
+    if key == MARKER and data.strip(): raise no_service(self._place())
+    self.prove(key)
     return data
 
 # %% ../nbs/05_remote.ipynb #c64f1416
@@ -209,15 +218,20 @@ def list(self: RemoteBackend, folder: str, after: str | None = None, limit: int 
     check_key(folder, folder=True)
     return islice(in_order(self._entries(folder, after, min(limit or 1000, 1000))), limit)
 
+def _any(answer: dict) -> bool: return bool(answer['common_prefixes'] or answer['objects'])
+
 @patch
 def folders(self: RemoteBackend, folder: str) -> list[str]:
     "The names of the folders directly below a folder, in order"
     import obstore
     check_key(folder, folder=True)
-    try: answer = obstore.list_with_delimiter(self._client('small'), folder or None)
-    except Exception as e: raise self._explain(e, folder) from None
-    if answer['common_prefixes'] or answer['objects']: has_shown(self)
-    elif not believed(self): self.prove(folder)
+    def ask() -> dict:
+        try: return obstore.list_with_delimiter(self._client('small'), folder or None)
+        except Exception as e: raise self._explain(e, folder) from None
+    if not _any(answer := ask()) and not believed(self):
+        self.prove(folder)
+        answer = ask()
+    if _any(answer): has_shown(self)
     return sorted({p.rpartition('/')[2] for p in answer['common_prefixes'] if _ours(p)})
 
 # %% ../nbs/05_remote.ipynb #4c51e2cc
@@ -226,12 +240,13 @@ IDENTITY = 'id/'     # the folder that no store is without
 @patch
 def prove(
     self: RemoteBackend,
-    folder: str = '',     # What was listed, and came empty
+    asked: str = '',      # What was listed, and came empty, or read, and looks like a page
 ) -> None:
     "Raise where what answers here is no object service, or one that does not list what it has"
     import obstore
     try:
-        if folder != IDENTITY and any(obstore.list(self._client('small'), IDENTITY, chunk_size=1)): return has_shown(self)
+        if asked != IDENTITY and any(obstore.list(self._client('small'), IDENTITY, chunk_size=1)): return has_shown(self)
+        if asked == MARKER: raise no_service(self._place())
         raw = obstore.get(self._client('small'), MARKER)
         self._no_page(MARKER, raw.bytes().to_bytes() if self._object(raw.meta)['size'] <= _small else b'')
     except Exception as e: said = self._explain(e, MARKER)

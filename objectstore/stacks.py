@@ -8,14 +8,14 @@ import errno, os, time
 from collections.abc import Callable
 from pathlib import Path
 from fastcore.basics import patch
-from .names import TierMismatch
+from .names import Damaged, TierMismatch
 from .backend import Backend
 from .files import FileBackend
 from .tiers import NativeBackends, open_backend
 from .places import MARKER, Places
 from .records import last_move
 from .buckets import Bucket, Numbers
-from .origin import Origin
+from .origin import Origin, vet_reading
 from .breaker import Breaker, Gone, Guarded, guarded
 from .near import Stack, firm_now, note_stale, quietly
 
@@ -42,6 +42,7 @@ def _stranger(folder: Path) -> int | None:
 class Known:
     "The identities that were last seen at URLs, in this machine's state"
     _now: dict[tuple, tuple] = {}          # Identity, and the turn of the breaker at which this process made sure of it
+    _vetted: set[tuple] = set()            # Places and identities whose format is known to be ours
     _none: dict[tuple, float] = {}         # Places that had none, and until when that is believed
 
     def __init__(self, state: Path): self.places = Places(state)
@@ -68,8 +69,9 @@ def _ask(self: Known, g: Guarded, at: tuple) -> str | None:
     "The identity of an origin; what was seen last where it is away; None before the first write"
     b, now, (known, _) = g.breaker, self._now, self._now.get(at, (None, 0))
     if self._none.get(at, 0) > time.monotonic(): return None
-    try: found = last_move(g, 'id/')[1].get('store')
-    except OSError:
+    try: found = self._fit(g, at, last_move(g, 'id/')[1].get('store'))
+    except OSError as e:
+        if isinstance(e, Damaged) and MARKER in str(e): raise
         found = known or self.remembered(at)
         if found and b and b.open: now[at] = found, -1      # until it closes
         return found
@@ -77,6 +79,14 @@ def _ask(self: Known, g: Guarded, at: tuple) -> str | None:
     elif before := self.remembered(at): return self._missing(g, at, before)
     else: self._none[at] = time.monotonic() + 1
     return found
+
+@patch
+def _fit(self: Known, g: Guarded, at: tuple, identity: str | None) -> str | None:
+    "The same identity, where its store has a format that we know; asked once a process"
+    if identity and (at, identity) not in self._vetted:
+        vet_reading(g)
+        self._vetted.add((at, identity))
+    return identity
 
 @patch
 def remembered(self: Known, at: tuple) -> str | None: return self.places.get(*at[1:3]).get('identity')

@@ -317,7 +317,9 @@ def _live_numbers(self: ObjectStore, bucket: Bucket, r: Ref, waits: Waits | None
     waits = waits or self._waits(r.bucket, r.item)
     waiting, gone = self._pending_versions(waits.puts), waits.gone
     live = [n for n in self._or_waiting(lambda: bucket.numbers(r.item).live, waiting) if (r.item, n) not in gone]
-    if not live and not waiting: self._version(Ref(r.bucket, r.item))
+    if not live and not waiting:
+        self._version(Ref(r.bucket, r.item))
+        live = bucket.numbers(r.item).live     # there is one: the listing before was none
     return live, waiting
 
 @patch

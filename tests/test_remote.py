@@ -11,6 +11,7 @@ from objectstore.names import InvalidRef, MissingExtra, NotFound, TierMismatch
 from objectstore.remote import RemoteBackend
 from objectstore.tiers import NativeBackends, open_backend
 from services import CephService, Place
+from trial import PATIENCE
 
 
 @pytest.fixture
@@ -27,9 +28,10 @@ def lab(seaweed, monkeypatch):
 
 @contextmanager
 def within(seconds: float):
+    "It ends by itself: in so many seconds on a quiet machine"
     began = time.monotonic()
     yield
-    assert time.monotonic() - began < seconds
+    assert time.monotonic() - began < seconds * PATIENCE
 
 
 # keys
@@ -118,7 +120,7 @@ def test_a_service_that_hangs(lab, proxy_to, tmp_path):
             with pytest.raises(ConnectionError) as e: verb()
             took[name] = time.monotonic() - began
             assert not isinstance(e.value, ConnectionRefusedError)    # it may have been received
-        assert max(took.values()) < 1.5, took
+        assert max(took.values()) < 1.5 * PATIENCE, took
         with within(2): assert all(isinstance(a, ConnectionError) for a in b.read_many(map(str, range(60))))
 
 def test_a_network_that_swallows(lab, tmp_path):
@@ -139,7 +141,7 @@ def test_a_network_that_swallows(lab, tmp_path):
 @pytest.mark.parametrize('status', [500, 503])
 def test_a_service_in_trouble(lab, proxy_to, tmp_path, status):
     proxy = proxy_to(lab)
-    b = RemoteBackend(lab.url, endpoint=proxy.endpoint)
+    b = RemoteBackend(lab.url, endpoint=proxy.endpoint, timeout=4.0)
     with proxy.fault(status):
         for name, verb in verbs(b, tmp_path).items():
             with within(3), pytest.raises(ConnectionError, match=str(status)): verb()
@@ -150,7 +152,7 @@ def test_a_service_in_trouble(lab, proxy_to, tmp_path, status):
 
 def test_a_line_that_trickles(lab, proxy_to):
     proxy = proxy_to(lab)
-    b = RemoteBackend(lab.url, endpoint=proxy.endpoint)
+    b = RemoteBackend(lab.url, endpoint=proxy.endpoint, timeout=4.0)
     b.create('a', pattern(5_000))
     with proxy.fault('slow', rate=50), within(8), pytest.raises(ConnectionError): b.read('a')
 
@@ -270,12 +272,12 @@ def test_certificates(lab, tmp_path):
 
 def test_lost_replies(far, proxy, capsys):
     "RELIABILITY.md 3, as far as one request goes: nobody knows, and reading back tells"
-    figures, far.timeout = Counter(), 0.5
+    figures, hasty = Counter(), RemoteBackend(far.url, endpoint=far.endpoint, timeout=2.0)
     for kind, stored in [('close_after_commit', True), ('500_after_commit', True), ('reset_after_commit', True), ('hang_after_commit', True), ('close', False), ('reset', False), ('503', False)]:
-        for n in range(3 if 'hang' in kind else 10):
+        for n in range(2 if 'hang' in kind else 10):
             key = f'{kind.replace("_", "-")}/{number_key(n)}'
             with proxy.fault(kind, method='PUT', times=1):
-                with pytest.raises(ConnectionError): far.create(key, b'mine')
+                with pytest.raises(ConnectionError): (hasty if 'hang' in kind else far).create(key, b'mine')
             try: assert far.read(key) == b'mine' and stored
             except FileNotFoundError: assert not stored
             figures['unknown'] += 1
@@ -288,7 +290,7 @@ def test_lost_replies(far, proxy, capsys):
 def test_bodies_that_are_cut(lab, proxy_to, tmp_path, length):
     "A length that fits the cut body cannot be seen here, only by the hash"
     proxy = proxy_to(lab)
-    b = RemoteBackend(lab.url, endpoint=proxy.endpoint, timeout=0.5)
+    b = RemoteBackend(lab.url, endpoint=proxy.endpoint, timeout=4.0)
     b.create('small', pattern(100_000))
     (tmp_path/'source').write_bytes(pattern(20 * MB))
     b.upload('p/aa/large', tmp_path/'source')
@@ -352,11 +354,10 @@ def _asked(method: str, b) -> str:
     answers = start.Queue()
     p = start.Process(target=_child, args=(b, answers), daemon=True)
     p.start()
-    try: return answers.get(timeout=20)
+    try: return answers.get(timeout=200)
     finally: p.terminate(); p.join()
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
-@pytest.mark.timeout(60)
 def test_forks_are_told(lab):
     b = RemoteBackend(lab.url, endpoint=lab.service.endpoint)
     b.create('a/b', b'x')
@@ -378,7 +379,7 @@ if os.fork() == 0:
 os.wait()
 print(b.read('forked'))
 '''
-    assert subprocess.run([sys.executable, '-c', code, lab.url, lab.service.endpoint], capture_output=True, text=True, timeout=20).stdout == "b'x'\n"
+    assert subprocess.run([sys.executable, '-c', code, lab.url, lab.service.endpoint], capture_output=True, text=True, timeout=200).stdout == "b'x'\n"
 
 def test_no_secret_leaves(lab, monkeypatch):
     "RELIABILITY.md 20: also not where boto3 or obstore keep it"
@@ -464,4 +465,4 @@ from objectstore.tiers import open_backend
 open_backend({lab.url!r}, endpoint='http://127.0.0.1:9'); open_backend('s3://', endpoint='http://127.0.0.1:9')
 print([m for m in ('obstore', 'boto3', 'botocore', 'asyncio', 'multiprocessing') if m in sys.modules])
 '''
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=20).stdout == '[]\n'
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=200).stdout == '[]\n'

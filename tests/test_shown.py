@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from objectstore.shown import Card, Size, Table, human_number, human_size, human_time, shown, to_markdown, visible
+from trial import soak
 
 EVIL = ['<script>alert(1)</script>', '<img src=x onerror=alert(1)>', '[x](javascript:alert(1))', '![x](http://evil/x.png)', '<javascript:alert(1)>', '"><b>', "' onmouseover='x", '</style></div><h1>',
     '| a | b |\n|---|---|', '```\ncode', '`code`', '**bold** _em_ ~~del~~', '# heading', '- list', '1. list', '1) list', '===', '---', '    code', '> quote', '\x1b[31mred\x1b[0m', '\x9b31m', '\u202egpj.exe', 'a\u200bb',
@@ -43,7 +44,7 @@ class Reader(HTMLParser):
 def nothing_unseen(text, but=''):
     assert not [c for c in text if unicodedata.category(c) in ('Cc', 'Cf', 'Cs', 'Zl', 'Zp') and c not in but], repr(text)
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=soak(100, 1000), deadline=None)
 @given(things)
 def test_html(thing):
     html = thing.html()
@@ -52,7 +53,7 @@ def test_html(thing):
     for s in r.seen: nothing_unseen(s)
     assert html.encode() and not re.search(r'https?://|url\(|@import|<script|javascript:', html.split('</style>')[0])
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=soak(100, 1000), deadline=None)
 @given(things)
 def test_text(thing):
     nothing_unseen(repr(thing), but='\n')
@@ -66,14 +67,14 @@ def md_tokens(text):
 
 ALLOWED = {'paragraph_open', 'paragraph_close', 'inline', 'text', 'strong_open', 'strong_close', 'text_special', 'table_open', 'table_close', 'thead_open', 'thead_close', 'tbody_open', 'tbody_close', 'tr_open', 'tr_close', 'th_open', 'th_close', 'td_open', 'td_close'}
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=soak(150, 1500), deadline=None)
 @given(things)
 def test_markdown(thing):
     text = thing.markdown()
     nothing_unseen(text, but='\n')
     assert {t.type for t in md_tokens(text)} <= ALLOWED, text
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=soak(150, 1500), deadline=None)
 @given(evil)
 def test_markdown_of_a_line_says_the_same(text):
     line = visible(text).strip()
@@ -124,7 +125,7 @@ def test_values():
     assert human_time(datetime.max.replace(tzinfo=timezone(timedelta(hours=-5)))) and human_time(datetime.min.replace(tzinfo=timezone(timedelta(hours=5))))
     assert [human_size(n) for n in (999_499, 999_500, 10**21, 10**30)][:2] == ['999 kB', '1.0 MB'] and human_size(10**30)
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=soak(120, 1200), deadline=None)
 @given(st.floats(-1e300, 1e300))
 def test_numbers_stay_near_themselves(v): assert abs(float(human_number(v).replace(',', '')) - v) <= abs(v) * 1e-3
 

@@ -573,7 +573,7 @@ class StoreContract:
         assert f'{b}/x' not in store
 
     def test_a_large_folder(self, stack, store, b):
-        n = 10_000 if stack.name == 'local' else 1000 if stack.quick else 200
+        n = soak(2000, 10_000) if stack.name == 'local' else 200
         top = Path('many'); top.mkdir()
         for i in range(n): (top/f'{i:05d}.txt').write_bytes(b'file %d' % i)
         s = stack.open(durable=False)

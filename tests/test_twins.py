@@ -212,7 +212,7 @@ def test_a_lazy_frame_of_the_payload_outlives_it_too(store, tmp_path):
 def test_wrong_data_never(store, figure):
     "Flipped, cut and grown twins, also with the clock of their stamp set back"
     df, twin = hot(store)
-    rng, wrong, n = random.Random(7), 0, soak(200, 1000)
+    rng, wrong, n = random.Random(7), 0, soak(80, 1000)
     made_again = 0
     for i in range(n):
         (twin,) = twins_in(os.environ['OBJECTSTORE_CACHE_DIR'])
@@ -271,11 +271,11 @@ def test_many_threads(store):
     store.put('m/train', df)
     found = []
     def work():
-        for _ in range(5): found.append(store.get('m/train'))
+        for _ in range(soak(3)): found.append(store.get('m/train'))
     threads = [threading.Thread(target=work) for _ in range(6)]
     for t in threads: t.start()
     for t in threads: t.join()
-    assert len(found) == 30
+    assert len(found) == 6 * soak(3)
     for back in found: same(back, df)
 
 

@@ -22,7 +22,7 @@ def test_nothing_is_missed_and_order_is_kept(tmp_path, figure, ref):
     store = ObjectStore(str(tmp_path/'lab'), durable=False)
     store.put('lab/a', 0)
     rng, n, seen = random.Random(ref), soak(20, 200), []
-    first = store.watch(ref, timeout=0.5)
+    first = store.watch(ref, timeout=30)       # it begins here, and another goes on from its first event
     def write(k):
         s = ObjectStore(str(tmp_path/'lab'), durable=False)
         for i in range(n):

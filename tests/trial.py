@@ -15,6 +15,7 @@ from objectstore.files import FileBackend
 from objectstore.origin import Origin
 from objectstore.remote import RemoteBackend
 
+PATIENCE = 10      # A busy machine may take so many times as long as a quiet one
 SOAK = float(os.environ.get('OBJECTSTORE_SOAK') or 1)
 
 def soak(
@@ -112,13 +113,14 @@ def remote(place, endpoint: str | None = None, timeout: float = 1.0) -> ObjectSt
 # Processes
 
 _context = multiprocessing.get_context('forkserver')
+gate = _context.Barrier      # `gate(n)`: n processes begin together, when the last of them is ready
 _mine = ['test_crash', 'test_faults', 'test_races', 'test_powercut', 'test_traps']
 _context.set_forkserver_preload(['__main__', 'objectstore', *_mine])
 os.environ['PYTHONPATH'] = os.pathsep.join([str(Path(__file__).parent), *os.environ.get('PYTHONPATH', '').split(os.pathsep)]).rstrip(os.pathsep)
 
-def start(f: Callable, *args) -> multiprocessing.Process:
-    "A process of its own, which ends with this one"
-    p = _context.Process(target=f, args=args, daemon=True)
+def start(f: Callable, *args, daemon: bool = True) -> multiprocessing.Process:
+    "A process of its own, which ends with this one; one that is no daemon may have children"
+    p = _context.Process(target=f, args=args, daemon=daemon)
     p.start()
     return p
 
@@ -126,7 +128,7 @@ def _answer(pipe, f, args) -> None:
     try: pipe.send((True, f(*args)))
     except BaseException: pipe.send((False, traceback.format_exc()))
 
-def together(f: Callable, args: list[tuple], seconds: float = 300) -> list:
+def together(f: Callable, args: list[tuple], seconds: float = 600) -> list:
     "The answers of processes that run at the same time, one for each tuple of arguments"
     pipes = [_context.Pipe(False) for _ in args]
     processes = [start(_answer, w, f, a) for (_, w), a in zip(pipes, args)]
@@ -142,7 +144,7 @@ def _received(pipe, seconds: float) -> tuple[bool, object]:
     try: return pipe.recv() if pipe.poll(seconds) else (False, f'no answer in {seconds} s')
     except EOFError: return False, 'it ended without an answer'
 
-def alone(f: Callable, *args, seconds: float = 300): return together(f, [args], seconds)[0]
+def alone(f: Callable, *args, seconds: float = 600): return together(f, [args], seconds)[0]
 
 def forked(f: Callable, *args) -> int:
     "The exit code of a function in a fork of this process, negative for a signal; only for a process without threads"
