@@ -29,7 +29,7 @@ def metadata(i: int, n: int) -> dict:
 
 def record(i: int, n: int) -> Record:
     payload = to_json({'run': i, 'version': n})
-    return Record('lab', name(i), n, 'json', len(payload), blake3(payload).hexdigest(), '', {}, to_json(dict(id=f'{10 * i + n:032x}', kind=KINDS[i // 20 % 4], author=f'user{i % 7}@lab', metadata=metadata(i, n), stats={'keys': 2}, lineage={})), payload)
+    return Record('lab', name(i), n, 'json', len(payload), blake3(payload).hexdigest(), '', {}, to_json(dict(id=f'{10 * i + n:032x}', at=1_798_761_600_000_000 + 10 * i + n, kind=KINDS[i // 20 % 4], author=f'user{i % 7}@lab', metadata=metadata(i, n), stats={'keys': 2}, lineage={})), payload)
 
 def fill(store: ObjectStore) -> int:
     "Items as records, put many at a time; a tenth has two versions, a twentieth three. (`put_many` looks for the number of each)"

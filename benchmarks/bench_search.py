@@ -46,7 +46,7 @@ class Generated(MemoryBackend):
         item, n = at
         k = self._number(item) + (n - 1) * ITEMS
         payload = b'{"n":%d}' % k
-        return pack(Record('models', item, n, 'json', len(payload), blake3(payload).hexdigest(), '', {}, to_json(dict(id=f'{k:032x}', kind=('model', 'evaluation', 'data')[k % 3], author=f'user{k % 50}@lab', metadata=metadata(k), stats={'keys': 1}, lineage={})), payload))
+        return pack(Record('models', item, n, 'json', len(payload), blake3(payload).hexdigest(), '', {}, to_json(dict(id=f'{k:032x}', at=1_798_761_600_000_000 + k, kind=('model', 'evaluation', 'data')[k % 3], author=f'user{k % 50}@lab', metadata=metadata(k), stats={'keys': 1}, lineage={})), payload))
     def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
         if not folder.startswith('models/records/'): return super().list(folder, after, limit)
         made = self._item(folder) if folder != 'models/records/' else (e for i in range(ITEMS) for e in self._item(f'models/records/{name(i)}/@/'))

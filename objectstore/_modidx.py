@@ -1580,6 +1580,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'objectstore/origin_clock.py'),
                                           'objectstore.origin_clock.OriginClock._fresh': ( 'origin_clock.html#originclock._fresh',
                                                                                            'objectstore/origin_clock.py'),
+                                          'objectstore.origin_clock.OriginClock._take': ( 'origin_clock.html#originclock._take',
+                                                                                          'objectstore/origin_clock.py'),
                                           'objectstore.origin_clock.OriginClock.now': ( 'origin_clock.html#originclock.now',
                                                                                         'objectstore/origin_clock.py'),
                                           'objectstore.origin_clock.OriginClock.tell': ( 'origin_clock.html#originclock.tell',

@@ -40,6 +40,7 @@ class OriginClock:
     "What an origin has told of the time, and what has passed since"
     def __init__(self):
         self._told: tuple[float, float] | None = None     # Its time, and `running()` when it said so
+        self._set = 0.0                                   # What lay between this machine's clock and `running()` then
         self._turn = threading.Lock()
 
     def tell(
@@ -50,22 +51,27 @@ class OriginClock:
         "Take in an answer of the origin"
         when = running() if when is None else when
         if self._told and when - self._told[1] < ASK_AGAIN and 0 <= self._told[0] + when - self._told[1] - t < AGREE: return
-        self._told = t, when
+        self._take(t, when)
 
-    def _fresh(self) -> bool: return self._told is not None and running() - self._told[1] < ASK_AGAIN
+    def _take(self, t: float, when: float) -> None: self._told, self._set = (t, when), time.time() - running()
+
+    def _fresh(self, ours: bool) -> bool:
+        if self._told is None or running() - self._told[1] >= ASK_AGAIN: return False
+        return not ours or abs(time.time() - running() - self._set) < 0.1
 
     def now(
         self,
         ask: Callable[[], float],      # Ask the origin
+        ours: bool = False,            # Is it the clock of this machine?
     ) -> float:
         "Seconds since 1970 at the origin; asked where nothing was told for an hour"
-        if not self._fresh():
-            with self._turn: self._fresh() or self._ask(ask)
+        if not self._fresh(ours):
+            with self._turn: self._fresh(ours) or self._ask(ask)
         t, when = self._told
         return t + running() - when
 
     def _ask(self, ask: Callable[[], float]) -> None:
-        try: self.tell(ask())
+        try: self._take(ask(), running())
         except OSError:
             if not self._told: raise
 
@@ -101,13 +107,13 @@ def _ask_time(backend: Backend) -> float:
 
 def origin_now(backend: Backend) -> int:
     "The time at an origin, as far as this process knows; microseconds since 1970"
-    here = backend.can.place in ('memory', 'local')
-    return int((_ask_time(backend) if here else clock_of(backend).now(lambda: _ask_time(backend))) * 1e6)
+    if backend.can.place == 'memory': return int(_ask_time(backend) * 1e6)
+    return int(clock_of(backend).now(lambda: _ask_time(backend), ours=backend.can.place == 'local') * 1e6)
 
 # %% ../nbs/28_origin_clock.ipynb #9a92742a
 def cut(backend: Backend, t: float) -> float:
-    "Seconds that the times of a listing may lack: services show whole seconds, as do some volumes"
-    return 1.0 if backend.can.place == 'remote' or t == int(t) else 0.0
+    "Seconds that the times of a listing may lack: services show whole seconds, as do some volumes; the clock of a file system ticks, by 10 ms at most"
+    return 1.0 if backend.can.place == 'remote' or t == int(t) else 0.01
 
 def latest_date(
     backend: Backend,

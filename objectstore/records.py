@@ -4,7 +4,7 @@
 
 # %% ../nbs/30_records.ipynb #bab5ca2d
 from __future__ import annotations
-import json, random, re, secrets, time
+import json, math, random, re, secrets, time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -154,7 +154,7 @@ class Claim:
     patience: float = 3.0               # Seconds to go on after an unclear answer
     keep: int | None = None             # A date that is kept, of a version that is copied under its number
     at: int = field(default=0, init=False)              # The date of the last attempt; once a number is ours, its date
-    _began: tuple[int, float] = field(default=(0, 0.0), init=False)    # A number, and when it was first tried, by `running`
+    _began: tuple[int, float] = field(default=(0, math.inf), init=False)    # A number, and when it was first tried, by `running`
     _unclear: float | None = field(default=None, init=False)   # When the first one came
     _wait: float = field(default=0.0, init=False)             # Seconds until the same number is tried again
 

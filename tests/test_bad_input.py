@@ -233,7 +233,7 @@ def test_folders(stack, store, b, tally, make):
 def forged(store, b, item='x', n=1, data=b'1', **changes) -> Version | None:
     "A record with a right checksum and wrong content"
     description = changes.pop('description', None)
-    raw = changes.pop('raw', None) or to_json(dict(id='0' * 32, kind='data', author='a', metadata={}, stats={}, lineage={}) | (description or {}))
+    raw = changes.pop('raw', None) or to_json(dict(id='0' * 32, at=1_798_761_600_000_000, kind='data', author='a', metadata={}, stats={}, lineage={}) | (description or {}))
     r = Record(b, item, n, **{**dict(codec='json', size=len(data), hash=blake3(data).hexdigest(), put='', how={}, raw_description=raw, data=data), **changes})
     place = store.origin.for_put(b)
     place.backend.delete(place.key(item, n))

@@ -7,8 +7,10 @@ from unittest import mock
 import pytest
 from objectstore import Damaged, NotFound, ObjectStore, PendingWarning, StaleWarning, origin_clock, records
 from objectstore.backend import MemoryBackend
+from objectstore.files import FileBackend
 from counted import world
-from trial import Wrapped, store_over
+from services import Place
+from trial import Wrapped, remote, store_over, together, where
 
 pytestmark = pytest.mark.usefixtures('own_cache')
 
@@ -77,6 +79,33 @@ def test_an_alias_moved_offline_says_both(tmp_path):
     store.sync()
     [m] = store.origin.bucket('lab').alias_moves('m', 'best')
     assert m['called'] < m['at'] and store.aliases('lab/m').history('best')[0]['when'] == origin_clock.moment(m['at'])
+
+
+# Several processes
+
+def put_some(at, shared: bool, n: int) -> None:
+    "In a process of its own: puts of one item"
+    s = remote(at) if isinstance(at, dict) else store_over(FileBackend(at, shared=shared, durable=False))
+    for i in range(n): s.put('lab/m', i)
+
+def rising(store) -> int:
+    "How many dates there are; they must rise"
+    b = store.origin.bucket('lab')
+    dates = [b.record('m', n).at for n in b.numbers('m').given]
+    assert all(x < y for x, y in zip(dates, dates[1:])), [(i, y - x) for i, (x, y) in enumerate(zip(dates, dates[1:])) if x >= y]
+    return len(dates)
+
+@pytest.mark.parametrize('shared', [False, True])
+def test_dates_rise_whoever_puts_into_a_folder(tmp_path, shared):
+    together(put_some, [(tmp_path/'lab', shared, 25)] * 3)
+    assert rising(store_over(FileBackend(tmp_path/'lab'))) == 75
+
+@pytest.mark.parametrize('name', ['seaweed', 'ceph'])
+def test_dates_rise_whoever_puts_into_a_service(name, request):
+    at = where(Place(request.getfixturevalue(name)))
+    request.getfixturevalue(name).make_bucket('objectstore-test')
+    together(put_some, [(at, False, 6)] * 2)
+    assert rising(remote(at)) == 12
 
 
 # As of a moment

@@ -14,6 +14,7 @@ os.environ['OBJECTSTORE_STATE_DIR'] = mkdtemp(prefix='objectstore-pictures-')
 import numpy as np, pandas as pd
 from bridge import CHROMIUM, FLAGS, open_page, wired
 from objectstore import ObjectStore
+from objectstore.records import to_json
 
 warnings.simplefilter('ignore')
 
@@ -47,8 +48,8 @@ class Many:
         v = object.__new__(type(self.v))
         v.__dict__.update(self.v.__dict__)
         folder = 'churn price demand fraud route energy'.split()[i % 6]
-        v._record = replace(self.v._record, item=f'{folder}/{2024 + i // 6 % 3}/run-{i:06}')
-        v._in.created[v.item, 1] = 1_794_000_000.0 - 37 * i
+        description = to_json({**self.v._record.description, 'at': (1_794_000_000 - 37 * i) * 1_000_000})
+        v._record = replace(self.v._record, item=f'{folder}/{2024 + i // 6 % 3}/run-{i:06}', raw_description=description)
         return v
     def facets(self, key): return {}
 
