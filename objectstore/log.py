@@ -19,8 +19,8 @@ from .buckets import Bucket
 from .rows import ROOM, Filled, Row, Texts, as_texts, from_text
 
 # %% auto #0
-__all__ = ['MOST_CHANGES', 'SOON', 'PART', 'LATEST_TIME', 'NESTED', 'Change', 'Log', 'catalog_key', 'Hints', 'flush_hints',
-           'is_item', 'catalog_schema', 'catalog_row', 'write_catalog', 'Catalog']
+__all__ = ['MOST_CHANGES', 'SOON', 'PART', 'LATEST_TIME', 'NESTED', 'Change', 'Log', 'catalog_key', 'is_item', 'Hints',
+           'flush_hints', 'catalog_schema', 'catalog_row', 'write_catalog', 'Catalog']
 
 # %% ../nbs/47_log.ipynb #c93bc5e2
 class Change(NamedTuple):
@@ -83,6 +83,16 @@ def _changes(key: str, raw: bytes | Exception) -> list[Change] | None:
     except (ObjectStoreError, KeyError, TypeError) as e:
         warnings.warn(f'a hint says nothing that can be read, and the records will be asked: {e}', stacklevel=4)
         return []
+
+@lru_cache(4096)
+def is_item(name: str) -> bool:
+    "Is this text the name of an item?"
+    try: return bool(item_key(name))
+    except InvalidRef: return False
+
+def _is_alias(name: object) -> bool:
+    try: check_alias(name); return True
+    except InvalidRef: return False
 
 def _change(x: object) -> Change | None:
     "A change, where it is one"
@@ -161,12 +171,6 @@ def flush_hints() -> None:
     for hints in list(_all): hints.flush()
 
 # %% ../nbs/47_log.ipynb #e7818d25
-@lru_cache(4096)
-def is_item(name: str) -> bool:
-    "Is this text the name of an item?"
-    try: return bool(item_key(name))
-    except InvalidRef: return False
-
 def catalog_schema():
     "The columns of a catalog"
     import pyarrow as pa
@@ -196,6 +200,36 @@ def write_catalog(
     with pq.ParquetWriter(out, schema, compression='zstd', write_page_checksum=True) as w:
         while part := list(islice(rows, PART)): w.write_table(pa.table([pa.array(c, f.type) for c, f in zip(zip(*part), schema)], schema=schema))
     return out.getvalue()
+
+# %% ../nbs/47_log.ipynb #dd46a95e
+LATEST_TIME = 2**63 // ROOM - 2**20     # microseconds; what the index can put in order
+
+def _odd_cell(item, version, created, size, kind, codec, author, id, hash, latest) -> str:
+    "The name of a cell that no version has; empty where all can be"
+    if type(item) is not str or not is_item(item): return 'item'
+    if type(version) is not int or version < 1: return 'version'
+    if type(created) is not int or not 0 <= created < LATEST_TIME: return 'created'
+    if type(size) is not int or size < 0: return 'size'
+    if type(latest) is not bool: return 'latest'
+    return next((name for name, x in zip(('kind', 'codec', 'author', 'id', 'hash'), (kind, codec, author, id, hash)) if type(x) is not str), '')
+
+NESTED = 64     # levels of JSON in a cell
+
+def _deep(text: str) -> bool:
+    "Is JSON nested deeper than a version's can be? Looked at closely only where it has many brackets"
+    if text.count('{') + text.count('[') <= NESTED: return False
+    depth = 0
+    for c in _brackets.sub('', text):
+        depth += (c in '{[') - (c in '}]')
+        if depth > NESTED: return True
+    return False
+
+_brackets = re.compile(r"""\"(?:[^\"\\]|\\.)*\"|[^{}\[\]]""", re.DOTALL)
+
+def _is_event(e: object) -> bool:
+    "Is this what `write_catalog` is given of something that no row shows?"
+    if not isinstance(e, list) or len(e) != 4 or type(e[0]) is not int or not isinstance(e[2], str) or not is_item(e[2]): return False
+    return e[1] == 'remove' and type(e[3]) is int or e[1] == 'alias' and isinstance(e[3], str)
 
 # %% ../nbs/47_log.ipynb #105159ee
 class Catalog:
@@ -257,39 +291,6 @@ class Catalog:
             self.odd['metadata, notes or stats'] += 1
             return None
         return Row(self.bucket, item, version, created, size, kind, codec, author, id, hash, m, n, s), Texts(metadata, notes, stats), latest
-
-LATEST_TIME = 2**63 // ROOM - 2**20     # microseconds; what the index can put in order
-
-def _odd_cell(item, version, created, size, kind, codec, author, id, hash, latest) -> str:
-    "The name of a cell that no version has; empty where all can be"
-    if type(item) is not str or not is_item(item): return 'item'
-    if type(version) is not int or version < 1: return 'version'
-    if type(created) is not int or not 0 <= created < LATEST_TIME: return 'created'
-    if type(size) is not int or size < 0: return 'size'
-    if type(latest) is not bool: return 'latest'
-    return next((name for name, x in zip(('kind', 'codec', 'author', 'id', 'hash'), (kind, codec, author, id, hash)) if type(x) is not str), '')
-
-NESTED = 64     # levels of JSON in a cell
-
-def _deep(text: str) -> bool:
-    "Is JSON nested deeper than a version's can be? Looked at closely only where it has many brackets"
-    if text.count('{') + text.count('[') <= NESTED: return False
-    depth = 0
-    for c in _brackets.sub('', text):
-        depth += (c in '{[') - (c in '}]')
-        if depth > NESTED: return True
-    return False
-
-_brackets = re.compile(r"""\"(?:[^\"\\]|\\.)*\"|[^{}\[\]]""", re.DOTALL)
-
-def _is_event(e: object) -> bool:
-    "Is this what `write_catalog` is given of something that no row shows?"
-    if not isinstance(e, list) or len(e) != 4 or type(e[0]) is not int or not isinstance(e[2], str) or not is_item(e[2]): return False
-    return e[1] == 'remove' and type(e[3]) is int or e[1] == 'alias' and isinstance(e[3], str)
-
-def _is_alias(name: object) -> bool:
-    try: check_alias(name); return True
-    except InvalidRef: return False
 
 _rows = ['item', 'version', 'created', 'size', 'kind', 'codec', 'author', 'id', 'hash', 'metadata', 'notes', 'stats', 'latest']
 
