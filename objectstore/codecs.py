@@ -4,41 +4,24 @@
 
 # %% ../nbs/10_codecs.ipynb #94f318c5
 from __future__ import annotations
-import base64, dataclasses, importlib, io, json, math, os, pickle, re, shutil, stat, typing
+import base64, dataclasses, importlib, io, json, marshal, math, os, pickle, re, shutil, stat, typing
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import lru_cache
 from pathlib import Path, PurePath
 from types import ModuleType, UnionType
 from typing import BinaryIO
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from fastcore.basics import patch
-from .names import Damaged, ObjectStoreError, Unsupported, Untrusted, hint, missing
+from .names import Damaged, MissingExtra, ObjectStoreError, Unsupported, Untrusted, hint, missing
+from .same import Difference, ancestry, difference, is_a, is_dataclass, type_name
 
 # %% auto #0
-__all__ = ['ancestry', 'is_a', 'type_name', 'need', 'Codec', 'raw', 'untrusted', 'asked', 'cannot_give', 'as_given', 'Sink',
-           'register', 'codec_names', 'by_name', 'codec_for', 'round_trip', 'is_dataclass', 'tagged_json',
-           'read_tagged', 'built', 'JsonCodec', 'TextCodec', 'BytesCodec', 'FileCodec', 'PickleCodec']
-
-# %% ../nbs/10_codecs.ipynb #9a8163cd
-@lru_cache(512)
-def ancestry(
-    cls: type,             # Any type
-) -> tuple[str, ...]:      # `library.Name` of the type and of its ancestors, nearest first
-    "What a type is called, without importing its library"
-    return tuple(f"{c.__module__.partition('.')[0]}.{c.__qualname__}" for c in cls.__mro__)
-
-def is_a(obj: object, *names: str) -> bool:
-    "Whether `obj` is of one of the types, given as `library.Name`"
-    return not set(names).isdisjoint(ancestry(type(obj)))
-
-def type_name(obj: object) -> str:
-    "The full name of an object's type, for messages and stats"
-    t = type(obj)
-    return t.__qualname__ if t.__module__ == 'builtins' else f'{t.__module__}.{t.__qualname__}'
+__all__ = ['need', 'Codec', 'raw', 'untrusted', 'asked', 'cannot_give', 'as_given', 'check_asks', 'listed', 'Sink', 'register',
+           'codec_names', 'by_name', 'codec_for', 'proved', 'remedy', 'round_trip', 'tagged_json', 'read_tagged',
+           'built', 'JsonCodec', 'TextCodec', 'BytesCodec', 'FileCodec', 'check_rights', 'PickleCodec']
 
 # %% ../nbs/10_codecs.ipynb #66406975
 def need(
@@ -56,6 +39,7 @@ class Codec:
     suffix: str = ''             # Extension of the payload's file
     kind: str | None = None      # What such an object plainly is, such as 'data' or 'model'
     unsafe: bool = False         # Loading can run code: needs trust, and is never chosen unasked
+    drops: str = ''              # What is dropped on purpose, in words; all else is proved at put
 
     def accepts(self, obj: object) -> bool:
         "Whether this codec is for `obj`; quick, and imports nothing"
@@ -73,6 +57,12 @@ class Codec:
     def stats(self, obj: object) -> dict:
         "A JSON-able description, made at put"
         return {}
+    def prove(self, obj: object, source: bytes | Path, how: dict) -> Difference | None:
+        "The first difference between what was put and what its payload gives, loaded without trust"
+        return None if self.unsafe else difference(obj, self.decode(source, how))
+    def instead(self, obj: object, found: Difference | None) -> str:
+        "What to put in place of an object that would not come back as it is"
+        return remedy(found.was if found else obj)
     def decode(self,
         source: bytes | Path,        # The payload, or a read-only file that holds it
         how: dict,                   # What `encode` returned
@@ -82,6 +72,7 @@ class Codec:
         trust: bool = False,         # Loading may run code
     ) -> object:
         "The object of a payload; raises `Damaged`, `Untrusted`, `Unsupported` or `MissingExtra`"
+        check_asks(as_, columns)
         if as_ is bytes or as_ == 'bytes': return raw(source)
         if self.unsafe and not trust: raise untrusted(f'codec {self.name!r} can run any code while it loads')
         try: return self.load_as(source, how, as_, columns, trust)
@@ -94,6 +85,7 @@ def _judged(e: BaseException, codec: str) -> BaseException:
     "`e` itself if it may pass, else the `Damaged` that it means"
     if isinstance(e, (ObjectStoreError, MemoryError)) or isinstance(e, OSError) and e.errno: return e
     if not isinstance(e, Exception) and type(e).__name__ != 'PanicException': return e
+    if isinstance(e, ImportError): return MissingExtra(f"{e.name or 'a library'} is needed to read what codec {codec!r} wrote, and is not there: {str(e)[:200]}")
     return Damaged(f'the payload is not what codec {codec!r} writes ({type(e).__name__}: {str(e)[:200]})')
 
 def raw(source: bytes | Path) -> bytes:
@@ -116,8 +108,25 @@ def cannot_give(as_: object, codec: str, gives: str) -> Unsupported:
 
 def as_given(obj: object, as_: object, codec: str) -> object:
     "`obj`, if it is what `as_` asks for"
-    if as_ is None or isinstance(as_, type) and isinstance(obj, as_): return obj
+    if as_ is None or isinstance(as_, type) and _is_instance(obj, as_): return obj
     raise cannot_give(as_, codec, type_name(obj))
+
+def _is_instance(obj: object, t: type) -> bool:
+    "`isinstance`, also of types that cannot be asked, such as `Any` and a TypedDict"
+    try: return isinstance(obj, t)
+    except TypeError: return False
+
+def check_asks(as_: object, columns: object) -> None:
+    "Refuse an `as_` and `columns` that nobody can mean"
+    if not (as_ is None or isinstance(as_, (str, type)) or typing.get_origin(as_)):
+        raise Unsupported(f"as_={as_!r:.80} is no type, and none of 'pandas', 'polars', 'lazy', 'arrow', 'numpy', 'torch', 'bytes'")
+    if columns is not None: listed(columns)
+
+def listed(columns: object) -> list:
+    "The labels of columns that were asked for, as a list; text is one label"
+    if isinstance(columns, str): return [columns]
+    try: return list(columns)
+    except TypeError: raise Unsupported(f'columns={columns!r:.80}: give a list of labels, as in columns=[{columns!r:.80}]') from None
 
 # %% ../nbs/10_codecs.ipynb #8409b539
 class Sink(io.RawIOBase):
@@ -180,6 +189,37 @@ def _named(obj: object, name: str) -> Codec:
         if c.accepts(obj): return c
     raise Unsupported(f'codec {name!r} does not take a {type_name(obj)}')
 
+# %% ../nbs/10_codecs.ipynb #73f518e5
+def proved(
+    codec: Codec,
+    obj: object,            # What was encoded
+    source: bytes | Path,   # What was written
+    how: dict,              # What `encode` returned
+) -> None:
+    "Raise `Unsupported` where a payload would not come back as what was put"
+    told = json.loads(json.dumps(how)) if how else how
+    try: found = codec.prove(obj, source, told)
+    except BaseException as e:
+        if not isinstance(judged := _judged(e, codec.name), (Damaged, Unsupported)): raise
+        raise Unsupported(f'what codec {codec.name!r} writes of this {type_name(obj)} cannot be read back, so nothing was stored. {codec.instead(obj, None)}. ({str(judged)[:300]})') from e
+    if found: raise Unsupported(f'this would not come back as it is, so nothing was stored: {found}. {codec.instead(obj, found)}')
+
+# %% ../nbs/10_codecs.ipynb #4b6dfb40
+_bases = (dict, list, tuple, str, int, float, bytes, bytearray, set, frozenset)
+
+def remedy(was: object) -> str:
+    "What to put in place of a value that no codec gives back as it is"
+    if isinstance(was, Enum): return 'Put its .value'
+    if isinstance(was, tuple) and type(was) is not tuple: return 'Put tuple() of it, or its ._asdict()'
+    for t in _bases:
+        if isinstance(was, t) and type(was) is not t: return f'Put {t.__name__}() of it'
+    if isinstance(was, datetime) and was.tzinfo: return 'Put .astimezone(datetime.timezone.utc) of it, or .astimezone(zoneinfo.ZoneInfo(name))'
+    if isinstance(was, time) and was.tzinfo: return 'Put its .isoformat()'
+    if isinstance(was, (datetime, time)): return 'Put .replace(fold=0) of it'
+    if is_a(was, 'pydantic.BaseModel'): return "Put the fields that you need, as in model.model_dump(mode='json'): a secret, and what it leaves out, are not in there"
+    if is_dataclass(was): return 'Put dataclasses.asdict() of it'
+    return "Put what it holds as numbers, text, lists, dicts, arrays or frames; or choose codec='pickle': then whoever gets it has to trust you"
+
 # %% ../nbs/10_codecs.ipynb #9b1a8cea
 def round_trip(
     obj: object,              # Anything that a codec takes
@@ -189,6 +229,7 @@ def round_trip(
     "What would come back if `obj` were put and got"
     codec, file = codec_for(obj, name), io.BytesIO()
     how = codec.encode(obj, file)
+    proved(codec, obj, file.getvalue(), how)
     return codec.decode(file.getvalue(), json.loads(json.dumps(how)), **asks)
 
 # %% ../nbs/10_codecs.ipynb #41d2857f
@@ -214,21 +255,28 @@ def _plain_json(value: object) -> bytes | None:
     return text if json.loads(text) == value else None
 
 # %% ../nbs/10_codecs.ipynb #23c7bd3e
-def _zoned(t: datetime) -> str:
+def _zoned(t: datetime | time) -> str:
     "ISO 8601 text, with the zone's name behind it as in RFC 9557"
     return f'{t.isoformat()}[{t.tzinfo.key}]' if isinstance(t.tzinfo, ZoneInfo) and t.tzinfo.key else t.isoformat()
 
-def _unzoned(text: str) -> datetime:
-    "The datetime of `_zoned`; where the zone is not known, with its offset alone"
+def _unzoned(text: str, kind: type = datetime) -> datetime | time:
+    "The moment of `_zoned`; where the zone is not known, with its offset alone"
     iso, _, zone = text.rstrip(']').partition('[')
-    t = datetime.fromisoformat(iso)
-    try: return t.astimezone(ZoneInfo(zone)) if zone else t
+    t = kind.fromisoformat(iso)
+    try: return _in_zone(t, ZoneInfo(zone)) if zone else t
     except ZoneInfoNotFoundError: return t
+
+def _in_zone(t: datetime | time, zone: ZoneInfo) -> datetime | time:
+    "A moment in a zone: as it was written, where the zone has that offset then, else at the same instant"
+    for fold in 0, 1:
+        here = t.replace(tzinfo=zone, fold=fold)
+        if isinstance(t, time) or here.utcoffset() == t.utcoffset(): return here
+    return t.astimezone(zone)
 
 _atoms: dict[type, tuple[str, Callable, Callable]] = {
     datetime: ('$datetime', _zoned, _unzoned),
     date: ('$date', date.isoformat, date.fromisoformat),
-    time: ('$time', time.isoformat, time.fromisoformat),
+    time: ('$time', _zoned, lambda v: _unzoned(v, time)),
     timedelta: ('$timedelta', lambda t: [t.days, t.seconds, t.microseconds], lambda v: timedelta(*v)),
     bytes: ('$bytes', lambda b: base64.b64encode(b).decode(), lambda v: base64.b64decode(v, validate=True)),
     complex: ('$complex', str, complex), Decimal: ('$decimal', str, Decimal), UUID: ('$uuid', str, UUID)}
@@ -281,8 +329,6 @@ def _tagged_typed(v: object, at: tuple, typed: bool) -> object:
     if typed and isinstance(v, PurePath): return str(v)
     raise _refused(v, at, 'put it as an item of its own, or as numbers, text, lists and dicts')
 
-def is_dataclass(v: object) -> bool: return dataclasses.is_dataclass(v) and not isinstance(v, type)
-
 def _refused(v: object, at: tuple, why: str) -> Unsupported:
     "The refusal that names the place"
     place = ''.join(f'[{str(k)[:40]!r}]' if isinstance(k, str) else f'[{str(k)[:40]}]' for k in at[-6:])
@@ -309,8 +355,14 @@ def tagged_json(value: object) -> bytes:
     "JSON with tags where it needs them; raises `Unsupported` for what would not come back equal"
     tagged = _tagged(value)
     try: return _compact(tagged)
-    except UnicodeEncodeError: raise Unsupported('the text in it has a lone surrogate, which is no character: UTF-8 cannot hold it') from None
+    except UnicodeEncodeError: raise Unsupported(f'the text{_surrogate_at(value)} has a lone surrogate, which is no character, and UTF-8 cannot hold it: put text.encode("utf-8", "surrogatepass") as bytes, or clean it') from None
     except ValueError as e: raise Unsupported(f'it cannot be JSON: {e}') from e
+
+def _surrogate_at(v: object, at: str = '') -> str:
+    "Where the first text is that UTF-8 cannot hold, for a message"
+    if isinstance(v, str): return f' at {at}' * bool(at) if any('\ud800' <= c <= '\udfff' for c in v) else ''
+    pairs = v.items() if isinstance(v, dict) else enumerate(v) if isinstance(v, (list, tuple)) else ()
+    return next((found for k, x in pairs if (found := _surrogate_at(x, f'{at}[{k!r:.40}]'))), ' in it' * (not at))
 
 def read_tagged(data: bytes) -> object:
     "What `tagged_json` was given"
@@ -323,6 +375,7 @@ def built(
 ) -> object:        # An instance
     "Stored fields as the type that the caller names"
     origin, args = typing.get_origin(t), typing.get_args(t)
+    if v is None and (origin or not isinstance(t, type) or not issubclass(t, Enum)): return None
     if isinstance(t, type) and dataclasses.is_dataclass(t): return _built_dataclass(t, v)
     if isinstance(t, type) and 'pydantic.BaseModel' in ancestry(t): return t.model_validate(v)
     if isinstance(t, type) and issubclass(t, (Enum, PurePath)): return t(v)
@@ -334,7 +387,6 @@ def built(
 
 def _built_union(args: tuple, v: object) -> object:
     "The first arm that fits"
-    if v is None and type(None) in args: return None
     for a in args:
         try: return built(a, v)
         except (TypeError, ValueError, Unsupported): continue
@@ -346,23 +398,17 @@ def _built_dataclass(t: type, v: object) -> object:
     known = {f.name: f for f in dataclasses.fields(t)}
     if more := v.keys() - known.keys(): raise Unsupported(f"{t.__qualname__} has no field {', '.join(sorted(more))}, which was stored")
     hints = typing.get_type_hints(t)
-    return t(**{k: built(hints[k], x) for k, x in v.items() if known[k].init})
+    fields = {k: built(hints[k], x) for k, x in v.items()}
+    made = t(**{k: x for k, x in fields.items() if known[k].init})
+    for k in fields:
+        if not known[k].init and difference(getattr(made, k, ...), fields[k]): object.__setattr__(made, k, fields[k])     # also of a frozen one
+    return made
 
 # %% ../nbs/10_codecs.ipynb #b40a505c
 def _pydantic_fields(m: object) -> dict:
-    "The JSON-able fields of a pydantic model, if they bring it back"
-    try:
-        fields = m.model_dump(mode='json', round_trip=True)
-        same = _alike(type(m).model_validate(fields).model_dump(), m.model_dump())
-    except ValueError as e: raise Unsupported(f'{type_name(m)} does not read back its own JSON: {str(e)[:300]}') from e
-    if not same: raise Unsupported(f'{type_name(m)} would not come back equal from its own JSON (a secret, or a field that it leaves out): put the fields that you need')
-    return fields
-
-def _alike(a: object, b: object) -> bool:
-    "Equality in which nan equals nan"
-    if isinstance(a, dict) and isinstance(b, dict): return a.keys() == b.keys() and all(_alike(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)) and type(a) is type(b): return len(a) == len(b) and all(map(_alike, a, b))
-    return type(a) is type(b) and bool(a == b or (a != a and b != b))
+    "The JSON-able fields of a pydantic model"
+    try: return m.model_dump(mode='json', round_trip=True, warnings=False)
+    except ValueError as e: raise Unsupported(f'{type_name(m)} cannot be JSON: {str(e)[:300]}. {remedy(m)}') from e
 
 # %% ../nbs/10_codecs.ipynb #c28806b4
 _json_types = (dict, list, str, int, float, type(None), tuple, set, frozenset, *_atoms)
@@ -370,6 +416,7 @@ _json_types = (dict, list, str, int, float, type(None), tuple, set, frozenset, *
 class JsonCodec(Codec):
     "dicts, lists, numbers, dates, dataclasses and pydantic models"
     name, suffix = 'json', '.json'
+    drops = "NumPy's scalars and pandas' Timestamps come back as the Python values that they equal; dataclasses and pydantic models as their fields, whole with as_"
     def accepts(self, obj: object) -> bool:
         return isinstance(obj, _json_types) or is_dataclass(obj) or is_a(obj, 'pydantic.BaseModel', 'numpy.generic')
 
@@ -383,6 +430,28 @@ def encode(self: JsonCodec, obj: object, file: BinaryIO) -> dict:
         if b'"$' in text: how['tags'] = 1
     file.write(text)
     return how
+
+# %% ../nbs/10_codecs.ipynb #1200bbae
+@patch
+def prove(self: JsonCodec, obj: object, source: bytes | Path, how: dict) -> Difference | None:
+    "The first difference, of a dataclass or model as `as_` builds it"
+    back = self.decode(source, how)
+    if not how and _same_plain(obj, back): return None
+    if 'type' not in how: return difference(obj, back)
+    try: return difference(obj, built(type(obj), back))
+    except Exception as e: raise Unsupported(f'{type_name(obj)} does not take back its own fields: {str(e)[:300]}') from e
+
+@patch
+def instead(self: JsonCodec, obj: object, found: Difference | None) -> str:
+    "What to put instead: of a value in a dataclass or model, perhaps another form of the whole"
+    if found and not is_a(obj, 'pydantic.BaseModel') or found and isinstance(found.was, datetime):
+        if (text := remedy(found.was)) != remedy(object()): return text
+    return remedy(obj)
+
+def _same_plain(a: object, b: object) -> bool:
+    "Whether `a` is the same as `b`, which plain JSON gave; False: it has to be walked"
+    try: return marshal.dumps(a, 2) == marshal.dumps(b, 2)     # 2: the last version that does not depend on who else holds a part
+    except ValueError: return False
 
 # %% ../nbs/10_codecs.ipynb #831d373e
 @patch
@@ -435,10 +504,15 @@ def encode(self: TextCodec, obj: str, file: BinaryIO) -> dict:
 # %% ../nbs/10_codecs.ipynb #14d69760
 class BytesCodec(Codec):
     "bytes, bytearray and memoryview"
-    name, suffix = 'bytes', '.bin'
+    name, suffix, drops = 'bytes', '.bin', 'a bytearray or memoryview comes back as bytes'
     def accepts(self, obj: object) -> bool: return isinstance(obj, (bytes, bytearray, memoryview))
     def load(self, source: bytes | Path, how: dict) -> bytes: return raw(source)
     def stats(self, obj: bytes | bytearray | memoryview) -> dict: return {'size': memoryview(obj).nbytes}
+    def prove(self, obj: bytes | bytearray | memoryview, source: bytes | Path, how: dict) -> Difference | None:
+        "The first difference; a view is compared where it lies"
+        back = self.decode(source, how)
+        if type(obj) in (bytearray, memoryview): return None if obj == back else Difference((), obj, 'would have other bytes')
+        return difference(obj, back)
 
 @patch
 def encode(self: BytesCodec, obj: bytes | bytearray | memoryview, file: BinaryIO) -> dict:
@@ -460,7 +534,12 @@ for c in TextCodec(), BytesCodec(): register(c)
 class FileCodec(Codec):
     "The file that a pathlib.Path leads to"
     name = 'file'
+    drops = 'owner, times and rights of a file; one that can be run is refused'
     def accepts(self, obj: object) -> bool: return isinstance(obj, Path)
+    def prove(self, obj: Path, source: bytes | Path, how: dict) -> Difference | None:
+        "The size: the bytes were hashed while they were copied"
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        return None if size == obj.stat().st_size else Difference((), obj, f'has {obj.stat().st_size} bytes and would have {size}')
     def load_as(self, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> bytes | Path:
         "The payload as it is; the store makes a path of it"
         if as_ is not None and not (isinstance(as_, type) and issubclass(as_, PurePath)): raise cannot_give(as_, 'file', 'a pathlib.Path')
@@ -469,8 +548,19 @@ class FileCodec(Codec):
 @patch
 def encode(self: FileCodec, obj: Path, file: BinaryIO) -> dict:
     "Copy the file"
-    with _open_regular(obj) as f: shutil.copyfileobj(f, file, 1024**2)
+    with _open_regular(obj) as f:
+        check_rights(obj, f.fileno())
+        shutil.copyfileobj(f, file, 1024**2)
     return {'name': _file_name(obj)}
+
+_PROGRAMS = b'#!', b'\x7fELF', b'\xcf\xfa\xed\xfe', b'\xca\xfe\xba\xbe'     # scripts; Linux; macOS, for one and several processors
+
+def check_rights(path: Path, fd: int | None = None) -> None:
+    "Refuse a program, which would come back without the right to be run"
+    if os.name == 'nt' or not os.stat(path if fd is None else fd).st_mode & 0o111: return
+    with open(path, 'rb') as f: head = f.read(4)
+    if head.startswith(_PROGRAMS):
+        raise Unsupported(f'{str(path)!r} is a program, and would come back without the right to be run, so nothing was stored: take the right away (chmod -x), or put an archive that keeps it (tar, zip)')
 
 def _open_regular(path: Path) -> BinaryIO:
     "A regular file, opened; not waiting for the other end of a pipe"
@@ -494,9 +584,14 @@ register(FileCodec());
 # %% ../nbs/10_codecs.ipynb #7f3642d5
 class PickleCodec(Codec):
     "Any object that pickle takes, by name only"
-    name, suffix, unsafe = 'pickle', '.pkl', True
+    name, suffix, unsafe, drops = 'pickle', '.pkl', True, 'nothing is proved but that the pickle is whole: to load it can run any code'
     def accepts(self, obj: object) -> bool: return True
     def stats(self, obj: object) -> dict: return {'type': type_name(obj)}
+    def prove(self, obj: object, source: bytes | Path, how: dict) -> Difference | None:
+        "Whether it ends where a pickle ends: loading it would run code"
+        with (source.open('rb') if isinstance(source, PurePath) else io.BytesIO(source)) as f:
+            f.seek(max(0, f.seek(0, os.SEEK_END) - 1))
+            return None if f.read(1) == pickle.STOP else Difference((), obj, 'would be cut short')
 
 @patch
 def encode(self: PickleCodec, obj: object, file: BinaryIO) -> dict:

@@ -12,21 +12,25 @@ from functools import lru_cache, partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO
 from fastcore.basics import patch
-from .codecs import Codec, Sink, ancestry, asked, by_name, cannot_give, is_a, need, raw, register, round_trip, type_name
+from .codecs import Codec, Sink, ancestry, asked, by_name, cannot_give, is_a, need, raw, register, remedy, round_trip, type_name
 from .names import Damaged, ObjectStoreError, Unsupported
+from .same import Difference, difference, same_dtype
 from .parquet import ParquetReader, doubled, index_names, is_text, read_parquet, refusal, to_polars, with_facts, without_facts, write_parquet
 if TYPE_CHECKING: import numpy as np, pandas as pd, polars as pl, pyarrow as pa
 
 # %% auto #0
-__all__ = ['STATS_COLUMNS', 'STATS_SIZE', 'NpyCodec', 'check_array', 'plain_end', 'from_pandas', 'alike', 'to_pandas',
-           'categories', 'to_category', 'teach_arrow', 'faithful', 'differs', 'ParquetCodec', 'to_table', 'wish',
+__all__ = ['WHOLE_CELLS', 'STATS_COLUMNS', 'STATS_SIZE', 'NpyCodec', 'check_array', 'plain_end', 'from_pandas', 'to_pandas',
+           'categories', 'to_category', 'teach_arrow', 'faithful', 'sample_rows', 'ParquetCodec', 'to_table', 'wish',
            'shaped']
 
 # %% ../nbs/12_frames.ipynb #b0cfd5f7
 class NpyCodec(Codec):
     "NumPy arrays"
-    name, suffix, kind = 'npy', '.npy', 'data'
+    name, suffix, kind, drops = 'npy', '.npy', 'data', 'a mapped array comes back as an array'
     def accepts(self, obj: object) -> bool: return is_a(obj, 'numpy.ndarray')
+    def prove(self, obj: np.ndarray, source: bytes | Path, how: dict) -> Difference | None:
+        "The first difference; of a large array, in slices"
+        return difference(need('numpy', 'frames').asarray(obj), self.decode(source, how))
 
 @patch
 def encode(self: NpyCodec, obj: np.ndarray, file: BinaryIO) -> dict:
@@ -39,12 +43,17 @@ def encode(self: NpyCodec, obj: np.ndarray, file: BinaryIO) -> dict:
 def check_array(a: np.ndarray) -> None:
     "Raise `Unsupported` for an array that `.npy` would change"
     np = need('numpy', 'frames')
-    if type(a) not in (np.ndarray, np.memmap): raise Unsupported(f'a {type_name(a)} would come back as a plain array: put numpy.asarray(a), or .filled() of a masked one')
+    if type(a) not in (np.ndarray, np.memmap): raise Unsupported(f'a {type_name(a)} would come back as a plain array: put {_plain_array(a)}')
     if a.dtype.hasobject: raise Unsupported('an array of Python objects can only be pickled: give it a type (.astype(float), .astype("U")), or put a list or a frame')
+    if a.dtype.metadata: raise Unsupported(f'.npy drops the metadata of the type {a.dtype!r:.100}: put a.astype(a.dtype.{"descr" if a.dtype.names else "str"})')
     form = np.lib.format
     try: same = form.descr_to_dtype(form.dtype_to_descr(a.dtype)) == a.dtype and len(repr(a.dtype.descr)) < 8000
     except (TypeError, ValueError): same = False
     if not same: raise Unsupported(f'.npy cannot hold the type {str(a.dtype)[:100]}: use a plain numeric, text or time type')
+
+def _plain_array(a: np.ndarray) -> str:
+    "How to put an array of another class without changing what it holds"
+    return "{'data': numpy.ma.getdata(a), 'mask': numpy.ma.getmaskarray(a)}, and know that the data holds what the mask hides" if is_a(a, 'numpy.MaskedArray') else 'numpy.asarray(a)'
 
 # %% ../nbs/12_frames.ipynb #c49432c6
 @patch
@@ -124,6 +133,8 @@ def _flat(df: pd.DataFrame, facts: dict) -> pd.DataFrame:
     if len(set(names)) < len(names): raise Unsupported(f'columns of the same name: {doubled(names)}. Rename them: the names must differ as text')
     text = pd.Index(['a'])
     if any(type(x) is not str for x in labels) or type(labels) is not type(text) or labels.dtype != text.dtype or labels.names != [None]:
+        if getattr(labels, 'freqstr', None) and not is_a(labels, 'pandas.PeriodIndex'): facts['label_freq'] = labels.freqstr
+        if is_a(labels, 'pandas.RangeIndex'): facts['label_range'] = [labels.start, labels.stop, labels.step]
         facts |= {'labels': dict(zip(names, labels.tolist())), 'label_names': list(labels.names), 'label_type': None if labels.nlevels > 1 else str(labels.dtype)}
     if df.attrs: facts['attrs'] = dict(df.attrs)
     facts |= {'fields': {}, 'levels': {}}
@@ -178,35 +189,43 @@ def _to_ipc(values: pa.Array) -> bytes:
     return sink.getvalue().to_pybytes()
 
 # %% ../nbs/12_frames.ipynb #3d5fa318
-_safe = {'string', 'bytes', 'date', 'decimal', 'boolean', 'empty'}   # what Arrow gives back as it was, by pandas' infer_dtype
+_safe = {'string': str, 'bytes': bytes, 'date': date, 'decimal': Decimal, 'boolean': bool, 'empty': None}   # what Arrow gives back as it was, by pandas' infer_dtype
 
 def _from_objects(s: pd.Series, safe: bool = False) -> tuple[pa.Array, dict]:
     "A column of Python objects as an array, if they come back as they are"
     pd = need('pandas', 'frames')
     gaps = s.isna().to_numpy()
     fact = {'missing': _missing(s[gaps])} if gaps.any() else {}
-    if (holds := pd.api.types.infer_dtype(s, skipna=True)) in _safe: return _array(s.to_numpy(), mask=gaps), fact
-    a = _array(s.to_numpy(), mask=gaps, from_pandas=False)
-    values = s[~gaps].tolist()
+    holds = pd.api.types.infer_dtype(s, skipna=True)
+    if holds in _safe: _check_kinds(s.to_numpy()[~gaps], _safe[holds], gaps)
+    a = _array(s.to_numpy(), mask=gaps, **({} if holds in _safe else {'from_pandas': False}))
+    if holds in _safe: return a, fact
+    values, there = s[~gaps].tolist(), a.filter(_array(~gaps))
     if safe: raise Unsupported(f'it holds {holds} Python objects: give it one type')
-    if alike(values, a.filter(_array(~gaps)).to_pylist()): return a, fact | {'python': True}
-    if alike(values, a.filter(_array(~gaps)).to_pandas().tolist()): return a, fact
-    raise Unsupported(f"it holds {holds} Python objects that would come back as something else: give it one type (pd.to_datetime, .astype(str)), or split it")
+    if pd.Timestamp not in set(map(type, values)) and not difference(values, there.to_pylist()): return a, fact | {'python': True}
+    if not (found := difference(values, there.to_pandas().tolist())): return a, fact
+    raise _unlike(found, holds, gaps)
+
+def _check_kinds(values: np.ndarray, kind: type | None, gaps: np.ndarray) -> None:
+    "Refuse what is nearly of a type, such as a subclass of `str`"
+    np = need('numpy', 'frames')
+    if odd := {k for k in set(map(type, values)) - {kind} if not issubclass(k, np.generic)}:
+        i = next(i for i, v in enumerate(values) if type(v) in odd)
+        raise _unlike(Difference((i,), values[i], f'would be a {kind.__name__}'), f'{kind.__name__} and other', gaps)
+
+def _unlike(found: Difference, holds: str, gaps: np.ndarray) -> Unsupported:
+    "The refusal of a column of Python objects, with the row"
+    row, zoned = need('numpy', 'frames').flatnonzero(~gaps)[found.at[0]] if found.at else 0, isinstance(found.was, datetime) and len(found.at) == 1
+    advice = 'pd.to_datetime(..., utc=True) of the column makes it one zone' if zoned else 'give it one type, as .map(str) does, or split it'
+    inner = Difference(found.at[1:], found.was, found.why)
+    return Unsupported(f'it holds {holds} Python objects that would come back as something else: in row {row} {inner}; {advice}')
 
 def _missing(gaps: pd.Series) -> str:
     "The one sort of missing value in a column"
-    sorts = {'nan' if isinstance(v, float) else str(v) for v in gaps}
-    if len(sorts) == 1 and (sort := sorts.pop()) in ('None', 'nan', '<NA>', 'NaT') : return sort
+    pd = need('pandas', 'frames')
+    sorts = {'None' if v is None else '<NA>' if v is pd.NA else 'NaT' if v is pd.NaT else 'nan' if isinstance(v, float) else type_name(v) for v in gaps}
+    if len(sorts) == 1 and (sort := sorts.pop()) in ('None', 'nan', '<NA>', 'NaT'): return sort
     raise Unsupported('it has missing values of several sorts: make them one, as in s.where(s.notna(), None)')
-
-def alike(a: object, b: object) -> bool:
-    "Equality of Python values that also compares types, and in which nan equals nan"
-    if is_a(a, 'numpy.generic') and not is_a(b, 'numpy.generic'): a = a.item()
-    if type(a) is not type(b): return False
-    if isinstance(a, (list, tuple)): return len(a) == len(b) and all(map(alike, a, b))
-    if isinstance(a, dict): return list(a) == list(b) and all(map(alike, a.values(), b.values()))
-    if is_a(a, 'numpy.ndarray'): return a.dtype == b.dtype and a.dtype != object and a.tobytes() == b.tobytes() and a.shape == b.shape
-    return bool(a == b or (a != a and b != b))
 
 # %% ../nbs/12_frames.ipynb #28fd0477
 def to_pandas(
@@ -294,63 +313,78 @@ def _restored_labels(names: pd.Index, facts: dict) -> pd.Index:
     pd = need('pandas', 'frames')
     if 'labels' not in facts: return pd.Index(names.tolist(), dtype=pd.Index(['a']).dtype)
     labels = [facts['labels'][n] for n in names]
+    whole = list(names) == list(facts['labels'])
+    if 'label_range' in facts and whole: return pd.RangeIndex(*facts['label_range'], name=facts['label_names'][0])
     if facts['label_type'] is None: return pd.MultiIndex.from_tuples(labels, names=facts['label_names'])
-    return pd.Index(labels, dtype=facts['label_type'], name=facts['label_names'][0])
+    made = pd.Index(labels, dtype=facts['label_type'], name=facts['label_names'][0])
+    if 'label_freq' in facts and whole: made.freq = facts['label_freq']
+    return made
 
 # %% ../nbs/12_frames.ipynb #f2938fa1
 def faithful(df: pd.DataFrame, facts: dict) -> pa.Table:
-    "The frame as a table that has been seen to come back"
+    "The frame as a table of which a sample has been seen to come back"
     t = from_pandas(df, facts)
-    head, back = df.iloc[:100], _trial(t)
-    if _note_types(back, head, t.schema.names, facts): back = _trial(t := with_facts(t, facts))
-    if why := differs(back, head): raise Unsupported(f"the frame would not come back as it is: {why}")
+    rows = sample_rows(t)
+    some, part = df.iloc[rows], _taken(t, rows)
+    back = _trial(part)
+    if _note_types(back, some, t.schema.names, facts):
+        t = with_facts(t, facts)
+        back = _trial(with_facts(part, facts))
+    if len(rows) < len(df) and (found := difference(some.reset_index(drop=True), back.reset_index(drop=True))): raise _unlike_frame(df, found)
     return t
 
 def _trial(t: pa.Table) -> pd.DataFrame:
-    "The first rows, there and back"
+    "Some rows, there and back; an index is as long as they are"
     kept = io.BytesIO()
-    write_parquet(_head(t), kept)
-    return _explained(lambda data: to_pandas(*read_parquet(data)), kept.getvalue(), 'the frame')
+    write_parquet(t, kept)
+    def back(data):
+        t, facts = read_parquet(data)
+        return to_pandas(t, {k: v for k, v in facts.items() if k != 'freq'})
+    return _explained(back, kept.getvalue(), 'the frame')
 
-def _head(t: pa.Table) -> pa.Table:
-    "The first rows; an index that is a range is as short as they are, or Arrow would not take it for one"
-    head, told = t.slice(0, 100), t.schema.pandas_metadata
-    for c in (told or {}).get('index_columns', []):
-        if isinstance(c, dict): c['stop'] = c['start'] + c['step'] * len(head)
-    return head.replace_schema_metadata(t.schema.metadata | {b'pandas': json.dumps(told).encode()}) if told else head
+def _taken(t: pa.Table, rows: list[int]) -> pa.Table:
+    "Some rows of a table, without looking at the others"
+    import pyarrow as pa
+    runs = []
+    for i in rows:
+        if runs and i == runs[-1][1]: runs[-1][1] += 1
+        else: runs.append([i, i + 1])
+    return pa.concat_tables([t.slice(a, b - a) for a, b in runs]) if runs else t.slice(0, 0)
+
+def sample_rows(t: pa.Table) -> list[int]:
+    "Rows that show what a frame holds: all of a few, else both ends, some between, and what is rare in each column"
+    n = len(t)
+    if n <= 300: return list(range(n))
+    rows = {*range(100), *range(n - 50, n), *range(0, n, n // 50)}
+    for column in t.columns[:500]: rows.update(_rare(column))
+    return sorted(rows)
+
+def _rare(a: pa.ChunkedArray) -> list[int]:
+    "Where a column has its first missing value; and its ends, if Parquet keeps it in another unit"
+    import pyarrow as pa, pyarrow.compute as pc
+    found = [pc.index(a.is_valid(), False).as_py()] if a.null_count else []
+    if not (pa.types.is_timestamp(a.type) and a.type.unit == 's'): return found
+    return found + [pc.index(a, x).as_py() for x in pc.min_max(a).values() if x.is_valid]
 
 def _note_types(back: pd.DataFrame, df: pd.DataFrame, names: list, facts: dict) -> bool:
     "Record the types that changed on the way; whether there were any"
     changed = False
     for key, got, want in [*((('fields', n), g, w) for n, g, w in zip(names, back.dtypes, df.dtypes)),
             *((('levels', str(i)), g.dtype, w.dtype) for i, (g, w) in enumerate(zip(_levels(back.index), _levels(df.index))))]:
-        if got == want or is_a(want, 'pandas.CategoricalDtype'): continue
+        if same_dtype(got, want) or is_a(want, 'pandas.CategoricalDtype'): continue
         facts[key[0]].setdefault(key[1], {})['type'] = f'string[{want.storage}]' if str(want) == 'string' else str(want)
         changed = True
     return changed
 
-def differs(a: pd.DataFrame, b: pd.DataFrame) -> str | None:
-    "What distinguishes two frames, in words"
-    if len(a) != len(b): return 'it has rows but no columns and no index'
-    if list(a.columns.names) != list(b.columns.names) or not a.columns.equals(b.columns): return 'the labels of its columns'
-    for c, got, want in zip(b.columns, a.dtypes, b.dtypes):
-        if got != want: return f'column {c!r} is {want} and would be {got}'
-    if why := _index_differs(a.index, b.index): return f'its index {why}'
-    if a.attrs != b.attrs: return 'its attrs'
-    typed = [t != object for t in b.dtypes]
-    return None if a.loc[:, typed].equals(b.loc[:, typed]) else 'some values'
-
-def _index_differs(a: pd.Index, b: pd.Index) -> str | None:
-    "What distinguishes two indexes, in words"
-    if list(a.names) != list(b.names): return f'is named {list(b.names)} and would be {list(a.names)}'
-    if is_a(b, 'pandas.RangeIndex'): return None if is_a(a, 'pandas.RangeIndex') else 'is a range'
-    if [x.dtype for x in _levels(a)] != [x.dtype for x in _levels(b)] or not a.equals(b): return 'would change'
-    return None if getattr(a, 'freq', None) == getattr(b, 'freq', None) else f'has the frequency {b.freq}, which cannot be kept: set .freq = None'
+def _unlike_frame(df: object, found: Difference) -> Unsupported:
+    "The refusal of a frame, with the place"
+    return Unsupported(f'the frame would not come back as it is, so nothing was stored: {found}. {_put_instead(df, found)}')
 
 # %% ../nbs/12_frames.ipynb #810978c2
 class ParquetCodec(Codec):
     "Frames and series of pandas and Polars, tables of Arrow"
     name, suffix, kind = 'parquet', '.parquet', 'data'
+    drops = "the class of a column's time zone (its name is kept); the frequency of categories; trailing zeros of decimals, which have as many digits as the longest of their column; the unit of single Timestamps; chunks and dictionaries of Arrow as they were cut and built; NumPy's scalars in columns of Python objects, which come back as Python's"
     def accepts(self, obj: object) -> bool: return is_a(obj, *_frames, 'polars.LazyFrame')
 
 @patch
@@ -358,9 +392,14 @@ def encode(self: ParquetCodec, obj: object, file: BinaryIO) -> dict:
     "Write Parquet"
     was = ancestry(type(obj))[0]
     if was == 'polars.LazyFrame': raise Unsupported('a LazyFrame has not been calculated yet: put lazy.collect()')
-    if was not in _frames: raise Unsupported(f'a {type_name(obj)} would come back as a plain frame: put that, as in pd.DataFrame(obj)')
+    if was not in _frames: raise Unsupported(f'a {type_name(obj)} would come back as a plain frame: put that, as in {_plain_frame(obj)}')
     write_parquet(to_table(obj, was), file)
     return {'was': was}
+
+def _plain_frame(obj: object) -> str:
+    "How to put a frame of another class"
+    if is_a(obj, 'geopandas.GeoDataFrame'): return 'pd.DataFrame(obj.to_wkb()), with its .crs as metadata'
+    return 'pd.Series(obj)' if is_a(obj, 'pandas.Series') else 'pd.DataFrame(obj)' if is_a(obj, 'pandas.DataFrame') else 'pl.DataFrame(obj)'
 
 def to_table(obj: object, was: str) -> pa.Table:
     "Any frame as an Arrow table, with the facts that bring it back"
@@ -377,13 +416,62 @@ def _from_polars(obj: pl.DataFrame | pl.Series, was: str) -> pa.Table:
     df = obj.to_frame() if was == 'polars.Series' else obj
     for name, t in df.schema.items():
         if 'Object' in str(t) or '128' in str(t): raise Unsupported(f'column {name!r} is {t}, which Parquet does not have: cast it')
-    t = _explained(lambda d: d.to_arrow(), df, 'the frame')
-    kept = io.BytesIO()
-    write_parquet(_head(t), kept)
-    back = _explained(to_polars, read_parquet(kept.getvalue())[0], 'the frame')
-    for name, was, got in zip(df.columns, df.dtypes, back.dtypes):
-        if was != got: raise Unsupported(f'column {name!r} is {was} and would be {got}: cast it')
-    return with_facts(t, {})
+    return with_facts(_explained(lambda d: d.to_arrow(), df, 'the frame'), {})
+
+# %% ../nbs/12_frames.ipynb #43b173df
+WHOLE_CELLS = 20_000      # values of a frame that is compared in all
+
+@patch
+def prove(self: ParquetCodec, obj: object, source: bytes | Path, how: dict) -> Difference | None:
+    "The first difference between a frame and its Parquet file"
+    rows, width = (*obj.shape, 1)[:2]
+    if rows * width <= WHOLE_CELLS: return difference(obj, self.decode(source, how))
+    _, want = wish(how, None)
+    with ParquetReader(source) as f:
+        if f.file.metadata.num_rows != rows: return Difference((), obj, f'has {rows} rows and would have {f.file.metadata.num_rows}')
+        if found := _nulls_differ(obj, f.nulls()): return found
+        for start, t in f.heads(100, 2):
+            part = obj.slice(start, len(t)) if want[:6] != 'pandas' else obj.iloc[start:start + len(t)]
+            if found := difference(part, shaped(t, f.facts, want)): return found
+
+def _nulls_differ(obj: object, told: dict[str, int]) -> Difference | None:
+    "A column of which the file tells another number of missing values"
+    for name, column in _columns(obj):
+        if name not in told or (n := _nulls(column)) is None or n == told[name]: continue
+        return Difference((name,), column, f'has {n} missing values and would have {told[name]}')
+
+def _nulls(column: object) -> int | None:
+    "How many values are missing, where that is quick to tell and Arrow counts alike"
+    if not is_a(column, 'pandas.Series'): return None if 'dictionary' in str(getattr(column, 'type', '')) else column.null_count() if is_a(column, 'polars.Series') else column.null_count
+    if column.dtype.kind in 'iub' or column.dtype == object: return None
+    np = need('numpy', 'frames')
+    if column.dtype.kind in 'fM' and isinstance(column.dtype, np.dtype): return int(np.count_nonzero((np.isnan if column.dtype.kind == 'f' else np.isnat)(column.to_numpy())))
+    return int(np.count_nonzero(column.isna())) if column.dtype.kind in 'fM' or is_a(column.dtype, 'pandas.StringDtype', 'pandas.CategoricalDtype') else None
+
+# %% ../nbs/12_frames.ipynb #c523d5e2
+@patch
+def instead(self: ParquetCodec, obj: object, found: Difference | None) -> str:
+    "What to put in place of a frame that would not come back as it is"
+    if found is None and (name := _culprit(self, obj)) is not None: found = Difference((name,), obj, '')
+    return _put_instead(obj, found)
+
+def _put_instead(obj: object, found: Difference | None) -> str:
+    "What to put in place of a frame, by the place of what differs"
+    at = found.at[0] if found and found.at else None
+    if is_a(obj, 'pyarrow.Table', 'pyarrow.RecordBatch'):
+        if at == 'metadata': return "Put table.replace_schema_metadata(...) without the key 'objectstore', which is this library's own"
+        return f'Put pa.array(table[{at!r}].to_pylist()) in place of column {at!r}, or cast it to a plain type' if at is not None else 'Give it a column'
+    if is_a(obj, 'polars.DataFrame', 'polars.Series'): return f'Cast column {at!r} to a plain type' if at is not None else 'Give it a column, as df.with_row_index() does'
+    known = {'columns': 'Put df.set_axis([str(c) for c in df.columns], axis=1)', 'index': 'Put df.reset_index(), or set df.index.freq = None', 'name': 'Rename it',
+        'attrs': f'{remedy(found.was)} (in attrs), or set .attrs = {{}}' if found else '', 'flags': 'Put df.set_flags(allows_duplicate_labels=True)'}
+    return known.get(at if isinstance(at, str) else None) or (f"Give column {at!r} a plain type, as in df.astype({{{at!r}: 'str'}})" if at is not None else 'Give it an index or a column')
+
+def _culprit(codec: ParquetCodec, obj: object) -> object:
+    "The name of a column that does not come back by itself"
+    for name, column in _columns(obj) if len(obj.shape) > 1 else []:
+        one = obj.select([name]) if not is_a(obj, 'pandas.DataFrame') else column.to_frame()
+        try: codec.decode((f := io.BytesIO(), how := codec.encode(one[:100], f))[0].getvalue(), how)
+        except (ObjectStoreError, Damaged): return name
 
 # %% ../nbs/12_frames.ipynb #c728e0d4
 _shapes = {'pandas': 'pandas.DataFrame', 'polars': 'polars.DataFrame', 'arrow': 'pyarrow.Table', 'lazy': 'polars.LazyFrame'}

@@ -4,8 +4,8 @@
 
 # %% ../nbs/13_models.ipynb #8681d9ec
 from __future__ import annotations
-import io, json, math
-from collections import Counter
+import io, json, math, sys, types
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from fastcore.basics import patch
 from .codecs import Codec, Sink, ancestry, as_given, by_name, cannot_give, is_a, need, raw, register, round_trip, type_name, untrusted
 from .names import MissingExtra, Unsupported, Untrusted
+from .same import Difference, difference, exif_tags, same_pictures
 if TYPE_CHECKING: import matplotlib.figure, numpy as np, PIL.Image, torch
 
 # %% auto #0
@@ -22,6 +23,7 @@ __all__ = ['SkopsCodec', 'steady', 'Tensor', 'write_tensors', 'TorchCodec', 'Arr
 class SkopsCodec(Codec):
     "Estimators and pipelines of scikit-learn, and of libraries that follow it"
     name, suffix, kind = 'skops', '.skops', 'model'
+    drops = 'nothing; but a model with parts whose loading would run code of their own is proved only as far as names go'
     def accepts(self, obj: object) -> bool: return is_a(obj, 'sklearn.BaseEstimator')
 
 @patch
@@ -33,9 +35,18 @@ def encode(self: SkopsCodec, obj: object, file: BinaryIO) -> dict:
         asks = sio.get_untrusted_types(data=data)
     except Exception as e:  # skops raises whatever a part of the model raises
         raise Unsupported(f'skops cannot hold this {type_name(obj)}: {str(e)[:300]}') from e
-    if local := [t for t in asks if '<' in t]: raise Unsupported(f"{', '.join(local)} cannot be found again: give the function a name in a module")
+    if local := [t for t in asks if _named(t) is None]: raise Unsupported(f"{', '.join(local)} cannot be found again: give the function a name in a module")
     file.write(data)
     return {'asks': asks} if asks else {}
+
+def _named(name: str) -> object:
+    "What a full name stands for in this process, or None; nothing is imported"
+    parts = name.split('.')
+    for i in range(len(parts) - 1, 0, -1):
+        if (found := sys.modules.get('.'.join(parts[:i]))) is not None: break
+    else: return None
+    for p in parts[i:]: found = getattr(found, p, None)
+    return found
 
 # %% ../nbs/13_models.ipynb #cb24efbb
 def steady(
@@ -70,6 +81,23 @@ def load_as(self: SkopsCodec, source: bytes | Path, how: dict, as_: object, colu
     try: model = sio.load(source, trusted=types) if on_disk else sio.loads(source, trusted=types)
     except (ImportError, AttributeError) as e: raise Unsupported(f'the model needs code that is not here, or another version of it: {e}') from e
     return as_given(model, as_, 'skops')
+
+# %% ../nbs/13_models.ipynb #e0193e61
+_libraries = 'sklearn', 'numpy', 'scipy', 'builtins', 'collections'
+
+def _loads_quietly(name: str) -> bool:
+    "Whether a type or function can be loaded without code of others being run"
+    found = _named(name)
+    if name.partition('.')[0] in _libraries or isinstance(found, (types.FunctionType, types.BuiltinFunctionType)): return True
+    if not isinstance(found, type) or found.__new__ is not object.__new__ or found.__reduce__ is not object.__reduce__: return False
+    owner = next((c for c in found.__mro__ if '__setstate__' in vars(c)), None)
+    return (owner is None or owner.__module__.partition('.')[0] == 'sklearn') and '__setattr__' not in {n for c in found.__mro__[:-1] for n in vars(c)}
+
+@patch
+def prove(self: SkopsCodec, obj: object, source: bytes | Path, how: dict) -> Difference | None:
+    "The first difference, where the model can be loaded without running code of others"
+    if not all(map(_loads_quietly, how.get('asks', []))): return None
+    return difference(obj, self.decode(source, how, trust=True))
 
 # %% ../nbs/13_models.ipynb #34532206
 @patch
@@ -144,6 +172,7 @@ def _of_numpy(name: str, a: np.ndarray) -> Tensor:
 class TorchCodec(Codec):
     "State dicts and single tensors of torch"
     name, suffix, kind = 'safetensors', '.safetensors', 'model'
+    drops = 'where tensors lie, and their gradients: Parameters come back as tensors on the CPU, a state dict (an OrderedDict) as a dict'
     def accepts(self, obj: object) -> bool: return is_a(obj, 'torch.Tensor', 'torch.Module') or _all_are(obj, 'torch.Tensor')
 
 def _all_are(obj: object, kind: str) -> bool:
@@ -220,6 +249,17 @@ def _read_numpy(source: bytes | Path, names: dict) -> dict:
     return st.load_file(source) if isinstance(source, PurePath) else st.load(bytes(source))
 
 @patch
+def prove(self: TorchCodec, obj: object, source: bytes | Path, how: dict) -> Difference | None:
+    "The first difference; of large tensors, in slices"
+    back = self.decode(source, how)
+    if how.get('single'): return difference(obj.detach(), back)
+    if type(obj) is not dict and not (type(obj) is OrderedDict and how['library'] == 'torch'): return difference(obj, back)
+    if list(obj) != list(back): return Difference((), obj, 'would have other names')
+    for name, x in obj.items():
+        x = x.detach() if how['library'] == 'torch' else need('numpy', 'models').asarray(x)
+        if found := difference(x, back[name], (name,)): return found
+
+@patch
 def stats(self: TorchCodec, obj: object) -> dict:
     "Tensors, parameters, types and bytes"
     tensors = list(obj.values()) if isinstance(obj, dict) else [obj]
@@ -235,6 +275,7 @@ _modes = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16')
 class PngCodec(Codec):
     "Pillow images"
     name, suffix, kind = 'png', '.png', 'image'
+    drops = "the file format that a picture came in, and what only that format tells; EXIF, texts, resolution and colour profile are kept"
     def accepts(self, obj: object) -> bool: return is_a(obj, 'PIL.Image')
     def stats(self, obj: PIL.Image.Image) -> dict: return {'size': list(obj.size), 'mode': obj.mode}
 
@@ -246,11 +287,31 @@ def encode(self: PngCodec, obj: PIL.Image.Image, file: BinaryIO) -> dict:
     if getattr(obj, 'n_frames', 1) > 1: raise Unsupported(f'the image has {obj.n_frames} pictures, and PNG would keep one: put the Path of the file, or one picture (.copy())')
     if not all(obj.size): raise Unsupported(f'an image of {obj.size[0]} x {obj.size[1]} pixels cannot be PNG')
     if limit and math.prod(obj.size) > 2 * limit: raise Unsupported(f'the image has more than {2 * limit} pixels, and Pillow refuses to read such PNGs: put the Path of its file, or a NumPy array')
-    try: obj.save(Sink(file), 'PNG')
+    how = {'mode': obj.mode}
+    if 'dpi' in obj.info: how['resolution'] = [float(x) for x in obj.info['dpi']]
+    try: obj.save(Sink(file), 'PNG', pnginfo=_texts(obj), exif=_exif(obj), **({'dpi': tuple(how['resolution'])} if 'resolution' in how else {}))
     except (OSError, ValueError, SyntaxError) as e:
         if isinstance(e, OSError) and e.errno: raise
-        raise Unsupported(f'the image cannot be read or written as PNG: {e}') from e
-    return {'mode': obj.mode}
+        raise Unsupported(f'the image cannot be read or written as PNG: {e}. {self.instead(obj, None)}') from e
+    return how
+
+def _texts(im: PIL.Image.Image) -> object:
+    "What is written in a picture, for PNG"
+    texts = need('PIL.PngImagePlugin', 'models').PngInfo()
+    for k, v in im.info.items():
+        if isinstance(v, str): texts.add_itxt(k, str(v))
+    return texts
+
+def _exif(im: PIL.Image.Image) -> bytes | None:
+    "The EXIF of a picture: as it came, where nobody has changed it"
+    found, exif = exif_tags(im), need('PIL.Image', 'models').Exif()
+    if not found: return None
+    if raw := im.info.get('exif'):
+        exif.load(raw)
+        if dict(exif) == dict(im.getexif()): return raw
+        exif = type(exif)()
+    for tag, v in found.items(): exif[tag] = v
+    return exif.tobytes()
 
 # %% ../nbs/13_models.ipynb #a87228bd
 @patch
@@ -261,14 +322,25 @@ def load(self: PngCodec, source: bytes | Path, how: dict) -> PIL.Image.Image:
         im.load()
         found = im.copy()
     mode = how.get('mode', found.mode)
+    if 'resolution' in how: found.info['dpi'] = tuple(how['resolution'])      # PNG counts pixels a metre
     return found if found.mode == mode else found.convert(mode)
+
+@patch
+def prove(self: PngCodec, obj: PIL.Image.Image, source: bytes | Path, how: dict) -> Difference | None:
+    "The first difference between pictures, whatever file they came from"
+    return same_pictures(obj, self.decode(source, how))
+
+@patch
+def instead(self: PngCodec, obj: object, found: Difference | None) -> str:
+    "How a picture is stored with all that its file has"
+    return 'Put the Path of its file, or the picture without what is told in it: Image.fromarray(numpy.asarray(image))'
 
 register(PngCodec());
 
 # %% ../nbs/13_models.ipynb #ee4e1286
 class FigureCodec(PngCodec):
     "matplotlib figures, as the picture that they show"
-    name, kind = 'figure', 'figure'
+    name, kind, drops = 'figure', 'figure', 'all but the picture that it shows'
     def accepts(self, obj: object) -> bool: return is_a(obj, 'matplotlib.Figure')
 
 @patch
@@ -276,6 +348,11 @@ def encode(self: FigureCodec, obj: matplotlib.figure.Figure, file: BinaryIO) -> 
     "Draw the figure as PNG"
     obj.savefig(Sink(file), format='png', dpi=obj.dpi, metadata={'Software': None})
     return {'dpi': float(obj.dpi)}
+
+@patch
+def prove(self: FigureCodec, obj: matplotlib.figure.Figure, source: bytes | Path, how: dict) -> Difference | None:
+    "Whether the picture that was drawn can be read"
+    self.decode(source, how)
 
 @patch
 def stats(self: FigureCodec, obj: matplotlib.figure.Figure) -> dict:

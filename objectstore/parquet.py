@@ -4,12 +4,12 @@
 
 # %% ../nbs/11_parquet.ipynb #954dca61
 from __future__ import annotations
-import base64, threading
-from collections.abc import Callable, Iterator
+import base64, json, threading
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING, BinaryIO
 from fastcore.basics import patch
-from .codecs import Sink, need, read_tagged, tagged_json
+from .codecs import Sink, listed, need, read_tagged, tagged_json
 from .names import Unsupported, hint
 if TYPE_CHECKING: import polars as pl, pyarrow as pa, pyarrow.parquet as pq
 
@@ -32,7 +32,7 @@ def without_facts(t: pa.Table) -> tuple[pa.Table, dict]:
 def refusal(e: Exception, what: str) -> Unsupported:
     "A conversion's error as our refusal"
     why = '; '.join(str(a) for a in e.args)[:400].rstrip('.')
-    return Unsupported(f"{what} cannot be Parquet: {why}. Give each column one type, or split it")
+    return Unsupported(f"{what} cannot be Parquet: {why}. Give each column one type, as .map(str) does, or split it")
 
 def write_parquet(t: pa.Table, file: BinaryIO) -> None:
     "The table as a Parquet file, one group of rows after the other"
@@ -88,9 +88,14 @@ def read(
     with self._turn:
         if self.ranges: self.ranges.hold(_ranges(self.file, names, group))
         t = self.file.read(columns=names) if group is None else self.file.read_row_group(group, columns=names)
-    if names is not None: t = t.select(names)
+    return self.as_written(t if names is None else t.select(names))
+
+@patch
+def as_written(self: ParquetReader, t: pa.Table) -> pa.Table:
+    "A part of the table with the types that it had, without the facts"
+    import pyarrow as pa
     wanted = pa.schema([self.schema.field(n) for n in t.schema.names], metadata=t.schema.metadata)
-    return without_facts(t if t.schema.equals(wanted) else t.cast(wanted))[0]
+    return without_facts(t if t.schema.equals(wanted, check_metadata=True) else t.cast(wanted))[0]
 
 def _ranges(f: pq.ParquetFile, names: list[str] | None, group: int | None) -> Iterator[tuple[int, int]]:
     "Where columns lie in the file"
@@ -114,6 +119,41 @@ def chosen(self: ParquetReader, columns: list | None) -> list[str] | None:
     "The file's names of the columns asked for, and of the index"
     return None if columns is None else chosen(self.file.schema_arrow, self.facts, columns)
 
+# %% ../nbs/11_parquet.ipynb #201e8e0e
+@patch
+def heads(
+    self: ParquetReader,
+    rows: int,                                   # How many of each group
+    groups: int = 4,                             # From how many groups, the first and the last among them
+) -> Iterator[tuple[int, pa.Table]]:             # Where each begins, and its first rows
+    "The first rows of some groups"
+    import pyarrow as pa
+    meta, start = self.file.metadata, 0
+    wanted = {i * (self.groups - 1) // max(1, groups - 1) for i in range(groups)}
+    for g in range(self.groups):
+        if g in wanted:
+            batch = next(self.file.iter_batches(rows, row_groups=[g], use_threads=False))
+            yield start, self.as_written(_cut(pa.Table.from_batches([batch]), start))
+        start += meta.row_group(g).num_rows
+
+def _cut(t: pa.Table, start: int) -> pa.Table:
+    "Some rows of a table: an index that is a range begins where they do, and is as short as they are"
+    told = t.schema.pandas_metadata
+    if not told or not any(isinstance(c, dict) for c in told.get('index_columns', [])): return t
+    for c in told['index_columns']:
+        if isinstance(c, dict): c['start'] += c['step'] * start; c['stop'] = c['start'] + c['step'] * len(t)
+    return t.replace_schema_metadata(t.schema.metadata | {b'pandas': json.dumps(told).encode()})
+
+@patch
+def nulls(self: ParquetReader) -> dict[str, int]:
+    "How many values are missing in each flat column, as the footer tells"
+    meta, found = self.file.metadata, {}
+    for i in range(meta.num_columns):
+        if meta.schema.column(i).max_repetition_level or meta.schema.column(i).path not in self.schema.names: continue
+        told = [meta.row_group(g).column(i).statistics for g in range(self.groups)]
+        if all(s and s.has_null_count for s in told): found[meta.schema.column(i).path] = sum(s.null_count for s in told)
+    return found
+
 # %% ../nbs/11_parquet.ipynb #1dc9b113
 def index_names(schema: pa.Schema) -> list[str]:
     "The columns that are the index of a pandas frame"
@@ -124,9 +164,9 @@ def chosen(schema: pa.Schema, facts: dict, columns: list) -> list[str]:
     index = index_names(schema)
     data = [n for n in schema.names if n not in index]
     known = {label: n for n, label in facts['labels'].items()} if 'labels' in facts else {n: n for n in data}
-    columns = [columns] if isinstance(columns, str) else list(columns)
+    columns = listed(columns)
     for c in columns:
-        if c not in known: raise Unsupported(f'no column {c!r}{hint(str(c), [str(k) for k in known])}. Here: {_some(list(known))}')
+        if not isinstance(c, Hashable) or c not in known: raise Unsupported(f'no column {c!r}{hint(str(c), [str(k) for k in known])}. Here: {_some(list(known))}')
     return list(dict.fromkeys(known[c] for c in columns)) + index
 
 def _some(things: list) -> str:
@@ -136,7 +176,9 @@ def _some(things: list) -> str:
 # %% ../nbs/11_parquet.ipynb #65e1aa2a
 def to_polars(t: pa.Table) -> pl.DataFrame:
     "A table as a Polars frame"
-    return need('polars', 'frames').from_arrow(_storage(t))
+    df = need('polars', 'frames').from_arrow(_storage(t))
+    if '' in t.schema.names: df.columns = t.schema.names     # Polars gives a column without a name one
+    return df
 
 def _storage(t: pa.Table) -> pa.Table:
     "The table with the types of one library (periods, intervals) as the plain ones that hold them"
@@ -155,11 +197,8 @@ def lazy_frame(
     pl = need('polars', 'frames')
     from polars.io.plugins import register_io_source
     nothing = to_polars(schema.empty_table())
-    own = dict(zip(nothing.columns, schema.names))      # Polars gives a column without a name one
     def part(names, i):
-        df = to_polars(read([own[n] for n in names], i))
-        df.columns = names
-        return df
+        return to_polars(read(names, i))
     def rows(names, keep, limit, _):
         names = nothing.columns if names is None else names
         yield nothing.select(names)

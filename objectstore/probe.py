@@ -93,7 +93,10 @@ def sweep_probes(backend: Backend, run: str = '') -> None:
     own = [e for e in entries if run and e.key.startswith(f'probe/{run}')]
     old = max((e.modified for e in own), default=0) - PROBES_LAST
     dead = [e.key for e in entries if e in own or e.modified < old]
-    for _ in range(4):      # a service may have closed many connections that the client keeps
-        answers, before = [*in_threads(backend.delete, dead, AT_ONCE)], len(dead)
-        dead = [k for k, a in zip(dead, answers) if isinstance(a, ConnectionError)]
-        if len(dead) == before: return      # it is away, or nothing is left
+    left = _deleted(backend, dead)
+    if len(left) == len(dead): return       # it is away, or there was nothing
+    for _ in range(8): left = _deleted(backend, left)      # a service may have closed many connections that the client keeps
+
+def _deleted(backend: Backend, keys: list[str]) -> list[str]:
+    "Delete some keys: those whose connection broke off"
+    return [k for k, a in zip(keys, in_threads(backend.delete, keys, AT_ONCE)) if isinstance(a, ConnectionError)]

@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 from fastcore.basics import patch
 from .names import CommitUnknown, Conflict, Damaged, InvalidQuery, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, PendingWarning, Ref, Unsupported, check_alias, parse_ref
-from .codecs import by_name, codec_for
+from .codecs import by_name, check_rights, codec_for, proved
 from .conditions import LONGEST
 from .context import made_by
 from .records import alias_folder, new_id, read_move
@@ -84,8 +84,9 @@ def _encoded(self: ObjectStore, ref: Ref, obj: object, codec: str | None) -> Ite
     if isinstance(obj, str): _warn_path(obj)
     if c.unsafe: warnings.warn(f'{ref} is stored as {c.name}: whoever gets it needs trust=True, because loading it can run any code', stacklevel=7)
     with Spool() as f:
-        how = c.encode(obj, f)
-        yield Draft(c.name, f.payload(), how, dict(kind=c.kind, stats=c.stats(obj), by=made_by()))
+        how, p = c.encode(obj, f), f.payload()
+        proved(c, obj, p.path or p.data, how)
+        yield Draft(c.name, p, how, dict(kind=c.kind, stats=c.stats(obj), by=made_by()))
 
 def _warn_path(text: str) -> None:
     "Text that is the name of a file was probably meant as the file"
@@ -98,6 +99,7 @@ def _file_draft(self: ObjectStore, ref: Ref, path: Path) -> Draft:
     "A file as a draft"
     if not path.exists(): raise NotFound(f'no file {str(path)!r} on this machine')
     if not path.is_file(): raise Unsupported(f'{str(path)!r} is neither a file nor a folder, and has no content to store')
+    check_rights(path)
     stats = by_name('file').stats(path)
     with Progress(f'hash {ref}', path.stat().st_size, self.progress) as progress: payload = file_payload(path, progress)
     return Draft('file', payload, {'name': stats['name']}, dict(kind=None, stats=stats, by=made_by()))
@@ -111,6 +113,8 @@ def folder_files(top: Path) -> list[tuple[str, Path]]:
             path = Path(place)/name
             if path.is_symlink(): raise Unsupported(f'{path} is a link, which may lead out of the folder: put what it points to, or leave it out')
             if name in files and not path.is_file(): raise Unsupported(f'{path} is no plain file: leave it out')
+            if name in files: check_rights(path)
+        if not folders and not files and Path(place) != top: raise Unsupported(f'{place} is an empty folder, and would not come back, so nothing was stored: remove it, or put a file into it')
         found += [((Path(place)/f).relative_to(top).as_posix(), Path(place)/f) for f in files]
     if bad := next((n for n, _ in found if not _encodable(n) or '\\' in n), None): raise Unsupported(f'{bad!r} is a file name that other systems cannot have: rename it')
     return sorted(found)

@@ -136,8 +136,10 @@ def test_json_deep():
     ring.append(ring)
     with pytest.raises(Unsupported, match='holds itself'): round_trip(ring)
 
-def test_json_subtypes_that_are_equal():
-    for value in OrderedDict(b=1, a=2), Counter('aab'), Word.HI, True, [Word.HI], Point(1, 2), {'p': Point(1, 2)}: assert round_trip(value, 'json') == value
+def test_json_subtypes_that_are_only_equal():
+    for value in OrderedDict(b=1, a=2), Counter('aab'), Word.HI, [Word.HI], Point(1, 2), {'p': Point(1, 2)}:
+        with pytest.raises(Unsupported, match='would be a'): round_trip(value, 'json')
+    assert round_trip(True) is True
 
 def test_json_numpy_and_pandas_scalars():
     np, pd = pytest.importorskip('numpy'), pytest.importorskip('pandas')
