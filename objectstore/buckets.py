@@ -340,7 +340,7 @@ def alias_target(self: Bucket, item: str, alias: str) -> tuple[int, int | None]:
 
 @patch
 def aliases(self: Bucket, item: str) -> dict[str, int]:
-    "Every alias of an item that points somewhere, and where"
+    "Every alias of an item that points somewhere, and where; a damaged one is left out, with a warning"
     return self.all_aliases(self.prefix + aliases_folder(item), only=item, lenient=True).get(item, {})
 
 @patch
@@ -387,9 +387,8 @@ def merge(metadata: dict, notes: Iterable[dict]) -> dict:
 
 @patch
 def notes(self: Bucket, item: str, n: int) -> list[dict]:
-    "The notes of a version, oldest first; a damaged one is left out, with a warning"
-    keys = [e.key for e in self.backend.list(self.prefix + notes_folder(item, n)) if key_number(e.key)]
-    return [_move_or_none(raw, k, True).get('notes', {}) for k, raw in zip(keys, self.backend.read_many(keys, RECORD_LIMIT))]
+    "The notes of a version, oldest first"
+    return [m.get('notes', {}) for m in moves(self.backend, self.prefix + notes_folder(item, n))]
 
 @patch
 def noted(self: Bucket, item: str) -> list[int]:

@@ -62,7 +62,7 @@ def odd_hint(lab: Lab) -> None:
 BAD = {
     'record': (junk('lab/records/bad/@/**/0000000002'), 'lab/bad@2'),
     'the only record': (junk('lab/records/bad/@/**/0000000001', 'lab/records/bad/@/**/0000000002'), 'lab/bad@'),
-    'note': (junk('lab/notes/m/@/0000000003/**/0000000001'), 'notes/m'),
+    'note': (junk('lab/notes/m/@/0000000002/**/0000000001'), 'notes/m'),
     'alias': (junk('lab/aliases/m/@staging/**/0000000001'), 'aliases/m/@staging'),
     'hint': (junk('lab/log/h-*'), ''),
     'odd hint': (odd_hint, ''),
@@ -80,11 +80,11 @@ def gets_many(s): assert s.get_many(['lab/o', 'lab/m', 'lab/m@1']) == ['fine', 3
 def lists(s): assert s.list_buckets() == ['lab', 'other']
 def versions(s): assert s.versions('lab/m').refs == ['lab/m@1', 'lab/m@2', 'lab/m@3']
 def facts(s): assert s.get_stats()['buckets']['lab']['versions'] >= 4 and s.get_stats('lab/m')['versions'] == 3 and s.get_stats('lab/o@1')
-def shows(s): assert 'lab/m@3' in repr(s['lab/m']) and 'lab/m' in repr(s.find_items()) and s['lab/m'].metadata['auc'] == 0.3
+def shows(s): assert 'lab/m@3' in repr(s['lab/m']) and 'lab/m@2' in repr(s['lab/m@2']) and 'lab/m' in repr(s.find_items()) and s['lab/m'].metadata['auc'] == 0.3
 def aliases(s): assert s.aliases('lab/m')['production'] == 1
 def puts(s): assert s.get(s.put('lab/o', 'more')) == 'more' and s.put('lab/bad', 9).version == 3 and s.put('lab/m', 4).version == 4
 def puts_many(s): assert len(s.put_many([('lab/o', 5), ('lab/new', 6), ('other/x', 7), ('lab/bad', 8)], skip_unchanged=True)) == 4
-def annotates(s): assert s.annotate('lab/m@3', {'more': 1}).notes['more'] == 1
+def annotates(s): assert s.annotate('lab/m@3', {'more': 1}).notes['more'] == 1 and s.annotate('lab/m@2', {'more': 1}).version == 2
 def aims(s): assert s.set_alias('lab/m@3', 'staging').aliases == ['staging'] and s.get('lab/m@staging') == 3
 def removes(s): assert s.remove('lab/m@3', force=True) == 1 and s.remove('lab/m@2', force=True) == 1 and s.get('lab/m') == 1
 def compacts(s): assert s.care.compact('lab')['lab'] >= 1 and {'lab/o@1', 'lab/m@3'} <= set(s.find_items('lab').refs)
