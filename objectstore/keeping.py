@@ -44,7 +44,7 @@ class Keeper:
         self.long: set[str] = set()         # Buckets whose log calls for a compaction
         self.unsure: set[str] = set()       # Buckets that have long not been compared with their records
         self.filling: dict[str, Filling] = {}     # Buckets that are being read, and how far
-        origin.listener = self.heard
+        origin.listener, origin.forgetting = self.heard, self._met.clear
 
     def _lock_anew(self) -> None:
         self._lock, self._settling = threading.Lock(), threading.RLock()
@@ -217,7 +217,7 @@ def _refresh(self: Keeper, bucket: Bucket, known: Known | None, whole: bool, now
     if known and known.whole and not whole: changed = self._catch_up(bucket, known, log)
     elif whole or not log.generation or not self._from_catalog(bucket, log): changed = self.compare(bucket, log) is not None
     else: changed = self._catch_up(bucket, self._now_known(bucket.name), log, again=True) or True
-    state = None if bucket.name in self._met else self.origin.id(bucket.name)
+    state = None if bucket.name in self._met else self.origin.identity(bucket.name)
     with self.index.writing() as db: db.execute('UPDATE buckets SET checked = ?, state = coalesce(?, state) WHERE name = ?', (now, state, bucket.name))
     if state: self._met.add(bucket.name)
     return changed
@@ -232,7 +232,7 @@ def _now_known(self: Keeper, name: str) -> Known:
 def _same_origin(self: Keeper, bucket: Bucket) -> bool:
     "Is this still the origin of which the index speaks? Asked once a store object"
     if bucket.name in self._met: return True
-    if (now := self.origin.id(bucket.name)) is None: return True
+    if (now := self.origin.identity(bucket.name)) is None: return True
     if not (found := self.index.ask('SELECT state FROM buckets WHERE name = ?', (bucket.name,))): return False      # thrown away meanwhile, for another bucket
     before = found[0][0]
     if before not in (None, now): self.index.throw_away()
@@ -253,11 +253,20 @@ def seen(self: Keeper, bucket: Bucket) -> set[str]:
     return {h for h, in self.index.ask('SELECT hint FROM seen WHERE bucket = ?', (bucket.name,))}
 
 @patch
+def _still_those(self: Keeper, bucket: Bucket, changes: set[Change]) -> None:
+    "Where others say that they have put what the index has already, its newest is looked at: the store may have been set back, and the number given anew"
+    had = [(c.item, c.what) for c in changes if c.op == 'put' and self.index.row(bucket.name, c.item, c.what)]
+    if had: bucket.seen((at := max(had, key=lambda at: at[1]))[0], bucket.around(*at))
+
+@patch
 def _catch_up(self: Keeper, bucket: Bucket, known: Known, log: Log, again: bool = False) -> bool:
     "Look at what new hints name, and at a newer catalog"
     if newer := log.generation > known.generation: again = self._newer(bucket, known.generation, log) or True
     new = [h for h in log.hints if again or h not in seen] if (seen := set() if again else self.seen(bucket)) or log.hints else []
-    if new: self._look(bucket, {c for changes in bucket.read_hints(new).values() for c in changes or ()})
+    if new:
+        changes = {c for changes in bucket.read_hints(new).values() for c in changes or ()}
+        self._still_those(bucket, changes)
+        self._look(bucket, changes)
     if new or newer:
         with self.index.writing() as db:
             if again: db.execute('DELETE FROM seen WHERE bucket = ?', (bucket.name,))

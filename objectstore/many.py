@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from itertools import islice
 from fastcore.basics import patch
 from .names import InvalidQuery, NotAvailableOffline, NotFound, Ref, parse_ref
+from .witness import Renewed
 from .near import at_origin, stale_now
 from .puts import Draft
 from .records import Record
@@ -71,12 +72,24 @@ def _put_round(self: ObjectStore, name: str, drafts: dict[int, tuple[Ref, Draft]
     behind = {w.item for w in self._waiting_puts(name)}
     now = {i: (r, d) for i, (r, d) in drafts.items() if r.item not in behind}
     try:
-        with at_origin(): stored = self.origin.for_put(name).put_many([(r.item, d) for r, d in now.values()]) if now else []
+        with at_origin(): stored = self._put_learnt(name, [(r.item, d) for r, d in now.values()]) if now else []
     except (ConnectionError, TimeoutError) as e:
         if not self._may_wait(None): raise
         stored = [e] * len(now)
     stored = dict(zip(now, stored))
     return {i: self._stored_or_waits(r, d, stored.get(i)) for i, (r, d) in drafts.items()}
+
+@patch
+def _put_learnt(self: ObjectStore, name: str, drafts: list[tuple[str, Draft]]) -> list[Record | Exception]:
+    "Put drafts once their last numbers are known, which is when another store may be found in the place of one"
+    for last in (False, False, True):
+        try:
+            bucket = self.origin.for_put(name)
+            bucket.learn(item for item, _ in drafts)
+            break
+        except Renewed:
+            if last: raise
+    return bucket.put_many(drafts)
 
 @patch
 def _stored_or_waits(self: ObjectStore, r: Ref, draft: Draft, answer: Record | Exception | None) -> Version:

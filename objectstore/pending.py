@@ -51,6 +51,13 @@ class Pending:
         name = hashlib.blake2b(f'{url}\n{endpoint or ""}'.encode(), digest_size=16).hexdigest()
         return cls(state/'pending'/name)
 
+    def elsewhere(self) -> list[Pending]:
+        "The other queues of this machine: the same origin may have other addresses"
+        above = Path(self.files.url).parent
+        try: found = sorted(p for p in above.iterdir() if str(p) != self.files.url and (p/'queue').is_dir())
+        except OSError: return []
+        return [Pending(p) for p in found]
+
 # %% ../nbs/44_pending.ipynb #69ab0149
 @patch
 def work(self: Pending) -> list[Work]:
@@ -108,7 +115,7 @@ def add_put(
     bucket: str,
     item: str,
     draft: Draft,                   # What was to be stored
-    origin: str | None,             # The identity of the origin, where it is known
+    origin: str | None,             # The name of the store, where it is known: its id, and what tells it from its copies
     tried: int | None = None,       # A number under which it may have been kept
 ) -> Work:
     "Keep a put, with its bytes: all of it, or nothing"

@@ -4,7 +4,7 @@
 
 # %% ../nbs/32_puts.ipynb #49be7896
 from __future__ import annotations
-import io, json, os, re, tempfile, time
+import io, json, math, os, re, tempfile, time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -13,6 +13,7 @@ from pathlib import Path
 from blake3 import blake3
 from fastcore.basics import patch
 from .names import CommitUnknown, Conflict, Damaged, NotAvailableOffline, ObjectStoreError
+from .witness import ASK_AGAIN, Renewed, awake
 from .backend import before_claim, in_threads
 from .origin_clock import LATE, origin_now, running
 from .records import (INLINE_LIMIT, Claim, Record, alias_folder, append, last_move, mark_now, move, new_id, notes_folder, pack,
@@ -193,6 +194,7 @@ def _claimed(self: Bucket, r: Record) -> Record:
     if n >= self.dates.get(item, (0, 0))[0]: self.dates[item] = n, r.at
     self.fresh[item, n] = running()
     self.won[item, n] = r.id
+    self.acknowledged(item, n, r.id, r.at)
     return self._keep(r)
 
 @patch
@@ -209,6 +211,7 @@ def confirm(self: Bucket, item: str, draft: Draft, n: int, keys: list[tuple[str,
     while True:
         try:
             if (there := self.confirmed(keys)) or not late.more(Short()): return there      # a volume's listing may be late
+        except Renewed as e: raise self._unknown(item, draft, n, e) from e
         except OSError as e:
             if not isinstance(e, ConnectionError) or isinstance(e, NotAvailableOffline) or time.monotonic() > until: raise self._unknown(item, draft, n, e) from e
             time.sleep(0.05)
@@ -242,9 +245,15 @@ def put(
 
 @patch
 def first(self: Bucket, item: str) -> int:
-    "The number to claim first"
+    "The number to claim first: the last one is asked for, unless this process was sure of it a minute ago"
     last = self.highest.get(item)       # also 0: a claim of 1 that nobody answered must be looked for at 1
-    with before_claim(): return (self.end(item).last if last is None else last) + 1
+    with before_claim(): return (self.end(item).last if last is None or not self._is_sure(item, last) else last) + 1
+
+@patch
+def _is_sure(self: Bucket, item: str, last: int) -> bool:
+    "May the number behind this one be claimed without asking? A look that costs nothing is made"
+    if self.backend.can.probe: return self._is_same(item, last) if last else True
+    return awake() - self.sure.get(item, -math.inf) < ASK_AGAIN
 
 @patch
 def expect(self: Bucket, item: str, latest: int) -> int:
@@ -320,14 +329,12 @@ _payload = re.compile('payloads/[0-9a-f]{2}/[0-9a-f]{64}-([0-9a-f]{16}|[0-9a-f]{
 @patch
 def learn(self: Bucket, items: Iterable[str]) -> None:
     "Find out the last numbers of many items; what a listing did not show a minute ago is taken for new, which a claim will tell"
-    unknown, now = [i for i in dict.fromkeys(items) if i not in self.highest], time.monotonic()
+    unknown, now = [i for i in dict.fromkeys(items) if i not in self.highest or not self._is_sure(i, self.highest[i])], time.monotonic()
     with before_claim():
         if now - self.scanned > 60 and self.listed(len(unknown)) is not None: self.scanned = now
-        if now - self.scanned >= 60:
-            for answer in in_threads(self.end, unknown, self.backend.can.many):
-                if isinstance(answer, Exception): raise answer
-            return
-    for i in unknown: self.highest.setdefault(i, 0)
+        if now - self.scanned < 60: unknown = [i for i in unknown if self.highest.setdefault(i, 0) and not self._is_sure(i, self.highest[i])]
+        for answer in in_threads(self.end, unknown, self.backend.can.many):
+            if isinstance(answer, Exception): raise answer
 
 @patch
 def put_many(self: Bucket, drafts: list[tuple[str, Draft]]) -> list[Record | Exception]:

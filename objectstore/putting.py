@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from fastcore.basics import patch
 from .names import Conflict, Damaged, InvalidQuery, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, PendingWarning, Ref, Unsupported, check_alias, parse_ref
+from .witness import Renewed
 from .codecs import by_name, check_rights, codec_for, proved
 from .conditions import LONGEST
 from .context import made_by
@@ -167,12 +168,20 @@ def _put_or_wait(self: ObjectStore, r: Ref, draft: Draft, if_latest: int | None,
     waits, waiting = self._may_wait(if_latest), self._waiting_puts(r.bucket, r.item)
     if waiting: return self._behind(r, draft, waiting, if_latest, skip_unchanged)
     try:
-        with at_origin():
-            bucket = self.origin.for_put(r.bucket)
-            return skip_unchanged and self._unchanged(bucket, r.item, draft) or self._put(bucket, r, draft, if_latest)
+        with at_origin(): return self._put_now(r, draft, if_latest, skip_unchanged)
     except (ConnectionError, TimeoutError) as e:
         if not waits: raise
         return self._wait(r, draft, e)
+
+@patch
+def _put_now(self: ObjectStore, r: Ref, draft: Draft, if_latest: int | None, skip_unchanged: bool) -> Version:
+    "Store a draft; where another store is found in the place of one, in that: nothing was claimed yet"
+    for last in (False, False, True):
+        try:
+            bucket = self.origin.for_put(r.bucket)
+            return skip_unchanged and self._unchanged(bucket, r.item, draft) or self._put(bucket, r, draft, if_latest)
+        except Renewed:
+            if last: raise
 
 @patch
 def _behind(self: ObjectStore, r: Ref, draft: Draft, waiting: list, if_latest: int | None, skip_unchanged: bool) -> Version:
@@ -203,8 +212,8 @@ def _wait(self: ObjectStore, r: Ref, draft: Draft, why: BaseException | None = N
 # %% ../nbs/61_putting.ipynb #93fa6dc9
 @patch
 def _known_id(self: ObjectStore, bucket: str) -> str | None:
-    "The identity of the origin, as far as it is known"
-    try: return self.origin.id(bucket)
+    "The name of the store that is there, as far as it is known"
+    try: return self.origin.identity(bucket)
     except OSError: return None
 
 @dataclass(frozen=True)

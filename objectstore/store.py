@@ -93,9 +93,12 @@ def _waiting_puts(self: ObjectStore, bucket: str | None = None, item: str | None
 def _delivered(self: ObjectStore, r: Ref) -> Version | None:
     "The version that a delivered put became, where this machine delivered it"
     if not (n := self.pending.done(r.selector.id)): return None
-    v = self._version(Ref(r.bucket, r.item, Number(n)))
-    if v.id != r.selector.id: raise v._in.broken_promise(v._record, r.selector.id)
-    return v
+    bucket = self.origin.bucket(r.bucket)
+    try: v = self._version(Ref(r.bucket, r.item, Number(n)))
+    except NotFound: v = None
+    if v is None or v.id != r.selector.id: n = bucket._written(r.item, r.selector.id)      # where the store was set back, it may have another number now, or none
+    if v and n is None: raise bucket.broken_promise(v._record, r.selector.id)
+    return v if v and v.version == n else self._version(Ref(r.bucket, r.item, Number(n))) if n else None
 
 @patch
 def waiting_notes(self: ObjectStore, v: Version) -> list[dict]:

@@ -293,7 +293,7 @@ def _elsewhere(w: World) -> ObjectStore:
     "A store object on a machine that knows nothing"
     with patched.dict(os.environ, OBJECTSTORE_STATE_DIR=str(w.folder/f'state-{time.time_ns()}')): return w.store()
 
-@operation('list_buckets, 3 of them', 7, 'folders; state of each: listing, move')
+@operation('list_buckets, 3 of them', 8, 'first contact: who is there (listing, id, witness), format; folders; state of each: listing, move')
 def _(w):
     own = replace(w, place=Place(w.place.service))
     for b in ('lab', 'ward', 'field'): own.item(1, bucket=b)
