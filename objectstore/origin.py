@@ -78,7 +78,7 @@ def vet(root: Backend) -> bool:
     if (raw := read_back(root, MARKER)) is None: return False
     where = f'{root.url}/{MARKER}'
     try: found = from_json(raw, where).get('objectstore')
-    except Damaged as e: raise Damaged(f'{e}: it does not say which format the store has, so nothing is read, written or deleted here. If this is a store of format 1, write {to_json(FORMAT).decode()} there') from None
+    except Damaged as e: raise Unsupported(f'{e}: it does not say which format the store has, so nothing is read, written or deleted here. If this is a store of format 1, write {to_json(FORMAT).decode()} there') from None
     if type(found) is int and found == 1: return True
     raise Unsupported(f'{root.url} holds format {found!r:.40}, and this version of the library knows format 1: a newer version reads it and writes to it')
 
