@@ -105,14 +105,15 @@ def sync_soon(self: ObjectStore) -> None:
 @patch
 def sync_later(self: ObjectStore) -> None:
     "Deliver in the background, once at a time"
-    if not self.pending.work() or not self._delivering.acquire(blocking=False): return
+    if not self.pending.work(): return
     def run() -> None:
+        if not self._delivering.acquire(blocking=False): return
         try: waits = self._deliver().waiting
         except (ObjectStoreError, OSError) as e: waits = [e]
         finally: self._delivering.release()
         self._pause = min(2 * self._pause, AGAIN[1]) if waits else AGAIN[0]
         self._next_sync = time.monotonic() + self._pause if waits else 0.0
-    threading.Thread(target=run, daemon=True, name='objectstore-sync').start()
+    if not self._delivering.locked(): threading.Thread(target=run, daemon=True, name='objectstore-sync').start()
 
 @patch
 def _when_back(self: ObjectStore) -> None:
