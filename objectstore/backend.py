@@ -155,13 +155,11 @@ _shown: ContextVar[dict | None] = ContextVar('shown', default=None)
 _before_claim: ContextVar[bool] = ContextVar('before_claim', default=False)
 BELIEVED = 5.0     # seconds for which a service that has shown something is believed within one call
 
-@contextmanager
-def one_call() -> Iterator[None]:
+class one_call:
     "A call of a store, or a part of one: what a service has shown in it counts for the rest of it"
-    if _shown.get() is not None: yield; return
-    token = _shown.set({})
-    try: yield
-    finally: _shown.reset(token)
+    def __enter__(self) -> None: self.token = _shown.set({}) if _shown.get() is None else None
+    def __exit__(self, *error) -> None:
+        if self.token: _shown.reset(self.token)
 
 @contextmanager
 def before_claim() -> Iterator[None]:

@@ -8,11 +8,12 @@ import math, time, warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
 from typing import BinaryIO
 from blake3 import blake3
 from fastcore.basics import patch
-from .names import Alias, AsOf, Back, Damaged, InvalidRef, NotFound, Number, Selector, Unsupported, WriteId, hint, item_key, item_of_key
+from .names import Alias, AsOf, Back, Damaged, InvalidRef, NotFound, Number, ObjectStoreError, Selector, Unsupported, WriteId, hint, item_key, item_of_key
 from .witness import Recent, Seen, Sight, awake
 from .backend import Backend, Entry, in_threads, key_number, number_key, same_stamp, stamp_tag
 from .disk import Short
@@ -21,7 +22,7 @@ from .records import (RECORD_LIMIT, Record, alias_folder, aliases_folder, last_m
                                  payload_key, records_folder, unpack)
 
 # %% auto #0
-__all__ = ['DEAD', 'KEPT_LIMIT', 'Numbers', 'no_doubt', 'Bucket', 'merge']
+__all__ = ['DEAD', 'KEPT_LIMIT', 'Numbers', 'no_doubt', 'Bucket', 'Maybe', 'may_be_kept', 'merge']
 
 # %% ../nbs/31_buckets.ipynb #9309c6a6
 DEAD = ('removed', 'abandoned')     # marks that take a version away
@@ -68,6 +69,7 @@ class Bucket:
         self.new = False                                         # made by this process, which has not said so yet
         self.scanned = -math.inf                                 # when one listing last showed all of it, by the same clock
         self.changes = 0                                         # how often this process has moved an alias or added a note
+        self.trying: dict[str, set[int]] = {}           # item: the numbers that a put tries
         self.listener: Callable | None = None                    # is told of every acknowledged change: this bucket, what was done, item, version or alias, what that says
 
     def forget(self) -> None:
@@ -90,6 +92,23 @@ def tell(
 ) -> None:
     "Tell the listener of an acknowledged change"
     if self.listener: self.listener(self, op, item, what, says)
+
+class Maybe: "What a change says of which nobody here knows whether it was kept"
+
+def may_be_kept(op: str) -> Callable:
+    "A write to an item (of a version or an alias) whose interruption (Ctrl-C) is told: it may have been kept already"
+    def wrap(write: Callable) -> Callable:
+        @wraps(write)
+        def call(self, item, what, *args, **kwargs):
+            try: return write(self, item, what, *args, **kwargs)
+            except (OSError, ObjectStoreError): raise
+            except BaseException:
+                for x in [*self.trying.get(item, ())] if op == 'put' else [what]: self.tell(op, item, x, Maybe())
+                raise
+            finally:
+                if op == 'put': self.trying.pop(item, None)
+        return call
+    return wrap
 
 # %% ../nbs/31_buckets.ipynb #1f5cf617
 @patch
@@ -361,8 +380,8 @@ def alias_target(self: Bucket, item: str, alias: str) -> tuple[int, int | None]:
 
 @patch
 def aliases(self: Bucket, item: str) -> dict[str, int]:
-    "Every alias of an item that points somewhere, and where"
-    return self.all_aliases(self.prefix + aliases_folder(item), only=item).get(item, {})
+    "Every alias of an item that points somewhere, and where; a damaged one is left out, with a warning"
+    return self.all_aliases(self.prefix + aliases_folder(item), only=item, lenient=True).get(item, {})
 
 @patch
 def _last_moves(self: Bucket, folder: str | None = None, only: str | None = None) -> dict[tuple[str, str], str]:

@@ -4,7 +4,7 @@
 
 # %% ../nbs/48_keeping.ipynb #c43a97cb
 from __future__ import annotations
-import os, threading, time, warnings, weakref
+import atexit, os, threading, time, warnings, weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from fastcore.basics import patch
 from .names import Damaged, Unsupported
 from .backend import in_threads
-from .buckets import Bucket, merge
+from .buckets import Bucket, Maybe, merge
 from .origin import Origin
 from .near import at_origin
 from .rows import Filled, Row, row_of
@@ -22,7 +22,7 @@ from .index import Index, IndexAway, Key, Writer
 from .log import Change, Hints, Log
 
 # %% auto #0
-__all__ = ['UNSURE', 'FEW', 'PAGE', 'LONG_LOG', 'Known', 'Keeper', 'Filling', 'as_known', 'as_changes']
+__all__ = ['UNSURE', 'FEW', 'PAGE', 'LONG_LOG', 'Known', 'Keeper', 'settle_all', 'Filling', 'as_known', 'as_changes']
 
 # %% ../nbs/48_keeping.ipynb #3913f579
 class Known(NamedTuple):
@@ -117,10 +117,11 @@ def _hurrying(self: Keeper, wait: float) -> Iterator[None]:
 def _apply(self: Keeper, w: Writer, bucket: Bucket, c: Change, says: object, when: float) -> bool:
     "Write one change of this process; False where the index knows nothing of its bucket"
     name, known = bucket.name, w.db.execute('SELECT whole FROM buckets WHERE name = ?', (bucket.name,)).fetchone()
-    if c.op == 'state':
+    if c.op == 'state' and not isinstance(says, Maybe):
         if known: w.db.execute('UPDATE buckets SET there = ? WHERE name = ?', (says == 'made', name))
         elif c.what == 1: w.db.execute('INSERT INTO buckets(name, there, whole, compared) VALUES(?, 1, 1, ?)', (name, when))
         return True
+    if isinstance(says, Maybe): return False      # its hint says where to look
     w.touch(name, [(c.item, c.what)])      # also where another process is reading the bucket at this moment
     if not known: return False
     row = self.index.row(name, c.item, c.what, w.db) if c.op in ('put', 'note') else None
@@ -144,6 +145,11 @@ def close(self: Keeper) -> None:
     "Write what is due"
     self.settle(self.index.wait)
     self.hints.flush()
+
+@atexit.register
+def settle_all() -> None:
+    "What an interruption has left unwritten is written at the end of the process, before its last hints"
+    for keeper in list(_all): keeper.settle()
 
 # %% ../nbs/48_keeping.ipynb #f8cd383b
 class Filling:
@@ -264,7 +270,9 @@ def _catch_up(self: Keeper, bucket: Bucket, known: Known, log: Log, again: bool 
     if newer := log.generation > known.generation: again = self._newer(bucket, known.generation, log) or True
     new = [h for h in log.hints if again or h not in seen] if (seen := set() if again else self.seen(bucket)) or log.hints else []
     if new:
-        changes = {c for changes in bucket.read_hints(new).values() for c in changes or ()}
+        said = bucket.read_hints(new)
+        if any(changes == [] for changes in said.values()): self.unsure.add(bucket.name)      # it meant to say something
+        changes = {c for changes in said.values() for c in changes or ()}
         self._still_those(bucket, changes)
         self._look(bucket, changes)
     if new or newer:

@@ -4,17 +4,17 @@
 
 # %% ../nbs/33_origin.ipynb #34a5c240
 from __future__ import annotations
-import os
+import os, warnings
 from collections.abc import Callable
 from fastcore.basics import patch
 from .names import Conflict, Damaged, InvalidRef, NotAvailableOffline, NotFound, Unsupported, bucket_key, hint, item_of_key
 from .places import MARKER, Places, check_parent, is_folder, new_store
 from .probe import probe
 from .witness import ASK_AGAIN, Renewed, Seen, Sight, Witness, awake
-from .backend import Backend, in_threads, key_number, number_key
+from .backend import Backend, in_threads, key_number, last_number, number_key
 from .disk import lies_there
 from .records import RECORD_LIMIT, STATE, Record, append, from_json, last_move, mark_now, move, moves, new_id, read_back, read_move, records_folder, to_json, unpack
-from .buckets import Bucket
+from .buckets import Bucket, Maybe
 
 # %% auto #0
 __all__ = ['FORMAT', 'Origin', 'vet', 'vet_reading', 'bucket_of_key']
@@ -220,7 +220,8 @@ def _witness_of(self: Origin, sight: Sight, before: tuple, now: tuple) -> Witnes
     if sight.store is None and sight.witness.seen: witness.saw(sight.witness.seen)     # before it was asked who is there
     if witness.seen is None and before[0] == now[0]:
         was = sight.witness if before == (sight.store, sight.stamp) else Witness.of(state, *before)
-        witness.seen, witness.lost = was.seen, was.lost
+        if was.lost: witness.set_back(was.lost)
+        witness.seen = was.seen
     return witness
 
 @patch
@@ -277,7 +278,10 @@ def identity(self: Origin, bucket: str | None = None) -> str | None:
 @patch
 def state(self: Bucket) -> tuple[int, bool]:
     "How often a bucket's state has changed, and whether it says that the bucket is there"
-    n, last = last_move(self.backend, self.prefix + STATE)
+    try: n, last = last_move(self.backend, self.prefix + STATE)
+    except Damaged as e:       # then what is in it says whether it is there
+        warnings.warn(f'the state of bucket {self.name!r} cannot be read: {e}', stacklevel=4)
+        return last_number(self.backend.tail(self.prefix + STATE)), False
     return n, last.get('is') == 'made'
 
 @patch
@@ -357,8 +361,12 @@ def _empty(self: Origin, bucket: Bucket) -> None:
     for item, aliases in bucket.all_aliases(lenient=True).items():
         for alias in aliases: bucket.move_alias(item, alias, None, self.by)
     live = [(item, n) for item, numbers in bucket.scan().items() for n in numbers.live]
-    answers = bucket.backend.create_many([(bucket.key(item, n, 'removed'), mark_now(bucket.backend, self.by)) for item, n in live])
-    for (item, n), answer in zip(live, answers):
-        if answer is True: bucket.tell('remove', item, n)
-        else: bucket.remove(item, n, self.by)
+    try:
+        answers = bucket.backend.create_many([(bucket.key(item, n, 'removed'), mark_now(bucket.backend, self.by)) for item, n in live])
+        for (item, n), answer in zip(live, answers):
+            if answer is True: bucket.tell('remove', item, n)
+            else: bucket.remove(item, n, self.by)
+    except BaseException:
+        for item, n in live: bucket.tell('remove', item, n, Maybe())
+        raise
     bucket.newest.clear()

@@ -342,7 +342,9 @@ def at_hand(self: Version, what: str) -> bool:
     return bool((known := self._known.get(what)) and known[0] == self._in.changes)
 
 @patch
-def _shown_metadata(self: Version) -> dict: return dict(self.metadata if self.at_hand('notes') else self._record.description.get('metadata', {}))
+def _shown_metadata(self: Version) -> dict:
+    try: return dict(self.metadata if self.at_hand('notes') else self._record.description.get('metadata', {}))
+    except Damaged: return dict(self._record.description.get('metadata', {}))      # a note cannot be read: what was recorded is shown
 
 @patch
 def look(self: Version) -> Card:

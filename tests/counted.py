@@ -284,7 +284,7 @@ def _(w):
     with w.store(direct=True) as other: other.put('crowd/many/0001', 2)
     return lambda: s.find_items('crowd')
 
-@operation(f'find_items of {MANY:,} items: on a new machine, from a catalog', 5, 'who is there: listing, move, format; listing of the log; catalog')
+@operation(f'find_items of {MANY:,} items: on a new machine, from a catalog', 5 + PAGES, 'who is there: listing, move, format; listing of the log; catalog; listing of the records, which bear it out')
 def _(w):
     w.many(); s = w.store(direct=True); s.care.compact('crowd'); s.close()
     return lambda: _elsewhere(w).find_items('crowd')
