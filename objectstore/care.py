@@ -9,6 +9,7 @@ from pathlib import Path
 from fastcore.basics import patch
 from .names import NotFound, ObjectStoreError
 from .settings import cache_dir
+from .near import at_origin
 from .reading import publish
 from .log import catalog_key
 from .index import IndexAway
@@ -20,12 +21,12 @@ __all__ = ['LATER', 'Care']
 
 # %% ../nbs/67_care.ipynb #1e66e530
 class Care:
-    "Care of a store: `compact`, `catalog`"
+    "Care of a store: `compact`, `catalog`, `restored`"
     def __init__(self, store: ObjectStore): self._store = store
 
 @patch(as_prop=True)
 def care(self: ObjectStore) -> Care:
-    "What keeps the store in good order: `compact` and `catalog`"
+    "What keeps the store in good order: `compact`, `catalog` and `restored`"
     return Care(self)
 
 @patch
@@ -61,6 +62,17 @@ def catalog(
     to = cache_dir()/'catalogs'/(store.origin.id(bucket) or 'new')/bucket/f'{generation:010d}.parquet'
     if not to.exists(): publish(lambda p: p.write_bytes(b.backend.read(key)), to)
     return to
+
+# %% ../nbs/67_care.ipynb #7008fd8c
+@patch
+@answered
+def restored(self: Care) -> None:
+    "Say that the storage was restored from a backup and is to go on from there: it gets a new id, which every machine sees"
+    store = self._store
+    store._may_write()
+    origin = store.origin
+    with at_origin():
+        for name in origin.names() if origin.native else [next(iter([*origin._buckets, *origin.names()]), 'none')]: origin.restored(origin.root(origin.bucket(name)))
 
 # %% ../nbs/67_care.ipynb #253142db
 LATER = 5.0     # seconds until it begins

@@ -98,6 +98,7 @@ def _confirmed_or_abandoned(self: Bucket, item: str, draft: Draft, r: Record) ->
 def _known(self: Bucket, r: Record) -> Record:
     self.highest[r.item] = max(r.version, self.highest.get(r.item, 0))
     self.won[r.item, r.version] = r.id
+    self.acknowledged(r.item, r.version, r.id, r.at)
     self.tell('put', r.item, r.version, r)
     return self._keep(r)
 
@@ -152,7 +153,7 @@ def _deliver_put(self: Origin, pending: Pending, w: Work, bucket: Bucket, patien
     if n := pending.done(w.id): return f'{w.name}@{n}', n
     draft = pending.whole_draft(w)
     first = pending.tried(w.id)
-    if fresh := first is None: first = pending.tried(w.id, (bucket.highest.get(w.item) or bucket.end(w.item).last) + 1)
+    if fresh := first is None: first = pending.tried(w.id, bucket.first(w.item))
     if n := pending.done(w.id): return f'{w.name}@{n}', n
     r = bucket.deliver(w.item, draft, first, patience, fresh)
     for (_, p), key in zip(draft.members or [('', draft.payload)], _payload_keys(bucket, r, draft)):
@@ -225,11 +226,12 @@ class Report(Looks, list):
         return Table(columns, [[o.what, o.became, o.why or None][:len(columns)] for o in self],
                      caption=f'{len(self) - len(self.waiting) - len(self.conflicts):,} of {len(self):,} delivered' if self else 'Nothing was pending')
 
-def deliver_all(origin: Origin, pending: Pending, patience: float = 3.0, progress=lambda n: None, told=lambda: None) -> Report:
-    "Deliver what is pending, as far as the origin is there; it alone is asked, not what is near"
+def deliver_all(origin: Origin, pending: Pending, patience: float = 3.0, progress=lambda n: None, told=lambda: None,
+                only: Callable[[Work], bool] = lambda w: True) -> Report:
+    "Deliver what is pending, or some of it, as far as the origin is there; it alone is asked, not what is near"
     report, stuck, gone, ids = Report(), {}, None, {}
     with at_origin(bytes=True):
-        for w in pending.work():
+        for w in filter(only, pending.work()):
             why = gone or stuck.get(w.name) or _unfit(origin, w, ids)
             if not why:
                 try: report.append(origin.deliver(pending, w, patience, told))
@@ -245,9 +247,11 @@ def deliver_all(origin: Origin, pending: Pending, patience: float = 3.0, progres
 def _unfit(origin: Origin, w: Work, ids: dict) -> str:
     "Why a piece of work cannot be sent: it is rotten, or it was meant for another store than the one that is there now"
     if w.op == 'unreadable': return f'{w.key} on this machine cannot be read'
-    if not (meant := w.says.get('origin')): return ''
+    if not (meant := (w.says.get('origin') or '').partition('-')[0]): return ''
     root = w.bucket if origin.native else ''
     try:
         if root not in ids: ids[root] = origin.id(w.bucket, surely=True)
+        known = ids[root] == meant or ids[root] and meant in origin.ids(w.bucket)
     except OSError: return ''
-    return '' if ids[root] == meant else f'it was put into the store {meant}, and {origin.url} is {f"the store {ids[root]}" if ids[root] else "empty"} now: get it by its id, and put it where it belongs'
+    if not known: return f'it was put into the store {meant}, and {origin.url} is {f"the store {ids[root]}" if ids[root] else "empty"} now: get it by its id, and put it where it belongs'
+    return f'{origin.url} was set back to an earlier state ({lost}): look at what is there now, then store.care.restored() lets it go on from there' if (lost := origin.lost(w.bucket)) else ''

@@ -14,7 +14,7 @@ from .disk import (PATIENCE, PIECE, READ_FLAGS, UNNAMED, Draft, MustBeNamed, Pat
     draft_name, hundred, in_hundred, is_late, key_leaf, lies_there, on_network, publish, read_all, regular, said, sync_file, sync_folder)
 
 # %% auto #0
-__all__ = ['FileBackend', 'complete']
+__all__ = ['FileBackend', 'file_stamp', 'complete']
 
 # %% ../nbs/03_files.ipynb #7a78b58c
 _known_limit = 65_536   # folders remembered; a few MB
@@ -395,12 +395,23 @@ def _in_order(found: list[os.DirEntry]) -> list[tuple[str, os.DirEntry]]:
     return sorted((t for t in named if t[0][-1] == '/' or t[1].is_file(follow_symlinks=False)), key=lambda t: t[0])
 
 # %% ../nbs/03_files.ipynb #128e1d2e
+def file_stamp(st: os.stat_result) -> str:
+    "What another file in the place of this one has not"
+    return f'{st.st_ino:x}-{st.st_ctime_ns:x}'
+
+@patch
+def stamp(self: FileBackend, key: str) -> str:
+    "The stamp of an object, at one look; empty where there is none"
+    place, leaf = self._place(key)
+    try: return file_stamp(os.lstat(f'{place}/{leaf}'))
+    except OSError: return ''
+
 def _entry(e: os.DirEntry, key: str, after: str | None, patience: float) -> Iterator[Entry]:
     "An entry behind `after`, unless it has vanished"
     if after is not None and key <= after: return
     try: st = asked_again(lambda: e.stat(follow_symlinks=False), patience=patience) if patience else e.stat(follow_symlinks=False)
     except FileNotFoundError: return
-    yield Entry(key, st.st_size, st.st_mtime)
+    yield Entry(key, st.st_size, st.st_mtime, file_stamp(st))
 
 def _before(start: str, after: str | None) -> bool:
     "Do all keys that begin with `start` come before `after`?"

@@ -299,7 +299,10 @@ def _refreshed(self: ObjectStore, bucket: str | None) -> tuple[list[str], dateti
     if bucket is not None: parse_ref(bucket, item=False)
     waiting = bucket is not None and self._waiting_puts(bucket)
     names = [bucket] if bucket is not None else self._named_buckets()
-    answers = dict(zip(names, in_threads(self._refresh_bucket, names, 8)))
+    for _ in range(3):      # a bucket that finds another store there throws the index away, and with it what was read of the others
+        made = self.keeper.index.identity()
+        answers = dict(zip(names, in_threads(self._refresh_bucket, names, 8)))
+        if len(names) < 2 or self.keeper.index.identity() == made: break
     if error := next((e for e in answers.values() if isinstance(e, Exception) and (bucket is not None or not isinstance(e, PermissionError))), None): raise error
     there = [n for n, (found, _) in ((n, a) for n, a in answers.items() if isinstance(a, tuple)) if found]
     if bucket is not None and not there and not waiting and not self.origin.bucket(bucket).there(): raise self._no_bucket(bucket)

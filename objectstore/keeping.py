@@ -4,7 +4,7 @@
 
 # %% ../nbs/48_keeping.ipynb #c43a97cb
 from __future__ import annotations
-import os, threading, time, warnings, weakref
+import atexit, os, threading, time, warnings, weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from fastcore.basics import patch
 from .names import Damaged, Unsupported
 from .backend import in_threads
-from .buckets import Bucket, merge
+from .buckets import Bucket, Maybe, merge
 from .origin import Origin
 from .near import at_origin
 from .rows import Filled, Row, row_of
@@ -22,7 +22,7 @@ from .index import Index, IndexAway, Key, Writer
 from .log import Change, Hints, Log
 
 # %% auto #0
-__all__ = ['UNSURE', 'FEW', 'PAGE', 'LONG_LOG', 'Known', 'Keeper', 'Filling', 'as_known', 'as_changes']
+__all__ = ['UNSURE', 'FEW', 'PAGE', 'LONG_LOG', 'Known', 'Keeper', 'settle_all', 'Filling', 'as_known', 'as_changes']
 
 # %% ../nbs/48_keeping.ipynb #3913f579
 class Known(NamedTuple):
@@ -44,7 +44,7 @@ class Keeper:
         self.long: set[str] = set()         # Buckets whose log calls for a compaction
         self.unsure: set[str] = set()       # Buckets that have long not been compared with their records
         self.filling: dict[str, Filling] = {}     # Buckets that are being read, and how far
-        origin.listener = self.heard
+        origin.listener, origin.forgetting = self.heard, self._met.clear
 
     def _lock_anew(self) -> None:
         self._lock, self._settling = threading.Lock(), threading.RLock()
@@ -117,10 +117,11 @@ def _hurrying(self: Keeper, wait: float) -> Iterator[None]:
 def _apply(self: Keeper, w: Writer, bucket: Bucket, c: Change, says: object, when: float) -> bool:
     "Write one change of this process; False where the index knows nothing of its bucket"
     name, known = bucket.name, w.db.execute('SELECT whole FROM buckets WHERE name = ?', (bucket.name,)).fetchone()
-    if c.op == 'state':
+    if c.op == 'state' and not isinstance(says, Maybe):
         if known: w.db.execute('UPDATE buckets SET there = ? WHERE name = ?', (says == 'made', name))
         elif c.what == 1: w.db.execute('INSERT INTO buckets(name, there, whole, compared) VALUES(?, 1, 1, ?)', (name, when))
         return True
+    if isinstance(says, Maybe): return False      # its hint says where to look
     w.touch(name, [(c.item, c.what)])      # also where another process is reading the bucket at this moment
     if not known: return False
     row = self.index.row(name, c.item, c.what, w.db) if c.op in ('put', 'note') else None
@@ -144,6 +145,11 @@ def close(self: Keeper) -> None:
     "Write what is due"
     self.settle(self.index.wait)
     self.hints.flush()
+
+@atexit.register
+def settle_all() -> None:
+    "What an interruption has left unwritten is written at the end of the process, before its last hints"
+    for keeper in list(_all): keeper.settle()
 
 # %% ../nbs/48_keeping.ipynb #f8cd383b
 class Filling:
@@ -217,7 +223,7 @@ def _refresh(self: Keeper, bucket: Bucket, known: Known | None, whole: bool, now
     if known and known.whole and not whole: changed = self._catch_up(bucket, known, log)
     elif whole or not log.generation or not self._from_catalog(bucket, log): changed = self.compare(bucket, log) is not None
     else: changed = self._catch_up(bucket, self._now_known(bucket.name), log, again=True) or True
-    state = None if bucket.name in self._met else self.origin.id(bucket.name)
+    state = None if bucket.name in self._met else self.origin.identity(bucket.name)
     with self.index.writing() as db: db.execute('UPDATE buckets SET checked = ?, state = coalesce(?, state) WHERE name = ?', (now, state, bucket.name))
     if state: self._met.add(bucket.name)
     return changed
@@ -232,7 +238,7 @@ def _now_known(self: Keeper, name: str) -> Known:
 def _same_origin(self: Keeper, bucket: Bucket) -> bool:
     "Is this still the origin of which the index speaks? Asked once a store object"
     if bucket.name in self._met: return True
-    if (now := self.origin.id(bucket.name)) is None: return True
+    if (now := self.origin.identity(bucket.name)) is None: return True
     if not (found := self.index.ask('SELECT state FROM buckets WHERE name = ?', (bucket.name,))): return False      # thrown away meanwhile, for another bucket
     before = found[0][0]
     if before not in (None, now): self.index.throw_away()
@@ -253,11 +259,22 @@ def seen(self: Keeper, bucket: Bucket) -> set[str]:
     return {h for h, in self.index.ask('SELECT hint FROM seen WHERE bucket = ?', (bucket.name,))}
 
 @patch
+def _still_those(self: Keeper, bucket: Bucket, changes: set[Change]) -> None:
+    "Where others say that they have put what the index has already, its newest is looked at: the store may have been set back, and the number given anew"
+    had = [(c.item, c.what) for c in changes if c.op == 'put' and self.index.row(bucket.name, c.item, c.what)]
+    if had: bucket.seen((at := max(had, key=lambda at: at[1]))[0], bucket.around(*at))
+
+@patch
 def _catch_up(self: Keeper, bucket: Bucket, known: Known, log: Log, again: bool = False) -> bool:
     "Look at what new hints name, and at a newer catalog"
     if newer := log.generation > known.generation: again = self._newer(bucket, known.generation, log) or True
     new = [h for h in log.hints if again or h not in seen] if (seen := set() if again else self.seen(bucket)) or log.hints else []
-    if new: self._look(bucket, {c for changes in bucket.read_hints(new).values() for c in changes or ()})
+    if new:
+        said = bucket.read_hints(new)
+        if any(changes == [] for changes in said.values()): self.unsure.add(bucket.name)      # it meant to say something
+        changes = {c for changes in said.values() for c in changes or ()}
+        self._still_those(bucket, changes)
+        self._look(bucket, changes)
     if new or newer:
         with self.index.writing() as db:
             if again: db.execute('DELETE FROM seen WHERE bucket = ?', (bucket.name,))

@@ -4,21 +4,23 @@
 
 # %% ../nbs/47_log.ipynb #0c12bcfc
 from __future__ import annotations
-import atexit, io, json, os, re, secrets, threading, time, weakref
+import atexit, io, json, os, re, secrets, threading, time, warnings, weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 from blake3 import blake3
 from fastcore.basics import patch
-from .names import Damaged, ObjectStoreError
+from .names import Damaged, InvalidRef, ObjectStoreError, check_alias, item_key
 from .records import RECORD_LIMIT, from_json, move, seal, to_json, unseal
 from .buckets import Bucket
-from .rows import Filled, Row, Texts, as_texts, from_text
+from .rows import ROOM, Filled, Row, Texts, as_texts, from_text
 
 # %% auto #0
-__all__ = ['MOST_CHANGES', 'SOON', 'PART', 'Change', 'Log', 'catalog_key', 'Hints', 'flush_hints', 'catalog_schema',
-           'catalog_row', 'write_catalog', 'Catalog']
+__all__ = ['MOST_CHANGES', 'SOON', 'PART', 'LATEST_TIME', 'NESTED', 'Change', 'Log', 'catalog_key', 'is_item', 'Hints',
+           'flush_hints', 'catalog_schema', 'catalog_row', 'write_catalog', 'Catalog']
 
 # %% ../nbs/47_log.ipynb #c93bc5e2
 class Change(NamedTuple):
@@ -78,14 +80,27 @@ def _changes(key: str, raw: bytes | Exception) -> list[Change] | None:
     if isinstance(raw, OverflowError): return []
     if isinstance(raw, Exception): raise raw
     try: return [c for x in from_json(unseal(key, raw), key)['changed'] if (c := _change(x))]
-    except (ObjectStoreError, KeyError, TypeError): return []
+    except (ObjectStoreError, KeyError, TypeError) as e:
+        warnings.warn(f'a hint says nothing that can be read, and the records will be asked: {e}', stacklevel=4)
+        return []
+
+@lru_cache(4096)
+def is_item(name: str) -> bool:
+    "Is this text the name of an item?"
+    try: return bool(item_key(name))
+    except InvalidRef: return False
+
+def _is_alias(name: object) -> bool:
+    try: check_alias(name); return True
+    except InvalidRef: return False
 
 def _change(x: object) -> Change | None:
     "A change, where it is one"
     if not isinstance(x, list) or len(x) != 3: return None
     op, item, what = x
+    if not isinstance(item, str) or op != 'state' and not is_item(item) or type(what) is int and not 0 <= what < 10**10: return None
     numbered, named = op in ('put', 'remove', 'note', 'state'), op == 'alias'
-    return Change(op, item, what) if isinstance(item, str) and (numbered and type(what) is int or named and isinstance(what, str)) else None
+    return Change(op, item, what) if isinstance(item, str) and (numbered and type(what) is int or named and _is_alias(what)) else None
 
 # %% ../nbs/47_log.ipynb #8531773d
 SOON = 0.05     # seconds in which changes gather
@@ -109,8 +124,9 @@ class Hints:
             self._due.setdefault(bucket, []).extend(changes)
             if not known: self._unknown.add(bucket)
             if self._thread: return
-            self._thread = threading.Thread(target=_write_soon, args=(self,), daemon=True, name='objectstore-log')
-            self._thread.start()
+            thread = threading.Thread(target=_write_soon, args=(self,), daemon=True, name='objectstore-log')
+            thread.start()
+            self._thread = thread
 
     def owes(self, name: str) -> bool:
         "Is there something to be written of a bucket that this machine's index may not have?"
@@ -132,13 +148,21 @@ def _write_soon(hints: Hints) -> None:
 @patch
 def flush(self: Hints) -> None:
     "Write what is due; what the origin does not take now is left for the records to tell"
+    due: dict[Bucket, list[Change]] = {}
     with self._turn:
-        with self._lock: due, self._writing, self._due, self._unknown, self._thread = self._due, self._unknown, {}, set(), None
         try:
-            for bucket, changes in due.items():
+            with self._lock: due, self._writing, self._due, self._unknown, self._thread = self._due, self._unknown, {}, set(), None
+            while due:
+                bucket, changes = next(iter(due.items()))
                 try: keys = bucket.hint_at(changes, self.by)
-                except (OSError, ObjectStoreError): continue
-                if bucket not in self._writing and all(c.op == 'put' for c in changes): self.wrote(bucket, keys, changes)
+                except (OSError, ObjectStoreError): keys = None
+                del due[bucket]
+                if keys is not None and bucket not in self._writing and all(c.op == 'put' for c in changes): self.wrote(bucket, keys, changes)
+        except BaseException:       # an interruption: the next one to flush writes it
+            with self._lock:
+                for bucket, changes in due.items(): self._due[bucket] = [*changes, *self._due.get(bucket, [])]
+                self._unknown |= due.keys()
+            raise
         finally: self._writing = set()
 
 @atexit.register
@@ -177,6 +201,36 @@ def write_catalog(
         while part := list(islice(rows, PART)): w.write_table(pa.table([pa.array(c, f.type) for c, f in zip(zip(*part), schema)], schema=schema))
     return out.getvalue()
 
+# %% ../nbs/47_log.ipynb #dd46a95e
+LATEST_TIME = 2**63 // ROOM - 2**20     # microseconds; what the index can put in order
+
+def _odd_cell(item, version, created, size, kind, codec, author, id, hash, latest) -> str:
+    "The name of a cell that no version has; empty where all can be"
+    if type(item) is not str or not is_item(item): return 'item'
+    if type(version) is not int or version < 1: return 'version'
+    if type(created) is not int or not 0 <= created < LATEST_TIME: return 'created'
+    if type(size) is not int or size < 0: return 'size'
+    if type(latest) is not bool: return 'latest'
+    return next((name for name, x in zip(('kind', 'codec', 'author', 'id', 'hash'), (kind, codec, author, id, hash)) if type(x) is not str), '')
+
+NESTED = 64     # levels of JSON in a cell
+
+def _deep(text: str) -> bool:
+    "Is JSON nested deeper than a version's can be? Looked at closely only where it has many brackets"
+    if text.count('{') + text.count('[') <= NESTED: return False
+    depth = 0
+    for c in _brackets.sub('', text):
+        depth += (c in '{[') - (c in '}]')
+        if depth > NESTED: return True
+    return False
+
+_brackets = re.compile(r"""\"(?:[^\"\\]|\\.)*\"|[^{}\[\]]""", re.DOTALL)
+
+def _is_event(e: object) -> bool:
+    "Is this what `write_catalog` is given of something that no row shows?"
+    if not isinstance(e, list) or len(e) != 4 or type(e[0]) is not int or not isinstance(e[2], str) or not is_item(e[2]): return False
+    return e[1] == 'remove' and type(e[3]) is int or e[1] == 'alias' and isinstance(e[3], str)
+
 # %% ../nbs/47_log.ipynb #105159ee
 class Catalog:
     "A catalog that was read"
@@ -187,12 +241,29 @@ class Catalog:
             self.file = pq.ParquetFile(io.BytesIO(data) if isinstance(data, bytes) else data, page_checksum_verification=True)
             told = {k.decode(): v.decode() for k, v in (self.file.schema_arrow.metadata or {}).items()}
             fits = told.get('objectstore') == '1' and told.get('bucket') == bucket and self.file.schema_arrow.equals(catalog_schema())
-            self.aliases, self.events = (json.loads(told['aliases']), json.loads(told.get('events', '[]'))) if fits else ({}, [])
-        except (pa.ArrowException, OSError, ValueError, KeyError) as e: raise Damaged(f'the catalog of {bucket} cannot be read: {e}') from None
+            aliases, events = (json.loads(told['aliases']), json.loads(told.get('events', '[]'))) if fits else ({}, [])
+        except (pa.ArrowException, OSError, ValueError, KeyError, RecursionError) as e: raise Damaged(f'the catalog of {bucket} cannot be read: {e}') from None
         if not fits: raise Damaged(f'the catalog is none of {bucket}, or was written by a newer version')
-        self.bucket = bucket
+        self.bucket, self.odd = bucket, Counter()        # what is not as this library writes it, and is left out
+        self.aliases, self.events = self._aliases(aliases), [e for e in (events if isinstance(events, list) else [events]) if self._fits(_is_event(e), 'an event')]
 
     def __len__(self) -> int: return self.file.metadata.num_rows
+
+    def _fits(self, good: bool, what: str) -> bool:
+        self.odd[what] += not good
+        return good
+
+    def _aliases(self, found: object) -> dict[str, dict[str, int]]:
+        "Where aliases point, as far as that can be"
+        if not self._fits(isinstance(found, dict), 'the aliases'): return {}
+        def points(a, n): return self._fits(_is_alias(a) and type(n) is int and 0 < n < 2**31, 'an alias')
+        return {i: {a: n for a, n in to.items() if points(a, n)} for i, to in found.items() if self._fits(is_item(i) and isinstance(to, dict), 'an alias')}
+
+    def warn(self) -> bool:
+        "Name what was left out, if anything was"
+        if odd := ', '.join(f'{k} ({n:,} times)' for k, n in self.odd.items() if n):
+            warnings.warn(f'the catalog of {self.bucket} holds what this library does not write: {odd} is left out, and the records are asked', stacklevel=3)
+        return bool(odd)
 
     def columns(self, *names: str):
         "Some columns of all rows, as an Arrow table"
@@ -201,19 +272,25 @@ class Catalog:
         except (pa.ArrowException, OSError) as e: raise Damaged(f'the catalog of {self.bucket} cannot be read: {e}') from None
 
     def rows(self, since: int = 0) -> Iterator[Filled]:
-        "Rows that have changed after a generation, oldest first"
+        "Rows that have changed after a generation, oldest first; one that is none is left out"
         import pyarrow as pa
         import pyarrow.compute as pc
         try:
             for part in self.file.iter_batches(PART):
-                if since: part = part.filter(pc.greater(part['changed'], since))
+                self.odd['changed'] += part['changed'].null_count
+                if since: part = part.filter(pc.fill_null(pc.greater(part['changed'], since), True))
                 columns = part.select(_rows).set_column(2, 'created', part['created'].cast('int64')).columns
-                yield from map(self._row, *(c.to_pylist() for c in columns))
+                yield from filter(None, map(self._row, *(c.to_pylist() for c in columns)))
         except (pa.ArrowException, OSError, ValueError, TypeError) as e: raise Damaged(f'the catalog of {self.bucket} cannot be read: {e}') from None
 
-    def _row(self, item, version, created, size, kind, codec, author, id, hash, metadata, notes, stats, latest) -> Filled:
-        row = Row(self.bucket, item, version, created, size, kind, codec, author, id, hash, from_text(metadata), from_text(notes) if notes else [], from_text(stats))
-        return row, Texts(metadata, notes, stats), latest
+    def _row(self, item, version, created, size, kind, codec, author, id, hash, metadata, notes, stats, latest) -> Filled | None:
+        if bad := _odd_cell(item, version, created, size, kind, codec, author, id, hash, latest): self.odd[bad] += 1; return None
+        try: m, n, s = from_text(metadata), from_text(notes) if notes is not None else [], from_text(stats)
+        except (ValueError, TypeError, RecursionError): m = n = s = None
+        if type(m) is not dict or type(s) is not dict or type(n) is not list or n and not all(type(x) is dict for x in n) or _deep(metadata) or _deep(stats) or notes and _deep(notes):
+            self.odd['metadata, notes or stats'] += 1
+            return None
+        return Row(self.bucket, item, version, created, size, kind, codec, author, id, hash, m, n, s), Texts(metadata, notes, stats), latest
 
 _rows = ['item', 'version', 'created', 'size', 'kind', 'codec', 'author', 'id', 'hash', 'metadata', 'notes', 'stats', 'latest']
 

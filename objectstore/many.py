@@ -4,27 +4,29 @@
 
 # %% ../nbs/65_many.ipynb #4d3a91d0
 from __future__ import annotations
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import ExitStack
 from itertools import islice
 from fastcore.basics import patch
-from .names import InvalidQuery, NotAvailableOffline, NotFound, Ref, parse_ref
+from .names import Damaged, InvalidQuery, NotAvailableOffline, NotFound, ObjectStoreError, Ref, Unsupported, parse_ref
+from .backend import in_threads
+from .witness import Renewed
 from .near import at_origin, stale_now
 from .puts import Draft
 from .records import Record
+from .buckets import Bucket
 from .reading import Progress
 from .versions import Version, note_read
 from .store import ObjectStore, answered
-from . import putting
+from .putting import same_content
 
 # %% auto #0
-__all__ = ['BATCH']
+__all__ = ['BATCH', 'Run']
 
 # %% ../nbs/65_many.ipynb #e28fafc7
 BATCH = 1000     # objects that are encoded before they are sent together
 
 @patch
-@answered
 def put_many(
     self: ObjectStore,
     items: Mapping | Iterable[tuple],       # Refs and objects: a mapping, pairs, or triples with metadata
@@ -32,17 +34,40 @@ def put_many(
     metadata: Mapping | None = None,        # Facts about all of them
     kind: str | None = None,                # What all of them are for
     codec: str | None = None,               # A codec for all of them
-) -> list[Version]:                         # The new versions, in order
+    skip_unchanged: bool = False,           # Give back what an item's last versions hold already: so it can be done again where it was interrupted
+) -> list[Version]:                         # The versions, in order. An error has `stored` (versions) and `rest` (refs of what was not, or may not have been)
     "Store many objects, each as the next version of its item"
+    pairs, run = _each(items.items() if isinstance(items, Mapping) else items, 'items'), Run(skip_unchanged)
+    try: self._put_all(pairs, run, len(items) if isinstance(items, Sized) else None, metadata, kind, codec)
+    except BaseException as e:
+        run.tell(e, pairs if isinstance(items, Sized) else ())
+        raise
+    return [run.found[i] for i in range(len(run.refs))]
+
+class Run:
+    "How far a `put_many` is"
+    def __init__(self, skip: bool = False):
+        self.refs: list[Ref] = []              # Of what was taken from the caller's objects so far
+        self.found: dict[int, Version] = {}    # By the place in these
+        self.skip = skip                       # Is what is there already not stored again?
+
+    def tell(self, e: BaseException, left: Iterable) -> None:
+        "Say in an error what is stored and what is not"
+        e.stored = [v for _, v in sorted(self.found.items())]
+        e.rest = [*(str(r) for i, r in enumerate(self.refs) if i not in self.found), *(str(x[0]) for x in left if isinstance(x, tuple) and x)]
+        if e.stored: e.add_note(f'{len(e.stored):,} are stored: .stored of this error has them; {len(e.rest):,} are not, or may not be: .rest, from {e.rest[0] if e.rest else "nothing"} on. '
+                                'The same call with skip_unchanged=True stores only these')
+
+@patch
+@answered
+def _put_all(self: ObjectStore, pairs: Iterator, run: Run, total: int | None, metadata: Mapping | None, kind: str | None, codec: str | None) -> None:
+    "Store what comes, a batch at a time"
     self._may_write()
     if not isinstance(metadata, Mapping | None): raise InvalidQuery(f'metadata is a mapping, not a {type(metadata).__name__}')
-    pairs = _each(items.items() if isinstance(items, Mapping) else items, 'items')
-    total, found = len(items) if hasattr(items, '__len__') else None, []
     with Progress('put', total, self.progress, unit=' objects') as progress:
-        while batch := list(islice(pairs, BATCH)):
-            found += self._put_batch([_triple(x) for x in batch], dict(metadata or {}), kind, codec)
+        while batch := [_triple(x) for x in islice(pairs, BATCH)]:
+            self._put_batch(batch, run, dict(metadata or {}), kind, codec)
             progress(len(batch))
-    return found
 
 def _each(what: object, name: str) -> Iterator:
     "Its elements, if it has any"
@@ -54,29 +79,101 @@ def _triple(x: object) -> tuple:
     raise InvalidQuery(f'{x!r:.80} is no pair of a ref and an object, nor a triple with metadata')
 
 @patch
-def _put_batch(self: ObjectStore, batch: list[tuple[Ref, object, dict]], metadata: dict, kind: str | None, codec: str | None) -> list[Version]:
+def _put_batch(self: ObjectStore, batch: list[tuple[Ref, object, dict]], run: Run, metadata: dict, kind: str | None, codec: str | None) -> None:
     "Encode a batch and claim its versions together, an item at most once a round"
-    found: dict[int, Version] = {}
+    first = len(run.refs)
+    run.refs += [r for r, *_ in batch]
     with ExitStack() as stack:
-        drafts = {i: (r, stack.enter_context(self._drafted(r, obj, codec, kind, metadata | own))) for i, (r, obj, own) in enumerate(batch)}
-        while drafts:
-            round = {r: i for i, (r, _) in reversed(drafts.items())}
-            for name in {r.bucket for r in round}: found |= self._put_round(name, {i: drafts[i] for r, i in round.items() if r.bucket == name})
-            drafts = {i: d for i, d in drafts.items() if i not in found}
-    return [found[i] for i in range(len(batch))]
+        drafts = {i: (r, stack.enter_context(self._drafted(r, obj, codec, kind, metadata | own))) for i, (r, obj, own) in enumerate(batch, first)}
+        for name in {r.bucket for r in run.refs[first:]} if run.skip else (): run.found |= self._there_already(name, {i: d for i, d in drafts.items() if d[0].bucket == name})
+        while True:
+            if run.skip: run.found |= _the_same_again(drafts, run.found)
+            round = {r: i for i, (r, _) in reversed(drafts.items()) if i not in run.found}
+            if not round: return
+            for name in {r.bucket for r in round}: self._put_round(name, {i: drafts[i] for r, i in round.items() if r.bucket == name}, run)
+
+def _the_same_again(drafts: Mapping[int, tuple[Ref, Draft]], found: Mapping[int, Version]) -> dict[int, Version]:
+    "Drafts that hold what the one before them of their item does, which was stored"
+    last, same = {}, {}
+    for i, (r, d) in drafts.items():
+        if i in found: last[r] = found[i]
+        elif r in last and same_content(last[r], d): same[i] = last[r]
+        else: last.pop(r, None)
+    return same
 
 @patch
-def _put_round(self: ObjectStore, name: str, drafts: dict[int, tuple[Ref, Draft]]) -> dict[int, Version]:
-    "Claim versions of items that differ"
+def _there_already(self: ObjectStore, name: str, drafts: Mapping[int, tuple[Ref, Draft]]) -> dict[int, Version]:
+    "Drafts that the last versions of their items hold: of several of one item the longest beginning of them that is its end"
+    own: dict[str, list[list[int]]] = {}       # By item: places of drafts, those together that hold the same one after another
+    for i, (r, d) in drafts.items():
+        runs = own.setdefault(r.item, [])
+        if runs and _holds(drafts[runs[-1][0]][1]) == _holds(d): runs[-1].append(i)
+        else: runs.append([i])
+    found, tails = {}, self._tails(name, {item: len(runs) for item, runs in own.items()})
+    for item, runs in own.items():
+        tail = tails[item]
+        def fits(k): return all(same_content(v, drafts[run[0]][1]) for v, run in zip(tail[-k:], runs))
+        if k := next((k for k in range(min(len(tail), len(runs)), 0, -1) if fits(k)), 0): found |= {i: v for v, run in zip(tail[-k:], runs) for i in run}
+    return found
+
+def _holds(d: Draft) -> tuple: return d.codec, d.description['kind'], d.description['metadata'], d.payload.hash, [(n, p.hash) for n, p in d.members or ()]
+
+@patch
+def _tails(self: ObjectStore, name: str, wanted: Mapping[str, int]) -> dict[str, list[Version]]:
+    "The last versions of some items, so many of each, with those that are pending"
+    waits, bucket = self._waits(name), self.origin.bucket(name)
+    tails = {item: self._pending_versions([w for w in waits.puts if w.item == item][-k:]) for item, k in wanted.items()}
+    ask = {item: k - len(tails[item]) for item, k in wanted.items() if k > len(tails[item])}
+    try:
+        with at_origin(): found = self._ends(bucket, ask) if ask else []
+    except (ConnectionError, TimeoutError):
+        if not self._may_wait(None): raise
+        found = []      # what comes now is pending, too
+    for v in reversed(found): tails[v.item].insert(0, v)
+    return tails
+
+@patch
+def _ends(self: ObjectStore, bucket: Bucket, ask: Mapping[str, int]) -> list[Version]:
+    "The last versions of some items, so many of each, in order"
+    listed, numbers = bucket.listed(len(ask)), {}
+    for item in ask: numbers[item] = listed[item].live if listed is not None and item in listed else []
+    if listed is None:
+        for item, found in zip(ask, in_threads(lambda i: bucket.end(i).live if ask[i] == 1 else bucket.numbers(i).live, ask, bucket.backend.can.many)):
+            if isinstance(found, Exception): raise found
+            numbers[item] = found
+    last = [(item, n) for item, k in ask.items() for n in numbers[item][-k:]]
+    notes = bucket.all_notes(lenient=True) if len(last) > 8 else None
+    records = bucket.read_records(last)
+    if error := next((r for r in records if isinstance(r, Exception) and not isinstance(r, (Damaged, Unsupported))), None): raise error
+    return [Version(self, bucket, r, None if notes is None else notes.get((r.item, r.version), [])) for r in records if isinstance(r, Record)]
+
+@patch
+def _put_round(self: ObjectStore, name: str, drafts: dict[int, tuple[Ref, Draft]], run: Run) -> None:
+    "Claim versions of items that differ; where some fail, the others are stored"
     behind = {w.item for w in self._waiting_puts(name)}
     now = {i: (r, d) for i, (r, d) in drafts.items() if r.item not in behind}
     try:
-        with at_origin(): stored = self.origin.for_put(name).put_many([(r.item, d) for r, d in now.values()]) if now else []
+        with at_origin(): stored = self._put_learnt(name, [(r.item, d) for r, d in now.values()]) if now else []
     except (ConnectionError, TimeoutError) as e:
         if not self._may_wait(None): raise
         stored = [e] * len(now)
-    stored = dict(zip(now, stored))
-    return {i: self._stored_or_waits(r, d, stored.get(i)) for i, (r, d) in drafts.items()}
+    stored, failed = dict(zip(now, stored)), []
+    for i, (r, d) in drafts.items():
+        try: run.found[i] = self._stored_or_waits(r, d, stored.get(i))
+        except (OSError, ObjectStoreError) as e: failed.append(e)
+    if failed: raise failed[0]
+
+@patch
+def _put_learnt(self: ObjectStore, name: str, drafts: list[tuple[str, Draft]]) -> list[Record | Exception]:
+    "Put drafts once their last numbers are known, which is when another store may be found in the place of one"
+    for last in (False, False, True):
+        try:
+            bucket = self.origin.for_put(name)
+            bucket.learn(item for item, _ in drafts)
+            break
+        except Renewed:
+            if last: raise
+    return bucket.put_many(drafts)
 
 @patch
 def _stored_or_waits(self: ObjectStore, r: Ref, draft: Draft, answer: Record | Exception | None) -> Version:

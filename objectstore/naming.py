@@ -6,7 +6,7 @@
 from __future__ import annotations
 from collections.abc import Mapping
 from fastcore.basics import patch
-from .names import Conflict, Damaged, Every, InvalidQuery, InvalidRef, NotFound, Protected, Ref, Unsupported, check_alias, hint, parse_ref
+from .names import Conflict, Damaged, Every, InvalidQuery, InvalidRef, NotFound, Protected, Ref, Unsupported, WriteId, check_alias, hint, parse_ref
 from .query import parse_where
 from .origin_clock import moment
 from .records import HEADER_LIMIT, to_json
@@ -14,7 +14,7 @@ from .buckets import Bucket
 from .near import at_origin
 from .shown import Table, shown
 from .versions import Looks, Version, view
-from .store import ObjectStore, answered
+from .store import ObjectStore, Unread, answered
 from .putting import Numbered, describable
 
 # %% auto #0
@@ -49,6 +49,7 @@ def aliases(
     try: found or self._version(r)
     except NotFound:
         if not bucket.alias_names(r.item): raise     # their history is there also where nothing else is
+    except (Damaged, Unsupported): pass              # it is there
     return Aliases({a: n for a, n in found.items() if n is not None}, str(r), self)
 
 @patch
@@ -175,13 +176,15 @@ def _look_again(self: ObjectStore, bucket: Bucket, item: str, gone: set[int]) ->
     except (ConnectionError, TimeoutError): pass     # removed they are
 
 @patch
-def _named(self: ObjectStore, bucket: Bucket, r: Ref) -> list[Version | Numbered]:
+def _named(self: ObjectStore, bucket: Bucket, r: Ref) -> list[Version | Numbered | Unread]:
     "The versions that a ref names, also those whose record is damaged"
     if isinstance(r.selector, Every):
         live, waiting = self._live_numbers(bucket, r)
         return [*(Numbered(r.bucket, r.item, n) for n in live), *waiting]
     try: return [self._version(r)]
-    except (Damaged, Unsupported): return [Numbered(r.bucket, r.item, bucket.resolve(r.item, r.selector))]
+    except (Damaged, Unsupported):
+        if isinstance(r.selector, WriteId) and self.pending and self.pending.still(r.selector.id): return [Unread(r.bucket, r.item, r.selector.id)]
+        return [Numbered(r.bucket, r.item, bucket.resolve(r.item, r.selector))]
 
 def _list_aliases(r: Ref, pointed: Mapping[str, int]) -> str:
     return ', '.join(f'alias {a!r} points at {r.bucket}/{r.item}@{n}' for a, n in pointed.items())

@@ -12,7 +12,8 @@ from itertools import islice
 from pathlib import Path
 from blake3 import blake3
 from fastcore.basics import patch
-from .backend import Backend, Entry, key_number
+from .witness import Renewed
+from .backend import Backend, Entry, key_number, stamp_tag
 from .files import FileBackend
 from .buckets import DEAD, Recent
 from .reading import copy_file
@@ -65,14 +66,17 @@ class Near:
     def __init__(
         self,
         root: str | Path,                # The tier
-        origin: str,                     # The identity of the origin
+        origin: str,                     # The name of the store: its id, and behind a hyphen what tells it from copies of it
         limit: int | None = None,        # Bytes that it may hold
         shared: bool | None = None,      # Do other machines use it? None: find out
         depth: int = 1,                  # Segments before `records/`, `payloads/`: 0 where the bucket is the service's own
     ):
         self.root, self.limit, self.depth = Path(root).expanduser(), limit, depth
-        place = FileBackend(self.root/'.near'/origin, shared=shared)
-        self.files = FileBackend(place.url, shared=place.shared, private=not place.shared, durable=False, patience=0)     # the next tier is asked instead
+        id, _, state = origin.partition('-')
+        place = FileBackend(self.root/'.near'/id, shared=shared)
+        own = dict(shared=place.shared, private=not place.shared, durable=False, patience=0)     # the next tier is asked instead
+        self.files = FileBackend(place.url, **own)      # what is found by content: payloads, and what was made of them
+        self.numbers = FileBackend(f'{place.url}/.at-{state}', **own) if state else self.files      # what is found by number, or by name
         self.used: dict[str, float] = Recent(100_000)   # Key of a payload: when it was last read, by this process
         self.bad: set[str] = set()                      # Damaged copies that could not be dropped
         self._size, self._grew, self._swept, self._lock = None, 0, False, threading.Lock()
@@ -83,15 +87,16 @@ class Near:
         "What kind of object a key names"
         parts = key.split('/', self.depth + 1)
         return parts[self.depth] if len(parts) > self.depth + 1 else ''
-    def has(self, key: str) -> bool: return key not in self.bad and self.files.exists(key)
+    def at(self, key: str) -> FileBackend: return self.files if self.area(key) == 'payloads' else self.numbers
+    def has(self, key: str) -> bool: return key not in self.bad and self.at(key).exists(key)
     def marked(self, key: str) -> bool:
         "Does a mark lie beside a near record?"
         if self.files.shared: return any(self.has(f'{key}.{m}') for m in DEAD)
-        place, leaf = self.files._place(key)
+        place, leaf = self.numbers._place(key)
         return any([os.access(f'{place}/{leaf}.{m}', os.F_OK) for m in DEAD])
     def path(self, key: str) -> Path | None:
         "A near copy as a file"
-        found = self.files.path(key) if key not in self.bad else None
+        found = self.at(key).path(key) if key not in self.bad else None
         if found: self.used[key] = time.time()
         return found
 
@@ -107,8 +112,8 @@ def _sealed(key: str, data: bytes) -> bytes: return blake3(key.encode() + b'\n' 
 def read(self: Near, key: str, limit: int | None = None) -> bytes:
     "A near copy; one that is seen to be damaged is not there"
     if key in self.bad: raise FileNotFoundError(errno.ENOENT, 'damaged', key)
-    if self.area(key) in WHOLE: return self.files.read(key, limit)
-    raw = self.files.read(key, None if limit is None else limit + 16)
+    if self.area(key) in WHOLE: return self.at(key).read(key, limit)
+    raw = self.numbers.read(key, None if limit is None else limit + 16)
     if _sealed(key, raw[16:]) == raw: return raw[16:]
     self.drop(key)
     raise FileNotFoundError(errno.ENOENT, 'damaged', key)
@@ -117,12 +122,12 @@ def read(self: Near, key: str, limit: int | None = None) -> bytes:
 def keep(self: Near, key: str, data: bytes) -> None:
     "Keep a small object"
     if key in self.bad and not quietly(self._replace, key): return
-    if quietly(self.files.create, key, data if self.area(key) in WHOLE else _sealed(key, data)): self._grown(len(data))
+    if quietly(self.at(key).create, key, data if self.area(key) in WHOLE else _sealed(key, data)): self._grown(len(data))
 
 @patch
 def _replace(self: Near, key: str) -> bool:
     "Delete a damaged copy, so that a whole one can take its place"
-    self.files.delete(key)
+    self.at(key).delete(key)
     self.bad.discard(key)
     return True
 
@@ -158,10 +163,11 @@ def room(self: Near, key: str) -> Iterator[Path]:
 @patch
 def _folder(self: Near, key: str) -> Path:
     "The path of a key in a folder that is there; a folder that cannot be written to has no room"
-    place, leaf = self.files._place(key)
+    files = self.at(key)
+    place, leaf = files._place(key)
     try:
-        if not os.path.isdir(place): self.files._forget()
-        self.files._ready(place)
+        if not os.path.isdir(place): files._forget()
+        files._ready(place)
     except (PermissionError, NotADirectoryError) as e: raise OSError(errno.EROFS, f'the near folder cannot be used: {e}') from e
     return Path(place)/leaf
 
@@ -172,6 +178,21 @@ def sweep(self: Near, older_than: float = 86_400) -> None:
     for pattern in ('payloads/*/.[tp]*-*', '*/payloads/*/.[tp]*-*'):
         for p in Path(self.files.url).glob(pattern):
             if (st := quietly(os.stat, p)) and time.time() - st.st_mtime > older_than: quietly(os.unlink, p)
+
+# %% ../nbs/42_near.ipynb #1594382a
+@patch
+def tag(self: Near, key: str, stamp: str) -> None:
+    "Note the tag of the object that a near record is the copy of"
+    place, leaf = self.numbers._place(key)
+    os.utime(f'{place}/{leaf}', (time.time(), stamp_tag(stamp)))
+
+@patch
+def tag_of(self: Near, key: str) -> int:
+    "What `tag` has noted; 0: nothing"
+    place, leaf = self.numbers._place(key)
+    try: t = int(os.stat(f'{place}/{leaf}').st_mtime)
+    except OSError: return 0
+    return t if t <= 2**30 else 0
 
 # %% ../nbs/42_near.ipynb #d9d283b9
 HELD = 'held/'      # names of payloads that are held
@@ -184,14 +205,16 @@ def payloads(self: Near) -> list[Entry]:
 @patch
 def _last_use(self: Near, e: Entry) -> float:
     "By this process, or by the file system (which looks at reads about once a day)"
-    place, leaf = self.files._place(e.key)
+    place, leaf = self.at(e.key)._place(e.key)
     found = quietly(os.stat, f'{place}/{leaf}')
     return max(e.modified, found.st_atime if found else 0, self.used.get(e.key, 0))
 
 @patch
 def held(self: Near) -> set[str]:
-    "The keys that are not to be evicted"
-    return {line for e in self.files.list(HELD) if (raw := quietly(self.read, e.key, 2**24)) for line in raw.decode().splitlines()}
+    "The keys that are not to be evicted; also those that a copy of this store holds, which has the same payloads"
+    places = [self.numbers, *(FileBackend(p, shared=False) for p in Path(self.files.url).glob('.at-*') if str(p) != self.numbers.url)]
+    raws = [raw for f in places for e in f.list(HELD) if (raw := quietly(f.read, e.key, 2**24))]
+    return {line for raw in raws for line in raw[16:].decode(errors='replace').splitlines()}
 
 @patch
 def _grown(self: Near, n: int) -> None:
@@ -204,14 +227,14 @@ def _grown(self: Near, n: int) -> None:
         if self._size > self.limit: quietly(self._evict)
 
 @patch
-def measure(self: Near) -> int: return sum(e.size for e in self.files.list(''))
+def measure(self: Near) -> int: return sum(e.size for f in {id(f): f for f in (self.files, self.numbers)}.values() for e in f.list(''))
 
 @patch
 def _evict(self: Near) -> None:
     "Drop the least recently used until nine tenths of the limit are used"
     held = self.held()
     found = [(0 if e.key.endswith('.arrow') else 1, e.modified, e) for e in self.payloads()]
-    found += [(2, self._last_use(e), e) for e in self.files.list('') if self.area(e.key) == 'records' and not key_number(e.key)[1]]
+    found += [(2, self._last_use(e), e) for e in self.numbers.list('') if self.area(e.key) == 'records' and not key_number(e.key)[1]]
     for _, _, e in sorted(found):
         if self._size <= 0.9 * self.limit: break
         if e.key in held: continue
@@ -225,23 +248,30 @@ class Stack(Backend):
         self,
         origin: Backend,                        # Where versions are decided; behind its breaker
         tiers: list[tuple],                     # Of each near tier, nearest first: folder, limit, and whether it is shared
-        identity: Callable[[], str | None],     # The origin's identity, where it is known
+        identity: Callable[[], str | None],     # The name of the store that is there, where it is known
         firm: bool = False,                     # May nothing be answered from near in place of the origin?
         depth: int = 1,                         # See `Near`
-        changed: Callable[[], None] = lambda: None,   # Told that another origin has taken the place
+        again: Callable[[], None] = lambda: None,     # Called before the origin is asked: it may be time to ask who is there
     ):
-        self.origin, self.tiers, self.identity, self.firm, self.depth, self.changed = origin, tiers, identity, firm, depth, changed
+        self.origin, self.tiers, self.identity, self.firm, self.depth, self.again = origin, tiers, identity, firm, depth, again
         self.url, self.can, self._nears, self._id = origin.url, replace(origin.can, probe=False), [], None    # a listing can be answered from near, a probe cannot
+        self._stamps: dict[str, str] = Recent(100_000)      # of numbered objects, as listed
 
     @property
     def nears(self) -> list[Near]:
-        "The near tiers, once the origin's identity is known"
+        "The near tiers, once it is known which store is there"
         id = self.identity()
         if id != self._id:
+            self._stamps.clear()
             before, self._nears = self._id, [Near(root, id, limit, shared, self.depth) for root, limit, shared in self.tiers] if id else []
             self._id = id       # last: another thread takes the tiers for known from here on
-            if before: self.changed()
+            if before: raise Renewed(f'{self.url} is another store than it was before, or the same at an earlier state: ask again')
         return self._nears
+
+    def asking(self) -> list[Near]:
+        "The near tiers, before the origin is asked"
+        self.again()
+        return self.nears
 
     def near_with(self, key: str) -> Near | None:
         "The nearest tier that has a key"
@@ -274,7 +304,7 @@ def spared(self: Stack, key: str) -> bool:
 def near_copy(self: Stack, key: str, limit: int) -> bytes | None:
     "What the nearest tier has of a record that no tier has a mark beside"
     nears = self.nears if _firm.get() != 'bytes' else ()
-    try: return nears[0].files.read(key, limit) if nears and key not in nears[0].bad and not any([n.marked(key) for n in nears]) else None
+    try: return nears[0].numbers.read(key, limit) if nears and key not in nears[0].bad and not any([n.marked(key) for n in nears]) else None
     except (OSError, OverflowError): return None
 
 @patch
@@ -284,9 +314,12 @@ def _own(self: Stack, key: str) -> bool:
 
 @patch
 def _kept(self: Stack, key: str, data: bytes) -> bytes:
-    nears = self.nears
+    nears = self._nears
     if nears and nears[0].area(key) in KEPT and '.' not in key.rpartition('/')[2]:
-        for n in nears: n.keep(key, data)
+        stamp = self._stamps.get(key) or self.origin.stamp(key) if nears[0].area(key) == 'records' else ''
+        for n in nears:
+            n.keep(key, data)
+            if stamp: quietly(n.tag, key, stamp)
     return data
 
 @patch
@@ -304,8 +337,8 @@ def _near_bytes(self: Stack, key: str, limit: int | None) -> bytes | None:
 
 @patch
 def create(self: Stack, key: str, data: bytes) -> bool:
-    "Only the origin takes claims; what it has taken is kept near"
-    self.nears
+    "Only the origin takes claims; what it has taken is kept near, and who is there is not asked any more once it has"
+    self.asking()
     won = self.origin.create(key, data)
     if won: self._made(key, data)
     return won
@@ -317,7 +350,7 @@ def _made(self: Stack, key: str, data: bytes) -> None:
 
 @patch
 def create_many(self: Stack, items: Iterable[tuple[str, bytes]]) -> list[bool | Exception]:
-    items, _ = [*items], self.nears
+    items, _ = [*items], self.asking()
     answers = self.origin.create_many(items)
     for (k, d), a in zip(items, answers):
         if a is True: self._made(k, d)
@@ -326,7 +359,7 @@ def create_many(self: Stack, items: Iterable[tuple[str, bytes]]) -> list[bool | 
 # %% ../nbs/42_near.ipynb #ed56849d
 @patch
 def _marked(self: Stack, key: str) -> None:
-    for n in self.nears:
+    for n in self._nears:
         if quietly(n.has, key.rpartition('.')[0]): n.keep(key, b'{}')
 
 @patch
@@ -335,7 +368,13 @@ def _learnt(self: Stack, entries: Iterable[Entry]) -> Iterator[Entry]:
     for e in entries:
         if found := key_number(e.key):
             if found[1]: self._marked(e.key)
+            elif e.stamp: self._stamps[e.key] = e.stamp
         yield e
+
+@patch
+def near_tag(self: Stack, key: str) -> int:
+    "What the nearest copy of a record says of the stamp that it was kept with"
+    return self._nears[0].tag_of(key) if self._nears else 0
 
 @patch
 def _instead(self: Stack, e: OSError) -> list[Near]:
@@ -347,7 +386,7 @@ def _instead(self: Stack, e: OSError) -> list[Near]:
 @patch
 def list(self: Stack, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
     "The origin's listing, or what is near"
-    self.nears
+    self.asking()
     seen = set()
     try:
         for e in self._learnt(self.origin.list(folder, after, limit)):
@@ -359,8 +398,8 @@ def list(self: Stack, folder: str, after: str | None = None, limit: int | None =
 
 @patch
 def _near_list(self: Stack, folder: str, after: str | None, limit: int | None) -> Iterator[Entry]:
-    "What the near tiers have below a folder; when the origin has made it is not known"
-    found = {e.key: e._replace(modified=0.0) for n in reversed(self.nears) for e in (quietly(lambda: [*n.files.list(folder, after, limit)]) or []) if e.key not in n.bad}
+    "What the near tiers have below a folder; when the origin has made it, and which object that was, is not known"
+    found = {e.key: e._replace(modified=0.0, stamp='') for n in reversed(self.nears) for e in (quietly(lambda: [*n.at(folder + '0').list(folder, after, limit)]) or []) if e.key not in n.bad}
     return iter(sorted(found.values(), key=lambda e: e.key)[:limit])
 
 @patch
@@ -372,7 +411,7 @@ def near_last(self: Stack, folder: str) -> tuple[str, bytes | None]:
 @patch
 def tail(self: Stack, folder: str, known: int = 0) -> list[Entry]:
     "The origin's answer, or the end of what is near"
-    self.nears
+    self.asking()
     try: return [*self._learnt(self.origin.tail(folder, known))]
     except OSError as e: self._instead(e)
     return [*self._near_list(folder, None, None)]
@@ -380,14 +419,16 @@ def tail(self: Stack, folder: str, known: int = 0) -> list[Entry]:
 @patch
 def folders(self: Stack, folder: str) -> list[str]:
     "The origin's folders, or the near ones"
-    self.nears
+    self.asking()
     try: return self.origin.folders(folder)
     except OSError as e: nears = self._instead(e)
-    return sorted({f for n in nears for f in (quietly(n.files.folders, folder) or []) if f != HELD[:-1]})
+    return sorted({f for n in nears for f in (quietly(n.numbers.folders, folder) or []) if f != HELD[:-1]})
 
 # %% ../nbs/42_near.ipynb #df3b1218
 @patch
 def exists(self: Stack, key: str) -> bool: return self.origin.exists(key)
+@patch
+def stamp(self: Stack, key: str) -> str: return self.origin.stamp(key)
 @patch
 def ask_time(self: Stack) -> float | None: return self.origin.ask_time()
 @patch(as_prop=True)
@@ -401,7 +442,7 @@ def close(self: Stack) -> None: self.origin.close()
 def stream(self: Stack, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
     "From the nearest tier that has it"
     near = self.near_with(key) if _firm.get() != 'bytes' else None
-    it = near.files.stream(key, start, end) if near else iter(())
+    it = near.at(key).stream(key, start, end) if near else iter(())
     first = quietly(next, it, None)
     if first is None: it = self.origin.stream(key, start, end)
     else: yield first
@@ -433,9 +474,9 @@ def _room(self: Stack, key: str) -> Iterator[Path]:
 @patch
 def upload(self: Stack, key: str, source: Path, progress: Callable[[int], None] | None = None) -> None:
     "To the origin; a copy stays near"
-    self.nears
+    self.asking()
     self.origin.upload(key, source, progress)
-    if self.nears: quietly(self._copy, self.nears[0], key, source)
+    if self._nears: quietly(self._copy, self._nears[0], key, source)
 
 @patch
 def _copy(self: Stack, near: Near, key: str, source: Path) -> None:

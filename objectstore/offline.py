@@ -5,14 +5,16 @@
 # %% ../nbs/66_offline.ipynb #026a105b
 from __future__ import annotations
 import os, re, threading, time, warnings, weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from fastcore.basics import patch
 from .names import LATEST, NotAvailableOffline, NotFound, Number, ObjectStoreError, Ref, PendingWarning, StillPending, hint, parse_ref
+from .witness import Sight
 from .records import payload_key, unpack
 from .buckets import Bucket
 from .near import HELD, Near, quietly
+from .pending import Pending, Work
 from .delivery import Outcome, Report, deliver_all
 from .stacks import StackedOrigin
 from .reading import Progress, payload_file
@@ -31,6 +33,7 @@ def sync(self: ObjectStore) -> Report:     # What became of each piece of pendin
     "Deliver what is pending, whatever was known of the origin; what cannot be delivered waits on"
     report = self._deliver(wait=True)
     if self.pending is None: return report
+    for queue in self._queues_elsewhere(): report += self._deliver_from(queue, True, self._is_ours)
     told = {(o.what, o.why) for o in report.conflicts}
     earlier = self.pending.conflicts()
     report += [Outcome(w['what'], 'conflict', w['why']) for _, w in earlier if (w['what'], w['why']) not in told]
@@ -41,18 +44,30 @@ def sync(self: ObjectStore) -> Report:     # What became of each piece of pendin
 def _deliver(self: ObjectStore, wait: bool = False) -> Report:
     "Deliver what is pending; conflicts stay written down"
     if self.pending is None or not self.pending.work(): return Report()
-    if self.offline is True: return self._all_wait('offline=True: the origin is not asked')
-    with self.pending.alone(wait) as mine:
-        if not mine: return self._all_wait('another process is delivering')
-        if (b := self.origin.breaker) and b.open and not b.try_now(): return self._all_wait(f'{self.origin.url} is not there: {b.why}')
-        self.pending.sweep()
-        with Progress('sync', len(self.pending.work()), self.progress, unit=' items') as progress:
-            try: return deliver_all(self.origin, self.pending, 3 * self.timeout, progress, self.keeper.told)
+    return self._deliver_from(self.pending, wait)
+
+@patch
+def _deliver_from(self: ObjectStore, queue: Pending, wait: bool, only: Callable[[Work], bool] = lambda w: True) -> Report:
+    "Deliver what is pending in a queue, or some of it"
+    def all_wait(why): return Report(Outcome(f'{w.op} {w.name}', 'waits', why) for w in queue.work() if only(w))
+    if self.offline is True: return all_wait('offline=True: the origin is not asked')
+    with queue.alone(wait) as mine:
+        if not mine: return all_wait('another process is delivering')
+        if (b := self.origin.breaker) and b.open and not b.try_now(): return all_wait(f'{self.origin.url} is not there: {b.why}')
+        queue.sweep()
+        with Progress('sync', len(queue.work()), self.progress, unit=' items') as progress:
+            try: return deliver_all(self.origin, queue, 3 * self.timeout, progress, self.keeper.told, only)
             finally: self.keeper.settle()
 
 @patch
-def _all_wait(self: ObjectStore, why: str) -> Report:
-    return Report(Outcome(f'{w.op} {w.name}', 'waits', why) for w in self.pending.work())
+def _is_ours(self: ObjectStore, w: Work) -> bool:
+    "Is a piece of work that was queued under another address for this store? Its id is not enough: a copy has the same"
+    return bool(w.bucket) and self.origin.is_for(w.says.get('origin'), w.bucket)
+
+@patch
+def _queues_elsewhere(self: ObjectStore) -> list[Pending]:
+    "Queues of other addresses that hold work for this store"
+    return [q for q in self.pending.elsewhere() if any(self._is_ours(w) for w in q.work())] if self.pending else []
 
 @patch
 def __exit__(self: ObjectStore, kind, error, trace) -> None:
@@ -90,14 +105,15 @@ def sync_soon(self: ObjectStore) -> None:
 @patch
 def sync_later(self: ObjectStore) -> None:
     "Deliver in the background, once at a time"
-    if not self.pending.work() or not self._delivering.acquire(blocking=False): return
+    if not self.pending.work(): return
     def run() -> None:
+        if not self._delivering.acquire(blocking=False): return
         try: waits = self._deliver().waiting
         except (ObjectStoreError, OSError) as e: waits = [e]
         finally: self._delivering.release()
         self._pause = min(2 * self._pause, AGAIN[1]) if waits else AGAIN[0]
         self._next_sync = time.monotonic() + self._pause if waits else 0.0
-    threading.Thread(target=run, daemon=True, name='objectstore-sync').start()
+    if not self._delivering.locked(): threading.Thread(target=run, daemon=True, name='objectstore-sync').start()
 
 @patch
 def _when_back(self: ObjectStore) -> None:
@@ -120,6 +136,7 @@ def refresh(
     whole: bool = False,      # Compare the index with all records, too? That finds what no hint said
 ) -> None:
     "Ask anew: forget what was taken for the latest, bring the index up to date, look whether the origin is there, and deliver what waits"
+    self._who_is_there()
     for b in list(self.origin._buckets.values()):
         for known in (b.newest, b.looked): known.clear()
         b.changes += 1
@@ -129,6 +146,15 @@ def refresh(
         self._next_sync = 0.0
         self.sync_soon()
     if self.keeper.index.there() or whole: self._refresh_index(whole)
+
+@patch
+def _who_is_there(self: ObjectStore) -> None:
+    "Ask who is there, where that can be asked"
+    if self.offline is True or self.origin_is_away(): return
+    roots = [self.origin.root(b) for b in list(self.origin._buckets.values())]
+    for root in roots if self.origin.native else roots[:1]:
+        try: self.origin.make_sure(root, anew=True)
+        except OSError: pass
 
 @patch
 @answered
@@ -298,9 +324,11 @@ def status(self: ObjectStore) -> Status:
     tiers = [[t.url, 'near', *_used(Path(t.url)/'.near'), limit] for t in near]
     b = getattr(self.origin, 'breaker', None)
     lost = self.origin.places.lost(self.origin.url) if self.origin.places else None
-    away = f'away since {time.strftime("%H:%M:%S", time.localtime(b.since))}: {self._why_away()}' if b and b.open else 'offline=True: not asked' if self.offline is True else 'empty, and another store was here: is the volume mounted?' if lost else 'new, empty' if self._is_new() else 'there, as far as is known'
+    back = next((s.witness.lost for s in list(Sight._all.values()) if self.origin in s.users and s.witness.lost), '')
+    away = f'away since {time.strftime("%H:%M:%S", time.localtime(b.since))}: {self._why_away()}' if b and b.open else 'offline=True: not asked' if self.offline is True else 'empty, and another store was here: is the volume mounted?' if lost else f'set back to an earlier state ({back}): care.restored() lets it go on' if back else 'new, empty' if self._is_new() else 'there, as far as is known'
     tiers.append([self.origin.url, 'origin', away, None, None])
-    pending = [[f'{w.op} {w.name}', w.since] for w in (self.pending.work() if self.pending else [])]
+    work = [*self.pending.work(), *(w for q in self._queues_elsewhere() for w in q.work() if self._is_ours(w))] if self.pending else []
+    pending = [[f'{w.op} {w.name}', w.since] for w in work]
     pending += [[f'{w["what"]}: conflict: {w["why"]}', datetime.fromtimestamp(w['at'], timezone.utc)] for _, w in (self.pending.conflicts() if self.pending else [])]
     return Status(store=f'{type(self).__name__} {self.origin.url}', offline=self.offline, tiers=tiers, pending=pending)
 

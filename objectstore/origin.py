@@ -4,16 +4,17 @@
 
 # %% ../nbs/33_origin.ipynb #34a5c240
 from __future__ import annotations
-import os
+import os, warnings
 from collections.abc import Callable
 from fastcore.basics import patch
 from .names import Conflict, Damaged, InvalidRef, NotAvailableOffline, NotFound, Unsupported, bucket_key, hint, item_of_key
 from .places import MARKER, Places, check_parent, is_folder, new_store
 from .probe import probe
-from .backend import Backend, in_threads
+from .witness import ASK_AGAIN, Renewed, Seen, Sight, Witness, awake
+from .backend import Backend, in_threads, key_number, last_number, number_key
 from .disk import lies_there
-from .records import STATE, append, from_json, last_move, mark_now, move, new_id, read_back, to_json
-from .buckets import Bucket
+from .records import RECORD_LIMIT, STATE, Record, append, from_json, last_move, mark_now, move, moves, new_id, read_back, read_move, records_folder, to_json, unpack
+from .buckets import Bucket, Maybe
 
 # %% auto #0
 __all__ = ['FORMAT', 'Origin', 'vet', 'vet_reading', 'bucket_of_key']
@@ -35,6 +36,8 @@ class Origin:
         self._ready: set[str] = set()          # Roots whose format and identity are there
         self._made: set[str] = set()           # Buckets that were there when last looked
         self._listener = None
+        self._sights: dict[str, Sight] = getattr(self, '_sights', {})     # By root; what is made of stacks asks for them sooner
+        self.forgetting: Callable | None = None    # Is told when all of that is forgotten
 
     @property
     def url(self) -> str: return self.place.url
@@ -43,8 +46,15 @@ class Origin:
         if not isinstance(name, str): raise InvalidRef(f'{name!r:.80} cannot name a bucket: names are text')
         if name not in self._buckets:
             (found := self._open(name)).listener = self._listener
+            found.sight, found.doubt = self.sight(self.root(found)), self.doubt
             self._buckets[name] = found
         return self._buckets[name]
+
+    def forget(self) -> None:
+        "Forget what was found by number: another store is here, or the same at an earlier state"
+        for b in list(self._buckets.values()): b.forget()
+        self._made.clear(), self._ready.clear()
+        if self.forgetting: self.forgetting()
 
     @property
     def listener(self) -> Callable | None: return self._listener
@@ -107,7 +117,7 @@ def _found(self: Origin, root: Backend) -> None:
 @patch
 def _note(self: Origin, root: Backend) -> None:
     "Remember which store is here, where this can be forgotten by a folder"
-    if self.places and is_folder(root.url) and (identity := last_move(root, 'id/')[1].get('store')): self.places.note(identity, root.url)
+    if self.places and is_folder(root.url): self.make_sure(root)
 
 @patch
 def meet(self: Origin) -> None:
@@ -130,11 +140,148 @@ def id(self: Origin, bucket: str | None = None, surely: bool = False) -> str | N
     root = self.root(self.bucket(bucket)) if self.native else self.place
     return last_move(root, 'id/')[1].get('store')
 
+# %% ../nbs/33_origin.ipynb #04764cfe
+@patch
+def sight(self: Origin, root: Backend) -> Sight:
+    "What this process knows of the store at a place"
+    if found := self._sights.get(root.url): return found
+    inner = getattr(root, 'inner', root)
+    own = id(inner) if root.url == 'memory://' else 0
+    found = Sight.of(str(self.places.folder) if self.places else '', root.url, _endpoint(root), own)
+    found.users.add(self)
+    self._sights[root.url] = found
+    return found
+
+@patch
+def look(self: Origin, root: Backend, known: tuple[str | None, str] = (None, '')) -> tuple[str | None, str, float]:
+    "The id of the store that is there now, the stamp of it, and when it was written; one that is known by its stamp is not read again"
+    if not (last := max((e for e in root.tail('id/') if key_number(e.key)), default=None)): return None, '', 0.0
+    if known[0] and known[1] and known[1] == last.stamp: return *known, last.modified
+    return read_move(root.read(last.key, RECORD_LIMIT), last.key).get('store'), last.stamp, last.modified
+
+@patch
+def record_at(self: Origin, root: Backend, bucket: str, item: str, n: int) -> Record | None:
+    "The record of a version as the origin has it now, or `FileNotFoundError`; None: there is one, and it cannot be read. One request"
+    key = f'{"" if self.native else bucket_key(bucket) + "/"}{records_folder(item)}{number_key(n)}'
+    try: return unpack(root.read(key, RECORD_LIMIT), bucket, item, n)
+    except (OverflowError, PermissionError, Damaged, Unsupported): return None
+
+@patch
+def bears_out(self: Origin, root: Backend, seen: Seen) -> bool:
+    "Is a record that was seen still there, as far as anybody can tell now?"
+    try: return (r := self.record_at(root, seen.bucket, seen.item, seen.version)) is None or r.id == seen.id
+    except FileNotFoundError: return False
+    except OSError: return True
+
+# %% ../nbs/33_origin.ipynb #08d37bf9
+@patch
+def make_sure(
+    self: Origin,
+    root: Backend,
+    gone: str = '',     # A record that is known not to be there any more
+    anew: bool = False, # Ask for the witness too, however lately that was done?
+) -> bool:              # Is it another store than the one that was known, or one set back? Then all is forgotten
+    "Look who is there"
+    sight, turn = self.sight(root), getattr(getattr(root, 'breaker', None), '_turn', 0)
+    before = (sight.store, sight.stamp) if sight.store else self._remembered(root)
+    store, stamp, founded = self.look(root, before)
+    if store is None and before[0]: self.missing(root, before[0])
+    if anew: sight.witness.heard = -ASK_AGAIN
+    seen = sight.witness.seen if sight.store is None else None      # by this process, before anybody asked who was there
+    if seen and 0 < seen.at < founded * 1e6: sight.witness = Witness()     # in another store, which was there before this one
+    later = seen is not None and sight.witness.seen is None
+    witness = self._heard(root, sight, before, (store, stamp), gone) if store else Witness()
+    if store and self.places: self.places.note(store, root.url, _endpoint(root), stamp)
+    renewed = sight.adopt(store, stamp, witness, turn) or bool(gone) or later
+    if renewed: sight.forget()
+    return renewed
+
+@patch
+def missing(self: Origin, root: Backend, before: str) -> None:
+    "Raise where the volume of a store that is not there is probably not mounted; else it was deleted"
+    if self.places and self.places.lost(root.url, _endpoint(root)): raise NotAvailableOffline(f'what was in {root.url} is not there any more: was its volume unmounted? If it was deleted, remove the folder itself too')
+
+@patch
+def _heard(self: Origin, root: Backend, sight: Sight, before: tuple, now: tuple, gone: str) -> Witness:
+    "The witness of the store that is there now, asked whether it was set back"
+    witness = sight.witness if now == (sight.store, sight.stamp) else self._witness_of(sight, before, now)
+    witness.load()
+    if gone and now[0] == before[0]: witness.set_back(f'{gone} is not there any more')
+    elif witness.seen and awake() - witness.heard > ASK_AGAIN:
+        if self.bears_out(root, witness.seen): witness.heard = awake()
+        else: witness.set_back(f'{witness.seen.name} is not there any more')
+    return witness
+
+@patch
+def _witness_of(self: Origin, sight: Sight, before: tuple, now: tuple) -> Witness:
+    "The witness of a store that this process meets, with what it has seen of it already"
+    state = self.places.folder.parent if self.places else None
+    witness = Witness.of(state, *now)
+    if sight.store is None and sight.witness.seen: witness.saw(sight.witness.seen)     # before it was asked who is there
+    if witness.seen is None and before[0] == now[0]:
+        was = sight.witness if before == (sight.store, sight.stamp) else Witness.of(state, *before)
+        if was.lost: witness.set_back(was.lost)
+        witness.seen = was.seen
+    return witness
+
+@patch
+def _remembered(self: Origin, root: Backend) -> tuple[str | None, str]:
+    "Id and stamp of the store that this machine has met at a place"
+    known = self.places.get(root.url, _endpoint(root)) if self.places else {}
+    return known.get('identity'), known.get('stamp', '')
+
+def _endpoint(root: Backend) -> str: return getattr(getattr(root, 'inner', root), 'endpoint', None) or ''
+
+# %% ../nbs/33_origin.ipynb #ecfcb416
+@patch
+def doubt(self: Origin, bucket: Bucket, item: str, n: int) -> None:
+    "Look who is there; `Renewed` where that is another store, or the same set back"
+    root, known, name = self.root(bucket), bucket.known_id(item, n), f'{bucket.name}/{item}@{n}'
+    try: r = self.record_at(root, bucket.name, item, n)
+    except FileNotFoundError: r, gone = None, name
+    else: gone = name if r and known and r.id != known else ''
+    lost = gone and r and awake() - bucket.sure.get(item, -ASK_AGAIN) < ASK_AGAIN and bucket.won.get((item, n)) == known      # a service that let two win, not one that was set back
+    if self.make_sure(root, '' if lost else gone): raise Renewed(f'{self.url} is another store than it was before, or the same at an earlier state ({name} is not what it was): ask again')
+    if lost: raise bucket.broken_promise(r, known)
+
+@patch
+def known_id(self: Bucket, item: str, n: int) -> str:
+    "The write id of a version, as far as this machine knows it"
+    if own := self.won.get((item, n)) or self.sight.ids.get((self.name, item, n)): return own
+    r = self.records.get((item, n)) or self.near_record(item, n)
+    return r.id if r else ''
+
+@patch
+def lost(self: Origin, bucket: str) -> str:
+    "What shows that the store was set back to an earlier state, as far as this machine has noticed; empty: nothing"
+    return self.sight(self.root(self.bucket(bucket))).witness.lost
+
+@patch
+def ids(self: Origin, bucket: str) -> list[str]:
+    "The ids that the store has had: one more after each restore from a backup that was told"
+    return [m.get('store', '') for m in moves(self.root(self.bucket(bucket)), 'id/')]
+
+@patch
+def restored(self: Origin, root: Backend) -> None:
+    "Give the store a new id: it goes on from an earlier state"
+    append(root, 'id/', dict(id=new_id(), store=new_id()), last_move(root, 'id/')[0])
+    self.make_sure(root)
+
+@patch
+def identity(self: Origin, bucket: str | None = None) -> str | None:
+    "The name of the store that is there: its id, and what tells it from its copies and from what it was before it was set back; asked each time"
+    root = self.root(self.bucket(bucket)) if self.native else self.place
+    self.make_sure(root)
+    return self.sight(root).name
+
 # %% ../nbs/33_origin.ipynb #67dbe332
 @patch
 def state(self: Bucket) -> tuple[int, bool]:
     "How often a bucket's state has changed, and whether it says that the bucket is there"
-    n, last = last_move(self.backend, self.prefix + STATE)
+    try: n, last = last_move(self.backend, self.prefix + STATE)
+    except Damaged as e:       # then what is in it says whether it is there
+        warnings.warn(f'the state of bucket {self.name!r} cannot be read: {e}', stacklevel=4)
+        return last_number(self.backend.tail(self.prefix + STATE)), False
     return n, last.get('is') == 'made'
 
 @patch
@@ -214,8 +361,12 @@ def _empty(self: Origin, bucket: Bucket) -> None:
     for item, aliases in bucket.all_aliases(lenient=True).items():
         for alias in aliases: bucket.move_alias(item, alias, None, self.by)
     live = [(item, n) for item, numbers in bucket.scan().items() for n in numbers.live]
-    answers = bucket.backend.create_many([(bucket.key(item, n, 'removed'), mark_now(bucket.backend, self.by)) for item, n in live])
-    for (item, n), answer in zip(live, answers):
-        if answer is True: bucket.tell('remove', item, n)
-        else: bucket.remove(item, n, self.by)
+    try:
+        answers = bucket.backend.create_many([(bucket.key(item, n, 'removed'), mark_now(bucket.backend, self.by)) for item, n in live])
+        for (item, n), answer in zip(live, answers):
+            if answer is True: bucket.tell('remove', item, n)
+            else: bucket.remove(item, n, self.by)
+    except BaseException:
+        for item, n in live: bucket.tell('remove', item, n, Maybe())
+        raise
     bucket.newest.clear()

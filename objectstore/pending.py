@@ -4,7 +4,7 @@
 
 # %% ../nbs/44_pending.ipynb #20d7f45f
 from __future__ import annotations
-import hashlib, json, os, threading, time
+import hashlib, json, os, re, threading, time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,6 +51,13 @@ class Pending:
         name = hashlib.blake2b(f'{url}\n{endpoint or ""}'.encode(), digest_size=16).hexdigest()
         return cls(state/'pending'/name)
 
+    def elsewhere(self) -> list[Pending]:
+        "The other queues of this machine: the same origin may have other addresses"
+        above = Path(self.files.url).parent
+        try: found = sorted(p for p in above.iterdir() if str(p) != self.files.url and (p/'queue').is_dir())
+        except OSError: return []
+        return [Pending(p) for p in found]
+
 # %% ../nbs/44_pending.ipynb #69ab0149
 @patch
 def work(self: Pending) -> list[Work]:
@@ -59,10 +66,12 @@ def work(self: Pending) -> list[Work]:
     except FileNotFoundError: return []
     known = self._work
     if stamp != self._seen or time.time_ns() - stamp < 2_000_000_000:
-        found = {n: known.get(n) or self._read(n) for n in sorted(os.listdir(self._queue)) if not n.startswith('.')}
+        found = {n: known.get(n) or self._read(n) for n in sorted(os.listdir(self._queue)) if _entry.fullmatch(n)}
         known = self._work = {n: w for n, w in found.items() if w}
         self._seen = stamp
     return list(known.values())
+
+_entry = re.compile(r'\d{20}-[0-9a-f]{32}', re.ASCII)
 
 @patch(as_prop=True)
 def known(self: Pending) -> bool:
@@ -73,8 +82,17 @@ def known(self: Pending) -> bool:
 def _read(self: Pending, name: str) -> Work | None:
     try: says = json.loads(self.files.read(f'queue/{name}'))
     except FileNotFoundError: return None
-    except ValueError: says = dict(op='unreadable', id=name.rpartition('-')[2], bucket='', item='', at=int(name[:20]) / 1e9)
+    except (ValueError, RecursionError): says = None
+    if not _is_work(says): says = dict(op='unreadable', id=name.rpartition('-')[2], bucket='', item='', at=int(name[:20]) / 1e9)
     return Work(f'queue/{name}', says['op'], says['id'], says['bucket'], says['item'], says)
+
+def _is_work(says: object) -> bool:
+    "Has an entry of the queue what the verbs take from it?"
+    if not isinstance(says, dict) or any(type(says.get(k)) is not str for k in ('op', 'id', 'bucket', 'item')) or type(says.get('at')) not in (int, float): return False
+    if says['op'] == 'put': return all(type(says.get(k)) is t for k, t in dict(codec=str, how=dict, size=int, hash=str, description=dict, members=list).items())
+    if says['op'] not in ('note', 'alias', 'remove') or type(says.get('version', 0)) not in (int, str, type(None)): return False
+    move = says.get('move')
+    return isinstance(move, dict) and (says['op'] != 'note' or isinstance(move.get('notes'), dict)) and (says['op'] != 'alias' or type(says.get('alias')) is str)
 
 @patch
 def add(self: Pending, op: str, bucket: str, item: str, id: str | None = None, **says) -> Work:
@@ -108,7 +126,7 @@ def add_put(
     bucket: str,
     item: str,
     draft: Draft,                   # What was to be stored
-    origin: str | None,             # The identity of the origin, where it is known
+    origin: str | None,             # The name of the store, where it is known: its id, and what tells it from its copies
     tried: int | None = None,       # A number under which it may have been kept
 ) -> Work:
     "Keep a put, with its bytes: all of it, or nothing"
@@ -121,8 +139,8 @@ def add_put(
         if tried is not None: self.tried(draft.id, tried)
         return self.add('put', bucket, item, draft.id, codec=draft.codec, how=draft.how, size=draft.payload.size, hash=draft.payload.hash,
                         description=draft.description, members=members, origin=origin)
-    except BaseException:
-        self._drop_bytes(draft.id, len(members))
+    except BaseException:       # an interruption may come when it is in the queue already: then it stays
+        if not self.still(draft.id): self._drop_bytes(draft.id, len(members))
         raise
 
 @patch
@@ -146,8 +164,14 @@ def tried(self: Pending, id: str, n: int | None = None) -> int | None:
     "The first number that was ever tried for a put; written down before it is tried"
     key = f'tried/{id}'
     if n is not None: self.files.create(key, b'%d' % n)
+    return self._number(key, 1)      # where that is damaged: all are looked at
+
+@patch
+def _number(self: Pending, key: str, otherwise: int | None = None) -> int | None:
+    "The number that a small file holds; None where there is no file"
     try: return int(self.files.read(key))
     except FileNotFoundError: return None
+    except ValueError: return otherwise
 
 @patch
 def draft(self: Pending, w: Work) -> Draft:
@@ -188,8 +212,7 @@ def finish(self: Pending, w: Work, version: int | None = None) -> None:
 @patch
 def done(self: Pending, id: str) -> int | None:
     "The version that a delivered put became"
-    try: return int(self.files.read(f'done/{id}'))
-    except FileNotFoundError: return None
+    return self._number(f'done/{id}')
 
 # %% ../nbs/44_pending.ipynb #82d3d88a
 @patch
@@ -203,8 +226,11 @@ def conflicts(self: Pending) -> list[tuple[str, dict]]:
     "What was given up, and was not told of: keys and descriptions"
     found = []
     for e in self.files.list('conflicts/'):
-        try: found.append((e.key, json.loads(self.files.read(e.key))))
-        except (FileNotFoundError, ValueError): pass
+        try: told = json.loads(self.files.read(e.key))
+        except FileNotFoundError: continue
+        except (ValueError, RecursionError): told = None
+        fits = isinstance(told, dict) and type(told.get('what')) is type(told.get('why')) is str and type(told.get('at')) in (int, float)
+        found.append((e.key, told if fits else dict(what='pending work', why=f'{e.key} on this machine cannot be read', at=e.modified)))
     return sorted(found, key=lambda kv: kv[1]['at'])
 
 @patch
@@ -265,12 +291,14 @@ def alone(
     wait: bool = False,      # Wait for another thread of this process?
 ) -> Iterator[bool]:
     "True for the one process of this machine that may deliver now"
-    turn = _turns.setdefault(self.files.url, threading.Lock())
-    if not turn.acquire(blocking=wait): yield False; return
+    turn, mine = _turns.setdefault(self.files.url, threading.Lock()), False
     try:
+        mine = turn.acquire(blocking=wait)
+        if not mine: yield False; return
         Path(self.files.url).mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(Path(self.files.url)/'lock', 'a+b') as f: yield lock(f)
-    finally: turn.release()
+    finally:
+        if mine: turn.release()
 
 _turns: dict[str, threading.Lock] = {}
 

@@ -25,15 +25,15 @@ class Places:
         return self.folder/f'{hashlib.blake2b(repr((url, endpoint)).encode(), digest_size=16).hexdigest()}.json'
 
     def get(self, url: str, endpoint: str = '') -> dict:
-        "What is known of a place: the `identity` of its store, and the `mount` it lay on; empty where it was never met"
+        "What is known of a place: the `identity` of its store, the `stamp` of that, and the `mount` it lay on; empty where it was never met"
         try: return {k: v for k, v in json.loads(self.file(url, endpoint).read_text()).items() if isinstance(v, str)}
         except (OSError, ValueError, AttributeError): return {}
 
 # %% ../nbs/26_places.ipynb #656875e8
 @patch
-def note(self: Places, identity: str, url: str, endpoint: str = '') -> None:
-    "Remember which store is at a place; a machine that cannot write it down goes without"
-    says = dict(url=url, endpoint=endpoint, identity=identity, **({'mount': mount_of(url)} if is_folder(url) else {}))
+def note(self: Places, identity: str, url: str, endpoint: str = '', stamp: str = '') -> None:
+    "Remember which store is at a place, and the stamp of its id; a machine that cannot write it down goes without"
+    says = dict(url=url, endpoint=endpoint, identity=identity, stamp=stamp, **({'mount': mount_of(url)} if is_folder(url) else {}))
     if self.get(url, endpoint) == says: return
     new = self.folder/f'.{secrets.token_hex(8)}'
     try:

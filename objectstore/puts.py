@@ -4,7 +4,7 @@
 
 # %% ../nbs/32_puts.ipynb #49be7896
 from __future__ import annotations
-import io, json, os, re, tempfile, time
+import io, json, math, os, re, tempfile, time, warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -13,11 +13,12 @@ from pathlib import Path
 from blake3 import blake3
 from fastcore.basics import patch
 from .names import CommitUnknown, Conflict, Damaged, NotAvailableOffline, ObjectStoreError
-from .backend import before_claim, in_threads
+from .witness import ASK_AGAIN, Renewed, awake
+from .backend import before_claim, in_threads, last_number
 from .origin_clock import LATE, origin_now, running
 from .records import (INLINE_LIMIT, Claim, Record, alias_folder, append, last_move, mark_now, move, new_id, notes_folder, pack,
                                  payload_key, put_id, read_back, to_json, unpack)
-from .buckets import Bucket
+from .buckets import Bucket, Maybe, may_be_kept
 from .disk import PATIENCE, Patience, Short
 
 # %% auto #0
@@ -180,7 +181,10 @@ def claim(
 @patch
 def claiming(self: Bucket, item: str, draft: Draft, put: str, first: int, patience: float) -> Claim:
     "The claim of a number for a draft"
-    def build(n, at): return pack(draft.record(self.name, item, n, put, at))
+    self.trying[item] = tried = set()
+    def build(n, at):
+        tried.add(n)
+        return pack(draft.record(self.name, item, n, put, at))
     def read(n, raw): return (r := unpack(raw, self.name, item, n)).id, r.at
     return Claim(self.backend, self.folder(item), draft.id, build, read, self.date_before(item, first), patience, draft.at)
 
@@ -193,6 +197,7 @@ def _claimed(self: Bucket, r: Record) -> Record:
     if n >= self.dates.get(item, (0, 0))[0]: self.dates[item] = n, r.at
     self.fresh[item, n] = running()
     self.won[item, n] = r.id
+    self.acknowledged(item, n, r.id, r.at)
     return self._keep(r)
 
 @patch
@@ -209,12 +214,14 @@ def confirm(self: Bucket, item: str, draft: Draft, n: int, keys: list[tuple[str,
     while True:
         try:
             if (there := self.confirmed(keys)) or not late.more(Short()): return there      # a volume's listing may be late
+        except Renewed as e: raise self._unknown(item, draft, n, e) from e
         except OSError as e:
             if not isinstance(e, ConnectionError) or isinstance(e, NotAvailableOffline) or time.monotonic() > until: raise self._unknown(item, draft, n, e) from e
             time.sleep(0.05)
 
 # %% ../nbs/32_puts.ipynb #e9d36220
 @patch
+@may_be_kept('put')
 def put(
     self: Bucket,
     item: str,
@@ -242,9 +249,15 @@ def put(
 
 @patch
 def first(self: Bucket, item: str) -> int:
-    "The number to claim first"
+    "The number to claim first: the last one is asked for, unless this process was sure of it a minute ago"
     last = self.highest.get(item)       # also 0: a claim of 1 that nobody answered must be looked for at 1
-    with before_claim(): return (self.end(item).last if last is None else last) + 1
+    with before_claim(): return (self.end(item).last if last is None or not self._is_sure(item, last) else last) + 1
+
+@patch
+def _is_sure(self: Bucket, item: str, last: int) -> bool:
+    "May the number behind this one be claimed without asking? A look that costs nothing is made"
+    if self.backend.can.probe: return self._is_same(item, last) if last else True
+    return awake() - self.sure.get(item, -math.inf) < ASK_AGAIN
 
 @patch
 def expect(self: Bucket, item: str, latest: int) -> int:
@@ -320,14 +333,12 @@ _payload = re.compile('payloads/[0-9a-f]{2}/[0-9a-f]{64}-([0-9a-f]{16}|[0-9a-f]{
 @patch
 def learn(self: Bucket, items: Iterable[str]) -> None:
     "Find out the last numbers of many items; what a listing did not show a minute ago is taken for new, which a claim will tell"
-    unknown, now = [i for i in dict.fromkeys(items) if i not in self.highest], time.monotonic()
+    unknown, now = [i for i in dict.fromkeys(items) if i not in self.highest or not self._is_sure(i, self.highest[i])], time.monotonic()
     with before_claim():
         if now - self.scanned > 60 and self.listed(len(unknown)) is not None: self.scanned = now
-        if now - self.scanned >= 60:
-            for answer in in_threads(self.end, unknown, self.backend.can.many):
-                if isinstance(answer, Exception): raise answer
-            return
-    for i in unknown: self.highest.setdefault(i, 0)
+        if now - self.scanned < 60: unknown = [i for i in unknown if self.highest.setdefault(i, 0) and not self._is_sure(i, self.highest[i])]
+        for answer in in_threads(self.end, unknown, self.backend.can.many):
+            if isinstance(answer, Exception): raise answer
 
 @patch
 def put_many(self: Bucket, drafts: list[tuple[str, Draft]]) -> list[Record | Exception]:
@@ -345,13 +356,18 @@ def _put_some(self: Bucket, drafts: list[tuple[str, Draft]]) -> list[Record | Ex
         n = self.highest[item] + 1
         return d.record(self.name, item, n, '', max(now + i, self.date_before(item, n) + 1))
     tries = {i: first(i, item, d) for i, (item, d) in enumerate(drafts) if d.payload.size <= INLINE_LIMIT and not d.members}
-    answers = dict(zip(tries, self.backend.create_many([(self.key(r.item, r.version), pack(r)) for r in tries.values()])))
-    late = running() - began > LATE
     done, patience = [], 3.0
-    for i, (item, d) in enumerate(drafts):
-        done.append(self._won(tries[i], d, late) if answers.get(i) is True else self._again(item, d, tries.get(i), answers.get(i), patience))
-        if isinstance(done[-1], CommitUnknown): patience = 0.0      # a service that kept nothing of one is not waited for again
-    return done
+    try:
+        answers = dict(zip(tries, self.backend.create_many([(self.key(r.item, r.version), pack(r)) for r in tries.values()])))
+        late = running() - began > LATE
+        for i, (item, d) in enumerate(drafts):
+            done.append(self._won(tries[i], d, late) if answers.get(i) is True else self._again(item, d, tries.get(i), answers.get(i), patience))
+            if isinstance(done[-1], CommitUnknown): patience = 0.0      # a service that kept nothing of one is not waited for again
+        return done
+    except (OSError, ObjectStoreError): raise
+    except BaseException:
+        for r in tries.values(): self.tell('put', r.item, r.version, Maybe())
+        raise
 
 @patch
 def _again(self: Bucket, item: str, draft: Draft, tried: Record | None, answer: bool | Exception | None, patience: float) -> Record | Exception:
@@ -362,7 +378,7 @@ def _again(self: Bucket, item: str, draft: Draft, tried: Record | None, answer: 
         if failed and read_back(self.backend, self.key(item, tried.version)) == pack(tried): return self._unknown(item, draft, tried.version, answer)
         return self.put(item, draft, patience=patience)
     except ConnectionRefusedError as e: return self._unknown(item, draft, tried.version, e) if unclear else e
-    except (ConnectionError, TimeoutError) as e: return e
+    except (OSError, ObjectStoreError) as e: return e      # the others go on
 
 @patch
 def _won(self: Bucket, r: Record, draft: Draft, late: bool) -> Record | Exception:
@@ -376,6 +392,7 @@ def _won(self: Bucket, r: Record, draft: Draft, late: bool) -> Record | Exceptio
 
 # %% ../nbs/32_puts.ipynb #0f2c42ba
 @patch
+@may_be_kept('remove')
 def remove(self: Bucket, item: str, n: int, by: str) -> bool:
     "Mark a version as removed: True where this call did it"
     key, data = self.key(item, n, 'removed'), mark_now(self.backend, by)
@@ -389,6 +406,7 @@ def remove(self: Bucket, item: str, n: int, by: str) -> bool:
     return found == data
 
 @patch
+@may_be_kept('alias')
 def move_alias(
     self: Bucket,
     item: str,
@@ -400,7 +418,7 @@ def move_alias(
 ) -> bool:                            # Did it have to be moved?
     "Move an alias, or raise `Conflict` where it does not point where it must"
     folder = self.prefix + alias_folder(item, alias)
-    last, m = last_move(self.backend, folder)
+    last, m = self._last(folder, if_at is ...)
     now = m.get('to')
     if if_at is not ... and now != if_at: raise Conflict(f'alias {alias!r} of {self.name}/{item} points at {now or "nothing"}, not at {if_at or "nothing"}: somebody was first')
     if now == to: return False
@@ -409,6 +427,15 @@ def move_alias(
     self.changes += 1
     self.tell('alias', item, alias, to)
     return True
+
+@patch
+def _last(self: Bucket, folder: str, lenient: bool = True) -> tuple[int, dict]:
+    "The last move of a numbered folder; behind a damaged one a new one goes on, where nothing depends on what that said"
+    try: return last_move(self.backend, folder)
+    except Damaged as e:
+        if not lenient: raise
+        warnings.warn(f'{e}: a new move goes behind it', stacklevel=3)
+        return last_number(self.backend.tail(folder)), {}
 
 @patch
 def let_go(self: Bucket, item: str, gone: Collection[int], by: str) -> None:
@@ -420,10 +447,11 @@ def let_go(self: Bucket, item: str, gone: Collection[int], by: str) -> None:
         except Conflict: pass       # it was moved on meanwhile
 
 @patch
+@may_be_kept('note')
 def annotate(self: Bucket, item: str, n: int, notes: dict, by: str, patience: float = 3.0) -> None:
     "Add notes to a version"
     folder = self.prefix + notes_folder(item, n)
-    last, m = last_move(self.backend, folder)
+    last, m = self._last(folder)
     append(self.backend, folder, move(by, notes=notes), last, patience=patience, after=m.get('at', 0))
     self.changes += 1
     self.tell('note', item, n, notes)

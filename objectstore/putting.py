@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from fastcore.basics import patch
-from .names import Conflict, Damaged, InvalidQuery, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, PendingWarning, Ref, Unsupported, check_alias, parse_ref
+from .names import CommitUnknown, Conflict, Damaged, InvalidQuery, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, PendingWarning, Ref, Unsupported, check_alias, parse_ref
+from .witness import Renewed
 from .codecs import by_name, check_rights, codec_for, proved
 from .conditions import LONGEST
 from .context import made_by
 from .records import alias_folder, new_id, read_move
-from .buckets import Bucket
+from .buckets import Bucket, Maybe
 from .puts import Draft, Payload, Spool, file_payload
 from .near import at_origin
 from .reading import Progress
@@ -24,7 +25,7 @@ from .versions import Folder, PendingVersion, Version
 from .store import ObjectStore, answered
 
 # %% auto #0
-__all__ = ['DEEPEST', 'describable', 'folder_files', 'Numbered']
+__all__ = ['DEEPEST', 'describable', 'folder_files', 'Numbered', 'same_content']
 
 # %% ../nbs/61_putting.ipynb #e7d7baad
 DEEPEST = 32     # levels of nesting in metadata
@@ -167,19 +168,29 @@ def _put_or_wait(self: ObjectStore, r: Ref, draft: Draft, if_latest: int | None,
     waits, waiting = self._may_wait(if_latest), self._waiting_puts(r.bucket, r.item)
     if waiting: return self._behind(r, draft, waiting, if_latest, skip_unchanged)
     try:
-        with at_origin():
+        with at_origin(): return self._put_now(r, draft, if_latest, skip_unchanged)
+    except (ConnectionError, TimeoutError) as e:
+        if not waits:
+            if isinstance(e, CommitUnknown): self.origin.bucket(r.bucket).tell('put', r.item, e.tried, Maybe())
+            raise
+        return self._wait(r, draft, e)
+
+@patch
+def _put_now(self: ObjectStore, r: Ref, draft: Draft, if_latest: int | None, skip_unchanged: bool) -> Version:
+    "Store a draft; where another store is found in the place of one, in that: nothing was claimed yet"
+    for last in (False, False, True):
+        try:
             bucket = self.origin.for_put(r.bucket)
             return skip_unchanged and self._unchanged(bucket, r.item, draft) or self._put(bucket, r, draft, if_latest)
-    except (ConnectionError, TimeoutError) as e:
-        if not waits: raise
-        return self._wait(r, draft, e)
+        except Renewed:
+            if last: raise
 
 @patch
 def _behind(self: ObjectStore, r: Ref, draft: Draft, waiting: list, if_latest: int | None, skip_unchanged: bool) -> Version:
     "A put of an item that has pending puts: it comes behind them"
     latest = self._pending_version(waiting[-1])
     if if_latest is not None: raise Conflict(f'the latest version of {r} is pending on this machine and has no number yet: sync() first')
-    if skip_unchanged and not draft.members and _same(latest, draft): return latest
+    if skip_unchanged and not draft.members and same_content(latest, draft): return latest
     if self.offline is False: raise NotAvailableOffline(f'earlier puts of {r} are pending on this machine: sync() delivers them')
     return self._wait(r, draft)
 
@@ -203,8 +214,8 @@ def _wait(self: ObjectStore, r: Ref, draft: Draft, why: BaseException | None = N
 # %% ../nbs/61_putting.ipynb #93fa6dc9
 @patch
 def _known_id(self: ObjectStore, bucket: str) -> str | None:
-    "The identity of the origin, as far as it is known"
-    try: return self.origin.id(bucket)
+    "The name of the store that is there, as far as it is known"
+    try: return self.origin.identity(bucket)
     except OSError: return None
 
 @dataclass(frozen=True)
@@ -284,9 +295,9 @@ def _unchanged(self: ObjectStore, bucket: Bucket, item: str, draft: Draft) -> Ve
     if (n := bucket.latest(item)) is None: return None
     try: v = Version(self, bucket, bucket.record(item, n))
     except Damaged: return None
-    return v if _same(v, draft) else None
+    return v if same_content(v, draft) else None
 
-def _same(v: Version, draft: Draft) -> bool:
+def same_content(v: Version, draft: Draft) -> bool:
     "Does a version hold what a draft does?"
     told = draft.description['metadata']
     same = (v.codec, v.kind) == (draft.codec, draft.description['kind']) and (_same_files(v, draft) if draft.members else v.hash == draft.payload.hash)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 import errno, hashlib, math, re, time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice, pairwise
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 from fastcore.basics import patch
 from .names import TierMismatch
-from .backend import MARKER, Backend, Capabilities, Entry, believed, has_shown
+from .backend import MARKER, Backend, Capabilities, Entry, believed, has_shown, key_number
 from .connect import SECRET, Answer, check_endpoint, client, date_at, explain, like_page, no_order, no_service, options, s3_endpoint, s3_region, secrets_belong, used_before_fork
 from .disk import PIECE, Short, check_key
 from .files import complete
@@ -40,6 +40,7 @@ class RemoteBackend(Backend):
         given = endpoint or self._options.pop('endpoint', None)
         self.endpoint = check_endpoint(s3_endpoint(given) if self.scheme == 's3' else given)
         self.timeout, self._clients, self._lost = max(timeout, 0.01), {}, set()
+        self._tags: dict[str, str] = {}     # what was answered to writes of this process: key, e_tag
         self.first: Callable[[RemoteBackend], object] | None = None     # Called before the first request
         self._own_tags = False      # Was it seen to keep what it acknowledges with a tag that is not the hash?
 
@@ -64,7 +65,7 @@ def split_url(url: str) -> tuple[str, str, str]:
 @patch
 def __getstate__(self: RemoteBackend) -> dict:
     lost = self._lost | (SECRET & self._options.keys())
-    return vars(self) | dict(_clients={}, _options=self._options.public(), _lost=lost)
+    return vars(self) | dict(_clients={}, _tags={}, _options=self._options.public(), _lost=lost)
 
 @patch
 def _client(self: RemoteBackend, kind: str, size: int = 0) -> object:
@@ -107,7 +108,22 @@ def create(self: RemoteBackend, key: str, data: bytes) -> bool:
     except Exception as e:
         if not Answer(e).untagged: raise self._explain(e, key) from None
         tag = None
-    return self._proves(tag, data) or self._has(key, data)
+    if not (self._proves(tag, data) or self._has(key, data)): return False
+    if key_number(key): self._answered(key, tag)
+    return True
+
+def _tag(tag: str | None) -> str:
+    "The tag of an object, as a listing or the answer to a write tells it: its content's, mostly"
+    return (tag or '').strip('"').replace(' ', '')
+
+@patch
+def _answered(self: RemoteBackend, key: str, tag: str | None) -> None:
+    "Remember the tag of what was just written"
+    if len(self._tags) > 10_000: self._tags.clear()
+    self._tags[key] = _tag(tag)
+
+@patch
+def stamp(self: RemoteBackend, key: str) -> str: return self._tags.get(key, '')
 
 # %% ../nbs/05_remote.ipynb #64f74562
 @patch
@@ -187,6 +203,10 @@ def _ours(key: str) -> bool:
     try: return bool(check_key(key))
     except ValueError: return False
 
+def _entry(m: Mapping) -> Entry:
+    t = m['last_modified'].timestamp()
+    return Entry(m['path'], m['size'], t, f'{_tag(m["e_tag"])} {t}')
+
 @patch
 def _entries(self: RemoteBackend, folder: str, after: str | None, page: int) -> Iterator[list[Entry]]:
     "A listing, page by page"
@@ -196,7 +216,7 @@ def _entries(self: RemoteBackend, folder: str, after: str | None, page: int) -> 
         for found in obstore.list(self._client('small'), folder or None, offset=after, chunk_size=page):
             if found: has_shown(self)
             empty = empty and not found
-            yield [Entry(m['path'], m['size'], m['last_modified'].timestamp()) for m in found if _ours(m['path'])]
+            yield [_entry(m) for m in found if _ours(m['path'])]
     except Exception as e: raise self._explain(e, folder) from None
     if empty and not believed(self): self.prove(folder)
 

@@ -13,14 +13,14 @@ from .backend import Backend
 from .files import FileBackend
 from .tiers import NativeBackends, open_backend
 from .places import MARKER, Places
-from .records import last_move
+from .witness import ASK_AGAIN, Renewed, Sight, Witness, awake, store_name
 from .buckets import Bucket, Numbers
 from .origin import Origin, vet_reading
-from .breaker import Breaker, Gone, Guarded, guarded
+from .breaker import Breaker, Guarded, guarded
 from .near import Stack, firm_now, note_stale, quietly
 
 # %% auto #0
-__all__ = ['open_near', 'Known', 'GuardedService', 'StackedOrigin']
+__all__ = ['open_near', 'asker', 'known_name', 'again', 'missing_store', 'GuardedService', 'StackedOrigin']
 
 # %% ../nbs/52_stacks.ipynb #eb63c93f
 def open_near(tier: str) -> FileBackend:
@@ -39,73 +39,57 @@ def _stranger(folder: Path) -> int | None:
     return st.st_uid if st and hasattr(os, 'geteuid') and st.st_uid not in (0, os.geteuid()) else None
 
 # %% ../nbs/52_stacks.ipynb #3654cc6c
-class Known:
-    "The identities that were last seen at URLs, in this machine's state"
-    _now: dict[tuple, tuple] = {}          # Identity, and the turn of the breaker at which this process made sure of it
-    _vetted: set[tuple] = set()            # Places and identities whose format is known to be ours
-    _none: dict[tuple, float] = {}         # Places that had none, and until when that is believed
+def asker(
+    origin: StackedOrigin,
+    g: Guarded,
+) -> Callable[[], str | None]:
+    "A function that gives the name of the store that is there, quickly where this process has made sure of it"
+    sight, b = origin.sight(g), g.breaker
+    def name() -> str | None:
+        return sight.name if sight.name and (b is None or sight.turn == b._turn or b.open) else _ask(origin, g, sight)
+    return name
 
-    def __init__(self, state: Path): self.places = Places(state)
-    def _at(self, g: Guarded, endpoint: str | None) -> tuple:
-        own = id(g.inner) if g.can.place == 'memory' else 0
-        return str(self.places.folder), g.url, endpoint or '', own
-    def forget(self, g: Guarded, endpoint: str | None) -> None:
-        "Make sure again at the next question"
-        at = self._at(g, endpoint)
-        self._now.pop(at, None), self._none.pop(at, None)
-
-# %% ../nbs/52_stacks.ipynb #653b795a
-@patch
-def asker(self: Known, g: Guarded, endpoint: str | None) -> Callable[[], str | None]:
-    "A function that gives the identity of an origin, quickly where this process has made sure of it"
-    at, b, now = self._at(g, endpoint), g.breaker, self._now
-    def identity():
-        known = now.get(at)
-        return known[0] if known and (b is None or known[1] == b._turn or b.open) else self._ask(g, at)
-    return identity
-
-@patch
-def _ask(self: Known, g: Guarded, at: tuple) -> str | None:
-    "The identity of an origin; what was seen last where it is away; None before the first write"
-    b, now, (known, _) = g.breaker, self._now, self._now.get(at, (None, 0))
-    if self._none.get(at, 0) > time.monotonic(): return None
-    try: found = self._fit(g, at, last_move(g, 'id/')[1].get('store'))
+def _ask(origin: StackedOrigin, g: Guarded, sight: Sight) -> str | None:
+    "The name of the store that is there; what was seen last where it is away; None before the first write"
+    if sight.none_until > time.monotonic(): return None
+    try:
+        renewed = origin.make_sure(g)
+        _vet(g, sight)
     except OSError as e:
-        if isinstance(e, Damaged) and MARKER in str(e): raise
-        found = known or self.remembered(at)
-        if found and b and b.open: now[at] = found, -1      # until it closes
-        return found
-    if found: self.remember(at, found, b._turn if b else 0)
-    elif before := self.remembered(at): return self._missing(g, at, before)
-    else: self._none[at] = time.monotonic() + 1
-    return found
+        if isinstance(e, Damaged) and MARKER in str(e) or e.errno == errno.ENOTCONN and g.breaker is None: raise
+        sight.name, sight.turn = known_name(origin, g), -1         # until it is back
+        return sight.name
+    if sight.name is None: sight.none_until = time.monotonic() + 1
+    if renewed: raise Renewed(f'{origin.url} is another store than it was before, or the same at an earlier state: ask again')
+    return sight.name
 
-@patch
-def _fit(self: Known, g: Guarded, at: tuple, identity: str | None) -> str | None:
-    "The same identity, where its store has a format that we know; asked once a process"
-    if identity and (at, identity) not in self._vetted:
-        vet_reading(g)
-        self._vetted.add((at, identity))
-    return identity
+def _vet(g: Guarded, sight: Sight) -> None:
+    "Raise where the store has a format that we do not know; asked once a process"
+    if sight.name in (None, sight.vetted): return
+    name, sight.name = sight.name, None
+    vet_reading(g)
+    sight.name = sight.vetted = name
 
-@patch
-def remembered(self: Known, at: tuple) -> str | None: return self.places.get(*at[1:3]).get('identity')
+def known_name(origin: StackedOrigin, g: Guarded) -> str | None:
+    "The name of the store that was last seen at a place; nobody is asked"
+    name, known = origin.sight(g).name, origin._remembered(g)
+    return name or (store_name(*known, Witness.of(origin.state, *known).epoch) if known[0] else None)
 
-@patch
-def remember(self: Known, at: tuple, identity: str, turn: int) -> None:
-    self.places.note(identity, *at[1:3])
-    self._now[at] = identity, turn
+def again(origin: StackedOrigin, g: Guarded) -> Callable[[], None]:
+    "A function that asks who is there where that was long ago, for whoever is about to ask the origin anyway"
+    sight, b = origin.sight(g), g.breaker
+    def ask() -> None:
+        if sight.name and awake() - sight.sure > ASK_AGAIN and not (g.offline or b and b.open): _ask(origin, g, sight)
+    return ask
 
 # %% ../nbs/52_stacks.ipynb #8a07678c
-@patch
-def _missing(self: Known, g: Guarded, at: tuple, before: str) -> str | None:
-    "What an origin that has lost its identity is taken for"
-    if g.can.place not in ('local', 'shared'): return None
-    why = self.places.lost(g.url, at[2]) or f'{g.url} is not there, and the store {before[:8]} was here. To begin a new store there, open it alone and put something into it'
+def missing_store(origin: StackedOrigin, g: Guarded, before: str) -> None:
+    "Raise where a folder has lost its identity; a service's bucket may have been emptied"
+    if g.can.place not in ('local', 'shared'): return
+    why = origin.places.lost(g.url, origin.endpoint or '') or f'{g.url} is not there, and the store {before[:8]} was here. To begin a new store there, open it alone and put something into it'
     e = ConnectionError(errno.ENOTCONN, why)
-    if not g.breaker: raise e
-    g.breaker.trip(e)
-    return before
+    if g.breaker: g.breaker.trip(e)
+    raise e
 
 # %% ../nbs/52_stacks.ipynb #f9804d22
 class GuardedService:
@@ -152,32 +136,35 @@ class StackedOrigin(Origin):
         offline: str | bool,                # 'auto', True or False
         state: Path,                        # This machine's state
     ):
-        self.tiers, self.limit, self.offline, self.known = tiers, limit, offline, Known(state)
+        self.tiers, self.limit, self.offline, self.state, self.places, self._sights = tiers, limit, offline, state, Places(state), {}
         self.endpoint = getattr(place, 'endpoint', None)
         self.breaker = Breaker.of(place.url, self.endpoint, *([str(id(place))] if _unnamed(place) else [])) if offline == 'auto' else None
-        super().__init__(self._stack(place, 1) if isinstance(place, Backend) else GuardedService(place, self.breaker, offline is True, self._near_buckets, offline is False), by, self.known.places)
+        super().__init__(self._stack(place, 1) if isinstance(place, Backend) else GuardedService(place, self.breaker, offline is True, self._near_buckets, offline is False), by, self.places)
 
     def _stack(self, backend: Backend, depth: int) -> Stack:
         g = Guarded(backend, self.breaker, self.offline is True)
         tiers = [(t.url, self.limit, t.shared) for t in self.tiers]
-        return Stack(g, tiers, self.known.asker(g, self.endpoint), self.offline is False, depth, self._renew)
+        return Stack(g, tiers, asker(self, g), self.offline is False, depth, again(self, g))
 
     def _open(self, name: str) -> Bucket:
         if not self.native: return super()._open(name)
         return Bucket(name, self._stack(self.place.backend(name), 0))
 
-    def _near_buckets(self) -> list[str]: return [u.removeprefix('s3://') for u in self.known.places.urls(self.endpoint or '') if u.count('/') == 2]
+    def _near_buckets(self) -> list[str]: return [u.removeprefix('s3://') for u in self.places.urls(self.endpoint or '') if u.count('/') == 2]
 
 def _unnamed(place) -> bool: return place.url == 'memory://'
 
 # %% ../nbs/52_stacks.ipynb #a610654e
 @patch
-def _renew(self: StackedOrigin) -> None:
-    "Forget what was known of the origin: another has taken its place"
-    for b in list(self._buckets.values()):
-        for known in (b.highest, b.newest, b.records, b.dates, b.looked, b.puts, b.won, b.fresh): known.clear()
-    self._made.clear(), self._ready.clear()
-    raise Gone(f'{self.url} is another store than it was before: ask again')
+def missing(self: StackedOrigin, root: Guarded, before: str) -> None: missing_store(self, root, before)
+
+@patch
+def doubt(self: StackedOrigin, bucket: Bucket, item: str, n: int) -> None:
+    "Look who is there; where that shows that the origin is away, what was asked is asked again: near copies answer"
+    try: Origin.doubt(self, bucket, item, n)
+    except ConnectionError as e:
+        if not self.is_away(): raise
+        raise Renewed(str(e)) from e
 
 @patch
 def meet(self: StackedOrigin) -> None:
@@ -190,9 +177,20 @@ def root(self: StackedOrigin, bucket: Bucket) -> Backend:
 
 @patch
 def _found(self: StackedOrigin, root: Backend) -> None:
-    "Found an origin, and look at its identity at once"
+    "Found an origin, and look who is there at once"
     Origin._found(self, root)
-    self.known.forget(root, self.endpoint)
+    self.sight(root).none_until = 0.0
+
+@patch
+def _stack_of(self: StackedOrigin, bucket: str | None) -> Stack: return self.bucket(bucket).backend if self.native else self.place
+
+@patch
+def is_for(self: StackedOrigin, name: str | None, bucket: str) -> bool:
+    "Is a piece of work, with the name of the store that it is for, for the one that is known here? Nobody is asked"
+    return name is not None and name == known_name(self, self._stack_of(bucket).origin)
+
+@patch
+def identity(self: StackedOrigin, bucket: str | None = None) -> str | None: return self._stack_of(bucket).identity()
 
 @patch
 def id(
@@ -201,12 +199,11 @@ def id(
     surely: bool = False,         # Ask again?
 ) -> str | None:
     "The identity of the origin, also while it is away"
-    stack = self.bucket(bucket).backend if self.native else self.place
-    if surely:
-        self.known.forget(stack.origin, self.endpoint)
-        try: stack.nears
-        except Gone: pass      # another store: it is known now
-    return stack.identity()
+    stack = self._stack_of(bucket)
+    if surely: self.sight(stack.origin).turn = -1
+    try: stack.nears
+    except Renewed: pass      # another store: it is known now
+    return (stack.identity() or '').partition('-')[0] or None
 
 @patch
 def near_numbers(self: Bucket, item: str) -> list[int]:

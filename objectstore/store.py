@@ -7,6 +7,7 @@ from __future__ import annotations
 import os, re, warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from fastcore.basics import patch
@@ -27,7 +28,7 @@ from .versions import Folder, PendingVersion, Version, Versions, answered, note_
 from .opening import Function, LocalObjectStore, ObjectStore, ObjectStoreInterface, open_store
 
 # %% auto #0
-__all__ = ['Waits', 'with_pending']
+__all__ = ['Unread', 'Waits', 'with_pending']
 
 # %% ../nbs/60_store.ipynb #a8f2b4d3
 @patch
@@ -93,9 +94,12 @@ def _waiting_puts(self: ObjectStore, bucket: str | None = None, item: str | None
 def _delivered(self: ObjectStore, r: Ref) -> Version | None:
     "The version that a delivered put became, where this machine delivered it"
     if not (n := self.pending.done(r.selector.id)): return None
-    v = self._version(Ref(r.bucket, r.item, Number(n)))
-    if v.id != r.selector.id: raise v._in.broken_promise(v._record, r.selector.id)
-    return v
+    bucket = self.origin.bucket(r.bucket)
+    try: v = self._version(Ref(r.bucket, r.item, Number(n)))
+    except NotFound: v = None
+    if v is None or v.id != r.selector.id: n = bucket._written(r.item, r.selector.id)      # where the store was set back, it may have another number now, or none
+    if v and n is None: raise bucket.broken_promise(v._record, r.selector.id)
+    return v if v and v.version == n else self._version(Ref(r.bucket, r.item, Number(n))) if n else None
 
 @patch
 def waiting_notes(self: ObjectStore, v: Version) -> list[dict]:
@@ -171,6 +175,15 @@ def _pending_versions(self: ObjectStore, works: Iterable[Work]) -> list[Version]
         except NotFound: pass
         except Damaged as e: warnings.warn(f'left out: {e}', stacklevel=4)
     return found
+
+@dataclass(frozen=True)
+class Unread:
+    "A pending put of which no more is known than that it waits"
+    bucket: str
+    item: str
+    id: str
+    version = None
+    pending = True
 
 class Waits(NamedTuple):
     "What waits for the origin in a bucket, as it was in one moment; versions by item and number, pending ones by item and write id"
@@ -399,7 +412,7 @@ def remove_bucket(
     waiting = self._waiting_puts(name)
     with at_origin(): gone = False if waiting and not force else self.origin.remove(name, force)
     if not gone: warnings.warn(f'bucket {name!r} stays: {self._held(name, waiting)}; remove_bucket({name!r}, force=True) removes them with it', stacklevel=3)
-    for w in waiting if force else (): self._later(self._pending_version(w), 'remove', force=True)
+    for w in waiting if force else (): self._later(Unread(w.bucket, w.item, w.id), 'remove', force=True)
     return gone
 
 @patch

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 from fastcore.basics import patch
 from .names import Damaged, NotAvailableOffline, NotFound, ObjectStoreError, Protected, TierMismatch, Unsupported, hint, item_key, missing
+from .witness import Renewed
 from .backend import number_key, one_call
 from .disk import Foreign, Short
 from .inputs import Input, answer_hash, now_reading, one_question, plain_args
@@ -39,8 +40,12 @@ def answered(verb: Callable) -> Callable:
         store, of = getattr(self, '_store', self), getattr(self, 'ref', args[0] if args else None)
         url = store.origin.url
         try:
-            with one_call(), noting_stale() as reasons: answer = verb(self, *args, **kwargs) if now_reading() is None else noted(verb, self, args, kwargs)
-            return store._told(answer, reasons)
+            for left in (0,) if verb.__name__ == 'put_many' else (2, 1, 0):     # which takes what it is given from an iterator: it asks again itself
+                try:
+                    with one_call(), noting_stale() as reasons: answer = verb(self, *args, **kwargs) if now_reading() is None else noted(verb, self, args, kwargs)
+                    return store._told(answer, reasons)
+                except Renewed:       # another store was found in the place of one; nothing was written then
+                    if not left: raise
         except Gone as e: raise NotAvailableOffline(f'{e}; {store._what_is_near(of)}') from e
         except ObjectStoreError: raise
         except (ConnectionError, TimeoutError) as e: raise NotAvailableOffline(f'{url} is not there ({e}); {store._what_is_near(of)}') from e
@@ -337,7 +342,9 @@ def at_hand(self: Version, what: str) -> bool:
     return bool((known := self._known.get(what)) and known[0] == self._in.changes)
 
 @patch
-def _shown_metadata(self: Version) -> dict: return dict(self.metadata if self.at_hand('notes') else self._record.description.get('metadata', {}))
+def _shown_metadata(self: Version) -> dict:
+    try: return dict(self.metadata if self.at_hand('notes') else self._record.description.get('metadata', {}))
+    except Damaged: return dict(self._record.description.get('metadata', {}))      # a note cannot be read: what was recorded is shown
 
 @patch
 def look(self: Version) -> Card:

@@ -21,7 +21,7 @@ from .log import Catalog, Log, catalog_key, catalog_row, write_catalog
 from .keeping import UNSURE, Keeper, as_changes
 
 # %% auto #0
-__all__ = ['MANY', 'PORTIONS', 'PORTION', 'MOST_EVENTS', 'RECENT']
+__all__ = ['MANY', 'PORTIONS', 'PORTION', 'MOST_EVENTS', 'RECENT', 'LISTED']
 
 # %% ../nbs/49_whole.ipynb #19984756
 @patch
@@ -254,7 +254,7 @@ def _generations(self: Keeper, bucket: Bucket, log: Log) -> dict[tuple[str, int]
     try: found = bucket.read_catalog(log.generation)
     except (Damaged, FileNotFoundError): return {}
     t = found.columns('item', 'version', 'metadata', 'notes', 'aliases', 'changed').to_pydict()
-    return {(i, n): (hash((m, o, tuple(a))), c) for i, n, m, o, a, c in zip(*t.values())}
+    return {(i, n): (hash((m, o, tuple(a or ()))), c) for i, n, m, o, a, c in zip(*t.values()) if None not in (i, n, c)}
 
 MOST_EVENTS, RECENT = 10_000, 60.0     # that a catalog carries on; seconds after which everybody's changes are in the log
 
@@ -307,11 +307,23 @@ def _from_catalog(self: Keeper, bucket: Bucket, log: Log) -> bool:
             w.settle_latest(name)
             for item, aliases in catalog.aliases.items(): w.point(name, item, aliases)
             w.db.execute('INSERT OR REPLACE INTO buckets(name, there, whole, generation, compared) VALUES(?, 1, 1, ?, ?)', (name, log.generation, time.time()))     # believed for a day
+        if catalog.warn(): return False      # what it lacks is read now
+        self._borne_out(bucket, len(catalog))
     except (Damaged, FileNotFoundError) as e:
         warnings.warn(f'{e}: the records are read instead', stacklevel=2)
         with self.index.writer() as w: w.forget(name)
         return False
     return True
+
+LISTED = 20_000     # rows of a catalog up to which the records are listed before one of them is answered
+
+@patch
+def _borne_out(self: Keeper, bucket: Bucket, n: int) -> None:
+    "Take out of the index what a catalog of so many rows says and no record bears out: a catalog is what somebody has written"
+    if n > LISTED: self.unsure.add(bucket.name); return       # in the background
+    mark, live = self.index.mark(), {(item, n) for part in bucket.walk() for item, numbers in part.items() for n in numbers.live}
+    with self.index.writer() as w: left = self._write_unless(w, bucket.name, {at: None for at in self.index.numbers(bucket.name) if at not in live}, mark)
+    self._look(bucket, as_changes(left))
 
 @patch
 def _newer(self: Keeper, bucket: Bucket, since: int, log: Log) -> None:
@@ -324,6 +336,7 @@ def _newer(self: Keeper, bucket: Bucket, since: int, log: Log) -> None:
         lacks = [at for at in self.index.numbers(name) if at not in there]
         live = self._live(bucket, lacks)
         with self.index.writer() as w:
+            had = self.index.numbers(name)
             newer, differ = w.touched(name, mark, RECENT), self._differing(name, catalog.aliases)
             doubtful = newer & differ.keys()
             for r, *_ in catalog.rows(since):
@@ -334,4 +347,9 @@ def _newer(self: Keeper, bucket: Bucket, since: int, log: Log) -> None:
             for (i, a), to in differ.items():
                 if (i, a) not in doubtful: w.point(name, i, {a: to})
         self._look(bucket, as_changes(doubtful))      # the catalog may be older than what was done just now
-    except (Damaged, FileNotFoundError): self.compare(bucket, log)
+        if catalog.warn(): self.compare(bucket, log)
+        elif there - had.keys(): self._borne_out(bucket, len(catalog))
+    except Damaged as e:
+        warnings.warn(f'{e}: the records are read instead', stacklevel=2)
+        self.compare(bucket, log)
+    except FileNotFoundError: self.compare(bucket, log)

@@ -15,7 +15,7 @@ from objectstore import ObjectStore, PendingWarning, StaleWarning
 from objectstore import breaker, settings
 from objectstore.backend import Capabilities, MemoryBackend
 from objectstore.breaker import Breaker
-from objectstore.stacks import Known
+from objectstore.witness import Sight
 from proxy import Proxy
 from services import Place
 from surroundings import foreign
@@ -54,7 +54,7 @@ def on_line(store: ObjectStore, switch: Switch) -> ObjectStore:
 
 def forget_all() -> None:
     "As in a new process"
-    Breaker._all.clear(), Known._now.clear(), Known._none.clear(), Known._vetted.clear()
+    Breaker._all.clear(), Sight._all.clear()
 
 
 class World:

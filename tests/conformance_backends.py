@@ -14,7 +14,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 import pytest
-from objectstore.backend import Backend, key_number, number_key
+from objectstore.backend import Backend, key_number, number_key, same_stamp
 
 MB = 2**20
 
@@ -172,6 +172,16 @@ class BackendConformance:
         backend.create('f/1', b'x')
         [entry] = backend.list('f/')
         assert abs(entry.modified - time.time()) < 3600
+
+    def test_the_stamp_stays_with_an_object_and_another_one_has_another(self, backend):
+        key = f'a/{number_key(1)}'
+        backend.create(key, b'one')
+        told, (first,) = backend.stamp(key), backend.list('a/')
+        (again,) = backend.list('a/')
+        assert first.stamp and first.stamp == again.stamp and same_stamp(told, first.stamp)
+        backend.delete(key), backend.create(key, b'two')
+        (other,) = backend.list('a/')
+        assert not same_stamp(first.stamp, other.stamp) and same_stamp(backend.stamp(key), other.stamp)
 
     def test_end_of_a_numbered_folder(self, backend):
         n = self.numbers

@@ -284,7 +284,7 @@ def _(w):
     with w.store(direct=True) as other: other.put('crowd/many/0001', 2)
     return lambda: s.find_items('crowd')
 
-@operation(f'find_items of {MANY:,} items: on a new machine, from a catalog', 5, 'who is there: listing, move, format; listing of the log; catalog')
+@operation(f'find_items of {MANY:,} items: on a new machine, from a catalog', 5 + PAGES, 'who is there: listing, move, format; listing of the log; catalog; listing of the records, which bear it out')
 def _(w):
     w.many(); s = w.store(direct=True); s.care.compact('crowd'); s.close()
     return lambda: _elsewhere(w).find_items('crowd')
@@ -293,7 +293,7 @@ def _elsewhere(w: World) -> ObjectStore:
     "A store object on a machine that knows nothing"
     with patched.dict(os.environ, OBJECTSTORE_STATE_DIR=str(w.folder/f'state-{time.time_ns()}')): return w.store()
 
-@operation('list_buckets, 3 of them', 7, 'folders; state of each: listing, move')
+@operation('list_buckets, 3 of them', 8, 'first contact: who is there (listing, id, witness), format; folders; state of each: listing, move')
 def _(w):
     own = replace(w, place=Place(w.place.service))
     for b in ('lab', 'ward', 'field'): own.item(1, bucket=b)

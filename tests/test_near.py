@@ -71,7 +71,7 @@ def test_rotten_near_copies_are_healed(memory, areas, figure):
     assert not total['wrong'] and not total['Damaged'] and not total['NotFound'] and not total['NotAvailableOffline']
 
 def test_planted_moves_that_are_believed_are_caught(memory, monkeypatch):
-    monkeypatch.setattr(Near, 'read', lambda self, key, limit=None: self.files.read(key, limit)[0 if self.area(key) in near.WHOLE else 16:])
+    monkeypatch.setattr(Near, 'read', lambda self, key, limit=None: self.at(key).read(key, limit)[0 if self.area(key) in near.WHOLE else 16:])
     try: caught = any(rot(memory, ['aliases', 'notes', 'state'], 12, seed) - Counter(damaged=10**6) for seed in range(2))
     except UserWarning as e: caught = 'left out' in str(e)
     assert caught

@@ -649,6 +649,7 @@ def test_a_crash_in_the_middle_of_a_compaction(tmp_path):
 
 # What may not be believed
 
+@pytest.mark.filterwarnings('ignore:a hint says nothing')
 @pytest.mark.parametrize('raw', [b'', b'nonsense', b'{}', b'0' * 32 + b' {"changed":[["put","m1",99],["alias","m1","x"],["note","m9",3],["remove","m1",1],["state","",7],["put",5,5],["drop","a",1],"x"]}'])
 def test_a_hint_that_says_what_is_not_so(tmp_path, raw):
     from objectstore.records import seal

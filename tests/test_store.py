@@ -1268,7 +1268,7 @@ PLANTED = {
     'a removal deletes the record': (lambda: mock.patch.object(buckets.Bucket, 'remove', lambda self, item, n, by: self.backend.delete(self.key(item, n)) or True), 'test_remove_needs_a_selector_and_counts'),
     'hashes are not checked': (lambda: mock.patch.object(reading, 'verify_file', lambda *args: None), 'test_a_payload_that_is_changed_missing_or_anothers_is_never_returned'),
     'records are believed': (lambda: mock.patch.object(records, '_check', lambda *a: b'0'), 'test_a_record_that_is_changed_or_anothers_is_never_believed'),
-    'already exists is trusted': (lambda: mock.patch.object(records.Claim, 'once', lambda self, n: self.backend.create(self.folder + f'{n:010d}', self.build(n)) or True), 'test_stores_side_by_side_give_each_number_once'),
+    'already exists is trusted': (lambda: mock.patch.object(records.Claim, 'once', lambda self, n: self.backend.create(self.folder + f'{n:010d}', self.build(n, 0)) or True), 'test_stores_side_by_side_give_each_number_once'),
     'everything is trusted': (lambda: mock.patch.object(ObjectStore, '_object', _trusting(ObjectStore._object)), 'test_a_pickle_is_loaded_only_with_trust'),
     'aliases protect nothing': (lambda: mock.patch.object(buckets.Bucket, 'aliases', lambda self, item: {}), 'test_an_aliased_version_is_protected'),
     'HTML is not escaped': (lambda: mock.patch('objectstore.shown.escape', lambda text: text), 'test_nothing_that_is_stored_is_markup'),

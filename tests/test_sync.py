@@ -93,6 +93,7 @@ def counted(n: int | None, when: str | float) -> list:
     "Let the n-th write of this process be its last, or the end come so many seconds after it began; the writes so far"
     seen = []
     def step(real, *args, **kwargs):
+        if any('/witness/' in str(a) for a in args): return real(*args, **kwargs)     # once a second
         seen.append(1)
         if len(seen) == n and isinstance(when, float): threading.Timer(when, die).start()
         if len(seen) == n and when == 'before': die()

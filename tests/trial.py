@@ -85,6 +85,7 @@ class Wrapped(Backend):
     @property
     def clock(self): return self.inner.clock
     def path(self, key): return self.inner.path(key)
+    def stamp(self, key): return self.inner.stamp(key)
     def close(self): self.inner.close()
 
 WRITES = ('create', 'upload', 'delete')

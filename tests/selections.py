@@ -1,0 +1,30 @@
+"""Marks that choose: what `make test` runs whole.
+
+    quick        each layer on one place, and the notebooks that take little; nothing that kills, races, floods or measures
+    libraries    what shows that a version of another library works; `make lowest`
+"""
+import re
+import pytest
+
+LAYERS = {'backends', 'bad_input', 'calculated', 'codecs', 'context', 'files', 'layout', 'offline', 'places', 'query', 'remote', 'requests',
+          'search', 'secrets', 'settings', 'shown', 'store', 'traps', 'words'}
+NOTEBOOKS = {'00_names', '01_backend', '02_disk', '10_codecs', '20_conditions', '21_settings', '22_context', '23_shown', '24_inputs', '25_query',
+             '30_records', '31_buckets', '32_puts', '33_origin', '65_many', '82_searchline', 'explanations/decisions'}
+WITH_SERVICE = {'backends', 'remote', 'requests', 'secrets'}       # of these SeaweedFS too: the line to a service
+LIBRARIES = {'bad_input', 'backends', 'calculated', 'codecs', 'context', 'places', 'query', 'remote', 'requests', 'search', 'secrets', 'settings',
+             'shown', 'store', 'twins', 'words', 'workers'}
+ELSEWHERE = re.compile(r'local|shared|two|three|ceph|rclone|given|native')
+SLOW = re.compile(r'planted|kill_|winner|nonsense|fuzz|hangs|longest|swallows|memory_is_bounded|large_folder|any_frame|at_once|scripts_modules')
+
+
+def _marks(item) -> set[str]:
+    module, case = item.module.__name__.removeprefix('test_'), getattr(item, 'callspec', None)
+    if module == 'notebooks': return {'quick'} if case.id in NOTEBOOKS else set()
+    if item.get_closest_marker('slow') or SLOW.search(item.name) or 'Native' in item.nodeid: return set()
+    if case and (ELSEWHERE.search(case.id) or 'seaweed' in case.id and module not in WITH_SERVICE): return set()
+    return {mark for mark, modules in (('quick', LAYERS), ('libraries', LIBRARIES)) if module in modules}
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if ' at 0x' in item.nodeid: raise pytest.UsageError(f'{item.nodeid}: an address names it otherwise in each process: give it an id')
+        for mark in _marks(item): item.add_marker(mark)
