@@ -33,7 +33,7 @@ def sync(self: ObjectStore) -> Report:     # What became of each piece of pendin
     "Deliver what is pending, whatever was known of the origin; what cannot be delivered waits on"
     report = self._deliver(wait=True)
     if self.pending is None: return report
-    for queue in self._elsewhere(): report += self._deliver_from(queue, True, self._is_ours)
+    for queue in self._queues_elsewhere(): report += self._deliver_from(queue, True, self._is_ours)
     told = {(o.what, o.why) for o in report.conflicts}
     earlier = self.pending.conflicts()
     report += [Outcome(w['what'], 'conflict', w['why']) for _, w in earlier if (w['what'], w['why']) not in told]
@@ -65,7 +65,7 @@ def _is_ours(self: ObjectStore, w: Work) -> bool:
     return bool(w.bucket) and self.origin.is_for(w.says.get('origin'), w.bucket)
 
 @patch
-def _elsewhere(self: ObjectStore) -> list[Pending]:
+def _queues_elsewhere(self: ObjectStore) -> list[Pending]:
     "Queues of other addresses that hold work for this store"
     return [q for q in self.pending.elsewhere() if any(self._is_ours(w) for w in q.work())] if self.pending else []
 
@@ -327,7 +327,7 @@ def status(self: ObjectStore) -> Status:
     back = next((s.witness.lost for s in list(Sight._all.values()) if self.origin in s.users and s.witness.lost), '')
     away = f'away since {time.strftime("%H:%M:%S", time.localtime(b.since))}: {self._why_away()}' if b and b.open else 'offline=True: not asked' if self.offline is True else 'empty, and another store was here: is the volume mounted?' if lost else f'set back to an earlier state ({back}): care.restored() lets it go on' if back else 'new, empty' if self._is_new() else 'there, as far as is known'
     tiers.append([self.origin.url, 'origin', away, None, None])
-    work = [*self.pending.work(), *(w for q in self._elsewhere() for w in q.work() if self._is_ours(w))] if self.pending else []
+    work = [*self.pending.work(), *(w for q in self._queues_elsewhere() for w in q.work() if self._is_ours(w))] if self.pending else []
     pending = [[f'{w.op} {w.name}', w.since] for w in work]
     pending += [[f'{w["what"]}: conflict: {w["why"]}', datetime.fromtimestamp(w['at'], timezone.utc)] for _, w in (self.pending.conflicts() if self.pending else [])]
     return Status(store=f'{type(self).__name__} {self.origin.url}', offline=self.offline, tiers=tiers, pending=pending)

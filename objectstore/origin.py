@@ -220,7 +220,8 @@ def _witness_of(self: Origin, sight: Sight, before: tuple, now: tuple) -> Witnes
     if sight.store is None and sight.witness.seen: witness.saw(sight.witness.seen)     # before it was asked who is there
     if witness.seen is None and before[0] == now[0]:
         was = sight.witness if before == (sight.store, sight.stamp) else Witness.of(state, *before)
-        witness.seen, witness.lost = was.seen, was.lost
+        if was.lost: witness.set_back(was.lost)
+        witness.seen = was.seen
     return witness
 
 @patch

@@ -64,10 +64,11 @@ class Witness:
     def load(self) -> None:
         "Take over what any process of this machine has written down"
         if self.file is None: return
-        try: self.seen = Seen(**_read(f'{self.file}.seen'))
-        except TypeError: pass
         back = _read(f'{self.file}.back')
-        self.epoch, self.lost = str(back.get('epoch', '')), str(back.get('lost', ''))
+        if (epoch := str(back.get('epoch', ''))) != self.epoch: self.seen, self._due, self.epoch, self.lost = None, False, epoch, str(back.get('lost', ''))
+        try: seen = Seen(**_read(f'{self.file}.seen'))
+        except TypeError: return
+        if self.seen is None or seen.at > self.seen.at: self.seen = seen
 
     def saw(self, seen: Seen) -> None:
         "Remember a record, if it is not older than what is remembered; it is written down at most once a second, and at the end"

@@ -4,6 +4,7 @@
     libraries    what shows that a version of another library works; `make lowest`
 """
 import re
+import pytest
 
 LAYERS = {'backends', 'bad_input', 'calculated', 'codecs', 'context', 'files', 'layout', 'offline', 'places', 'query', 'remote', 'requests',
           'search', 'secrets', 'settings', 'shown', 'store', 'traps', 'words'}
@@ -25,4 +26,5 @@ def _marks(item) -> set[str]:
 
 def pytest_collection_modifyitems(items):
     for item in items:
+        if ' at 0x' in item.nodeid: raise pytest.UsageError(f'{item.nodeid}: an address names it otherwise in each process: give it an id')
         for mark in _marks(item): item.add_marker(mark)

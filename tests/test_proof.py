@@ -1,5 +1,5 @@
 "Proof at put: what is acknowledged comes back the same, by each way of reading; what would not is refused, with a remedy that works"
-import io, subprocess, sys, warnings
+import io, re, subprocess, sys, warnings
 from pathlib import Path
 import pytest
 from objectstore import ObjectStore
@@ -108,7 +108,7 @@ def test_files(mine, tmp_path):
 
 wrong = [dict(columns=0), dict(columns=True), dict(columns=['nope']), dict(columns=[['a']]), dict(columns=1.5), dict(columns=object()), dict(as_=5), dict(as_={}), dict(as_=['pandas']), dict(as_='spark'), dict(as_=table.Any), dict(as_=table.Run), dict(as_=list[int]), dict(as_=dict), dict(as_=...)]
 
-@pytest.mark.parametrize('asks', wrong, ids=str)
+@pytest.mark.parametrize('asks', wrong, ids=lambda asks: re.sub(' at 0x[0-9a-f]+', '', str(asks)))     # each process must name it alike
 def test_a_wrong_question_is_no_damage(asks, mine):
     puts = {'json': {'a': 1}, 'text': 'x', 'bytes': b'x', 'npy': np.arange(3), 'frame': pd.DataFrame({'a': range(30_000)}), 'small': pl.DataFrame({'a': [1]}), 'array': {'a': np.ones(2)}, 'model': kept['skops']['plain'], 'png': kept['png']['grey']}
     for name, value in puts.items():
