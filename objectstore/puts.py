@@ -264,12 +264,13 @@ def put(
     if_latest: int | None = None,                     # The latest live number that the caller knows; 0: none
     progress: Callable[[int], None] | None = None,    # Told of bytes as they are sent
     patience: float = 3.0,                            # Seconds to go on after an unclear answer
+    tried: int | None = None,                         # A number under which this draft may lie already
 ) -> Record:                                          # Acknowledged
     "Store a draft as the next version of an item"
     if draft.members or draft.payload.size > INLINE_LIMIT: pack(draft.record(self.name, item, 1, put_id(), 0))   # too large a description is refused before bytes are sent
     for attempt in range(5):
         share = attempt == 0
-        first = self.first(item) if if_latest is None else self.expect(item, if_latest)
+        first = (tried or self.first(item)) if if_latest is None else self.expect(item, if_latest)
         named = self.place_members(draft, share, progress) if draft.members else []
         put = self.place(draft.payload, share, progress) if draft.payload.size > INLINE_LIMIT else ''
         if put: named.append((draft.payload.hash, put))
@@ -278,7 +279,7 @@ def put(
         if not late and self.confirm(item, draft, r.version, named, patience): self.tell('put', item, r.version, r); return r
         try: self.abandon(item, r.version, draft)
         except ConnectionError as e: raise self._unknown(item, draft, r.version, e) from e
-        draft = replace(draft, id=new_id())
+        draft, tried = replace(draft, id=new_id()), None
     if late: raise ConnectionError(f'{self.backend.url} took more than {LATE:.0f} s to answer each of five claims of {self.name}/{item}')
     raise Damaged(f'{self.backend.url} lost the payload of {self.name}/{item} five times between upload and confirmation')
 
@@ -412,7 +413,7 @@ def _again(self: Bucket, item: str, draft: Draft, tried: Record | None, answer: 
     try:
         failed = unclear and not isinstance(answer, ConnectionError)    # a disk may fail after the object has got its name
         if failed and read_back(self.backend, self.key(item, tried.version)) == pack(tried): return self._unknown(item, draft, tried.version, answer)
-        return self.put(item, draft, patience=patience)
+        return self.put(item, draft, patience=patience, tried=tried.version if unclear and tried else None)
     except ConnectionRefusedError as e: return self._unknown(item, draft, tried.version, e) if unclear else e
     except (OSError, ObjectStoreError) as e: return e      # the others go on
 
