@@ -24,6 +24,7 @@ from objectstore import (CommitUnknown, Conflict, Damaged, Folder, InvalidQuery,
 from objectstore import buckets, names, origin, puts, putting, reading, records, versions
 from objectstore.backend import MemoryBackend
 from stacks import HERE, Stack, b, flat_html, home, make_stack, other_process, requests, stack, store, together, wait_a_tick  # noqa: F401 (fixtures)
+from trial import soak
 
 SMALL, LARGE = b'few bytes', bytes(range(256)) * 400     # inside a record; a payload of its own
 
