@@ -100,6 +100,9 @@ class Backend(ABC):
     def ask_time(self) -> float | None:
         "What that clock says now, in seconds since 1970; None where only an object tells it"
         return None
+    def deciding(self) -> Backend:
+        "The backend where versions are decided: behind nearer copies, where it has any"
+        return self
     def path(self, key: str) -> Path | None:
         "The object as a file on this machine, where it is one; it must not be written to"
         return None

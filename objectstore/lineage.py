@@ -4,7 +4,7 @@
 
 # %% ../nbs/70_lineage.ipynb #77406914
 from __future__ import annotations
-import re, shutil, subprocess
+import html, re, shutil, subprocess
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from .store import ObjectStore, answered, open_store
 from . import finding
 
 # %% auto #0
-__all__ = ['UNREADABLE', 'recorded', 'recorded_inputs', 'sources', 'Node', 'Graph', 'Traced', 'Picture']
+__all__ = ['UNREADABLE', 'recorded', 'recorded_inputs', 'sources', 'Node', 'Graph', 'Traced', 'Picture', 'levels', 'spots']
 
 # %% ../nbs/70_lineage.ipynb #67da7af1
 def recorded(v: Version) -> dict:
@@ -209,15 +209,70 @@ class Picture:
         nodes = [f'  {k} [label="{box(lines)}"{", penwidth=2" * (k == top)}]' for k, lines in self._labels().items()]
         return '\n'.join(['digraph {', '  rankdir=LR; node [shape=box, style=rounded, fontname="sans-serif", fontsize=11]', *nodes, *(f'  {a} -> {b}' for a, b in self._edges()), '}'])
 
+# %% ../nbs/70_lineage.ipynb #3f290e04
+def levels(
+    names: list[str],                  # The nodes
+    edges: list[tuple[str, str]],      # From, to
+) -> dict[str, int]:                   # Node: the column that it stands in, from 0
+    "Layers of a graph: each node as far to the right as it can stand before all that it leads to"
+    after = dict.fromkeys(names, 0)        # columns between it and the last one
+    for _ in names:
+        behind = [(a, b) for a, b in edges if after[a] <= after[b]]
+        if not behind: break
+        for a, b in behind: after[a] = max(after[a], after[b] + 1)
+    return {name: max(after.values()) - n for name, n in after.items()}
+
+def spots(
+    labels: dict[str, list[str]],      # Node: its lines
+    edges: list[tuple[str, str]],
+) -> dict[str, tuple[float, float, float, float]]:     # Node: left, top, width and height in pixels
+    "Where each node of a picture stands: in columns, one below the other"
+    columns, found, x = {}, {}, 8.0
+    for name, n in levels(list(labels), edges).items(): columns.setdefault(n, []).append(name)
+    for _, names in sorted(columns.items()):
+        width, y = 20 + 7.2 * max(len(line) for name in names for line in labels[name]), 8.0
+        for name in names:
+            found[name] = x, y, width, (high := 12.0 + 15 * len(labels[name]))
+            y += high + 14
+        x += width + 44
+    return found
+
+# %% ../nbs/70_lineage.ipynb #78c969b0
+@patch
+def drawn(self: Picture) -> str:
+    "As SVG, without Graphviz"
+    labels, edges = self._labels(), self._edges()
+    at, top = spots(labels, edges), self.names[self.graph.top]
+    lines = [_curve(at[a], at[b]) for a, b in edges]
+    boxes = [_box(at[name], labels[name], 2.5 if name == top else 1) for name in at]
+    wide, high = (8 + max(p[i] + p[i + 2] for p in at.values()) for i in (0, 1))
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide:.0f}" height="{high:.0f}" viewBox="0 0 {wide:.0f} {high:.0f}" '
+            f'font-family="sans-serif" font-size="11" role="img" aria-label="Lineage of {html.escape(labels[top][0])}">{"".join(lines + boxes)}</svg>')
+
+def _curve(a: tuple, b: tuple) -> str:
+    "An arrow from the right side of one node to the left side of another"
+    x1, y1, x2, y2 = a[0] + a[2], a[1] + a[3] / 2, b[0], b[1] + b[3] / 2
+    mid = (x1 + x2) / 2
+    return (f'<path d="M{x1:.0f} {y1:.0f}C{mid:.0f} {y1:.0f} {mid:.0f} {y2:.0f} {x2 - 7:.0f} {y2:.0f}" fill="none" stroke="#8a8f98"/>'
+            f'<path d="M{x2:.0f} {y2:.0f}l-8 -3.5v7z" fill="#8a8f98"/>')
+
+_bold = '', ' font-weight="600"'
+
+def _box(at: tuple, lines: list[str], stroke: float) -> str:
+    "A node with its lines; light in either theme"
+    x, y, width, height = at
+    texts = [f'<text x="{x + 10:.0f}" y="{y + 18 + 15 * i:.0f}" fill="#1f2328"{_bold[i == 0]}>{html.escape(line)}</text>'
+             for i, line in enumerate(lines)]
+    return f'<rect x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{height:.0f}" rx="6" fill="#f6f8fa" stroke="#57606a" stroke-width="{stroke}"/>{"".join(texts)}'
+
 # %% ../nbs/70_lineage.ipynb #25efa2b6
 @patch
-def svg(self: Picture) -> str | None:
-    "Drawn by Graphviz; None where it is not installed"
-    if (program := shutil.which('dot')) is None: return None
+def svg(self: Picture) -> str:
+    "Drawn by Graphviz where it is installed"
+    if (program := shutil.which('dot')) is None: return self.drawn()
     try: return subprocess.run([program, '-Tsvg'], input=self.dot, capture_output=True, text=True, timeout=10, check=True).stdout
-    except (OSError, subprocess.SubprocessError): return None
+    except (OSError, subprocess.SubprocessError): return self.drawn()
 
 @patch
 def _repr_mimebundle_(self: Picture, include=None, exclude=None) -> dict[str, str]:
-    drawn = self.svg()
-    return {'text/plain': self.mermaid, **({'image/svg+xml': drawn} if drawn else {'text/vnd.mermaid': self.mermaid})}
+    return {'text/plain': self.mermaid, 'image/svg+xml': self.svg()}

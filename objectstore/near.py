@@ -276,6 +276,7 @@ class Stack(Backend):
     def near_with(self, key: str) -> Near | None:
         "The nearest tier that has a key"
         return next((n for n in self.nears if quietly(n.has, key)), None)
+    def deciding(self) -> Backend: return self.origin
     def holds(self, key: str) -> bool: return self.near_with(key) is not None
     def forget(self, key: str) -> None:
         "Drop the nearest copy, which was found to be damaged"

@@ -4,7 +4,7 @@
 
 # %% ../nbs/32_puts.ipynb #49be7896
 from __future__ import annotations
-import io, json, math, os, re, tempfile, time, warnings
+import io, json, math, os, random, re, tempfile, time, warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,8 @@ from .buckets import Bucket, Maybe, may_be_kept
 from .disk import PATIENCE, Patience, Short
 
 # %% auto #0
-__all__ = ['MEMBERS_AT_ONCE', 'AT_ONCE', 'Payload', 'Spool', 'file_payload', 'stamp', 'check_unchanged', 'Draft', 'parse_listing']
+__all__ = ['PROBED', 'MEMBERS_AT_ONCE', 'AT_ONCE', 'Payload', 'Spool', 'file_payload', 'stamp', 'check_unchanged', 'Draft',
+           'parse_listing']
 
 # %% ../nbs/32_puts.ipynb #2f9aceeb
 @dataclass
@@ -117,7 +118,7 @@ def place(
     progress: Callable[[int], None] | None = None,    # Told of bytes as they are sent
 ) -> str:                                             # The put id in its key
     "Make sure that a payload is at the origin"
-    if share and (put := self.puts.get(p.hash)): return put
+    if share and (put := self.shared(p)): return put
     with _as_file(p) as path: put = self._upload(path, p.hash, progress)
     check_unchanged(p)
     return put
@@ -140,6 +141,40 @@ def _as_file(p: Payload) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix='objectstore-') as d:
         (path := Path(d)/'payload').write_bytes(p.data)
         yield path
+
+# %% ../nbs/32_puts.ipynb #4846c6c0
+PROBED = 2**16      # bytes of a payload at a service that are compared before a version shares it
+
+@patch
+def shared(self: Bucket, p: Payload) -> str | None:
+    "The put id of a copy that another version names, whose bytes are right as far as was looked"
+    put = self.puts.get(p.hash)
+    if put is None or self.is_whole(p, put): return put
+    self.puts.pop(p.hash, None)
+
+@patch
+def is_whole(self: Bucket, p: Payload, put: str) -> bool:
+    "Does a key hold a payload: all of it in a folder, one piece of it at a service?"
+    backend, key = self.backend.deciding(), self.prefix + payload_key(p.hash, put)
+    try: return _same_piece(backend, key, p) if backend.can.place == 'remote' else _same_hash(backend, key, p)
+    except OSError: return False        # where more than this copy is wrong, an upload tells
+
+def _same_hash(backend: Backend, key: str, p: Payload) -> bool:
+    found = blake3()
+    for piece in backend.stream(key): found.update(piece)
+    return found.hexdigest() == p.hash
+
+def _same_piece(backend: Backend, key: str, p: Payload) -> bool:
+    start = random.randrange(max(p.size - PROBED, 0) + 1)
+    end = min(start + PROBED, p.size)
+    return b''.join(backend.stream(key, start, end)) == _piece_of(p, start, end)
+
+def _piece_of(p: Payload, start: int, end: int) -> bytes:
+    "The bytes of a payload from `start` to before `end`"
+    if p.data is not None: return bytes(p.data[start:end])
+    with open(p.path, 'rb') as f:
+        f.seek(start)
+        return f.read(end - start)
 
 # %% ../nbs/32_puts.ipynb #12003031
 @patch
@@ -229,12 +264,13 @@ def put(
     if_latest: int | None = None,                     # The latest live number that the caller knows; 0: none
     progress: Callable[[int], None] | None = None,    # Told of bytes as they are sent
     patience: float = 3.0,                            # Seconds to go on after an unclear answer
+    tried: int | None = None,                         # A number under which this draft may lie already
 ) -> Record:                                          # Acknowledged
     "Store a draft as the next version of an item"
     if draft.members or draft.payload.size > INLINE_LIMIT: pack(draft.record(self.name, item, 1, put_id(), 0))   # too large a description is refused before bytes are sent
     for attempt in range(5):
         share = attempt == 0
-        first = self.first(item) if if_latest is None else self.expect(item, if_latest)
+        first = (tried or self.first(item)) if if_latest is None else self.expect(item, if_latest)
         named = self.place_members(draft, share, progress) if draft.members else []
         put = self.place(draft.payload, share, progress) if draft.payload.size > INLINE_LIMIT else ''
         if put: named.append((draft.payload.hash, put))
@@ -243,7 +279,7 @@ def put(
         if not late and self.confirm(item, draft, r.version, named, patience): self.tell('put', item, r.version, r); return r
         try: self.abandon(item, r.version, draft)
         except ConnectionError as e: raise self._unknown(item, draft, r.version, e) from e
-        draft = replace(draft, id=new_id())
+        draft, tried = replace(draft, id=new_id()), None
     if late: raise ConnectionError(f'{self.backend.url} took more than {LATE:.0f} s to answer each of five claims of {self.name}/{item}')
     raise Damaged(f'{self.backend.url} lost the payload of {self.name}/{item} five times between upload and confirmation')
 
@@ -281,7 +317,8 @@ MEMBERS_AT_ONCE = 64 * 2**20     # bytes of small members that are held in memor
 @patch
 def place_members(self: Bucket, draft: Draft, share: bool, progress: Callable[[int], None] | None = None) -> list[tuple[str, str]]:
     "Make sure that the files of a folder are at the origin, and write their keys into the draft's listing"
-    puts = {p.hash: self.puts[p.hash] for _, p in draft.members if share and p.hash in self.puts}
+    def known(p): return self.puts.get(p.hash) if self.backend.can.place == 'remote' else self.shared(p)    # not a request for each file
+    puts = {p.hash: put for p in {p.hash: p for _, p in draft.members}.values() if share and (put := known(p))}
     new = {p.hash: p for _, p in draft.members if p.hash not in puts}
     small = [p for p in new.values() if p.size <= INLINE_LIMIT * 32]
     for batch in _batches(small): puts |= self._place_small(batch, progress)
@@ -376,7 +413,7 @@ def _again(self: Bucket, item: str, draft: Draft, tried: Record | None, answer: 
     try:
         failed = unclear and not isinstance(answer, ConnectionError)    # a disk may fail after the object has got its name
         if failed and read_back(self.backend, self.key(item, tried.version)) == pack(tried): return self._unknown(item, draft, tried.version, answer)
-        return self.put(item, draft, patience=patience)
+        return self.put(item, draft, patience=patience, tried=tried.version if unclear and tried else None)
     except ConnectionRefusedError as e: return self._unknown(item, draft, tried.version, e) if unclear else e
     except (OSError, ObjectStoreError) as e: return e      # the others go on
 

@@ -295,7 +295,11 @@ def _unchanged(self: ObjectStore, bucket: Bucket, item: str, draft: Draft) -> Ve
     if (n := bucket.latest(item)) is None: return None
     try: v = Version(self, bucket, bucket.record(item, n))
     except Damaged: return None
-    return v if same_content(v, draft) else None
+    return v if same_content(v, draft) and _is_there(v, draft) else None
+
+def _is_there(v: Version, draft: Draft) -> bool:
+    "Has a version that holds the same its bytes, as far as `Bucket.is_whole` looks? The files of a folder are not looked at"
+    return bool(draft.members) or not v._record.put or v._in.is_whole(draft.payload, v._record.put)
 
 def same_content(v: Version, draft: Draft) -> bool:
     "Does a version hold what a draft does?"

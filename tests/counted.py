@@ -126,7 +126,7 @@ def _(w): s, ref = w.known(SMALL); return lambda: s.put(ref, LARGE)
 @operation('put, large: the first of an item', 4, 'listing, payload, claim, confirm', designed=True)
 def _(w): s, ref = w.ready(), w.item(); return lambda: s.put(ref, LARGE)
 
-@operation('put, large: the same content again', 2, 'claim, confirm')
+@operation('put, large: the same content again', 3, 'a piece of the copy that is shared, claim, confirm')
 def _(w): s, ref = w.known(LARGE); return lambda: s.put(ref, LARGE)
 
 @operation('put, large: 24 MiB in parts', 8, 'look, begin, 3 parts, complete; claim, confirm')
