@@ -25,6 +25,7 @@ from objectstore import buckets, names, origin, puts, putting, reading, records,
 from objectstore.backend import MemoryBackend
 from trial import soak
 from stacks import HERE, Stack, b, flat_html, home, make_stack, other_process, requests, stack, store, together, wait_a_tick  # noqa: F401 (fixtures)
+from trial import soak
 
 SMALL, LARGE = b'few bytes', bytes(range(256)) * 400     # inside a record; a payload of its own
 
