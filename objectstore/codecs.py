@@ -16,7 +16,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from fastcore.basics import patch
 from .names import Damaged, MissingExtra, ObjectStoreError, Unsupported, Untrusted, hint, missing
-from .same import Difference, ancestry, difference, is_a, is_dataclass, type_name
+from .same import Difference, ancestry, difference, is_a, is_dataclass, type_name, zone_name
 
 # %% auto #0
 __all__ = ['need', 'Codec', 'raw', 'untrusted', 'asked', 'cannot_give', 'as_given', 'check_asks', 'listed', 'Sink', 'register',
@@ -257,7 +257,7 @@ def _plain_json(value: object) -> bytes | None:
 # %% ../nbs/10_codecs.ipynb #23c7bd3e
 def _zoned(t: datetime | time) -> str:
     "ISO 8601 text, with the zone's name behind it as in RFC 9557"
-    return f'{t.isoformat()}[{t.tzinfo.key}]' if isinstance(t.tzinfo, ZoneInfo) and t.tzinfo.key else t.isoformat()
+    return f'{t.isoformat()}[{name}]' if (name := zone_name(t.tzinfo)) else t.isoformat()
 
 def _unzoned(text: str, kind: type = datetime) -> datetime | time:
     "The moment of `_zoned`; where the zone is not known, with its offset alone"

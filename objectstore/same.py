@@ -14,8 +14,8 @@ from functools import lru_cache
 from uuid import UUID
 
 # %% auto #0
-__all__ = ['WHOLE', 'ancestry', 'is_a', 'is_dataclass', 'type_name', 'Difference', 'rule', 'difference', 'same_zone', 'slices',
-           'same_dtype', 'same_pictures', 'exif_tags']
+__all__ = ['WHOLE', 'ancestry', 'is_a', 'is_dataclass', 'type_name', 'Difference', 'rule', 'difference', 'zone_name', 'same_zone',
+           'slices', 'same_dtype', 'same_pictures', 'exif_tags']
 
 # %% ../nbs/09_same.ipynb #8e7ff1c1
 @lru_cache(512)
@@ -112,8 +112,14 @@ def _moments(a, b, at, seen):
     here = a.replace(tzinfo=None) == b.replace(tzinfo=None) and a.utcoffset() == b.utcoffset()
     return None if here and (a.utcoffset() is not None or a.fold == b.fold) else _unequal(a, b, at)
 
+def zone_name(zone: object) -> str | None:
+    "The name of a time zone in the IANA database, where it has one"
+    if is_a(zone, 'zoneinfo.ZoneInfo'): return zone.key
+    return zone.zone if is_a(zone, 'pytz.BaseTzInfo') else None
+
 def same_zone(a: object, b: object) -> bool:
-    "Whether two time zones are one; pydantic has a class of its own for fixed offsets"
+    "Whether two time zones are one; pydantic has a class of its own for fixed offsets, and pandas 2 names zones by those of pytz"
+    if (name := zone_name(a)) and name == zone_name(b): return True
     fixed = all(is_a(z, 'datetime.timezone', 'pydantic_core.TzInfo') for z in (a, b)) and type(a) is not type(b)
     return a is b or (a.utcoffset(None) == b.utcoffset(None) if fixed else type(a) is type(b) and str(a) == str(b))
 
