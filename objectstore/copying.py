@@ -6,13 +6,13 @@
 from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from blake3 import blake3
 from fastcore.basics import patch
-from .names import Conflict, Damaged, Every, InvalidRef, Ref, Unsupported, parse_ref
+from .names import Conflict, Damaged, Every, InvalidRef, ObjectStoreError, Ref, Unsupported, parse_ref
 from .backend import key_number
 from .records import INLINE_LIMIT, RECORD_LIMIT, Record, alias_folder, append, mark_now, notes_folder, read_back, read_move
-from .buckets import Bucket, Numbers
+from .buckets import Bucket, Maybe, Numbers, may_be_kept
 from .puts import Draft, Payload
 from .reading import payload_file, source
 from .versions import Folder, Version, Versions
@@ -20,7 +20,7 @@ from .store import ObjectStore, answered
 from . import putting
 
 # %% auto #0
-__all__ = ['Mirror']
+__all__ = ['Mirror', 'told']
 
 # %% ../nbs/64_copying.ipynb #98f23b56
 @patch
@@ -180,7 +180,7 @@ def _bring_marks(source: Bucket, item: str, target: Bucket, name: str, numbers: 
     gone = {k: n for n, r in records.items() if r and 'removed' in numbers.marks.get(n, ()) and (k := there.at.get(r.id)) in there.numbers.live}
     for k, n in gone.items():
         if there.own and k not in there.same: continue        # a copy with a number of its own, beside versions that are not from there
-        target.backend.create(target.key(name, k, 'removed'), source.backend.read(source.key(item, n, 'removed')))
+        with told(target, 'remove', name, k): target.backend.create(target.key(name, k, 'removed'), source.backend.read(source.key(item, n, 'removed')))
         target.newest.pop(name, None)
         target.tell('remove', name, k)
     for k in there.empty: target.backend.create(target.key(name, k, 'abandoned'), mark_now(target.backend, 'copy'))
@@ -209,6 +209,7 @@ def _mark(source: Bucket, item: str, n: int, mark: str) -> bytes:
     return read_back(source.backend, source.key(item, n, mark)) or mark_now(source.backend, 'copy')
 
 @patch
+@may_be_kept('put')
 def put_as(self: Bucket, item: str, draft: Draft, n: int, marks: Mapping[str, bytes]) -> Record:
     "Store a draft under one number, with its marks, or `Conflict`"
     named = self.place_members(draft, True) if draft.members else []
@@ -224,18 +225,31 @@ def put_as(self: Bucket, item: str, draft: Draft, n: int, marks: Mapping[str, by
 # %% ../nbs/64_copying.ipynb #466466b3
 def _bring_moves(source: Bucket, item: str, target: Bucket, name: str, at: Mapping[int, int], left: list[str]) -> None:
     "The moves of aliases, and the notes, that are not there yet; `at`: the numbers in the mirror"
-    told = [('alias', a, alias_folder(item, a), alias_folder(name, a)) for a in source.alias_names(item)]
-    told += [('note', at.get(n, n), notes_folder(item, n), notes_folder(name, at.get(n, n))) for n in source.noted(item)]
-    for op, what, a, b in told:
+    folders = [('alias', a, alias_folder(item, a), alias_folder(name, a)) for a in source.alias_names(item)]
+    folders += [('note', at.get(n, n), notes_folder(item, n), notes_folder(name, at.get(n, n))) for n in source.noted(item)]
+    for op, what, a, b in folders:
         have = _moves(target, b, [])
         ids = {m['id'] for m in have}
-        for m in _moves(source, a, left):
-            if m['id'] in ids: continue
-            if m.get('to') is not None: m = {**m, 'to': at.get(m['to'], m['to'])}
-            append(target.backend, target.prefix + b, m, len(have), keep=m['at'])
-            have.append(m)
+        with told(target, op, name, what):
+            for m in _moves(source, a, left):
+                if m['id'] in ids: continue
+                if m.get('to') is not None: m = {**m, 'to': at.get(m['to'], m['to'])}
+                append(target.backend, target.prefix + b, m, len(have), keep=m['at'])
+                have.append(m)
         if len(have) > len(ids): target.tell(op, name, what, _said(op, have))
     target.changes += 1
+
+@contextmanager
+def told(
+    bucket: Bucket,
+    op: str,                # As for `Bucket.tell`
+    item: str,
+    what: int | str,
+) -> Iterator[None]:
+    "Writes whose interruption (Ctrl-C) is told: they may have been kept already"
+    try: yield
+    except (OSError, ObjectStoreError): raise
+    except BaseException: bucket.tell(op, item, what, Maybe()); raise
 
 def _moves(bucket: Bucket, folder: str, left: list[str]) -> list[dict]:
     "The moves of a folder; one that cannot be read is noted"

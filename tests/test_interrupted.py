@@ -103,7 +103,12 @@ def folders(s):
     (top := Path('photos')).mkdir(exist_ok=True)
     for i in range(3): (top/f'{i}').write_bytes(content(f'{i}', LARGE * (i % 2)))
     s.put('lab/photos', top, skip_unchanged=True)
-VERBS = [small, large, first, fresh, named, many, annotates, aims, unaims, removes, removes_all, removes_a_bucket, folders]
+def copies(s): s.copy('lab', 'lab2')
+def copies_again(s):
+    s.copy('lab', 'lab2')
+    removes(s), s.annotate('lab/o@1', {'note': 1}), s.set_alias('lab/o@1', 'staging')
+    s.copy('lab', 'lab2')
+VERBS = [small, large, first, fresh, named, many, annotates, aims, unaims, removes, removes_all, removes_a_bucket, folders, copies, copies_again]
 
 def truth(s) -> dict:
     "All that lives, from the records"
