@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partialmethod
 from pathlib import Path
 from unittest import mock
 
 import pytest
-from objectstore import ObjectStore
+from objectstore import ObjectStore, puts, reading
+from objectstore.files import FileBackend
 from objectstore.log import flush_hints
 from objectstore.tiers import NativeBackends
 from services import Place
@@ -67,9 +69,15 @@ class Stack:
             self.open().origin.place._ask('delete_bucket', Bucket=name)
 
 
+def little_patience(monkeypatch) -> None:
+    "A volume that answers late is another suite's matter: here what is absent is absent"
+    monkeypatch.setattr(FileBackend, '__init__', partialmethod(FileBackend.__init__, patience=0.1))
+    for module in (reading, puts): monkeypatch.setattr(module, 'PATIENCE', 0.1)
+
 def make_stack(name: str, tmp_path: Path, request, monkeypatch) -> Stack:
     "A stack by its name, empty, or a skip"
     if name == 'memory': return Stack(name, f'memory://{secrets.token_hex(8)}')
+    if name in ('shared', 'three'): little_patience(monkeypatch)
     if name in ('local', 'shared'):
         (folder := tmp_path/'outer'/'store').parent.mkdir(exist_ok=True)
         return Stack(name, f'file://{folder}?shared=true' if name == 'shared' else str(folder), folder=folder)

@@ -22,7 +22,7 @@ class TestFiles(BackendConformance):
 class TestSharedVolume(BackendConformance):
     rounds = 30
     @pytest.fixture
-    def backend(self, tmp_path): return FileBackend(tmp_path/'root', shared=True)
+    def backend(self, tmp_path): return FileBackend(tmp_path/'root', shared=True, patience=0.1)
 
 
 class TestFilesWithNamedDrafts(BackendConformance):
