@@ -1521,6 +1521,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'objectstore/offline.py'),
                                      'objectstore.offline.ObjectStore._not_known': ( 'offline.html#objectstore._not_known',
                                                                                      'objectstore/offline.py'),
+                                     'objectstore.offline.ObjectStore._origin_state': ( 'offline.html#objectstore._origin_state',
+                                                                                        'objectstore/offline.py'),
                                      'objectstore.offline.ObjectStore._queues_elsewhere': ( 'offline.html#objectstore._queues_elsewhere',
                                                                                             'objectstore/offline.py'),
                                      'objectstore.offline.ObjectStore._refresh_index': ( 'offline.html#objectstore._refresh_index',

@@ -384,7 +384,10 @@ def _unlike_frame(df: object, found: Difference) -> Unsupported:
 class ParquetCodec(Codec):
     "Frames and series of pandas and Polars, tables of Arrow"
     name, suffix, kind = 'parquet', '.parquet', 'data'
-    drops = "the class of a column's time zone (its name is kept); the frequency of categories; trailing zeros of decimals, which have as many digits as the longest of their column; the unit of single Timestamps; chunks and dictionaries of Arrow as they were cut and built; NumPy's scalars in columns of Python objects, which come back as Python's"
+    drops = ("the class of a column's time zone (its name is kept); the frequency of categories; "
+             'trailing zeros of decimals, which have as many digits as the longest of their column; '
+             'the unit of single Timestamps; chunks and dictionaries of Arrow as they were cut and built; '
+             "NumPy's scalars in columns of Python objects, which come back as Python's")
     def accepts(self, obj: object) -> bool: return is_a(obj, *_frames, 'polars.LazyFrame')
 
 @patch

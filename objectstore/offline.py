@@ -318,15 +318,22 @@ class Status(Looks, dict):
         return Card(self['store'], None, {'offline': self['offline']}, tables)
 
 @patch
+def _origin_state(self: ObjectStore) -> str:
+    "Whether the origin is there, in words, as far as this process knows"
+    b = getattr(self.origin, 'breaker', None)
+    if b and b.open: return f'away since {time.strftime("%H:%M:%S", time.localtime(b.since))}: {self._why_away()}'
+    if self.offline is True: return 'offline=True: not asked'
+    if self.origin.places and self.origin.places.lost(self.origin.url): return 'empty, and another store was here: is the volume mounted?'
+    back = next((s.witness.lost for s in list(Sight._all.values()) if self.origin in s.users and s.witness.lost), '')
+    if back: return f'set back to an earlier state ({back}): care.restored() lets it go on'
+    return 'new, empty' if self._is_new() else 'there, as far as is known'
+
+@patch
 def status(self: ObjectStore) -> Status:
     "Tiers and whether they are there, what is kept near, what is pending; no network is used"
     near, limit = self.origin.tiers if isinstance(self.origin, StackedOrigin) else [], Size(self.cache_limit) if self.cache_limit else None
     tiers = [[t.url, 'near', *_used(Path(t.url)/'.near'), limit] for t in near]
-    b = getattr(self.origin, 'breaker', None)
-    lost = self.origin.places.lost(self.origin.url) if self.origin.places else None
-    back = next((s.witness.lost for s in list(Sight._all.values()) if self.origin in s.users and s.witness.lost), '')
-    away = f'away since {time.strftime("%H:%M:%S", time.localtime(b.since))}: {self._why_away()}' if b and b.open else 'offline=True: not asked' if self.offline is True else 'empty, and another store was here: is the volume mounted?' if lost else f'set back to an earlier state ({back}): care.restored() lets it go on' if back else 'new, empty' if self._is_new() else 'there, as far as is known'
-    tiers.append([self.origin.url, 'origin', away, None, None])
+    tiers.append([self.origin.url, 'origin', self._origin_state(), None, None])
     work = [*self.pending.work(), *(w for q in self._queues_elsewhere() for w in q.work() if self._is_ours(w))] if self.pending else []
     pending = [[f'{w.op} {w.name}', w.since] for w in work]
     pending += [[f'{w["what"]}: conflict: {w["why"]}', datetime.fromtimestamp(w['at'], timezone.utc)] for _, w in (self.pending.conflicts() if self.pending else [])]
