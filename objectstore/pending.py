@@ -17,6 +17,7 @@ from .disk import on_network
 from .files import FileBackend
 from .records import INLINE_LIMIT, Record, new_id, to_json
 from .buckets import Bucket
+from .origin_clock import micros
 from .puts import Draft, Payload, check_unchanged
 from .reading import lock, verify_file
 
@@ -179,7 +180,7 @@ def draft(self: Pending, w: Work) -> Draft:
     s = w.says
     members = [(name, self._payload(f'{w.id}-{i}', size, hash)) for i, (name, size, hash) in enumerate(s['members'])]
     payload = Payload(0, '') if members else self._payload(w.id, s['size'], s['hash'])
-    return Draft(s['codec'], payload, s['how'], {**s['description'], 'called': int(s['at'] * 1e6)}, members, w.id)
+    return Draft(s['codec'], payload, s['how'], {**s['description'], 'called': micros(w.since)}, members, w.id)
 
 @patch
 def _payload(self: Pending, name: str, size: int, hash: str) -> Payload:

@@ -153,13 +153,13 @@ class TwoMachines(RuleBasedStateMachine):
         made = {k for k in objects if '/records/' in k and k.rpartition('/')[2].isdigit() and 'first' not in k}
         assert len(made) == sum(self.last.values())
 
-def machine(examples: int, steps: int):
+def machine(examples: int, steps: int, derandomize: bool = True):
     run_state_machine_as_test(TwoMachines, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None, database=None,
-        suppress_health_check=list(HealthCheck), phases=[Phase.generate] if SOAK == 1 else [Phase.generate, Phase.shrink], derandomize=SOAK == 1))
+        suppress_health_check=list(HealthCheck), phases=[Phase.generate] if SOAK == 1 else [Phase.generate, Phase.shrink], derandomize=derandomize))
 
 def test_two_machines_against_a_model(clean, figure):
     n = soak(25, 300)
-    machine(n, 30)
+    machine(n, 30, SOAK == 1)
     figure('a state machine of two machines', examples=n, steps=30)
 
 @pytest.mark.parametrize('name', ['_waiting', '_going'])
