@@ -10,13 +10,14 @@ from .names import TierMismatch, hint
 
 # %% auto #0
 __all__ = ['OURS', 'cleaned', 'variable', 'set_as', 'sendable', 'brief', 'yes_or_no', 'strange_variables', 'warn_of_strange',
-           'user_ns', 'source', 'own_folder', 'is_panic', 'panicked', 'calmly']
+           'outside', 'user_ns', 'source', 'own_folder', 'is_panic', 'panicked', 'calmly']
 
 # %% ../nbs/03a_environment.ipynb #29479967
 def cleaned(text: str) -> str:
     "A value without the space around it, and without quotes"
     text = text.strip().strip('\ufeff')
-    return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] and text[0] in '"\'' else text
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in '"\'' and text[0] not in text[1:-1]
+    return text[1:-1].strip() if quoted else text
 
 def variable(
     *names: str,            # The first that says something counts
@@ -69,17 +70,22 @@ def strange_variables(
     for name in sorted(os.environ):
         if not _like_ours.match(name) or name in known or name.startswith(_for_tests): continue
         plain = _like_ours.sub('OBJECTSTORE_', name.upper())
-        yield f'{name} is set, and is no variable of this library' + (f'; did you mean {plain}?' if plain in known else hint(plain, known))
+        yield f'{name} is set, and is no variable of this library' + (f'; did you mean {plain!r}?' if plain in known else hint(plain, known))
 
 def warn_of_strange(
     known: Iterable[str],
-    level: int,               # How far up the caller is, for the warning
 ) -> None:
     "Warn of each such variable, once"
     for said in strange_variables(known):
         if said in _named: continue
         _named.add(said)
-        warnings.warn(said, stacklevel=level + 1)
+        warnings.warn(said, stacklevel=outside())
+
+def outside() -> int:
+    "The stack level of whoever called this library, for a warning of the caller of this function"
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get('__name__', '').partition('.')[0] == __name__.partition('.')[0]: frame, level = frame.f_back, level + 1
+    return level
 
 # %% ../nbs/03a_environment.ipynb #6731cd7f
 def user_ns() -> dict:

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from fastcore.basics import patch
 from .names import TierMismatch
 from .backend import MARKER, Backend, Capabilities, Entry, believed, has_shown, key_number
-from .environment import calmly
-from .connect import Answer, Signing, about_keys, all_options, check_endpoint, client, date_at, explain, is_refusal, like_page, no_order, no_service, options, s3_endpoint, s3_region, secrets_belong, signing, used_before_fork
+from .environment import calmly, set_as
+from .connect import ENDPOINTS, Answer, Signing, about_keys, all_options, check_endpoint, client, date_at, explain, is_refusal, like_page, no_order, no_service, options, s3_endpoint, s3_region, secrets_belong, signing, used_before_fork
 from .disk import PIECE, Short, check_key
 from .files import complete
 
@@ -42,6 +42,7 @@ class RemoteBackend(Backend):
         self.endpoint = check_endpoint(s3_endpoint(given) if self.scheme == 's3' else given)
         self.timeout, self._clients, self._lost = max(timeout, 0.01), {}, set()
         self._signing: Signing | None = None     # What the clients sign with
+        self.said_by = '' if given else set_as(*ENDPOINTS)   # Where the endpoint was written, for messages
         self._tags: dict[str, str] = {}     # what was answered to writes of this process: key, e_tag
         self.first: Callable[[RemoteBackend], object] | None = None     # Called before the first request
         self._own_tags = False      # Was it seen to keep what it acknowledges with a tag that is not the hash?
@@ -124,7 +125,7 @@ if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_turn._at
 @patch
 def _place(self: RemoteBackend) -> str:
     "What to call this place in a message"
-    if self.endpoint: return f'{self.url} at {self.endpoint}'
+    if self.endpoint: return f'{self.url} at {self.endpoint}' + (f' ({self.said_by})' if self.said_by else '')
     return f'{self.url} at Amazon, since no endpoint is set (AWS_ENDPOINT_URL)' if self.scheme == 's3' else self.url
 
 @patch

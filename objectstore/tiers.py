@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, unquote
 from fastcore.basics import patch
 from .names import InvalidRef, ObjectStoreError, TierMismatch, hint, missing
 from .backend import Backend, MemoryBackend
-from .environment import variable, yes_or_no
-from .connect import KNOWN, SECRET, Options, Signing, about_keys, all_options, boto_session, check_endpoint, client_options, no_order, no_service, option_prefix, options as check_options, refused, has_login, option, s3_endpoint, s3_region, s3_signing, secrets_belong
+from .environment import set_as, variable, yes_or_no
+from .connect import ENDPOINTS, KNOWN, SECRET, Options, Signing, about_keys, all_options, boto_session, check_endpoint, client_options, no_order, no_service, option_prefix, options as check_options, refused, has_login, option, s3_endpoint, s3_region, s3_signing, secrets_belong
 from .files import FileBackend
 from .remote import RemoteBackend
 
@@ -28,11 +28,13 @@ class NativeBackends:
         timeout: float = 1.0,                        # Seconds in which a service that is there answers
     ):
         self._options = check_options('s3', options)
-        self.endpoint = check_endpoint(s3_endpoint(endpoint or self._options.pop('endpoint', None)))
+        given = endpoint or self._options.pop('endpoint', None)
+        self.endpoint, self.said_by = s3_endpoint(given), '' if given else set_as(*ENDPOINTS)
         if not self.endpoint: raise TierMismatch("'s3://' means all buckets of a service: give its endpoint, or name a bucket as in 's3://lab'")
         self.url, self.timeout, self._s3, self._backends, self._lost, self._signing = 's3://', max(timeout, 0.01), None, {}, set(), None
 
     def __repr__(self) -> str: return f'{type(self).__name__}({self.endpoint!r})'
+    def _place(self) -> str: return f'{self.url} at {self.endpoint}' + (f' ({self.said_by})' if self.said_by else '')
     def __getstate__(self) -> dict:
         lost = self._lost | self._options.secrets()
         return vars(self) | dict(_s3=None, _signing=None, _backends={}, _options=self._options.public(), _lost=lost)
@@ -105,19 +107,19 @@ def _explain(self: NativeBackends, e: Exception, verb: str) -> OSError:
     answer, kind = getattr(e, 'response', None) or {}, type(e).__name__
     said, status = answer.get('Error', {}), answer.get('ResponseMetadata', {}).get('HTTPStatusCode', 0)
     code = str(said.get('Code', ''))
-    why = f"{self.url} at {self.endpoint}: {code or kind}" + (f": {said['Message']}" if said.get('Message') else '')
-    if kind == 'ResponseParserError' or verb != 'head_bucket' and 300 <= status < 500 and code in ('', str(status)): return no_service(f'{self.url} at {self.endpoint}', status)
+    why = f"{self._place()}: {code or kind}" + (f": {said['Message']}" if said.get('Message') else '')
+    if kind == 'ResponseParserError' or verb != 'head_bucket' and 300 <= status < 500 and code in ('', str(status)): return no_service(self._place(), status)
     if status == 404 and (verb == 'head_bucket' or code.startswith('NoSuch')): return FileNotFoundError(errno.ENOENT, why)
-    if status == 404 and code not in _odd: return no_service(f'{self.url} at {self.endpoint}', status)
+    if status == 404 and code not in _odd: return no_service(self._place(), status)
     if status == 409 and verb == 'create_bucket': return FileExistsError(errno.EEXIST, why)
     if status in (401, 403) or code in _odd or 'Credential' in kind or kind == 'ProfileNotFound':
         lost = f'; {", ".join(sorted(self._lost))} are not sent to other processes; {secrets_belong}' if self._lost else ''
         source = f'; the keys are from {self._signing.source}' if self._signing and not lost else ''
         may = '' if about_keys(code) else f'; these keys may not {_asked.get(verb, verb)}'
         return PermissionError(errno.EACCES, f'{why}{may}{lost}{source}')
-    if kind == 'SSLError': return ConnectionRefusedError(errno.ECONNREFUSED, f'{self.url} at {self.endpoint}: TLS failed')
+    if kind == 'SSLError': return ConnectionRefusedError(errno.ECONNREFUSED, f'{self._place()}: TLS failed')
     if kind in ('EndpointConnectionError', 'ConnectTimeoutError', 'ProxyConnectionError'): return ConnectionRefusedError(errno.ECONNREFUSED, why)
-    if 300 <= status < 500: return refused(f'{self.url} at {self.endpoint}', status, code or str(status))
+    if 300 <= status < 500: return refused(self._place(), status, code or str(status))
     return ConnectionError(errno.ETIMEDOUT if kind == 'ReadTimeoutError' else errno.EIO, why)
 
 # %% ../nbs/06_tiers.ipynb #6ba41d4b
@@ -125,7 +127,7 @@ def _explain(self: NativeBackends, e: Exception, verb: str) -> OSError:
 def names(self: NativeBackends) -> list[str]:
     "The names of the service's buckets, in order"
     answer = self._ask('list_buckets')
-    if 'Buckets' not in answer: raise no_service(f'{self.url} at {self.endpoint}')     # a page is read as an empty answer
+    if 'Buckets' not in answer: raise no_service(self._place())     # a page is read as an empty answer
     return sorted({b['Name'] for b in answer['Buckets']})
 
 @patch
@@ -149,7 +151,7 @@ def backend(self: NativeBackends, name: str) -> RemoteBackend:
     "A bucket as a backend"
     if name not in self._backends:
         found = RemoteBackend(f's3://{service_bucket(name)}', endpoint=self.endpoint, options=self._options, timeout=self.timeout)
-        found._lost = set(self._lost)
+        found._lost, found.said_by = set(self._lost), self.said_by
         self._backends[name] = found
     return self._backends[name]
 
