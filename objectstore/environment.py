@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from .names import TierMismatch, hint
 
 # %% auto #0
-__all__ = ['OURS', 'cleaned', 'variable', 'set_as', 'sendable', 'brief', 'yes_or_no', 'strange_variables', 'warn_of_strange',
-           'outside', 'user_ns', 'source', 'own_folder', 'is_panic', 'panicked', 'calmly']
+__all__ = ['OURS', 'cleaned', 'variable', 'set_as', 'sendable', 'brief', 'yes_or_no', 'names_secret', 'is_private', 'veiled',
+           'strange_variables', 'warn_of_strange', 'outside', 'user_ns', 'source', 'own_folder', 'is_panic', 'panicked',
+           'calmly']
 
 # %% ../nbs/03a_environment.ipynb #29479967
 def cleaned(text: str) -> str:
@@ -55,6 +56,38 @@ def yes_or_no(text: object) -> bool:
     found = _words.get(cleaned(str(text)).lower())
     if found is None: raise ValueError(f'{brief(str(text))} is neither yes nor no (true and false, on and off, 1 and 0)')
     return found
+
+# %% ../nbs/03a_environment.ipynb #6e612b74
+_alone = {'secret', 'secrets', 'password', 'passwords', 'passwd', 'passphrase', 'passcode', 'pwd', 'credential', 'credentials', 'apikey', 'accesskey', 'secretkey', 'authtoken'}
+_last = {'token', 'auth', 'authorization', 'cookie', 'bearer'}
+_no_secret = {'pad', 'eos', 'bos', 'unk', 'mask', 'sep', 'cls', 'special', 'stop', 'start', 'end', 'next', 'per', 'image', 'prompt', 'first', 'last'}     # before `token`
+_keys = {'api', 'access', 'secret', 'private', 'account', 'sas', 'signing', 'encryption', 'auth', 'ssh', 'service', 'client', 'master'}       # before `key`
+_login = re.compile(r'://[^/\s:@]*:[^/\s@]+@')
+
+def names_secret(name: str) -> bool:
+    "Does this name say that what it names is a secret?"
+    words = [w.lower() for w in re.findall(r'[A-Z]+(?![a-z])|[A-Z]?[a-z]+', name)]
+    before = words[-2] if len(words) > 1 else ''
+    if _alone & {*words} or words[-2:] == ['connection', 'string']: return True
+    return bool(words) and (words[-1] in _last and before not in _no_secret or words[-1] == 'key' and before in _keys)
+
+def is_private(name: str, value: object) -> bool:
+    "Is this value not to be stored as it is? Nothing, yes and no are no secrets"
+    if value is None or isinstance(value, bool) or value == '': return False
+    return names_secret(name) or isinstance(value, str) and bool(_login.search(value))
+
+def veiled(name: str, value: object, veil: Callable[[object], str]) -> object:
+    "A value in which each secret is replaced, also those within mappings and lists"
+    if is_private(name, value if isinstance(value, str | int | float | bytes | None) else ...): return veil(value)
+    if isinstance(value, Mapping): return {k: veiled(str(k), v, veil) for k, v in value.items()} if _holds(value) else value
+    if type(value) in (list, tuple) and _holds(value): return type(value)(veiled('', v, veil) for v in value)
+    return value
+
+def _holds(value: object, depth: int = 0) -> bool:
+    "Is there a secret in it, as far as a few levels show?"
+    if depth > 8: return False
+    found = value.items() if isinstance(value, Mapping) else (('', v) for v in value)
+    return any(is_private(str(k), v) or isinstance(v, Mapping | list | tuple) and _holds(v, depth + 1) for k, v in found)
 
 # %% ../nbs/03a_environment.ipynb #6dcc648a
 OURS = {'OBJECTSTORE_PROFILE', 'OBJECTSTORE_STATE_DIR', 'OBJECTSTORE_CACHE_DIR'}     # the settings add theirs
