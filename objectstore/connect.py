@@ -18,8 +18,8 @@ from .environment import brief, calmly, cleaned, sendable, set_as, variable, yes
 __all__ = ['client_options', 'KNOWN', 'SECRET', 'SWITCHES', 'option_prefix', 'no_order', 'STALLED', 'SLOW', 'secrets_belong',
            'ENDPOINTS', 'has_login', 'is_secret', 'Options', 'option', 'options', 'times', 'from_environment',
            'all_options', 'check_endpoint', 's3_endpoint', 's3_region', 'Signing', 's3_signing', 'boto_session',
-           'signing', 'client', 'date_at', 'Answer', 'Refused', 'explain', 'is_refusal', 'about_keys', 'no_service',
-           'like_page', 'refused', 'used_before_fork']
+           'signing', 'client', 'nothing_empty', 'date_at', 'Answer', 'Refused', 'explain', 'is_refusal', 'about_keys',
+           'no_service', 'like_page', 'refused', 'used_before_fork']
 
 # %% ../nbs/04_connect.ipynb #23ef8eb5
 client_options = {'allow_http', 'allow_invalid_certificates', 'root_certificate', 'proxy_url', 'proxy_ca_certificate', 'proxy_excludes', 'user_agent'}
@@ -179,11 +179,13 @@ def s3_signing(o: Options) -> Signing:
 # %% ../nbs/04_connect.ipynb #4335eac2
 def boto_session() -> object:
     "A new session of boto3, with what the environment says of profiles and files"
-    import boto3, botocore.session
-    def says(default, *names): return None, None, variable(*names) or default, None
-    own = dict(profile=says(None, 'AWS_PROFILE', 'AWS_DEFAULT_PROFILE'), credentials_file=says('~/.aws/credentials', 'AWS_SHARED_CREDENTIALS_FILE'),
-        config_file=says('~/.aws/config', 'AWS_CONFIG_FILE'))
-    return boto3.session.Session(botocore_session=botocore.session.Session(session_vars=own))
+    import boto3
+    return boto3.session.Session(botocore_session=_botocore(variable('AWS_PROFILE', 'AWS_DEFAULT_PROFILE')))
+
+def _botocore(profile: str | None) -> object:
+    import botocore.session
+    def says(default): return None, None, default, None
+    return botocore.session.Session(session_vars=dict(profile=says(profile), credentials_file=says(_files[0]()), config_file=says(_files[1]())))
 
 def _from_chain(o: Options) -> Signing:
     "What boto3's chain finds; what the client of the service finds by itself, where there is no boto3"
@@ -202,7 +204,7 @@ def _none_found(e: Exception) -> str:
     "Why boto3's chain has nothing, in words"
     here = f'set {" and ".join(_pair)}, or AWS_PROFILE; skip_signature=true for a public bucket'
     if (name := set_as('AWS_PROFILE', 'AWS_DEFAULT_PROFILE')) and type(e).__name__ == 'ProfileNotFound':
-        there = sorted(boto_session().available_profiles)
+        there = sorted(_botocore(None).available_profiles)
         return f'{name} names the profile {_profile(name)}, and neither {_files[0]()} nor {_files[1]()} has it{hint(variable(name), there)}; ' + (f'there are {", ".join(there)}' if there else 'they have no profile')
     if isinstance(e, ValueError): return f'no credentials were found, neither in the environment nor in {_files[0]()} nor by a role of this machine: {here}'
     return f'no credentials were found ({type(e).__name__}): {here}'
@@ -249,14 +251,14 @@ def client(scheme: str, bucket: str, prefix: str, endpoint: str | None, o: Optio
     make = dict(s3=store.S3Store, gs=store.GCSStore, az=store.AzureStore)[scheme]
     def build() -> object: return make(bucket, prefix=prefix or None, client_options=dict(web), retry_config=retries, **config)
     try:
-        with _nothing_empty(scheme): return calmly(f'{scheme}://{bucket}', build)
+        with nothing_empty(scheme): return calmly(f'{scheme}://{bucket}', build)
     except (store.BaseError, ValueError, TypeError) as e:
         if isinstance(e, ObjectStoreError): raise
         said = str(e).partition('\n\n')[0]
     raise TierMismatch(f'{scheme}://{bucket} cannot be opened with these options: {_without_values(said, scheme, o)}')
 
 @contextmanager
-def _nothing_empty(scheme: str) -> Iterator[None]:
+def nothing_empty(scheme: str) -> Iterator[None]:
     "While a client is made: without the variables that are set to nothing, which it would take for values"
     empty = {n: v for n, v in os.environ.items() if n.startswith(_prefixes[scheme]) and not cleaned(v)}
     for n in empty: os.environ.pop(n, None)

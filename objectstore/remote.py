@@ -81,8 +81,9 @@ def _client(self: RemoteBackend, kind: str, size: int = 0) -> object:
 
 @patch
 def _made(self: RemoteBackend, kind: str, size: int) -> object:
-    "A new client"
+    "A new client, unless another thread has just made it"
     with _turn:
+        if (found := self._clients.get((kind, size))) is not None: return found
         if self._signing is None: self._signing = signing(self.scheme, self._options)
         found = self._clients[kind, size] = client(self.scheme, self.bucket, self.prefix, self.endpoint, self._options, kind, self.timeout, size, self._signing)
     return found
@@ -132,7 +133,19 @@ def _place(self: RemoteBackend) -> str:
 def _explain(self: RemoteBackend, e: Exception, key: str, body: bool = True, verb: str = 'read') -> BaseException:
     "The error of the contract for one of `obstore`"
     said = explain(e, self._place(), self.bucket, key, body)
-    return self._not_let(said, key, verb) if isinstance(said, PermissionError) else said
+    if not isinstance(said, PermissionError): return said
+    if verb == 'read' and self._not_listed(said, key): return FileNotFoundError(errno.ENOENT, 'no such object', f'{self._place()}/{key}')
+    return self._not_let(said, key, verb)
+
+@patch
+def _not_listed(self: RemoteBackend, said: PermissionError, key: str) -> bool:
+    "Is what may not be read not there? S3 answers so where a key may be listed below a prefix alone"
+    import obstore
+    if about_keys(said.strerror or '') or not key: return False
+    folder = key.rpartition('/')[0] or None
+    try: found = self._request('small', lambda c: next(obstore.list(c, folder, offset=key[:-1], chunk_size=1000), []))
+    except Exception: return False      # then the refusal stands
+    return all(m['path'] != key for m in found)
 
 @patch
 def _not_let(self: RemoteBackend, said: PermissionError, key: str, verb: str) -> PermissionError:

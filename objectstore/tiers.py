@@ -11,7 +11,7 @@ from fastcore.basics import patch
 from .names import InvalidRef, ObjectStoreError, TierMismatch, hint, missing
 from .backend import Backend, MemoryBackend
 from .environment import set_as, variable, yes_or_no
-from .connect import ENDPOINTS, KNOWN, SECRET, Options, Signing, about_keys, all_options, boto_session, check_endpoint, client_options, no_order, no_service, option_prefix, options as check_options, refused, has_login, option, s3_endpoint, s3_region, s3_signing, secrets_belong
+from .connect import ENDPOINTS, KNOWN, SECRET, Options, Signing, about_keys, all_options, boto_session, check_endpoint, client_options, no_order, no_service, option_prefix, options as check_options, refused, has_login, nothing_empty, option, s3_endpoint, s3_region, s3_signing, secrets_belong
 from .files import FileBackend
 from .remote import RemoteBackend
 
@@ -63,8 +63,9 @@ def _client(self: NativeBackends) -> object:
     self._signing = by = s3_signing(o)
     verify = False if o.get('allow_invalid_certificates') == 'true' else o.get('root_certificate') or variable('AWS_CA_BUNDLE')
     keys = Options(by.provider() if by.provider and not by.session else {})
-    try: self._s3 = (by.session or boto_session()).client('s3', endpoint_url=self.endpoint, region_name=s3_region(o, self.endpoint), verify=verify, config=self._manners(botocore, o),
-        aws_access_key_id=keys.get('access_key_id'), aws_secret_access_key=keys.get('secret_access_key'), aws_session_token=keys.get('token'))
+    how = Options(aws_access_key_id=keys.get('access_key_id'), aws_secret_access_key=keys.get('secret_access_key'), aws_session_token=keys.get('token'))
+    try:
+        with nothing_empty('s3'): self._s3 = (by.session or boto_session()).client('s3', endpoint_url=self.endpoint, region_name=s3_region(o, self.endpoint), verify=verify, config=self._manners(botocore, o), **how)
     except Exception as e: said = type(e).__name__
     else: return self._s3
     raise TierMismatch(f'boto3 makes no client for {self.endpoint} ({said}): is a variable that begins with AWS_ set to what it does not understand, or empty, or a line of ~/.aws/config?')
