@@ -8,9 +8,10 @@ import math, re, time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from fastcore.basics import patch
-from .names import (LATEST, Alias, AsOf, Back, Every, InvalidQuery, InvalidRef, NotFound, Number, Ref, Selector, WriteId, hint, name_filter,
+from .durations import duration_text
+from .names import (LATEST, Ago, Alias, AliasAt, AsOf, Back, Every, InvalidQuery, InvalidRef, NotFound, Number, Ref, Selector, WriteId, hint, name_filter,
                                parse_ref, parse_selector, parse_time)
 from .backend import in_threads
 from .places import MARKER
@@ -30,7 +31,7 @@ from .store import ObjectStore, Waits, answered, with_pending
 from . import putting
 
 # %% auto #0
-__all__ = ['as_selector', 'passing', 'check_sort', 'sort_key', 'Asked', 'Lost']
+__all__ = ['as_selector', 'aliases_had', 'passing', 'check_sort', 'sort_key', 'Asked', 'Lost']
 
 # %% ../nbs/63_finding.ipynb #d76a966f
 def as_selector(at: object) -> Selector:
@@ -38,9 +39,10 @@ def as_selector(at: object) -> Selector:
     if isinstance(at, Selector): return at
     if isinstance(at, datetime): return AsOf(at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at.astimezone(timezone.utc))
     if isinstance(at, date): return AsOf(parse_time(at.isoformat()))
+    if isinstance(at, timedelta): at = duration_text(at)
     if isinstance(at, int) and not isinstance(at, bool): at = str(at)
     if isinstance(at, str): return parse_selector(at.removeprefix('@'))
-    raise InvalidRef(f'at={at!r} selects nothing: write "latest", "*", "production", "2026-11-01" or a number')
+    raise InvalidRef(f'at={at!r} selects nothing: write "latest", "*", "production", "2026-11-01", "7d" or a number')
 
 @patch
 def select(
@@ -56,13 +58,18 @@ def select(
         case Number(n): found = {item: n if n in numbers.live else None for item, numbers in scan.items()}
         case AsOf(t): found = {item: self.as_of(item, t, numbers.live) for item, numbers in scan.items()}
         case Alias(name, 0): found = {item: to.get(name) for item, to in aliases.items()}
-        case Alias(name, back): found = {item: self._before(item, name, back) for item in scan}
+        case Alias() | AliasAt(): found = {item: self._before(item, at) for item in aliases_had(self, at.name) & scan.keys()}
     return [(item, n) for item, n in found.items() if n is not None and n in scan[item].live]
 
 @patch
-def _before(self: Bucket, item: str, name: str, back: int) -> int | None:
-    try: return self.resolve(item, Alias(name, back))
+def _before(self: Bucket, item: str, at: Alias | AliasAt) -> int | None:
+    "Where an alias pointed before; None: nowhere"
+    try: return self.resolve(item, at)
     except NotFound: return None
+
+def aliases_had(bucket: Bucket, name: str) -> set[str]:
+    "The items that have had an alias of this name"
+    return {item for item, alias in bucket._last_moves() if alias == name}
 
 # %% ../nbs/63_finding.ipynb #633346c6
 def _keys(views: Iterable[Mapping]) -> set[str]:
@@ -118,12 +125,19 @@ def find_items(
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0): raise InvalidQuery(f'limit={limit!r}: how many versions at most, or None')
     if not isinstance(sort, str) or not sort.strip('-'): raise InvalidQuery(f'sort={sort!r}: a field or key such as "created", "-size", "auc"')
     if bad := next((k for k, x in dict(kind=kind, text=text).items() if not isinstance(x, str | None)), None): raise InvalidQuery(f'{bad}= is text')
-    selector, passes = as_selector(at), name_filter(filter)
+    selector, passes = self._at_now(as_selector(at), bucket), name_filter(filter)
     condition = parse_where(where, params)
     self._may_ask()
     asked = Asked(bucket, selector, passes, condition, where, params, text, kind, sort, limit, filter)
     try: return self._from_index(asked)
     except (IndexAway, Lost): return self._from_records(asked)
+
+@patch
+def _at_now(self: ObjectStore, at: Selector, bucket: str | None) -> Selector:
+    "A selector whose duration is counted back from now, the same moment for every item"
+    of = self.origin._buckets.get(bucket) or next(iter(self.origin._buckets.values()), None)
+    def then(when): return AsOf(of.moment_of(when) if of else datetime.now(timezone.utc) - when.since) if isinstance(when, Ago) else when
+    return AliasAt(at.name, then(at.when)) if isinstance(at, AliasAt) else then(at)
 
 @dataclass
 class Asked:
@@ -203,7 +217,7 @@ def _why_none(kinds: Counter, kind: str | None, text: str | None, filter: str | 
 
 def _meant_at(at: Selector, aliases: Iterable[str]) -> str:
     "What may be meant by an alias that nothing has"
-    if not isinstance(at, Alias): return ''
+    if not isinstance(at, Alias | AliasAt): return ''
     return "; at='*' is every version" if at.name.lower() in ('all', 'any', 'every', 'everything', 'versions') else hint(at.name, aliases)
 
 # %% ../nbs/63_finding.ipynb #6e0bd53d
@@ -228,8 +242,8 @@ def _from_index(self: ObjectStore, q: Asked) -> Found:
 @patch
 def _meant(self: ObjectStore, at: Selector, names: list[str]) -> Selector | Sql:
     "A selector as the index knows it; where an alias pointed before is asked of its moves"
-    if not (isinstance(at, Alias) and at.back): return at
-    found = [(b.name, item, n) for b in map(self.origin.bucket, names) for item, alias in b._last_moves() if alias == at.name and (n := b._before(item, at.name, at.back))]
+    if not (isinstance(at, AliasAt) or isinstance(at, Alias) and at.back): return at
+    found = [(b.name, item, n) for b in map(self.origin.bucket, names) for item in aliases_had(b, at.name) if (n := b._before(item, at))]
     rows = [str(at) for v in found if (at := self.keeper.index.number(*v)) is not None]
     return Sql(f"at IN ({', '.join(rows)})")
 
@@ -257,7 +271,7 @@ def _why_nothing(self: ObjectStore, q: Asked, search: Search) -> str:
     try: plain = Search(search.index, search.buckets, search.base, passes=q.passes if q.filter not in (None, '') else None)
     except IndexAway: return 'Nothing was found'
     kinds = dict(plain.facets('kind')) if q.kind is not None else {'': plain.count()}
-    why = _why_none(+Counter(kinds), q.kind, q.text, q.filter, q.at, alias_names(search.index) if isinstance(q.at, Alias) else ())
+    why = _why_none(+Counter(kinds), q.kind, q.text, q.filter, q.at, alias_names(search.index) if isinstance(q.at, Alias | AliasAt) else ())
     return ': '.join(s for s in (why, q.condition.unlike(lambda n: _held(search, n)) if any(kinds.values()) else '') if s)
 
 _held_by_fields = dict(version='numbers', size='numbers', created='times', pending='TRUE or FALSE')

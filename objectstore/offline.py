@@ -6,10 +6,10 @@
 from __future__ import annotations
 import os, re, threading, time, warnings, weakref
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from fastcore.basics import patch
-from .names import LATEST, NotAvailableOffline, NotFound, Number, ObjectStoreError, Ref, PendingWarning, StillPending, hint, parse_ref
+from .names import LATEST, NotAvailableOffline, NotFound, Number, ObjectStoreError, Ref, PendingWarning, StillPending, hint, parse_ref, seconds_of
 from .witness import Sight
 from .records import payload_key, unpack
 from .buckets import Bucket
@@ -80,8 +80,9 @@ def __exit__(self: ObjectStore, kind, error, trace) -> None:
     if report.waiting and kind is None: raise StillPending(f'{len(report.waiting)} of {len(report)} could not be delivered to {self.origin.url} ({report.waiting[0].why}); they are safe on this machine: sync() delivers them later')
 
 @patch
-def wait_for(self: ObjectStore, v: PendingVersion, timeout: float | None = None) -> Version:
+def wait_for(self: ObjectStore, v: PendingVersion, timeout: float | str | timedelta | None = None) -> Version:
     "The version that a pending put becomes"
+    timeout = None if timeout is None else seconds_of('timeout', timeout)
     until, pause = None if timeout is None else time.monotonic() + timeout, 0.1
     while (n := self.pending.done(v.id)) is None:
         report = self._deliver(wait=True)

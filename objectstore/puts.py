@@ -12,7 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 from blake3 import blake3
 from fastcore.basics import patch
-from .names import CommitUnknown, Conflict, Damaged, NotAvailableOffline, ObjectStoreError
+from .names import MAX_VERSION, CommitUnknown, Conflict, Damaged, NotAvailableOffline, ObjectStoreError
 from .witness import ASK_AGAIN, Renewed, awake
 from .backend import before_claim, in_threads, last_number
 from .origin_clock import LATE, origin_now, running
@@ -392,7 +392,7 @@ def _put_some(self: Bucket, drafts: list[tuple[str, Draft]]) -> list[Record | Ex
     def first(i, item, d):
         n = self.highest[item] + 1
         return d.record(self.name, item, n, '', max(now + i, self.date_before(item, n) + 1))
-    tries = {i: first(i, item, d) for i, (item, d) in enumerate(drafts) if d.payload.size <= INLINE_LIMIT and not d.members}
+    tries = {i: first(i, item, d) for i, (item, d) in enumerate(drafts) if d.payload.size <= INLINE_LIMIT and not d.members and self.highest[item] < MAX_VERSION}
     done, patience = [], 3.0
     try:
         answers = dict(zip(tries, self.backend.create_many([(self.key(r.item, r.version), pack(r)) for r in tries.values()])))

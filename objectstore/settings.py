@@ -4,12 +4,13 @@
 
 # %% ../nbs/21_settings.ipynb #7a80d233
 from __future__ import annotations
-import math, os, re, warnings
+import os, re, warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+from .durations import seconds
 from .names import ObjectStoreError, hint
 from .tiers import plain_path
 
@@ -43,10 +44,8 @@ def _switch(text: str) -> bool:
     return found
 
 def _seconds(text: str) -> float:
-    try: found = float(text)
-    except ValueError: found = math.nan
-    if not found >= 0: raise ValueError(f'{text!r} is not a number of seconds, 0 or more')
-    return found
+    try: return seconds(float(text))
+    except ValueError: return seconds(text)
 
 # %% ../nbs/21_settings.ipynb #f6a239a1
 def _offline(text: str) -> str | bool: return 'auto' if text.lower() == 'auto' else _switch(text)

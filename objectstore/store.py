@@ -8,10 +8,11 @@ import os, re, warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 from fastcore.basics import patch
-from .names import LATEST, Alias, Damaged, NotAvailableOffline, NotFound, Number, Ref, Unsupported, WriteId, hint, name_filter, parse_ref
+from .names import LATEST, Alias, Damaged, NotAvailableOffline, NotFound, Number, Ref, Unsupported, WriteId, hint, name_filter, parse_ref, seconds_of
 from .inputs import now_reading
 from .backend import in_threads
 from . import frames, models
@@ -259,11 +260,11 @@ def get(
     as_: type | str | None = None,         # A type, or "pandas", "polars", "lazy", "arrow", "bytes"
     columns: list[str] | None = None,      # Only these columns of a frame
     default: object = ...,                 # What to give back where there is no such version
-    max_age: float | None = None,          # Seconds for which the latest that was seen is taken for the latest
+    max_age: float | str | timedelta | None = None,    # Seconds (or "10 min") for which the latest that was seen is taken for the latest
     trust: bool | None = None,             # May loading run code? None: if the store was opened so, or this store object has put these very bytes
 ) -> object:
     "The object of a version"
-    try: v = self._answer(ref, max_age)
+    try: v = self._answer(ref, max_age if max_age is None else seconds_of('max_age', max_age))
     except NotFound:
         if default is not ...: return default
         raise

@@ -8,7 +8,7 @@ import errno, inspect, io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import BinaryIO
@@ -259,7 +259,7 @@ class PendingVersion(Version):
     @property
     def called(self) -> datetime: return self._since
     def at_hand(self, what: str) -> bool: return True
-    def wait(self, timeout: float | None = None) -> Version:
+    def wait(self, timeout: float | str | timedelta | None = None) -> Version:
         "The version that it becomes, once it was delivered; `StillPending` where that takes longer"
         return self._store.wait_for(self, timeout)
     def path(self, to: str | Path | None = None) -> Path:
@@ -329,7 +329,7 @@ class FarFile(RangeFile):
     _fetch = answered(RangeFile._fetch)
 
 @patch
-def wait(self: Version, timeout: float | None = None) -> Version:
+def wait(self: Version, timeout: float | str | timedelta | None = None) -> Version:
     "The version itself, once it has a number: it has"
     return self
 
