@@ -6,7 +6,7 @@ from .names import (CommitUnknown, Conflict, Damaged, InvalidQuery, InvalidRef, 
 from .settings import get_config
 from .versions import Folder, Stats, Version, Versions
 from .store import LocalObjectStore, ObjectStore, ObjectStoreInterface
-from . import whole, putting, naming, finding, copying, many, offline, care, watch
+from . import whole, putting, naming, finding, copying, many, offline, care, watch, history
 from .calculated import CalculationFailed, Cycle, scratch
 from . import lineage, calculations
 from .browser import browse

@@ -22,7 +22,7 @@ from .records import (RECORD_LIMIT, Record, alias_folder, aliases_folder, last_m
                                  payload_key, records_folder, unpack)
 
 # %% auto #0
-__all__ = ['DEAD', 'KEPT_LIMIT', 'Numbers', 'no_doubt', 'Bucket', 'Maybe', 'may_be_kept', 'merge']
+__all__ = ['DEAD', 'KEPT_LIMIT', 'Numbers', 'no_doubt', 'Bucket', 'Maybe', 'may_be_kept', 'move_or_none', 'merge']
 
 # %% ../nbs/31_buckets.ipynb #9309c6a6
 DEAD = ('removed', 'abandoned')     # marks that take a version away
@@ -411,10 +411,10 @@ def all_aliases(
     "The aliases of every item, from one listing"
     last, found = self._last_moves(folder, only), defaultdict(dict)
     for ((item, alias), key), raw in zip(last.items(), self.backend.read_many(last.values(), RECORD_LIMIT)):
-        if (to := _move_or_none(raw, key, lenient).get('to')) is not None: found[item][alias] = to
+        if (to := move_or_none(raw, key, lenient).get('to')) is not None: found[item][alias] = to
     return dict(found)
 
-def _move_or_none(raw: bytes | Exception, key: str, lenient: bool) -> dict:
+def move_or_none(raw: bytes | Exception, key: str, lenient: bool) -> dict:
     "A move; an empty one in place of one that is damaged, where that may be left out"
     try: return read_move(raw, key)
     except Damaged as e:
@@ -452,7 +452,7 @@ def all_notes(
     entries = sorted({e.key for e in self.backend.list(below) if key_number(e.key)})
     for key, raw in zip(entries, self.backend.read_many(entries, RECORD_LIMIT)):
         item, _, n = key[len(start):].rpartition('/')[0].rpartition('/@/')
-        found[item_of_key(item), int(n)].append((key, _move_or_none(raw, key, lenient).get('notes', {})))
+        found[item_of_key(item), int(n)].append((key, move_or_none(raw, key, lenient).get('notes', {})))
     return {at: [note for _, note in sorted(notes, key=lambda kn: kn[0])] for at, notes in found.items()}
 
 # %% ../nbs/31_buckets.ipynb #9c7b90f4

@@ -15,7 +15,7 @@ from .names import (LATEST, Ago, Alias, AliasAt, AsOf, Back, Every, InvalidQuery
                                parse_ref, parse_selector, parse_time)
 from .backend import in_threads
 from .places import MARKER
-from .conditions import FIELDS, And, Compare, Condition, IsNull, Name, Value, matches_text, type_word, value
+from .conditions import FIELDS, And, Compare, Condition, IsNull, Name, Value, matches_text, named, type_word, value
 from .query import parse_where
 from .buckets import Bucket, Numbers
 from .near import note_stale
@@ -24,7 +24,7 @@ from .stacks import StackedOrigin
 from .rows import uncell
 from .index import IndexAway
 from .plans import Search, Sql, alias_names
-from .found import COUNTED, Found, named, rank, sort_cell
+from .found import COUNTED, Found, asked_by, rank, sort_cell
 from .shown import Card
 from .versions import Stats, Version, Versions, flat, view
 from .store import ObjectStore, Waits, answered, with_pending
@@ -160,7 +160,7 @@ def _from_records(self: ObjectStore, q: Asked, names: list[str] | None = None) -
     "What is asked, by reading the records"
     found = [v for name in names or self._buckets_for(q.bucket) for v in self._selected(name, q.at, q.passes)]
     kept, why = self._kept(q, found)
-    return Versions(kept[:q.limit], why or _why_empty(found, q.kind, q.text, q.filter, q.at))
+    return Versions(kept[:q.limit], why or _why_empty(found, q.kind, q.text, q.filter, q.at), asked_by(q.sort, q.condition))
 
 @patch
 def _kept(self: ObjectStore, q: Asked, found: list[Version]) -> tuple[list[Version], str]:

@@ -84,9 +84,9 @@ def _aim(self: ObjectStore, v: Version, alias: str, at: int | str | None = ...) 
     return self._now_or_later(lambda: self._point(v, alias, at), v, 'alias', alias=alias, **({} if at is ... else {'if_at': at}))
 
 @patch
-def _point(self: ObjectStore, v: Version, alias: str, if_at: int | None = ...) -> Version:
+def _point(self: ObjectStore, v: Version, alias: str, if_at: int | None = ..., back: str | None = None) -> Version:
     "Move an alias at the origin, and back where the version was removed meanwhile"
-    moved = v._in.move_alias(v.item, alias, v.version, self.origin.by, if_at, 3 * self.timeout)
+    moved = v._in.move_alias(v.item, alias, v.version, self.origin.by, if_at, 3 * self.timeout, back)
     if moved and not v._in.is_live(v.item, v.version):
         before = [m.get('to') for m in v._in.alias_moves(v.item, alias)[:-1]]
         try: v._in.move_alias(v.item, alias, before[-1] if before else None, self.origin.by, v.version)

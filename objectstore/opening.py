@@ -294,7 +294,7 @@ def _remote(self: ObjectStore) -> bool: return self.origin.native or self.origin
 
 # %% ../nbs/59_opening.ipynb #0ba2d9c0
 PUBLIC = ('list_buckets', 'find_or_create_bucket', 'remove_bucket', 'find_items', 'put', 'get', 'get_stats', 'copy', 'remove', 'versions', 'annotate', 'aliases', 'set_alias',
-          'remove_alias', 'calculated', 'put_many', 'get_many', 'watch', 'explain', 'status', 'sync', 'refresh', 'browse', 'near', 'care', 'close', 'tiers')
+          'remove_alias', 'calculated', 'put_many', 'get_many', 'history', 'rollback', 'watch', 'explain', 'status', 'sync', 'refresh', 'browse', 'near', 'care', 'close', 'tiers')
 
 @patch
 def __dir__(self: ObjectStore) -> list[str]:

@@ -452,6 +452,7 @@ def move_alias(
     by: str,
     if_at: int | None = ...,          # Where it must point now; None: nowhere
     patience: float = 3.0,
+    back: str | None = None,          # The write id of the earlier move that this one goes back to, if it does
 ) -> bool:                            # Did it have to be moved?
     "Move an alias, or raise `Conflict` where it does not point where it must"
     folder = self.prefix + alias_folder(item, alias)
@@ -459,7 +460,7 @@ def move_alias(
     now = m.get('to')
     if if_at is not ... and now != if_at: raise Conflict(f'alias {alias!r} of {self.name}/{item} points at {now or "nothing"}, not at {if_at or "nothing"}: somebody was first')
     if now == to: return False
-    try: append(self.backend, folder, move(by, to=to), last, if_at is ..., patience, m.get('at', 0))
+    try: append(self.backend, folder, move(by, to=to, **({'back': back} if back else {})), last, if_at is ..., patience, m.get('at', 0))
     except Conflict: raise Conflict(f'alias {alias!r} of {self.name}/{item} was moved by somebody else at this moment: look where it points now') from None
     self.changes += 1
     self.tell('alias', item, alias, to)

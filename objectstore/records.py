@@ -326,4 +326,4 @@ def read_move(
     if m.get('to') is not None and m['to'] < 1 or not _identity.fullmatch(m.get('store', '0' * 32)): raise Damaged(f'{key} is no move that this library makes')
     return m
 
-_move = dict(id=str, at=int, called=int, by=str, to=int, notes=dict, store=str) | {'is': str}
+_move = dict(id=str, at=int, called=int, by=str, to=int, back=str, notes=dict, store=str) | {'is': str}

@@ -25,7 +25,7 @@ from .near import at_origin, note_stale, stale_now
 from .pending import Waiting, Work
 from .reading import Progress, member_path, safe_name, source
 from .twins import get_frame, twin_place
-from .versions import Folder, PendingVersion, Version, Versions, answered, note_read
+from .versions import Folder, ItemVersions, PendingVersion, Version, Versions, answered, note_read
 from .opening import Function, LocalObjectStore, ObjectStore, ObjectStoreInterface, open_store
 
 # %% auto #0
@@ -310,10 +310,10 @@ def versions(
     bucket = self.origin.bucket(r.bucket)
     waits = self._waits(r.bucket, r.item)
     live, waiting = self._live_numbers(bucket, r, waits)
-    if not live: return Versions(waiting)
+    if not live: return ItemVersions(waiting)
     aliases = bucket.all_aliases(bucket.prefix + aliases_folder(r.item), r.item, lenient=True)
     found = self._loaded(bucket, [(r.item, n) for n in live], bucket.all_notes(r.item, lenient=True), aliases, waits)
-    return Versions(with_pending(found, waiting))
+    return ItemVersions(with_pending(found, waiting))
 
 @patch
 def _live_numbers(self: ObjectStore, bucket: Bucket, r: Ref, waits: Waits | None = None) -> tuple[list[int], list[Version]]:
