@@ -13,11 +13,12 @@ from .durations import duration_text, is_duration, parse_duration, seconds
 
 # %% auto #0
 __all__ = ['SEGMENT_LIMIT', 'NAME_LIMIT', 'Selector', 'LATEST', 'MAX_VERSION', 'ObjectStoreError', 'NotFound',
-           'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged', 'InvalidRef', 'InvalidQuery',
-           'TierMismatch', 'Unsupported', 'CommitUnknown', 'StillPending', 'MissingExtra', 'PendingWarning',
-           'StaleWarning', 'nearest', 'hint', 'seconds_of', 'missing', 'encode_segment', 'decode_segment', 'item_key',
-           'bucket_key', 'item_of_key', 'Number', 'Back', 'Alias', 'AsOf', 'Ago', 'AliasAt', 'WriteId', 'Every',
-           'parse_time', 'alias_name', 'check_alias', 'parse_selector', 'Ref', 'parse_ref', 'name_filter']
+           'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged', 'InvalidRef', 'InvalidCall',
+           'InvalidQuery', 'TierMismatch', 'Unsupported', 'CommitUnknown', 'StillPending', 'MissingExtra',
+           'PendingWarning', 'StaleWarning', 'nearest', 'hint', 'seconds_of', 'missing', 'encode_segment',
+           'decode_segment', 'item_key', 'bucket_key', 'item_of_key', 'Number', 'Back', 'Alias', 'AsOf', 'Ago',
+           'AliasAt', 'WriteId', 'Every', 'parse_time', 'alias_name', 'check_alias', 'parse_selector', 'Ref',
+           'parse_ref', 'name_filter']
 
 # %% ../nbs/00_names.ipynb #753aa314
 class ObjectStoreError(Exception):
@@ -31,6 +32,7 @@ class Protected(ObjectStoreError, PermissionError): "It is not allowed here: a r
 class Untrusted(ObjectStoreError): "Loading it could run code, and nobody said that it is trusted"
 class Damaged(ObjectStoreError, OSError): "The stored bytes are not those that were put"
 class InvalidRef(ObjectStoreError, ValueError): "Not a name or selector that a store can hold"
+class InvalidCall(ObjectStoreError, TypeError): "A verb was given arguments that it does not take"
 class InvalidQuery(ObjectStoreError, ValueError): "Not a filter or condition that can be understood"
 class TierMismatch(ObjectStoreError, ValueError): "The tiers do not fit together, or a place is not what it was opened as"
 class Unsupported(ObjectStoreError): "This place or this type cannot do what was asked"

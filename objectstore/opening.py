@@ -14,6 +14,7 @@ from typing import Concatenate, Literal, ParamSpec, TypeVar
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from datetime import timedelta
+from .calls import wrong_call
 from .names import InvalidRef, NotAvailableOffline, Protected, Ref, StaleWarning, TierMismatch, parse_ref, seconds_of
 from .backend import Backend
 from .context import made_by
@@ -90,6 +91,7 @@ def notes_given(init: Callable[Concatenate[T, P], None]) -> Callable[Concatenate
     @wraps(init)
     def call(self, *args: P.args, **options: P.kwargs) -> None:
         self._given = {k for k, v in options.items() if v is not None}
+        if wrong := wrong_call(init, (self, *args), options): raise wrong
         init(self, *args, **options)
     return call
 

@@ -26,7 +26,8 @@ from .pending import Waiting, Work
 from .reading import Progress, member_path, safe_name, source
 from .twins import get_frame, twin_place
 from .versions import Folder, ItemVersions, PendingVersion, Version, Versions, answered, note_read
-from .opening import Function, LocalObjectStore, ObjectStore, ObjectStoreInterface, open_store
+from .calls import no_attribute
+from .opening import PUBLIC, Function, LocalObjectStore, ObjectStore, ObjectStoreInterface, open_store
 
 # %% auto #0
 __all__ = ['Unread', 'Waits', 'with_pending']
@@ -229,6 +230,13 @@ def __contains__(self: ObjectStore, ref: object) -> bool:
     return True
 
 ObjectStore.__iter__ = None     # a store of a million versions is searched, not walked
+
+def _no_verb(self: ObjectStore, name: str) -> object:
+    "What is meant by a verb that there is not; one that is there, and failed, fails again"
+    if hasattr(type(self), name): return object.__getattribute__(self, name)
+    raise no_attribute(self, name, PUBLIC)
+
+ObjectStore.__getattr__ = _no_verb
 
 # %% ../nbs/60_store.ipynb #16c9a7e2
 @patch

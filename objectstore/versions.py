@@ -18,6 +18,7 @@ from .names import Damaged, InvalidRef, NotAvailableOffline, NotFound, ObjectSto
 from .witness import Renewed
 from .backend import number_key, one_call
 from .disk import Foreign, Short
+from .calls import explained, no_attribute, wrong_call
 from .conditions import Name, named, value
 from .inputs import Input, answer_hash, now_reading, one_question, plain_args
 from .origin_clock import moment
@@ -50,6 +51,9 @@ def answered(verb: Callable) -> Callable:
                     if not left: raise
         except Gone as e: raise NotAvailableOffline(f'{e}; {store._what_is_near(of)}') from e
         except ObjectStoreError: raise
+        except TypeError:
+            if wrong := wrong_call(verb, (self, *args), kwargs): raise wrong from None
+            raise
         except (ConnectionError, TimeoutError) as e: raise NotAvailableOffline(f'{url} is not there ({e}); {store._what_is_near(of)}') from e
         except PermissionError as e: raise Protected(f'{url} does not allow it: {e}') from e
         except OSError as e:
@@ -280,6 +284,7 @@ def _open_kept(v: Version) -> BinaryIO:
     raise FileNotFoundError(f'the bytes of {v.ref} are not in the queue any more')
 
 @patch
+@explained
 def get(
     self: Version,
     *,
@@ -331,6 +336,7 @@ class FarFile(RangeFile):
     _fetch = answered(RangeFile._fetch)
 
 @patch
+@explained
 def wait(self: Version, timeout: float | str | timedelta | None = None) -> Version:
     "The version itself, once it has a number: it has"
     return self
@@ -389,11 +395,13 @@ class Comparison(Looks, dict):
         return Table(['what', *self.refs], rows, caption=f'{self.refs[0]} and {self.refs[1]}: {len(rows)} differences' if rows else 'No differences')
 
 @patch
+@explained
 def compare(
     self: Version,
-    other: Version | str,          # Another version, or its ref
+    other: Version | str | int,    # Another version, its ref, or a number or selector of the same item: `4`, `"@production"`
 ) -> Comparison:                   # Name: value here, value there; only what differs
     "What differs between two versions"
+    if isinstance(other, int) or isinstance(other, str) and '/' not in other.partition('@')[0]: other = f'{self.bucket}/{self.item}@{str(other).removeprefix("@")}'
     other = other if isinstance(other, Version) else self._store[other]
     a, b = self.facts(), other.facts()
     return Comparison({k: (a.get(k), b.get(k)) for k in dict.fromkeys([*a, *b]) if a.get(k) != b.get(k)}, (self.ref, other.ref))
@@ -511,7 +519,8 @@ def __dataclass_fields__(self: Version) -> dict:
 
 def _cell(self: Version, name: str) -> object:
     "What `dataclasses.asdict` asks a version for; any other name is none of a version's"
-    if not isinstance(name, Column): raise AttributeError(f'a version has no {name!r}{hint(name, dir(type(self)))}', name=name, obj=self)
+    if hasattr(type(self), name) and not isinstance(name, Column): return object.__getattribute__(self, name)      # it is there, and failed
+    if not isinstance(name, Column): raise no_attribute(self, name, [n for n in dir(type(self)) if n[0] != '_'])
     row = self.row()
     return row[name] if name in row else row[name.removeprefix('metadata.')]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from fastcore.basics import patch
 from datetime import timedelta
+from .calls import explained
 from .names import Alias, Damaged, InvalidRef, NotFound, Number, Ref, parse_ref, seconds_of
 from .backend import key_number
 from .records import alias_folder, read_move
@@ -150,6 +151,7 @@ def _puts(self: ObjectStore, b: Bucket, c: Change, place: Place) -> Iterator[Eve
 SOONEST, LATEST_POLL = 0.05, 2.0     # seconds between two looks
 
 @patch
+@explained
 def watch(
     self: ObjectStore,
     ref: str | Ref,                          # A bucket, `bucket/item`, or an alias: `models/churn@production`
