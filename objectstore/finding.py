@@ -15,7 +15,7 @@ from .names import (LATEST, Ago, Alias, AliasAt, AsOf, Back, Every, InvalidQuery
                                parse_ref, parse_selector, parse_time)
 from .backend import in_threads
 from .places import MARKER
-from .conditions import FIELDS, And, Compare, Condition, IsNull, Name, Value, matches_text, named, type_word, value
+from .conditions import FIELDS, And, Compare, Condition, IsNull, Name, Node, Or, Value, matches_text, named, type_word, value
 from .query import parse_where
 from .buckets import Bucket, Numbers
 from .near import note_stale
@@ -31,7 +31,7 @@ from .store import ObjectStore, Waits, answered, with_pending
 from . import putting
 
 # %% auto #0
-__all__ = ['as_selector', 'aliases_had', 'passing', 'check_sort', 'sort_key', 'Asked', 'Lost']
+__all__ = ['as_selector', 'aliases_had', 'passing', 'check_sort', 'sort_key', 'narrowed', 'within', 'Asked', 'Lost']
 
 # %% ../nbs/63_finding.ipynb #d76a966f
 def as_selector(at: object) -> Selector:
@@ -81,10 +81,10 @@ def _prefixes(name: str) -> list[str]:
     return ['.'.join(parts[:i + 1]) for i in range(len(parts))]
 
 # %% ../nbs/63_finding.ipynb #2d7de38c
-def passing(versions: list[Version], where: str | Mapping | None, params: Mapping | None) -> tuple[list[Version], str]:
+def passing(versions: list[Version], condition: Condition) -> tuple[list[Version], str]:
     "The versions that meet a condition, and what to say about keys that none of them has"
-    condition, why = parse_where(where, params), ''
-    if where is None: return versions, why
+    why = ''
+    if condition.tree is None: return versions, why
     views = [(v, view(v)) for v in versions]
     try: condition.check(_keys(w for _, w in views))
     except InvalidQuery as e:
@@ -110,7 +110,7 @@ def sort_key(sort: str) -> Callable[[Version], tuple]:
 @answered
 def find_items(
     self: ObjectStore,
-    bucket: str | None = None,                 # Only this bucket
+    bucket: str | None = None,                 # Only this bucket; `bucket/item`: only this item, and those below it
     filter: str | re.Pattern | None = None,    # A regular expression on the item's name; a compiled pattern is used with `.match`
     *,
     at: object = 'latest',                     # Any selector: "latest", "*", "production", "2026-11-01", 3
@@ -125,19 +125,36 @@ def find_items(
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0): raise InvalidQuery(f'limit={limit!r}: how many versions at most, or None')
     if not isinstance(sort, str) or not sort.strip('-'): raise InvalidQuery(f'sort={sort!r}: a field or key such as "created", "-size", "auc"')
     if bad := next((k for k, x in dict(kind=kind, text=text).items() if not isinstance(x, str | None)), None): raise InvalidQuery(f'{bad}= is text')
-    selector, passes = self._at_now(as_selector(at), bucket), name_filter(filter)
-    condition = parse_where(where, params)
+    bucket, under, selector = narrowed(bucket, as_selector(at))
+    selector, passes = self._at_now(selector, bucket), within(under, name_filter(filter))
+    condition = parse_where(where, params, lambda: self._now(bucket))
     self._may_ask()
-    asked = Asked(bucket, selector, passes, condition, where, params, text, kind, sort, limit, filter)
+    asked = Asked(bucket, selector, passes, condition, where, params, text, kind, sort, limit, filter, under)
     try: return self._from_index(asked)
     except (IndexAway, Lost): return self._from_records(asked)
 
 @patch
 def _at_now(self: ObjectStore, at: Selector, bucket: str | None) -> Selector:
     "A selector whose duration is counted back from now, the same moment for every item"
-    of = self.origin._buckets.get(bucket) or next(iter(self.origin._buckets.values()), None)
-    def then(when): return AsOf(of.moment_of(when) if of else datetime.now(timezone.utc) - when.since) if isinstance(when, Ago) else when
+    def then(when): return AsOf(self.origin.bucket(bucket or 'any').moment_of(when)) if isinstance(when, Ago) else when
     return AliasAt(at.name, then(at.when)) if isinstance(at, AliasAt) else then(at)
+
+@patch
+def _now(self: ObjectStore, bucket: str | None) -> datetime:
+    "The time at the origin, as far as a reader can tell"
+    return self.origin.bucket(bucket or 'any').moment_of(Ago(timedelta(0)))
+
+def narrowed(bucket: object, at: Selector) -> tuple[str | None, str | None, Selector]:
+    "The bucket, the item, and the selector that are meant: a ref may name all of them"
+    if bucket is None: return None, None, at
+    r = parse_ref(bucket.rstrip('/') if isinstance(bucket, str) else bucket, item=False)
+    if r.selector is None: return r.bucket, r.item, at
+    if at not in (LATEST, r.selector): raise InvalidQuery(f'{r} selects @{r.selector}, and at= selects @{at}: give one of them')
+    return r.bucket, r.item, r.selector
+
+def within(item: str | None, passes: Callable[[str], bool]) -> Callable[[str], bool]:
+    "A predicate on names that lets only an item and those below it pass"
+    return passes if item is None else lambda name: (name == item or name.startswith(f'{item}/')) and passes(name)
 
 @dataclass
 class Asked:
@@ -153,6 +170,19 @@ class Asked:
     sort: str
     limit: int | None
     filter: str | re.Pattern | None
+    under: str | None = None        # Only this item, and those below it
+
+    @property
+    def tree(self) -> Node | None:
+        "The condition, on the item's name too; a slash comes right before 0 in any order"
+        if self.under is None: return self.condition.tree
+        def name(op, text): return Compare(op, _item, Value(text))
+        below = Or((name('=', self.under), And((name('>=', f'{self.under}/'), name('<', f'{self.under}0')))))
+        return below if self.condition.tree is None else And((below, self.condition.tree))
+    @property
+    def test(self) -> Callable[[str], bool] | None: return self.passes if self.filter not in (None, '') else None
+
+_item = Name(('item',), 'fields')
 
 # %% ../nbs/63_finding.ipynb #b9ff25a5
 @patch
@@ -160,14 +190,14 @@ def _from_records(self: ObjectStore, q: Asked, names: list[str] | None = None) -
     "What is asked, by reading the records"
     found = [v for name in names or self._buckets_for(q.bucket) for v in self._selected(name, q.at, q.passes)]
     kept, why = self._kept(q, found)
-    return Versions(kept[:q.limit], why or _why_empty(found, q.kind, q.text, q.filter, q.at), asked_by(q.sort, q.condition))
+    return Versions(kept[:q.limit], why or _why_empty(found, q.kind, q.text, q.filter, q.at, q.under), asked_by(q.sort, q.condition))
 
 @patch
 def _kept(self: ObjectStore, q: Asked, found: list[Version]) -> tuple[list[Version], str]:
     "Those versions that meet what is asked, in order, and what to say about keys that none has"
     kept = [v for v in found if q.kind in (None, v.kind)]
     if q.text: kept = [v for v in kept if matches_text(q.text, ' '.join((v.item, str(v.kind), *v.aliases)), v.metadata)]
-    kept, why = passing(kept, q.where, q.params)
+    kept, why = passing(kept, q.condition)
     if kept: self._check_sort(q, _keys(map(view, kept)), near=True)
     return sorted(kept, key=sort_key(q.sort.lstrip('-')), reverse=q.sort.startswith('-')), why
 
@@ -199,14 +229,15 @@ def _selected(self: ObjectStore, name: str, at: Selector, passes: Callable[[str]
     found = Versions(with_pending(self._loaded(bucket, wanted, notes, aliases, waits), pending))
     return Versions(v for v in found if v.id == at.id) if isinstance(at, WriteId) else found
 
-def _why_empty(found: list[Version], kind: str | None, text: str | None, filter: str | re.Pattern | None = None, at: Selector = LATEST) -> str:
+def _why_empty(found: list[Version], kind: str | None, text: str | None, filter: str | re.Pattern | None = None, at: Selector = LATEST, under: str | None = None) -> str:
     "What to say where nothing passed"
-    return _why_none(Counter(v.kind for v in found), kind, text, filter, at)
+    return _why_none(Counter(v.kind for v in found), kind, text, filter, at, under=under)
 
-def _why_none(kinds: Counter, kind: str | None, text: str | None, filter: str | re.Pattern | None = None, at: Selector = LATEST, aliases: Iterable[str] = ()) -> str:
+def _why_none(kinds: Counter, kind: str | None, text: str | None, filter: str | re.Pattern | None = None, at: Selector = LATEST, aliases: Iterable[str] = (),
+              under: str | None = None, items: Iterable[str] = ()) -> str:
     "The same, from the kinds of what the selector means"
-    asked = [f'a name like {getattr(filter, "pattern", filter)!r}'] * (filter is not None) + [f'a version @{at}'] * (at not in (LATEST, Every()))
-    if not kinds: return f'No item here has {" and ".join(asked)}{_meant_at(at, aliases)}' if asked else 'Nothing is stored here'
+    asked = [f'the name {under!r}, or one below it'] * (under is not None) + [f'a name like {getattr(filter, "pattern", filter)!r}'] * (filter is not None) + [f'a version @{at}'] * (at not in (LATEST, Every()))
+    if not kinds: return f'No item here has {" and ".join(asked)}{_meant_at(at, aliases) or (hint(under, items) if under else "")}' if asked else 'Nothing is stored here'
     if kind is not None and kind not in kinds:
         near = hint(kind, kinds)
         return f'No kind {kind!r}{near}{" Here: " if near else "; here: "}' + ', '.join(f'{k} {n:,}' for k, n in kinds.most_common())
@@ -218,6 +249,7 @@ def _why_none(kinds: Counter, kind: str | None, text: str | None, filter: str | 
 def _meant_at(at: Selector, aliases: Iterable[str]) -> str:
     "What may be meant by an alias that nothing has"
     if not isinstance(at, Alias | AliasAt): return ''
+    if isinstance(at, AliasAt) and at.name in (aliases := [*aliases]): return ''
     return "; at='*' is every version" if at.name.lower() in ('all', 'any', 'every', 'everything', 'versions') else hint(at.name, aliases)
 
 # %% ../nbs/63_finding.ipynb #6e0bd53d
@@ -229,14 +261,14 @@ def _from_index(self: ObjectStore, q: Asked) -> Found:
     names, away = self._refreshed(q.bucket)
     stamp = self.keeper.index.identity()
     waits = {(w.bucket, w.item) for w in waiting if w.bucket in names}
-    search = Search(self.keeper.index, names, self._meant(q.at, names), q.condition.tree, q.kind, q.text, q.passes if q.filter not in (None, '') else None, q.sort, waits)
+    search = Search(self.keeper.index, names, self._meant(q.at, names), q.tree, q.kind, q.text, q.test, q.sort, waits)
     others = [v for name in {b for b, _ in waits} for v in self._selected(name, q.at, lambda item: (name, item) in waits and q.passes(item), before[name])]
     own = _keys(map(view, others))
     why = self._check_keys(q, search, own)
     self._check_sort(q, {*search.known, *own})
     found = Found(self, search, self._kept(q, others)[0] if others else [], q.limit, lambda: '. '.join(s for s in (why or self._why_nothing(q, search), self._elsewhere(q, search)) if s), lambda: list(self._from_records(q)))
     if found._stamp != stamp: raise IndexAway('it was made anew')
-    found.as_of, found.also = away, lambda: self._elsewhere(q, search)
+    found.as_of, found.also, found.asked = away, lambda: self._elsewhere(q, search), asked_by(q.sort, q.condition)
     return found
 
 @patch
@@ -268,11 +300,16 @@ def _check_sort(self: ObjectStore, q: Asked, known: Collection[str], near: bool 
 @patch
 def _why_nothing(self: ObjectStore, q: Asked, search: Search) -> str:
     "What to say where nothing was found"
-    try: plain = Search(search.index, search.buckets, search.base, passes=q.passes if q.filter not in (None, '') else None)
+    try: plain = Search(search.index, search.buckets, search.base, passes=q.passes if q.filter not in (None, '') or q.under else None)
     except IndexAway: return 'Nothing was found'
     kinds = dict(plain.facets('kind')) if q.kind is not None else {'': plain.count()}
-    why = _why_none(+Counter(kinds), q.kind, q.text, q.filter, q.at, alias_names(search.index) if isinstance(q.at, Alias | AliasAt) else ())
+    why = _why_none(+Counter(kinds), q.kind, q.text, q.filter, q.at, alias_names(search.index) if isinstance(q.at, Alias | AliasAt) else (), q.under, _items(search) if q.under and not any(kinds.values()) else ())
     return ': '.join(s for s in (why, q.condition.unlike(lambda n: _held(search, n)) if any(kinds.values()) else '') if s)
+
+def _items(search: Search) -> list[str]:
+    "The first items of the buckets that are searched"
+    where, values = ', '.join('?' * len(search.buckets)), search.buckets
+    return [i for i, in search.index.ask(f'SELECT item FROM versions WHERE latest = 1 AND bucket IN ({where}) LIMIT 5000', values)]
 
 _held_by_fields = dict(version='numbers', size='numbers', created='times', pending='TRUE or FALSE')
 
@@ -301,7 +338,7 @@ def _aliases_asked(condition: Condition, called: Mapping[str, list[str]]) -> str
 def _elsewhere(self: ObjectStore, q: Asked, search: Search) -> str:
     "What another selector finds, where only latest versions were asked for an alias"
     if q.at != LATEST or not (at := _aliases_asked(q.condition, search.called)): return ''
-    def count(at): return Search(search.index, search.buckets, at, q.condition.tree, q.kind, q.text, q.passes if q.filter not in (None, '') else None).count(COUNTED + 1)
+    def count(at): return Search(search.index, search.buckets, at, q.tree, q.kind, q.text, q.test).count(COUNTED + 1)
     try: more, n = count(as_selector(at)), count(q.at)
     except IndexAway: return ''
     return f"Only latest versions were asked: at={at!r} finds {f'more than {COUNTED:,}' if more > COUNTED else f'{more:,}'}" if more > n else ''
