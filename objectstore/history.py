@@ -154,7 +154,7 @@ def history(
     waiting = [w for w in (self.pending.work() if self.pending else []) if w.name == f'{r.bucket}/{r.item}']     # looked at first: what is delivered meanwhile is found at the origin
     bucket = self.origin.bucket(r.bucket)
     told = sorted(self._or_waiting(lambda: [*_all(bucket, r.item, alias)], waiting), key=lambda t: t.order)
-    if not told and not waiting: self._version(r)          # says what there is instead
+    if not told and not waiting and (alias is None or not bucket.numbers(r.item).made): self._version(r)          # says what there is instead
     moves = [t.move for t in told if only is None or only in t.versions]
     moves += [_waits(w) for w in waiting if alias in (None, w.says.get('alias')) and only in (None, w.id, w.says.get('version'))]
     if not moves: raise self._no_history(bucket, r, alias, only)
