@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Concatenate, Literal, ParamSpec, TypeVar
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .names import InvalidRef, NotAvailableOffline, Protected, Ref, StaleWarning, TierMismatch, parse_ref
+from datetime import timedelta
+from .calls import wrong_call
+from .names import InvalidRef, NotAvailableOffline, Protected, Ref, StaleWarning, TierMismatch, parse_ref, seconds_of
 from .backend import Backend
 from .environment import outside
 from .context import made_by
@@ -58,7 +60,7 @@ class ObjectStoreInterface(ABC):
         "Store an object as the next version of an item"
     @abstractmethod
     def get(self, ref: str | Ref | Version, *, as_: type | str | None = None, columns: list[str] | None = None, default: object = ...,
-            max_age: float | None = None, trust: bool | None = None) -> object:
+            max_age: float | str | timedelta | None = None, trust: bool | None = None) -> object:
         "The object of a version"
     @abstractmethod
     def get_stats(self, ref: str | Ref | Version | None = None) -> Stats:
@@ -91,6 +93,7 @@ def notes_given(init: Callable[Concatenate[T, P], None]) -> Callable[Concatenate
     @wraps(init)
     def call(self, *args: P.args, **options: P.kwargs) -> None:
         self._given = {k for k, v in options.items() if v is not None}
+        if wrong := wrong_call(init, (self, *args), options): raise wrong
         init(self, *args, **options)
     return call
 
@@ -106,10 +109,10 @@ class ObjectStore(Looks, ObjectStoreInterface):
         near: bool = True,                            # Give a remote origin that is named alone the default near tier?
         readonly: bool = False,                       # Refuse everything that writes
         offline: Literal['auto'] | bool = 'auto',     # True: use no network
-        max_age: float = 0.0,                         # Seconds for which the latest version that was seen is taken for the latest
+        max_age: float | str | timedelta = 0.0,       # Seconds (or "10 min") for which the latest version that was seen is taken for the latest
         trust: bool = False,                          # May loading run code (pickles)?
         cache_limit: int | str | None = None,         # How much near tiers may hold, "20GB"; a single tier has none
-        timeout: float = 1.0,                         # Seconds to wait for a connection
+        timeout: float | str | timedelta = 1.0,       # Seconds (or "2 s") to wait for a connection
         durable: bool = True,                         # Survive a power cut (fsync); False is for scratch data
         progress: Literal['auto'] | bool = 'auto',    # Bars for what takes longer than a second: where somebody looks, always, never
         endpoint: str | None = None,                  # URL of an S3 service
@@ -117,8 +120,9 @@ class ObjectStore(Looks, ObjectStoreInterface):
         author: str | None = None,                    # Who stands in the records of what is put; None: user@host, or as the settings say
         provenance: Literal['full', 'minimal'] | None = None,  # minimal: records tell of no person, host, script, commit and libraries but the author
     ):
-        given = dict(endpoint=endpoint, offline=offline, max_age=max_age, timeout=timeout, trust=trust, cache_limit=cache_limit, author=author, provenance=provenance)
-        _check_given(offline, progress, dict(cache_limit=cache_limit, author=author, provenance=provenance), max_age=max_age, timeout=timeout)
+        waits = dict(max_age=seconds_of('max_age', max_age, InvalidSettings), timeout=seconds_of('timeout', timeout, InvalidSettings))
+        given = dict(waits, endpoint=endpoint, offline=offline, trust=trust, cache_limit=cache_limit, author=author, provenance=provenance)
+        _check_given(offline, progress, dict(cache_limit=cache_limit, author=author, provenance=provenance))
         config, said = _config(tiers, profile, {k: given[k] for k in given.keys() & self._given})
         self.tiers, self.endpoint = [_tier_text(t) for t in config['tiers']], config['endpoint']
         self.readonly, self.durable, self.progress = readonly, durable, progress
@@ -150,15 +154,13 @@ def open_store(
     "A store that is open in this process, by the place of its origin"
     return next((s for s in list(open_stores) if store_place(s) == (place, endpoint)), None)
 
-def _check_given(offline: object, progress: object, others: Mapping, **seconds) -> None:
+def _check_given(offline: object, progress: object, others: Mapping) -> None:
     "Raise where an argument is not what it must be"
     for name, check in dict(cache_limit=parse_size, author=check_author, provenance=check_provenance).items():
         try: others[name] is None or check(others[name])
         except ValueError as e: raise InvalidSettings(f'{name}: {e}') from None
     for name, v in dict(offline=offline, progress=progress).items():
         if v != 'auto' and not isinstance(v, bool): raise InvalidSettings(f"{name}={v!r}: 'auto', True or False")
-    for name, v in seconds.items():
-        if isinstance(v, bool) or not isinstance(v, (int, float)) or not v >= 0: raise InvalidSettings(f'{name}={v!r}: seconds, 0 or more')
 
 def _plain_options(given: Mapping | None) -> Options:
     "Options under their plain names; those that are secret are neither shown nor pickled"
@@ -300,7 +302,7 @@ def _remote(self: ObjectStore) -> bool: return self.origin.native or self.origin
 
 # %% ../nbs/59_opening.ipynb #0ba2d9c0
 PUBLIC = ('list_buckets', 'find_or_create_bucket', 'remove_bucket', 'find_items', 'put', 'get', 'get_stats', 'copy', 'remove', 'versions', 'annotate', 'aliases', 'set_alias',
-          'remove_alias', 'calculated', 'put_many', 'get_many', 'watch', 'explain', 'status', 'sync', 'refresh', 'browse', 'near', 'care', 'close', 'tiers')
+          'remove_alias', 'calculated', 'put_many', 'get_many', 'history', 'rollback', 'watch', 'explain', 'status', 'sync', 'refresh', 'browse', 'near', 'care', 'close', 'tiers')
 
 @patch
 def __dir__(self: ObjectStore) -> list[str]:

@@ -4,12 +4,13 @@
 
 # %% ../nbs/21_settings.ipynb #7a80d233
 from __future__ import annotations
-import math, os, re, sys, warnings
+import os, re, sys, warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+from .durations import seconds
 from .names import ObjectStoreError, hint
 from .environment import brief, cleaned, outside, own_folder, variable, warn_of_strange, yes_or_no
 from .connect import ENDPOINTS, has_login, option_prefix
@@ -41,10 +42,10 @@ def _tiers(text: str) -> tuple[str, ...]:
     return tuple(found for p in parts if (found := cleaned(p)))
 
 def _seconds(text: str) -> float:
-    try: found = float(text)
-    except ValueError: found = math.nan
-    if not found >= 0: raise ValueError(f'{brief(text)} is not a number of seconds, 0 or more')
-    return found
+    try: return seconds(float(text))
+    except ValueError: pass
+    try: return seconds(text)
+    except ValueError as e: raise ValueError(str(e).replace(repr(text), brief(text))) from None
 
 # %% ../nbs/21_settings.ipynb #f6a239a1
 def _offline(text: str) -> str | bool: return 'auto' if text.lower() == 'auto' else yes_or_no(text)
