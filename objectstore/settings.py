@@ -4,13 +4,13 @@
 
 # %% ../nbs/21_settings.ipynb #7a80d233
 from __future__ import annotations
-import os, re, sys, warnings
+import os, re, warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-from .durations import seconds
+from .durations import GRAMMAR, seconds
 from .names import ObjectStoreError, hint
 from .environment import brief, cleaned, outside, own_folder, variable, warn_of_strange, yes_or_no
 from .connect import ENDPOINTS, has_login, option_prefix
@@ -45,7 +45,7 @@ def _seconds(text: str) -> float:
     try: return seconds(float(text))
     except ValueError: pass
     try: return seconds(text)
-    except ValueError as e: raise ValueError(str(e).replace(repr(text), brief(text))) from None
+    except ValueError as e: raise ValueError(str(e) if brief(text) == repr(text) else f'{brief(text)} is no duration: {GRAMMAR}') from None
 
 # %% ../nbs/21_settings.ipynb #f6a239a1
 def _offline(text: str) -> str | bool: return 'auto' if text.lower() == 'auto' else yes_or_no(text)

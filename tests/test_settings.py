@@ -70,7 +70,7 @@ def test_what_only_looks_like_a_secret(home):
     write(home/'work/settings.ini', '[objectstore]\ntiers = s3://lab?skip_signature=true, data/ana@lab # mine\n')
     assert get_config().tiers == ('s3://lab?skip_signature=true', str(home/'work/data/ana@lab'))
 
-@pytest.mark.parametrize('text, says', [('tires = a', "line 2: there is no setting 'tires'; did you mean 'tiers'"), ('timeout = 1s', 'line 2: timeout'), ('timeout = -1', 'seconds'), ('timeout = nan', 'seconds'), ('max_age = x', 'max_age'),
+@pytest.mark.parametrize('text, says', [('tires = a', "line 2: there is no setting 'tires'; did you mean 'tiers'"), ('timeout = 1x', 'line 2: timeout'), ('timeout = -1', 'no duration'), ('timeout = nan', 'no duration'), ('max_age = x', 'max_age'),
     ('offline = maybe', 'neither yes nor no'), ('cache_limit = lots', '20GB'), ('endpoint = minio.lab', 'http://'), ('tiers', 'line 2: a line is neither'), ('tiers = a\ntiers = b', "line 3: the key 'tiers' is there twice"),
     ('tiers = a\n[objectstore]', 'line 3: the section')])
 def test_mistakes_name_file_and_line(home, text, says):
