@@ -3,7 +3,11 @@ __version__ = "0.1.0"
 
 from .names import (CommitUnknown, Conflict, Damaged, InvalidQuery, InvalidRef, MissingExtra, NotAvailableOffline, NotFound, ObjectStoreError,
                     PendingWarning, Protected, StaleWarning, StillPending, TierMismatch, Unsupported, Untrusted)
-from .settings import get_config
+from .connect import BucketMissing, Refused
+from .service import ServiceFailed
+from .settings import InvalidSettings, get_config
+from .witness import Renewed
+from .breaker import Gone, NeverReached
 from .versions import Folder, Stats, Version, Versions
 from .store import LocalObjectStore, ObjectStore, ObjectStoreInterface
 from . import whole, putting, naming, finding, copying, many, offline, care, watch
@@ -13,4 +17,5 @@ from .browser import browse
 
 __all__ = ['ObjectStore', 'LocalObjectStore', 'ObjectStoreInterface', 'Version', 'Versions', 'Folder', 'Stats', 'get_config', 'browse', 'ObjectStoreError', 'NotFound',
            'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged', 'InvalidRef', 'InvalidQuery', 'TierMismatch', 'Unsupported', 'CommitUnknown',
-           'StillPending', 'MissingExtra', 'PendingWarning', 'StaleWarning', 'CalculationFailed', 'Cycle', 'scratch']
+           'StillPending', 'MissingExtra', 'BucketMissing', 'Refused', 'ServiceFailed', 'InvalidSettings', 'Renewed', 'Gone', 'NeverReached', 'PendingWarning', 'StaleWarning',
+           'CalculationFailed', 'Cycle', 'scratch']

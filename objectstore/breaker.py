@@ -8,11 +8,13 @@ import errno, os, threading, time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from fastcore.basics import patch
-from .names import NotAvailableOffline, ObjectStoreError
+from .names import NotAvailableOffline, ObjectStoreError, Unsupported
 from .backend import Backend, Entry
+from .connect import BucketMissing, Refused
 
 # %% auto #0
-__all__ = ['FIRST_WAIT', 'LONGEST_WAIT', 'ENOUGH', 'Breaker', 'is_absence', 'Guarded', 'Gone', 'guarded', 'allowed']
+__all__ = ['FIRST_WAIT', 'LONGEST_WAIT', 'ENOUGH', 'REFUSALS', 'Breaker', 'is_absence', 'Guarded', 'Gone', 'guarded', 'allowed',
+           'NeverReached']
 
 # %% ../nbs/41_breaker.ipynb #03938196
 FIRST_WAIT, LONGEST_WAIT = 30.0, 300.0     # seconds between probes, doubling
@@ -28,6 +30,8 @@ class Breaker:
         self.probe: Callable[[], object] | None = None      # A request that tells whether it is there
         self.back: list[Callable[[], None]] = []            # Called when the system is back
         self.failed, self._turn = 0, 0                      # Errors in a row; how often it was opened
+        self.reached, self.refusal = False, ''              # Has it answered, in this process? What it said last, where that was a refusal
+        self.first: list[Callable[[], None]] = []           # Called when it answers for the first time
 
     @classmethod
     def of(cls, *system: str | None) -> Breaker:
@@ -58,12 +62,24 @@ def close(self: Breaker) -> None:
         for call in list(self.back): call()
 
 @patch
+def answered(self: Breaker) -> None:
+    "Note that the system has answered what it was asked"
+    self.failed, self.refusal = 0, ''
+    if self.reached: return
+    self.reached = True
+    while self.first: self.first.pop()()
+
+@patch
 def note(self: Breaker, e: BaseException) -> None:
     "Note an error that a call has met"
+    if isinstance(e, FileNotFoundError): return self.answered()     # it was asked for an object, and has none
     if is_absence(e): return self.trip(e)
+    if isinstance(e, REFUSALS): self.refusal = str(e)
     if not isinstance(e, ConnectionError): self.failed = 0; return
     self.failed += 1
     if self.failed >= ENOUGH: self.trip(e)
+
+REFUSALS = (PermissionError, BucketMissing, Refused, Unsupported)     # a key, a bucket, a request that it does not take
 
 def is_absence(e: BaseException) -> bool:
     "Does this error say that the system is not there (and not: that it is there and answers badly)?"
@@ -87,7 +103,8 @@ def try_now(self: Breaker) -> bool:
     try:
         if self.probe: self.probe()
     except (ConnectionError, TimeoutError) as e: self.trip(e); return False
-    except (OSError, ObjectStoreError): pass
+    except (OSError, ObjectStoreError) as e: self.note(e)
+    else: self.answered()
     self.close()
     return True
 
@@ -112,7 +129,10 @@ class Guarded(Backend):
     def exists(self, key: str) -> bool: return self._call(self.inner.exists, key)
     def delete(self, key: str) -> None: return self._call(self.inner.delete, key)
     def tail(self, folder: str, known: int = 0) -> list[Entry]: return self._call(self.inner.tail, folder, known)
-    def ask_time(self) -> float | None: return self._call(self.inner.ask_time)
+    def ask_time(self) -> float | None:
+        "A page tells the time too, and who tells nothing may be away: neither says whether the system is there"
+        allowed(self)
+        return self.inner.ask_time()
     @property
     def clock(self) -> str: return self.inner.clock
     def path(self, key: str) -> Path | None: return self.inner.path(key)
@@ -121,14 +141,14 @@ class Guarded(Backend):
 
 class Gone(NotAvailableOffline, ConnectionRefusedError): "Nothing was sent: the breaker is open"
 
-def guarded(g, f: Callable, *args) -> object:
-    "A call to a system whose absence is noted; `g` has its `url`, `breaker` and `offline`"
+def guarded(g, f: Callable, *args, tells: Callable[[object], bool] = lambda answer: True) -> object:
+    "A call to a system whose absence is noted; `g` has its `url`, `breaker` and `offline`; `tells`: does the answer show that it is there?"
     allowed(g)
     try: answer = f(*args)
-    except OSError as e:
+    except (OSError, ObjectStoreError) as e:
         if g.breaker: g.breaker.note(e)
         raise
-    if g.breaker: g.breaker.failed = 0
+    if g.breaker and tells(answer): g.breaker.answered()
     return answer
 
 def allowed(g) -> None:
@@ -139,7 +159,8 @@ def allowed(g) -> None:
 # %% ../nbs/41_breaker.ipynb #a15f782d
 def _steps(self: Guarded, f: Callable, *args) -> Iterator:
     "An iterator each of whose steps is guarded"
-    it, end = iter(self._call(f, *args)), object()
+    allowed(self)
+    it, end = iter(f(*args)), object()      # nothing is sent before the first step
     while (piece := self._call(next, it, end)) is not end: yield piece
 
 @patch
@@ -148,15 +169,21 @@ def stream(self: Guarded, key: str, start: int = 0, end: int | None = None) -> I
 def list(self: Guarded, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]: return _steps(self, self.inner.list, folder, after, limit)
 
 @patch
-def _noting(self: Guarded, answers: list) -> list:
-    "Answers to many requests, in which an absence is noted"
+def _many(self: Guarded, f: Callable, *args) -> list:
+    "Answers to many requests; an absence among them is noted"
+    allowed(self)
+    answers = f(*args)
     gone = next((a for a in answers if isinstance(a, Exception) and is_absence(a)), None)
-    if gone and self.breaker: self.breaker.note(gone)
+    if self.breaker and gone: self.breaker.note(gone)
+    elif self.breaker and any(not isinstance(a, Exception) for a in answers): self.breaker.answered()
     return answers
 
 @patch
-def create_many(self: Guarded, items: Iterable[tuple[str, bytes]]) -> list: return self._noting(self._call(self.inner.create_many, items))
+def create_many(self: Guarded, items: Iterable[tuple[str, bytes]]) -> list: return self._many(self.inner.create_many, items)
 @patch
-def read_many(self: Guarded, keys: Iterable[str], limit: int | None = None) -> list: return self._noting(self._call(self.inner.read_many, keys, limit))
+def read_many(self: Guarded, keys: Iterable[str], limit: int | None = None) -> list: return self._many(self.inner.read_many, keys, limit)
 
 Guarded.__abstractmethods__ = frozenset()
+
+# %% ../nbs/41_breaker.ipynb #2ef3face
+class NeverReached(NotAvailableOffline): "An origin that this machine has never reached does not answer: nothing is kept pending for it"

@@ -14,7 +14,7 @@ from .names import NotFound, ObjectStoreError, TierMismatch, Unsupported, hint
 # %% auto #0
 __all__ = ['client_options', 'KNOWN', 'SECRET', 'option_prefix', 'no_order', 'STALLED', 'SLOW', 'secrets_belong', 'Options',
            'options', 'times', 's3_endpoint', 's3_region', 's3_credentials', 'check_endpoint', 'client', 'date_at',
-           'Answer', 'Refused', 'explain', 'no_service', 'like_page', 'refused', 'used_before_fork']
+           'Answer', 'Refused', 'BucketMissing', 'explain', 'no_service', 'like_page', 'refused', 'used_before_fork']
 
 # %% ../nbs/04_connect.ipynb #23ef8eb5
 client_options = {'allow_http', 'allow_invalid_certificates', 'root_certificate', 'proxy_url', 'proxy_ca_certificate', 'proxy_excludes', 'user_agent'}
@@ -186,6 +186,7 @@ class Answer:
 
 # %% ../nbs/04_connect.ipynb #bed7a376
 class Refused(ObjectStoreError, OSError): "A service refuses a request, for a reason of its own, which the message gives"
+class BucketMissing(NotFound): "A service has no such bucket of its own"
 
 _no_bucket = {'NoSuchBucket', 'ContainerNotFound', 'ContainerBeingDeleted'}
 _absent = {'NoSuchKey', 'NoSuchObject', 'KeyNotFound', 'NotFound', 'BlobNotFound', 'ResourceNotFound'}
@@ -202,7 +203,7 @@ def explain(
     from obstore.exceptions import BaseError
     if not isinstance(e, (BaseError, OSError)) or isinstance(e, ObjectStoreError) or isinstance(e, OSError) and e.errno is not None: return e
     a = Answer(e)
-    if a.code in _no_bucket: return NotFound(f'{place}: there is no bucket {bucket!r} at this service; make it with its own tools (aws s3 mb s3://{bucket}), or check its name and the endpoint')
+    if a.code in _no_bucket: return BucketMissing(f'{place}: there is no bucket {bucket!r} at this service; make it with its own tools (aws s3 mb s3://{bucket}), or check its name and the endpoint')
     if isinstance(e, FileNotFoundError) and (a.code in _absent or not (body or a.code)): return FileNotFoundError(errno.ENOENT, 'no such object', f'{place}/{key}')
     if a.page or place.startswith('s3:') and body and _is_page(a): return no_service(place, a.status)
     if a.status in (401, 403) or a.code in _not_allowed or type(e).__name__ in ('UnauthenticatedError', 'PermissionDeniedError'): return PermissionError(errno.EACCES, f'{place}: {a.why}')

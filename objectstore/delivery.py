@@ -217,6 +217,7 @@ def _deliver_remove(self: Origin, pending: Pending, w: Work, bucket: Bucket, pat
 # %% ../nbs/51_delivery.ipynb #f220a35b
 class Report(Looks, list):
     "What became of each piece of pending work"
+    elsewhere: tuple[str, ...] | list[str] = ()     # What waits on this machine for other addresses
     @property
     def waiting(self) -> list[Outcome]: return [o for o in self if o.became == 'waits']
     @property
@@ -224,7 +225,8 @@ class Report(Looks, list):
     def look(self) -> Table:
         columns = ['pending', 'became', *(['why'] if any(o.why for o in self) else [])]
         return Table(columns, [[o.what, o.became, o.why or None][:len(columns)] for o in self],
-                     caption=f'{len(self) - len(self.waiting) - len(self.conflicts):,} of {len(self):,} delivered' if self else 'Nothing was pending')
+                     caption='. '.join([f'{len(self) - len(self.waiting) - len(self.conflicts):,} of {len(self):,} delivered' if self else 'Nothing was pending', *self._other()]))
+    def _other(self) -> list[str]: return [f'On this machine wait also {"; ".join(self.elsewhere)}: status() says what to do with it'] if self.elsewhere else []
 
 def deliver_all(origin: Origin, pending: Pending, patience: float = 3.0, progress=lambda n: None, told=lambda: None,
                 only: Callable[[Work], bool] = lambda w: True) -> Report:

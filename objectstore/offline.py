@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from fastcore.basics import patch
-from .names import LATEST, NotAvailableOffline, NotFound, Number, ObjectStoreError, Ref, PendingWarning, StillPending, hint, parse_ref
+from .names import LATEST, InvalidRef, NotAvailableOffline, NotFound, Number, ObjectStoreError, Ref, PendingWarning, StillPending, Unsupported, hint, parse_ref
 from .witness import Sight
 from .records import payload_key, unpack
 from .buckets import Bucket
@@ -20,18 +20,27 @@ from .stacks import StackedOrigin
 from .reading import Progress, payload_file
 from .shown import Card, Size, Table
 from .versions import Folder, Looks, PendingVersion, Version
+from .opening import _state, outside
 from .store import ObjectStore, answered
 from .index import IndexAway
 from . import finding, naming
 
 # %% auto #0
-__all__ = ['AGAIN', 'ANSWER', 'NearCopies', 'Kept', 'Explained', 'Status']
+__all__ = ['AGAIN', 'ANSWER', 'SEND', 'NearCopies', 'Kept', 'Explained', 'Status']
 
 # %% ../nbs/66_offline.ipynb #92b9ab14
 @patch
-def sync(self: ObjectStore) -> Report:     # What became of each piece of pending work
+def sync(
+    self: ObjectStore,
+    *,
+    queue: str | None = None,      # Take over what waits for another address, by the name that `status()` gives it, and deliver it here
+    drop: str | None = None,       # Forget what waits for another address, by that name
+) -> Report:                       # What became of each piece of pending work
     "Deliver what is pending, whatever was known of the origin; what cannot be delivered waits on"
+    if drop is not None: return self._dropped_queue(drop)
+    if queue is not None: self._take_over(queue)
     report = self._deliver(wait=True)
+    report.elsewhere = self._waits_elsewhere()
     if self.pending is None: return report
     for queue in self._queues_elsewhere(): report += self._deliver_from(queue, True, self._is_ours)
     told = {(o.what, o.why) for o in report.conflicts}
@@ -62,12 +71,51 @@ def _deliver_from(self: ObjectStore, queue: Pending, wait: bool, only: Callable[
 @patch
 def _is_ours(self: ObjectStore, w: Work) -> bool:
     "Is a piece of work that was queued under another address for this store? Its id is not enough: a copy has the same"
-    return bool(w.bucket) and self.origin.is_for(w.says.get('origin'), w.bucket)
+    if not w.bucket or not isinstance(self.origin, StackedOrigin): return False
+    try: return self.origin.is_for(w.says.get('origin'), w.bucket)
+    except InvalidRef: return False      # no bucket of a service can have this name
 
 @patch
 def _queues_elsewhere(self: ObjectStore) -> list[Pending]:
     "Queues of other addresses that hold work for this store"
     return [q for q in self.pending.elsewhere() if any(self._is_ours(w) for w in q.work())] if self.pending else []
+
+@patch
+def _other_queues(self: ObjectStore) -> list[Pending]:
+    "Queues of this machine that hold work for other addresses"
+    if self.pending is not None: found = self.pending.elsewhere()
+    else: found = Pending(state/'pending'/'none').elsewhere() if (state := _state()) else []
+    return [q for q in found if any(not self._is_ours(w) for w in q.work())]
+
+@patch
+def _waits_elsewhere(self: ObjectStore) -> list[str]:
+    "What waits on this machine for other addresses, in words"
+    return [f'{len(works):,} of pending work for {q.whose()} (queue {q.name})' for q in self._other_queues() if (works := [w for w in q.work() if not self._is_ours(w)])]
+
+@patch
+def _queue(self: ObjectStore, name: str) -> Pending:
+    "A queue of another address, by its name"
+    known = {q.name: q for q in self._other_queues()}
+    if name in known: return known[name]
+    raise NotFound(f'no queue {name!r} with work for another address is on this machine' + (f'; there are {", ".join(f"{n} ({q.whose()})" for n, q in known.items())}' if known else ''))
+
+@patch
+def _take_over(self: ObjectStore, name: str) -> None:
+    "Take over what waits for another address; what cannot be stays there, and a warning says so"
+    other = self._queue(name)
+    if self.pending is None: raise Unsupported(f'{self.origin.url} has no near tier, so nothing waits for it: open it with one to take over the queue {name}')
+    with other.alone(True) as mine, self.pending.alone(True) as ours:
+        if not (mine and ours): raise StillPending(f'another process is delivering: the queue {name} stays for {other.whose()}')
+        self.pending.take(other)
+    if left := len(other.work()): warnings.warn(f'{left:,} of the queue {name} are about versions of {other.whose()}, and stay for it', PendingWarning, stacklevel=outside())
+
+@patch
+def _dropped_queue(self: ObjectStore, name: str) -> Report:
+    "Forget what waits for another address"
+    other = self._queue(name)
+    with other.alone(True) as mine:
+        if not mine: raise StillPending(f'another process is delivering to {other.whose()}: nothing was dropped')
+        return Report(Outcome(f'{w.op} {w.name}', 'dropped', f'it waited for {other.whose()}') for w in other.drop())
 
 @patch
 def __exit__(self: ObjectStore, kind, error, trace) -> None:
@@ -309,24 +357,32 @@ def _why_away(self: ObjectStore) -> str:
     return why
 
 # %% ../nbs/66_offline.ipynb #52617116
+SEND = "A store opened at its address delivers a queue; sync(queue='…') sends it to this store, sync(drop='…') forgets it"
+
 class Status(Looks, dict):
     "Tiers, what is near, what is pending"
     def look(self) -> Card:
         columns = ['tier', 'place', 'state', 'size', *(['limit'] if any(t[-1] for t in self['tiers']) else [])]
         tables = {'tiers': Table(columns, [t[:len(columns)] for t in self['tiers']])}
         if self['pending']: tables['pending'] = Table(['what', 'since'], self['pending'])
+        if self['elsewhere']: tables['pending for other addresses'] = Table(['queue', 'for', 'work', 'since'], self['elsewhere'], caption=SEND)
         return Card(self['store'], None, {'offline': self['offline']}, tables)
 
 @patch
 def _origin_state(self: ObjectStore) -> str:
     "Whether the origin is there, in words, as far as this process knows"
     b = getattr(self.origin, 'breaker', None)
-    if b and b.open: return f'away since {time.strftime("%H:%M:%S", time.localtime(b.since))}: {self._why_away()}'
-    if self.offline is True: return 'offline=True: not asked'
+    if b and b.open: return f'away since {time.strftime("%H:%M:%S", time.localtime(b.since))}: {self._why_away()}{self._never()}'
+    if self.offline is True: return f'offline=True: not asked{self._never()}'
     if self.origin.places and self.origin.places.lost(self.origin.url): return 'empty, and another store was here: is the volume mounted?'
     back = next((s.witness.lost for s in list(Sight._all.values()) if self.origin in s.users and s.witness.lost), '')
     if back: return f'set back to an earlier state ({back}): care.restored() lets it go on'
-    return 'new, empty' if self._is_new() else 'there, as far as is known'
+    if why := b.refusal if b else self.origin.said: return f'it answers, and refuses: {why}' if b else why
+    if self._here(): return 'new, empty' if self._is_new() else 'there, as far as is known'
+    return 'there, as far as is known' if (b.reached if b else self.origin.said is not None) else f'not asked yet{self._never()}'
+
+@patch
+def _never(self: ObjectStore) -> str: return '' if self.origin.reached() else '; this machine has never reached it'
 
 @patch
 def status(self: ObjectStore) -> Status:
@@ -337,7 +393,8 @@ def status(self: ObjectStore) -> Status:
     work = [*self.pending.work(), *(w for q in self._queues_elsewhere() for w in q.work() if self._is_ours(w))] if self.pending else []
     pending = [[f'{w.op} {w.name}', w.since] for w in work]
     pending += [[f'{w["what"]}: conflict: {w["why"]}', datetime.fromtimestamp(w['at'], timezone.utc)] for _, w in (self.pending.conflicts() if self.pending else [])]
-    return Status(store=f'{type(self).__name__} {self.origin.url}', offline=self.offline, tiers=tiers, pending=pending)
+    elsewhere = [[q.name, q.whose(), len(works), works[0].since] for q in self._other_queues() if (works := [w for w in q.work() if not self._is_ours(w)])]
+    return Status(store=f'{type(self).__name__} {self.origin.url}', offline=self.offline, tiers=tiers, pending=pending, elsewhere=elsewhere)
 
 def _used(folder: Path) -> tuple[str, Size]:
     "The state of a folder of near copies, of all origins, and its size"

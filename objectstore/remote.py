@@ -16,6 +16,7 @@ from fastcore.basics import patch
 from .names import TierMismatch
 from .backend import MARKER, Backend, Capabilities, Entry, believed, has_shown, key_number
 from .connect import SECRET, Answer, check_endpoint, client, date_at, explain, like_page, no_order, no_service, options, s3_endpoint, s3_region, secrets_belong, used_before_fork
+from .mistakes import worded
 from .disk import PIECE, Short, check_key
 from .files import complete
 
@@ -42,6 +43,7 @@ class RemoteBackend(Backend):
         self.timeout, self._clients, self._lost = max(timeout, 0.01), {}, set()
         self._tags: dict[str, str] = {}     # what was answered to writes of this process: key, e_tag
         self.first: Callable[[RemoteBackend], object] | None = None     # Called before the first request
+        self._met = False           # Has it answered?
         self._own_tags = False      # Was it seen to keep what it acknowledges with a tag that is not the hash?
 
 _options = options
@@ -92,7 +94,7 @@ def _place(self: RemoteBackend) -> str:
 @patch
 def _explain(self: RemoteBackend, e: Exception, key: str, body: bool = True) -> BaseException:
     "The error of the contract for one of `obstore`"
-    said = explain(e, self._place(), self.bucket, key, body)
+    said = worded(explain(e, self._place(), self.bucket, key, body), e, self.endpoint, self._options, self._place(), not self._met)
     if self._lost and isinstance(said, PermissionError):
         return PermissionError(errno.EACCES, f'{said.strerror}; {", ".join(sorted(self._lost))} came from storage_options, which are not sent to other processes: {secrets_belong} of this process')
     return said
@@ -167,6 +169,7 @@ def read(self: RemoteBackend, key: str, limit: int | None = None) -> bytes:
 def _object(self: RemoteBackend, meta: dict) -> dict:
     "The description of an object; a service gives each a tag and a time, a web page seldom has both"
     if meta['e_tag'] is None or meta['last_modified'].timestamp() == 0: raise no_service(self._place())
+    self._met = True
     return meta
 
 @patch
@@ -215,7 +218,7 @@ def _entries(self: RemoteBackend, folder: str, after: str | None, page: int) -> 
     try:
         for found in obstore.list(self._client('small'), folder or None, offset=after, chunk_size=page):
             if found: has_shown(self)
-            empty = empty and not found
+            self._met, empty = True, empty and not found
             yield [_entry(m) for m in found if _ours(m['path'])]
     except Exception as e: raise self._explain(e, folder) from None
     if empty and not believed(self): self.prove(folder)

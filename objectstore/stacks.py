@@ -18,6 +18,7 @@ from .buckets import Bucket, Numbers
 from .origin import Origin, vet_reading
 from .breaker import Breaker, Guarded, guarded
 from .near import Stack, firm_now, note_stale, quietly
+from .pending import Pending
 
 # %% auto #0
 __all__ = ['open_near', 'asker', 'known_name', 'again', 'missing_store', 'GuardedService', 'StackedOrigin']
@@ -106,7 +107,7 @@ class GuardedService:
         if breaker and not breaker.probe: breaker.probe = inner.names
 
     def _asked(self, f: Callable, *args) -> object:
-        try: return guarded(self, f, *args)
+        try: return guarded(self, f, *args, tells=lambda answer: answer is not False)     # a bucket is also not there where this key is not known
         except ConnectionError as e:
             if self.firm or firm_now(): raise
             note_stale(e)
@@ -139,6 +140,9 @@ class StackedOrigin(Origin):
         self.tiers, self.limit, self.offline, self.state, self.places, self._sights = tiers, limit, offline, state, Places(state), {}
         self.endpoint = getattr(place, 'endpoint', None)
         self.breaker = Breaker.of(place.url, self.endpoint, *([str(id(place))] if _unnamed(place) else [])) if offline == 'auto' else None
+        self.queue, self._reached = Pending.of(state, place.url, self.endpoint), False
+        if self.breaker and self.breaker.reached: self.queue.note_reached()
+        elif self.breaker: self.breaker.first.append(self.queue.note_reached)
         super().__init__(self._stack(place, 1) if isinstance(place, Backend) else GuardedService(place, self.breaker, offline is True, self._near_buckets, offline is False), by, self.places)
 
     def _stack(self, backend: Backend, depth: int) -> Stack:
@@ -153,6 +157,18 @@ class StackedOrigin(Origin):
     def _near_buckets(self) -> list[str]: return [u.removeprefix('s3://') for u in self.places.urls(self.endpoint or '') if u.count('/') == 2]
 
 def _unnamed(place) -> bool: return place.url == 'memory://'
+
+# %% ../nbs/52_stacks.ipynb #a946dc70
+@patch
+def reached(self: StackedOrigin) -> bool:
+    "Has this machine ever reached the origin?"
+    self._reached = self._reached or bool(self.breaker and self.breaker.reached) or self.queue.reached() or self._has_met()
+    return self._reached
+
+@patch
+def _has_met(self: StackedOrigin) -> bool:
+    "Is a store remembered at this place?"
+    return bool(self._near_buckets() if self.native else self.places.get(self.url, self.endpoint or '').get('identity'))
 
 # %% ../nbs/52_stacks.ipynb #a610654e
 @patch

@@ -11,6 +11,7 @@ from fastcore.basics import patch
 from .names import InvalidRef, ObjectStoreError, TierMismatch, hint, missing
 from .backend import Backend, MemoryBackend
 from .connect import KNOWN, SECRET, check_endpoint, client_options, no_order, no_service, option_prefix, options as check_options, refused, s3_endpoint, s3_region, secrets_belong
+from .mistakes import worded
 from .files import FileBackend
 from .remote import RemoteBackend
 
@@ -70,7 +71,7 @@ def _ask(self: NativeBackends, verb: str, **what) -> dict:
     "One request to the service, with the errors of the backend contract"
     try: return getattr(self._client(), verb)(**what)
     except ObjectStoreError: raise
-    except Exception as e: raise self._explain(e, verb) from None
+    except Exception as e: raise worded(self._explain(e, verb), e, self.endpoint, self._options, f'{self.url} at {self.endpoint}') from None
 
 # %% ../nbs/06_tiers.ipynb #6849909f
 _odd = {'XAdminUserNotFound'}     # the 404 of one gateway that means the key id
@@ -84,7 +85,7 @@ def _explain(self: NativeBackends, e: Exception, verb: str) -> OSError:
     why = f"{self.url} at {self.endpoint}: {code or kind}" + (f": {said['Message']}" if said.get('Message') else '')
     if kind == 'ResponseParserError' or verb != 'head_bucket' and 300 <= status < 500 and code in ('', str(status)): return no_service(f'{self.url} at {self.endpoint}', status)
     if status == 404 and (verb == 'head_bucket' or code.startswith('NoSuch')): return FileNotFoundError(errno.ENOENT, why)
-    if status == 404 and code not in _odd: return no_service(f'{self.url} at {self.endpoint}', status)
+    if status == 404 and code in ('', '404'): return no_service(f'{self.url} at {self.endpoint}', status)
     if status == 409 and verb == 'create_bucket': return FileExistsError(errno.EEXIST, why)
     if status in (401, 403) or code in _odd or 'Credential' in kind or kind == 'ProfileNotFound':
         lost = f'; {", ".join(sorted(self._lost))} are not sent to other processes' if self._lost else ''
