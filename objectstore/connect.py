@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 from .names import NotFound, ObjectStoreError, TierMismatch, Unsupported, hint
 
 # %% auto #0
-__all__ = ['client_options', 'KNOWN', 'SECRET', 'option_prefix', 'no_order', 'STALLED', 'SLOW', 'secrets_belong', 'Options',
-           'options', 'times', 's3_endpoint', 's3_region', 's3_credentials', 'check_endpoint', 'client', 'date_at',
-           'Answer', 'Refused', 'BucketMissing', 'explain', 'no_service', 'like_page', 'refused', 'used_before_fork']
+__all__ = ['client_options', 'KNOWN', 'SECRET', 'option_prefix', 'no_order', 'PATIENT', 'STALLED', 'SLOW', 'secrets_belong',
+           'Options', 'options', 'times', 's3_endpoint', 's3_region', 's3_credentials', 'check_endpoint', 'client',
+           'date_at', 'Answer', 'Refused', 'BucketMissing', 'explain', 'no_service', 'like_page', 'refused',
+           'used_before_fork']
 
 # %% ../nbs/04_connect.ipynb #23ef8eb5
 client_options = {'allow_http', 'allow_invalid_certificates', 'root_certificate', 'proxy_url', 'proxy_ca_certificate', 'proxy_excludes', 'user_agent'}
@@ -53,18 +54,20 @@ def options(
     return found
 
 # %% ../nbs/04_connect.ipynb #88c0128b
+PATIENT = 10    # time-outs that an answer may take where nothing else can be answered in its place
 STALLED = 300   # seconds after which a piece of a large object, or a part of an upload, will not come any more
 SLOW = 2**19    # bytes a second that any line should carry
 
 def times(
-    kind: str,        # small, large, once or parts
+    kind: str,        # quick, small, large, once or parts
     timeout: float,   # Seconds in which a service that is there answers
     size: int = 0,    # Bytes that are sent
 ) -> tuple[dict, dict]:  # Options of the client and of its retries
     "How long a kind of request may take, and how often it is tried"
-    total = dict(small=5 * timeout, once=1.9 * timeout + size / SLOW).get(kind, STALLED)
+    total = dict(quick=5 * timeout, small=(PATIENT + 1) * timeout, once=(PATIENT + 1) * timeout + size / SLOW).get(kind, STALLED)
     web = dict(connect_timeout=timedelta(seconds=timeout), timeout=timedelta(seconds=total))
-    if kind in ('small', 'large'): web['read_timeout'] = timedelta(seconds=1.8 * timeout)   # would count the sending of a body too
+    wait = dict(quick=1.8, small=PATIENT, large=PATIENT).get(kind)
+    if wait: web['read_timeout'] = timedelta(seconds=wait * timeout)   # would count the sending of a body too
     backoff = dict(init_backoff=timedelta(seconds=timeout / 20), max_backoff=timedelta(seconds=timeout / 4))
     return web, dict(max_retries=0 if kind == 'once' else 2, retry_timeout=timedelta(seconds=0.8 * timeout), backoff=backoff)
 

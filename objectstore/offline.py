@@ -17,7 +17,7 @@ from .near import HELD, Near, quietly
 from .pending import Pending, Work
 from .delivery import Outcome, Report, deliver_all
 from .stacks import StackedOrigin
-from .reading import Progress, payload_file
+from .reading import Progress, _watched, payload_file
 from .shown import Card, Size, Table
 from .versions import Folder, Looks, PendingVersion, Version
 from .opening import _state, outside
@@ -26,7 +26,7 @@ from .index import IndexAway
 from . import finding, naming
 
 # %% auto #0
-__all__ = ['AGAIN', 'ANSWER', 'SEND', 'NearCopies', 'Kept', 'Explained', 'Status']
+__all__ = ['AGAIN', 'ANSWER', 'SEND', 'Notice', 'NearCopies', 'Kept', 'Explained', 'Status']
 
 # %% ../nbs/66_offline.ipynb #92b9ab14
 @patch
@@ -64,9 +64,14 @@ def _deliver_from(self: ObjectStore, queue: Pending, wait: bool, only: Callable[
         if not mine: return all_wait('another process is delivering')
         if (b := self.origin.breaker) and b.open and not b.try_now(): return all_wait(f'{self.origin.url} is not there: {b.why}')
         queue.sweep()
-        with Progress('sync', len(queue.work()), self.progress, unit=' items') as progress:
-            try: return deliver_all(self.origin, queue, 3 * self.timeout, progress, self.keeper.told, only)
+        with Progress('sync', len(queue.work()), self.progress, unit=' items') as progress, Notice(f'sync waits for {self.origin.url}', wait and self.progress):
+            try: return deliver_all(self.origin, queue, 3 * self.timeout, progress, self.keeper.told, only, self._still_there if wait else lambda: False)
             finally: self.keeper.settle()
+
+@patch
+def _still_there(self: ObjectStore) -> bool:
+    "Is the origin there, asked anew where it has just not answered?"
+    return (b := self.origin.breaker) is None or not b.open or b.try_now()
 
 @patch
 def _is_ours(self: ObjectStore, w: Work) -> bool:
@@ -131,15 +136,45 @@ def __exit__(self: ObjectStore, kind, error, trace) -> None:
 def wait_for(self: ObjectStore, v: PendingVersion, timeout: float | None = None) -> Version:
     "The version that a pending put becomes"
     until, pause = None if timeout is None else time.monotonic() + timeout, 0.1
-    while (n := self.pending.done(v.id)) is None:
-        report = self._deliver(wait=True)
-        if self.pending.done(v.id) is not None: continue
-        why = next((o.why for o in report if o.what == f'put {v.bucket}/{v.item}'), 'nobody knows why')
-        if all(w.id != v.id for w in self.pending.work()): raise NotFound(f'{v.ref} was removed while it was pending')
-        if until is not None and time.monotonic() > until: raise StillPending(f'{v.ref} has no number yet after {timeout:g} s ({why}); it is safe on this machine')
-        time.sleep(pause if until is None else max(0, min(pause, until - time.monotonic())))
-        pause = min(2 * pause, 2.0)
+    with Notice(f'{v.bucket}/{v.item} waits for {self.origin.url}', self.progress) as notice:
+        while (n := self.pending.done(v.id)) is None:
+            report = self._deliver(wait=True)
+            if self.pending.done(v.id) is not None: continue
+            why = next((o.why for o in report if o.what == f'put {v.bucket}/{v.item}'), 'nobody knows why')
+            if all(w.id != v.id for w in self.pending.work()): raise NotFound(f'{v.ref} was removed while it was pending')
+            if until is not None and time.monotonic() > until: raise StillPending(f'{v.ref} has no number yet after {timeout:g} s ({why}); it is safe on this machine')
+            notice.say(f'{v.bucket}/{v.item} waits for {self.origin.url}: {why}')
+            time.sleep(pause if until is None else max(0, min(pause, until - time.monotonic())))
+            pause = min(2 * pause, 2.0)
     return self._version(Ref(v.bucket, v.item, Number(n)))
+
+# %% ../nbs/66_offline.ipynb #603c5a02
+class Notice:
+    "Says what is waited for, once that takes long"
+    def __init__(
+        self,
+        text: str,
+        show: bool | str = 'auto',      # As in `Progress`
+        after: float = 1.0,             # Seconds
+    ):
+        self.text, self.show, self.after, self.over, self.bar = text, show, after, threading.Event(), None
+        self.warns = show == 'auto' and not _watched()
+
+    def __enter__(self) -> Notice:
+        if self.show and not self.warns: threading.Thread(target=self._watch, daemon=True, name='objectstore-notice').start()
+        return self
+    def __exit__(self, *error) -> None: self.over.set()
+
+    def say(self, text: str) -> None:
+        "What is waited for now"
+        self.text = text
+        if self.warns: self.warns = warnings.warn(text, PendingWarning, stacklevel=outside())
+
+    def _watch(self) -> None:
+        if self.over.wait(self.after): return
+        from tqdm.auto import tqdm
+        with tqdm(desc=self.text, bar_format='{desc} [{elapsed}]', leave=False) as bar:
+            while not self.over.wait(0.5): bar.set_description_str(self.text)
 
 # %% ../nbs/66_offline.ipynb #895ae01c
 AGAIN = 5.0, 300.0      # seconds until a delivery in the background is tried again, doubling

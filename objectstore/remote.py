@@ -14,7 +14,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 from fastcore.basics import patch
 from .names import TierMismatch
-from .backend import MARKER, Backend, Capabilities, Entry, believed, has_shown, key_number
+from .backend import MARKER, Backend, Capabilities, Entry, believed, has_shown, in_a_hurry, key_number
 from .connect import SECRET, Answer, check_endpoint, client, date_at, explain, like_page, no_order, no_service, options, s3_endpoint, s3_region, secrets_belong, used_before_fork
 from .mistakes import worded
 from .disk import PIECE, Short, check_key
@@ -74,6 +74,7 @@ def _client(self: RemoteBackend, kind: str, size: int = 0) -> object:
     "The client for a kind of request, and, for those that send, a size"
     used_before_fork()
     if first := self.first: self._begin(first)
+    if kind == 'small' and in_a_hurry(): kind = 'quick'
     size = 0 if size <= 2**18 else 1 << (size - 1).bit_length()   # powers of two: a few clients are enough
     found = self._clients.get((kind, size))
     if found is None: found = self._clients[kind, size] = client(self.scheme, self.bucket, self.prefix, self.endpoint, self._options, kind, self.timeout, size)

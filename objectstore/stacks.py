@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from fastcore.basics import patch
 from .names import Damaged, TierMismatch
-from .backend import Backend
+from .backend import Backend, hurry
 from .files import FileBackend
+from .remote import IDENTITY
 from .tiers import NativeBackends, open_backend
 from .places import MARKER, Places
 from .witness import ASK_AGAIN, Renewed, Sight, Witness, awake, store_name
@@ -21,7 +22,7 @@ from .near import Stack, firm_now, note_stale, quietly
 from .pending import Pending
 
 # %% auto #0
-__all__ = ['open_near', 'asker', 'known_name', 'again', 'missing_store', 'GuardedService', 'StackedOrigin']
+__all__ = ['open_near', 'asker', 'known_name', 'again', 'instead', 'missing_store', 'GuardedService', 'StackedOrigin']
 
 # %% ../nbs/52_stacks.ipynb #eb63c93f
 def open_near(tier: str) -> FileBackend:
@@ -47,7 +48,7 @@ def asker(
     "A function that gives the name of the store that is there, quickly where this process has made sure of it"
     sight, b = origin.sight(g), g.breaker
     def name() -> str | None:
-        return sight.name if sight.name and (b is None or sight.turn == b._turn or b.open) else _ask(origin, g, sight)
+        return sight.name if sight.name and (b is None or sight.turn == b._turn or b.open or b.slow and not firm_now()) else _ask(origin, g, sight)
     return name
 
 def _ask(origin: StackedOrigin, g: Guarded, sight: Sight) -> str | None:
@@ -83,6 +84,17 @@ def again(origin: StackedOrigin, g: Guarded) -> Callable[[], None]:
         if sight.name and awake() - sight.sure > ASK_AGAIN and not (g.offline or b and b.open): _ask(origin, g, sight)
     return ask
 
+# %% ../nbs/52_stacks.ipynb #9a1a228b
+def instead(
+    stack: Stack,
+    sight: Sight,
+) -> Callable[[str], bool]:
+    "A function that says whether what is near can answer in place of a listing of a folder"
+    def can(folder: str) -> bool:
+        if stack.firm or firm_now(): return False
+        return sight.name is not None if folder == IDENTITY else any(quietly(os.path.isdir, f'{n.at(folder + "0").url}/{folder}') for n in stack._nears)
+    return can
+
 # %% ../nbs/52_stacks.ipynb #8a07678c
 def missing_store(origin: StackedOrigin, g: Guarded, before: str) -> None:
     "Raise where a folder has lost its identity; a service's bucket may have been emptied"
@@ -107,7 +119,8 @@ class GuardedService:
         if breaker and not breaker.probe: breaker.probe = inner.names
 
     def _asked(self, f: Callable, *args) -> object:
-        try: return guarded(self, f, *args, tells=lambda answer: answer is not False)     # a bucket is also not there where this key is not known
+        try:
+            with hurry(not (self.firm or firm_now()) and bool(self.near())): return guarded(self, f, *args, tells=lambda answer: answer is not False)     # a bucket is also not there where this key is not known
         except ConnectionError as e:
             if self.firm or firm_now(): raise
             note_stale(e)
@@ -148,7 +161,9 @@ class StackedOrigin(Origin):
     def _stack(self, backend: Backend, depth: int) -> Stack:
         g = Guarded(backend, self.breaker, self.offline is True)
         tiers = [(t.url, self.limit, t.shared) for t in self.tiers]
-        return Stack(g, tiers, asker(self, g), self.offline is False, depth, again(self, g))
+        stack = Stack(g, tiers, asker(self, g), self.offline is False, depth, again(self, g))
+        g.instead = instead(stack, self.sight(g))
+        return stack
 
     def _open(self, name: str) -> Bucket:
         if not self.native: return super()._open(name)
