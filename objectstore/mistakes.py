@@ -11,7 +11,7 @@ from .names import ObjectStoreError
 from .connect import Answer, Refused
 
 # %% auto #0
-__all__ = ['mistake', 'cure', 'proxy_for', 'asked_proxy', 'worded']
+__all__ = ['mistake', 'proxy_for', 'asked_proxy', 'cure', 'worded']
 
 # %% ../nbs/04a_mistakes.ipynb #976aa286
 _signs = {
@@ -31,6 +31,34 @@ def mistake(
 ) -> str:           # A key of `_signs`; empty where nothing points at a setting
     "Which setting an error points at"
     return next((name for name, sign in _signs.items() if re.search(sign, text)), '')
+
+# %% ../nbs/04a_mistakes.ipynb #7eae1cce
+def proxy_for(endpoint: str | None, o: Mapping) -> tuple[str, str]:
+    "The proxy by way of which an address is asked, and what names it; empty where there is none"
+    from urllib.request import getproxies, proxy_bypass
+    parts = urlsplit(endpoint or 'https://s3.amazonaws.com')
+    if found := o.get('proxy_url'): return found, 'proxy_url'
+    proxies = getproxies()
+    found = proxies.get(parts.scheme) or proxies.get('all')
+    if not found or proxy_bypass(parts.netloc): return '', ''
+    names = [f'{parts.scheme}_proxy'.upper(), f'{parts.scheme}_proxy', 'ALL_PROXY', 'all_proxy']
+    return found, next((n for n in names if os.environ.get(n)), 'the settings of this machine')
+
+def _host(proxy: str) -> str:
+    "Host and port of a proxy, without a user"
+    return urlsplit(proxy if '://' in proxy else f'//{proxy}').netloc.rpartition('@')[2]
+
+def asked_proxy(text: str, endpoint: str | None, o: Mapping) -> bool:
+    "Was it the proxy that could not be reached?"
+    peer = re.search(r'"tcp connect error",\s*([\w.:\[\]]+),', text)
+    proxy, _ = proxy_for(endpoint, o) if peer else ('', '')
+    return bool(proxy) and peer[1].rpartition(':')[2] == _host(proxy).rpartition(':')[2]
+
+def _proxy_said(wrong: str, host: str, endpoint: str | None, o: Mapping) -> str:
+    "What is said of a proxy that lets nothing through"
+    proxy, name = proxy_for(endpoint, o)
+    what = dict(login='asks for a user and a password', tunnel='refuses to connect to it').get(wrong, 'cannot be reached')
+    return f'it is asked by way of the proxy {_host(proxy)} ({name}), which {what}: set that, or leave this service out (NO_PROXY={host})'
 
 # %% ../nbs/04a_mistakes.ipynb #6e9e02db
 def _trust(host: str, o: Mapping) -> str:
@@ -60,7 +88,7 @@ def cure(
 ) -> str:                    # Empty where nobody can tell
     "What to set"
     wrong, host = mistake(text), urlsplit(endpoint or '').hostname or 'the service'
-    if wrong in ('login', 'tunnel') or (via := asked_proxy(text, endpoint, o)): return _proxy_said(wrong, host, endpoint, o)
+    if wrong in ('login', 'tunnel') or asked_proxy(text, endpoint, o): return _proxy_said(wrong, host, endpoint, o)
     if wrong == 'authority': return _own_authority(host)
     if wrong == 'issuer': return _trust(host, o)
     if wrong == 'name': return f'the certificate is made for other names than {host}{_names(text)}: write one of them in the endpoint'
@@ -76,34 +104,6 @@ def _names(text: str) -> str:
     "The names in a certificate, as the client shows them"
     found = re.findall(r'(?:DnsName|IpAddress)\(\\?"?([\w.:*-]+)', text.partition('presented')[2])
     return f' ({", ".join(found[:5])})' if found else ''
-
-# %% ../nbs/04a_mistakes.ipynb #7eae1cce
-def proxy_for(endpoint: str | None, o: Mapping) -> tuple[str, str]:
-    "The proxy by way of which an address is asked, and what names it; empty where there is none"
-    from urllib.request import getproxies, proxy_bypass
-    parts = urlsplit(endpoint or 'https://s3.amazonaws.com')
-    if found := o.get('proxy_url'): return found, 'proxy_url'
-    proxies = getproxies()
-    found = proxies.get(parts.scheme) or proxies.get('all')
-    if not found or proxy_bypass(parts.netloc): return '', ''
-    names = [f'{parts.scheme}_proxy'.upper(), f'{parts.scheme}_proxy', 'ALL_PROXY', 'all_proxy']
-    return found, next((n for n in names if os.environ.get(n)), 'the settings of this machine')
-
-def _host(proxy: str) -> str:
-    "Host and port of a proxy, without a user"
-    return urlsplit(proxy if '://' in proxy else f'//{proxy}').netloc.rpartition('@')[2]
-
-def asked_proxy(text: str, endpoint: str | None, o: Mapping) -> bool:
-    "Was it the proxy that could not be reached?"
-    peer = re.search(r'"tcp connect error",\s*([\w.:\[\]]+),', text)
-    proxy, _ = proxy_for(endpoint, o) if peer else ('', '')
-    return bool(proxy) and peer[1].rpartition(':')[2] == _host(proxy).rpartition(':')[2]
-
-def _proxy_said(wrong: str, host: str, endpoint: str | None, o: Mapping) -> str:
-    "What is said of a proxy that lets nothing through"
-    proxy, name = proxy_for(endpoint, o)
-    what = dict(login='asks for a user and a password', tunnel='refuses to connect to it').get(wrong, 'cannot be reached')
-    return f'it is asked by way of the proxy {_host(proxy)} ({name}), which {what}: set that, or leave this service out (NO_PROXY={host})'
 
 # %% ../nbs/04a_mistakes.ipynb #5e7e1552
 def worded(

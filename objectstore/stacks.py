@@ -87,12 +87,12 @@ def again(origin: StackedOrigin, g: Guarded) -> Callable[[], None]:
 # %% ../nbs/52_stacks.ipynb #9a1a228b
 def instead(
     stack: Stack,
-    sight: Sight,
+    known: Callable[[], bool],      # Is it known which store was there last?
 ) -> Callable[[str], bool]:
     "A function that says whether what is near can answer in place of a listing of a folder"
     def can(folder: str) -> bool:
         if stack.firm or firm_now(): return False
-        return sight.name is not None if folder == IDENTITY else any(quietly(os.path.isdir, f'{n.at(folder + "0").url}/{folder}') for n in stack._nears)
+        return known() if folder == IDENTITY else any(quietly(os.path.isdir, f'{n.at(folder + "0").url}/{folder}') for n in stack._nears)
     return can
 
 # %% ../nbs/52_stacks.ipynb #8a07678c
@@ -162,7 +162,7 @@ class StackedOrigin(Origin):
         g = Guarded(backend, self.breaker, self.offline is True)
         tiers = [(t.url, self.limit, t.shared) for t in self.tiers]
         stack = Stack(g, tiers, asker(self, g), self.offline is False, depth, again(self, g))
-        g.instead = instead(stack, self.sight(g))
+        g.instead = instead(stack, lambda: known_name(self, g) is not None)
         return stack
 
     def _open(self, name: str) -> Bucket:
