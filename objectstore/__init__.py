@@ -13,9 +13,10 @@ from .store import LocalObjectStore, ObjectStore, ObjectStoreInterface
 from . import whole, putting, naming, finding, copying, many, offline, care, watch
 from .calculated import CalculationFailed, Cycle, scratch
 from . import lineage, calculations
+from .calculations import MapFailed
 from .browser import browse
 
 __all__ = ['ObjectStore', 'LocalObjectStore', 'ObjectStoreInterface', 'Version', 'Versions', 'Folder', 'Stats', 'get_config', 'browse', 'ObjectStoreError', 'NotFound',
            'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged', 'InvalidRef', 'InvalidQuery', 'TierMismatch', 'Unsupported', 'CommitUnknown',
            'StillPending', 'MissingExtra', 'BucketMissing', 'Refused', 'ServiceFailed', 'InvalidSettings', 'Renewed', 'Gone', 'NeverReached', 'PendingWarning', 'StaleWarning',
-           'CalculationFailed', 'Cycle', 'scratch']
+           'CalculationFailed', 'MapFailed', 'Cycle', 'scratch']

@@ -1566,6 +1566,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'objectstore/offline.py'),
                                      'objectstore.offline.ObjectStore._explain_pending': ( 'offline.html#objectstore._explain_pending',
                                                                                            'objectstore/offline.py'),
+                                     'objectstore.offline.ObjectStore._in_short': ( 'offline.html#objectstore._in_short',
+                                                                                    'objectstore/offline.py'),
                                      'objectstore.offline.ObjectStore._is_ours': ( 'offline.html#objectstore._is_ours',
                                                                                    'objectstore/offline.py'),
                                      'objectstore.offline.ObjectStore._never': ( 'offline.html#objectstore._never',

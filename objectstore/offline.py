@@ -386,9 +386,13 @@ def _origin_says(r: Ref, done: bool, away: bool) -> str:
 @patch
 def _why_away(self: ObjectStore) -> str:
     "Why the origin is away, without saying again where it is"
-    if not (b := self.origin.breaker): return 'offline=True'
-    why = re.sub(r'^\[Errno \d+\] ', '', b.why)
-    for place in (f'{self.origin.url} at {self.endpoint}: ', f'{self.origin.url}: '): why = why.removeprefix(place)
+    return self._in_short(b.why) if (b := self.origin.breaker) else 'offline=True'
+
+@patch
+def _in_short(self: ObjectStore, why: str) -> str:
+    "A reason without the place, which is said beside it"
+    why = re.sub(r'^\[Errno \d+\] ', '', why)
+    for place in (f'{self.origin.url} at {self.origin.endpoint}: ' if isinstance(self.origin, StackedOrigin) else '', f'{self.origin.url}: '): why = why.removeprefix(place)
     return why
 
 # %% ../nbs/66_offline.ipynb #52617116
@@ -401,23 +405,24 @@ class Status(Looks, dict):
         tables = {'tiers': Table(columns, [t[:len(columns)] for t in self['tiers']])}
         if self['pending']: tables['pending'] = Table(['what', 'since'], self['pending'])
         if self['elsewhere']: tables['pending for other addresses'] = Table(['queue', 'for', 'work', 'since'], self['elsewhere'], caption=SEND)
-        return Card(self['store'], None, {'offline': self['offline']}, tables)
+        return Card(self['store'], next((t[2] for t in self['tiers'] if t[1] == 'origin' and len(t[2]) > 60), None), {'offline': self['offline']}, tables)
 
 @patch
 def _origin_state(self: ObjectStore) -> str:
     "Whether the origin is there, in words, as far as this process knows"
     b = getattr(self.origin, 'breaker', None)
-    if b and b.open: return f'away since {time.strftime("%H:%M:%S", time.localtime(b.since))}: {self._why_away()}{self._never()}'
-    if self.offline is True: return f'offline=True: not asked{self._never()}'
+    if b and b.open: return f'{self._never()}away since {time.strftime("%H:%M:%S", time.localtime(b.since))}: {self._why_away()}'
+    if self.offline is True: return f'{self._never()}offline=True: not asked'
     if self.origin.places and self.origin.places.lost(self.origin.url): return 'empty, and another store was here: is the volume mounted?'
     back = next((s.witness.lost for s in list(Sight._all.values()) if self.origin in s.users and s.witness.lost), '')
     if back: return f'set back to an earlier state ({back}): care.restored() lets it go on'
-    if why := b.refusal if b else self.origin.said: return f'it answers, and refuses: {why}' if b else why
+    if why := b.refusal if b else self.origin.said: return f'it answers, and refuses: {self._in_short(why)}' if b else self._in_short(why)
+    if b and b.slow: return f'there, but slow since {time.strftime("%H:%M:%S", time.localtime(b.slow))}: readers who have something near take that ({self._in_short(b.late)})'
     if self._here(): return 'new, empty' if self._is_new() else 'there, as far as is known'
-    return 'there, as far as is known' if (b.reached if b else self.origin.said is not None) else f'not asked yet{self._never()}'
+    return 'there, as far as is known' if (b.reached if b else self.origin.said is not None) else f'{self._never()}not asked yet'
 
 @patch
-def _never(self: ObjectStore) -> str: return '' if self.origin.reached() else '; this machine has never reached it'
+def _never(self: ObjectStore) -> str: return '' if self.origin.reached() else 'never reached by this machine; '
 
 @patch
 def status(self: ObjectStore) -> Status:

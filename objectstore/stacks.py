@@ -122,7 +122,7 @@ class GuardedService:
         try:
             with hurry(not (self.firm or firm_now()) and bool(self.near())): return guarded(self, f, *args, tells=lambda answer: answer is not False)     # a bucket is also not there where this key is not known
         except ConnectionError as e:
-            if self.firm or firm_now(): raise
+            if self.firm or firm_now() or not self.near(): raise
             note_stale(e)
     def names(self) -> list[str]:
         found = self._asked(self.inner.names)

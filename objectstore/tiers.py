@@ -92,7 +92,7 @@ def _explain(self: NativeBackends, e: Exception, verb: str) -> OSError:
         return PermissionError(errno.EACCES, f'{why}{lost}; {secrets_belong}')
     if kind == 'SSLError': return ConnectionRefusedError(errno.ECONNREFUSED, f'{self.url} at {self.endpoint}: TLS failed')
     if kind in ('EndpointConnectionError', 'ConnectTimeoutError', 'ProxyConnectionError'): return ConnectionRefusedError(errno.ECONNREFUSED, why)
-    if 300 <= status < 500: return refused(f'{self.url} at {self.endpoint}', status, code or str(status))
+    if 300 <= status < 500: return refused(f'{self.url} at {self.endpoint}', status, (code or str(status)) + (f": {said['Message']}" if said.get('Message') else ''))
     return ConnectionError(errno.ETIMEDOUT if kind == 'ReadTimeoutError' else errno.EIO, why)
 
 # %% ../nbs/06_tiers.ipynb #6ba41d4b

@@ -22,7 +22,7 @@ from .origin_clock import moment
 from .records import Record
 from .buckets import Bucket, merge
 from .puts import parse_listing
-from .breaker import Gone, NeverReached
+from .breaker import REFUSALS, Gone, NeverReached
 from .near import noting_stale
 from .reading import BLOCK, as_file, member_path, RangeFile, own_verified, ranges_of, source
 from .shown import Card, Shown, Size, Table, human_size
@@ -48,7 +48,9 @@ def answered(verb: Callable) -> Callable:
                 except Renewed:       # another store was found in the place of one; nothing was written then
                     if not left: raise
         except Gone as e: raise _not_there(store, of, str(e)) from e
-        except ObjectStoreError: raise
+        except ObjectStoreError as e:
+            if isinstance(e, REFUSALS): store.origin.said = str(e)
+            raise
         except (ConnectionError, TimeoutError) as e: raise _not_there(store, of, f'{url} is not there ({e})') from e
         except PermissionError as e:
             store.origin.said = str(e)
