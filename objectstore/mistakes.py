@@ -8,7 +8,7 @@ import errno, os, re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 from .names import ObjectStoreError
-from .connect import Answer, Refused
+from .connect import Refused
 
 # %% auto #0
 __all__ = ['mistake', 'proxy_for', 'asked_proxy', 'cure', 'worded']

@@ -6,10 +6,11 @@
 from __future__ import annotations
 import os, re, threading, time, warnings, weakref
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from fastcore.basics import patch
-from .names import LATEST, InvalidRef, NotAvailableOffline, NotFound, Number, ObjectStoreError, Ref, PendingWarning, StillPending, Unsupported, hint, parse_ref
+from .names import LATEST, InvalidRef, NotAvailableOffline, NotFound, Number, ObjectStoreError, Ref, PendingWarning, StillPending, Unsupported, hint, parse_ref, seconds_of
+from .calls import explained
 from .witness import Sight
 from .records import payload_key, unpack
 from .buckets import Bucket
@@ -30,6 +31,7 @@ __all__ = ['AGAIN', 'ANSWER', 'SEND', 'Notice', 'NearCopies', 'Kept', 'Explained
 
 # %% ../nbs/66_offline.ipynb #92b9ab14
 @patch
+@explained
 def sync(
     self: ObjectStore,
     *,
@@ -133,8 +135,9 @@ def __exit__(self: ObjectStore, kind, error, trace) -> None:
     if report.waiting and kind is None: raise StillPending(f'{len(report.waiting)} of {len(report)} could not be delivered to {self.origin.url} ({report.waiting[0].why}); they are safe on this machine: sync() delivers them later')
 
 @patch
-def wait_for(self: ObjectStore, v: PendingVersion, timeout: float | None = None) -> Version:
+def wait_for(self: ObjectStore, v: PendingVersion, timeout: float | str | timedelta | None = None) -> Version:
     "The version that a pending put becomes"
+    timeout = None if timeout is None else seconds_of('timeout', timeout)
     until, pause = None if timeout is None else time.monotonic() + timeout, 0.1
     with Notice(f'{v.bucket}/{v.item} waits for {self.origin.url}', self.progress) as notice:
         while (n := self.pending.done(v.id)) is None:
@@ -213,6 +216,7 @@ def _without(calls: list, call) -> None:
 
 # %% ../nbs/66_offline.ipynb #55347cf1
 @patch
+@explained
 def refresh(
     self: ObjectStore,
     *,
@@ -270,6 +274,7 @@ class Kept(Looks, int):
     def look(self) -> Card: return Card('held near', None, {'versions': self.versions, 'size': Size(self)})
 
 @patch
+@explained
 def keep(
     self: NearCopies,
     refs: str | Version | Iterable,       # What to have at hand: refs or versions
@@ -296,6 +301,7 @@ def _hold(self: NearCopies, v: Version) -> int:
     return v.size
 
 @patch
+@explained
 def drop(
     self: NearCopies,
     ref: str | Version,                   # `bucket/item` for all of its versions, or with a selector
@@ -322,6 +328,7 @@ class Explained(Looks, list):
     def look(self) -> Table: return Table(['tier', 'has', 'so'], self, caption=self.caption)
 
 @patch
+@explained
 def explain(self: ObjectStore, ref: str | Ref | Version) -> Explained:
     "How a get of a ref would be answered, tier by tier, and why; the origin is not asked"
     r = parse_ref(ref)
@@ -391,9 +398,7 @@ def _why_away(self: ObjectStore) -> str:
 @patch
 def _in_short(self: ObjectStore, why: str) -> str:
     "A reason without the place, which is said beside it"
-    why = re.sub(r'^\[Errno \d+\] ', '', why)
-    for place in (f'{self.origin.url} at {self.origin.endpoint}: ' if isinstance(self.origin, StackedOrigin) else '', f'{self.origin.url}: '): why = why.removeprefix(place)
-    return why
+    return re.sub(rf'^(\[Errno \d+\] )?({re.escape(self.origin.url)}( at \S+)?( \([^)]*\))?: )?', '', why)
 
 # %% ../nbs/66_offline.ipynb #52617116
 SEND = "A store opened at its address delivers a queue; sync(queue='…') sends it to this store, sync(drop='…') forgets it"
@@ -425,6 +430,7 @@ def _origin_state(self: ObjectStore) -> str:
 def _never(self: ObjectStore) -> str: return '' if self.origin.reached() else 'never reached by this machine; '
 
 @patch
+@explained
 def status(self: ObjectStore) -> Status:
     "Tiers and whether they are there, what is kept near, what is pending; no network is used"
     near, limit = self.origin.tiers if isinstance(self.origin, StackedOrigin) else [], Size(self.cache_limit) if self.cache_limit else None
