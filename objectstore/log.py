@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 from blake3 import blake3
 from fastcore.basics import patch
-from .names import Damaged, InvalidRef, ObjectStoreError, check_alias, item_key
+from .names import MAX_VERSION, Damaged, InvalidRef, ObjectStoreError, alias_name, item_key
 from .records import RECORD_LIMIT, from_json, move, seal, to_json, unseal
 from .buckets import Bucket
 from .rows import ROOM, Filled, Row, Texts, as_texts, from_text
@@ -91,14 +91,14 @@ def is_item(name: str) -> bool:
     except InvalidRef: return False
 
 def _is_alias(name: object) -> bool:
-    try: check_alias(name); return True
+    try: alias_name(name); return True
     except InvalidRef: return False
 
 def _change(x: object) -> Change | None:
     "A change, where it is one"
     if not isinstance(x, list) or len(x) != 3: return None
     op, item, what = x
-    if not isinstance(item, str) or op != 'state' and not is_item(item) or type(what) is int and not 0 <= what < 10**10: return None
+    if not isinstance(item, str) or op != 'state' and not is_item(item) or type(what) is int and not 0 <= what <= MAX_VERSION: return None
     numbered, named = op in ('put', 'remove', 'note', 'state'), op == 'alias'
     return Change(op, item, what) if isinstance(item, str) and (numbered and type(what) is int or named and _is_alias(what)) else None
 
@@ -207,7 +207,7 @@ LATEST_TIME = 2**63 // ROOM - 2**20     # microseconds; what the index can put i
 def _odd_cell(item, version, created, size, kind, codec, author, id, hash, latest) -> str:
     "The name of a cell that no version has; empty where all can be"
     if type(item) is not str or not is_item(item): return 'item'
-    if type(version) is not int or version < 1: return 'version'
+    if type(version) is not int or not 1 <= version <= MAX_VERSION: return 'version'
     if type(created) is not int or not 0 <= created < LATEST_TIME: return 'created'
     if type(size) is not int or size < 0: return 'size'
     if type(latest) is not bool: return 'latest'
@@ -256,7 +256,7 @@ class Catalog:
     def _aliases(self, found: object) -> dict[str, dict[str, int]]:
         "Where aliases point, as far as that can be"
         if not self._fits(isinstance(found, dict), 'the aliases'): return {}
-        def points(a, n): return self._fits(_is_alias(a) and type(n) is int and 0 < n < 2**31, 'an alias')
+        def points(a, n): return self._fits(_is_alias(a) and type(n) is int and 0 < n <= MAX_VERSION, 'an alias')
         return {i: {a: n for a, n in to.items() if points(a, n)} for i, to in found.items() if self._fits(is_item(i) and isinstance(to, dict), 'an alias')}
 
     def warn(self) -> bool:

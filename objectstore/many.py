@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from itertools import islice
 from fastcore.basics import patch
 from .names import Damaged, InvalidQuery, NotAvailableOffline, NotFound, ObjectStoreError, Ref, Unsupported, parse_ref
+from .calls import explained
 from .backend import in_threads
 from .witness import Renewed
 from .near import at_origin, stale_now
@@ -27,6 +28,7 @@ __all__ = ['BATCH', 'Run']
 BATCH = 1000     # objects that are encoded before they are sent together
 
 @patch
+@explained
 def put_many(
     self: ObjectStore,
     items: Mapping | Iterable[tuple],       # Refs and objects: a mapping, pairs, or triples with metadata

@@ -6,10 +6,11 @@
 from __future__ import annotations
 import os, re, threading, time, warnings, weakref
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from fastcore.basics import patch
-from .names import LATEST, NotAvailableOffline, NotFound, Number, ObjectStoreError, Ref, PendingWarning, StillPending, hint, parse_ref
+from .names import LATEST, NotAvailableOffline, NotFound, Number, ObjectStoreError, Ref, PendingWarning, StillPending, hint, parse_ref, seconds_of
+from .calls import explained
 from .witness import Sight
 from .records import payload_key, unpack
 from .buckets import Bucket
@@ -29,6 +30,7 @@ __all__ = ['AGAIN', 'ANSWER', 'NearCopies', 'Kept', 'Explained', 'Status']
 
 # %% ../nbs/66_offline.ipynb #92b9ab14
 @patch
+@explained
 def sync(self: ObjectStore) -> Report:     # What became of each piece of pending work
     "Deliver what is pending, whatever was known of the origin; what cannot be delivered waits on"
     report = self._deliver(wait=True)
@@ -80,8 +82,9 @@ def __exit__(self: ObjectStore, kind, error, trace) -> None:
     if report.waiting and kind is None: raise StillPending(f'{len(report.waiting)} of {len(report)} could not be delivered to {self.origin.url} ({report.waiting[0].why}); they are safe on this machine: sync() delivers them later')
 
 @patch
-def wait_for(self: ObjectStore, v: PendingVersion, timeout: float | None = None) -> Version:
+def wait_for(self: ObjectStore, v: PendingVersion, timeout: float | str | timedelta | None = None) -> Version:
     "The version that a pending put becomes"
+    timeout = None if timeout is None else seconds_of('timeout', timeout)
     until, pause = None if timeout is None else time.monotonic() + timeout, 0.1
     while (n := self.pending.done(v.id)) is None:
         report = self._deliver(wait=True)
@@ -130,6 +133,7 @@ def _without(calls: list, call) -> None:
 
 # %% ../nbs/66_offline.ipynb #55347cf1
 @patch
+@explained
 def refresh(
     self: ObjectStore,
     *,
@@ -187,6 +191,7 @@ class Kept(Looks, int):
     def look(self) -> Card: return Card('held near', None, {'versions': self.versions, 'size': Size(self)})
 
 @patch
+@explained
 def keep(
     self: NearCopies,
     refs: str | Version | Iterable,       # What to have at hand: refs or versions
@@ -213,6 +218,7 @@ def _hold(self: NearCopies, v: Version) -> int:
     return v.size
 
 @patch
+@explained
 def drop(
     self: NearCopies,
     ref: str | Version,                   # `bucket/item` for all of its versions, or with a selector
@@ -239,6 +245,7 @@ class Explained(Looks, list):
     def look(self) -> Table: return Table(['tier', 'has', 'so'], self, caption=self.caption)
 
 @patch
+@explained
 def explain(self: ObjectStore, ref: str | Ref | Version) -> Explained:
     "How a get of a ref would be answered, tier by tier, and why; the origin is not asked"
     r = parse_ref(ref)
@@ -329,6 +336,7 @@ def _origin_state(self: ObjectStore) -> str:
     return 'new, empty' if self._is_new() else 'there, as far as is known'
 
 @patch
+@explained
 def status(self: ObjectStore) -> Status:
     "Tiers and whether they are there, what is kept near, what is pending; no network is used"
     near, limit = self.origin.tiers if isinstance(self.origin, StackedOrigin) else [], Size(self.cache_limit) if self.cache_limit else None
