@@ -77,7 +77,8 @@ def _client(self: NativeBackends) -> object:
 def _manners(self: NativeBackends, botocore, o: dict) -> object:
     "No retries; signed unless that is switched off"
     from botocore.config import Config
-    return Config(connect_timeout=self.timeout, read_timeout=times('quick' if in_a_hurry() else 'small', self.timeout)[0]['read_timeout'].total_seconds(), retries=dict(total_max_attempts=1), s3=dict(addressing_style='path'),
+    wait = times('quick' if in_a_hurry() else 'small', self.timeout)[0]['read_timeout'].total_seconds()
+    return Config(connect_timeout=self.timeout, read_timeout=wait, retries=dict(total_max_attempts=1), s3=dict(addressing_style='path'),
         signature_version=botocore.UNSIGNED if o.get('skip_signature') == 'true' else None)
 
 @patch
