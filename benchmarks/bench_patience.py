@@ -1,5 +1,6 @@
-"""A service that answers each request after 0.2, 1, 3 and 8 s, and one that stops for 20 s, with the default time-out of 1 s: what each verb does and when,
-and how many puts became pending though the service was there (`bench_patience.py 0.2 3`: these two only; `bench_patience.py stops`)"""
+"""A service that answers each request after 0.2, 1, 3 and 8 s, and one that stops for 20 s,
+with the default time-out of 1 s: what each verb does and when, and how many puts became pending though the service was there
+(`bench_patience.py 0.2 3`: these two only; `bench_patience.py stops`)"""
 import sys, threading, time, warnings
 from bench_offline import far
 from common import heading, say, table
@@ -59,7 +60,8 @@ def stops(open, proxy) -> list[list[str]]:
             waits.append(time.monotonic() - at)
             time.sleep(0.25)
         report = s.sync()
-    return [['puts', len(waits)], ['became pending', pending], ['the longest', f'{max(waits):.1f} s'], ['over 1 s', sum(w > 1 for w in waits)],
+    return [['puts', len(waits)], ['became pending', pending], ['the longest', f'{max(waits):.1f} s'],
+            ['over 1 s', sum(w > 1 for w in waits)],
             ['left by sync', len(report.waiting)], ['versions', len(s.versions('lab/m'))]]
 
 if __name__ == '__main__':
@@ -75,6 +77,11 @@ if __name__ == '__main__':
                 for i in (1, 2): s.put('lab/m', i)
                 s.get('lab/m')
             open_(near=None).put('lab/far', 'x')
-            if one == 'stops': say('### A service that stops for 20 s, two seconds after the first put', table(['', ''], stops(open, proxy)))
+            if one == 'stops':
+                say('### A service that stops for 20 s, two seconds after the first put',
+                    table(['', ''], stops(open, proxy)))
             else: found[one] = slow(open, proxy, float(one))
-    if found: say('### Each request is answered so many seconds later', table(['', *(f'{k} s' for k in found)], [[r[0], *(rows[i][1] for rows in found.values())] for i, r in enumerate(next(iter(found.values())))]))
+    if found:
+        say('### Each request is answered so many seconds later',
+            table(['', *(f'{k} s' for k in found)],
+                  [[r[0], *(rows[i][1] for rows in found.values())] for i, r in enumerate(next(iter(found.values())))]))
