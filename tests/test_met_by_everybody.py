@@ -273,7 +273,7 @@ def test_a_call_that_is_meant_otherwise_says_how_it_is_done(churn):
                       (lambda: churn.put('models/churn', 1, {'auc': 1}), 'metadata='), (lambda: churn.put('models/churn', 1, tags={}), 'metadata='), (lambda: churn.put('models/churn', 1, version=4), 'next number'),
                       (lambda: churn.find_items('models', limt=3), "'limit'"), (lambda: churn.find_items('models', order_by='auc'), 'sort='), (lambda: churn.versions('models/churn', 3), "store['models/churn@3']"),
                       (lambda: churn.get(), "'ref'"), (lambda: churn.set_alias('models/churn@1'), "'alias'"), (lambda: ObjectStore('memory://', timout=3), "'timeout'"), (lambda: churn.put_many([], metdata=1), "'metadata'"),
-                      (lambda: churn.sync(1), 'sync()'), (lambda: churn['models/churn'].get(bytes), 'as_='), (lambda: churn.rollback('models/churn', 'production', version=3), "'models/churn@3'"),
+                      (lambda: churn.sync(1), 'sync(*, queue=…, drop=…)'), (lambda: churn['models/churn'].get(bytes), 'as_='), (lambda: churn.rollback('models/churn', 'production', version=3), "'models/churn@3'"),
                       (lambda: churn.history('models/churn', since='7d'), 'history(ref, alias'), (lambda: churn.care.compact(bukcet='m'), "'bucket'"), (lambda: churn['models/churn'].compare(), "'other'")]:
         with pytest.raises(InvalidCall, match=re.escape(why)) as e: call()
         assert isinstance(e.value, TypeError) and isinstance(e.value, objectstore.ObjectStoreError)
