@@ -70,6 +70,7 @@ class Bucket:
         self.doubt: Callable[[Bucket, str, int], None] = no_doubt     # looks who is there; raises `Renewed` where that is another store
         self.won: dict[tuple[str, int], str] = Recent(100_000)   # numbers that this process was told it has: the write id
         self.new = False                                         # made by this process, which has not said so yet
+        self.cases: dict[str, str] | None = None                 # items of which a name without case is known, by that; None: not looked yet
         self.scanned = -math.inf                                 # when one listing last showed all of it, by the same clock
         self.changes = 0                                         # how often this process has moved an alias or added a note
         self.trying: dict[str, set[int]] = {}           # item: the numbers that a put tries
@@ -78,7 +79,7 @@ class Bucket:
     def forget(self) -> None:
         "Forget what was found by number"
         for known in (self.highest, self.newest, self.records, self.dates, self.fresh, self.looked, self.sure, self.puts, self.won): known.clear()
-        self.scanned, self.changes = -math.inf, self.changes + 1
+        self.scanned, self.changes, self.cases = -math.inf, self.changes + 1, None
 
     def folder(self, item: str) -> str: return self.prefix + records_folder(item)
     def key(self, item: str, n: int, mark: str = '') -> str: return f'{self.folder(item)}{number_key(n)}{mark and "."}{mark}'
