@@ -4,7 +4,7 @@
 
 # %% ../nbs/59_opening.ipynb #a194f8ae
 from __future__ import annotations
-import hashlib, os, re, sys, threading, warnings, weakref
+import hashlib, os, re, threading, warnings, weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -17,8 +17,9 @@ from datetime import timedelta
 from .calls import wrong_call
 from .names import InvalidRef, NotAvailableOffline, Protected, Ref, StaleWarning, TierMismatch, parse_ref, seconds_of
 from .backend import Backend
+from .environment import outside
 from .context import made_by
-from .settings import InvalidSettings, cache_dir, get_config, parse_size, state_dir
+from .settings import Config, InvalidSettings, cache_dir, check_author, check_provenance, get_config, parse_size, state_dir
 from .places import MARKER, Places
 from .connect import Options, option_prefix
 from .tiers import open_backend, plain_path, split_tier
@@ -30,11 +31,12 @@ from .index import Index
 from .keeping import Keeper
 from .pending import Pending
 from .stacks import StackedOrigin, open_near
+from .first_contact import First
 from .versions import Looks, Stats, Version, Versions, store_place
 
 # %% auto #0
 __all__ = ['P', 'T', 'open_stores', 'PUBLIC', 'ObjectStoreInterface', 'Function', 'notes_given', 'ObjectStore', 'open_store',
-           'LocalObjectStore', 'outside']
+           'LocalObjectStore']
 
 # %% ../nbs/59_opening.ipynb #008dd6dd
 class ObjectStoreInterface(ABC):
@@ -115,18 +117,22 @@ class ObjectStore(Looks, ObjectStoreInterface):
         progress: Literal['auto'] | bool = 'auto',    # Bars for what takes longer than a second: where somebody looks, always, never
         endpoint: str | None = None,                  # URL of an S3 service
         storage_options: Mapping[str, str] | None = None,  # Further options of the service; secrets belong into its environment variables
+        author: str | None = None,                    # Who stands in the records of what is put; None: user@host, or as the settings say
+        provenance: Literal['full', 'minimal'] | None = None,  # minimal: records tell of no person, host, script, commit and libraries but the author
     ):
         waits = dict(max_age=seconds_of('max_age', max_age, InvalidSettings), timeout=seconds_of('timeout', timeout, InvalidSettings))
-        given = dict(waits, endpoint=endpoint, offline=offline, trust=trust, cache_limit=cache_limit)
-        _check_given(offline, progress, cache_limit)
-        config = _config(tiers, profile, {k: given[k] for k in given.keys() & self._given})
+        given = dict(waits, endpoint=endpoint, offline=offline, trust=trust, cache_limit=cache_limit, author=author, provenance=provenance)
+        _check_given(offline, progress, dict(cache_limit=cache_limit, author=author, provenance=provenance))
+        config, said = _config(tiers, profile, {k: given[k] for k in given.keys() & self._given})
         self.tiers, self.endpoint = [_tier_text(t) for t in config['tiers']], config['endpoint']
         self.readonly, self.durable, self.progress = readonly, durable, progress
         self.offline, self.max_age, self.timeout, self.trust = config['offline'], config['max_age'], config['timeout'], config['trust']
-        self.cache_limit = parse_size(config['cache_limit'])
+        self.cache_limit, self.author, self.provenance = parse_size(config['cache_limit']), config['author'], config['provenance']
         self._options = _plain_options(storage_options)
         place = open_backend(self.tiers[-1], endpoint=self.endpoint, options=self._options, timeout=self.timeout, durable=durable, marker=MARKER)
         self.origin = self._stacked(place, near)
+        if 'endpoint' not in self._given and getattr(place, 'endpoint', None): place.said_by = said.sources.get('endpoint', place.said_by)
+        self._first = First.of(said, place, _state)     # What is to be said before the first request
         self._warned = False                          # Was it said that something is stale?
         self._delivering, self._next_sync, self._pause = threading.Lock(), 0.0, 5.0    # Delivery in the background: one at a time, and not at once again
         if self.pending: self._when_back()
@@ -148,10 +154,11 @@ def open_store(
     "A store that is open in this process, by the place of its origin"
     return next((s for s in list(open_stores) if store_place(s) == (place, endpoint)), None)
 
-def _check_given(offline: object, progress: object, cache_limit: object) -> None:
+def _check_given(offline: object, progress: object, others: Mapping) -> None:
     "Raise where an argument is not what it must be"
-    try: parse_size(cache_limit)
-    except ValueError as e: raise InvalidSettings(f'cache_limit: {e}') from None
+    for name, check in dict(cache_limit=parse_size, author=check_author, provenance=check_provenance).items():
+        try: others[name] is None or check(others[name])
+        except ValueError as e: raise InvalidSettings(f'{name}: {e}') from None
     for name, v in dict(offline=offline, progress=progress).items():
         if v != 'auto' and not isinstance(v, bool): raise InvalidSettings(f"{name}={v!r}: 'auto', True or False")
 
@@ -166,11 +173,15 @@ def _tier_text(tier: str | PathLike) -> str:
     return plain_path(tier) if split_tier(tier)[0] == 'path' else os.fspath(tier)
 
 # %% ../nbs/59_opening.ipynb #c8cb3777
-def _config(tiers: tuple, profile: str | None, given: dict) -> dict:
-    "The settings for a store: arguments over the environment over a file over defaults"
-    config = dict(get_config(profile, files=not tiers or profile is not None)) | given
+def _config(tiers: tuple, profile: str | None, given: dict) -> tuple[dict, Config]:
+    "The settings for a store: arguments over the environment over a file over defaults; and what was said without the arguments"
+    said = get_config(profile, files=not tiers or profile is not None)
+    config = dict(said) | given
     config['tiers'] = list(tiers or config['tiers'] or [_own_folder()])
-    return config
+    return config, said
+
+@patch
+def _made_by(self: ObjectStore) -> dict[str, object]: return made_by(self.author, self.provenance)
 
 def _own_folder() -> str:
     "Where a store lies that was given no place"
@@ -185,7 +196,7 @@ def _stacked(self: ObjectStore, place, near: bool) -> Origin:
     remote = not isinstance(place, Backend) or place.can.place == 'remote'
     if self.tiers[:-1] and not remote and any(t.can.place == 'remote' for t in tiers): raise TierMismatch(f'{self.tiers[0]} is farther than {self.tiers[-1]}: swap them; the nearest comes first and the origin last')
     if remote and not tiers and near: tiers = [open_near(str(cache_dir()/'near'))]
-    by, state = made_by().get('who', ''), state_dir() if tiers else _state()
+    by, state = self._made_by()['who'], state_dir() if tiers else _state()
     self.pending = Pending.of(state, place.url, getattr(place, 'endpoint', None)) if tiers else None
     return StackedOrigin(place, by, tiers, self.cache_limit, self.offline, state) if tiers else Origin(place, by, Places(state) if state else None, own=self.tiers[-1] == _own_folder())
 
@@ -229,7 +240,7 @@ def _state() -> Path | None:
 @patch
 def __reduce__(self: ObjectStore):
     "To another process a store goes as the way to open it, without secrets"
-    options = {k: getattr(self, k) for k in ('readonly', 'offline', 'max_age', 'trust', 'timeout', 'durable', 'progress', 'endpoint', 'cache_limit')}
+    options = {k: getattr(self, k) for k in ('readonly', 'offline', 'max_age', 'trust', 'timeout', 'durable', 'progress', 'endpoint', 'cache_limit', 'author', 'provenance')}
     options |= dict(near=isinstance(self.origin, StackedOrigin), storage_options=dict(self._options.public()))
     return _open_again, (type(self), self.tiers, options)
 
@@ -250,12 +261,6 @@ def close(self: ObjectStore) -> None:
 def tell_news(self: ObjectStore) -> None:
     "Say once what a write has made besides"
     while self.origin.news: warnings.warn(self.origin.news.pop(0), stacklevel=outside())
-
-def outside() -> int:
-    "The stack level of whoever called this library, for a warning of the caller of this function"
-    frame, level = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals.get('__name__', '').partition('.')[0] == __name__.partition('.')[0]: frame, level = frame.f_back, level + 1
-    return level
 
 @patch
 def _told(self: ObjectStore, answer: object, reasons: list) -> object:
@@ -289,6 +294,7 @@ def _may_write(self: ObjectStore) -> None:
 def _may_ask(self: ObjectStore) -> None:
     "Raise where the network is not to be used and nothing can be near"
     if self.offline is True and self._remote and self.pending is None: raise NotAvailableOffline(f'offline=True, and {self.origin.url} is on the network')
+    if self.offline is not True: self._first.tell()
     self.origin.meet()
 
 @patch(as_prop=True)

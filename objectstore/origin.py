@@ -8,7 +8,7 @@ import os, warnings
 from collections.abc import Callable
 from fastcore.basics import patch
 from .names import Conflict, Damaged, InvalidRef, NotAvailableOffline, NotFound, Unsupported, bucket_key, differs_by_case, hint, item_of_key
-from .places import MARKER, Places, check_parent, is_folder, new_store
+from .places import MARKER, Places, check_parent, default_store, is_folder, new_store
 from .probe import probe
 from .witness import ASK_AGAIN, Renewed, Seen, Sight, Witness, awake
 from .backend import Backend, in_threads, key_number, last_number, number_key
@@ -112,7 +112,7 @@ def _found(self: Origin, root: Backend) -> None:
     try:
         if not root.tail('id/'): append(root, 'id/', dict(id=new_id(), store=new_id()), 0, walk=False)
     except Conflict: pass    # another founder was first, and its name counts
-    if root.create(MARKER, to_json(FORMAT)) and is_folder(root.url) and not self.own: self.news.append(new_store(root.url))
+    if root.create(MARKER, to_json(FORMAT)) and is_folder(root.url): self.news.append(default_store(root.url) if self.own else new_store(root.url))
 
 @patch
 def _note(self: Origin, root: Backend) -> None:

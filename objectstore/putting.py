@@ -15,7 +15,6 @@ from .names import CommitUnknown, Conflict, Damaged, InvalidQuery, InvalidRef, N
 from .witness import Renewed
 from .codecs import by_name, check_rights, codec_for, proved
 from .conditions import LONGEST
-from .context import made_by
 from .records import alias_folder, new_id, read_move
 from .buckets import Bucket, Maybe
 from .puts import Draft, Payload, Spool, file_payload
@@ -88,7 +87,7 @@ def _encoded(self: ObjectStore, ref: Ref, obj: object, codec: str | None) -> Ite
     with Spool() as f:
         how, p = c.encode(obj, f), f.payload()
         proved(c, obj, p.path or p.data, how)
-        yield Draft(c.name, p, how, dict(kind=c.kind, stats=c.stats(obj), by=made_by()))
+        yield Draft(c.name, p, how, dict(kind=c.kind, stats=c.stats(obj), by=self._made_by()))
 
 _address = re.compile(r'(?:s3a?|gs|gcs|az|abfss?|wasbs?|hdfs|file|sftp)://\S+|https?://[^\s?#]+/[^\s/?#]*\.(?!html?\b|php\b)\w{1,8}(?:[?#]\S*)?', re.IGNORECASE)
 
@@ -111,7 +110,7 @@ def _file_draft(self: ObjectStore, ref: Ref, path: Path) -> Draft:
     check_rights(path)
     stats = by_name('file').stats(path)
     with Progress(f'hash {ref}', path.stat().st_size, self.progress) as progress: payload = file_payload(path, progress)
-    return Draft('file', payload, {'name': stats['name']}, dict(kind=None, stats=stats, by=made_by()))
+    return Draft('file', payload, {'name': stats['name']}, dict(kind=None, stats=stats, by=self._made_by()))
 
 def folder_files(top: Path) -> list[tuple[str, Path]]:
     "Relative name and path of every file below a folder, in order; links, pipes and devices are refused"
@@ -136,7 +135,7 @@ def _folder_draft(self: ObjectStore, ref: Ref, top: Path) -> Draft:
     with Progress(f'hash {ref}', len(files), self.progress, unit=' files') as progress: members = [(n, _hashed(p, progress)) for n, p in files]
     size = sum(p.size for _, p in members)
     largest = dict(sorted(((n, {'size': p.size}) for n, p in members), key=lambda x: -x[1]['size'])[:10])
-    return Draft('folder', Payload(0, ''), {'name': top.absolute().name.encode(errors='backslashreplace').decode()}, dict(kind=None, stats={'files': len(members), 'size': size, 'largest': largest}, by=made_by(), bytes=size), members)
+    return Draft('folder', Payload(0, ''), {'name': top.absolute().name.encode(errors='backslashreplace').decode()}, dict(kind=None, stats={'files': len(members), 'size': size, 'largest': largest}, by=self._made_by(), bytes=size), members)
 
 def _hashed(path: Path, progress: Progress) -> Payload:
     p = file_payload(path)

@@ -439,10 +439,23 @@ def test_a_bar_counts_what_has_arrived(tmp_path, parts):
     backend = object.__new__(remote.RemoteBackend)
     backend.url = 's3://lab'
     def progress(n): claims.append((sum(c for c, _ in claims[-1:]) + n, line.arrived))
-    with mock.patch.object(obstore, 'put', line.put), mock.patch.object(remote.RemoteBackend, 'exists', lambda self, key: False), mock.patch.object(remote.RemoteBackend, '_client', lambda self, kind: None):
+    with mock.patch.object(obstore, 'put', line.put), mock.patch.object(remote.RemoteBackend, 'exists', lambda self, key: False), mock.patch.object(remote.RemoteBackend, '_request', lambda self, kind, call: call(None)):
         backend.upload('payloads/aa/x', file, progress)
     assert claims and all(claimed <= arrived for claimed, arrived in claims) and claims[-1][0] == size == line.arrived
     if parts >= 13: assert claims[0][0] <= size / 4 + 2 * PIECE and len(claims) > parts // 2
+
+def test_an_upload_that_begins_anew_is_not_counted_twice(tmp_path):
+    from objectstore import remote
+    told = []
+    arrived = remote.Arrived(told.append)
+    with open(tmp_path/'big', 'w+b') as f:
+        f.truncate(100)
+        parts = remote._parts(f, 10, arrived, 2)
+        for _ in range(7): next(parts)                  # credentials are refused in the middle
+        assert sum(told) == arrived.now == 30
+        assert len([*remote._parts(f, 10, arrived, 2)]) == 10
+        arrived(100 - arrived.now)
+    assert sum(told) == 100
 
 def test_a_bar_that_counts_what_was_handed_over_would_be_seen(tmp_path):
     "Planted: each part counts as soon as the client has taken it"
