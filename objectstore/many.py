@@ -186,7 +186,8 @@ def _stored_or_waits(self: ObjectStore, r: Ref, draft: Draft, answer: Record | E
     if isinstance(answer, Record):
         self._own[answer.codec, answer.hash] = True
         return Version(self, self.origin.bucket(r.bucket), answer, notes=[], aliases=[])
-    if answer is not None and not (self._may_wait(None) and isinstance(answer, (ConnectionError, TimeoutError))): raise answer
+    if answer is None: self._must_wait(r)
+    elif not (isinstance(answer, (ConnectionError, TimeoutError)) and self._may_wait(None)): raise answer
     return self._wait(r, draft, answer)
 
 # %% ../nbs/65_many.ipynb #1b4f5742

@@ -38,9 +38,13 @@ class Origin:
         self._listener = None
         self._sights: dict[str, Sight] = getattr(self, '_sights', {})     # By root; what is made of stacks asks for them sooner
         self.forgetting: Callable | None = None    # Is told when all of that is forgotten
+        self.said: str | None = None           # The error that the last verb ended with; empty: none; None: nothing was asked yet
 
     @property
     def url(self) -> str: return self.place.url
+    def reached(self) -> bool:
+        "Has this machine ever reached it? Of a place without near copies nobody has to know: nothing waits for it"
+        return True
     def bucket(self, name: str) -> Bucket:
         "A bucket, whether or not it is there"
         if not isinstance(name, str): raise InvalidRef(f'{name!r:.80} cannot name a bucket: names are text')

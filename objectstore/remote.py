@@ -14,7 +14,8 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 from fastcore.basics import patch
 from .names import TierMismatch
-from .backend import MARKER, Backend, Capabilities, Entry, believed, has_shown, key_number
+from .backend import MARKER, Backend, Capabilities, Entry, believed, has_shown, in_a_hurry, key_number
+from .mistakes import worded
 from .environment import calmly, set_as
 from .connect import ENDPOINTS, Answer, Signing, about_keys, all_options, check_endpoint, client, date_at, explain, is_refusal, like_page, no_order, no_service, options, s3_endpoint, s3_region, secrets_belong, signing, used_before_fork
 from .disk import PIECE, Short, check_key
@@ -45,6 +46,7 @@ class RemoteBackend(Backend):
         self.said_by = '' if given else set_as(*ENDPOINTS)   # Where the endpoint was written, for messages
         self._tags: dict[str, str] = {}     # what was answered to writes of this process: key, e_tag
         self.first: Callable[[RemoteBackend], object] | None = None     # Called before the first request
+        self._met = False           # Has it answered?
         self._own_tags = False      # Was it seen to keep what it acknowledges with a tag that is not the hash?
 
 _options = options
@@ -75,6 +77,7 @@ def _client(self: RemoteBackend, kind: str, size: int = 0) -> object:
     "The client for a kind of request, and, for those that send, a size"
     used_before_fork()
     if first := self.first: self._begin(first)
+    if kind == 'small' and in_a_hurry(): kind = 'quick'
     size = 0 if size <= 2**18 else 1 << (size - 1).bit_length()   # powers of two: a few clients are enough
     found = self._clients.get((kind, size))
     return self._made(kind, size) if found is None else found
@@ -132,7 +135,7 @@ def _place(self: RemoteBackend) -> str:
 @patch
 def _explain(self: RemoteBackend, e: Exception, key: str, body: bool = True, verb: str = 'read') -> BaseException:
     "The error of the contract for one of `obstore`"
-    said = explain(e, self._place(), self.bucket, key, body)
+    said = worded(explain(e, self._place(), self.bucket, key, body), e, self.endpoint, self._options, self._place(), not self._met)
     if not isinstance(said, PermissionError): return said
     if verb == 'read' and self._not_listed(said, key): return FileNotFoundError(errno.ENOENT, 'no such object', f'{self._place()}/{key}')
     return self._not_let(said, key, verb)
@@ -225,6 +228,7 @@ def read(self: RemoteBackend, key: str, limit: int | None = None) -> bytes:
 def _object(self: RemoteBackend, meta: dict) -> dict:
     "The description of an object; a service gives each a tag and a time, a web page seldom has both"
     if meta['e_tag'] is None or meta['last_modified'].timestamp() == 0: raise no_service(self._place())
+    self._met = True
     return meta
 
 @patch
@@ -272,7 +276,7 @@ def _entries(self: RemoteBackend, folder: str, after: str | None, page: int) -> 
     try:
         for found in self._pages(folder, after, page):
             if found: has_shown(self)
-            empty = empty and not found
+            self._met, empty = True, empty and not found
             yield [_entry(m) for m in found if _ours(m['path'])]
     except Exception as e: raise self._explain(e, folder, verb='list') from None
     if empty and not believed(self): self.prove(folder)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote
 from fastcore.basics import patch
 from .names import InvalidRef, ObjectStoreError, TierMismatch, hint, missing
 from .backend import Backend, MemoryBackend
+from .mistakes import worded
 from .environment import set_as, variable, yes_or_no
 from .connect import ENDPOINTS, KNOWN, SECRET, Options, Signing, about_keys, all_options, boto_session, check_endpoint, client_options, no_order, no_service, option_prefix, options as check_options, refused, has_login, nothing_empty, option, s3_endpoint, s3_region, s3_signing, secrets_belong
 from .files import FileBackend
@@ -84,7 +85,7 @@ def _ask(self: NativeBackends, verb: str, **what) -> dict:
         try: return getattr(self._client(), verb)(**what)
         except ObjectStoreError: raise
         except Exception as e: said = e
-        if last or not self._renewed(said): raise self._explain(said, verb) from None
+        if last or not self._renewed(said): raise worded(self._explain(said, verb), said, self.endpoint, self._options, self._place()) from None
 
 @patch
 def _renewed(self: NativeBackends, e: Exception) -> bool:
@@ -111,7 +112,7 @@ def _explain(self: NativeBackends, e: Exception, verb: str) -> OSError:
     why = f"{self._place()}: {code or kind}" + (f": {said['Message']}" if said.get('Message') else '')
     if kind == 'ResponseParserError' or verb != 'head_bucket' and 300 <= status < 500 and code in ('', str(status)): return no_service(self._place(), status)
     if status == 404 and (verb == 'head_bucket' or code.startswith('NoSuch')): return FileNotFoundError(errno.ENOENT, why)
-    if status == 404 and code not in _odd: return no_service(self._place(), status)
+    if status == 404 and code in ('', '404'): return no_service(self._place(), status)
     if status == 409 and verb == 'create_bucket': return FileExistsError(errno.EEXIST, why)
     if status in (401, 403) or code in _odd or 'Credential' in kind or kind == 'ProfileNotFound':
         lost = f'; {", ".join(sorted(self._lost))} are not sent to other processes; {secrets_belong}' if self._lost else ''
@@ -120,7 +121,7 @@ def _explain(self: NativeBackends, e: Exception, verb: str) -> OSError:
         return PermissionError(errno.EACCES, f'{why}{may}{lost}{source}')
     if kind == 'SSLError': return ConnectionRefusedError(errno.ECONNREFUSED, f'{self._place()}: TLS failed')
     if kind in ('EndpointConnectionError', 'ConnectTimeoutError', 'ProxyConnectionError'): return ConnectionRefusedError(errno.ECONNREFUSED, why)
-    if 300 <= status < 500: return refused(self._place(), status, code or str(status))
+    if 300 <= status < 500: return refused(self._place(), status, (code or str(status)) + (f": {said['Message']}" if said.get('Message') else ''))
     return ConnectionError(errno.ETIMEDOUT if kind == 'ReadTimeoutError' else errno.EIO, why)
 
 # %% ../nbs/06_tiers.ipynb #6ba41d4b

@@ -25,7 +25,7 @@ from .origin_clock import moment
 from .records import Record
 from .buckets import Bucket, merge
 from .puts import parse_listing
-from .breaker import Gone
+from .breaker import REFUSALS, Gone, NeverReached
 from .near import noting_stale
 from .reading import BLOCK, as_file, member_path, RangeFile, own_verified, ranges_of, source
 from .shown import Card, Shown, Size, Table, human_size
@@ -46,16 +46,21 @@ def answered(verb: Callable) -> Callable:
             for left in (0,) if verb.__name__ == 'put_many' else (2, 1, 0):     # which takes what it is given from an iterator: it asks again itself
                 try:
                     with one_call(), noting_stale() as reasons: answer = verb(self, *args, **kwargs) if now_reading() is None else noted(verb, self, args, kwargs)
+                    store.origin.said = ''
                     return store._told(answer, reasons)
                 except Renewed:       # another store was found in the place of one; nothing was written then
                     if not left: raise
-        except Gone as e: raise NotAvailableOffline(f'{e}; {store._what_is_near(of)}') from e
-        except ObjectStoreError: raise
+        except Gone as e: raise _not_there(store, of, str(e)) from e
+        except ObjectStoreError as e:
+            if isinstance(e, REFUSALS): store.origin.said = str(e)
+            raise
         except TypeError:
             if wrong := wrong_call(verb, (self, *args), kwargs): raise wrong from None
             raise
-        except (ConnectionError, TimeoutError) as e: raise NotAvailableOffline(f'{url} is not there ({e}); {store._what_is_near(of)}') from e
-        except PermissionError as e: raise Protected(f'{url} does not allow it: {e}') from e
+        except (ConnectionError, TimeoutError) as e: raise _not_there(store, of, f'{url} is not there ({e})') from e
+        except PermissionError as e:
+            store.origin.said = str(e)
+            raise Protected(f'{url} does not allow it: {e}') from e
         except OSError as e:
             if isinstance(e, Foreign): raise Damaged(f'{url} holds something that this library did not put there: {e}') from e
             if isinstance(e, Short): raise Damaged(f'{url} has an object of another size than was put: {e}') from e
@@ -63,6 +68,13 @@ def answered(verb: Callable) -> Callable:
             raise TierMismatch(f'{url} is no folder, or a file lies where a folder should be ({e})') from e
         finally: store.keeper.settle()
     return call
+
+def _not_there(store: ObjectStore, of: object, why: str) -> NotAvailableOffline:
+    "The error for what an origin alone could have answered"
+    store.origin.said = why
+    if store.origin.reached(): return NotAvailableOffline(f'{why}; {store._what_is_near(of)}')
+    return NeverReached(f'{why}; this machine has never reached it, so nothing is kept pending for it: look at its address and its settings; '
+                        'offline=True keeps what is put until it can be reached')
 
 # %% ../nbs/50_versions.ipynb #6f6854cd
 QUESTIONS = {'find_items', 'versions', 'list_buckets', 'get_stats', 'aliases', 'history', 'metadata', 'notes'}    # verbs whose answers may be others tomorrow
