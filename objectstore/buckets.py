@@ -530,7 +530,14 @@ def is_near(self: Bucket, item: str, n: int) -> bool:
 @patch
 def _nothing(self: Bucket, item: str, selector: Selector | None) -> NotFound:
     live = self.numbers(item).live if selector not in (None, Back()) else []
-    return NotFound(f'no version of {self.name}/{item} is @{selector}; it has {_some(live)}') if live else self.not_found(item)
+    if not live: return self.not_found(item)
+    return NotFound(f'no version of {self.name}/{item} is @{selector}; it has {_some(live)}{self._since(item, live[0]) if isinstance(selector, AsOf | Ago) else ""}')
+
+@patch
+def _since(self: Bucket, item: str, n: int) -> str:
+    "The end of a sentence: when the first version that is there was put"
+    try: return f', the first of them of {moment(self.record(item, n).at):%Y-%m-%d %H:%M} UTC'
+    except (OSError, Damaged, Unsupported): return ''
 
 @patch
 def _aliased(self: Bucket, item: str, name: str, back: int) -> int:

@@ -151,7 +151,7 @@ def _moved(store, days: int):
     return mock.patch.object(buckets, 'time_there', lambda backend: datetime.now(timezone.utc) + timedelta(days=days))
 
 def test_a_version_as_it_was_some_days_ago(churn):
-    with pytest.raises(NotFound): churn['models/churn@7d']
+    with pytest.raises(NotFound, match='the first of them of 20'): churn['models/churn@7d']
     with _moved(churn, 7):
         assert [churn[f'models/churn@{t}'].version for t in ('7d', '6d', '3 d', '1h')] == [4] * 4
         with pytest.raises(NotFound): churn['models/churn@2 weeks']
@@ -273,7 +273,7 @@ def test_a_call_that_is_meant_otherwise_says_how_it_is_done(churn):
                       (lambda: churn.put('models/churn', 1, {'auc': 1}), 'metadata='), (lambda: churn.put('models/churn', 1, tags={}), 'metadata='), (lambda: churn.put('models/churn', 1, version=4), 'next number'),
                       (lambda: churn.find_items('models', limt=3), "'limit'"), (lambda: churn.find_items('models', order_by='auc'), 'sort='), (lambda: churn.versions('models/churn', 3), "store['models/churn@3']"),
                       (lambda: churn.get(), "'ref'"), (lambda: churn.set_alias('models/churn@1'), "'alias'"), (lambda: ObjectStore('memory://', timout=3), "'timeout'"), (lambda: churn.put_many([], metdata=1), "'metadata'"),
-                      (lambda: churn.sync(1), 'sync()'), (lambda: churn['models/churn'].get(bytes), 'as_='), (lambda: churn.rollback('models/churn', 'production', version=3), "'models/churn@3'"),
+                      (lambda: churn.sync(1), 'sync('), (lambda: churn['models/churn'].get(bytes), 'as_='), (lambda: churn.rollback('models/churn', 'production', version=3), "'models/churn@3'"),
                       (lambda: churn.history('models/churn', since='7d'), 'history(ref, alias'), (lambda: churn.care.compact(bukcet='m'), "'bucket'"), (lambda: churn['models/churn'].compare(), "'other'")]:
         with pytest.raises(InvalidCall, match=re.escape(why)) as e: call()
         assert isinstance(e.value, TypeError) and isinstance(e.value, objectstore.ObjectStoreError)
@@ -303,6 +303,27 @@ def test_what_fails_within_is_told_as_it_was(churn):
     "A property that fails is not said to be missing"
     v = churn['models/churn']
     with mock.patch.object(ObjectStore, 'notes_of', lambda self, v: v.no_such_thing), pytest.raises(AttributeError, match='no_such_thing'): v.metadata
+
+def test_odd_values_are_refused_in_words(churn, tmp_path):
+    "What is no ref, no time, no place: an error of the library's own, whatever verb it is given to"
+    import inspect
+    given = dict(get=('models/churn',), put=('models/new', 1), annotate=('models/churn@1',), set_alias=('models/churn@1',), remove_alias=('models/churn',), history=('models/churn',), rollback=('models/churn', 'production'),
+                 find_items=(), versions=(), aliases=(), put_many=(), get_many=(), explain=(), get_stats=(), copy=(), remove=(), list_buckets=(), find_or_create_bucket=(), remove_bucket=())
+    odd, tried = [5, -1, 2.5, b'x', ['x'], {}, object(), '', float('nan'), datetime.now(), len, str, ...], 0
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        for verb, args in given.items():
+            for k, (name, p) in enumerate(inspect.signature(getattr(churn, verb)).parameters.items()):
+                for x in odd:
+                    tried += 1
+                    try: getattr(churn, verb)(*args, **{name: x}) if p.kind is p.KEYWORD_ONLY or k >= len(args) else getattr(churn, verb)(*args[:k], x, *args[k + 1:])
+                    except objectstore.ObjectStoreError: pass
+        for x in (5, b'x', ['x'], object()):
+            with pytest.raises(InvalidCall): churn['models/churn'].path(to=x)
+            for found in (churn.find_items('models'), churn.find_items('models')[:1]):
+                if not isinstance(x, int):
+                    with pytest.raises(InvalidCall, match='no place'): found[x]
+    assert tried > 500
 
 def test_compare_takes_a_number_a_selector_or_a_ref(churn):
     v = churn['models/churn@1']
