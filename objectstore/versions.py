@@ -8,6 +8,7 @@ import errno, inspect, io, json, os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Reversible
 from copy import copy, deepcopy
+from types import SimpleNamespace
 from dataclasses import fields, make_dataclass
 from datetime import datetime, timedelta
 from functools import wraps
@@ -543,6 +544,7 @@ def _cell(self: Version, name: str) -> object:
     return row[name] if name in row else row[name.removeprefix('metadata.')]
 
 Version.__getattr__ = _cell      # a module's own function of this name would answer for the module
+Version.__dataclass_params__ = SimpleNamespace(repr=False)     # pprint asks what looks like a dataclass whether its repr is its own
 
 @patch
 def columns(self: Versions) -> dict[str, list]:
