@@ -366,3 +366,37 @@ def test_an_export_of_a_saved_notebook_shows_what_was_there(many, monkeypatch):
     cell = nbformat.v4.new_code_cell('store.browse()', outputs=[nbformat.v4.new_output('execute_result', data, execution_count=1)])
     html, _ = nbconvert.HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
     assert html.count('item-07@1') == 3 and 'sales: 8 items' in html
+
+
+# For readers, in both themes
+
+@pytest.mark.parametrize('dark', [False, True], ids=['light', 'dark'])
+def test_axe_finds_nothing_in_what_is_counted_marked_or_off(show, frames, dark):
+    from axe_playwright_python.sync_playwright import Axe
+    for i in range(20): frames.put(f'lab/x{i}', i, metadata={'team': f't{i % 8}'}, kind='slip')
+    frames.put_many([('lab/long', i, {'team': f't{i % 8}'}) for i in range(320)])
+    frames.copy('sales/daily@1', 'archive/daily')
+    p = show(frames, dark=dark)
+    def check(what):
+        p.settle()
+        found = Axe().run(p.page, '.osb', options={'runOnly': ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']}).response['violations']
+        assert not found, f'{what}: ' + '; '.join(f"{v['id']}: {v['nodes'][0]['html'][:160]} {v['nodes'][0]['failureSummary'][:300]}" for v in found)
+    p.pick('lab/long'); check('a list of versions that ends')
+    p.busy = True; p.locator('.osb-grid').focus(); p.keyboard.press('ArrowDown'); assert p.locator('.osb-list.osb-old').count() == 1; p.free()
+    p.locator('.osb-chip', has_text='slip').click(); check('a pressed chip')
+    p.search('nothing'); check('no match'); p.search('')
+    p.pick('archive/daily'); p.tab('Lineage'); button(p, 'sales/daily@1').click(); check('another version of the item in the list')
+    p.w.compare('sales/daily@1', 'sales/daily@2'); check('cells that changed')
+
+def test_all_of_it_by_keyboard(show, store):
+    p = show(store)
+    p.locator('.osb-grid').focus(); p.keyboard.press('End'); p.settle()
+    first = at(p)['foot']
+    p.keyboard.press('/'); p.keyboard.type('nothing'); p.keyboard.press('Enter'); p.settle()
+    assert at(p) == one(None, None)
+    p.locator('.osb-list').focus(); p.keyboard.press('c')
+    assert p.text('.osb-status') == 'Pick an item first'
+    p.keyboard.press('/'); p.keyboard.press('Escape'); p.settle()
+    assert at(p) == one(first, first)
+    p.locator('.osb-list').focus(); p.keyboard.press('End'); p.settle(); p.keyboard.press('Escape'); p.keyboard.press('Escape'); p.settle()
+    assert at(p)['foot'] == at(p)['version'] == at(p)['value']
