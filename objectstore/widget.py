@@ -155,7 +155,9 @@ _kept_style = """<style>.objectstore-kept{display:none}
 @patch
 def _ipython_display_(self: Browser) -> None:
     "Show the widget; below it, for the day when there is no kernel, what it showed"
+    from IPython import get_ipython
     from IPython.display import display
+    if getattr(get_ipython(), 'kernel', None) is None: raise NotImplementedError     # the bundle alone: nobody saves two outputs
     data, metadata = self._repr_mimebundle_()
     display(data, metadata=metadata, raw=True)
     said = f'What {visible(self.browsing.known["url"], 120)} had when this notebook was saved'

@@ -150,6 +150,27 @@ def test_an_old_version_is_reached_in_a_long_list(show):
     p.pick('long'); p.tab('Lineage'); button(p, 'lab/long@5').click(); p.settle()
     assert at(p) == one('lab/long@5', None) and removes(p) == 'lab/long@5'
 
+def test_undo_names_its_item_once_another_is_looked_at(show, store):
+    p = show(store)
+    p.pick('churn')
+    p.locator('.osb-v', has_text='v1').click(); p.settle()
+    button(p, 'Restore …').click(); answer(p, 'Restore')
+    assert button(p, 'Undo: remove v4').is_visible()
+    p.pick('daily')
+    assert at(p) == one('sales/daily@2', 'sales/daily@2')
+    button(p, 'Undo: remove v4 of models/churn').click(); p.settle()
+    assert len(store.versions('models/churn')) == 3 and len(store.versions('sales/daily')) == 2
+
+def test_the_aliases_of_versions_that_are_not_shown_are_in_the_question(show):
+    s = ObjectStore('memory://', progress=False, durable=False)
+    s.put_many([('lab/long', i) for i in range(320)])
+    s.set_alias('lab/long@7', 'champion')
+    p = show(s)
+    p.pick('long'); button(p, 'Alias …').click()
+    assert 'points at v7' in p.text('.osb-dialog')
+    answer(p, 'Move here')
+    assert s.aliases('lab/long') == {'champion': 320}
+
 
 # What is left out is counted
 
@@ -203,6 +224,14 @@ def test_values_that_have_no_chip_are_counted(show):
     for i in range(16): s.put(f'lab/x{i}', i, metadata={'team': f't{i % 8}'})
     p = show(s)
     assert '+ 2' in p.text('.osb-facet:has-text("team")')
+
+def test_a_lineage_that_goes_on_says_so():
+    s = ObjectStore('memory://')
+    s.put('lab/a', 1)
+    for x, y in ('ab', 'bc', 'cd'): s.copy(f'lab/{x}', f'lab/{y}')
+    up, down = s['lab/d'].lineage(depth=1).up, s['lab/a'].lineage(depth=1).down
+    assert [(n.name, n.state) for n in up + down] == [(f'lab/{x}@1', 'and more, further than this was followed') for x in 'cb']
+    assert [n.state for n in s['lab/d'].lineage().up] == [''] * 3 and 'further than this was followed' in repr(s['lab/d'].lineage(depth=1))
 
 
 # Comparing
