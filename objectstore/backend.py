@@ -19,8 +19,8 @@ from .names import MAX_VERSION
 
 # %% auto #0
 __all__ = ['MARKER', 'BELIEVED', 'Entry', 'same_stamp', 'stamp_tag', 'Capabilities', 'number_key', 'key_number', 'is_beyond',
-           'Backend', 'settle', 'in_threads', 'one_call', 'before_claim', 'has_shown', 'believed', 'last_number',
-           'MemoryBackend']
+           'Backend', 'settle', 'in_threads', 'one_call', 'before_claim', 'has_shown', 'believed', 'hurry',
+           'in_a_hurry', 'last_number', 'MemoryBackend']
 
 # %% ../nbs/01_backend.ipynb #30d6d693
 MARKER = 'objectstore.json'      # the object that says: here is a store, of this format
@@ -184,6 +184,20 @@ def has_shown(backend: Backend) -> None:
 def believed(backend: Backend) -> bool:
     "Is an empty listing of a service believed as it is?"
     return _before_claim.get() or time.monotonic() - (_shown.get() or {}).get(id(backend), -math.inf) < BELIEVED
+
+# %% ../nbs/01_backend.ipynb #fbaced21
+_hurried: ContextVar[bool] = ContextVar('hurried', default=False)
+
+@contextmanager
+def hurry(
+    really: bool = True,      # Is there something else to answer with?
+) -> Iterator[None]:
+    "Within it an answer is waited for only a moment"
+    token = _hurried.set(really)
+    try: yield
+    finally: _hurried.reset(token)
+
+def in_a_hurry() -> bool: return _hurried.get()
 
 # %% ../nbs/01_backend.ipynb #f800f528
 def _behind(folder: str, n: int) -> str | None:

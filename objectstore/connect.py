@@ -15,11 +15,11 @@ from .names import NotFound, ObjectStoreError, TierMismatch, Unsupported, hint
 from .environment import brief, calmly, cleaned, sendable, set_as, variable, yes_or_no
 
 # %% auto #0
-__all__ = ['client_options', 'KNOWN', 'SECRET', 'SWITCHES', 'option_prefix', 'no_order', 'STALLED', 'SLOW', 'secrets_belong',
-           'ENDPOINTS', 'has_login', 'is_secret', 'Options', 'option', 'options', 'times', 'from_environment',
-           'all_options', 'check_endpoint', 's3_endpoint', 's3_region', 'Signing', 's3_signing', 'boto_session',
-           'signing', 'client', 'nothing_empty', 'date_at', 'Answer', 'Refused', 'explain', 'is_refusal', 'about_keys',
-           'no_service', 'like_page', 'refused', 'used_before_fork']
+__all__ = ['client_options', 'KNOWN', 'SECRET', 'SWITCHES', 'option_prefix', 'no_order', 'PATIENT', 'STALLED', 'SLOW',
+           'secrets_belong', 'ENDPOINTS', 'has_login', 'is_secret', 'Options', 'option', 'options', 'times',
+           'from_environment', 'all_options', 'check_endpoint', 's3_endpoint', 's3_region', 'Signing', 's3_signing',
+           'boto_session', 'signing', 'client', 'nothing_empty', 'date_at', 'Answer', 'Refused', 'BucketMissing',
+           'explain', 'is_refusal', 'about_keys', 'no_service', 'like_page', 'refused', 'used_before_fork']
 
 # %% ../nbs/04_connect.ipynb #23ef8eb5
 client_options = {'allow_http', 'allow_invalid_certificates', 'root_certificate', 'proxy_url', 'proxy_ca_certificate', 'proxy_excludes', 'user_agent'}
@@ -81,18 +81,20 @@ def options(
     return found
 
 # %% ../nbs/04_connect.ipynb #88c0128b
+PATIENT = 10    # time-outs that an answer may take where nothing else can be answered in its place
 STALLED = 300   # seconds after which a piece of a large object, or a part of an upload, will not come any more
 SLOW = 2**19    # bytes a second that any line should carry
 
 def times(
-    kind: str,        # small, large, once or parts
+    kind: str,        # quick, small, large, once or parts
     timeout: float,   # Seconds in which a service that is there answers
     size: int = 0,    # Bytes that are sent
 ) -> tuple[dict, dict]:  # Options of the client and of its retries
     "How long a kind of request may take, and how often it is tried"
-    total = dict(small=5 * timeout, once=1.9 * timeout + size / SLOW).get(kind, STALLED)
+    total = dict(quick=5 * timeout, small=(PATIENT + 1) * timeout, once=(PATIENT + 1) * timeout + size / SLOW).get(kind, STALLED)
     web = dict(connect_timeout=timedelta(seconds=timeout), timeout=timedelta(seconds=total))
-    if kind in ('small', 'large'): web['read_timeout'] = timedelta(seconds=1.8 * timeout)   # would count the sending of a body too
+    wait = dict(quick=1.8, small=PATIENT, large=PATIENT).get(kind)
+    if wait: web['read_timeout'] = timedelta(seconds=wait * timeout)   # would count the sending of a body too
     backoff = dict(init_backoff=timedelta(seconds=timeout / 20), max_backoff=timedelta(seconds=timeout / 4))
     return web, dict(max_retries=0 if kind == 'once' else 2, retry_timeout=timedelta(seconds=0.8 * timeout), backoff=backoff)
 
@@ -346,6 +348,7 @@ class Answer:
 
 # %% ../nbs/04_connect.ipynb #bed7a376
 class Refused(ObjectStoreError, OSError): "A service refuses a request, for a reason of its own, which the message gives"
+class BucketMissing(NotFound): "A service has no such bucket of its own"
 
 _no_bucket = {'NoSuchBucket', 'ContainerNotFound', 'ContainerBeingDeleted'}
 _absent = {'NoSuchKey', 'NoSuchObject', 'KeyNotFound', 'NotFound', 'BlobNotFound', 'ResourceNotFound'}
@@ -362,7 +365,7 @@ def explain(
     from obstore.exceptions import BaseError
     if not isinstance(e, (BaseError, OSError)) or isinstance(e, ObjectStoreError) or isinstance(e, OSError) and e.errno is not None: return e
     a = Answer(e)
-    if a.code in _no_bucket: return NotFound(f'{place}: there is no bucket {bucket!r} at this service; make it with its own tools (aws s3 mb s3://{bucket}), or check its name and the endpoint')
+    if a.code in _no_bucket: return BucketMissing(f'{place}: there is no bucket {bucket!r} at this service; make it with its own tools (aws s3 mb s3://{bucket}), or check its name and the endpoint')
     if isinstance(e, FileNotFoundError) and (a.code in _absent or not (body or a.code)): return FileNotFoundError(errno.ENOENT, 'no such object', f'{place}/{key}')
     if a.page or place.startswith('s3:') and body and _is_page(a): return no_service(place, a.status)
     if _not_let(a, e): return PermissionError(errno.EACCES, f'{place}: {a.why}')

@@ -449,7 +449,10 @@ def look(self: ObjectStore) -> Card:
     if place and place.place in ('memory', 'local'):
         try: known, new = self.origin.names(), self._is_new()
         except (ConnectionError, TimeoutError): pass      # it is away, and nothing of it is near
-    facts = {'place': place.place if place else 'remote, native buckets', 'readonly': self.readonly, 'buckets': ', '.join(known[:20]) + (' …' if len(known) > 20 else '') or ('none yet: a new store, empty' if new else 'none yet')}
+    facts = {'place': place.place if place else 'remote, native buckets', 'readonly': self.readonly}
+    if not self._here(): facts['origin'] = self._origin_state()
+    none = 'none yet: a new store, empty' if new else 'none yet' if place and place.place in ('memory', 'local') else 'none that this process has asked for'
+    facts['buckets'] = ', '.join(known[:20]) + (' …' if len(known) > 20 else '') or none
     return Card(f'{type(self).__name__} {self.origin.url}', None, facts)
 
 # %% ../nbs/63_finding.ipynb #9ea1e9ed

@@ -4,7 +4,7 @@
 
 # %% ../nbs/47_log.ipynb #0c12bcfc
 from __future__ import annotations
-import atexit, io, json, os, re, secrets, threading, time, warnings, weakref
+import atexit, io, json, math, os, re, secrets, threading, time, warnings, weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
@@ -15,11 +15,12 @@ from blake3 import blake3
 from fastcore.basics import patch
 from .names import MAX_VERSION, Damaged, InvalidRef, ObjectStoreError, alias_name, item_key
 from .records import RECORD_LIMIT, from_json, move, seal, to_json, unseal
+from .breaker import is_absence
 from .buckets import Bucket
 from .rows import ROOM, Filled, Row, Texts, as_texts, from_text
 
 # %% auto #0
-__all__ = ['MOST_CHANGES', 'SOON', 'PART', 'LATEST_TIME', 'NESTED', 'Change', 'Log', 'catalog_key', 'is_item', 'Hints',
+__all__ = ['MOST_CHANGES', 'SOON', 'LEAVING', 'PART', 'LATEST_TIME', 'NESTED', 'Change', 'Log', 'catalog_key', 'is_item', 'Hints',
            'flush_hints', 'catalog_schema', 'catalog_row', 'write_catalog', 'Catalog']
 
 # %% ../nbs/47_log.ipynb #c93bc5e2
@@ -146,16 +147,21 @@ def _write_soon(hints: Hints) -> None:
 
 # %% ../nbs/47_log.ipynb #85914324
 @patch
-def flush(self: Hints) -> None:
+def flush(
+    self: Hints,
+    until: float = math.inf,     # A moment of `time.monotonic()`, after which no more is begun
+) -> None:
     "Write what is due; what the origin does not take now is left for the records to tell"
     due: dict[Bucket, list[Change]] = {}
+    while self._turn.locked() and time.monotonic() < until < math.inf: time.sleep(0.01)
+    if self._turn.locked() and until < math.inf: return
     with self._turn:
         try:
             with self._lock: due, self._writing, self._due, self._unknown, self._thread = self._due, self._unknown, {}, set(), None
-            while due:
+            while due and time.monotonic() <= until:
                 bucket, changes = next(iter(due.items()))
                 try: keys = bucket.hint_at(changes, self.by)
-                except (OSError, ObjectStoreError): keys = None
+                except (OSError, ObjectStoreError) as e: keys, until = None, -math.inf if is_absence(e) else until     # all are at one origin
                 del due[bucket]
                 if keys is not None and bucket not in self._writing and all(c.op == 'put' for c in changes): self.wrote(bucket, keys, changes)
         except BaseException:       # an interruption: the next one to flush writes it
@@ -165,10 +171,15 @@ def flush(self: Hints) -> None:
             raise
         finally: self._writing = set()
 
+LEAVING = 5.0     # seconds that whoever leaves waits for hints, all of them together
+
 @atexit.register
-def flush_hints() -> None:
-    "Write the hints of every store of this process"
-    for hints in list(_all): hints.flush()
+def flush_hints(
+    within: float = LEAVING,      # Seconds
+) -> None:
+    "Write the hints of every store of this process, as far as there is time: the records tell what a hint does not"
+    until = time.monotonic() + within
+    for hints in list(_all): hints.flush(until)
 
 # %% ../nbs/47_log.ipynb #e7818d25
 def catalog_schema():

@@ -116,12 +116,11 @@ def remove_alias(
     self._may_write()
     r = parse_ref(ref)
     alias_name(alias)
-    waits = self._may_wait(None)
-    if not waits or not any(w.name == f'{r.bucket}/{r.item}' for w in self.pending.work()):
+    if not self._may_wait(None) or not any(w.name == f'{r.bucket}/{r.item}' for w in self.pending.work()):
         try:
             with at_origin(): return self.origin.bucket(r.bucket).move_alias(r.item, alias, None, self.origin.by)
         except (ConnectionError, TimeoutError):
-            if not waits: raise
+            if not self._may_wait(None): raise
     known = alias in self.aliases(Ref(r.bucket, r.item))
     self._note_down(Ref(r.bucket, r.item), 'alias', None, dict(alias=alias, **self._saw(r, alias)))
     return known

@@ -14,14 +14,15 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 from fastcore.basics import patch
 from .names import TierMismatch
-from .backend import MARKER, Backend, Capabilities, Entry, believed, has_shown, key_number
+from .backend import MARKER, Backend, Capabilities, Entry, believed, has_shown, in_a_hurry, key_number
+from .mistakes import worded
 from .environment import calmly, set_as
 from .connect import ENDPOINTS, Answer, Signing, about_keys, all_options, check_endpoint, client, date_at, explain, is_refusal, like_page, no_order, no_service, options, s3_endpoint, s3_region, secrets_belong, signing, used_before_fork
 from .disk import PIECE, Short, check_key
 from .files import complete
 
 # %% auto #0
-__all__ = ['IDENTITY', 'RemoteBackend', 'split_url', 'in_order']
+__all__ = ['IDENTITY', 'RemoteBackend', 'split_url', 'in_order', 'Arrived']
 
 # %% ../nbs/05_remote.ipynb #446f0d69
 class RemoteBackend(Backend):
@@ -45,6 +46,7 @@ class RemoteBackend(Backend):
         self.said_by = '' if given else set_as(*ENDPOINTS)   # Where the endpoint was written, for messages
         self._tags: dict[str, str] = {}     # what was answered to writes of this process: key, e_tag
         self.first: Callable[[RemoteBackend], object] | None = None     # Called before the first request
+        self._met = False           # Has it answered?
         self._own_tags = False      # Was it seen to keep what it acknowledges with a tag that is not the hash?
 
 _options = options
@@ -75,6 +77,7 @@ def _client(self: RemoteBackend, kind: str, size: int = 0) -> object:
     "The client for a kind of request, and, for those that send, a size"
     used_before_fork()
     if first := self.first: self._begin(first)
+    if kind == 'small' and in_a_hurry(): kind = 'quick'
     size = 0 if size <= 2**18 else 1 << (size - 1).bit_length()   # powers of two: a few clients are enough
     found = self._clients.get((kind, size))
     return self._made(kind, size) if found is None else found
@@ -132,7 +135,7 @@ def _place(self: RemoteBackend) -> str:
 @patch
 def _explain(self: RemoteBackend, e: Exception, key: str, body: bool = True, verb: str = 'read') -> BaseException:
     "The error of the contract for one of `obstore`"
-    said = explain(e, self._place(), self.bucket, key, body)
+    said = worded(explain(e, self._place(), self.bucket, key, body), e, self.endpoint, self._options, self._place(), not self._met)
     if not isinstance(said, PermissionError): return said
     if verb == 'read' and self._not_listed(said, key): return FileNotFoundError(errno.ENOENT, 'no such object', f'{self._place()}/{key}')
     return self._not_let(said, key, verb)
@@ -225,6 +228,7 @@ def read(self: RemoteBackend, key: str, limit: int | None = None) -> bytes:
 def _object(self: RemoteBackend, meta: dict) -> dict:
     "The description of an object; a service gives each a tag and a time, a web page seldom has both"
     if meta['e_tag'] is None or meta['last_modified'].timestamp() == 0: raise no_service(self._place())
+    self._met = True
     return meta
 
 @patch
@@ -272,7 +276,7 @@ def _entries(self: RemoteBackend, folder: str, after: str | None, page: int) -> 
     try:
         for found in self._pages(folder, after, page):
             if found: has_shown(self)
-            empty = empty and not found
+            self._met, empty = True, empty and not found
             yield [_entry(m) for m in found if _ours(m['path'])]
     except Exception as e: raise self._explain(e, folder, verb='list') from None
     if empty and not believed(self): self.prove(folder)
@@ -406,6 +410,10 @@ def stream(self: RemoteBackend, key: str, start: int = 0, end: int | None = None
 # %% ../nbs/05_remote.ipynb #d93149f2
 _parts_at_once, _most_parts = 12, 9_000   # a service takes 10,000 parts at most
 
+def _at_once(size: int, part: int) -> int:
+    "How many parts are on their way together: an eighth of them, so that what has arrived is known to an eighth"
+    return min(_parts_at_once, max(4, size // part // 8))
+
 @patch
 def upload(self: RemoteBackend, key: str, source: Path, progress: Callable[[int], None] | None = None) -> None:
     "Keep the content of a file of any size under a key that was never used"
@@ -420,15 +428,28 @@ def upload(self: RemoteBackend, key: str, source: Path, progress: Callable[[int]
             self.prove()      # a new key is never taken: it may be a page that says so
             raise FileExistsError(errno.EEXIST, 'there is an object already', f'{self.url}/{key}')
         if not many: return progress(size) if progress else None
-        try: self._request('parts', lambda c: obstore.put(c, key, _parts(f, part, progress), use_multipart=True, chunk_size=part, max_concurrency=_parts_at_once))
+        at_once, arrived = _at_once(size, part), Arrived(progress)
+        try: self._request('parts', lambda c: obstore.put(c, key, _parts(f, part, arrived, at_once), use_multipart=True, chunk_size=part, max_concurrency=at_once))
         except Exception as e: raise self._explain(e, key, verb='write') from None
+        arrived(size - arrived.now)
 
-def _parts(f: BinaryIO, part: int, progress: Callable[[int], None] | None) -> Iterator[bytes]:
-    "A file as parts of an upload, from its beginning"
+class Arrived:
+    "How much of an upload has arrived; of one that begins anew, what goes beyond the attempt before"
+    def __init__(self, progress: Callable[[int], None] | None): self.progress, self.told, self.now = progress, 0, 0
+    def __call__(self, n: int) -> None:
+        self.now += n
+        if self.progress and self.now > self.told: self.progress(self.now - self.told)
+        self.told = max(self.told, self.now)
+
+def _parts(f: BinaryIO, part: int, arrived: Arrived, at_once: int) -> Iterator[bytes]:
+    "A file as parts of an upload, from its beginning; when one more is asked for, all but the last `at_once` and one that waits have arrived"
+    sent: deque[int] = deque()
     f.seek(0)
+    arrived.now = 0
     while data := f.read(part):
         yield data
-        if progress: progress(len(data))
+        sent.append(len(data))
+        if len(sent) > at_once + 1: arrived(sent.popleft())
 
 # %% ../nbs/05_remote.ipynb #f52e2467
 @patch(as_prop=True)

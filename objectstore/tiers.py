@@ -4,19 +4,20 @@
 
 # %% ../nbs/06_tiers.ipynb #2135ad1c
 from __future__ import annotations
-import errno, os, re
+import errno, logging, os, re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote
 from fastcore.basics import patch
 from .names import InvalidRef, ObjectStoreError, TierMismatch, hint, missing
 from .backend import Backend, MemoryBackend
+from .mistakes import worded
 from .environment import set_as, variable, yes_or_no
 from .connect import ENDPOINTS, KNOWN, SECRET, Options, Signing, about_keys, all_options, boto_session, check_endpoint, client_options, no_order, no_service, option_prefix, options as check_options, refused, has_login, nothing_empty, option, s3_endpoint, s3_region, s3_signing, secrets_belong
 from .files import FileBackend
 from .remote import RemoteBackend
 
 # %% auto #0
-__all__ = ['login_belongs', 'NativeBackends', 'service_bucket', 'split_tier', 'plain_path', 'open_backend']
+__all__ = ['login_belongs', 'NativeBackends', 'service_bucket', 'Veil', 'not_logged', 'split_tier', 'plain_path', 'open_backend']
 
 # %% ../nbs/06_tiers.ipynb #4dbeed33
 class NativeBackends:
@@ -52,6 +53,25 @@ def service_bucket(name: str) -> str:
     if isinstance(name, str) and _named.fullmatch(name) and '..' not in name and not _address.fullmatch(name) and not name.startswith('xn--'): return name
     raise InvalidRef(f'{name!r} cannot name a bucket of an S3 service: 3 to 63 lower-case letters, digits, dots and hyphens, a letter or digit at both ends')
 
+# %% ../nbs/06_tiers.ipynb #b9ea61dd
+class Veil(logging.Filter):
+    "Leaves some texts out of what is logged"
+    texts: set[str] = set()
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        if any(t in said for t in self.texts):
+            for t in self.texts: said = said.replace(t, '…')
+            record.msg, record.args = said, ()
+        return True
+
+_veil = Veil()
+
+def not_logged(text: str | None) -> None:
+    "Keep a token, or the name of a key, out of the logs of boto3"
+    if not text or len(text) < 8: return      # a short one is in every other word
+    Veil.texts.add(text)
+    for name in ('botocore.auth', 'botocore.endpoint', 'botocore.hooks', 'botocore.httpsession'): logging.getLogger(name).addFilter(_veil)
+
 # %% ../nbs/06_tiers.ipynb #30060f17
 @patch
 def _client(self: NativeBackends) -> object:
@@ -63,6 +83,8 @@ def _client(self: NativeBackends) -> object:
     self._signing = by = s3_signing(o)
     verify = False if o.get('allow_invalid_certificates') == 'true' else o.get('root_certificate') or variable('AWS_CA_BUNDLE')
     keys = Options(by.provider() if by.provider and not by.session else {})
+    used = by.provider() if by.provider else {}
+    for name in ('token', 'access_key_id'): not_logged(used.get(name))
     how = Options(aws_access_key_id=keys.get('access_key_id'), aws_secret_access_key=keys.get('secret_access_key'), aws_session_token=keys.get('token'))
     try:
         with nothing_empty('s3'): self._s3 = (by.session or boto_session()).client('s3', endpoint_url=self.endpoint, region_name=s3_region(o, self.endpoint), verify=verify, config=self._manners(botocore, o), **how)
@@ -84,7 +106,7 @@ def _ask(self: NativeBackends, verb: str, **what) -> dict:
         try: return getattr(self._client(), verb)(**what)
         except ObjectStoreError: raise
         except Exception as e: said = e
-        if last or not self._renewed(said): raise self._explain(said, verb) from None
+        if last or not self._renewed(said): raise worded(self._explain(said, verb), said, self.endpoint, self._options, self._place()) from None
 
 @patch
 def _renewed(self: NativeBackends, e: Exception) -> bool:
@@ -111,7 +133,7 @@ def _explain(self: NativeBackends, e: Exception, verb: str) -> OSError:
     why = f"{self._place()}: {code or kind}" + (f": {said['Message']}" if said.get('Message') else '')
     if kind == 'ResponseParserError' or verb != 'head_bucket' and 300 <= status < 500 and code in ('', str(status)): return no_service(self._place(), status)
     if status == 404 and (verb == 'head_bucket' or code.startswith('NoSuch')): return FileNotFoundError(errno.ENOENT, why)
-    if status == 404 and code not in _odd: return no_service(self._place(), status)
+    if status == 404 and code in ('', '404'): return no_service(self._place(), status)
     if status == 409 and verb == 'create_bucket': return FileExistsError(errno.EEXIST, why)
     if status in (401, 403) or code in _odd or 'Credential' in kind or kind == 'ProfileNotFound':
         lost = f'; {", ".join(sorted(self._lost))} are not sent to other processes; {secrets_belong}' if self._lost else ''
@@ -120,7 +142,7 @@ def _explain(self: NativeBackends, e: Exception, verb: str) -> OSError:
         return PermissionError(errno.EACCES, f'{why}{may}{lost}{source}')
     if kind == 'SSLError': return ConnectionRefusedError(errno.ECONNREFUSED, f'{self._place()}: TLS failed')
     if kind in ('EndpointConnectionError', 'ConnectTimeoutError', 'ProxyConnectionError'): return ConnectionRefusedError(errno.ECONNREFUSED, why)
-    if 300 <= status < 500: return refused(self._place(), status, code or str(status))
+    if 300 <= status < 500: return refused(self._place(), status, (code or str(status)) + (f": {said['Message']}" if said.get('Message') else ''))
     return ConnectionError(errno.ETIMEDOUT if kind == 'ReadTimeoutError' else errno.EIO, why)
 
 # %% ../nbs/06_tiers.ipynb #6ba41d4b

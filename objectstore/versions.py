@@ -4,17 +4,18 @@
 
 # %% ../nbs/50_versions.ipynb #05581411
 from __future__ import annotations
-import errno, inspect, io, json
+import errno, inspect, io, json, os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Reversible
 from copy import copy, deepcopy
+from types import SimpleNamespace
 from dataclasses import fields, make_dataclass
 from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import BinaryIO
 from fastcore.basics import patch
-from .names import Damaged, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, Protected, TierMismatch, Unsupported, hint, item_key, missing
+from .names import Damaged, InvalidCall, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, Protected, TierMismatch, Unsupported, hint, item_key, missing
 from .witness import Renewed
 from .backend import number_key, one_call
 from .disk import Foreign, Short
@@ -25,7 +26,7 @@ from .origin_clock import moment
 from .records import Record
 from .buckets import Bucket, merge
 from .puts import parse_listing
-from .breaker import Gone
+from .breaker import REFUSALS, Gone, NeverReached
 from .near import noting_stale
 from .reading import BLOCK, as_file, member_path, RangeFile, own_verified, ranges_of, source
 from .shown import Card, Shown, Size, Table, human_size
@@ -33,7 +34,7 @@ from .shown import Card, Shown, Size, Table, human_size
 # %% auto #0
 __all__ = ['QUESTIONS', 'SHOWN_KEYS', 'answered', 'store_place', 'note_read', 'noted', 'note_answer', 'Looks', 'Stats', 'fact',
            'as_table', 'Version', 'Lineage', 'PendingVersion', 'FarFile', 'view', 'flat', 'Comparison', 'Rows',
-           'Versions', 'ItemVersions', 'Column', 'Folder']
+           'check_place', 'Versions', 'ItemVersions', 'Column', 'Folder']
 
 # %% ../nbs/50_versions.ipynb #316025f1
 def answered(verb: Callable) -> Callable:
@@ -46,16 +47,21 @@ def answered(verb: Callable) -> Callable:
             for left in (0,) if verb.__name__ == 'put_many' else (2, 1, 0):     # which takes what it is given from an iterator: it asks again itself
                 try:
                     with one_call(), noting_stale() as reasons: answer = verb(self, *args, **kwargs) if now_reading() is None else noted(verb, self, args, kwargs)
+                    store.origin.said = ''
                     return store._told(answer, reasons)
                 except Renewed:       # another store was found in the place of one; nothing was written then
                     if not left: raise
-        except Gone as e: raise NotAvailableOffline(f'{e}; {store._what_is_near(of)}') from e
-        except ObjectStoreError: raise
+        except Gone as e: raise _not_there(store, of, str(e)) from e
+        except ObjectStoreError as e:
+            if isinstance(e, REFUSALS): store.origin.said = str(e)
+            raise
         except TypeError:
             if wrong := wrong_call(verb, (self, *args), kwargs): raise wrong from None
             raise
-        except (ConnectionError, TimeoutError) as e: raise NotAvailableOffline(f'{url} is not there ({e}); {store._what_is_near(of)}') from e
-        except PermissionError as e: raise Protected(f'{url} does not allow it: {e}') from e
+        except (ConnectionError, TimeoutError) as e: raise _not_there(store, of, f'{url} is not there ({e})') from e
+        except PermissionError as e:
+            store.origin.said = str(e)
+            raise Protected(f'{url} does not allow it: {e}') from e
         except OSError as e:
             if isinstance(e, Foreign): raise Damaged(f'{url} holds something that this library did not put there: {e}') from e
             if isinstance(e, Short): raise Damaged(f'{url} has an object of another size than was put: {e}') from e
@@ -63,6 +69,13 @@ def answered(verb: Callable) -> Callable:
             raise TierMismatch(f'{url} is no folder, or a file lies where a folder should be ({e})') from e
         finally: store.keeper.settle()
     return call
+
+def _not_there(store: ObjectStore, of: object, why: str) -> NotAvailableOffline:
+    "The error for what an origin alone could have answered"
+    store.origin.said = why
+    if store.origin.reached(): return NotAvailableOffline(f'{why}; {store._what_is_near(of)}')
+    return NeverReached(f'{why}; this machine has never reached it, so nothing is kept pending for it: look at its address and its settings; '
+                        'offline=True keeps what is put until it can be reached')
 
 # %% ../nbs/50_versions.ipynb #6f6854cd
 QUESTIONS = {'find_items', 'versions', 'list_buckets', 'get_stats', 'aliases', 'history', 'metadata', 'notes'}    # verbs whose answers may be others tomorrow
@@ -303,6 +316,7 @@ def path(
 ) -> Path:                                 # A file (for a stored folder, a folder) with the original name
     "The version as a file"
     own = self.file_name
+    if not isinstance(to, str | os.PathLike | None): raise InvalidCall(f'to={to!r:.80}: a file name, or a folder that exists')
     if to is not None: to = Path(to)/own if Path(to).is_dir() else Path(to)
     if self.codec == 'folder': return Folder(self).path(to)
     r = self._record
@@ -427,6 +441,11 @@ class Rows(Looks, Reversible, Collection):
         except ImportError: raise missing('pandas', 'frames') from None
         return pd.DataFrame(self.columns())
 
+def check_place(i: object) -> int | slice | str:
+    "What stands in the brackets of versions, or `InvalidCall`"
+    if isinstance(i, (str, slice)) or hasattr(type(i), '__index__'): return i
+    raise InvalidCall(f'{i!r:.80} is no place among versions: [0] is the first, [-1] the last, [:3] the first three, and ["auc"] what each has under that key')
+
 def _arrow_column(values: list):
     "Values as an Arrow array"
     import pyarrow as pa
@@ -448,7 +467,7 @@ class Versions(Rows):
     def __iter__(self) -> Iterator[Version]: return iter(self._versions)
     def __getitem__(self, i: int | slice | str) -> Version | Versions | list:
         "A version, some of them, or the values of a key"
-        if isinstance(i, str): return [value(named(i), view(v)) for v in self]
+        if isinstance(check_place(i), str): return [value(named(i), view(v)) for v in self]
         return Versions(self._versions[i], self.why, self.asked) if isinstance(i, slice) else self._versions[i]
     def __eq__(self, other: object) -> bool: return list(self) == list(other) if isinstance(other, (Versions, list)) else NotImplemented
     __hash__ = None
@@ -525,6 +544,7 @@ def _cell(self: Version, name: str) -> object:
     return row[name] if name in row else row[name.removeprefix('metadata.')]
 
 Version.__getattr__ = _cell      # a module's own function of this name would answer for the module
+Version.__dataclass_params__ = SimpleNamespace(repr=False)     # pprint asks what looks like a dataclass whether its repr is its own
 
 @patch
 def columns(self: Versions) -> dict[str, list]:
