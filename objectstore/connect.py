@@ -91,7 +91,8 @@ def times(
     size: int = 0,    # Bytes that are sent
 ) -> tuple[dict, dict]:  # Options of the client and of its retries
     "How long a kind of request may take, and how often it is tried"
-    total = dict(quick=5 * timeout, small=(PATIENT + 1) * timeout, once=(PATIENT + 1) * timeout + size / SLOW).get(kind, STALLED)
+    most = (PATIENT + 1) * timeout
+    total = dict(quick=5 * timeout, small=most, once=most + size / SLOW).get(kind, STALLED)
     web = dict(connect_timeout=timedelta(seconds=timeout), timeout=timedelta(seconds=total))
     wait = dict(quick=1.8, small=PATIENT, large=PATIENT).get(kind)
     if wait: web['read_timeout'] = timedelta(seconds=wait * timeout)   # would count the sending of a body too
