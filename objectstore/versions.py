@@ -4,7 +4,7 @@
 
 # %% ../nbs/50_versions.ipynb #05581411
 from __future__ import annotations
-import errno, inspect, io, json
+import errno, inspect, io, json, os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Reversible
 from copy import copy, deepcopy
@@ -15,7 +15,7 @@ from functools import wraps
 from pathlib import Path
 from typing import BinaryIO
 from fastcore.basics import patch
-from .names import Damaged, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, Protected, TierMismatch, Unsupported, hint, item_key, missing
+from .names import Damaged, InvalidCall, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, Protected, TierMismatch, Unsupported, hint, item_key, missing
 from .witness import Renewed
 from .backend import number_key, one_call
 from .disk import Foreign, Short
@@ -34,7 +34,7 @@ from .shown import Card, Shown, Size, Table, human_size
 # %% auto #0
 __all__ = ['QUESTIONS', 'SHOWN_KEYS', 'answered', 'store_place', 'note_read', 'noted', 'note_answer', 'Looks', 'Stats', 'fact',
            'as_table', 'Version', 'Lineage', 'PendingVersion', 'FarFile', 'view', 'flat', 'Comparison', 'Rows',
-           'Versions', 'ItemVersions', 'Column', 'Folder']
+           'check_place', 'Versions', 'ItemVersions', 'Column', 'Folder']
 
 # %% ../nbs/50_versions.ipynb #316025f1
 def answered(verb: Callable) -> Callable:
@@ -74,8 +74,8 @@ def _not_there(store: ObjectStore, of: object, why: str) -> NotAvailableOffline:
     "The error for what an origin alone could have answered"
     store.origin.said = why
     if store.origin.reached(): return NotAvailableOffline(f'{why}; {store._what_is_near(of)}')
-    return NeverReached(f'{why}; this machine has never reached it, so nothing is kept pending for it: look at its address and its settings; '
-                        'offline=True keeps what is put until it can be reached')
+    return NeverReached(f'{why}; this machine has never reached it, so nothing is kept pending for it: '
+                        'look at its address and its settings; offline=True keeps what is put until it can be reached')
 
 # %% ../nbs/50_versions.ipynb #6f6854cd
 QUESTIONS = {'find_items', 'versions', 'list_buckets', 'get_stats', 'aliases', 'history', 'metadata', 'notes'}    # verbs whose answers may be others tomorrow
@@ -316,6 +316,7 @@ def path(
 ) -> Path:                                 # A file (for a stored folder, a folder) with the original name
     "The version as a file"
     own = self.file_name
+    if not isinstance(to, str | os.PathLike | None): raise InvalidCall(f'to={to!r:.80}: a file name, or a folder that exists')
     if to is not None: to = Path(to)/own if Path(to).is_dir() else Path(to)
     if self.codec == 'folder': return Folder(self).path(to)
     r = self._record
@@ -440,6 +441,11 @@ class Rows(Looks, Reversible, Collection):
         except ImportError: raise missing('pandas', 'frames') from None
         return pd.DataFrame(self.columns())
 
+def check_place(i: object) -> int | slice | str:
+    "What stands in the brackets of versions, or `InvalidCall`"
+    if isinstance(i, (str, slice)) or hasattr(type(i), '__index__'): return i
+    raise InvalidCall(f'{i!r:.80} is no place among versions: [0] is the first, [-1] the last, [:3] the first three, and ["auc"] what each has under that key')
+
 def _arrow_column(values: list):
     "Values as an Arrow array"
     import pyarrow as pa
@@ -461,7 +467,7 @@ class Versions(Rows):
     def __iter__(self) -> Iterator[Version]: return iter(self._versions)
     def __getitem__(self, i: int | slice | str) -> Version | Versions | list:
         "A version, some of them, or the values of a key"
-        if isinstance(i, str): return [value(named(i), view(v)) for v in self]
+        if isinstance(check_place(i), str): return [value(named(i), view(v)) for v in self]
         return Versions(self._versions[i], self.why, self.asked) if isinstance(i, slice) else self._versions[i]
     def __eq__(self, other: object) -> bool: return list(self) == list(other) if isinstance(other, (Versions, list)) else NotImplemented
     __hash__ = None
