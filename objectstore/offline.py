@@ -13,7 +13,11 @@ from .names import LATEST, NotAvailableOffline, NotFound, Number, ObjectStoreErr
 from .witness import Sight
 from .records import payload_key, unpack
 from .buckets import Bucket
-from .near import HELD, Near, quietly
+from .near import HELD, NEAR_WAIT, Near, quietly
+from .breaker import Breaker
+from .disk import within
+from .files import FileBackend
+from .machine import outside, state_folder, why_not_here
 from .pending import Pending, Work
 from .delivery import Outcome, Report, deliver_all
 from .stacks import StackedOrigin
@@ -193,16 +197,27 @@ def keep(
 ) -> Kept:                                # Bytes that are held, and of how many versions
     "Fetch versions and hold them, for work without the origin; a limit does not evict them"
     refs = [refs] if isinstance(refs, (str, Ref, Version)) else list(refs)
-    held = 0
+    found = []
     with Progress('keep', len(refs), self.store.progress, unit=' versions') as progress:
         for ref in refs:
-            held += self._hold(self.store[ref] if not isinstance(ref, Version) else ref)
+            v = self.store[ref] if not isinstance(ref, Version) else ref
+            found.append((v, self._hold(v)))
             progress(1)
-    return Kept(held, len(refs))
+    if not_held := [v for v, held in found if not held]: self._say_why(not_held, len(refs))
+    return Kept(sum(v.size for v, held in found if held), sum(held for _, held in found))
 
 @patch
-def _hold(self: NearCopies, v: Version) -> int:
-    if v.pending: return v.size
+def _say_why(self: NearCopies, not_held: list[Version], n: int) -> None:
+    "Warn of versions that are not held"
+    nears = getattr(not_held[0]._in.backend, 'nears', [])
+    why = next((f'{near.root}: {near.refused}' for near in nears if near.refused), 'it keeps too little' if nears else 'this store has no near tier')
+    names = ', '.join(v.ref for v in not_held[:3]) + ', …' * (len(not_held) > 3)
+    warnings.warn(f'{len(not_held)} of {n} versions are not held near ({names}): {why}', stacklevel=outside())
+
+@patch
+def _hold(self: NearCopies, v: Version) -> bool:
+    "Fetch a version and hold it: is all of it near now?"
+    if v.pending: return True
     payloads, stack, own = self._bytes_of(v), v._in.backend, v._in.key(v.item, v.version)
     lines = [*(v._in.prefix + payload_key(h, p) for h, p, _ in payloads), own]
     for near in getattr(stack, 'nears', []): near.keep(f'{HELD}{v.id}', '\n'.join(lines).encode())
@@ -210,7 +225,8 @@ def _hold(self: NearCopies, v: Version) -> int:
         with payload_file(v._in, hash, put, size, self.store.progress, v.ref): pass
     if getattr(stack, 'nears', []): stack.read(own)     # it may have been evicted for what was fetched before it was held
     v.notes, v.aliases, v._in.state()     # what else is asked for without the origin
-    return v.size
+    if not getattr(stack, 'nears', []): return stack.can.place in ('memory', 'local')
+    return any(all(quietly(near.has, key) for key in (f'{HELD}{v.id}', *lines)) for near in stack.nears)
 
 @patch
 def drop(
@@ -315,7 +331,7 @@ class Status(Looks, dict):
         columns = ['tier', 'place', 'state', 'size', *(['limit'] if any(t[-1] for t in self['tiers']) else [])]
         tables = {'tiers': Table(columns, [t[:len(columns)] for t in self['tiers']])}
         if self['pending']: tables['pending'] = Table(['what', 'since'], self['pending'])
-        return Card(self['store'], None, {'offline': self['offline']}, tables)
+        return Card(self['store'], None, {k: self[k] for k in ('offline', 'index', 'nothing can be pending') if self.get(k, '') != ''}, tables)
 
 @patch
 def _origin_state(self: ObjectStore) -> str:
@@ -332,12 +348,29 @@ def _origin_state(self: ObjectStore) -> str:
 def status(self: ObjectStore) -> Status:
     "Tiers and whether they are there, what is kept near, what is pending; no network is used"
     near, limit = self.origin.tiers if isinstance(self.origin, StackedOrigin) else [], Size(self.cache_limit) if self.cache_limit else None
-    tiers = [[t.url, 'near', *_used(Path(t.url)/'.near'), limit] for t in near]
+    tiers = [[t.url, 'near', *_near_state(t), limit] for t in near]
     tiers.append([self.origin.url, 'origin', self._origin_state(), None, None])
     work = [*self.pending.work(), *(w for q in self._queues_elsewhere() for w in q.work() if self._is_ours(w))] if self.pending else []
     pending = [[f'{w.op} {w.name}', w.since] for w in work]
     pending += [[f'{w["what"]}: conflict: {w["why"]}', datetime.fromtimestamp(w['at'], timezone.utc)] for _, w in (self.pending.conflicts() if self.pending else [])]
-    return Status(store=f'{type(self).__name__} {self.origin.url}', offline=self.offline, tiers=tiers, pending=pending)
+    return Status(store=f'{type(self).__name__} {self.origin.url}', offline=self.offline, tiers=tiers, pending=pending, **self._machine_says())
+
+@patch
+def _machine_says(self: ObjectStore) -> dict[str, str]:
+    "What this machine's folder of state does not allow"
+    if self.keeper.index.lasting or not self.origin.native and self.origin.place.can.place == 'memory': return {}
+    state = state_folder()
+    why = 'no folder for it: set OBJECTSTORE_STATE_DIR' if state is None else why_not_here(state)
+    return {'index': f'lasts as long as this process, in {self.keeper.index.path.parent} ({why})', **({'nothing can be pending': why} if self.pending and why else {})}
+
+def _near_state(t: FileBackend) -> tuple[str, Size | None]:
+    "The state of a near tier, and its size"
+    if not t.shared: return _used(Path(t.url)/'.near')
+    b = Breaker.of(t.url, 'near')
+    if not b.open:
+        try: return within(NEAR_WAIT, _used, Path(t.url)/'.near')
+        except ConnectionError as e: b.trip(e)
+    return f'away since {time.strftime("%H:%M:%S", time.localtime(b.since or time.time()))}: {b.why}', None
 
 def _used(folder: Path) -> tuple[str, Size]:
     "The state of a folder of near copies, of all origins, and its size"

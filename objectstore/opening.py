@@ -16,14 +16,15 @@ from fastcore.meta import delegates
 from .names import InvalidRef, NotAvailableOffline, Protected, Ref, StaleWarning, TierMismatch, parse_ref
 from .backend import Backend
 from .context import made_by
-from .settings import InvalidSettings, cache_dir, get_config, parse_size, state_dir
+from .settings import InvalidSettings, get_config, parse_size
+from .machine import cache_folder, outside, state_folder, why_not_here
 from .places import MARKER, Places
 from .connect import Options, option_prefix
-from .tiers import open_backend, plain_path, split_tier
+from .tiers import NativeBackends, open_backend, plain_path, split_tier
+from .deadlines import timed
 from .buckets import Recent
 from .origin import Origin
 from .near import Stack
-from .disk import on_network
 from .index import Index
 from .keeping import Keeper
 from .pending import Pending
@@ -31,8 +32,8 @@ from .stacks import StackedOrigin, open_near
 from .versions import Looks, Stats, Version, Versions, store_place
 
 # %% auto #0
-__all__ = ['P', 'T', 'open_stores', 'PUBLIC', 'ObjectStoreInterface', 'Function', 'notes_given', 'ObjectStore', 'open_store',
-           'LocalObjectStore', 'outside']
+__all__ = ['P', 'T', 'open_stores', 'VOLUME_WAIT', 'PUBLIC', 'ObjectStoreInterface', 'Function', 'notes_given', 'ObjectStore',
+           'open_store', 'LocalObjectStore']
 
 # %% ../nbs/59_opening.ipynb #008dd6dd
 class ObjectStoreInterface(ABC):
@@ -182,10 +183,23 @@ def _stacked(self: ObjectStore, place, near: bool) -> Origin:
     if twice := next((t for t in tiers if t.url in (place.url, *(o.url for o in tiers if o is not t))), None): raise TierMismatch(f'{twice.url} is named twice: the near copies of an origin lie elsewhere than the origin')
     remote = not isinstance(place, Backend) or place.can.place == 'remote'
     if self.tiers[:-1] and not remote and any(t.can.place == 'remote' for t in tiers): raise TierMismatch(f'{self.tiers[0]} is farther than {self.tiers[-1]}: swap them; the nearest comes first and the origin last')
-    if remote and not tiers and near: tiers = [open_near(str(cache_dir()/'near'))]
-    by, state = made_by().get('who', ''), state_dir() if tiers else _state()
+    if remote and not tiers and near and (cache := cache_folder()): tiers = [open_near(str(cache/'near'))]
+    by, state = made_by().get('who', ''), state_folder()
+    if state is None: tiers = []      # without knowing who was there nothing near can be told apart
     self.pending = Pending.of(state, place.url, getattr(place, 'endpoint', None)) if tiers else None
-    return StackedOrigin(place, by, tiers, self.cache_limit, self.offline, state) if tiers else Origin(place, by, Places(state) if state else None, own=self.tiers[-1] == _own_folder())
+    if tiers: return self._over_near(place, by, tiers, state)
+    return Origin(place, by, Places(state) if state else None, own=self.tiers[-1] == _own_folder())
+
+VOLUME_WAIT = 10.0     # times `timeout`: for an answer of a shared volume, which may be slow; at least 5 s
+
+@patch
+def _over_near(self: ObjectStore, place: Backend | NativeBackends, by: str, tiers: list, state: Path) -> StackedOrigin:
+    "An origin behind near tiers; where nothing can be pending, that is said at the first call"
+    if isinstance(place, Backend): place = timed(place, max(VOLUME_WAIT * self.timeout, 5.0))
+    origin = StackedOrigin(place, by, tiers, self.cache_limit, self.offline, state)
+    if not self.readonly and self.offline is not False and (why := why_not_here(self.pending.files.url)):
+        origin.news.append(f'{why}: while {place.url} is away, what would be pending is refused. Set OBJECTSTORE_STATE_DIR to a folder of this machine')
+    return origin
 
 class LocalObjectStore(ObjectStore):
     "A store in one local folder"
@@ -211,17 +225,12 @@ _in_memory: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()     # Backen
 def _index(self: ObjectStore) -> Index:
     place = self.origin.place
     if isinstance(place, Backend) and place.can.place == 'memory':
-        inner, of = (place.origin.inner, str(_state())) if isinstance(place, Stack) else (place, '')
+        inner, of = (place.origin.inner, str(state_folder())) if isinstance(place, Stack) else (place, '')
         return _in_memory.setdefault(inner, {}).setdefault(of, Index())
-    state = _state()
-    if state is None or on_network(str(state)): return Index()
+    state = state_folder()
+    if state is None or why_not_here(state): return Index()
     name = hashlib.blake2b(f'{place.url}\n{getattr(place, "endpoint", None) or self.endpoint or ""}'.encode(), digest_size=16).hexdigest()
     return Index(state/'index'/f'{name}.db')
-
-def _state() -> Path | None:
-    "The folder of this machine's state, if it can have one"
-    try: return state_dir()
-    except OSError: return None
 
 # %% ../nbs/59_opening.ipynb #8a4f443b
 @patch
@@ -248,12 +257,6 @@ def close(self: ObjectStore) -> None:
 def tell_news(self: ObjectStore) -> None:
     "Say once what a write has made besides"
     while self.origin.news: warnings.warn(self.origin.news.pop(0), stacklevel=outside())
-
-def outside() -> int:
-    "The stack level of whoever called this library, for a warning of the caller of this function"
-    frame, level = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals.get('__name__', '').partition('.')[0] == __name__.partition('.')[0]: frame, level = frame.f_back, level + 1
-    return level
 
 @patch
 def _told(self: ObjectStore, answer: object, reasons: list) -> object:

@@ -285,7 +285,7 @@ def test_away_means_near_copies_and_the_breaker(tmp_path, monkeypatch):
     monkeypatch.setattr(disk, 'PATIENCE', 0.2)
     share = tmp_path/'share'
     store = ObjectStore(str(tmp_path/'near'), f'file://{share}?shared=true')
-    store.origin.place.origin.inner._patience = 0.2
+    store.origin.place.origin.inner.inner._patience = 0.2
     store.put('lab/m', 'x'), store.put('lab/f0', frame(0)), store.get('lab/f0')
     Late(monkeypatch, share, errno.ESTALE, 10**9)
     with pytest.warns(StaleWarning): assert store.get('lab/m') == 'x'
