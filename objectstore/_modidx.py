@@ -1690,6 +1690,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                  'objectstore/opening.py'),
                                      'objectstore.opening._check_given': ('opening.html#_check_given', 'objectstore/opening.py'),
                                      'objectstore.opening._config': ('opening.html#_config', 'objectstore/opening.py'),
+                                     'objectstore.opening._default_folder': ('opening.html#_default_folder', 'objectstore/opening.py'),
                                      'objectstore.opening._open_again': ('opening.html#_open_again', 'objectstore/opening.py'),
                                      'objectstore.opening._own_folder': ('opening.html#_own_folder', 'objectstore/opening.py'),
                                      'objectstore.opening._plain_options': ('opening.html#_plain_options', 'objectstore/opening.py'),

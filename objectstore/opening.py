@@ -168,13 +168,19 @@ def _tier_text(tier: str | PathLike) -> str:
 def _config(tiers: tuple, profile: str | None, given: dict) -> dict:
     "The settings for a store: arguments over the environment over a file over defaults"
     config = dict(get_config(profile, files=not tiers or profile is not None)) | given
-    config['tiers'] = list(tiers or config['tiers'] or [_own_folder()])
+    config['tiers'] = list(tiers or config['tiers'] or [_default_folder()])
     return config
 
 def _own_folder() -> str:
-    "Where a store lies that was given no place"
+    "Where a store lies that was given no place; empty for a user without a home"
     from platformdirs import user_data_path
-    return str(user_data_path('objectstore', appauthor=False))
+    try: return str(user_data_path('objectstore', appauthor=False))
+    except RuntimeError: return ''
+
+def _default_folder() -> str:
+    "The same, or an error where this user has no home"
+    if own := _own_folder(): return own
+    raise InvalidSettings('this user has no home, and no setting names a place: give a folder or a URL, or set OBJECTSTORE_TIERS')
 
 @patch
 def _stacked(self: ObjectStore, place, near: bool) -> Origin:
@@ -210,7 +216,7 @@ class LocalObjectStore(ObjectStore):
         **kwargs,
     ):
         if folder is not None and split_tier(folder)[0] not in ('path', 'file'): raise TierMismatch(f'{split_tier(folder)[0]}:// is no local folder: open it with ObjectStore')
-        super().__init__(folder if folder is not None else _own_folder(), **kwargs)
+        super().__init__(folder if folder is not None else _default_folder(), **kwargs)
 
 # %% ../nbs/59_opening.ipynb #4768bd45
 @patch(as_prop=True)

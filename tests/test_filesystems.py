@@ -5,7 +5,7 @@
 as root; what is not there is skipped, and says what it needs. rclone comes from the test extra, s3fs speaks to the tests' SeaweedFS. What the
 machine cannot mount (NFS, SMB) is played by `volume.py`, a file system of the tests' own: see tests/test_volumes.py.
 """
-import os, shutil, subprocess
+import os, shutil, subprocess, sys
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from objectstore import ObjectStore
@@ -15,6 +15,8 @@ from objectstore.names import ObjectStoreError, Unsupported
 from services import Place
 
 pytestmark = [pytest.mark.skipif(os.name != 'posix' or bool(os.geteuid()), reason='only root may mount'), pytest.mark.filterwarnings('ignore')]
+def found(program: str) -> str | None: return shutil.which(program) or shutil.which(program, path=Path(sys.executable).parent)
+
 SFTP = '/usr/lib/openssh/sftp-server'
 
 def run(*command, **more) -> None:
@@ -55,7 +57,7 @@ def view(*command):
 
 def rclone(d, at):
     (d/'there').mkdir()
-    run(shutil.which('rclone') or 'rclone', 'mount', d/'there', at, '--daemon', '--vfs-cache-mode', 'writes', '--config', d/'none')
+    run(found('rclone'), 'mount', d/'there', at, '--daemon', '--vfs-cache-mode', 'writes', '--config', d/'none')
 
 MOUNTS = dict(
     exfat=exfat, ntfs3g=lambda d, at: loop(d, at, '64M', 'mkfs.ntfs', '-F', '-q', '-Q', mount=('ntfs-3g',)), gocryptfs=gocryptfs, sshfs=sshfs, rclone=rclone,
@@ -72,7 +74,7 @@ def unmounted(at: Path, d: Path) -> None:
 @pytest.fixture
 def mounted(request, tmp_path):
     name = request.param
-    if not shutil.which(needs := NEEDS.get(name, name)): pytest.skip(f'no {needs}: see the head of this file')
+    if not found(needs := NEEDS.get(name, name)): pytest.skip(f'no {needs}: see the head of this file')
     d, at = tmp_path/'disk', tmp_path/name
     d.mkdir(), at.mkdir()
     try:
