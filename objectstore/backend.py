@@ -15,10 +15,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 from fastcore.basics import patch
+from .names import MAX_VERSION
 
 # %% auto #0
-__all__ = ['MARKER', 'BELIEVED', 'Entry', 'same_stamp', 'stamp_tag', 'Capabilities', 'number_key', 'key_number', 'Backend',
-           'settle', 'in_threads', 'one_call', 'before_claim', 'has_shown', 'believed', 'last_number', 'MemoryBackend']
+__all__ = ['MARKER', 'BELIEVED', 'Entry', 'same_stamp', 'stamp_tag', 'Capabilities', 'number_key', 'key_number', 'is_beyond',
+           'Backend', 'settle', 'in_threads', 'one_call', 'before_claim', 'has_shown', 'believed', 'hurry',
+           'in_a_hurry', 'last_number', 'MemoryBackend']
 
 # %% ../nbs/01_backend.ipynb #30d6d693
 MARKER = 'objectstore.json'      # the object that says: here is a store, of this format
@@ -58,9 +60,13 @@ def number_key(n: int) -> str:
 def key_number(
     key: str,                            # A key in a numbered folder
 ) -> tuple[int, str | None] | None:      # Its number, and its mark where it is one; None where it is neither
-    "The number that a key ends in, and the mark beside it"
+    "The number that a key ends in, and the mark beside it; one that is beyond `MAX_VERSION` was given by nobody"
     m = _numbered.fullmatch(key.rpartition('/')[2])
-    return (int(m[1]), m[2]) if m else None
+    return (int(m[1]), m[2]) if m and int(m[1]) <= MAX_VERSION else None
+
+def is_beyond(key: str) -> bool:
+    "Does a key end in a number that nobody gives?"
+    return bool(m := _numbered.fullmatch(key.rpartition('/')[2])) and int(m[1]) > MAX_VERSION
 
 # %% ../nbs/01_backend.ipynb #ff3e3a88
 class Backend(ABC):
@@ -182,6 +188,20 @@ def believed(backend: Backend) -> bool:
     "Is an empty listing of a service believed as it is?"
     return _before_claim.get() or time.monotonic() - (_shown.get() or {}).get(id(backend), -math.inf) < BELIEVED
 
+# %% ../nbs/01_backend.ipynb #fbaced21
+_hurried: ContextVar[bool] = ContextVar('hurried', default=False)
+
+@contextmanager
+def hurry(
+    really: bool = True,      # Is there something else to answer with?
+) -> Iterator[None]:
+    "Within it an answer is waited for only a moment"
+    token = _hurried.set(really)
+    try: yield
+    finally: _hurried.reset(token)
+
+def in_a_hurry() -> bool: return _hurried.get()
+
 # %% ../nbs/01_backend.ipynb #f800f528
 def _behind(folder: str, n: int) -> str | None:
     "The key behind every mark of a number, where a listing of what is newer begins"
@@ -195,7 +215,7 @@ def last_number(entries: Iterable[Entry]) -> int:
 def _page(self: Backend, folder: str, above: int) -> list[Entry]:
     "One page of a numbered folder: objects with numbers above `above`"
     with before_claim() if above else nullcontext(): page = list(self.list(folder, _behind(folder, above), self.can.page))   # an empty end is looked at again
-    return [e for e in page if not (found := key_number(e.key)) or found[0] > above]
+    return [e for e in page if (found := key_number(e.key)) and found[0] > above or not found and not is_beyond(e.key)]
 
 @patch
 def tail(

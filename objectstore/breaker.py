@@ -8,11 +8,13 @@ import errno, os, threading, time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from fastcore.basics import patch
-from .names import NotAvailableOffline, ObjectStoreError
-from .backend import Backend, Entry
+from .names import NotAvailableOffline, ObjectStoreError, Unsupported
+from .backend import Backend, Entry, hurry, in_a_hurry
+from .connect import BucketMissing, Refused
 
 # %% auto #0
-__all__ = ['FIRST_WAIT', 'LONGEST_WAIT', 'ENOUGH', 'Breaker', 'is_absence', 'Guarded', 'Gone', 'guarded', 'allowed']
+__all__ = ['FIRST_WAIT', 'LONGEST_WAIT', 'ENOUGH', 'REFUSALS', 'Breaker', 'is_late', 'is_absence', 'Guarded', 'Gone', 'guarded',
+           'allowed', 'NeverReached']
 
 # %% ../nbs/41_breaker.ipynb #03938196
 FIRST_WAIT, LONGEST_WAIT = 30.0, 300.0     # seconds between probes, doubling
@@ -28,6 +30,9 @@ class Breaker:
         self.probe: Callable[[], object] | None = None      # A request that tells whether it is there
         self.back: list[Callable[[], None]] = []            # Called when the system is back
         self.failed, self._turn = 0, 0                      # Errors in a row; how often it was opened
+        self.slow, self.late, self._watched = None, '', 0   # Since when it answers too late for a reader who is in a hurry; how late; how many watches there were
+        self.reached, self.refusal = False, ''              # Has it answered, in this process? What it said last, where that was a refusal
+        self.first: list[Callable[[], None]] = []           # Called when it answers for the first time
 
     @classmethod
     def of(cls, *system: str | None) -> Breaker:
@@ -46,24 +51,53 @@ if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_in_child
 def trip(self: Breaker, why: BaseException) -> None:
     "Note that the system is gone"
     with self._lock:
-        first, self.since, self.why = not self.open, self.since or time.time(), str(why)
+        first, watched, self.since, self.why = not self.open, self.slow, self.since or time.time(), str(why)
         if first: self._turn += 1
-    if first and self.probe: threading.Thread(target=self._watch, args=[self._turn], daemon=True, name='objectstore-probe').start()
+    if first and not watched: self._begin_watch()
+
+@patch
+def lag(self: Breaker, why: BaseException) -> None:
+    "Note that the system answers too late for a reader who has something near; all others go on asking it"
+    with self._lock: first, self.slow, self.late = not (self.slow or self.open), self.slow or time.time(), str(why)
+    if first: self._begin_watch()
+
+@patch
+def _begin_watch(self: Breaker) -> None:
+    self._watched += 1
+    if self.probe: threading.Thread(target=self._watch, args=[self._watched], daemon=True, name='objectstore-probe').start()
 
 @patch
 def close(self: Breaker) -> None:
     "Note that the system is back"
-    with self._lock: was, self.since, self.wait, self.failed = self.open, None, FIRST_WAIT, 0
+    with self._lock: was, self.since, self.slow, self.wait, self.failed = self.open, None, None, FIRST_WAIT, 0
+    self._watched += 1
     if was:
         for call in list(self.back): call()
 
 @patch
+def answered(self: Breaker) -> None:
+    "Note that the system has answered what it was asked"
+    self.failed, self.refusal = 0, ''
+    if self.reached: return
+    self.reached = True
+    while self.first: self.first.pop()()
+
+@patch
 def note(self: Breaker, e: BaseException) -> None:
     "Note an error that a call has met"
+    if isinstance(e, FileNotFoundError): return self.answered()     # it was asked for an object, and has none
+    if is_late(e) and in_a_hurry(): return self.lag(e)
     if is_absence(e): return self.trip(e)
+    if isinstance(e, REFUSALS): self.refusal = str(e)
     if not isinstance(e, ConnectionError): self.failed = 0; return
     self.failed += 1
     if self.failed >= ENOUGH: self.trip(e)
+
+REFUSALS = (PermissionError, BucketMissing, Refused, Unsupported)     # a key, a bucket, a request that it does not take
+
+def is_late(e: BaseException) -> bool:
+    "Was no answer waited for any longer? Where no connection came about that is another error"
+    return not isinstance(e, ConnectionRefusedError) and (isinstance(e, TimeoutError) or getattr(e, 'errno', None) == errno.ETIMEDOUT)
 
 def is_absence(e: BaseException) -> bool:
     "Does this error say that the system is not there (and not: that it is there and answers badly)?"
@@ -74,12 +108,24 @@ _absent = {errno.ETIMEDOUT, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNRE
 
 # %% ../nbs/41_breaker.ipynb #11acf4f6
 @patch
-def _watch(self: Breaker, turn: int) -> None:
-    "Probe until the system is back"
-    while self.open and self._turn == turn:
+def _watch(self: Breaker, watch: int) -> None:
+    "Probe until the system is back, and answers in time"
+    while (self.open or self.slow) and self._watched == watch:
         time.sleep(self.wait)
         self.wait = min(self.wait * 2, LONGEST_WAIT)
-        if self.open and self._turn == turn: self.try_now()
+        if self._watched == watch: self.try_now() if self.open else self._is_quick()
+
+@patch
+def _is_quick(self: Breaker) -> bool:
+    "Ask a slow system whether it answers in time again"
+    try:
+        with hurry(): self.probe()
+    except (ConnectionError, TimeoutError) as e:
+        if not is_late(e): self.note(e)
+        return False
+    except (OSError, ObjectStoreError): pass
+    self.close()
+    return True
 
 @patch
 def try_now(self: Breaker) -> bool:
@@ -87,7 +133,8 @@ def try_now(self: Breaker) -> bool:
     try:
         if self.probe: self.probe()
     except (ConnectionError, TimeoutError) as e: self.trip(e); return False
-    except (OSError, ObjectStoreError): pass
+    except (OSError, ObjectStoreError) as e: self.note(e)
+    else: self.answered()
     self.close()
     return True
 
@@ -99,20 +146,26 @@ class Guarded(Backend):
         inner: Backend,
         breaker: Breaker | None = None,           # None: ask each time
         offline: bool = False,                    # Never ask
+        instead: Callable[[str], bool] = lambda folder: False,    # Can something else be answered in place of a listing of a folder?
     ):
         self.inner, self.url, self.can, self.offline = inner, inner.url, inner.can, offline
-        self.breaker = breaker
+        self.breaker, self.instead = breaker, instead
         if breaker and not breaker.probe: breaker.probe = lambda: next(inner.list('probe/', limit=1), None)
 
     def _call(self, f: Callable, *args): return guarded(self, f, *args)
     def create(self, key: str, data: bytes) -> bool: return self._call(self.inner.create, key, data)
     def upload(self, key: str, source: Path, progress=None) -> None: return self._call(self.inner.upload, key, source, progress)
     def read(self, key: str, limit: int | None = None) -> bytes: return self._call(self.inner.read, key, limit)
-    def folders(self, folder: str) -> list[str]: return self._call(self.inner.folders, folder)
+    def folders(self, folder: str) -> list[str]:
+        with hurry(self.instead(folder)): return self._call(self.inner.folders, folder)
     def exists(self, key: str) -> bool: return self._call(self.inner.exists, key)
     def delete(self, key: str) -> None: return self._call(self.inner.delete, key)
-    def tail(self, folder: str, known: int = 0) -> list[Entry]: return self._call(self.inner.tail, folder, known)
-    def ask_time(self) -> float | None: return self._call(self.inner.ask_time)
+    def tail(self, folder: str, known: int = 0) -> list[Entry]:
+        with hurry(self.instead(folder)): return self._call(self.inner.tail, folder, known)
+    def ask_time(self) -> float | None:
+        "A page tells the time too, and who tells nothing may be away: neither says whether the system is there"
+        allowed(self)
+        return self.inner.ask_time()
     @property
     def clock(self) -> str: return self.inner.clock
     def path(self, key: str) -> Path | None: return self.inner.path(key)
@@ -121,42 +174,52 @@ class Guarded(Backend):
 
 class Gone(NotAvailableOffline, ConnectionRefusedError): "Nothing was sent: the breaker is open"
 
-def guarded(g, f: Callable, *args) -> object:
-    "A call to a system whose absence is noted; `g` has its `url`, `breaker` and `offline`"
+def guarded(g, f: Callable, *args, tells: Callable[[object], bool] = lambda answer: True) -> object:
+    "A call to a system whose absence is noted; `g` has its `url`, `breaker` and `offline`; `tells`: does the answer show that it is there?"
     allowed(g)
     try: answer = f(*args)
-    except OSError as e:
+    except (OSError, ObjectStoreError) as e:
         if g.breaker: g.breaker.note(e)
         raise
-    if g.breaker: g.breaker.failed = 0
+    if g.breaker and tells(answer): g.breaker.answered()
     return answer
 
 def allowed(g) -> None:
     "Raise where a system is not to be asked"
     if g.offline: raise Gone(f'{g.url} is not asked: offline=True')
     if (b := g.breaker) and (since := b.since): raise Gone(f'{g.url} is not there since {time.strftime("%H:%M:%S", time.localtime(since))}: {b.why}')
+    if b and (since := b.slow) and in_a_hurry(): raise Gone(f'{g.url} is slow since {time.strftime("%H:%M:%S", time.localtime(since))}: {b.late}')
 
 # %% ../nbs/41_breaker.ipynb #a15f782d
-def _steps(self: Guarded, f: Callable, *args) -> Iterator:
-    "An iterator each of whose steps is guarded"
-    it, end = iter(self._call(f, *args)), object()
-    while (piece := self._call(next, it, end)) is not end: yield piece
+def _steps(self: Guarded, quick: bool, f: Callable, *args) -> Iterator:
+    "An iterator each of whose steps is guarded; `quick`: can something else be answered?"
+    def step() -> object:
+        with hurry(quick): return self._call(next, it, end)
+    allowed(self)
+    it, end = iter(f(*args)), object()      # nothing is sent before the first step
+    while (piece := step()) is not end: yield piece
 
 @patch
-def stream(self: Guarded, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]: return _steps(self, self.inner.stream, key, start, end)
+def stream(self: Guarded, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]: return _steps(self, False, self.inner.stream, key, start, end)
 @patch
-def list(self: Guarded, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]: return _steps(self, self.inner.list, folder, after, limit)
+def list(self: Guarded, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]: return _steps(self, self.instead(folder), self.inner.list, folder, after, limit)
 
 @patch
-def _noting(self: Guarded, answers: list) -> list:
-    "Answers to many requests, in which an absence is noted"
+def _many(self: Guarded, f: Callable, *args) -> list:
+    "Answers to many requests; an absence among them is noted"
+    allowed(self)
+    answers = f(*args)
     gone = next((a for a in answers if isinstance(a, Exception) and is_absence(a)), None)
-    if gone and self.breaker: self.breaker.note(gone)
+    if self.breaker and gone: self.breaker.note(gone)
+    elif self.breaker and any(not isinstance(a, Exception) for a in answers): self.breaker.answered()
     return answers
 
 @patch
-def create_many(self: Guarded, items: Iterable[tuple[str, bytes]]) -> list: return self._noting(self._call(self.inner.create_many, items))
+def create_many(self: Guarded, items: Iterable[tuple[str, bytes]]) -> list: return self._many(self.inner.create_many, items)
 @patch
-def read_many(self: Guarded, keys: Iterable[str], limit: int | None = None) -> list: return self._noting(self._call(self.inner.read_many, keys, limit))
+def read_many(self: Guarded, keys: Iterable[str], limit: int | None = None) -> list: return self._many(self.inner.read_many, keys, limit)
 
 Guarded.__abstractmethods__ = frozenset()
+
+# %% ../nbs/41_breaker.ipynb #2ef3face
+class NeverReached(NotAvailableOffline): "An origin that this machine has never reached does not answer: nothing is kept pending for it"

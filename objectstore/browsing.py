@@ -18,8 +18,8 @@ from .shown import visible
 from .versions import Version, Versions
 from .store import ObjectStore
 from .previews import preview
-from .details import by_folder, compared, detail, facets, history, row
-from .searchline import Understood, as_alias, as_place, understand, wrong
+from .details import SHOWN_VERSIONS, by_folder, compared, detail, facets, history, row
+from .searchline import Understood, as_alias, as_place, held_fast, parts, understand, wrong
 
 # %% auto #0
 __all__ = ['PAGE', 'STALE_AFTER', 'STATES', 'EARLY', 'EVERY', 'Workers', 'as_of', 'Browsing', 'Asking']
@@ -109,7 +109,7 @@ class Browsing:
         self.bucket, self.query, self.sort, self.folders, self.within = bucket, query, '-created', False, ''
         self.found: Sequence = Versions([])
         self.asked, self.at, self.totals = 0, None, {}       # generation of the list, when it was made, how many there are in a bucket
-        self.ref, self.removed, self._names = None, False, names
+        self.ref, self.removed, self.limit, self._names = None, False, SHOWN_VERSIONS, names
         self.slow: dict[str | None, Asking] = {}             # Lists that are long in coming, by bucket
         self.stopped = False                                 # Was reading for the first time stopped? Then what was read is all there is
         me = weakref.ref(self)
@@ -182,7 +182,7 @@ def _find(self: Browsing, wanted: Callable[[], bool], gen: int, bucket: str | No
         return
     if not wanted(): return
     def later(still: Callable[[], bool]) -> None:
-        with self._known_only(): self._afterwards(still, self.asked, *answer, bucket)
+        with self._known_only(): self._afterwards(still, self.asked, *answer, bucket, query)
     self.workers.do(later, 'afterwards')
     self._age(self.asked)
 
@@ -292,13 +292,14 @@ def page(self: Browsing, start: int, gen: int) -> None:
     self.workers.do(job)
 
 @patch
-def _afterwards(self: Browsing, wanted: Callable[[], bool], gen: int, found: Sequence, meant: Understood, bucket: str | None) -> None:
+def _afterwards(self: Browsing, wanted: Callable[[], bool], gen: int, found: Sequence, meant: Understood, bucket: str | None, query: str) -> None:
     "What may come later: the buckets, the facets, how many there are in all"
     news = {}
     try:
         news['buckets'] = [visible(b, 120) for b in self.quiet.list_buckets()]
         if wanted(): self.show(**news)
-        news['facets'] = facets(found, aliases=self._aliases(found, bucket, meant))
+        aliases = self._aliases(found, bucket, meant)
+        news['facets'] = facets(found, aliases=aliases, held=self._held(query, bucket, aliases or {}))
         if bucket not in self.totals and not self.stopped: self.totals[bucket] = len(self.quiet.find_items(bucket))
         news['total'] = self.totals.get(bucket)
     except (ObjectStoreError, OSError): pass          # the list itself is there
@@ -312,6 +313,18 @@ def _aliases(self: Browsing, found: Sequence, bucket: str | None, meant: Underst
     return dict(self.quiet.find_items(meant.bucket or bucket, meant.pattern, at='*', where=where, text=meant.text).facets('alias'))
 
 @patch
+def _held(self: Browsing, query: str, bucket: str | None, aliases: Mapping[str, int]) -> dict[str, tuple[object, Mapping]]:
+    "What the search line holds fast, as a chip does: by key, the value, and how often each value would be there without it"
+    found = {}
+    for part, key, x in held_fast(query):
+        if key == 'alias': found[key] = x, {x: 0} | dict(aliases)
+        else:
+            rest = understand(', '.join(p for p in parts(query) if p != part))
+            without = self.quiet.find_items(rest.bucket or bucket, rest.pattern, at=rest.at, where=rest.where, text=rest.text)
+            found[key] = x, {x: 0} | without.facets(key)
+    return found
+
+@patch
 def _age(self: Browsing, gen: int) -> None:
     "Call the list stale after a while"
     me = weakref.ref(self)
@@ -323,17 +336,32 @@ def _age(self: Browsing, gen: int) -> None:
 
 # %% ../nbs/83_browsing.ipynb #e011cfc9
 @patch
-def pick(self: Browsing, ref: str, removed: bool | None = None) -> None:
+def pick(
+    self: Browsing,
+    ref: str,
+    removed: bool | None = None,     # Also removed versions? None: as before
+    limit: int | None = None,        # How many versions; None: as before of the same item
+) -> None:
     "Ask for the versions of an item, and for what this one holds"
+    if not self.ref or self.ref.partition('@')[0] != ref.partition('@')[0]: self.limit = SHOWN_VERSIONS
     self.removed = self.removed if removed is None else removed
-    self.ref, shows = ref, self.removed
+    self.limit = self.limit if limit is None else limit
+    self.ref, shows, most = ref, self.removed, self.limit
     def job(wanted: Callable[[], bool]) -> None:
         r = parse_ref(ref)
-        try: told = {'rows': history(self.quiet, Ref(r.bucket, r.item), shows)}
+        try: told = history(self.quiet, ref, shows, max(1, int(most)))
         except (ObjectStoreError, OSError) as e: told = {'rows': [], 'error': visible(str(e), 300)}
         if wanted(): self.tell('versions', {'item': f'{r.bucket}/{r.item}', 'ref': ref, 'removed': shows, 'next': self._next(r), **told})
     self.workers.do(job, 'versions')
     self.look(ref)
+
+@patch
+def leave(self: Browsing) -> None:
+    "Look at nothing"
+    self.ref = None
+    for lane in ('versions', 'detail', 'preview'): self.workers.drop(lane)
+    self.tell('value', None)
+    for name in ('versions', 'detail', 'preview'): self.tell(name, {})
 
 @patch
 def _next(self: Browsing, r: Ref) -> int | None:

@@ -7,22 +7,22 @@ from __future__ import annotations
 import math, time, warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timezone
 from functools import wraps
 from pathlib import Path
 from typing import BinaryIO
 from blake3 import blake3
 from fastcore.basics import patch
-from .names import Alias, AsOf, Back, Damaged, InvalidRef, NotFound, Number, ObjectStoreError, Selector, Unsupported, WriteId, hint, item_key, item_of_key
+from .names import MAX_VERSION, Ago, Alias, AliasAt, AsOf, Back, Damaged, InvalidRef, NotFound, Number, ObjectStoreError, Selector, Unsupported, WriteId, hint, item_key, item_of_key
 from .witness import Recent, Seen, Sight, awake
-from .backend import Backend, Entry, in_threads, key_number, number_key, same_stamp, stamp_tag
+from .backend import Backend, Entry, in_threads, is_beyond, key_number, number_key, same_stamp, stamp_tag
 from .disk import Short
-from .origin_clock import clock_of, latest_date, micros, running
+from .origin_clock import clock_of, latest_date, micros, moment, running, time_there
 from .records import (RECORD_LIMIT, Record, alias_folder, aliases_folder, last_move, read_move, moves, notes_folder,
                                  payload_key, records_folder, unpack)
 
 # %% auto #0
-__all__ = ['DEAD', 'KEPT_LIMIT', 'Numbers', 'no_doubt', 'Bucket', 'Maybe', 'may_be_kept', 'merge']
+__all__ = ['DEAD', 'KEPT_LIMIT', 'Numbers', 'no_doubt', 'Bucket', 'Maybe', 'may_be_kept', 'move_or_none', 'merge']
 
 # %% ../nbs/31_buckets.ipynb #9309c6a6
 DEAD = ('removed', 'abandoned')     # marks that take a version away
@@ -33,8 +33,11 @@ class Numbers:
         self.made: dict[int, float] = {}                       # Number: the time of its object, as listed
         self.stamps: dict[int, str] = {}
         self.marks: dict[int, set[str]] = defaultdict(set)
+        self.beyond = ''                                       # An object under a number that nobody gives
         for e in entries:
-            if not (found := key_number(e.key)): continue
+            if not (found := key_number(e.key)):
+                if is_beyond(e.key): self.beyond = e.key
+                continue
             n, mark = found
             if mark: self.marks[n].add(mark)
             else: self.made[n], self.stamps[n] = e.modified, e.stamp
@@ -114,6 +117,7 @@ def may_be_kept(op: str) -> Callable:
 @patch
 def seen(self: Bucket, item: str, numbers: Numbers, end: bool = False) -> Numbers:
     "Remember what a listing has shown; `end`: it went to the end of the item"
+    if numbers.beyond: warnings.warn(f'left out: {numbers.beyond} is no version: the last number that one can have is {MAX_VERSION:,}', stacklevel=4)
     self.compare(item, numbers, end)
     self.highest[item] = max(numbers.last, self.highest.get(item, 0))
     if end and numbers.live: self.newest[item] = numbers.live[-1]
@@ -407,10 +411,10 @@ def all_aliases(
     "The aliases of every item, from one listing"
     last, found = self._last_moves(folder, only), defaultdict(dict)
     for ((item, alias), key), raw in zip(last.items(), self.backend.read_many(last.values(), RECORD_LIMIT)):
-        if (to := _move_or_none(raw, key, lenient).get('to')) is not None: found[item][alias] = to
+        if (to := move_or_none(raw, key, lenient).get('to')) is not None: found[item][alias] = to
     return dict(found)
 
-def _move_or_none(raw: bytes | Exception, key: str, lenient: bool) -> dict:
+def move_or_none(raw: bytes | Exception, key: str, lenient: bool) -> dict:
     "A move; an empty one in place of one that is damaged, where that may be left out"
     try: return read_move(raw, key)
     except Damaged as e:
@@ -448,7 +452,7 @@ def all_notes(
     entries = sorted({e.key for e in self.backend.list(below) if key_number(e.key)})
     for key, raw in zip(entries, self.backend.read_many(entries, RECORD_LIMIT)):
         item, _, n = key[len(start):].rpartition('/')[0].rpartition('/@/')
-        found[item_of_key(item), int(n)].append((key, _move_or_none(raw, key, lenient).get('notes', {})))
+        found[item_of_key(item), int(n)].append((key, move_or_none(raw, key, lenient).get('notes', {})))
     return {at: [note for _, note in sorted(notes, key=lambda kn: kn[0])] for at, notes in found.items()}
 
 # %% ../nbs/31_buckets.ipynb #9c7b90f4
@@ -459,7 +463,8 @@ def resolve(self: Bucket, item: str, selector: Selector | None, max_age: float =
         case None | Back(1): n = self.latest(item, max_age) or self._again_latest(item)
         case Number(n): return n
         case Back(k): n = next(iter(self.numbers(item).live[-k:-k + 1 or None]), None)
-        case AsOf(t): n = self._live_as_of(item, t, selector)
+        case AsOf() | Ago(): n = self._live_as_of(item, self.moment_of(selector), selector)
+        case AliasAt(name, when): return self._aliased_at(item, name, self.moment_of(when), selector)
         case Alias(name, back): return self._aliased(item, name, back)
         case WriteId(id): n = self._written(item, id)
         case _: raise InvalidRef(f'@{selector} selects many versions where one is wanted: {self.name}/{item}')
@@ -487,6 +492,13 @@ def as_of(
     return found
 
 @patch
+def moment_of(self: Bucket, when: AsOf | Ago) -> datetime:
+    "The moment that a date or a duration stands for, by the clock of the origin"
+    if isinstance(when, AsOf): return when.time
+    try: return time_there(self.backend) - when.since
+    except OverflowError: return datetime.min.replace(tzinfo=timezone.utc)
+
+@patch
 def _live_as_of(self: Bucket, item: str, t: datetime, selector: Selector) -> int | None:
     "The version that was the latest at a moment; one that was removed since is named"
     numbers = self.numbers(item)
@@ -499,7 +511,7 @@ def find(self: Bucket, item: str, selector: Selector | None, max_age: float = 0.
     "The record of the live version that a selector stands for, or `NotFound`"
     if type(selector) is Number and (near := self.near_record(item, selector.n)): return near
     n = self.resolve(item, selector, max_age)
-    return self.live_record(item, n, surely=not isinstance(selector, (Number, Alias)) or isinstance(selector, Number) and self.is_near(item, n))
+    return self.live_record(item, n, surely=not isinstance(selector, (Number, Alias, AliasAt)) or isinstance(selector, Number) and self.is_near(item, n))
 
 @patch
 def near_record(self: Bucket, item: str, n: int) -> Record | None:
@@ -528,8 +540,23 @@ def _aliased(self: Bucket, item: str, name: str, back: int) -> int:
     if back: raise NotFound(f'alias {name!r} of {self.name}/{item} has no target {back} moves back: it was moved {len(steps)} times')
     known = self.aliases(item)
     if name in known: return known[name]       # the listing before was none
-    if not known and self.latest(item) is None: raise self.not_found(item)
-    raise NotFound(f'no alias {name!r} of {self.name}/{item}' + (hint(name, known) or (f'; it has {_some(list(known))}' if known else '; it has no aliases')))
+    raise self._no_alias(item, name, known)
+
+@patch
+def _aliased_at(self: Bucket, item: str, name: str, t: datetime, selector: Selector) -> int:
+    "The version that an alias pointed at at a moment: its moves come in the order of their numbers, and their dates rise with these"
+    steps = self.alias_moves(item, name)
+    if not steps: raise self._no_alias(item, name, self.aliases(item))
+    last = next((m for m in reversed(steps) if m['at'] <= micros(t)), None)
+    if last and last.get('to') is not None: return last['to']
+    why = f'it was removed {moment(last["at"]):%Y-%m-%d %H:%M} UTC' if last else f'it was first set {moment(steps[0]["at"]):%Y-%m-%d %H:%M} UTC'
+    raise NotFound(f'no version of {self.name}/{item} is @{selector}: alias {name!r} pointed nowhere then; {why}')
+
+@patch
+def _no_alias(self: Bucket, item: str, name: str, known: dict[str, int]) -> NotFound:
+    "The error for an alias that an item does not have"
+    if not known and self.latest(item) is None: return self.not_found(item)
+    return NotFound(f'no alias {name!r} of {self.name}/{item}' + (hint(name, known) or (f'; it has {_some(list(known))}' if known else '; it has no aliases')))
 
 @patch
 def _written(self: Bucket, item: str, id: str) -> int | None:
@@ -550,7 +577,7 @@ def locate(self: Bucket, wanted: list[tuple[str, Selector | None]]) -> list[int 
         if isinstance(selector, Number) and selector.n in live: return selector.n
         try:
             n = self.resolve(item, selector)
-            return n if not isinstance(selector, Number | Alias) or self.lives(item, n) else self.not_found(item, n)
+            return n if not isinstance(selector, Number | Alias | AliasAt) or self.lives(item, n) else self.not_found(item, n)
         except NotFound as e: return e
     answers = list(in_threads(one, wanted, 1 if listed is not None else self.backend.can.many))
     if error := next((a for a in answers if isinstance(a, OSError)), None): raise error

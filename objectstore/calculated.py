@@ -131,7 +131,7 @@ def _inputs(self: Call, reads: Reads) -> list | str:
 def _says(self: Call, reads: Reads, code: Mapping, own: list[str], seconds: float) -> dict:
     "What the record says of the making"
     f = self.of
-    function = {'name': f.__qualname__, 'module': f.__module__, **defined_in(f.fn), 'code': dict(code), **({'own': own} if own else {}), **({'version': f.version} if f.version is not None else {})}
+    function = {'name': f.__qualname__, 'module': f.__module__, **(defined_in(f.fn) if f._store.provenance == 'full' else {}), 'code': dict(code), **({'own': own} if own else {}), **({'version': f.version} if f.version is not None else {})}
     return {'function': function, 'params': {n: p.fp for n, p in self.params.items()}, 'inputs': self._inputs(reads), 'seconds': round(seconds, 3)}
 
 # %% ../nbs/74_calculated.ipynb #ecc7f474
@@ -155,7 +155,7 @@ def _run(self: Calculated, call: Call, frame: Frame) -> Version:
 def _keep(self: Calculated, call: Call, value: object, says: dict) -> Version:
     "Store a result as the next version of its item; offline it becomes pending"
     store, r = self._store, call.ref
-    told = {'params': {n: plain_param(p) for n, p in call.params.items()}} if call.params else None
+    told = {'params': {n: plain_param(p) for n, p in call.params.items() if not self._signature.hides(n, p)}} if call.params else None
     try:
         with store._drafted(r, value, None, None, told) as draft, store._turn(r):
             draft.description['lineage'] |= says

@@ -16,7 +16,7 @@ from .names import InvalidQuery, hint, parse_time
 
 # %% auto #0
 __all__ = ['LONGEST', 'Node', 'FIELDS', 'ROOTS', 'Name', 'Value', 'Compare', 'In', 'Like', 'Between', 'IsNull', 'Not', 'And',
-           'Or', 'value', 'order', 'like', 'truth', 'Condition', 'values', 'type_word', 'words', 'texts',
+           'Or', 'named', 'value', 'order', 'like', 'truth', 'Condition', 'values', 'type_word', 'words', 'texts',
            'matches_text']
 
 # %% ../nbs/20_conditions.ipynb #214ac56d
@@ -73,6 +73,12 @@ Node = And | Or | Not | Compare | In | Like | Between | IsNull
 # %% ../nbs/20_conditions.ipynb #5c15b681
 FIELDS = ('item', 'version', 'created', 'size', 'kind', 'codec', 'author', 'alias', 'pending', 'bucket', 'id', 'hash')
 ROOTS = ('fields', 'metadata', 'stats')
+
+def named(key: str) -> Name:
+    "A field, or a key as one writes it: `auc`, `metrics.auc`, `stats.rows`"
+    parts = tuple(key.split('.'))
+    if key in FIELDS: return Name(parts, 'fields')
+    return Name(parts[1:], parts[0]) if len(parts) > 1 and parts[0] in ('metadata', 'stats') else Name(parts)
 
 def _find(
     tree: object,             # Nested mappings

@@ -5,39 +5,67 @@
 # %% ../nbs/04_connect.ipynb #dd2303f2
 from __future__ import annotations
 import errno, os, re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 from .names import NotFound, ObjectStoreError, TierMismatch, Unsupported, hint
+from .environment import brief, calmly, cleaned, sendable, set_as, variable, yes_or_no
 
 # %% auto #0
-__all__ = ['client_options', 'KNOWN', 'SECRET', 'option_prefix', 'no_order', 'STALLED', 'SLOW', 'secrets_belong', 'Options',
-           'options', 'times', 's3_endpoint', 's3_region', 's3_credentials', 'check_endpoint', 'client', 'date_at',
-           'Answer', 'Refused', 'explain', 'no_service', 'like_page', 'refused', 'used_before_fork']
+__all__ = ['client_options', 'KNOWN', 'SECRET', 'SWITCHES', 'option_prefix', 'no_order', 'PATIENT', 'STALLED', 'SLOW',
+           'secrets_belong', 'ENDPOINTS', 'has_login', 'is_secret', 'Options', 'option', 'options', 'times',
+           'from_environment', 'all_options', 'check_endpoint', 's3_endpoint', 's3_region', 'Signing', 's3_signing',
+           'boto_session', 'signing', 'client', 'nothing_empty', 'date_at', 'Answer', 'Refused', 'BucketMissing',
+           'explain', 'is_refusal', 'about_keys', 'no_service', 'like_page', 'refused', 'used_before_fork']
 
 # %% ../nbs/04_connect.ipynb #23ef8eb5
 client_options = {'allow_http', 'allow_invalid_certificates', 'root_certificate', 'proxy_url', 'proxy_ca_certificate', 'proxy_excludes', 'user_agent'}
 KNOWN = dict(
     s3={'endpoint', 'region', 'access_key_id', 'secret_access_key', 'session_token', 'skip_signature', 'virtual_hosted_style_request', 'unsigned_payload',
         'checksum_algorithm', 'server_side_encryption', 'sse_kms_key_id', 'sse_bucket_key_enabled', 'sse_customer_key_base64', 'request_payer',
-        'disable_tagging', 'disable_bulk_delete', 'role_arn', 'role_session_name', 'sts_endpoint', 'web_identity_token_file', 'metadata_endpoint', 'imdsv1_fallback',
+        'disable_tagging', 'disable_bulk_delete', 'role_arn', 'role_session_name', 'endpoint_url_sts', 'web_identity_token_file', 'metadata_endpoint', 'imdsv1_fallback',
         'container_credentials_relative_uri', 'container_credentials_full_uri', 'container_authorization_token_file'},
     gs={'endpoint', 'service_account', 'service_account_key', 'bearer_token', 'application_credentials', 'skip_signature'},
     az={'endpoint', 'account_name', 'account_key', 'client_id', 'client_secret', 'credential_type', 'tenant_id', 'authority_host', 'sas_key', 'token', 'use_emulator',
         'use_fabric_endpoint', 'encryption_key', 'msi_endpoint', 'object_id', 'msi_resource_id', 'federated_token_file', 'use_azure_cli', 'skip_signature'})
 SECRET = {'access_key_id', 'secret_access_key', 'session_token', 'sse_customer_key_base64', 'service_account_key', 'bearer_token', 'account_key', 'client_secret',
     'sas_key', 'token', 'encryption_key'}
+SWITCHES = {'allow_http', 'allow_invalid_certificates', 'skip_signature', 'virtual_hosted_style_request', 'unsigned_payload', 'sse_bucket_key_enabled', 'request_payer',
+    'disable_tagging', 'disable_bulk_delete', 'imdsv1_fallback', 'use_emulator', 'use_fabric_endpoint', 'use_azure_cli'}
 option_prefix = re.compile(r'(aws|google|gcs|azure_storage|azure)_')
 
 no_order = 'directory buckets (S3 Express One Zone) list their objects in no order, and not from a key on: a store cannot lie in one; use a general-purpose bucket'
 
+def has_login(value: str) -> bool:
+    "Is there a user or a password in an address, as in `http://me:secret@proxy:3128`?"
+    try: return '@' in urlsplit(value if '://' in value else f'//{value}').netloc
+    except ValueError: return True      # no address that can be read: better too careful
+
+def is_secret(name: str, value: object) -> bool:
+    "Is this option to be neither shown nor sent? An address is where it holds a password"
+    return name in SECRET or isinstance(value, str) and '@' in value and has_login(value)
+
 class Options(dict):
     "Options of a connection; those that are secret are neither shown nor pickled"
-    def __repr__(self) -> str: return repr({k: '…' if k in SECRET else v for k, v in self.items()})
+    def __repr__(self) -> str: return repr({k: '…' if is_secret(k, v) else v for k, v in self.items()})
     __str__ = __repr__
-    def public(self) -> Options: return Options({k: v for k, v in self.items() if k not in SECRET})
+    def public(self) -> Options: return Options({k: v for k, v in self.items() if not is_secret(k, v)})
+    def secrets(self) -> set[str]: return self.keys() - self.public().keys()
     def __reduce__(self): return Options, (dict(self.public()),)
+
+def option(
+    name: str,        # As it was written, for the error
+    plain: str,       # What it means
+    value: object,
+) -> str | None:      # None: it is not set
+    "The text of an option, as the client takes it; `TierMismatch` where it cannot be sent"
+    if value is None or (text := str(value).strip()) == '': return None
+    if plain not in SWITCHES: return sendable(name, text) if plain in SECRET | {'region', 'endpoint'} else text
+    try: return str(yes_or_no(text)).lower()
+    except ValueError as e: raise TierMismatch(f'{name}: {e}') from None
 
 def options(
     scheme: str,                          # s3, gs or az
@@ -49,84 +77,218 @@ def options(
         plain = option_prefix.sub('', name.lower(), count=1)
         if plain == 's3_express': raise TierMismatch(no_order)
         if plain not in known: raise TierMismatch(f'{name!r} is no option of {scheme}://{hint(plain, known)}')
-        if value is not None: found[plain] = str(value).lower() if isinstance(value, bool) else str(value)
+        if (text := option(name, plain, value)) is not None: found[plain] = text
     return found
 
 # %% ../nbs/04_connect.ipynb #88c0128b
+PATIENT = 10    # time-outs that an answer may take where nothing else can be answered in its place
 STALLED = 300   # seconds after which a piece of a large object, or a part of an upload, will not come any more
 SLOW = 2**19    # bytes a second that any line should carry
 
 def times(
-    kind: str,        # small, large, once or parts
+    kind: str,        # quick, small, large, once or parts
     timeout: float,   # Seconds in which a service that is there answers
     size: int = 0,    # Bytes that are sent
 ) -> tuple[dict, dict]:  # Options of the client and of its retries
     "How long a kind of request may take, and how often it is tried"
-    total = dict(small=5 * timeout, once=1.9 * timeout + size / SLOW).get(kind, STALLED)
+    total = dict(quick=5 * timeout, small=(PATIENT + 1) * timeout, once=(PATIENT + 1) * timeout + size / SLOW).get(kind, STALLED)
     web = dict(connect_timeout=timedelta(seconds=timeout), timeout=timedelta(seconds=total))
-    if kind in ('small', 'large'): web['read_timeout'] = timedelta(seconds=1.8 * timeout)   # would count the sending of a body too
+    wait = dict(quick=1.8, small=PATIENT, large=PATIENT).get(kind)
+    if wait: web['read_timeout'] = timedelta(seconds=wait * timeout)   # would count the sending of a body too
     backoff = dict(init_backoff=timedelta(seconds=timeout / 20), max_backoff=timedelta(seconds=timeout / 4))
     return web, dict(max_retries=0 if kind == 'once' else 2, retry_timeout=timedelta(seconds=0.8 * timeout), backoff=backoff)
 
-# %% ../nbs/04_connect.ipynb #6a06823c
-def _env(*names: str) -> str | None:
-    return next((os.environ[n] for n in names if os.environ.get(n)), None)
+# %% ../nbs/04_connect.ipynb #4380209d
+_prefixes = dict(s3=('AWS_',), gs=('GOOGLE_', 'GCS_'), az=('AZURE_STORAGE_', 'AZURE_'))
+_others_say = {'endpoint', 'region', 'access_key_id', 'secret_access_key', 'session_token'}      # are found below, with their fellows
+
+def from_environment(
+    scheme: str,      # s3, gs or az
+) -> Options:
+    "The options of a connection that the environment gives"
+    found = Options()
+    for plain in sorted(KNOWN[scheme] | client_options):
+        if scheme == 's3' and plain in _others_say: continue
+        names = [p + plain.upper() for p in _prefixes[scheme]]
+        if name := set_as(*names): found[plain] = option(name, plain, variable(name))
+        elif plain in SWITCHES and any(n in os.environ for n in names): found[plain] = 'false'
+    return found
+
+def all_options(scheme: str, o: Options) -> Options: return from_environment(scheme) | o
+
+# %% ../nbs/04_connect.ipynb #47c86168
+def check_endpoint(
+    endpoint: str | None,
+    name: str = 'the endpoint',       # Where it comes from, for the error
+) -> str | None:
+    "An endpoint is a web address, without anybody's password"
+    if endpoint is None or not (endpoint := endpoint.strip()): return None
+    if '@' in endpoint: raise TierMismatch(f'{name} must not hold a user or a password; {secrets_belong}')
+    try: parts, port = (found := urlsplit(sendable(name, endpoint))), found.port
+    except TierMismatch: raise
+    except ValueError: parts = urlsplit('')
+    if parts.scheme in ('http', 'https') and _host.fullmatch(parts.hostname or '') and parts.path in ('', '/') and not (parts.query or parts.fragment) and port != 0: return endpoint.rstrip('/')
+    raise TierMismatch(f'{name} ({parts.scheme or "text"}://{parts.hostname or ""}…) is no address of a service: write http://host:port or https://host:port, and nothing behind')
+
+_host = re.compile(r'[a-z0-9_]([a-z0-9._-]*[a-z0-9_.])?|[0-9a-f:.]*:[0-9a-f:.]*', re.ASCII)
+secrets_belong = 'secrets belong into the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), a profile (AWS_PROFILE), or storage_options'
+ENDPOINTS = ('AWS_ENDPOINT_URL_S3', 'AWS_ENDPOINT_URL', 'AWS_ENDPOINT')
 
 def s3_endpoint(given: str | None) -> str | None:
     "The address of an S3 service: given, or from the environment; None for Amazon's own"
-    return given or _env('AWS_ENDPOINT_URL_S3', 'AWS_ENDPOINT_URL', 'AWS_ENDPOINT')
+    if found := check_endpoint(given): return found
+    return check_endpoint(variable(*ENDPOINTS), set_as(*ENDPOINTS))
 
 def s3_region(o: Options, endpoint: str | None) -> str | None:
     "The region to sign for; most services of one's own take any"
-    return o.get('region') or _env('AWS_REGION', 'AWS_DEFAULT_REGION') or ('us-east-1' if endpoint else None)
+    given = o.get('region') or (name := set_as('AWS_REGION', 'AWS_DEFAULT_REGION')) and sendable(name, variable(name))
+    return given or ('us-east-1' if endpoint else None)
 
-def s3_credentials(o: Options, region: str | None) -> dict:
-    "What finds the credentials of an S3 service, in the form of arguments to its client"
-    if o.get('skip_signature') == 'true' or 'access_key_id' in o: return {}
-    if region and _env('AWS_ACCESS_KEY_ID') and _env('AWS_SECRET_ACCESS_KEY'): return {}
+# %% ../nbs/04_connect.ipynb #6a06823c
+@dataclass(frozen=True, repr=False)
+class Signing:
+    "What requests are signed with, and where that was found"
+    source: str                                # In words, for whoever is refused
+    mark: str = ''                             # Others have another
+    provider: Callable | None = None           # Gives the keys, as a client asks for them
+    session: object = None                     # The session of boto3 that they come from
+    def __repr__(self) -> str: return f'Signing({self.source})'
+
+def _mark(*parts: object) -> str:
+    from hashlib import blake2b
+    return blake2b(repr(parts).encode('utf-8', 'backslashreplace'), digest_size=16).hexdigest()
+
+def _fixed(source: str, key: str, secret: str, token: str | None) -> Signing:
+    "Keys that were written down"
+    found = dict(access_key_id=key, secret_access_key=secret, token=token, expires_at=None)
+    return Signing(source, _mark(key, secret, token), lambda: dict(found))
+
+_pair = ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY')
+_token = ('AWS_SESSION_TOKEN', 'AWS_SECURITY_TOKEN', 'AWS_TOKEN')
+
+def s3_signing(o: Options) -> Signing:
+    "What the requests to an S3 service are signed with"
+    if o.get('skip_signature') == 'true': return Signing('no keys, since skip_signature is on')
+    keys = {'access_key_id', 'secret_access_key'} & o.keys()
+    if len(keys) == 1: raise TierMismatch(f'storage_options have {keys.pop()} alone: access_key_id and secret_access_key belong together')
+    if keys: return _fixed('storage_options', o['access_key_id'], o['secret_access_key'], o.get('session_token'))
+    given = [n for n in _pair if variable(n)]
+    if len(given) == 1: raise TierMismatch(f'{given[0]} is set and {_pair[given[0] == _pair[0]]} is not, or is empty: they belong together')
+    if not given: return _from_chain(o)
+    token = (name := set_as(*_token)) and sendable(name, variable(name))
+    return _fixed(f'{" and ".join(_pair)}' + (f' with {name}' if name else ''), *(sendable(n, variable(n)) for n in _pair), token or None)
+
+# %% ../nbs/04_connect.ipynb #4335eac2
+def boto_session() -> object:
+    "A new session of boto3, with what the environment says of profiles and files"
+    import boto3
+    return boto3.session.Session(botocore_session=_botocore(variable('AWS_PROFILE', 'AWS_DEFAULT_PROFILE')))
+
+def _botocore(profile: str | None) -> object:
+    import botocore.session
+    def says(default): return None, None, default, None
+    return botocore.session.Session(session_vars=dict(profile=says(profile), credentials_file=says(_files[0]()), config_file=says(_files[1]())))
+
+def _from_chain(o: Options) -> Signing:
+    "What boto3's chain finds; what the client of the service finds by itself, where there is no boto3"
     try: from obstore.auth.boto3 import Boto3CredentialProvider
-    except ImportError: return {}
-    try: provider = Boto3CredentialProvider()
-    except Exception as e: raise PermissionError(errno.EACCES, f'no credentials were found ({type(e).__name__}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; skip_signature=true for a public bucket') from None
-    if region: provider.config = {}
-    return dict(credential_provider=provider)
+    except ImportError: return Signing('what the client finds by itself, since boto3 is not installed', _mark(sorted(o.public().items())))
+    try:
+        session = boto_session()
+        session._session.get_component('credential_provider').remove('env')     # read above
+        provider = Boto3CredentialProvider(session, ttl=timedelta(minutes=10))
+        keys = provider.credentials.get_frozen_credentials()
+    except Exception as e: raise PermissionError(errno.EACCES, _none_found(e)) from None
+    provider.config = {}
+    return Signing(_chain_source(provider.credentials.method), _mark(*keys), provider, session)
 
-# %% ../nbs/04_connect.ipynb #47c86168
-def check_endpoint(endpoint: str | None) -> str | None:
-    "An endpoint is a web address, without anybody's password"
-    if endpoint is None: return None
-    parts = urlsplit(endpoint)
-    if '@' in endpoint: raise TierMismatch(f'an endpoint must not hold a user or a password; {secrets_belong}')
-    if parts.scheme in ('http', 'https') and parts.hostname and parts.path in ('', '/') and not parts.query: return endpoint.rstrip('/')
-    raise TierMismatch(f'{parts.scheme or "text"}://{parts.hostname or ""}… is no endpoint: write http://host:port or https://host:port, and nothing behind')
+def _none_found(e: Exception) -> str:
+    "Why boto3's chain has nothing, in words"
+    here = f'set {" and ".join(_pair)}, or AWS_PROFILE; skip_signature=true for a public bucket'
+    if (name := set_as('AWS_PROFILE', 'AWS_DEFAULT_PROFILE')) and type(e).__name__ == 'ProfileNotFound':
+        there = sorted(_botocore(None).available_profiles)
+        return f'{name} names the profile {_profile(name)}, and neither {_files[0]()} nor {_files[1]()} has it{hint(variable(name), there)}; ' + (f'there are {", ".join(there)}' if there else 'they have no profile')
+    if isinstance(e, ValueError): return f'no credentials were found, neither in the environment nor in {_files[0]()} nor by a role of this machine: {here}'
+    return f'no credentials were found ({type(e).__name__}): {here}'
 
-secrets_belong = 'secrets belong into the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), a profile (AWS_PROFILE), or storage_options'
+def _profile(name: str) -> str: return repr(variable(name)) if re.fullmatch(r'[\w.@ -]{1,40}', variable(name)) else 'that is written there'
+
+_files = (lambda: variable('AWS_SHARED_CREDENTIALS_FILE') or '~/.aws/credentials', lambda: variable('AWS_CONFIG_FILE') or '~/.aws/config')
+
+def _chain_source(method: str) -> str:
+    "Where boto3 found credentials, in words"
+    profile = variable('AWS_PROFILE', 'AWS_DEFAULT_PROFILE') or 'default'
+    if method == 'shared-credentials-file': return f'the profile {profile!r} of {_files[0]()}'
+    return f"boto3's chain ({method}, profile {profile!r})"
 
 # %% ../nbs/04_connect.ipynb #08b08e9a
 def _certificate(o: Options) -> str | None:
     "The certificate of an authority of one's own: its text, or the file that holds it"
-    given = o.get('root_certificate') or _env('AWS_CA_BUNDLE')
-    return Path(given).expanduser().read_text() if given and '-----BEGIN' not in given else given
+    given, name = (o['root_certificate'], 'root_certificate') if 'root_certificate' in o else (variable('AWS_CA_BUNDLE'), 'AWS_CA_BUNDLE')
+    if not given or '-----BEGIN' in given: return given
+    try: return Path(given).expanduser().read_text()
+    except (OSError, UnicodeDecodeError) as e: raise TierMismatch(f'the file that {name} names cannot be read ({getattr(e, "strerror", None) or "it is no text"})') from None
 
-def client(scheme: str, bucket: str, prefix: str, endpoint: str | None, o: Options, kind: str, timeout: float, size: int = 0) -> object:
+def signing(scheme: str, o: Options) -> Signing:
+    "What requests are signed with; of other services than S3 the client finds it by itself"
+    if scheme == 's3': return s3_signing(all_options('s3', o))
+    known = all_options(scheme, o)
+    files = [_stamp(v) for k, v in known.items() if k in ('service_account', 'application_credentials', 'federated_token_file')]
+    return Signing('the options and the environment of this process', _mark(sorted(known.items()), files))
+
+def _stamp(path: str) -> tuple:
+    try: s = os.stat(os.path.expanduser(path))
+    except OSError: return ()
+    return s.st_mtime_ns, s.st_size
+
+def client(scheme: str, bucket: str, prefix: str, endpoint: str | None, o: Options, kind: str, timeout: float, size: int = 0, by: Signing | None = None) -> object:
     "An `obstore` client of a bucket for one kind of request"
     from obstore import store
     web, retries = times(kind, timeout, size)
-    web |= {k: v for k, v in o.items() if k in client_options} | ({'allow_http': 'true'} if endpoint and endpoint.startswith('http://') else {})
+    by, o = by or signing(scheme, o), all_options(scheme, o)
+    web = Options(web | {k: v for k, v in o.items() if k in client_options} | ({'allow_http': 'true'} if endpoint and endpoint.startswith('http://') else {}))
     if pem := _certificate(o): web['root_certificate'] = pem
-    config = {k: v for k, v in o.items() if k not in client_options} | _config(scheme, endpoint, o)
+    known = client_options | (_keys if by.provider else set())
+    config = Options({k: v for k, v in o.items() if k not in known} | _config(scheme, endpoint, o, by))
     make = dict(s3=store.S3Store, gs=store.GCSStore, az=store.AzureStore)[scheme]
-    try: return make(bucket, prefix=prefix or None, client_options=web, retry_config=retries, **config)
-    except store.BaseError as e: said = str(e).splitlines()[0]
-    for secret in (v for k, v in o.items() if k in SECRET): said = said.replace(secret, '…')
-    raise TierMismatch(f'{scheme}://{bucket} cannot be opened with these options: {said}')
+    def build() -> object: return make(bucket, prefix=prefix or None, client_options=dict(web), retry_config=retries, **config)
+    try:
+        with nothing_empty(scheme): return calmly(f'{scheme}://{bucket}', build)
+    except (store.BaseError, ValueError, TypeError) as e:
+        if isinstance(e, ObjectStoreError): raise
+        said = str(e).partition('\n\n')[0]
+    raise TierMismatch(f'{scheme}://{bucket} cannot be opened with these options: {_without_values(said, scheme, o)}')
 
-def _config(scheme: str, endpoint: str | None, o: Options) -> dict:
-    "What each kind of service needs beside the options"
+@contextmanager
+def nothing_empty(scheme: str) -> Iterator[None]:
+    "While a client is made: without the variables that are set to nothing, which it would take for values"
+    empty = {n: v for n, v in os.environ.items() if n.startswith(_prefixes[scheme]) and not cleaned(v)}
+    for n in empty: os.environ.pop(n, None)
+    try: yield
+    finally:
+        for n, v in empty.items(): os.environ.setdefault(n, v)
+
+def _without_values(said: str, scheme: str, o: Options) -> str:
+    "What a client says, with the names of variables in place of what they are set to, and no secret"
+    says = {v: f'(what {n} says)' for n in os.environ if n.startswith(_prefixes[scheme]) for v in (os.environ[n], cleaned(os.environ[n])) if len(v) > 2}
+    says |= {v: '…' for k, v in o.items() if is_secret(k, v) and v not in says}
+    for value in sorted(says, key=len, reverse=True): said = said.replace(value, says[value])
+    return said
+
+def _config(scheme: str, endpoint: str | None, o: Options, by: Signing) -> dict:
+    "What each kind of service needs beside the options; what the client would else read by itself"
     if scheme != 's3': return {'base_url' if scheme == 'gs' else 'endpoint': endpoint} if endpoint else {}
-    region = s3_region(o, endpoint)
-    found = dict(endpoint=endpoint, region=region, s3_express='false', disable_bulk_delete=o.get('disable_bulk_delete', 'true'))
-    return {k: v for k, v in found.items() if v} | s3_credentials(o, region)
+    region = s3_region(o, endpoint) or _profile_region()
+    found = dict(endpoint=endpoint, aws_endpoint_url_s3=endpoint, region=region or 'us-east-1', s3_express='false', conditional_put='etag', copy_if_not_exists='multipart',
+        disable_bulk_delete=o.get('disable_bulk_delete', 'true'))
+    return {k: v for k, v in found.items() if v} | ({'credential_provider': by.provider} if by.provider else {})
+
+_keys = {'access_key_id', 'secret_access_key', 'session_token'}
+
+def _profile_region() -> str | None:
+    "The region that a profile of boto3 names"
+    try: return cleaned(boto_session().region_name or '') or None
+    except Exception: return None       # no boto3, or no such profile: the credentials say so
 
 # %% ../nbs/04_connect.ipynb #0aac1f39
 def date_at(
@@ -186,10 +348,11 @@ class Answer:
 
 # %% ../nbs/04_connect.ipynb #bed7a376
 class Refused(ObjectStoreError, OSError): "A service refuses a request, for a reason of its own, which the message gives"
+class BucketMissing(NotFound): "A service has no such bucket of its own"
 
 _no_bucket = {'NoSuchBucket', 'ContainerNotFound', 'ContainerBeingDeleted'}
 _absent = {'NoSuchKey', 'NoSuchObject', 'KeyNotFound', 'NotFound', 'BlobNotFound', 'ResourceNotFound'}
-_not_allowed = {'XAdminUserNotFound', 'ExpiredToken', 'InvalidToken', 'TokenRefreshRequired', 'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'AuthorizationHeaderMalformed', 'RequestTimeTooSkewed'}
+_not_allowed = {'XAdminUserNotFound', 'InvalidSecurity', 'RequestExpired', 'ExpiredToken', 'InvalidToken', 'TokenRefreshRequired', 'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'AuthorizationHeaderMalformed', 'RequestTimeTooSkewed'}
 
 def explain(
     e: BaseException,     # What `obstore` raised
@@ -202,10 +365,10 @@ def explain(
     from obstore.exceptions import BaseError
     if not isinstance(e, (BaseError, OSError)) or isinstance(e, ObjectStoreError) or isinstance(e, OSError) and e.errno is not None: return e
     a = Answer(e)
-    if a.code in _no_bucket: return NotFound(f'{place}: there is no bucket {bucket!r} at this service; make it with its own tools (aws s3 mb s3://{bucket}), or check its name and the endpoint')
+    if a.code in _no_bucket: return BucketMissing(f'{place}: there is no bucket {bucket!r} at this service; make it with its own tools (aws s3 mb s3://{bucket}), or check its name and the endpoint')
     if isinstance(e, FileNotFoundError) and (a.code in _absent or not (body or a.code)): return FileNotFoundError(errno.ENOENT, 'no such object', f'{place}/{key}')
     if a.page or place.startswith('s3:') and body and _is_page(a): return no_service(place, a.status)
-    if a.status in (401, 403) or a.code in _not_allowed or type(e).__name__ in ('UnauthenticatedError', 'PermissionDeniedError'): return PermissionError(errno.EACCES, f'{place}: {a.why}')
+    if _not_let(a, e): return PermissionError(errno.EACCES, f'{place}: {a.why}')
     if a.status == 501: return Unsupported(f'{place}: the service cannot do this ({a.why})')
     if a.status == 507: return OSError(errno.ENOSPC, f'{place}: {a.why}')
     if a.status == 404 and not a.code: return no_service(place, a.status)
@@ -214,6 +377,17 @@ def explain(
     return ConnectionError(errno.ETIMEDOUT if a.timeout else errno.EIO, f'{place}: {a.why}')
 
 # %% ../nbs/04_connect.ipynb #359ce535
+def _not_let(a: Answer, e: BaseException) -> bool: return a.status in (401, 403) or a.code in _not_allowed or type(e).__name__ in ('UnauthenticatedError', 'PermissionDeniedError')
+
+def is_refusal(e: BaseException) -> bool:
+    "Does a service refuse whoever asks? Then other credentials may help"
+    from obstore.exceptions import BaseError
+    return isinstance(e, (BaseError, OSError)) and not isinstance(e, ObjectStoreError) and getattr(e, 'errno', None) is None and _not_let(Answer(e), e)
+
+def about_keys(why: str) -> bool:
+    "Does a refusal concern the keys themselves, and not what they may do?"
+    return any(code in why for code in _not_allowed)
+
 def _is_page(a: Answer) -> bool:
     "Is this refusal not one of an object service? Those bring an error with a code"
     return not a.code and (300 <= a.status < 400 or 400 <= a.status < 500 and bool(a.body))

@@ -7,16 +7,20 @@ from __future__ import annotations
 import os, re, stat, sys
 from collections.abc import Iterable
 from functools import lru_cache
+from .environment import source, user_ns, variable
 
 # %% auto #0
-__all__ = ['LIBRARIES', 'who', 'git_root', 'git_commit', 'source', 'where', 'libraries', 'made_by']
+__all__ = ['LIBRARIES', 'who', 'git_root', 'git_commit', 'where', 'libraries', 'made_by']
 
 # %% ../nbs/22_context.ipynb #841cd56a
-@lru_cache(1)
 def who() -> str:
     "`user@host`"
+    return _who(variable('JUPYTERHUB_USER'))
+
+@lru_cache(4)
+def _who(user: str | None) -> str:
     import getpass, socket
-    try: user = os.environ.get('JUPYTERHUB_USER') or getpass.getuser()
+    try: user = user or getpass.getuser()
     except (OSError, KeyError, ImportError): user = f'uid-{os.getuid()}' if hasattr(os, 'getuid') else 'unknown'
     return f'{user}@{socket.gethostname()}'
 
@@ -62,21 +66,6 @@ def git_commit(
         if not commit: commit = next((l.partition(' ')[0] for l in (_text(rest[1]) or '').splitlines() if ' ' in l and '/' + l.partition(' ')[2].strip() == name), '')
     return commit if _hex.fullmatch(commit) else None
 
-# %% ../nbs/22_context.ipynb #4d5994ea
-def _user_ns() -> dict:
-    "What is defined in the notebook, if this is one"
-    shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
-    found = getattr(shell, 'user_ns', None)
-    return found if isinstance(found, dict) else {}
-
-def source() -> str | None:
-    "The path of the notebook or script that runs, or None in an interactive session"
-    for path in (_user_ns().get('__vsc_ipynb_file__'), os.environ.get('JPY_SESSION_NAME')):
-        if isinstance(path, str) and path.endswith('.ipynb'): return path
-    if _user_ns(): return None
-    path = getattr(sys.modules.get('__main__'), '__file__', None)
-    return path if isinstance(path, str) and path not in ('', '-', '<stdin>') else None
-
 # %% ../nbs/22_context.ipynb #77930929
 def where(
     path: str | None,     # The notebook or script
@@ -84,7 +73,7 @@ def where(
     root: str | None,     # The repository that it is in
 ) -> str:
     "How a record names the notebook or script"
-    if path is None: return 'ipython' if _user_ns() else 'python'
+    if path is None: return 'ipython' if user_ns() else 'python'
     full = os.path.normpath(os.path.join(cwd, path))
     if root and full.startswith(root + os.sep): return full[len(root) + 1:].replace(os.sep, '/')
     return os.path.basename(full) if os.path.basename(full) != '__main__.py' else f'python -m {os.path.basename(os.path.dirname(full))}'
@@ -143,8 +132,12 @@ def _cwd() -> str:
     try: return os.getcwd()
     except OSError: return os.sep             # the folder of work has been removed
 
-def made_by() -> dict[str, object]:
+def made_by(
+    author: str | None = None,       # Who stands in the record; None: user@host
+    provenance: str = 'full',        # minimal: the author that was given, and nothing else
+) -> dict[str, object]:
     "Who and what makes a version now: `who`, `where`, `commit`, `python`, `libraries`; what is not known is left out"
-    place, git = _place(source(), _cwd(), bool(_user_ns()))
+    if provenance == 'minimal': return {'who': author or ''}
+    place, git = _place(source(), _cwd(), bool(user_ns()))
     commit = _commit(git)
-    return {'who': who(), 'where': place, **({'commit': commit} if commit else {}), 'python': '.'.join(map(str, sys.version_info[:3])), 'libraries': libraries()}
+    return {'who': author or who(), 'where': place, **({'commit': commit} if commit else {}), 'python': '.'.join(map(str, sys.version_info[:3])), 'libraries': libraries()}

@@ -4,7 +4,9 @@
 
 # %% ../nbs/51_delivery.ipynb #bcc1d396
 from __future__ import annotations
+import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from fastcore.basics import patch
 from .names import CommitUnknown, Conflict, Damaged, ObjectStoreError
@@ -15,11 +17,13 @@ from .reading import copy_file
 from .origin import Origin
 from .near import at_origin, quietly
 from .pending import Pending, Work
+from .breaker import is_absence
+from .witness import awake
 from .shown import Table
 from .versions import Looks
 
 # %% auto #0
-__all__ = ['Outcome', 'Report', 'deliver_all']
+__all__ = ['FEW', 'IDLE', 'Outcome', 'Together', 'in_flight', 'Delivery', 'Report', 'deliver_all']
 
 # %% ../nbs/51_delivery.ipynb #073e0d74
 @patch
@@ -214,9 +218,108 @@ def _deliver_remove(self: Origin, pending: Pending, w: Work, bucket: Bucket, pat
     bucket.let_go(w.item, {n}, self.by)
     return f'{w.name}@{n}'
 
+# %% ../nbs/51_delivery.ipynb #e79acba0
+class Together:
+    "A call that many threads wait for: one of them makes it for all that have come before it began"
+    def __init__(self, call: Callable[[], object]): self.call, self.begun, self.over, self.lock = call, 0, 0, threading.Lock()
+    def __call__(self) -> None:
+        mine = self.begun + 1      # what has begun already may have missed what I have done
+        with self.lock:
+            if self.over >= mine: return
+            self.begun += 1
+            self.call()
+            self.over = self.begun
+
+def in_flight(
+    chains: list[list],                   # Pieces, each list in its order
+    one: Callable[[object], bool],        # Do a piece; False: the rest of its list is left
+    many: int,                            # How many at a time
+) -> None:
+    "Work on some lists at a time; an exception, or an interruption, stops all of them"
+    todo, stop, failed = iter(chains), threading.Event(), []
+    turn = threading.Lock()
+    def work() -> None:
+        while not stop.is_set():
+            with turn: chain = next(todo, None)
+            if chain is None: return
+            try: all(not stop.is_set() and one(x) for x in chain)
+            except BaseException as e: failed.append(e); stop.set()
+    threads = [threading.Thread(target=copy_context().run, args=(work,), daemon=True, name='objectstore-deliver') for _ in range(min(many, len(chains)))] if many > 1 else []
+    if len(threads) < 2: work()
+    else: _join(threads, stop)
+    if failed: raise failed[0]
+
+def _join(threads: list[threading.Thread], stop: threading.Event) -> None:
+    "Let threads work to their end; after an interruption to the end of what each is doing"
+    for t in threads: t.start()
+    try:
+        for t in threads: t.join()
+    except BaseException:
+        stop.set()
+        for t in threads: t.join()
+        raise
+
+# %% ../nbs/51_delivery.ipynb #3dc88e16
+class Delivery:
+    "A delivery of pending work, and how far it is"
+    def __init__(self, origin: Origin, pending: Pending, patience: float, progress: Callable[[int], object], told: Callable[[], object]):
+        self.origin, self.pending, self.patience, self.progress, self.told = origin, pending, patience, progress, told
+        self.outcomes: dict[str, Outcome] = {}      # By the key of the work
+        self.late: set[str] = set()                 # Keys of what an answer that did not come has held up
+        self.told_of, self.gone = 0, ''             # Pieces that `progress` knows of; why nothing more is tried in this round
+
+    def go(self, works: list[Work]) -> None:
+        "One round"
+        self.gone, self.stuck, self.shut = '', {}, {}
+        self.late -= {w.key for w in works}
+        ids, chains = {}, {}
+        for w in works:
+            if why := _unfit(self.origin, w, ids): self.stuck[w.key] = why
+            chains.setdefault(w.name, []).append(w)
+        puts = [w for w in works if w.op == 'put' and w.key not in self.stuck]
+        for name in dict.fromkeys(w.bucket for w in puts): self._open(name, [w.item for w in puts if w.bucket == name])
+        try: many = max(self.origin.bucket(w.bucket).backend.can.many for w in works if w.bucket)
+        except (ValueError, OSError, ObjectStoreError): many = 1
+        in_flight([self._waits_behind(c) for c in chains.values()], lambda step: step(), many)
+
+    def _open(self, name: str, items: list[str]) -> None:
+        "Make sure of a bucket before many ask for it at a time, and of the last numbers of many items together"
+        try:
+            bucket = self.origin.for_put(name)
+            if len({*items}) > FEW: _learn(bucket, {*items})
+        except (OSError, ObjectStoreError) as e: self.shut[name] = e
+
+    def _waits_behind(self, chain: list[Work]) -> list[Callable[[], bool]]:
+        "The steps for an item; what cannot be delivered holds up what comes behind it"
+        def step(i: int) -> bool:
+            if not (why := self._one(chain[i])): return True
+            for w in chain[i:]: self.outcomes[w.key] = Outcome(f'{w.op} {w.name}', 'waits', why)
+            if chain[i].key in self.late: self.late |= {w.key for w in chain[i:]}
+            return False
+        return [lambda i=i: step(i) for i in range(len(chain))]
+
+    def _one(self, w: Work) -> str:
+        "Deliver a piece; why it waits, or nothing"
+        if why := self.stuck.get(w.key): return why
+        if self.gone: self.late.add(w.key); return self.gone
+        try:
+            if w.op == 'put' and (e := self.shut.get(w.bucket)): raise e
+            self.outcomes[w.key] = self.origin.deliver(self.pending, w, self.patience, self.told)
+        except (OSError, ObjectStoreError) as e: return self._held_up(w, e)
+        self.told_of += 1
+        self.progress(1)
+        return ''
+
+    def _held_up(self, w: Work, e: Exception) -> str:
+        "Note why a piece was not delivered"
+        if isinstance(e, (ConnectionError, TimeoutError)): self.late.add(w.key)
+        if is_absence(e.__cause__ if isinstance(e, CommitUnknown) and e.__cause__ else e): self.gone = self.gone or str(e)
+        return str(e)
+
 # %% ../nbs/51_delivery.ipynb #f220a35b
 class Report(Looks, list):
     "What became of each piece of pending work"
+    elsewhere: tuple[str, ...] | list[str] = ()     # What waits on this machine for other addresses
     @property
     def waiting(self) -> list[Outcome]: return [o for o in self if o.became == 'waits']
     @property
@@ -224,25 +327,37 @@ class Report(Looks, list):
     def look(self) -> Table:
         columns = ['pending', 'became', *(['why'] if any(o.why for o in self) else [])]
         return Table(columns, [[o.what, o.became, o.why or None][:len(columns)] for o in self],
-                     caption=f'{len(self) - len(self.waiting) - len(self.conflicts):,} of {len(self):,} delivered' if self else 'Nothing was pending')
+                     caption='. '.join([f'{len(self) - len(self.waiting) - len(self.conflicts):,} of {len(self):,} delivered' if self else 'Nothing was pending', *self._other()]))
+    def _other(self) -> list[str]: return [f'On this machine wait also {"; ".join(self.elsewhere)}: status() says what to do with it'] if self.elsewhere else []
 
-def deliver_all(origin: Origin, pending: Pending, patience: float = 3.0, progress=lambda n: None, told=lambda: None,
-                only: Callable[[Work], bool] = lambda w: True) -> Report:
+def deliver_all(
+    origin: Origin,
+    pending: Pending,
+    patience: float = 3.0,                              # Seconds to go on after an unclear answer
+    progress: Callable[[int], object] = lambda n: None,
+    told: Callable[[], object] = lambda: None,          # See `Origin.deliver`
+    only: Callable[[Work], bool] = lambda w: True,
+    again: Callable[[], bool] = lambda: False,          # Is what a slow answer has held up to be tried once more?
+) -> Report:
     "Deliver what is pending, or some of it, as far as the origin is there; it alone is asked, not what is near"
-    report, stuck, gone, ids = Report(), {}, None, {}
+    works = [w for w in pending.work() if only(w)]
+    run, left, idle = Delivery(origin, pending, patience, progress, Together(told)), works, 0
     with at_origin(bytes=True):
-        for w in filter(only, pending.work()):
-            why = gone or stuck.get(w.name) or _unfit(origin, w, ids)
-            if not why:
-                try: report.append(origin.deliver(pending, w, patience, told))
-                except (OSError, ObjectStoreError) as e:
-                    why = str(e)
-                    if isinstance(e, (ConnectionError, TimeoutError)): gone = why
-            if why:
-                stuck[w.name] = why
-                report.append(Outcome(f'{w.op} {w.name}', 'waits', why))
-            progress(1)
-    return report
+        while left:
+            run.go(left)
+            late = [w for w in left if w.key in run.late]
+            idle = idle + 1 if len(late) == len(left) else 0
+            left = late if late and idle < IDLE and again() else []
+    progress(len(works) - run.told_of)
+    return Report(run.outcomes[w.key] for w in works)
+
+def _learn(bucket: Bucket, items: set[str]) -> None:
+    "Find out the last numbers of items, which are then claimed without asking for each"
+    bucket.learn(items)
+    bucket.sure.update((i, awake()) for i in items if not bucket._is_sure(i, bucket.highest[i]))
+
+FEW = 8      # items of a bucket that are asked for one by one
+IDLE = 2     # rounds in a row in which nothing was delivered, after which nothing is tried again
 
 def _unfit(origin: Origin, w: Work, ids: dict) -> str:
     "Why a piece of work cannot be sent: it is rotten, or it was meant for another store than the one that is there now"

@@ -6,19 +6,21 @@
 from __future__ import annotations
 import builtins, difflib, json, keyword, re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from .names import NAME_LIMIT, NotFound, ObjectStoreError, Ref, parse_ref
+from .names import NAME_LIMIT, NotFound, Number, ObjectStoreError, Ref, parse_ref
 from .shown import Size, human_size, shown, visible
 from .versions import Version, Versions, flat
 from .store import ObjectStore
 from .lineage import recorded, sources
+from .row_differences import rows_apart
 from .previews import NEAR, is_near, preview
 from . import finding
 
 # %% auto #0
-__all__ = ['SHOWN_VERSIONS', 'moment_text', 'row', 'by_folder', 'facets', 'shown_facets', 'changed', 'history', 'pairs', 'detail',
-           'variable', 'code', 'lineage', 'sides', 'compared', 'lines_apart', 'key_of', 'rows_apart']
+__all__ = ['SHOWN_VALUES', 'SHOWN_KEYS', 'SHOWN_VERSIONS', 'FAR_BACK', 'LINES', 'DIFF', 'moment_text', 'row', 'by_folder',
+           'facets', 'shown_facets', 'changed', 'history', 'pairs', 'detail', 'variable', 'code', 'lineage', 'sides',
+           'compared', 'lines_of', 'lines_apart', 'key_of', 'frames_apart']
 
 # %% ../nbs/81_details.ipynb #4c80c746
 def moment_text(t: datetime | None) -> str | None: return t.isoformat(timespec='seconds') if t else None
@@ -65,7 +67,8 @@ def facets(
     found: Sequence[Version],
     limit: int = 500,                  # Versions looked at
     aliases: Mapping[str, int] | None = None,    # How often each alias is, where that is known: what it points at may be none of these
-) -> list[dict]:                       # `key`, `values`: value, count, and what to search for to keep these
+    held: Mapping[str, tuple[object, Mapping]] = {},    # Keys that the search holds fast: their value, and how often each value would be there otherwise
+) -> list[dict]:                       # `key`, `values`: value, count, and what to search for to keep these; `more`: how many values are left out
     "How often the values of the common keys are"
     seen: dict[str, Counter] = {}
     first = found[:limit]
@@ -76,16 +79,33 @@ def facets(
         for a in v.aliases: seen.setdefault('alias', Counter())[a] += 1
     if len(found) > limit: seen = {k: Counter(found.facets(k)) for k in list(seen) if k in _useful(seen)}      # the index counts the rest
     if aliases is not None: seen = {k: c for k, c in seen.items() if k != 'alias'} | ({'alias': Counter(aliases)} if aliases else {})
-    return shown_facets(seen)
+    return shown_facets(seen | {k: Counter(counts) for k, (_, counts) in held.items()}, {k: x for k, (x, _) in held.items()})
 
-def _useful(seen: Mapping[str, Mapping]) -> list[str]:
+SHOWN_VALUES, SHOWN_KEYS = 6, 4        # of facets
+
+def _useful(
+    seen: Mapping[str, Mapping],
+    held: Collection[str] = (),        # These are kept in any case
+) -> list[str]:
     "The keys that most versions have, that tell them apart; the best first"
-    useful = {k: c for k, c in seen.items() if (1 < len(c) or k == 'alias') and (len(c) <= 12 or sum(c.values()) >= 3 * len(c))}
-    return sorted(useful, key=lambda k: (k not in ('kind', 'alias'), -sum(useful[k].values())))[:4]
+    useful = {k: c for k, c in seen.items() if k in held or (1 < len(c) or k == 'alias') and (len(c) <= 12 or sum(c.values()) >= 3 * len(c))}
+    ordered = sorted(useful, key=lambda k: (k not in ('kind', 'alias'), -sum(useful[k].values())))
+    return ordered[:SHOWN_KEYS] + [k for k in ordered[SHOWN_KEYS:] if k in held]
 
-def shown_facets(seen: Mapping[str, Mapping]) -> list[dict]:
+def shown_facets(
+    seen: Mapping[str, Mapping],       # Key: value: how often
+    held: Mapping[str, object] = {},   # Key: the value that the search holds fast, which is shown in any case
+) -> list[dict]:
     "Counts of values as they are shown"
-    return [{'key': k, 'values': [[shown(x, 40), n, _is(k, x)] for x, n in sorted(seen[k].items(), key=lambda p: -p[1])[:6]]} for k in _useful(seen)]
+    def first(k: str) -> list[tuple]:
+        ordered = sorted(seen[k].items(), key=lambda p: (-p[1], str(p[0])))
+        kept = ordered[:SHOWN_VALUES]
+        if k in held and held[k] not in [x for x, _ in kept]: kept = [*kept[:SHOWN_VALUES - 1], (held[k], seen[k].get(held[k], 0))]
+        return kept
+    def one(k: str) -> dict:
+        values, more = [[shown(x, 40), n, _is(k, x)] for x, n in first(k)], len(seen[k]) - SHOWN_VALUES
+        return {'key': k, 'values': values, **({'more': more} if more > 0 else {})}
+    return [one(k) for k in _useful(seen, held)]
 
 def _is(key: str, value: object) -> str:
     "What to search for: the condition that a key has a value, or what an alias points at"
@@ -94,7 +114,7 @@ def _is(key: str, value: object) -> str:
     return f'{name} = {str(value).upper()}' if isinstance(value, bool) else "{} = '{}'".format(name, str(value).replace("'", "''"))
 
 # %% ../nbs/81_details.ipynb #dfd9ddcc
-SHOWN_VERSIONS = 300
+SHOWN_VERSIONS, FAR_BACK = 300, 3000      # Versions of an item that are told at first, and at most to reach one that is looked at
 
 def changed(v: Version, before: Version | None) -> str:
     "What changed since the version before, in a few words: the content, then the metadata"
@@ -119,27 +139,40 @@ def _said(a: Mapping, b: Mapping, limit: int = 4) -> list[str]:
     keys = [k for k in dict.fromkeys([*b, *a]) if k not in a or k not in b or a[k] != b[k]]
     return [one(k) for k in keys[:limit]] + [f'{len(keys) - limit} more'] * (len(keys) > limit)
 
-def history(store: ObjectStore, ref: str, removed: bool = False) -> list[dict]:
-    "The newest versions of an item, newest first"
+def history(
+    store: ObjectStore,
+    ref: str,
+    removed: bool = False,            # Also those that were removed?
+    limit: int = SHOWN_VERSIONS,      # At most so many, and as many as it takes to reach what `ref` names
+) -> dict:                            # `rows`; `total`: how many versions there are; where asked for, `gone`: how many were removed
+    "The newest versions of an item, newest first, and how many there are"
     r = parse_ref(ref)
     try: all = store.versions(Ref(r.bucket, r.item))
     except NotFound:
         if not removed: raise
         all = Versions([])
-    last = all[-SHOWN_VERSIONS:]
-    rows = [{**row(v), 'hash': v.hash[:8], 'changed': changed(v, before)} for v, before in zip(last, [None if len(last) == len(all) else all[-len(last) - 1], *last])]
-    if removed: rows = sorted([*rows, *_removed(store, r)], key=lambda x: x['version'] or 10**12)
-    return rows[::-1]
+    n = min(len(all), max(limit, _to_reach(r, all)))
+    last, older = all[len(all) - n:], all[len(all) - n - 1] if n < len(all) else None
+    rows = [{**row(v), 'hash': v.hash[:8], 'changed': changed(v, before)} for v, before in zip(last, [older, *last])]
+    gone, count = _removed(store, r, max(100, limit // 3)) if removed else ([], None)
+    if gone: rows = sorted([*rows, *gone], key=lambda x: x['version'] or 10**12)
+    return {'rows': rows[::-1], 'total': len(all), **({'gone': count} if removed else {})}
 
-def _removed(store: ObjectStore, r: Ref) -> list[dict]:
-    "The removed versions of an item"
+def _to_reach(r: Ref, all: Sequence[Version]) -> int:
+    "How many of the newest versions it takes to have the one that is meant among them; 0: it is no number, or too far back"
+    if not isinstance(r.selector, Number): return 0
+    return next((i for i, v in enumerate(reversed(all[-FAR_BACK:]), 1) if v.version == r.selector.n), 0)
+
+def _removed(store: ObjectStore, r: Ref, limit: int) -> tuple[list[dict], int]:
+    "The newest removed versions of an item, and how many there are"
     bucket = store.origin.bucket(r.bucket)
     numbers, found = bucket.numbers(r.item), []
-    for n in sorted(n for n, marks in numbers.marks.items() if 'removed' in marks and n in numbers.made)[-100:]:
+    all = sorted(n for n, marks in numbers.marks.items() if 'removed' in marks and n in numbers.made)
+    for n in all[-limit:]:
         try: v = Version(store, bucket, bucket.record(r.item, n), [], [])
         except (ObjectStoreError, OSError): continue          # a bare tombstone: nothing is left of it
         found.append({**row(v), 'removed': True, 'hash': v.hash[:8], 'changed': ''})
-    return found
+    return found, len(all)
 
 # %% ../nbs/81_details.ipynb #b3f7b8d1
 def pairs(facts: Mapping, notes: Mapping = {}, limit: int = 200) -> list[dict]:
@@ -192,13 +225,14 @@ def lineage(v: Version) -> dict:
 
 # %% ../nbs/81_details.ipynb #8b83f638
 def sides(a: Mapping, b: Mapping, limit: int = 300) -> list[dict]:
-    "Two mappings of facts, name by name"
-    rows = []
-    for k in list(dict.fromkeys([*a, *b]))[:limit]:
-        mark = 'added' if k not in a else 'removed' if k not in b else 'changed' if a[k] != b[k] else 'same'
+    "Two mappings of facts, name by name: what differs first, where that is more than there is room for"
+    rows, all = [], list(dict.fromkeys([*a, *b]))
+    marks = {k: 'added' if k not in a else 'removed' if k not in b else 'changed' if a[k] != b[k] else 'same' for k in all}
+    told = all if len(all) <= limit else sorted(all, key=lambda k: marks[k] == 'same')[:limit]
+    for k in told:
         x, y = ('' if k not in of else 'None' if of[k] is None else shown(of[k], 200) for of in (a, b))
-        if mark == 'changed' and x == y: x, y = (visible(repr(of[k]) if isinstance(of[k], str) else str(of[k]), 200) for of in (a, b))      # as shown they look alike
-        rows.append({'name': visible(k, 120), 'a': x, 'b': y, 'mark': mark})
+        if marks[k] == 'changed' and x == y: x, y = (visible(repr(of[k]) if isinstance(of[k], str) else str(of[k]), 200) for of in (a, b))      # as shown they look alike
+        rows.append({'name': visible(k, 120), 'a': x, 'b': y, 'mark': marks[k]})
     return rows
 
 def compared(a: Version, b: Version) -> dict:
@@ -207,8 +241,13 @@ def compared(a: Version, b: Version) -> dict:
     facts = [{'kind': v.kind, 'codec': v.codec, 'size': Size(v.size), 'author': v.author, 'hash': v.hash[:12], 'created': _created(v)} for v in (a, b)]
     parts = {'Metadata': [flat(v.metadata) if v.metadata else {} for v in (a, b)], 'Stats': [flat(s) if s else {} for s in stats],
              'Parameters': [_params(v) for v in (a, b)], 'Schema': [_schema(v) for v in (a, b)], 'Facts': facts}
-    groups = [{'title': t, 'rows': sides(x, y)} for t, (x, y) in parts.items() if x or y]
+    groups = [_group(t, x, y) for t, (x, y) in parts.items() if x or y]
     return {'a': a.ref, 'b': b.ref, 'groups': groups, **_contents(a, b)}
+
+def _group(title: str, a: Mapping, b: Mapping) -> dict:
+    rows = sides(a, b)
+    more = len({*a, *b}) - len(rows)
+    return {'title': title, 'rows': rows, **({'more': more} if more else {})}
 
 def _params(v: Version) -> dict: return flat(p) if isinstance(p := v.stats.get('params'), Mapping) and p else {}
 def _schema(v: Version) -> dict:
@@ -216,24 +255,38 @@ def _schema(v: Version) -> dict:
     return {k: ', '.join(f'{n} {shown(x, 40)}' if n != 'type' else str(x) for n, x in c.items() if (n, x) != ('nulls', 0)) for k, c in schema.items() if isinstance(c, Mapping)} if isinstance(schema, Mapping) else {}
 
 # %% ../nbs/81_details.ipynb #987b1e97
+LINES, DIFF = 5000, 400       # of a text: looked at, and shown of a diff
+
 def _contents(a: Version, b: Version) -> dict:
-    "What differs in the payloads, by kind; nothing where they cannot be read"
-    if a.hash == b.hash or a.codec != b.codec: return {}
+    "What differs in the payloads, by kind; in words where they are not compared"
+    if a.hash == b.hash and a.size == b.size: return {}
+    if a.codec != b.codec: return {'why': f'Their contents are not compared: one is {visible(a.codec, 40)}, the other {visible(b.codec, 40)}.'}
     try:
         if a.codec in ('png', 'figure'): return {'images': [preview(a), preview(b)]}
-        if a.codec == 'parquet' and max(a.size, b.size) <= (NEAR // 4 if is_near(a) and is_near(b) else 4_000_000): return {'rows': rows_apart(a, b)}
-        if a.codec in ('text', 'json') and max(a.size, b.size) <= 400_000: return {'diff': lines_apart(*(_lines(v) for v in (a, b)))}
+        if a.codec == 'parquet': return _within(a, b, NEAR // 4 if is_near(a) and is_near(b) else 4_000_000) or {'rows': frames_apart(a, b)}
+        if a.codec in ('text', 'json'): return _within(a, b, 400_000) or lines_of(a, b)
     except ObjectStoreError as e: return {'why': visible(str(e), 300)}
-    return {}
+    return {'why': f'Their contents differ. There is no closer look at two of {visible(a.codec, 40)!r}.'}
+
+def _within(a: Version, b: Version, limit: int) -> dict | None:
+    "What is said of two that are too large to be compared"
+    most = max(a.size, b.size)
+    return {'why': f'Their contents differ. They are not compared closer: {human_size(most)} is more than the {human_size(limit)} that are read for it.'} if most > limit else None
+
+def lines_of(a: Version, b: Version) -> dict:
+    "A diff of two texts, and what it leaves out"
+    x, y = (_lines(v) for v in (a, b))
+    found = lines_apart(x, y)
+    left = [f'The first {LINES:,} lines of {max(len(x), len(y)):,} were compared.'] * (max(len(x), len(y)) > LINES) + [f'The first {DIFF:,} lines of the difference are shown, of {len(found):,}.'] * (len(found) > DIFF)
+    return {'diff': found[:DIFF], **({'why': ' '.join(left)} if left else {})}
 
 def _lines(v: Version) -> list[str]:
     data = v.get(as_='bytes').decode('utf-8', 'replace')
     return (json.dumps(json.loads(data), indent=1, ensure_ascii=False) if v.codec == 'json' else data).splitlines()
 
-def lines_apart(a: list[str], b: list[str], limit: int = 400) -> list[list[str]]:
+def lines_apart(a: list[str], b: list[str]) -> list[list[str]]:
     "A diff: sign and line"
-    found = [[l[0], visible(l[1:], 300)] for l in difflib.unified_diff(a[:5000], b[:5000], n=2, lineterm='') if not l.startswith(('---', '+++'))]
-    return found[:limit]
+    return [[l[0], visible(l[1:], 300)] for l in difflib.unified_diff(a[:LINES], b[:LINES], n=2, lineterm='') if not l.startswith(('---', '+++'))]
 
 # %% ../nbs/81_details.ipynb #eb336ddd
 def key_of(v: Version, columns: Sequence[str]) -> list[str]:
@@ -244,18 +297,7 @@ def key_of(v: Version, columns: Sequence[str]) -> list[str]:
     own = [c for c in columns if c.lower() == 'id'] or [c for c in columns if c.lower().endswith('_id')][:1]
     return next((k for k in (named, index, own) if k and all(c in columns for c in k)), [])
 
-def rows_apart(a: Version, b: Version, limit: int = 20) -> dict:
-    "Rows that only one of two frames has, by their key, and how many changed"
+def frames_apart(a: Version, b: Version) -> dict:
+    "What differs between two frames"
     x, y = (v.get(as_='arrow') for v in (a, b))
-    key = key_of(b, y.column_names)
-    if not key or not set(key) <= set(x.column_names): return {'key': None, 'counts': [x.num_rows, y.num_rows]}
-    left, right = (_by_key(t, key) for t in (x, y))
-    gone, new = [k for k in left if k not in right], [k for k in right if k not in left]
-    other = sum(left[k] != right[k] for k in left if k in right) if x.column_names == y.column_names else None
-    def first(keys, rows): return [[shown(c, 40) if c is not None else '' for c in rows[k][:12]] for k in keys[:limit]]
-    return {'key': [visible(k, 40) for k in key], 'counts': [x.num_rows, y.num_rows], 'added': len(new), 'removed': len(gone), 'changed': other,
-            'headers': [[visible(c, 40) for c in t.column_names[:12]] for t in (x, y)], 'new': first(new, right), 'gone': first(gone, left)}
-
-def _by_key(t, key: list[str]) -> dict[tuple, tuple]:
-    keys, rows = (zip(*(c.to_pylist() for c in cs)) for cs in ([t[k] for k in key], t.columns))
-    return dict(zip(keys, rows))
+    return rows_apart(x, y, key_of(b, y.column_names))

@@ -37,7 +37,7 @@ def _again(self: Browsing, ref: str) -> None:
     "Show what a change has changed"
     self.totals.clear()
     self.find()
-    if ref and (self.ref is None or ref.partition('@')[0] == self.ref.partition('@')[0]): self.pick(ref)
+    if ref and self.ref and ref.partition('@')[0] == self.ref.partition('@')[0]: self.pick(ref)
 
 def _done(text: str, **more) -> dict: return {'kind': 'done', 'text': visible(text, 400), **more}
 
@@ -137,7 +137,7 @@ def receive(self: Browsing, asks: object) -> None:
     "Enqueue what a page asks for"
     if not isinstance(asks, dict): return
     how = {k: x for k, x in asks.items() if k != 'verb'}
-    verb = {'find': self.find, 'page': self.page, 'cancel': self.cancel, 'pick': self.pick, 'look': self.look, 'preview': self.preview, 'compare': self.compare, 'act': self.act, 'refresh': self.refresh}.get(asks.get('verb'))
+    verb = {'find': self.find, 'page': self.page, 'cancel': self.cancel, 'pick': self.pick, 'look': self.look, 'leave': self.leave, 'preview': self.preview, 'compare': self.compare, 'act': self.act, 'refresh': self.refresh}.get(asks.get('verb'))
     if verb is None or asks['verb'] == 'find' and not how.keys() <= {'bucket', 'query', 'sort', 'folders', 'within'}: return
     try: verb(**how)
     except TypeError: return          # not what this page sends

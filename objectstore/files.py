@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, islice
 from pathlib import Path
 from fastcore.basics import patch
-from .backend import Backend, Capabilities, Entry, in_threads, number_key, settle
+from .backend import Backend, Capabilities, Entry, in_threads, key_number, number_key, settle
 from .disk import (PATIENCE, PIECE, READ_FLAGS, UNNAMED, Draft, MustBeNamed, Patience, Short, asked_again, batch_size, check_key, copy_piece,
     draft_name, hundred, in_hundred, is_late, key_leaf, lies_there, on_network, publish, read_all, regular, resolved, said, sync_file, sync_folder, whose)
 
@@ -511,7 +511,7 @@ def tail(self: FileBackend,
     after = f'{folder}{number_key(known - 1)}.z' if known > 1 else None
     def entries(digits, after=None): return self._walk_hundred(place, folder, digits, after)
     try:
-        hundreds = sorted(e.name for e in self._scan(place) if hundred.fullmatch(e.name))
+        hundreds = sorted(e.name for e in self._scan(place) if hundred.fullmatch(e.name) and key_number(f'{e.name}00'))
         if known: found = [e for d in hundreds[-10:] for e in entries(d, after)]
         while hundreds and not found: found = [*entries(hundreds.pop())]
         return found

@@ -8,13 +8,14 @@ import math, re, time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from fastcore.basics import patch
-from .names import (LATEST, Alias, AsOf, Back, Every, InvalidQuery, InvalidRef, NotFound, Number, Ref, Selector, WriteId, hint, name_filter,
+from .durations import duration_text
+from .names import (LATEST, Ago, Alias, AliasAt, AsOf, Back, Every, InvalidQuery, InvalidRef, NotFound, Number, Ref, Selector, WriteId, hint, name_filter,
                                parse_ref, parse_selector, parse_time)
 from .backend import in_threads
 from .places import MARKER
-from .conditions import FIELDS, And, Compare, Condition, IsNull, Name, Value, matches_text, type_word, value
+from .conditions import FIELDS, And, Compare, Condition, IsNull, Name, Node, Or, Value, matches_text, named, type_word, value
 from .query import parse_where
 from .buckets import Bucket, Numbers
 from .near import note_stale
@@ -23,14 +24,14 @@ from .stacks import StackedOrigin
 from .rows import uncell
 from .index import IndexAway
 from .plans import Search, Sql, alias_names
-from .found import COUNTED, Found, named, rank, sort_cell
+from .found import COUNTED, Found, asked_by, rank, sort_cell
 from .shown import Card
 from .versions import Stats, Version, Versions, flat, view
 from .store import ObjectStore, Waits, answered, with_pending
 from . import putting
 
 # %% auto #0
-__all__ = ['as_selector', 'passing', 'check_sort', 'sort_key', 'Asked', 'Lost']
+__all__ = ['as_selector', 'aliases_had', 'passing', 'check_sort', 'sort_key', 'narrowed', 'within', 'Asked', 'Lost']
 
 # %% ../nbs/63_finding.ipynb #d76a966f
 def as_selector(at: object) -> Selector:
@@ -38,9 +39,10 @@ def as_selector(at: object) -> Selector:
     if isinstance(at, Selector): return at
     if isinstance(at, datetime): return AsOf(at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at.astimezone(timezone.utc))
     if isinstance(at, date): return AsOf(parse_time(at.isoformat()))
+    if isinstance(at, timedelta): at = duration_text(at)
     if isinstance(at, int) and not isinstance(at, bool): at = str(at)
     if isinstance(at, str): return parse_selector(at.removeprefix('@'))
-    raise InvalidRef(f'at={at!r} selects nothing: write "latest", "*", "production", "2026-11-01" or a number')
+    raise InvalidRef(f'at={at!r} selects nothing: write "latest", "*", "production", "2026-11-01", "7d" or a number')
 
 @patch
 def select(
@@ -56,13 +58,18 @@ def select(
         case Number(n): found = {item: n if n in numbers.live else None for item, numbers in scan.items()}
         case AsOf(t): found = {item: self.as_of(item, t, numbers.live) for item, numbers in scan.items()}
         case Alias(name, 0): found = {item: to.get(name) for item, to in aliases.items()}
-        case Alias(name, back): found = {item: self._before(item, name, back) for item in scan}
+        case Alias() | AliasAt(): found = {item: self._before(item, at) for item in aliases_had(self, at.name) & scan.keys()}
     return [(item, n) for item, n in found.items() if n is not None and n in scan[item].live]
 
 @patch
-def _before(self: Bucket, item: str, name: str, back: int) -> int | None:
-    try: return self.resolve(item, Alias(name, back))
+def _before(self: Bucket, item: str, at: Alias | AliasAt) -> int | None:
+    "Where an alias pointed before; None: nowhere"
+    try: return self.resolve(item, at)
     except NotFound: return None
+
+def aliases_had(bucket: Bucket, name: str) -> set[str]:
+    "The items that have had an alias of this name"
+    return {item for item, alias in bucket._last_moves() if alias == name}
 
 # %% ../nbs/63_finding.ipynb #633346c6
 def _keys(views: Iterable[Mapping]) -> set[str]:
@@ -74,10 +81,10 @@ def _prefixes(name: str) -> list[str]:
     return ['.'.join(parts[:i + 1]) for i in range(len(parts))]
 
 # %% ../nbs/63_finding.ipynb #2d7de38c
-def passing(versions: list[Version], where: str | Mapping | None, params: Mapping | None) -> tuple[list[Version], str]:
+def passing(versions: list[Version], condition: Condition) -> tuple[list[Version], str]:
     "The versions that meet a condition, and what to say about keys that none of them has"
-    condition, why = parse_where(where, params), ''
-    if where is None: return versions, why
+    why = ''
+    if condition.tree is None: return versions, why
     views = [(v, view(v)) for v in versions]
     try: condition.check(_keys(w for _, w in views))
     except InvalidQuery as e:
@@ -103,7 +110,7 @@ def sort_key(sort: str) -> Callable[[Version], tuple]:
 @answered
 def find_items(
     self: ObjectStore,
-    bucket: str | None = None,                 # Only this bucket
+    bucket: str | None = None,                 # Only this bucket; `bucket/item`: only this item, and those below it
     filter: str | re.Pattern | None = None,    # A regular expression on the item's name; a compiled pattern is used with `.match`
     *,
     at: object = 'latest',                     # Any selector: "latest", "*", "production", "2026-11-01", 3
@@ -118,12 +125,36 @@ def find_items(
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0): raise InvalidQuery(f'limit={limit!r}: how many versions at most, or None')
     if not isinstance(sort, str) or not sort.strip('-'): raise InvalidQuery(f'sort={sort!r}: a field or key such as "created", "-size", "auc"')
     if bad := next((k for k, x in dict(kind=kind, text=text).items() if not isinstance(x, str | None)), None): raise InvalidQuery(f'{bad}= is text')
-    selector, passes = as_selector(at), name_filter(filter)
-    condition = parse_where(where, params)
+    bucket, under, selector = narrowed(bucket, as_selector(at))
+    selector, passes = self._at_now(selector, bucket), within(under, name_filter(filter))
+    condition = parse_where(where, params, lambda: self._now(bucket))
     self._may_ask()
-    asked = Asked(bucket, selector, passes, condition, where, params, text, kind, sort, limit, filter)
+    asked = Asked(bucket, selector, passes, condition, where, params, text, kind, sort, limit, filter, under)
     try: return self._from_index(asked)
     except (IndexAway, Lost): return self._from_records(asked)
+
+@patch
+def _at_now(self: ObjectStore, at: Selector, bucket: str | None) -> Selector:
+    "A selector whose duration is counted back from now, the same moment for every item"
+    def then(when): return AsOf(self.origin.bucket(bucket or 'any').moment_of(when)) if isinstance(when, Ago) else when
+    return AliasAt(at.name, then(at.when)) if isinstance(at, AliasAt) else then(at)
+
+@patch
+def _now(self: ObjectStore, bucket: str | None) -> datetime:
+    "The time at the origin, as far as a reader can tell"
+    return self.origin.bucket(bucket or 'any').moment_of(Ago(timedelta(0)))
+
+def narrowed(bucket: object, at: Selector) -> tuple[str | None, str | None, Selector]:
+    "The bucket, the item, and the selector that are meant: a ref may name all of them"
+    if bucket is None: return None, None, at
+    r = parse_ref(bucket.rstrip('/') if isinstance(bucket, str) else bucket, item=False)
+    if r.selector is None: return r.bucket, r.item, at
+    if at not in (LATEST, r.selector): raise InvalidQuery(f'{r} selects @{r.selector}, and at= selects @{at}: give one of them')
+    return r.bucket, r.item, r.selector
+
+def within(item: str | None, passes: Callable[[str], bool]) -> Callable[[str], bool]:
+    "A predicate on names that lets only an item and those below it pass"
+    return passes if item is None else lambda name: (name == item or name.startswith(f'{item}/')) and passes(name)
 
 @dataclass
 class Asked:
@@ -139,6 +170,19 @@ class Asked:
     sort: str
     limit: int | None
     filter: str | re.Pattern | None
+    under: str | None = None        # Only this item, and those below it
+
+    @property
+    def tree(self) -> Node | None:
+        "The condition, on the item's name too; a slash comes right before 0 in any order"
+        if self.under is None: return self.condition.tree
+        def name(op, text): return Compare(op, _item, Value(text))
+        below = Or((name('=', self.under), And((name('>=', f'{self.under}/'), name('<', f'{self.under}0')))))
+        return below if self.condition.tree is None else And((below, self.condition.tree))
+    @property
+    def test(self) -> Callable[[str], bool] | None: return self.passes if self.filter not in (None, '') else None
+
+_item = Name(('item',), 'fields')
 
 # %% ../nbs/63_finding.ipynb #b9ff25a5
 @patch
@@ -146,14 +190,14 @@ def _from_records(self: ObjectStore, q: Asked, names: list[str] | None = None) -
     "What is asked, by reading the records"
     found = [v for name in names or self._buckets_for(q.bucket) for v in self._selected(name, q.at, q.passes)]
     kept, why = self._kept(q, found)
-    return Versions(kept[:q.limit], why or _why_empty(found, q.kind, q.text, q.filter, q.at))
+    return Versions(kept[:q.limit], why or _why_empty(found, q.kind, q.text, q.filter, q.at, q.under), asked_by(q.sort, q.condition))
 
 @patch
 def _kept(self: ObjectStore, q: Asked, found: list[Version]) -> tuple[list[Version], str]:
     "Those versions that meet what is asked, in order, and what to say about keys that none has"
     kept = [v for v in found if q.kind in (None, v.kind)]
     if q.text: kept = [v for v in kept if matches_text(q.text, ' '.join((v.item, str(v.kind), *v.aliases)), v.metadata)]
-    kept, why = passing(kept, q.where, q.params)
+    kept, why = passing(kept, q.condition)
     if kept: self._check_sort(q, _keys(map(view, kept)), near=True)
     return sorted(kept, key=sort_key(q.sort.lstrip('-')), reverse=q.sort.startswith('-')), why
 
@@ -185,14 +229,15 @@ def _selected(self: ObjectStore, name: str, at: Selector, passes: Callable[[str]
     found = Versions(with_pending(self._loaded(bucket, wanted, notes, aliases, waits), pending))
     return Versions(v for v in found if v.id == at.id) if isinstance(at, WriteId) else found
 
-def _why_empty(found: list[Version], kind: str | None, text: str | None, filter: str | re.Pattern | None = None, at: Selector = LATEST) -> str:
+def _why_empty(found: list[Version], kind: str | None, text: str | None, filter: str | re.Pattern | None = None, at: Selector = LATEST, under: str | None = None) -> str:
     "What to say where nothing passed"
-    return _why_none(Counter(v.kind for v in found), kind, text, filter, at)
+    return _why_none(Counter(v.kind for v in found), kind, text, filter, at, under=under)
 
-def _why_none(kinds: Counter, kind: str | None, text: str | None, filter: str | re.Pattern | None = None, at: Selector = LATEST, aliases: Iterable[str] = ()) -> str:
+def _why_none(kinds: Counter, kind: str | None, text: str | None, filter: str | re.Pattern | None = None, at: Selector = LATEST, aliases: Iterable[str] = (),
+              under: str | None = None, items: Iterable[str] = ()) -> str:
     "The same, from the kinds of what the selector means"
-    asked = [f'a name like {getattr(filter, "pattern", filter)!r}'] * (filter is not None) + [f'a version @{at}'] * (at not in (LATEST, Every()))
-    if not kinds: return f'No item here has {" and ".join(asked)}{_meant_at(at, aliases)}' if asked else 'Nothing is stored here'
+    asked = [f'the name {under!r}, or one below it'] * (under is not None) + [f'a name like {getattr(filter, "pattern", filter)!r}'] * (filter is not None) + [f'a version @{at}'] * (at not in (LATEST, Every()))
+    if not kinds: return f'No item here has {" and ".join(asked)}{_meant_at(at, aliases) or (hint(under, items) if under else "")}' if asked else 'Nothing is stored here'
     if kind is not None and kind not in kinds:
         near = hint(kind, kinds)
         return f'No kind {kind!r}{near}{" Here: " if near else "; here: "}' + ', '.join(f'{k} {n:,}' for k, n in kinds.most_common())
@@ -203,7 +248,8 @@ def _why_none(kinds: Counter, kind: str | None, text: str | None, filter: str | 
 
 def _meant_at(at: Selector, aliases: Iterable[str]) -> str:
     "What may be meant by an alias that nothing has"
-    if not isinstance(at, Alias): return ''
+    if not isinstance(at, Alias | AliasAt): return ''
+    if isinstance(at, AliasAt) and at.name in (aliases := [*aliases]): return ''
     return "; at='*' is every version" if at.name.lower() in ('all', 'any', 'every', 'everything', 'versions') else hint(at.name, aliases)
 
 # %% ../nbs/63_finding.ipynb #6e0bd53d
@@ -215,21 +261,21 @@ def _from_index(self: ObjectStore, q: Asked) -> Found:
     names, away = self._refreshed(q.bucket)
     stamp = self.keeper.index.identity()
     waits = {(w.bucket, w.item) for w in waiting if w.bucket in names}
-    search = Search(self.keeper.index, names, self._meant(q.at, names), q.condition.tree, q.kind, q.text, q.passes if q.filter not in (None, '') else None, q.sort, waits)
+    search = Search(self.keeper.index, names, self._meant(q.at, names), q.tree, q.kind, q.text, q.test, q.sort, waits)
     others = [v for name in {b for b, _ in waits} for v in self._selected(name, q.at, lambda item: (name, item) in waits and q.passes(item), before[name])]
     own = _keys(map(view, others))
     why = self._check_keys(q, search, own)
     self._check_sort(q, {*search.known, *own})
     found = Found(self, search, self._kept(q, others)[0] if others else [], q.limit, lambda: '. '.join(s for s in (why or self._why_nothing(q, search), self._elsewhere(q, search)) if s), lambda: list(self._from_records(q)))
     if found._stamp != stamp: raise IndexAway('it was made anew')
-    found.as_of, found.also = away, lambda: self._elsewhere(q, search)
+    found.as_of, found.also, found.asked = away, lambda: self._elsewhere(q, search), asked_by(q.sort, q.condition)
     return found
 
 @patch
 def _meant(self: ObjectStore, at: Selector, names: list[str]) -> Selector | Sql:
     "A selector as the index knows it; where an alias pointed before is asked of its moves"
-    if not (isinstance(at, Alias) and at.back): return at
-    found = [(b.name, item, n) for b in map(self.origin.bucket, names) for item, alias in b._last_moves() if alias == at.name and (n := b._before(item, at.name, at.back))]
+    if not (isinstance(at, AliasAt) or isinstance(at, Alias) and at.back): return at
+    found = [(b.name, item, n) for b in map(self.origin.bucket, names) for item in aliases_had(b, at.name) if (n := b._before(item, at))]
     rows = [str(at) for v in found if (at := self.keeper.index.number(*v)) is not None]
     return Sql(f"at IN ({', '.join(rows)})")
 
@@ -254,11 +300,16 @@ def _check_sort(self: ObjectStore, q: Asked, known: Collection[str], near: bool 
 @patch
 def _why_nothing(self: ObjectStore, q: Asked, search: Search) -> str:
     "What to say where nothing was found"
-    try: plain = Search(search.index, search.buckets, search.base, passes=q.passes if q.filter not in (None, '') else None)
+    try: plain = Search(search.index, search.buckets, search.base, passes=q.passes if q.filter not in (None, '') or q.under else None)
     except IndexAway: return 'Nothing was found'
     kinds = dict(plain.facets('kind')) if q.kind is not None else {'': plain.count()}
-    why = _why_none(+Counter(kinds), q.kind, q.text, q.filter, q.at, alias_names(search.index) if isinstance(q.at, Alias) else ())
+    why = _why_none(+Counter(kinds), q.kind, q.text, q.filter, q.at, alias_names(search.index) if isinstance(q.at, Alias | AliasAt) else (), q.under, _items(search) if q.under and not any(kinds.values()) else ())
     return ': '.join(s for s in (why, q.condition.unlike(lambda n: _held(search, n)) if any(kinds.values()) else '') if s)
+
+def _items(search: Search) -> list[str]:
+    "The first items of the buckets that are searched"
+    where, values = ', '.join('?' * len(search.buckets)), search.buckets
+    return [i for i, in search.index.ask(f'SELECT item FROM versions WHERE latest = 1 AND bucket IN ({where}) LIMIT 5000', values)]
 
 _held_by_fields = dict(version='numbers', size='numbers', created='times', pending='TRUE or FALSE')
 
@@ -287,7 +338,7 @@ def _aliases_asked(condition: Condition, called: Mapping[str, list[str]]) -> str
 def _elsewhere(self: ObjectStore, q: Asked, search: Search) -> str:
     "What another selector finds, where only latest versions were asked for an alias"
     if q.at != LATEST or not (at := _aliases_asked(q.condition, search.called)): return ''
-    def count(at): return Search(search.index, search.buckets, at, q.condition.tree, q.kind, q.text, q.passes if q.filter not in (None, '') else None).count(COUNTED + 1)
+    def count(at): return Search(search.index, search.buckets, at, q.tree, q.kind, q.text, q.test).count(COUNTED + 1)
     try: more, n = count(as_selector(at)), count(q.at)
     except IndexAway: return ''
     return f"Only latest versions were asked: at={at!r} finds {f'more than {COUNTED:,}' if more > COUNTED else f'{more:,}'}" if more > n else ''
@@ -398,7 +449,10 @@ def look(self: ObjectStore) -> Card:
     if place and place.place in ('memory', 'local'):
         try: known, new = self.origin.names(), self._is_new()
         except (ConnectionError, TimeoutError): pass      # it is away, and nothing of it is near
-    facts = {'place': place.place if place else 'remote, native buckets', 'readonly': self.readonly, 'buckets': ', '.join(known[:20]) + (' …' if len(known) > 20 else '') or ('none yet: a new store, empty' if new else 'none yet')}
+    facts = {'place': place.place if place else 'remote, native buckets', 'readonly': self.readonly}
+    if not self._here(): facts['origin'] = self._origin_state()
+    none = 'none yet: a new store, empty' if new else 'none yet' if place and place.place in ('memory', 'local') else 'none that this process has asked for'
+    facts['buckets'] = ', '.join(known[:20]) + (' …' if len(known) > 20 else '') or none
     return Card(f'{type(self).__name__} {self.origin.url}', None, facts)
 
 # %% ../nbs/63_finding.ipynb #9ea1e9ed

@@ -4,7 +4,7 @@
 
 # %% ../nbs/72_fingerprints.ipynb #c62dd31f
 from __future__ import annotations
-import ast, dis, inspect, io, pickle, re, textwrap, types, unicodedata, weakref
+import ast, dis, inspect, io, pickle, re, textwrap, types, unicodedata, warnings, weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from datetime import date, datetime
@@ -14,6 +14,7 @@ from typing import NamedTuple, get_type_hints
 from blake3 import blake3
 from fastcore.basics import patch
 from .names import InvalidRef, ObjectStoreError, Unsupported, encode_segment, hint
+from .environment import outside, veiled
 from .codecs import codec_for, type_name
 from .versions import Folder, Version
 from .store import Function, ObjectStore
@@ -132,7 +133,7 @@ def _part(fn: types.FunctionType, value: object, closed: bool, seen: frozenset) 
     if isinstance(value, (types.ModuleType, ObjectStore, Function, types.BuiltinFunctionType)): return {}
     if isinstance(value, types.FunctionType): return code_parts(value, seen) | _defaults(value) if value.__module__ == fn.__module__ else {}
     if isinstance(value, type): return _class_parts(value, seen) if value.__module__ == fn.__module__ else {}
-    try: return {'': fingerprint(value) if closed else _encoded(value, 'json')}
+    try: return {'': _opaque(value) if closed else _encoded(value, 'json')}
     except (ObjectStoreError, TypeError, ValueError, RecursionError): return {}
 
 def _defaults(fn: types.FunctionType) -> dict[str, str]:
@@ -140,8 +141,12 @@ def _defaults(fn: types.FunctionType) -> dict[str, str]:
     return found if fn.__defaults__ or fn.__kwdefaults__ else {}
 
 def _or_type(value: object) -> str:
-    try: return fingerprint(value)
+    try: return _opaque(value)
     except Unsupported: return type_name(value)
+
+def _opaque(value: object) -> str:
+    "The fingerprint of a value in code, from which a text cannot be read: it may be a key"
+    return _hashed('str', value.encode(errors='backslashreplace')) if type(value) is str else fingerprint(value)
 
 def _class_parts(c: type, seen: frozenset = frozenset()) -> dict[str, str]:
     "The code of a class: its methods and plain attributes, and those of its bases in the same module"
@@ -150,7 +155,7 @@ def _class_parts(c: type, seen: frozenset = frozenset()) -> dict[str, str]:
         for name, v in vars(base).items():
             v = getattr(v, '__func__', getattr(v, 'fget', v))
             if isinstance(v, types.FunctionType): found |= {f'{name}.{k}' if k else name: fp for k, fp in code_parts(v, seen).items()}
-            elif type(v) in _plain and not name.startswith('__'): found[name] = fingerprint(v)
+            elif type(v) in _plain and not name.startswith('__'): found[name] = _opaque(v)
     return found or {'': f'class:{c.__qualname__}'}
 
 # %% ../nbs/72_fingerprints.ipynb #893c5e8a
@@ -195,11 +200,27 @@ def param(name: str, value: object) -> Param:
     if getattr(value, 'shape', None) == () and getattr(getattr(value, 'dtype', None), 'kind', 'm') not in 'mM': value = value.item()
     try: fp = fingerprint(value)
     except Unsupported as e: raise Unsupported(f'the parameter {name!r} cannot be told from others: {e}; give what it stands for, or leave it out with ignore=({name!r},)') from e
+    if (hidden := veiled(name, value, _veil)) is not value: return _hidden(name, value, hidden, fp)
     text = None
     if type(value) in _plain: text = _text(value) if isinstance(value, str) else repr(value)
     elif isinstance(value, date) and value == value: text = _text(value.isoformat())
     if text is None or len(encode_segment(f'{name}={text}')) > 150: text = '~' + blake3(fp.encode()).hexdigest(8)
     return Param(value, fp, text)
+
+# %% ../nbs/72_fingerprints.ipynb #a7f71617
+_told: set[str] = set()
+
+def _veil(value: object) -> str: return '~' + blake3(f'secret {type(value).__name__} {value!r}'.encode(errors='backslashreplace')).hexdigest(8)
+
+def _hidden(name: str, value: object, hidden: object, fp: str) -> Param:
+    "A parameter that is a secret or holds one, and is written as a hash"
+    if name not in _told:
+        _told.add(name)
+        warnings.warn(f'the parameter {name!r} is or holds a secret, as its name or its form says: names and records have a hash of it. From that a short password can be guessed; ignore=({name!r},) leaves it out',
+                      stacklevel=outside())
+    fp = _hashed('secret', fp.encode())
+    text = '~' + fp.partition(':')[2][:16]
+    return Param(text if isinstance(hidden, str) else hidden, fp, text)
 
 # %% ../nbs/72_fingerprints.ipynb #499651fc
 def read_text(
@@ -258,6 +279,11 @@ def segments(self: Signature, params: Mapping[str, Param]) -> list[str]:
 def _is_default(self: Signature, name: str, p: Param) -> bool:
     given = self.signature.parameters.get(name)
     return given is not None and given.default is not given.empty and param(name, given.default).fp == p.fp
+
+@patch
+def hides(self: Signature, name: str, p: Param) -> bool:
+    "Is this the default of a parameter that is written as a hash? Then nothing is said of it, so that a call can be told from the rest"
+    return p.fp.startswith('secret:') and self._is_default(name, p)
 
 @patch
 def read(self: Signature, segments: list[str]) -> dict[str, object]:

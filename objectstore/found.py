@@ -10,7 +10,7 @@ from copy import deepcopy
 from datetime import datetime
 from fastcore.basics import patch
 from .names import NotFound, hint
-from .conditions import FIELDS, Name, value
+from .conditions import FIELDS, Condition, Name, named, value
 from .origin_clock import moment
 from .records import Record
 from .buckets import Bucket
@@ -21,7 +21,7 @@ from .shown import Table
 from .versions import Looks, Stats, Version, Versions, answered, view
 
 # %% auto #0
-__all__ = ['FIRST', 'LARGEST', 'COUNTED', 'FoundVersion', 'named', 'rank', 'sort_cell', 'Found', 'Facets']
+__all__ = ['FIRST', 'LARGEST', 'COUNTED', 'FoundVersion', 'asked_by', 'rank', 'sort_cell', 'Found', 'Facets']
 
 # %% ../nbs/54_found.ipynb #97b4ec7c
 class FoundVersion(Version):
@@ -68,11 +68,9 @@ class FoundVersion(Version):
     def at_hand(self, what: str) -> bool: return True if what == 'created' else self._read is not None if what == 'record' else super().at_hand(what)
 
 # %% ../nbs/54_found.ipynb #97ec7825
-def named(key: str) -> Name:
-    "A field, or a key as one writes it: `auc`, `metrics.auc`, `stats.rows`"
-    parts = tuple(key.split('.'))
-    if key in FIELDS: return Name(parts, 'fields')
-    return Name(parts[1:], parts[0]) if len(parts) > 1 and parts[0] in ('metadata', 'stats') else Name(parts)
+def asked_by(sort: str, condition: Condition) -> tuple[Name, ...]:
+    "The names that versions are sorted and filtered by"
+    return tuple(dict.fromkeys([named(sort.lstrip('-')), *condition.names]))
 
 def rank(c: Cell) -> tuple:
     "What cells are ordered by"
@@ -103,6 +101,7 @@ class Found(Versions):
         self._end, self._page, self._last = limit == 0, FIRST, None
         self._loaded: dict[Place, Version] = {}
         self._stale, self.as_of, self._stamp = False, None, search.index.identity()
+        self.asked = asked_by(search.sort, Condition(search.tree))
         self.also: Callable[[], str] = str       # What else there is to ask for
         self._fill(1)
 
@@ -185,7 +184,7 @@ def __len__(self: Found) -> int:
 @patch
 def __reduce__(self: Found):
     "To another process go the versions"
-    return Versions, (list(self), self.why if not self else '')
+    return Versions, (list(self), self.why if not self else '', self.asked)
 
 @patch
 def __bool__(self: Found) -> bool: return bool(self._order)
@@ -205,7 +204,7 @@ def __getitem__(self: Found, i: int | slice | str) -> Version | Versions | list:
     if isinstance(i, str): return [value(named(i), view(v)) for v in self]
     if isinstance(i, slice):
         self._fill(i.stop if i.stop is not None and i.stop >= 0 and (i.start or 0) >= 0 else None)
-        return Versions((v for k in range(*i.indices(len(self._order))) if (v := self._at(k))), self.why if not self else '')
+        return Versions((v for k in range(*i.indices(len(self._order))) if (v := self._at(k))), self.why if not self else '', self.asked)
     self._fill(i + 1 if i >= 0 else None)
     if not -len(self._order) <= i < len(self._order): raise IndexError(f'{i} of {len(self._order):,} versions')
     if (v := self._at(i % len(self._order))) is None: raise NotFound('this version was removed after it was found: search again')

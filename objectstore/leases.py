@@ -4,7 +4,7 @@
 
 # %% ../nbs/71_leases.ipynb #3a5e6472
 from __future__ import annotations
-import os, sys, threading, time
+import os, sys, threading, time, warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -44,13 +44,16 @@ def holder(
     item: str,
     known: int = 0,      # A number that was there before
 ) -> Holder:
-    "Who has the lease of an item; a damaged move counts as none"
+    "Who has the lease of an item; a damaged move counts as none, with a warning"
     with at_origin():
         end = bucket.backend.tail(bucket.prefix + leases_folder(item), known)
         if not end: return Holder()
-        n = key_number(end[-1].key)[0]
-        try: return Holder(n, end[-1].modified, read_move(bucket.backend.read(end[-1].key, RECORD_LIMIT), end[-1].key))
-        except (Damaged, FileNotFoundError, OverflowError): return Holder(n, end[-1].modified)
+        last, n = end[-1], key_number(end[-1].key)[0]
+        try: return Holder(n, last.modified, read_move(bucket.backend.read(last.key, RECORD_LIMIT), last.key))
+        except FileNotFoundError: return Holder(n, last.modified)
+        except (Damaged, OverflowError) as e:
+            warnings.warn(f'the lease of {bucket.name}/{item} is left out: {e}', stacklevel=3)
+            return Holder(n, last.modified)
 
 # %% ../nbs/71_leases.ipynb #bca8ac06
 @lru_cache(1)

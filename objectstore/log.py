@@ -4,7 +4,7 @@
 
 # %% ../nbs/47_log.ipynb #0c12bcfc
 from __future__ import annotations
-import atexit, io, json, os, re, secrets, threading, time, warnings, weakref
+import atexit, io, json, math, os, re, secrets, threading, time, warnings, weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 from blake3 import blake3
 from fastcore.basics import patch
-from .names import Damaged, InvalidRef, ObjectStoreError, check_alias, item_key
+from .names import MAX_VERSION, Damaged, InvalidRef, ObjectStoreError, alias_name, item_key
 from .records import RECORD_LIMIT, from_json, move, seal, to_json, unseal
+from .breaker import is_absence
 from .buckets import Bucket
 from .rows import ROOM, Filled, Row, Texts, as_texts, from_text
 
 # %% auto #0
-__all__ = ['MOST_CHANGES', 'SOON', 'PART', 'LATEST_TIME', 'NESTED', 'Change', 'Log', 'catalog_key', 'is_item', 'Hints',
+__all__ = ['MOST_CHANGES', 'SOON', 'LEAVING', 'PART', 'LATEST_TIME', 'NESTED', 'Change', 'Log', 'catalog_key', 'is_item', 'Hints',
            'flush_hints', 'catalog_schema', 'catalog_row', 'write_catalog', 'Catalog']
 
 # %% ../nbs/47_log.ipynb #c93bc5e2
@@ -91,14 +92,14 @@ def is_item(name: str) -> bool:
     except InvalidRef: return False
 
 def _is_alias(name: object) -> bool:
-    try: check_alias(name); return True
+    try: alias_name(name); return True
     except InvalidRef: return False
 
 def _change(x: object) -> Change | None:
     "A change, where it is one"
     if not isinstance(x, list) or len(x) != 3: return None
     op, item, what = x
-    if not isinstance(item, str) or op != 'state' and not is_item(item) or type(what) is int and not 0 <= what < 10**10: return None
+    if not isinstance(item, str) or op != 'state' and not is_item(item) or type(what) is int and not 0 <= what <= MAX_VERSION: return None
     numbered, named = op in ('put', 'remove', 'note', 'state'), op == 'alias'
     return Change(op, item, what) if isinstance(item, str) and (numbered and type(what) is int or named and _is_alias(what)) else None
 
@@ -146,16 +147,21 @@ def _write_soon(hints: Hints) -> None:
 
 # %% ../nbs/47_log.ipynb #85914324
 @patch
-def flush(self: Hints) -> None:
+def flush(
+    self: Hints,
+    until: float = math.inf,     # A moment of `time.monotonic()`, after which no more is begun
+) -> None:
     "Write what is due; what the origin does not take now is left for the records to tell"
     due: dict[Bucket, list[Change]] = {}
+    while self._turn.locked() and time.monotonic() < until < math.inf: time.sleep(0.01)
+    if self._turn.locked() and until < math.inf: return
     with self._turn:
         try:
             with self._lock: due, self._writing, self._due, self._unknown, self._thread = self._due, self._unknown, {}, set(), None
-            while due:
+            while due and time.monotonic() <= until:
                 bucket, changes = next(iter(due.items()))
                 try: keys = bucket.hint_at(changes, self.by)
-                except (OSError, ObjectStoreError): keys = None
+                except (OSError, ObjectStoreError) as e: keys, until = None, -math.inf if is_absence(e) else until     # all are at one origin
                 del due[bucket]
                 if keys is not None and bucket not in self._writing and all(c.op == 'put' for c in changes): self.wrote(bucket, keys, changes)
         except BaseException:       # an interruption: the next one to flush writes it
@@ -165,10 +171,15 @@ def flush(self: Hints) -> None:
             raise
         finally: self._writing = set()
 
+LEAVING = 5.0     # seconds that whoever leaves waits for hints, all of them together
+
 @atexit.register
-def flush_hints() -> None:
-    "Write the hints of every store of this process"
-    for hints in list(_all): hints.flush()
+def flush_hints(
+    within: float = LEAVING,      # Seconds
+) -> None:
+    "Write the hints of every store of this process, as far as there is time: the records tell what a hint does not"
+    until = time.monotonic() + within
+    for hints in list(_all): hints.flush(until)
 
 # %% ../nbs/47_log.ipynb #e7818d25
 def catalog_schema():
@@ -207,7 +218,7 @@ LATEST_TIME = 2**63 // ROOM - 2**20     # microseconds; what the index can put i
 def _odd_cell(item, version, created, size, kind, codec, author, id, hash, latest) -> str:
     "The name of a cell that no version has; empty where all can be"
     if type(item) is not str or not is_item(item): return 'item'
-    if type(version) is not int or version < 1: return 'version'
+    if type(version) is not int or not 1 <= version <= MAX_VERSION: return 'version'
     if type(created) is not int or not 0 <= created < LATEST_TIME: return 'created'
     if type(size) is not int or size < 0: return 'size'
     if type(latest) is not bool: return 'latest'
@@ -256,7 +267,7 @@ class Catalog:
     def _aliases(self, found: object) -> dict[str, dict[str, int]]:
         "Where aliases point, as far as that can be"
         if not self._fits(isinstance(found, dict), 'the aliases'): return {}
-        def points(a, n): return self._fits(_is_alias(a) and type(n) is int and 0 < n < 2**31, 'an alias')
+        def points(a, n): return self._fits(_is_alias(a) and type(n) is int and 0 < n <= MAX_VERSION, 'an alias')
         return {i: {a: n for a, n in to.items() if points(a, n)} for i, to in found.items() if self._fits(is_item(i) and isinstance(to, dict), 'an alias')}
 
     def warn(self) -> bool:

@@ -4,25 +4,19 @@
 
 # %% ../nbs/34_machine.ipynb #074b71a9
 from __future__ import annotations
-import atexit, os, shutil, sys, tempfile, warnings
+import atexit, os, shutil, tempfile, warnings
 from collections.abc import Callable
 from pathlib import Path
 from secrets import token_hex
 from .names import ObjectStoreError
+from .environment import outside
 from .disk import file_system, lock, of_this_machine, sync_file, sync_folder
 from .settings import cache_dir, state_dir
 
 # %% auto #0
-__all__ = ['outside', 'say_once', 'cache_folder', 'state_folder', 'temporary_folder', 'writable', 'files_folder', 'trial',
-           'why_not_here']
+__all__ = ['say_once', 'cache_folder', 'state_folder', 'temporary_folder', 'writable', 'files_folder', 'trial', 'why_not_here']
 
 # %% ../nbs/34_machine.ipynb #de9bc372
-def outside() -> int:
-    "The stack level of whoever called this library, for a warning of the caller of this function"
-    frame, level = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals.get('__name__', '').partition('.')[0] == __name__.partition('.')[0]: frame, level = frame.f_back, level + 1
-    return level
-
 _said: set[str] = set()
 
 def say_once(

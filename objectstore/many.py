@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from itertools import islice
 from fastcore.basics import patch
 from .names import Damaged, InvalidQuery, NotAvailableOffline, NotFound, ObjectStoreError, Ref, Unsupported, parse_ref
+from .calls import explained
 from .backend import in_threads
 from .witness import Renewed
 from .near import at_origin, stale_now
@@ -27,6 +28,7 @@ __all__ = ['BATCH', 'Run']
 BATCH = 1000     # objects that are encoded before they are sent together
 
 @patch
+@explained
 def put_many(
     self: ObjectStore,
     items: Mapping | Iterable[tuple],       # Refs and objects: a mapping, pairs, or triples with metadata
@@ -181,7 +183,8 @@ def _stored_or_waits(self: ObjectStore, r: Ref, draft: Draft, answer: Record | E
     if isinstance(answer, Record):
         self._own[answer.codec, answer.hash] = True
         return Version(self, self.origin.bucket(r.bucket), answer, notes=[], aliases=[])
-    if answer is not None and not (self._may_wait(None) and isinstance(answer, (ConnectionError, TimeoutError))): raise answer
+    if answer is None: self._must_wait(r)
+    elif not (isinstance(answer, (ConnectionError, TimeoutError)) and self._may_wait(None)): raise answer
     return self._wait(r, draft, answer)
 
 # %% ../nbs/65_many.ipynb #1b4f5742

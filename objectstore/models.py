@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO
 from fastcore.basics import patch
 from .codecs import Codec, Sink, ancestry, as_given, by_name, cannot_give, is_a, need, raw, register, round_trip, type_name, untrusted
+from .environment import veiled
 from .names import MissingExtra, Unsupported, Untrusted
 from .same import Difference, difference, exif_tags, same_pictures
 if TYPE_CHECKING: import matplotlib.figure, numpy as np, PIL.Image, torch
@@ -106,7 +107,7 @@ def stats(self: SkopsCodec, obj: object) -> dict:
     params, n = {}, None
     try: params, n = obj.get_params(), getattr(obj, 'n_features_in_', None)
     except Exception: pass   # an estimator's own code; a description is no reason to refuse it
-    found = {'type': type_name(obj), 'params': {str(k)[:80]: _param(v) for k, v in list(params.items())[:200]}}
+    found = {'type': type_name(obj), 'params': {str(k)[:80]: _param(veiled(str(k), v, lambda _: '(not stored: a secret)')) for k, v in list(params.items())[:200]}}
     return found | ({'features': int(n)} if isinstance(n, int) else {})
 
 def _param(v: object) -> object:

@@ -7,16 +7,18 @@ from __future__ import annotations
 import difflib, re, unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, time, timezone
+from datetime import datetime, time, timedelta, timezone
 from functools import lru_cache
+from .durations import duration_text, is_duration, parse_duration, seconds
 
 # %% auto #0
 __all__ = ['SEGMENT_LIMIT', 'NAME_LIMIT', 'Selector', 'LATEST', 'MAX_VERSION', 'ObjectStoreError', 'NotFound',
-           'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged', 'InvalidRef', 'InvalidQuery',
-           'TierMismatch', 'Unsupported', 'CommitUnknown', 'StillPending', 'MissingExtra', 'PendingWarning',
-           'StaleWarning', 'nearest', 'hint', 'missing', 'encode_segment', 'decode_segment', 'item_key', 'bucket_key',
-           'item_of_key', 'Number', 'Back', 'Alias', 'AsOf', 'WriteId', 'Every', 'parse_time', 'check_alias',
-           'parse_selector', 'Ref', 'parse_ref', 'name_filter']
+           'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged', 'InvalidRef', 'InvalidCall',
+           'InvalidQuery', 'TierMismatch', 'Unsupported', 'CommitUnknown', 'StillPending', 'MissingExtra',
+           'PendingWarning', 'StaleWarning', 'nearest', 'hint', 'seconds_of', 'missing', 'encode_segment',
+           'decode_segment', 'item_key', 'bucket_key', 'item_of_key', 'Number', 'Back', 'Alias', 'AsOf', 'Ago',
+           'AliasAt', 'WriteId', 'Every', 'parse_time', 'alias_name', 'check_alias', 'parse_selector', 'Ref',
+           'parse_ref', 'name_filter']
 
 # %% ../nbs/00_names.ipynb #753aa314
 class ObjectStoreError(Exception):
@@ -30,6 +32,7 @@ class Protected(ObjectStoreError, PermissionError): "It is not allowed here: a r
 class Untrusted(ObjectStoreError): "Loading it could run code, and nobody said that it is trusted"
 class Damaged(ObjectStoreError, OSError): "The stored bytes are not those that were put"
 class InvalidRef(ObjectStoreError, ValueError): "Not a name or selector that a store can hold"
+class InvalidCall(ObjectStoreError, TypeError): "A verb was given arguments that it does not take"
 class InvalidQuery(ObjectStoreError, ValueError): "Not a filter or condition that can be understood"
 class TierMismatch(ObjectStoreError, ValueError): "The tiers do not fit together, or a place is not what it was opened as"
 class Unsupported(ObjectStoreError): "This place or this type cannot do what was asked"
@@ -57,6 +60,15 @@ def hint(word: str, known: Iterable[str]) -> str:
     "The end of a sentence that names the nearest known word, or nothing"
     found = nearest(word, known)
     return f"; did you mean {found!r}?" if found else ''
+
+def seconds_of(
+    name: str,                                   # Of the argument, for the error
+    value: float | str | timedelta,              # Seconds, `'10 min'`, or a timedelta
+    error: type[ObjectStoreError] = InvalidQuery,
+) -> float:
+    "A duration that was given, in seconds"
+    try: return seconds(value)
+    except ValueError as e: raise error(f'{name}: {e}') from None
 
 def missing(module: str, extra: str) -> MissingExtra:
     "The error for an optional library that is not installed"
@@ -164,6 +176,19 @@ class AsOf:
     def __str__(self): return self.time.isoformat()
 
 @dataclass(frozen=True, slots=True)
+class Ago:
+    "`@7d`: what was latest so long ago, by the clock of the origin"
+    since: timedelta
+    def __str__(self): return duration_text(self.since)
+
+@dataclass(frozen=True, slots=True)
+class AliasAt:
+    "`@production@7d`, `@production@2026-11-01`: where that alias pointed then"
+    name: str
+    when: AsOf | Ago
+    def __str__(self): return f'{self.name}@{self.when}'
+
+@dataclass(frozen=True, slots=True)
 class WriteId:
     "`@id:…`: the version that this put made"
     id: str
@@ -174,9 +199,9 @@ class Every:
     "`@*`: every version, where a verb takes many"
     def __str__(self): return '*'
 
-Selector = Number | Back | Alias | AsOf | WriteId | Every
+Selector = Number | Back | Alias | AsOf | Ago | AliasAt | WriteId | Every
 LATEST = Back()
-MAX_VERSION = 10**10 - 1                 # ten digits in a key
+MAX_VERSION = 2**31 - 1                  # as far as a catalog counts; without a gap nobody comes near it
 
 # %% ../nbs/00_names.ipynb #5d627945
 _date = re.compile(r'\d{4}-\d{2}-\d{2}', re.ASCII)
@@ -197,10 +222,10 @@ _moved = re.compile(r'(.+)~([0-9]{1,9})', re.ASCII | re.DOTALL)
 _write_id = re.compile(r'[0-9a-f]{32}')
 _taken = re.compile(r'v?\d+|latest|id:.*|\d{4}-\d{2}-\d{2}.*', re.DOTALL)
 
-def check_alias(
+def alias_name(
     alias: str,     # A word such as `production`
 ) -> str:           # The same
-    "Raise `InvalidRef` where a word cannot be an alias"
+    "Raise `InvalidRef` where a word cannot be the name of an alias, nor ever could"
     _check_text(alias, 'an alias')
     if '/' in alias: raise InvalidRef(f"{alias!r} cannot name an alias: it contains '/'")
     _check_segment(alias, alias, 'an alias')
@@ -209,21 +234,42 @@ def check_alias(
     _check_length([encode_segment(alias)], alias, 'an alias')
     return alias
 
+def check_alias(alias: str) -> str:
+    "The same for a word that is to become one: a duration such as `7d` selects what was the latest so long ago"
+    if is_duration(alias_name(alias)): raise InvalidRef(f'{alias!r} cannot name an alias: it reads as a duration, and @{alias} is what was the latest then')
+    return alias
+
 # %% ../nbs/00_names.ipynb #e5bba8e7
 def parse_selector(text: str) -> Selector:
     "What a selector (without its `@`) chooses"
     if text == 'latest': return LATEST
     if text == '*': return Every()
-    if _number.fullmatch(text): return Number(int(text))
+    if _number.fullmatch(text):
+        if (n := int(text)) > MAX_VERSION: raise _no_number(text)
+        return Number(n)
     if m := _back.fullmatch(text): return Back(int(m[1]))
     if text.startswith('id:'):
         if _write_id.fullmatch(text[3:]): return WriteId(text[3:])
         raise InvalidRef(f'{text!r} is not a write id: 32 hexadecimal digits are')
-    if t := parse_time(text): return AsOf(t)
+    if '@' in text: return _alias_at(*text.split('@', 1))
+    if when := _moment(text): return when
     if m := _moved.fullmatch(text): return Alias(check_alias(m[1]), int(m[2]))
-    if re.fullmatch(r'[v+-]?[\d.]+', text):
-        raise InvalidRef(f'{text!r} selects no version: versions are whole numbers from 1 to {MAX_VERSION}, as in @3; @-2 is the one before the latest')
+    if re.fullmatch(r'[v+-]?[\d.]+', text): raise _no_number(text)
     return Alias(check_alias(text))
+
+def _no_number(text: str) -> InvalidRef:
+    return InvalidRef(f'{text!r} selects no version: versions are whole numbers from 1 to {MAX_VERSION:,}, as in @3; @-2 is the one before the latest')
+
+def _moment(text: str) -> AsOf | Ago | None:
+    "A date, a timestamp or a duration; None where it is none of them"
+    if t := parse_time(text): return AsOf(t)
+    if not is_duration(text): return None
+    try: return Ago(parse_duration(text))
+    except ValueError as e: raise InvalidRef(f'@{text}: {e}') from None
+
+def _alias_at(alias: str, when: str) -> AliasAt | AsOf | Ago:
+    if moment := _moment(when): return moment if alias == 'latest' else AliasAt(check_alias(alias), moment)
+    raise InvalidRef(f"@{alias}@{when}: behind the second '@' goes a date or a duration, as in @production@2026-11-01 or @production@7d; @production~1 is where it pointed before")
 
 # %% ../nbs/00_names.ipynb #001ffffa
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,11 @@
 
 # %% ../nbs/62_naming.ipynb #50149d31
 from __future__ import annotations
+import warnings
 from collections.abc import Mapping
 from fastcore.basics import patch
-from .names import Conflict, Damaged, Every, InvalidQuery, InvalidRef, NotFound, Protected, Ref, Unsupported, WriteId, check_alias, hint, parse_ref
+from .durations import is_duration
+from .names import Conflict, Damaged, Every, InvalidQuery, InvalidRef, NotFound, Protected, Ref, Unsupported, WriteId, alias_name, check_alias, hint, parse_ref
 from .query import parse_where
 from .origin_clock import moment
 from .records import HEADER_LIMIT, to_json
@@ -14,6 +16,7 @@ from .buckets import Bucket
 from .near import at_origin
 from .shown import Table, shown
 from .versions import Looks, Version, view
+from .opening import outside
 from .store import ObjectStore, Unread, answered
 from .putting import Numbered, describable
 
@@ -50,6 +53,7 @@ def aliases(
     except NotFound:
         if not bucket.alias_names(r.item): raise     # their history is there also where nothing else is
     except (Damaged, Unsupported): pass              # it is there
+    for a in filter(is_duration, found): warnings.warn(f'alias {a!r} reads as a duration, so {r}@{a} is what was the latest then: set_alias({f"{r}@{found[a]}"!r}, …) under another name, then remove_alias({str(r)!r}, {a!r})', stacklevel=outside())
     return Aliases({a: n for a, n in found.items() if n is not None}, str(r), self)
 
 @patch
@@ -84,9 +88,9 @@ def _aim(self: ObjectStore, v: Version, alias: str, at: int | str | None = ...) 
     return self._now_or_later(lambda: self._point(v, alias, at), v, 'alias', alias=alias, **({} if at is ... else {'if_at': at}))
 
 @patch
-def _point(self: ObjectStore, v: Version, alias: str, if_at: int | None = ...) -> Version:
+def _point(self: ObjectStore, v: Version, alias: str, if_at: int | None = ..., back: str | None = None) -> Version:
     "Move an alias at the origin, and back where the version was removed meanwhile"
-    moved = v._in.move_alias(v.item, alias, v.version, self.origin.by, if_at, 3 * self.timeout)
+    moved = v._in.move_alias(v.item, alias, v.version, self.origin.by, if_at, 3 * self.timeout, **({'back': back} if back else {}))
     if moved and not v._in.is_live(v.item, v.version):
         before = [m.get('to') for m in v._in.alias_moves(v.item, alias)[:-1]]
         try: v._in.move_alias(v.item, alias, before[-1] if before else None, self.origin.by, v.version)
@@ -111,13 +115,12 @@ def remove_alias(
     "Remove an alias; its history stays"
     self._may_write()
     r = parse_ref(ref)
-    check_alias(alias)
-    waits = self._may_wait(None)
-    if not waits or not any(w.name == f'{r.bucket}/{r.item}' for w in self.pending.work()):
+    alias_name(alias)
+    if not self._may_wait(None) or not any(w.name == f'{r.bucket}/{r.item}' for w in self.pending.work()):
         try:
             with at_origin(): return self.origin.bucket(r.bucket).move_alias(r.item, alias, None, self.origin.by)
         except (ConnectionError, TimeoutError):
-            if not waits: raise
+            if not self._may_wait(None): raise
     known = alias in self.aliases(Ref(r.bucket, r.item))
     self._note_down(Ref(r.bucket, r.item), 'alias', None, dict(alias=alias, **self._saw(r, alias)))
     return known

@@ -6,10 +6,11 @@
 from __future__ import annotations
 import os, re, threading, time, warnings, weakref
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from fastcore.basics import patch
-from .names import LATEST, NotAvailableOffline, NotFound, Number, ObjectStoreError, Ref, PendingWarning, StillPending, hint, parse_ref
+from .names import LATEST, InvalidRef, NotAvailableOffline, NotFound, Number, ObjectStoreError, Ref, PendingWarning, StillPending, Unsupported, hint, parse_ref, seconds_of
+from .calls import explained
 from .witness import Sight
 from .records import payload_key, unpack
 from .buckets import Bucket
@@ -17,25 +18,35 @@ from .near import HELD, NEAR_WAIT, Near, quietly
 from .breaker import Breaker
 from .disk import within
 from .files import FileBackend
-from .machine import outside, state_folder, why_not_here
+from .machine import state_folder, why_not_here
 from .pending import Pending, Work
 from .delivery import Outcome, Report, deliver_all
 from .stacks import StackedOrigin
-from .reading import Progress, payload_file
+from .reading import Progress, _watched, payload_file
 from .shown import Card, Size, Table
 from .versions import Folder, Looks, PendingVersion, Version
+from .environment import outside
 from .store import ObjectStore, answered
 from .index import IndexAway
 from . import finding, naming
 
 # %% auto #0
-__all__ = ['AGAIN', 'ANSWER', 'NearCopies', 'Kept', 'Explained', 'Status']
+__all__ = ['AGAIN', 'ANSWER', 'SEND', 'Notice', 'NearCopies', 'Kept', 'Explained', 'Status']
 
 # %% ../nbs/66_offline.ipynb #92b9ab14
 @patch
-def sync(self: ObjectStore) -> Report:     # What became of each piece of pending work
+@explained
+def sync(
+    self: ObjectStore,
+    *,
+    queue: str | None = None,      # Take over what waits for another address, by the name that `status()` gives it, and deliver it here
+    drop: str | None = None,       # Forget what waits for another address, by that name
+) -> Report:                       # What became of each piece of pending work
     "Deliver what is pending, whatever was known of the origin; what cannot be delivered waits on"
+    if drop is not None: return self._dropped_queue(drop)
+    if queue is not None: self._take_over(queue)
     report = self._deliver(wait=True)
+    report.elsewhere = self._waits_elsewhere()
     if self.pending is None: return report
     for queue in self._queues_elsewhere(): report += self._deliver_from(queue, True, self._is_ours)
     told = {(o.what, o.why) for o in report.conflicts}
@@ -59,19 +70,63 @@ def _deliver_from(self: ObjectStore, queue: Pending, wait: bool, only: Callable[
         if not mine: return all_wait('another process is delivering')
         if (b := self.origin.breaker) and b.open and not b.try_now(): return all_wait(f'{self.origin.url} is not there: {b.why}')
         queue.sweep()
-        with Progress('sync', len(queue.work()), self.progress, unit=' items') as progress:
-            try: return deliver_all(self.origin, queue, 3 * self.timeout, progress, self.keeper.told, only)
+        with Progress('sync', len(queue.work()), self.progress, unit=' items') as progress, Notice(f'sync waits for {self.origin.url}', wait and self.progress):
+            try: return deliver_all(self.origin, queue, 3 * self.timeout, progress, self.keeper.told, only, self._still_there if wait else lambda: False)
             finally: self.keeper.settle()
+
+@patch
+def _still_there(self: ObjectStore) -> bool:
+    "Is the origin there, asked anew where it has just not answered?"
+    return (b := self.origin.breaker) is None or not b.open or b.try_now()
 
 @patch
 def _is_ours(self: ObjectStore, w: Work) -> bool:
     "Is a piece of work that was queued under another address for this store? Its id is not enough: a copy has the same"
-    return bool(w.bucket) and self.origin.is_for(w.says.get('origin'), w.bucket)
+    if not w.bucket or not isinstance(self.origin, StackedOrigin): return False
+    try: return self.origin.is_for(w.says.get('origin'), w.bucket)
+    except InvalidRef: return False      # no bucket of a service can have this name
 
 @patch
 def _queues_elsewhere(self: ObjectStore) -> list[Pending]:
     "Queues of other addresses that hold work for this store"
     return [q for q in self.pending.elsewhere() if any(self._is_ours(w) for w in q.work())] if self.pending else []
+
+@patch
+def _other_queues(self: ObjectStore) -> list[Pending]:
+    "Queues of this machine that hold work for other addresses"
+    if self.pending is not None: found = self.pending.elsewhere()
+    else: found = Pending(state/'pending'/'none').elsewhere() if (state := state_folder()) else []
+    return [q for q in found if any(not self._is_ours(w) for w in q.work())]
+
+@patch
+def _waits_elsewhere(self: ObjectStore) -> list[str]:
+    "What waits on this machine for other addresses, in words"
+    return [f'{len(works):,} of pending work for {q.whose()} (queue {q.name})' for q in self._other_queues() if (works := [w for w in q.work() if not self._is_ours(w)])]
+
+@patch
+def _queue(self: ObjectStore, name: str) -> Pending:
+    "A queue of another address, by its name"
+    known = {q.name: q for q in self._other_queues()}
+    if name in known: return known[name]
+    raise NotFound(f'no queue {name!r} with work for another address is on this machine' + (f'; there are {", ".join(f"{n} ({q.whose()})" for n, q in known.items())}' if known else ''))
+
+@patch
+def _take_over(self: ObjectStore, name: str) -> None:
+    "Take over what waits for another address; what cannot be stays there, and a warning says so"
+    other = self._queue(name)
+    if self.pending is None: raise Unsupported(f'{self.origin.url} has no near tier, so nothing waits for it: open it with one to take over the queue {name}')
+    with other.alone(True) as mine, self.pending.alone(True) as ours:
+        if not (mine and ours): raise StillPending(f'another process is delivering: the queue {name} stays for {other.whose()}')
+        self.pending.take(other)
+    if left := len(other.work()): warnings.warn(f'{left:,} of the queue {name} are about versions of {other.whose()}, and stay for it', PendingWarning, stacklevel=outside())
+
+@patch
+def _dropped_queue(self: ObjectStore, name: str) -> Report:
+    "Forget what waits for another address"
+    other = self._queue(name)
+    with other.alone(True) as mine:
+        if not mine: raise StillPending(f'another process is delivering to {other.whose()}: nothing was dropped')
+        return Report(Outcome(f'{w.op} {w.name}', 'dropped', f'it waited for {other.whose()}') for w in other.drop())
 
 @patch
 def __exit__(self: ObjectStore, kind, error, trace) -> None:
@@ -84,18 +139,49 @@ def __exit__(self: ObjectStore, kind, error, trace) -> None:
     if report.waiting and kind is None: raise StillPending(f'{len(report.waiting)} of {len(report)} could not be delivered to {self.origin.url} ({report.waiting[0].why}); they are safe on this machine: sync() delivers them later')
 
 @patch
-def wait_for(self: ObjectStore, v: PendingVersion, timeout: float | None = None) -> Version:
+def wait_for(self: ObjectStore, v: PendingVersion, timeout: float | str | timedelta | None = None) -> Version:
     "The version that a pending put becomes"
+    timeout = None if timeout is None else seconds_of('timeout', timeout)
     until, pause = None if timeout is None else time.monotonic() + timeout, 0.1
-    while (n := self.pending.done(v.id)) is None:
-        report = self._deliver(wait=True)
-        if self.pending.done(v.id) is not None: continue
-        why = next((o.why for o in report if o.what == f'put {v.bucket}/{v.item}'), 'nobody knows why')
-        if all(w.id != v.id for w in self.pending.work()): raise NotFound(f'{v.ref} was removed while it was pending')
-        if until is not None and time.monotonic() > until: raise StillPending(f'{v.ref} has no number yet after {timeout:g} s ({why}); it is safe on this machine')
-        time.sleep(pause if until is None else max(0, min(pause, until - time.monotonic())))
-        pause = min(2 * pause, 2.0)
+    with Notice(f'{v.bucket}/{v.item} waits for {self.origin.url}', self.progress) as notice:
+        while (n := self.pending.done(v.id)) is None:
+            report = self._deliver(wait=True)
+            if self.pending.done(v.id) is not None: continue
+            why = next((o.why for o in report if o.what == f'put {v.bucket}/{v.item}'), 'nobody knows why')
+            if all(w.id != v.id for w in self.pending.work()): raise NotFound(f'{v.ref} was removed while it was pending')
+            if until is not None and time.monotonic() > until: raise StillPending(f'{v.ref} has no number yet after {timeout:g} s ({why}); it is safe on this machine')
+            notice.say(f'{v.bucket}/{v.item} waits for {self.origin.url}: {why}')
+            time.sleep(pause if until is None else max(0, min(pause, until - time.monotonic())))
+            pause = min(2 * pause, 2.0)
     return self._version(Ref(v.bucket, v.item, Number(n)))
+
+# %% ../nbs/66_offline.ipynb #603c5a02
+class Notice:
+    "Says what is waited for, once that takes long"
+    def __init__(
+        self,
+        text: str,
+        show: bool | str = 'auto',      # As in `Progress`
+        after: float = 1.0,             # Seconds
+    ):
+        self.text, self.show, self.after, self.over, self.bar = text, show, after, threading.Event(), None
+        self.warns = show == 'auto' and not _watched()
+
+    def __enter__(self) -> Notice:
+        if self.show and not self.warns: threading.Thread(target=self._watch, daemon=True, name='objectstore-notice').start()
+        return self
+    def __exit__(self, *error) -> None: self.over.set()
+
+    def say(self, text: str) -> None:
+        "What is waited for now"
+        self.text = text
+        if self.warns: self.warns = warnings.warn(text, PendingWarning, stacklevel=outside())
+
+    def _watch(self) -> None:
+        if self.over.wait(self.after): return
+        from tqdm.auto import tqdm
+        with tqdm(desc=self.text, bar_format='{desc} [{elapsed}]', leave=False) as bar:
+            while not self.over.wait(0.5): bar.set_description_str(self.text)
 
 # %% ../nbs/66_offline.ipynb #895ae01c
 AGAIN = 5.0, 300.0      # seconds until a delivery in the background is tried again, doubling
@@ -134,6 +220,7 @@ def _without(calls: list, call) -> None:
 
 # %% ../nbs/66_offline.ipynb #55347cf1
 @patch
+@explained
 def refresh(
     self: ObjectStore,
     *,
@@ -191,6 +278,7 @@ class Kept(Looks, int):
     def look(self) -> Card: return Card('held near', None, {'versions': self.versions, 'size': Size(self)})
 
 @patch
+@explained
 def keep(
     self: NearCopies,
     refs: str | Version | Iterable,       # What to have at hand: refs or versions
@@ -229,6 +317,7 @@ def _hold(self: NearCopies, v: Version) -> bool:
     return any(all(quietly(near.has, key) for key in (f'{HELD}{v.id}', *lines)) for near in stack.nears)
 
 @patch
+@explained
 def drop(
     self: NearCopies,
     ref: str | Version,                   # `bucket/item` for all of its versions, or with a selector
@@ -255,6 +344,7 @@ class Explained(Looks, list):
     def look(self) -> Table: return Table(['tier', 'has', 'so'], self, caption=self.caption)
 
 @patch
+@explained
 def explain(self: ObjectStore, ref: str | Ref | Version) -> Explained:
     "How a get of a ref would be answered, tier by tier, and why; the origin is not asked"
     r = parse_ref(ref)
@@ -319,32 +409,44 @@ def _origin_says(r: Ref, done: bool, away: bool) -> str:
 @patch
 def _why_away(self: ObjectStore) -> str:
     "Why the origin is away, without saying again where it is"
-    if not (b := self.origin.breaker): return 'offline=True'
-    why = re.sub(r'^\[Errno \d+\] ', '', b.why)
-    for place in (f'{self.origin.url} at {self.endpoint}: ', f'{self.origin.url}: '): why = why.removeprefix(place)
-    return why
+    return self._in_short(b.why) if (b := self.origin.breaker) else 'offline=True'
+
+@patch
+def _in_short(self: ObjectStore, why: str) -> str:
+    "A reason without the place, which is said beside it"
+    return re.sub(rf'^(\[Errno \d+\] )?({re.escape(self.origin.url)}( at \S+)?( \([^)]*\))?: )?', '', why)
 
 # %% ../nbs/66_offline.ipynb #52617116
+SEND = "A store opened at its address delivers a queue; sync(queue='…') sends it to this store, sync(drop='…') forgets it"
+
 class Status(Looks, dict):
     "Tiers, what is near, what is pending"
     def look(self) -> Card:
         columns = ['tier', 'place', 'state', 'size', *(['limit'] if any(t[-1] for t in self['tiers']) else [])]
         tables = {'tiers': Table(columns, [t[:len(columns)] for t in self['tiers']])}
         if self['pending']: tables['pending'] = Table(['what', 'since'], self['pending'])
-        return Card(self['store'], None, {k: self[k] for k in ('offline', 'index', 'nothing can be pending') if self.get(k, '') != ''}, tables)
+        if self['elsewhere']: tables['pending for other addresses'] = Table(['queue', 'for', 'work', 'since'], self['elsewhere'], caption=SEND)
+        return Card(self['store'], next((t[2] for t in self['tiers'] if t[1] == 'origin' and len(t[2]) > 60), None), {k: self[k] for k in ('offline', 'index', 'nothing can be pending') if self.get(k, '') != ''}, tables)
 
 @patch
 def _origin_state(self: ObjectStore) -> str:
     "Whether the origin is there, in words, as far as this process knows"
     b = getattr(self.origin, 'breaker', None)
-    if b and b.open: return f'away since {time.strftime("%H:%M:%S", time.localtime(b.since))}: {self._why_away()}'
-    if self.offline is True: return 'offline=True: not asked'
+    if b and b.open: return f'{self._never()}away since {time.strftime("%H:%M:%S", time.localtime(b.since))}: {self._why_away()}'
+    if self.offline is True: return f'{self._never()}offline=True: not asked'
     if self.origin.places and self.origin.places.lost(self.origin.url): return 'empty, and another store was here: is the volume mounted?'
     back = next((s.witness.lost for s in list(Sight._all.values()) if self.origin in s.users and s.witness.lost), '')
     if back: return f'set back to an earlier state ({back}): care.restored() lets it go on'
-    return 'new, empty' if self._is_new() else 'there, as far as is known'
+    if why := b.refusal if b else self.origin.said: return f'it answers, and refuses: {self._in_short(why)}' if b else self._in_short(why)
+    if b and b.slow: return f'there, but slow since {time.strftime("%H:%M:%S", time.localtime(b.slow))}: readers who have something near take that ({self._in_short(b.late)})'
+    if self._here(): return 'new, empty' if self._is_new() else 'there, as far as is known'
+    return 'there, as far as is known' if (b.reached if b else self.origin.said is not None) else f'{self._never()}not asked yet'
 
 @patch
+def _never(self: ObjectStore) -> str: return '' if self.origin.reached() else 'never reached by this machine; '
+
+@patch
+@explained
 def status(self: ObjectStore) -> Status:
     "Tiers and whether they are there, what is kept near, what is pending; no network is used"
     near, limit = self.origin.tiers if isinstance(self.origin, StackedOrigin) else [], Size(self.cache_limit) if self.cache_limit else None
@@ -353,7 +455,8 @@ def status(self: ObjectStore) -> Status:
     work = [*self.pending.work(), *(w for q in self._queues_elsewhere() for w in q.work() if self._is_ours(w))] if self.pending else []
     pending = [[f'{w.op} {w.name}', w.since] for w in work]
     pending += [[f'{w["what"]}: conflict: {w["why"]}', datetime.fromtimestamp(w['at'], timezone.utc)] for _, w in (self.pending.conflicts() if self.pending else [])]
-    return Status(store=f'{type(self).__name__} {self.origin.url}', offline=self.offline, tiers=tiers, pending=pending, **self._machine_says())
+    elsewhere = [[q.name, q.whose(), len(works), works[0].since] for q in self._other_queues() if (works := [w for w in q.work() if not self._is_ours(w)])]
+    return Status(store=f'{type(self).__name__} {self.origin.url}', offline=self.offline, tiers=tiers, pending=pending, elsewhere=elsewhere, **self._machine_says())
 
 @patch
 def _machine_says(self: ObjectStore) -> dict[str, str]:

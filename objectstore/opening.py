@@ -4,7 +4,7 @@
 
 # %% ../nbs/59_opening.ipynb #a194f8ae
 from __future__ import annotations
-import hashlib, os, re, sys, threading, warnings, weakref
+import hashlib, os, re, threading, warnings, weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Concatenate, Literal, ParamSpec, TypeVar
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .names import InvalidRef, NotAvailableOffline, Protected, Ref, StaleWarning, TierMismatch, parse_ref
+from datetime import timedelta
+from .calls import wrong_call
+from .names import InvalidRef, NotAvailableOffline, Protected, Ref, StaleWarning, TierMismatch, parse_ref, seconds_of
 from .backend import Backend
+from .environment import outside
 from .context import made_by
-from .settings import InvalidSettings, get_config, parse_size
-from .machine import cache_folder, outside, state_folder, why_not_here
+from .settings import Config, InvalidSettings, check_author, check_provenance, get_config, parse_size
+from .machine import cache_folder, state_folder, why_not_here
 from .places import MARKER, Places
 from .connect import Options, option_prefix
 from .tiers import NativeBackends, open_backend, plain_path, split_tier
@@ -29,6 +32,7 @@ from .index import Index
 from .keeping import Keeper
 from .pending import Pending
 from .stacks import StackedOrigin, open_near
+from .first_contact import First
 from .versions import Looks, Stats, Version, Versions, store_place
 
 # %% auto #0
@@ -57,7 +61,7 @@ class ObjectStoreInterface(ABC):
         "Store an object as the next version of an item"
     @abstractmethod
     def get(self, ref: str | Ref | Version, *, as_: type | str | None = None, columns: list[str] | None = None, default: object = ...,
-            max_age: float | None = None, trust: bool | None = None) -> object:
+            max_age: float | str | timedelta | None = None, trust: bool | None = None) -> object:
         "The object of a version"
     @abstractmethod
     def get_stats(self, ref: str | Ref | Version | None = None) -> Stats:
@@ -90,6 +94,7 @@ def notes_given(init: Callable[Concatenate[T, P], None]) -> Callable[Concatenate
     @wraps(init)
     def call(self, *args: P.args, **options: P.kwargs) -> None:
         self._given = {k for k, v in options.items() if v is not None}
+        if wrong := wrong_call(init, (self, *args), options): raise wrong
         init(self, *args, **options)
     return call
 
@@ -105,25 +110,30 @@ class ObjectStore(Looks, ObjectStoreInterface):
         near: bool = True,                            # Give a remote origin that is named alone the default near tier?
         readonly: bool = False,                       # Refuse everything that writes
         offline: Literal['auto'] | bool = 'auto',     # True: use no network
-        max_age: float = 0.0,                         # Seconds for which the latest version that was seen is taken for the latest
+        max_age: float | str | timedelta = 0.0,       # Seconds (or "10 min") for which the latest version that was seen is taken for the latest
         trust: bool = False,                          # May loading run code (pickles)?
         cache_limit: int | str | None = None,         # How much near tiers may hold, "20GB"; a single tier has none
-        timeout: float = 1.0,                         # Seconds to wait for a connection
+        timeout: float | str | timedelta = 1.0,       # Seconds (or "2 s") to wait for a connection
         durable: bool = True,                         # Survive a power cut (fsync); False is for scratch data
         progress: Literal['auto'] | bool = 'auto',    # Bars for what takes longer than a second: where somebody looks, always, never
         endpoint: str | None = None,                  # URL of an S3 service
         storage_options: Mapping[str, str] | None = None,  # Further options of the service; secrets belong into its environment variables
+        author: str | None = None,                    # Who stands in the records of what is put; None: user@host, or as the settings say
+        provenance: Literal['full', 'minimal'] | None = None,  # minimal: records tell of no person, host, script, commit and libraries but the author
     ):
-        given = dict(endpoint=endpoint, offline=offline, max_age=max_age, timeout=timeout, trust=trust, cache_limit=cache_limit)
-        _check_given(offline, progress, cache_limit, max_age=max_age, timeout=timeout)
-        config = _config(tiers, profile, {k: given[k] for k in given.keys() & self._given})
+        waits = dict(max_age=seconds_of('max_age', max_age, InvalidSettings), timeout=seconds_of('timeout', timeout, InvalidSettings))
+        given = dict(waits, endpoint=endpoint, offline=offline, trust=trust, cache_limit=cache_limit, author=author, provenance=provenance)
+        _check_given(offline, progress, dict(cache_limit=cache_limit, author=author, provenance=provenance))
+        config, said = _config(tiers, profile, {k: given[k] for k in given.keys() & self._given})
         self.tiers, self.endpoint = [_tier_text(t) for t in config['tiers']], config['endpoint']
         self.readonly, self.durable, self.progress = readonly, durable, progress
         self.offline, self.max_age, self.timeout, self.trust = config['offline'], config['max_age'], config['timeout'], config['trust']
-        self.cache_limit = parse_size(config['cache_limit'])
+        self.cache_limit, self.author, self.provenance = parse_size(config['cache_limit']), config['author'], config['provenance']
         self._options = _plain_options(storage_options)
         place = open_backend(self.tiers[-1], endpoint=self.endpoint, options=self._options, timeout=self.timeout, durable=durable, marker=MARKER)
         self.origin = self._stacked(place, near)
+        if 'endpoint' not in self._given and getattr(place, 'endpoint', None): place.said_by = said.sources.get('endpoint', place.said_by)
+        self._first = First.of(said, place, state_folder)     # What is to be said before the first request
         self._warned = False                          # Was it said that something is stale?
         self._delivering, self._next_sync, self._pause = threading.Lock(), 0.0, 5.0    # Delivery in the background: one at a time, and not at once again
         if self.pending: self._when_back()
@@ -145,14 +155,13 @@ def open_store(
     "A store that is open in this process, by the place of its origin"
     return next((s for s in list(open_stores) if store_place(s) == (place, endpoint)), None)
 
-def _check_given(offline: object, progress: object, cache_limit: object, **seconds) -> None:
+def _check_given(offline: object, progress: object, others: Mapping) -> None:
     "Raise where an argument is not what it must be"
-    try: parse_size(cache_limit)
-    except ValueError as e: raise InvalidSettings(f'cache_limit: {e}') from None
+    for name, check in dict(cache_limit=parse_size, author=check_author, provenance=check_provenance).items():
+        try: others[name] is None or check(others[name])
+        except ValueError as e: raise InvalidSettings(f'{name}: {e}') from None
     for name, v in dict(offline=offline, progress=progress).items():
         if v != 'auto' and not isinstance(v, bool): raise InvalidSettings(f"{name}={v!r}: 'auto', True or False")
-    for name, v in seconds.items():
-        if isinstance(v, bool) or not isinstance(v, (int, float)) or not v >= 0: raise InvalidSettings(f'{name}={v!r}: seconds, 0 or more')
 
 def _plain_options(given: Mapping | None) -> Options:
     "Options under their plain names; those that are secret are neither shown nor pickled"
@@ -165,11 +174,15 @@ def _tier_text(tier: str | PathLike) -> str:
     return plain_path(tier) if split_tier(tier)[0] == 'path' else os.fspath(tier)
 
 # %% ../nbs/59_opening.ipynb #c8cb3777
-def _config(tiers: tuple, profile: str | None, given: dict) -> dict:
-    "The settings for a store: arguments over the environment over a file over defaults"
-    config = dict(get_config(profile, files=not tiers or profile is not None)) | given
+def _config(tiers: tuple, profile: str | None, given: dict) -> tuple[dict, Config]:
+    "The settings for a store: arguments over the environment over a file over defaults; and what was said without the arguments"
+    said = get_config(profile, files=not tiers or profile is not None)
+    config = dict(said) | given
     config['tiers'] = list(tiers or config['tiers'] or [_default_folder()])
-    return config
+    return config, said
+
+@patch
+def _made_by(self: ObjectStore) -> dict[str, object]: return made_by(self.author, self.provenance)
 
 def _own_folder() -> str:
     "Where a store lies that was given no place; empty for a user without a home"
@@ -190,7 +203,7 @@ def _stacked(self: ObjectStore, place, near: bool) -> Origin:
     remote = not isinstance(place, Backend) or place.can.place == 'remote'
     if self.tiers[:-1] and not remote and any(t.can.place == 'remote' for t in tiers): raise TierMismatch(f'{self.tiers[0]} is farther than {self.tiers[-1]}: swap them; the nearest comes first and the origin last')
     if remote and not tiers and near and (cache := cache_folder()): tiers = [open_near(str(cache/'near'))]
-    by, state = made_by().get('who', ''), state_folder()
+    by, state = self._made_by()['who'], state_folder()
     if state is None: tiers = []      # without knowing who was there nothing near can be told apart
     self.pending = Pending.of(state, place.url, getattr(place, 'endpoint', None)) if tiers else None
     if tiers: return self._over_near(place, by, tiers, state)
@@ -242,7 +255,7 @@ def _index(self: ObjectStore) -> Index:
 @patch
 def __reduce__(self: ObjectStore):
     "To another process a store goes as the way to open it, without secrets"
-    options = {k: getattr(self, k) for k in ('readonly', 'offline', 'max_age', 'trust', 'timeout', 'durable', 'progress', 'endpoint', 'cache_limit')}
+    options = {k: getattr(self, k) for k in ('readonly', 'offline', 'max_age', 'trust', 'timeout', 'durable', 'progress', 'endpoint', 'cache_limit', 'author', 'provenance')}
     options |= dict(near=isinstance(self.origin, StackedOrigin), storage_options=dict(self._options.public()))
     return _open_again, (type(self), self.tiers, options)
 
@@ -296,6 +309,7 @@ def _may_write(self: ObjectStore) -> None:
 def _may_ask(self: ObjectStore) -> None:
     "Raise where the network is not to be used and nothing can be near"
     if self.offline is True and self._remote and self.pending is None: raise NotAvailableOffline(f'offline=True, and {self.origin.url} is on the network')
+    if self.offline is not True: self._first.tell()
     self.origin.meet()
 
 @patch(as_prop=True)
@@ -303,7 +317,7 @@ def _remote(self: ObjectStore) -> bool: return self.origin.native or self.origin
 
 # %% ../nbs/59_opening.ipynb #0ba2d9c0
 PUBLIC = ('list_buckets', 'find_or_create_bucket', 'remove_bucket', 'find_items', 'put', 'get', 'get_stats', 'copy', 'remove', 'versions', 'annotate', 'aliases', 'set_alias',
-          'remove_alias', 'calculated', 'put_many', 'get_many', 'watch', 'explain', 'status', 'sync', 'refresh', 'browse', 'near', 'care', 'close', 'tiers')
+          'remove_alias', 'calculated', 'put_many', 'get_many', 'history', 'rollback', 'watch', 'explain', 'status', 'sync', 'refresh', 'browse', 'near', 'care', 'close', 'tiers')
 
 @patch
 def __dir__(self: ObjectStore) -> list[str]:

@@ -8,7 +8,7 @@ import os, warnings
 from collections.abc import Callable
 from fastcore.basics import patch
 from .names import Conflict, Damaged, InvalidRef, NotAvailableOffline, NotFound, Unsupported, bucket_key, hint, item_of_key
-from .places import MARKER, Places, check_parent, is_folder, new_store
+from .places import MARKER, Places, check_parent, default_store, is_folder, new_store
 from .probe import probe
 from .witness import ASK_AGAIN, Renewed, Seen, Sight, Witness, awake
 from .backend import Backend, in_threads, key_number, last_number, number_key
@@ -38,9 +38,13 @@ class Origin:
         self._listener = None
         self._sights: dict[str, Sight] = getattr(self, '_sights', {})     # By root; what is made of stacks asks for them sooner
         self.forgetting: Callable | None = None    # Is told when all of that is forgotten
+        self.said: str | None = None           # The error that the last verb ended with; empty: none; None: nothing was asked yet
 
     @property
     def url(self) -> str: return self.place.url
+    def reached(self) -> bool:
+        "Has this machine ever reached it? Of a place without near copies nobody has to know: nothing waits for it"
+        return True
     def bucket(self, name: str) -> Bucket:
         "A bucket, whether or not it is there"
         if not isinstance(name, str): raise InvalidRef(f'{name!r:.80} cannot name a bucket: names are text')
@@ -112,7 +116,7 @@ def _found(self: Origin, root: Backend) -> None:
     try:
         if not root.tail('id/'): append(root, 'id/', dict(id=new_id(), store=new_id()), 0, walk=False)
     except Conflict: pass    # another founder was first, and its name counts
-    if root.create(MARKER, to_json(FORMAT)) and is_folder(root.url) and not self.own: self.news.append(new_store(root.url))
+    if root.create(MARKER, to_json(FORMAT)) and is_folder(root.url): self.news.append(default_store(root.url) if self.own else new_store(root.url))
 
 @patch
 def _note(self: Origin, root: Backend) -> None:

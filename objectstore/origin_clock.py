@@ -11,7 +11,7 @@ from .backend import Backend
 
 # %% auto #0
 __all__ = ['LAST_MOMENT', 'ASK_AGAIN', 'AGREE', 'LATE', 'micros', 'moment', 'running', 'OriginClock', 'clock_of',
-           'time_by_object', 'origin_now', 'cut', 'latest_date']
+           'time_by_object', 'origin_now', 'time_there', 'cut', 'latest_date']
 
 # %% ../nbs/28_origin_clock.ipynb #79db8ec6
 _epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -109,6 +109,14 @@ def origin_now(backend: Backend) -> int:
     "The time at an origin, as far as this process knows; microseconds since 1970"
     if backend.can.place == 'memory': return int(_ask_time(backend) * 1e6)
     return int(clock_of(backend).now(lambda: _ask_time(backend), ours=backend.can.place == 'local') * 1e6)
+
+def time_there(backend: Backend) -> datetime:
+    "The time at an origin for who only reads: what it has told, what a service says when it is asked, else what this machine's clock says; nothing is written for it"
+    def ask() -> float:
+        if backend.can.place != 'remote' or (t := backend.ask_time()) is None: raise OSError('it tells the time by what is written')
+        return t
+    try: return moment(int(clock_of(backend).now(ask, ours=backend.can.place == 'local') * 1e6))
+    except OSError: return datetime.now(timezone.utc)
 
 # %% ../nbs/28_origin_clock.ipynb #9a92742a
 def cut(backend: Backend, t: float) -> float:

@@ -19,6 +19,7 @@ from .records import INLINE_LIMIT, Record, new_id, to_json
 from .buckets import Bucket
 from .origin_clock import micros
 from .puts import Draft, Payload, check_unchanged
+from .near import quietly
 from .reading import lock, verify_file
 
 # %% auto #0
@@ -44,13 +45,19 @@ class Pending:
     "The pending work of one origin on this machine"
     def __init__(self, root: Path):
         self.files = FileBackend(root, shared=False, private=True, links=False)     # names are used once, and one process at a time delivers
+        self.place = '', ''     # Whom it is for: URL and endpoint
         self._queue, self._seen, self._work, self._swept = f'{self.files.url}/queue', None, {}, False
 
     @classmethod
     def of(cls, state: Path, url: str, endpoint: str | None) -> Pending:
         "The queue for an origin, by its URL and endpoint"
         name = hashlib.blake2b(f'{url}\n{endpoint or ""}'.encode(), digest_size=16).hexdigest()
-        return cls(state/'pending'/name)
+        found = cls(state/'pending'/name)
+        found.place = url, endpoint or ''
+        return found
+
+    @property
+    def name(self) -> str: return Path(self.files.url).name[:8]
 
     def elsewhere(self) -> list[Pending]:
         "The other queues of this machine: the same origin may have other addresses"
@@ -96,17 +103,33 @@ def _is_work(says: object) -> bool:
     return isinstance(move, dict) and (says['op'] != 'note' or isinstance(move.get('notes'), dict)) and (says['op'] != 'alias' or type(says.get('alias')) is str)
 
 @patch
-def add(self: Pending, op: str, bucket: str, item: str, id: str | None = None, **says) -> Work:
+def add(self: Pending, op: str, bucket: str, item: str, id: str | None = None, at: float | None = None, **says) -> Work:
     "Write down a piece of work; it is safe when this returns"
     self._safe_here()
     self._reserve()
     work = self.work()
+    if not work: self._write_place()
     order = max([time.time_ns(), *(int(w.key[6:26]) + 1 for w in work[-1:])])
-    says = dict(op=op, id=id or new_id(), bucket=bucket, item=item, at=time.time(), **says)
+    says = dict(op=op, id=id or new_id(), bucket=bucket, item=item, at=time.time() if at is None else at, **says)
     key = f'queue/{order:020d}-{says["id"]}'
     self.files.create(key, to_json(says))
     self._seen = None
     return Work(key, op, says['id'], bucket, item, says)
+
+@patch
+def _write_place(self: Pending) -> None:
+    "Say whom the queue is for, so that a store with another address can name it"
+    if self.place[0] and not self.files.exists('place'): self.files.create('place', to_json(dict(zip(('url', 'endpoint'), self.place))))
+
+@patch
+def note_reached(self: Pending) -> None:
+    "Remember that the origin has answered; a machine that cannot write it down goes without"
+    if not quietly(self.files.exists, 'reached'): quietly(self.files.create, 'reached', b'')
+
+@patch
+def reached(self: Pending) -> bool:
+    "Has the origin ever answered this machine, as far as it was written down?"
+    return bool(quietly(self.files.exists, 'reached'))
 
 RESERVE = 64 * 1024     # bytes
 
@@ -304,3 +327,37 @@ def alone(
 _turns: dict[str, threading.Lock] = {}
 
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_turns.clear)    # a thread of the parent may have held one
+
+# %% ../nbs/44_pending.ipynb #2d09d42e
+@patch
+def whose(self: Pending) -> str:
+    "Whom the queue is for, in words"
+    url, endpoint = self.place
+    try: url, endpoint = (json.loads(self.files.read('place'))[k] for k in ('url', 'endpoint')) if not url else self.place
+    except (OSError, ValueError, KeyError, TypeError): url = ''
+    return (f'{url} at {endpoint}' if endpoint else url) or f'a place that is not written down ({self.files.url})'
+
+@patch
+def take(self: Pending, other: Pending) -> list[Work]:
+    "Take over the work of another queue, as the newest of this one; what cannot be is left there"
+    moved, puts = [], {w.id for w in [*self.puts(), *other.puts()]}
+    for w in other.work():
+        if w.op != 'put' and w.says.get('version') not in puts: continue
+        if w.op == 'put': self._take_bytes(w, other)
+        moved.append(self.add(**w.says | dict(origin=None)))
+        other.finish(w)
+    return moved
+
+@patch
+def _take_bytes(self: Pending, w: Work, other: Pending) -> None:
+    "Take over the bytes of a put; where a crash has come between, they are there"
+    for name in [f'{w.id}-{i}' for i, _ in enumerate(w.says['members'])] or [w.id]:
+        if not self.files.exists(f'bytes/{name}') and (path := other.files.path(f'bytes/{name}')): self.files.upload(f'bytes/{name}', path)
+    self.tried(w.id, 1)
+
+@patch
+def drop(self: Pending) -> list[Work]:
+    "Forget all work of the queue"
+    works = self.work()
+    for w in reversed(works): self.finish(w)
+    return works

@@ -12,7 +12,7 @@ from .backend import MARKER
 from .disk import lies_there
 
 # %% auto #0
-__all__ = ['Places', 'is_folder', 'mount_of', 'check_parent', 'new_store', 'near_store']
+__all__ = ['Places', 'is_folder', 'mount_of', 'check_parent', 'new_store', 'default_store', 'near_store']
 
 # %% ../nbs/26_places.ipynb #ada16a7f
 class Places:
@@ -90,6 +90,14 @@ def _folders(place: str) -> list[str]:
 def new_store(url: str) -> str:
     "What to say of a store that was just made in a folder"
     return f'{url} is a new store, made by this call{near_store(url)}'
+
+def default_store(url: str) -> str:
+    "What to say of a store that was just made where nobody named a place"
+    return f'{url} is a new store, made by this call: it is the default one, since neither an argument nor OBJECTSTORE_TIERS nor a settings file from {_here()} upward names a place'
+
+def _here() -> str:
+    try: return os.getcwd()
+    except OSError: return 'this folder'
 
 def near_store(url: str) -> str:
     "The end of a sentence that names a store beside a folder, where its name is nearly the same"

@@ -195,9 +195,11 @@ def _smaller(im) -> tuple[bytes, str]:
 def model(v: Version) -> dict:
     "An estimator by what was recorded: its type, parameters and metrics"
     metrics = [[visible(str(k), 60), shown(x)] for k, x in v.metadata.items() if isinstance(x, (int, float)) and not isinstance(x, bool)]
-    params = v.stats.get('params', {})
+    said = v.stats.get('params', {})
+    params = [[visible(str(k), 60), 'None' if x is None else shown(x, 100)] for k, x in (said.items() if isinstance(said, Mapping) else ())]
+    more = {k: n for k, n in (('metrics', len(metrics) - 40), ('params', len(params) - 200)) if n > 0}
     return {'type': 'model', 'class': visible(str(v.stats.get('type', v.codec)), 120), 'metrics': metrics[:40], 'features': v.stats.get('features'),
-            'params': [[visible(str(k), 60), 'None' if x is None else shown(x, 100)] for k, x in (params.items() if isinstance(params, Mapping) else ())][:200]}
+            'params': params[:200], **({'more': more} if more else {})}
 
 def folder(v: Version) -> dict:
     "The names and sizes of a folder's files"

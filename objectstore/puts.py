@@ -12,7 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 from blake3 import blake3
 from fastcore.basics import patch
-from .names import CommitUnknown, Conflict, Damaged, NotAvailableOffline, ObjectStoreError
+from .names import MAX_VERSION, CommitUnknown, Conflict, Damaged, NotAvailableOffline, ObjectStoreError
 from .witness import ASK_AGAIN, Renewed, awake
 from .backend import before_claim, in_threads, last_number
 from .origin_clock import LATE, origin_now, running
@@ -392,7 +392,7 @@ def _put_some(self: Bucket, drafts: list[tuple[str, Draft]]) -> list[Record | Ex
     def first(i, item, d):
         n = self.highest[item] + 1
         return d.record(self.name, item, n, '', max(now + i, self.date_before(item, n) + 1))
-    tries = {i: first(i, item, d) for i, (item, d) in enumerate(drafts) if d.payload.size <= INLINE_LIMIT and not d.members}
+    tries = {i: first(i, item, d) for i, (item, d) in enumerate(drafts) if d.payload.size <= INLINE_LIMIT and not d.members and self.highest[item] < MAX_VERSION}
     done, patience = [], 3.0
     try:
         answers = dict(zip(tries, self.backend.create_many([(self.key(r.item, r.version), pack(r)) for r in tries.values()])))
@@ -452,6 +452,7 @@ def move_alias(
     by: str,
     if_at: int | None = ...,          # Where it must point now; None: nowhere
     patience: float = 3.0,
+    back: str | None = None,          # The write id of the earlier move that this one goes back to, if it does
 ) -> bool:                            # Did it have to be moved?
     "Move an alias, or raise `Conflict` where it does not point where it must"
     folder = self.prefix + alias_folder(item, alias)
@@ -459,7 +460,7 @@ def move_alias(
     now = m.get('to')
     if if_at is not ... and now != if_at: raise Conflict(f'alias {alias!r} of {self.name}/{item} points at {now or "nothing"}, not at {if_at or "nothing"}: somebody was first')
     if now == to: return False
-    try: append(self.backend, folder, move(by, to=to), last, if_at is ..., patience, m.get('at', 0))
+    try: append(self.backend, folder, move(by, to=to, **({'back': back} if back else {})), last, if_at is ..., patience, m.get('at', 0))
     except Conflict: raise Conflict(f'alias {alias!r} of {self.name}/{item} was moved by somebody else at this moment: look where it points now') from None
     self.changes += 1
     self.tell('alias', item, alias, to)

@@ -13,9 +13,9 @@ from pathlib import Path
 from fastcore.basics import patch
 from .names import CommitUnknown, Conflict, Damaged, InvalidQuery, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, PendingWarning, Ref, Unsupported, check_alias, parse_ref
 from .witness import Renewed
+from .breaker import NeverReached
 from .codecs import by_name, check_rights, codec_for, proved
 from .conditions import LONGEST
-from .context import made_by
 from .records import alias_folder, new_id, read_move
 from .buckets import Bucket, Maybe
 from .puts import Draft, Payload, Spool, file_payload
@@ -87,7 +87,7 @@ def _encoded(self: ObjectStore, ref: Ref, obj: object, codec: str | None) -> Ite
     with Spool() as f:
         how, p = c.encode(obj, f), f.payload()
         proved(c, obj, p.path or p.data, how)
-        yield Draft(c.name, p, how, dict(kind=c.kind, stats=c.stats(obj), by=made_by()))
+        yield Draft(c.name, p, how, dict(kind=c.kind, stats=c.stats(obj), by=self._made_by()))
 
 def _warn_path(text: str) -> None:
     "Text that is the name of a file was probably meant as the file"
@@ -103,7 +103,7 @@ def _file_draft(self: ObjectStore, ref: Ref, path: Path) -> Draft:
     check_rights(path)
     stats = by_name('file').stats(path)
     with Progress(f'hash {ref}', path.stat().st_size, self.progress) as progress: payload = file_payload(path, progress)
-    return Draft('file', payload, {'name': stats['name']}, dict(kind=None, stats=stats, by=made_by()))
+    return Draft('file', payload, {'name': stats['name']}, dict(kind=None, stats=stats, by=self._made_by()))
 
 def folder_files(top: Path) -> list[tuple[str, Path]]:
     "Relative name and path of every file below a folder, in order; links, pipes and devices are refused"
@@ -128,7 +128,7 @@ def _folder_draft(self: ObjectStore, ref: Ref, top: Path) -> Draft:
     with Progress(f'hash {ref}', len(files), self.progress, unit=' files') as progress: members = [(n, _hashed(p, progress)) for n, p in files]
     size = sum(p.size for _, p in members)
     largest = dict(sorted(((n, {'size': p.size}) for n, p in members), key=lambda x: -x[1]['size'])[:10])
-    return Draft('folder', Payload(0, ''), {'name': top.absolute().name.encode(errors='backslashreplace').decode()}, dict(kind=None, stats={'files': len(members), 'size': size, 'largest': largest}, by=made_by(), bytes=size), members)
+    return Draft('folder', Payload(0, ''), {'name': top.absolute().name.encode(errors='backslashreplace').decode()}, dict(kind=None, stats={'files': len(members), 'size': size, 'largest': largest}, by=self._made_by(), bytes=size), members)
 
 def _hashed(path: Path, progress: Progress) -> Payload:
     p = file_payload(path)
@@ -165,12 +165,11 @@ def put(
 @patch
 def _put_or_wait(self: ObjectStore, r: Ref, draft: Draft, if_latest: int | None, skip_unchanged: bool) -> Version:
     "Store a draft, or keep it until the origin is back"
-    waits, waiting = self._may_wait(if_latest), self._waiting_puts(r.bucket, r.item)
-    if waiting: return self._behind(r, draft, waiting, if_latest, skip_unchanged)
+    if waiting := self._waiting_puts(r.bucket, r.item): return self._behind(r, draft, waiting, if_latest, skip_unchanged)
     try:
         with at_origin(): return self._put_now(r, draft, if_latest, skip_unchanged)
     except (ConnectionError, TimeoutError) as e:
-        if not waits:
+        if not self._may_wait(if_latest):
             if isinstance(e, CommitUnknown): self.origin.bucket(r.bucket).tell('put', r.item, e.tried, Maybe())
             raise
         return self._wait(r, draft, e)
@@ -191,13 +190,22 @@ def _behind(self: ObjectStore, r: Ref, draft: Draft, waiting: list, if_latest: i
     latest = self._pending_version(waiting[-1])
     if if_latest is not None: raise Conflict(f'the latest version of {r} is pending on this machine and has no number yet: sync() first')
     if skip_unchanged and not draft.members and same_content(latest, draft): return latest
-    if self.offline is False: raise NotAvailableOffline(f'earlier puts of {r} are pending on this machine: sync() delivers them')
+    self._must_wait(r)
     return self._wait(r, draft)
 
 @patch
+def _must_wait(self: ObjectStore, r: Ref) -> None:
+    "Raise where a put that has to come behind pending ones may not become pending; the origin may be there, and nobody has asked it yet"
+    if self.offline is False: raise NotAvailableOffline(f'earlier puts of {r} are pending on this machine: sync() delivers them')
+    if not self._may_wait(None): (b := self.origin.breaker).try_now()
+    if self._may_wait(None): return
+    raise NeverReached(f'{r} is not stored: earlier puts of it are pending, and this machine has never reached {self.origin.url} ({b.refusal or b.why}): '
+                       'look at its address and its settings; offline=True keeps what is put behind them')
+
+@patch
 def _may_wait(self: ObjectStore, if_latest: int | None) -> bool:
-    "May a put become pending? Not where it must be decided now"
-    return self.pending is not None and self.offline is not False and if_latest is None
+    "May a put become pending? Not where it must be decided now, and not for an origin that this machine has never reached, unless `offline=True` says so"
+    return self.pending is not None and self.offline is not False and if_latest is None and (self.offline is True or self.origin.reached())
 
 @patch
 def _wait(self: ObjectStore, r: Ref, draft: Draft, why: BaseException | None = None) -> PendingVersion:

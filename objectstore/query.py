@@ -5,21 +5,24 @@
 # %% ../nbs/25_query.ipynb #698ce826
 from __future__ import annotations
 import re
-from collections.abc import Iterable, Mapping
-from datetime import date
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, timezone
 from typing import NoReturn
 
 from fastcore.basics import patch
 
-from .names import InvalidQuery, hint
+from .durations import parse_duration
+from .names import InvalidQuery, hint, parse_time
+from .settings import parse_size
 from .conditions import FIELDS, ROOTS, And, Between, Compare, Condition, In, IsNull, Like, Name, Node, Not, Or, Value, _plain, _span, values
 
 # %% auto #0
-__all__ = ['MAX_TEXT', 'MAX_DEPTH', 'MAX_PARTS', 'ALLOWED', 'CREATED', 'TIMES', 'Reader', 'rooted', 'untimely', 'parse_where']
+__all__ = ['MAX_TEXT', 'MAX_DEPTH', 'MAX_PARTS', 'ALLOWED', 'CREATED', 'TIMES', 'SIZE', 'SIZES', 'Reader', 'rooted', 'untimely',
+           'as_bytes', 'parse_where']
 
 # %% ../nbs/25_query.ipynb #0ce969c0
 MAX_TEXT, MAX_DEPTH, MAX_PARTS = 10_000, 20, 16   # characters, nested brackets and NOTs (24 Python frames each in the parser), parts of a name
-ALLOWED = ("allowed: names, 'text', numbers, TRUE, FALSE, :parameters, = != <> < <= > >=, AND, OR, NOT, IN (…), "
+ALLOWED = ("allowed: names, 'text', numbers, dates (2026-11-01), now() - 7 days, sizes (100 kB), TRUE, FALSE, :parameters, = != <> < <= > >=, AND, OR, NOT, IN (…), "
            "[I]LIKE, BETWEEN … AND …, IS [NOT] NULL, brackets; \"…\" quotes a name")
 
 class Reader:
@@ -28,8 +31,9 @@ class Reader:
         self,
         text: str,
         params: Mapping,        # Values of `:name`
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),   # What `now()` is
     ):
-        self.text, self.params, self.used = text, params, set()
+        self.text, self.params, self.now, self.used = text, params, now, set()
         self.tokens, self.places = [], []        # for the parser; each place: (Name or Value, where it begins)
 
 # %% ../nbs/25_query.ipynb #f49204b4
@@ -123,6 +127,31 @@ def param(self: Reader, cut: list, i: int) -> tuple[Value, int]:
     self.used.add(name)
     return _bound(self.params[name], f'the parameter :{name}'), i + 2
 
+# %% ../nbs/25_query.ipynb #8e887713
+_clock = r'\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?(?:Z|[+-]\d{2}:\d{2})?'
+_plainly = re.compile(rf'''(?P<day>\d{{4}}-\d{{2}}-\d{{2}}(?:[T ]{_clock})?)(?![\w:-])
+    |(?P<now>now|today)\(\s*\)(?:\s*(?P<sign>[-+])\s*(?:interval\s+)?'?(?P<span>\d+(?:\.\d+)?\s*[a-z]+)'?)?
+    |(?P<size>\d+(?:\.\d+)?\s*[kmgtp]i?b)\b
+    |(?P<number>-?\.\d+(?:e[-+]?\d+)?)(?!\w)''', re.IGNORECASE | re.ASCII | re.VERBOSE)
+
+@patch
+def plainly(self: Reader, at: int) -> tuple[Value, int] | None:
+    "A date, moment, size or number that begins at a place, and where it ends; None where there is none"
+    if not (m := _plainly.match(self.text, at)): return None
+    if m['day'] and not parse_time(m['day']): self.fail(f'{m["day"]!r} is no date', at)
+    if m['now']: return Value(self._moment(m, at)), m.end()
+    return Value(m['day'] or (parse_size(m['size']) if m['size'] else float(m['number']))), m.end()
+
+@patch
+def _moment(self: Reader, m: re.Match, at: int) -> datetime | str:
+    "What `now()` and `today()` are, and so long before or after"
+    try:
+        t = self.now()
+        if m['span']: t = t - parse_duration(m['span']) if m['sign'] == '-' else t + parse_duration(m['span'])
+    except ValueError as e: self.fail(str(e), at)
+    except OverflowError: self.fail('there is no such time', at)
+    return t if m['now'].lower() == 'now' else t.date().isoformat()
+
 # %% ../nbs/25_query.ipynb #4c788644
 @patch
 def number(self: Reader, text: str, at: int) -> Value:
@@ -138,6 +167,7 @@ def operand(
 ) -> tuple[Name | Value, int]:
     "Read a name, a value or a parameter"
     token, source = cut[i]
+    if found := self.plainly(token.start): return found[0], next((k for k in range(i, len(cut)) if cut[k][0].start >= found[1]), len(cut))
     if source[0] == "'": return Value(token.text), i + 1
     if source[0].isdecimal(): return self.number(source, token.start), i + 1
     if source == '-' and i + 1 < len(cut) and cut[i + 1][1][0].isdecimal(): return self.number('-' + cut[i + 1][1], token.start), i + 2
@@ -247,7 +277,7 @@ def node(self: Reader, e) -> Node:
     elif kind == 'Column': made = Compare('=', self.subject(e, e), Value(True))
     elif kind == 'Is': self.fail('IS goes with NULL alone; write =', self.at(e))
     else: self.fail('this is not allowed in a condition', self.at(e))
-    if not isinstance(made, (And, Or)): self.timely(made, e)
+    if not isinstance(made, (And, Or)): made = self.sized(self.timely(made, e), e)
     return Not(made) if kind == 'NEQ' or e.args.get('negate') else made
 
 @patch
@@ -305,32 +335,57 @@ def listed(self: Reader, e) -> tuple[Value, ...]:
 
 # %% ../nbs/25_query.ipynb #92cbaaf7
 CREATED = Name(('created',), 'fields')
-TIMES = "is no time: write '2026-11-01' (that day, UTC) or '2026-11-01T12:00', or give a date or datetime as a parameter"
+TIMES = "is no time: write '2026-11-01' (that day, UTC), '2026-11-01T12:00' or now() - 7 days, or give a date or datetime as a parameter"
 
 def untimely(node: Node) -> list[object]:
     "What is compared with the time of creation, and is no time"
     return [v for v in values(node) if isinstance(node, Like) or not _span(v)] if node.name == CREATED else []
 
 @patch
-def timely(self: Reader, node: Node, e) -> None:
+def timely(self: Reader, node: Node, e) -> Node:
     "Refuse to compare the time of creation with what is no time"
+    if not (bad := untimely(node)): return node
+    self.fail(f'{bad[0]!r:.40} {TIMES}', self.at_value(bad[0], e))
+
+@patch
+def at_value(self: Reader, bad: object, e) -> int:
+    "Where in the text a value of a parsed expression is"
     from sqlglot import exp
-    if not (bad := untimely(node)): return
     places = [self.places[int(i.name)] for i in e.find_all(exp.Identifier) if i.name.isdecimal()]
-    at = next((at for o, at in places if isinstance(o, Value) and any(v is bad[0] for v in ([x.value for x in o.value] if isinstance(o.value, list) else [o.value]))), self.at(e))
-    self.fail(f'{bad[0]!r:.40} {TIMES}', at)
+    return next((at for o, at in places if isinstance(o, Value) and any(v is bad for v in ([x.value for x in o.value] if isinstance(o.value, list) else [o.value]))), self.at(e))
+
+SIZE = Name(('size',), 'fields')
+SIZES = "is no size: write bytes, or '100 kB', '20 MB', '1.5 GiB'"
+
+def as_bytes(node: Node) -> tuple[Node, object]:
+    "A condition on the size with what is written in units as bytes; and a value that is no size, None where all are"
+    if node.name != SIZE or isinstance(node, (Like, IsNull)): return node, None
+    def one(v):
+        try: return Value(parse_size(v.value) if isinstance(v, Value) and isinstance(v.value, str) else v.value) if isinstance(v, Value) else v
+        except ValueError: bad.append(v.value); return v
+    bad: list = []
+    if isinstance(node, In): node = node._replace(values=tuple(map(one, node.values)))
+    else: node = node._replace(**{f: one(getattr(node, f)) for f in ('other', 'low', 'high') if f in node._fields})
+    return node, bad[0] if bad else None
+
+@patch
+def sized(self: Reader, node: Node, e) -> Node:
+    "Read the sizes of a condition on the size"
+    made, bad = as_bytes(node)
+    return made if bad is None else self.fail(f'{bad!r:.40} {SIZES}', self.at_value(bad, e))
 
 # %% ../nbs/25_query.ipynb #3740fb94
 def parse_where(
     where: str | Mapping | None,     # `"auc > 0.9 AND owner = :who"`, or `{"stage": "prod"}`; None: no condition
     params: Mapping | None = None,   # The values of `:name`
+    now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),   # What `now()` is
 ) -> Condition:
     "Read a condition, or raise `InvalidQuery`"
     params = {} if params is None else params
     if not isinstance(params, Mapping): raise InvalidQuery(f'params is of type {type(params).__name__}; give a mapping such as {{"who": "ana"}}')
     if not isinstance(where, (str, Mapping, type(None))): raise InvalidQuery(f'where is of type {type(where).__name__}; give a condition as text, or a mapping')
     if isinstance(where, str):
-        reader = Reader(where, params)
+        reader = Reader(where, params, now)
         tree, params = reader.parse(), {k: v for k, v in params.items() if k not in reader.used}
     else: reader, tree = None, And(tuple(_equal(k, v) for k, v in where.items())) if where else None
     if params: raise InvalidQuery(f"params holds {', '.join(map(repr, params))}, which the condition does not use")
@@ -345,4 +400,6 @@ def _equal(key: object, v: object) -> Node:
     if len(parts) > MAX_PARTS: raise InvalidQuery(f'where: a name has at most {MAX_PARTS} parts')
     found = IsNull(name) if _plain(v) is None else Compare('=', name, _bound(v, f'where[{key!r}]', many=False))
     if untimely(found): raise InvalidQuery(f'where[{key!r}]: {v!r:.40} {TIMES}')
+    found, bad = as_bytes(found)
+    if bad is not None: raise InvalidQuery(f'where[{key!r}]: {bad!r:.40} {SIZES}')
     return found

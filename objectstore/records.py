@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from blake3 import blake3
 from fastcore.basics import patch
-from .names import CommitUnknown, Conflict, Damaged, NotAvailableOffline, Unsupported, encode_segment, item_key
+from .names import MAX_VERSION, CommitUnknown, Conflict, Damaged, NotAvailableOffline, Unsupported, encode_segment, item_key
 from .backend import Backend, key_number, last_number, number_key, settle
 from .origin_clock import LAST_MOMENT, LATE, latest_date, origin_now, running
 
@@ -224,13 +224,19 @@ def number(
 ) -> int:                  # The number that is now ours
     "Claim a number"
     n, steps = first, 0
+    self._fits(first)
     while (won := self.once(n)) is not True:
         if won is False and not walk: raise Conflict(f'number {n} is taken')
         if won is None: self._rest()
         if self.spent(): raise CommitUnknown(f'{self.backend.url} neither keeps {self.folder}{number_key(n)} nor says why')
         if (steps := steps + (won is False)) > WALK: raise CommitUnknown(f'{self.backend.url} calls every number from {first} to {n} in {self.folder} taken: nothing was kept')
-        n = self._next(n, steps) if won is False else n
+        if won is False: self._fits(n := self._next(n, steps))
     return n
+
+@patch
+def _fits(self: Claim, n: int) -> None:
+    "Raise where the numbers of a folder are used up"
+    if n > MAX_VERSION: raise Unsupported(f'{self.folder} of {self.backend.url} has used its last number, {MAX_VERSION:,}: nothing was stored; go on under another name')
 
 @patch
 def _free(self: Claim, n: int) -> int:
@@ -320,4 +326,4 @@ def read_move(
     if m.get('to') is not None and m['to'] < 1 or not _identity.fullmatch(m.get('store', '0' * 32)): raise Damaged(f'{key} is no move that this library makes')
     return m
 
-_move = dict(id=str, at=int, called=int, by=str, to=int, notes=dict, store=str) | {'is': str}
+_move = dict(id=str, at=int, called=int, by=str, to=int, back=str, notes=dict, store=str) | {'is': str}

@@ -4,7 +4,7 @@
 
 # %% ../nbs/05_remote.ipynb #69e985fe
 from __future__ import annotations
-import errno, hashlib, math, re, time
+import errno, hashlib, math, os, re, threading, time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +14,10 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 from fastcore.basics import patch
 from .names import TierMismatch
-from .backend import MARKER, Backend, Capabilities, Entry, believed, has_shown, key_number
-from .connect import SECRET, Answer, check_endpoint, client, date_at, explain, like_page, no_order, no_service, options, s3_endpoint, s3_region, secrets_belong, used_before_fork
+from .backend import MARKER, Backend, Capabilities, Entry, believed, has_shown, in_a_hurry, key_number
+from .mistakes import worded
+from .environment import calmly, set_as
+from .connect import ENDPOINTS, Answer, Signing, about_keys, all_options, check_endpoint, client, date_at, explain, is_refusal, like_page, no_order, no_service, options, s3_endpoint, s3_region, secrets_belong, signing, used_before_fork
 from .disk import PIECE, Short, check_key
 from .files import complete
 
@@ -40,8 +42,11 @@ class RemoteBackend(Backend):
         given = endpoint or self._options.pop('endpoint', None)
         self.endpoint = check_endpoint(s3_endpoint(given) if self.scheme == 's3' else given)
         self.timeout, self._clients, self._lost = max(timeout, 0.01), {}, set()
+        self._signing: Signing | None = None     # What the clients sign with
+        self.said_by = '' if given else set_as(*ENDPOINTS)   # Where the endpoint was written, for messages
         self._tags: dict[str, str] = {}     # what was answered to writes of this process: key, e_tag
         self.first: Callable[[RemoteBackend], object] | None = None     # Called before the first request
+        self._met = False           # Has it answered?
         self._own_tags = False      # Was it seen to keep what it acknowledges with a tag that is not the hash?
 
 _options = options
@@ -64,18 +69,29 @@ def split_url(url: str) -> tuple[str, str, str]:
 # %% ../nbs/05_remote.ipynb #bae2d4e0
 @patch
 def __getstate__(self: RemoteBackend) -> dict:
-    lost = self._lost | (SECRET & self._options.keys())
-    return vars(self) | dict(_clients={}, _tags={}, _options=self._options.public(), _lost=lost)
+    lost = self._lost | self._options.secrets()
+    return vars(self) | dict(_clients={}, _signing=None, _tags={}, _options=self._options.public(), _lost=lost)
 
 @patch
 def _client(self: RemoteBackend, kind: str, size: int = 0) -> object:
     "The client for a kind of request, and, for those that send, a size"
     used_before_fork()
     if first := self.first: self._begin(first)
+    if kind == 'small' and in_a_hurry(): kind = 'quick'
     size = 0 if size <= 2**18 else 1 << (size - 1).bit_length()   # powers of two: a few clients are enough
     found = self._clients.get((kind, size))
-    if found is None: found = self._clients[kind, size] = client(self.scheme, self.bucket, self.prefix, self.endpoint, self._options, kind, self.timeout, size)
+    return self._made(kind, size) if found is None else found
+
+@patch
+def _made(self: RemoteBackend, kind: str, size: int) -> object:
+    "A new client, unless another thread has just made it"
+    with _turn:
+        if (found := self._clients.get((kind, size))) is not None: return found
+        if self._signing is None: self._signing = signing(self.scheme, self._options)
+        found = self._clients[kind, size] = client(self.scheme, self.bucket, self.prefix, self.endpoint, self._options, kind, self.timeout, size, self._signing)
     return found
+
+_turn = threading.RLock()
 
 @patch
 def _begin(self: RemoteBackend, first: Callable) -> None:
@@ -84,18 +100,63 @@ def _begin(self: RemoteBackend, first: Callable) -> None:
     try: first(self)
     except BaseException: self.first = first; raise
 
+# %% ../nbs/05_remote.ipynb #422e4590
+@patch
+def _request(self: RemoteBackend, kind: str, call: Callable, size: int = 0) -> object:
+    "What `call` makes of a client; once more where its credentials were refused and there are others now"
+    used = self._client(kind, size)
+    try: return calmly(self._place(), call, used)
+    except Exception as e:
+        if not self._renewed(used, e): raise
+    return calmly(self._place(), call, self._client(kind, size))
+
+@patch
+def _renewed(self: RemoteBackend, used: object, e: Exception) -> bool:
+    "Are there other credentials than those of a client that was refused? Then clients are made anew"
+    if not is_refusal(e): return False
+    with _turn:
+        if all(used is not c for c in list(self._clients.values())): return True      # another thread has done it
+        try: found = signing(self.scheme, self._options)
+        except (OSError, TierMismatch): return False
+        if self._signing and found.mark == self._signing.mark: return False
+        self._clients.clear()
+        self._signing = found
+    return True
+
+if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_turn._at_fork_reinit)
+
+# %% ../nbs/05_remote.ipynb #5dbd311c
 @patch
 def _place(self: RemoteBackend) -> str:
     "What to call this place in a message"
-    return f'{self.url} at {self.endpoint}' if self.endpoint else self.url
+    if self.endpoint: return f'{self.url} at {self.endpoint}' + (f' ({self.said_by})' if self.said_by else '')
+    return f'{self.url} at Amazon, since no endpoint is set (AWS_ENDPOINT_URL)' if self.scheme == 's3' else self.url
 
 @patch
-def _explain(self: RemoteBackend, e: Exception, key: str, body: bool = True) -> BaseException:
+def _explain(self: RemoteBackend, e: Exception, key: str, body: bool = True, verb: str = 'read') -> BaseException:
     "The error of the contract for one of `obstore`"
-    said = explain(e, self._place(), self.bucket, key, body)
-    if self._lost and isinstance(said, PermissionError):
-        return PermissionError(errno.EACCES, f'{said.strerror}; {", ".join(sorted(self._lost))} came from storage_options, which are not sent to other processes: {secrets_belong} of this process')
-    return said
+    said = worded(explain(e, self._place(), self.bucket, key, body), e, self.endpoint, self._options, self._place(), not self._met)
+    if not isinstance(said, PermissionError): return said
+    if verb == 'read' and self._not_listed(said, key): return FileNotFoundError(errno.ENOENT, 'no such object', f'{self._place()}/{key}')
+    return self._not_let(said, key, verb)
+
+@patch
+def _not_listed(self: RemoteBackend, said: PermissionError, key: str) -> bool:
+    "Is what may not be read not there? S3 answers so where a key may be listed below a prefix alone"
+    import obstore
+    if about_keys(said.strerror or '') or not key: return False
+    folder = key.rpartition('/')[0] or None
+    try: found = self._request('small', lambda c: next(obstore.list(c, folder, offset=key[:-1], chunk_size=1000), []))
+    except Exception: return False      # then the refusal stands
+    return all(m['path'] != key for m in found)
+
+@patch
+def _not_let(self: RemoteBackend, said: PermissionError, key: str, verb: str) -> PermissionError:
+    "A refusal, with what was asked and whose keys they are"
+    if self._lost: whose = f'{", ".join(sorted(self._lost))} came from storage_options, which are not sent to other processes: {secrets_belong} of this process'
+    else: whose = f'the keys are from {self._signing.source}' if self._signing else ''
+    may = '' if about_keys(said.strerror or '') else f'these keys may not {verb} {"/".join(p for p in (self.bucket, self.prefix, key) if p)}'
+    return PermissionError(errno.EACCES, '; '.join(p for p in (said.strerror, may, whose) if p))
 
 # %% ../nbs/05_remote.ipynb #a3e3087b
 @patch
@@ -103,10 +164,10 @@ def create(self: RemoteBackend, key: str, data: bytes) -> bool:
     "Keep `data` under `key` unless something is there; sent once"
     import obstore
     check_key(key)
-    try: tag = obstore.put(self._client('once', len(data)), key, data, mode='create', use_multipart=False)['e_tag']
+    try: tag = self._request('once', lambda c: obstore.put(c, key, data, mode='create', use_multipart=False)['e_tag'], len(data))
     except obstore.exceptions.AlreadyExistsError: return False
     except Exception as e:
-        if not Answer(e).untagged: raise self._explain(e, key) from None
+        if not Answer(e).untagged: raise self._explain(e, key, verb='write') from None
         tag = None
     if not (self._proves(tag, data) or self._has(key, data)): return False
     if key_number(key): self._answered(key, tag)
@@ -156,7 +217,7 @@ def read(self: RemoteBackend, key: str, limit: int | None = None) -> bytes:
     import obstore
     check_key(key)
     try:
-        found = obstore.get(self._client('small'), key)
+        found = self._request('small', lambda c: obstore.get(c, key))
         size = self._object(found.meta)['size']
         if limit is not None and size > limit: raise OverflowError(f'{key} has {size:,} bytes, more than {limit:,}')
         if size <= _small: return self._no_page(key, _whole(found.bytes().to_bytes(), size, key))
@@ -167,6 +228,7 @@ def read(self: RemoteBackend, key: str, limit: int | None = None) -> bytes:
 def _object(self: RemoteBackend, meta: dict) -> dict:
     "The description of an object; a service gives each a tag and a time, a web page seldom has both"
     if meta['e_tag'] is None or meta['last_modified'].timestamp() == 0: raise no_service(self._place())
+    self._met = True
     return meta
 
 @patch
@@ -183,7 +245,7 @@ def exists(self: RemoteBackend, key: str) -> bool:
     "Is there such an object?"
     import obstore
     check_key(key)
-    try: return bool(self._object(obstore.head(self._client('small'), key)))
+    try: return bool(self._object(self._request('small', lambda c: obstore.head(c, key))))
     except Exception as e: said = self._explain(e, key, body=False)
     if isinstance(said, FileNotFoundError): return False
     raise said
@@ -193,8 +255,8 @@ def delete(self: RemoteBackend, key: str) -> None:
     "Delete an object; no error where there is none"
     import obstore
     check_key(key)
-    try: obstore.delete(self._client('small'), key)
-    except Exception as e: said = self._explain(e, key)
+    try: self._request('small', lambda c: obstore.delete(c, key))
+    except Exception as e: said = self._explain(e, key, verb='delete')
     else: return
     if not isinstance(said, FileNotFoundError): raise said
 
@@ -210,15 +272,30 @@ def _entry(m: Mapping) -> Entry:
 @patch
 def _entries(self: RemoteBackend, folder: str, after: str | None, page: int) -> Iterator[list[Entry]]:
     "A listing, page by page"
-    import obstore
     empty = True
     try:
-        for found in obstore.list(self._client('small'), folder or None, offset=after, chunk_size=page):
+        for found in self._pages(folder, after, page):
             if found: has_shown(self)
-            empty = empty and not found
+            self._met, empty = True, empty and not found
             yield [_entry(m) for m in found if _ours(m['path'])]
-    except Exception as e: raise self._explain(e, folder) from None
+    except Exception as e: raise self._explain(e, folder, verb='list') from None
     if empty and not believed(self): self.prove(folder)
+
+@patch
+def _pages(self: RemoteBackend, folder: str, after: str | None, page: int) -> Iterator[list[dict]]:
+    "The pages as the client brings them; where its credentials are refused on the way, the rest with others, if there are any"
+    import obstore
+    def ask(c: object) -> Iterator: return iter(obstore.list(c, folder or None, offset=after, chunk_size=page))
+    pages, again = ask(used := self._client('small')), True
+    while True:
+        try: found = calmly(self._place(), next, pages, None)
+        except Exception as e:
+            if not (again and self._renewed(used, e)): raise
+            pages, again = ask(self._client('small')), False
+            continue
+        if found is None: return
+        after = max(after or '', *(m['path'] for m in found)) if found else after
+        yield found
 
 def in_order(pages: Iterable[list[Entry]]) -> Iterator[Entry]:
     "The entries of a listing, each once, those of one folder in order; what comes otherwise is read to its end first"
@@ -246,8 +323,8 @@ def folders(self: RemoteBackend, folder: str) -> list[str]:
     import obstore
     check_key(folder, folder=True)
     def ask() -> dict:
-        try: return obstore.list_with_delimiter(self._client('small'), folder or None)
-        except Exception as e: raise self._explain(e, folder) from None
+        try: return self._request('small', lambda c: obstore.list_with_delimiter(c, folder or None))
+        except Exception as e: raise self._explain(e, folder, verb='list') from None
     if not _any(answer := ask()) and not believed(self):
         self.prove(folder)
         answer = ask()
@@ -265,9 +342,9 @@ def prove(
     "Raise where what answers here is no object service, or one that does not list what it has"
     import obstore
     try:
-        if asked != IDENTITY and any(obstore.list(self._client('small'), IDENTITY, chunk_size=1)): return has_shown(self)
+        if asked != IDENTITY and any(self._pages(IDENTITY, None, 1)): return has_shown(self)
         if asked == MARKER: raise no_service(self._place())
-        raw = obstore.get(self._client('small'), MARKER)
+        raw = self._request('small', lambda c: obstore.get(c, MARKER))
         self._no_page(MARKER, raw.bytes().to_bytes() if self._object(raw.meta)['size'] <= _small else b'')
     except Exception as e: said = self._explain(e, MARKER)
     else: said = ConnectionError(errno.EPROTO, f'{self._place()} holds a store, and lists nothing of it: its listings are not answered')
@@ -292,7 +369,7 @@ def _piece(self: RemoteBackend, key: str, start: int, end: int, patient: bool = 
 def _ask(self: RemoteBackend, key: str, start: int, end: int) -> tuple[bytes, int]:
     "One request for a piece"
     import obstore
-    found = obstore.get(self._client('large'), key, options=dict(range=(start, end)))
+    found = self._request('large', lambda c: obstore.get(c, key, options=dict(range=(start, end))))
     size, sent = found.meta['size'], tuple(found.range)
     if sent != (start, min(end, size)): raise ConnectionError(errno.EIO, f'{key}: asked for {start:,} to {end:,}, was sent {sent}')
     return _whole(memoryview(found.bytes()), sent[1] - start, key), size     # not copied: a buffer is as good as bytes
@@ -300,7 +377,7 @@ def _ask(self: RemoteBackend, key: str, start: int, end: int) -> tuple[bytes, in
 @patch
 def _size(self: RemoteBackend, key: str) -> int:
     import obstore
-    try: return obstore.head(self._client('small'), key)['size']
+    try: return self._request('small', lambda c: obstore.head(c, key)['size'])
     except Exception as e: raise self._explain(e, key, body=False) from None
 
 # %% ../nbs/05_remote.ipynb #bc8fbb66
@@ -347,11 +424,12 @@ def upload(self: RemoteBackend, key: str, source: Path, progress: Callable[[int]
             self.prove()      # a new key is never taken: it may be a page that says so
             raise FileExistsError(errno.EEXIST, 'there is an object already', f'{self.url}/{key}')
         if not many: return progress(size) if progress else None
-        try: obstore.put(self._client('parts'), key, _parts(f, part, progress), use_multipart=True, chunk_size=part, max_concurrency=_parts_at_once)
-        except Exception as e: raise self._explain(e, key) from None
+        try: self._request('parts', lambda c: obstore.put(c, key, _parts(f, part, progress), use_multipart=True, chunk_size=part, max_concurrency=_parts_at_once))
+        except Exception as e: raise self._explain(e, key, verb='write') from None
 
 def _parts(f: BinaryIO, part: int, progress: Callable[[int], None] | None) -> Iterator[bytes]:
-    "A file as parts of an upload"
+    "A file as parts of an upload, from its beginning"
+    f.seek(0)
     while data := f.read(part):
         yield data
         if progress: progress(len(data))
@@ -366,7 +444,7 @@ def clock(self: RemoteBackend) -> str:
 @patch
 def ask_time(self: RemoteBackend) -> float | None:
     "What the service says in the `Date` of an answer, in seconds since 1970"
-    return date_at(self.clock, self.timeout, self._options)
+    return date_at(self.clock, self.timeout, all_options(self.scheme, self._options))
 
 # %% ../nbs/05_remote.ipynb #175c5e73
 @patch

@@ -6,7 +6,7 @@
 from __future__ import annotations
 import math, types
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass as _is_dataclass
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -29,7 +29,7 @@ def is_a(obj: object, *names: str) -> bool:
     "Whether `obj` is of one of the types, given as `library.Name`"
     return not set(names).isdisjoint(ancestry(type(obj)))
 
-def is_dataclass(v: object) -> bool: return _is_dataclass(v) and not isinstance(v, type)
+def is_dataclass(v: object) -> bool: return isinstance(getattr(type(v), '__dataclass_fields__', None), dict) and not isinstance(v, type)
 
 def type_name(obj: object) -> str:
     "The full name of an object's type, for messages and stats"

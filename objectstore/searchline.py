@@ -13,7 +13,7 @@ from .query import parse_where
 from .finding import as_selector
 
 # %% auto #0
-__all__ = ['sentence', 'wrong', 'Understood', 'parts', 'understand', 'as_alias', 'as_place']
+__all__ = ['sentence', 'wrong', 'Understood', 'parts', 'understand', 'as_alias', 'as_place', 'held_fast']
 
 # %% ../nbs/82_searchline.ipynb #14b74140
 def sentence(e: Exception) -> str:
@@ -82,6 +82,21 @@ def as_place(line: str, buckets: Collection[str]) -> Understood | None:
             if bucket not in buckets: continue
             meant = understand(', '.join([*all[:i], *filter(None, (words and words.strip(), at)), *all[i + 1:]]))
             return meant._replace(bucket=bucket, says=' · '.join(filter(None, (f'bucket: {visible(bucket, 80)}', meant.says))))
+
+_exactly = re.compile(r"""("?)(\w+)\1 = (?:'((?:[^']|'')*)'|(TRUE|FALSE))""")
+
+def held_fast(line: str) -> list[tuple[str, str, object]]:    # The part of the line, key, value
+    "What a line asks to be exactly so, as a chip writes it: a key and its value, or an alias"
+    found = []
+    for p in parts(line):
+        if m := _exactly.fullmatch(p): found.append((p, m[2], m[4] == 'TRUE' if m[4] else m[3].replace("''", "'")))
+        elif p[0] == '@' and _names_alias(p[1:]): found.append((p, 'alias', p[1:]))
+    return found
+
+def _names_alias(word: str) -> bool:
+    try: check_alias(word)
+    except InvalidRef: return False
+    return True
 
 def _selector(p: str) -> str:
     try: as_selector(p)

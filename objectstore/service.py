@@ -7,7 +7,6 @@ from __future__ import annotations
 import json, os, random, secrets, shutil, signal, socket, subprocess, sysconfig, tempfile, time, weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from urllib import request
 from fastcore.basics import patch
 from .names import ObjectStoreError, missing
 
@@ -106,6 +105,7 @@ def wait_until(
 
 def answers(url: str) -> bool:
     "Does this URL answer with success?"
+    from urllib import request
     try:
         with request.build_opener(request.ProxyHandler({})).open(url, timeout=1) as r: return r.status == 200
     except OSError: return False
@@ -250,6 +250,7 @@ class S3Service(Service):
 
     def _has_volumes(self) -> bool:
         "Does its master know where to read and write? A moment after a restart it does not yet, and answers with errors"
+        from urllib import request
         status = f'http://127.0.0.1:{self.first_port + _weed_ports.index("master")}/dir/status'
         try:
             with request.build_opener(request.ProxyHandler({})).open(status, timeout=1) as r: return bool(json.load(r)['Topology'].get('DataCenters'))

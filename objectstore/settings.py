@@ -4,18 +4,22 @@
 
 # %% ../nbs/21_settings.ipynb #7a80d233
 from __future__ import annotations
-import math, os, re, warnings
+import os, re, warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+from .durations import GRAMMAR, seconds
 from .names import ObjectStoreError, hint
+from .environment import brief, cleaned, outside, own_folder, variable, warn_of_strange, yes_or_no
+from .connect import ENDPOINTS, has_login, option_prefix
 from .tiers import plain_path
 
 # %% auto #0
-__all__ = ['SECRETS_BELONG', 'KEYS', 'InvalidSettings', 'parse_size', 'check_secret', 'read_value', 'our_lines', 'read_sections',
-           'user_file', 'candidates', 'from_file', 'Config', 'get_config', 'state_dir', 'cache_dir']
+__all__ = ['SECRETS_BELONG', 'KEYS', 'PERSONAL', 'OFF_LIMITS', 'InvalidSettings', 'parse_size', 'check_author',
+           'check_provenance', 'check_secret', 'read_value', 'our_lines', 'read_sections', 'user_file', 'candidates',
+           'from_file', 'Config', 'get_config', 'state_dir', 'cache_dir']
 
 # %% ../nbs/21_settings.ipynb #c069099a
 class InvalidSettings(ObjectStoreError, ValueError): "A settings file, an environment variable or a profile that cannot be used"
@@ -29,32 +33,38 @@ def parse_size(
     "A size in bytes"
     if size is None or isinstance(size, int) and not isinstance(size, bool) and size >= 0: return size
     m = _size.fullmatch(size.strip()) if isinstance(size, str) else None
-    if not m or m[3] and not m[2]: raise ValueError(f'{size!r} is not a size; write bytes, or text such as 500MB, 20GB or 1.5TiB')
+    if not m or m[3] and not m[2]: raise ValueError(f'{brief(size) if isinstance(size, str) else repr(size)} is not a size; write bytes, or text such as 500MB, 20GB or 1.5TiB')
     return round(float(m[1]) * (1024 if m[3] else 1000) ** ' kmgtp'.index(m[2].lower() or ' '))
 
 # %% ../nbs/21_settings.ipynb #beca3114
 def _tiers(text: str) -> tuple[str, ...]:
     parts = text.splitlines() if '\n' in text.strip() else text.split(',')
-    return tuple(p.strip() for p in parts if p.strip())
-
-def _switch(text: str) -> bool:
-    found = {'1': True, 'yes': True, 'true': True, 'on': True, '0': False, 'no': False, 'false': False, 'off': False}.get(text.lower())
-    if found is None: raise ValueError(f'{text!r} is neither yes nor no')
-    return found
+    return tuple(found for p in parts if (found := cleaned(p)))
 
 def _seconds(text: str) -> float:
-    try: found = float(text)
-    except ValueError: found = math.nan
-    if not found >= 0: raise ValueError(f'{text!r} is not a number of seconds, 0 or more')
-    return found
+    try: return seconds(float(text))
+    except ValueError: pass
+    try: return seconds(text)
+    except ValueError as e: raise ValueError(str(e) if brief(text) == repr(text) else f'{brief(text)} is no duration: {GRAMMAR}') from None
 
 # %% ../nbs/21_settings.ipynb #f6a239a1
-def _offline(text: str) -> str | bool: return 'auto' if text.lower() == 'auto' else _switch(text)
+def _offline(text: str) -> str | bool: return 'auto' if text.lower() == 'auto' else yes_or_no(text)
 def _endpoint(text: str) -> str:
-    if urlsplit(text).scheme not in ('http', 'https') or not urlsplit(text).hostname: raise ValueError(f'{text!r} is not a URL such as http://minio.lab:9000')
+    if urlsplit(text).scheme not in ('http', 'https') or not urlsplit(text).hostname: raise ValueError(f'{brief(text)} is not a URL such as http://minio.lab:9000')
     return text
 
-_readers: dict[str, Callable] = dict(tiers=_tiers, endpoint=_endpoint, offline=_offline, max_age=_seconds, cache_limit=parse_size, timeout=_seconds, trust=_switch)
+def check_author(text: object) -> str:
+    "The name that stands in records, or ValueError"
+    if isinstance(text, str) and text.strip() and len(text) <= 200 and text.isprintable(): return text.strip()
+    raise ValueError('an author is a short text on one line, such as "ana" or "ana@lab"')
+
+def check_provenance(text: object) -> str:
+    "How much a record tells of who and what made it, or ValueError"
+    if text in ('full', 'minimal'): return text
+    raise ValueError(f'{brief(str(text))} is neither full nor minimal')
+
+_readers: dict[str, Callable] = dict(tiers=_tiers, endpoint=_endpoint, offline=_offline, max_age=_seconds, cache_limit=parse_size, timeout=_seconds, trust=yes_or_no,
+    author=check_author, provenance=check_provenance)
 
 # %% ../nbs/21_settings.ipynb #f3611626
 _secret = re.compile(r'secret|passw|token|credential|access_?key|api_?key|account_?key|private_?key|sas_?key|(?<!skip_)signature|connection_?string', re.IGNORECASE)
@@ -71,6 +81,7 @@ def check_secret(
         try: url = urlsplit(part)
         except ValueError: continue
         if '@' in url.netloc or (key == 'endpoint' or ':' in url.netloc) and '@' in part: raise ValueError(f'{key!r} holds a user or password in its URL: {SECRETS_BELONG}')
+        if bad := next((k for k, v in parse_qsl(url.query) if '@' in v and has_login(v)), None): raise ValueError(f'{key!r} holds a user or password, in the {bad} of its URL: {SECRETS_BELONG}, a proxy\'s in HTTPS_PROXY or storage_options')
         if bad := next((k for k, _ in parse_qsl(url.query, keep_blank_values=True) if _secret.search(k.replace('-', '_'))), None):
             raise ValueError(f'{key!r} holds the secret {bad!r} in its URL: {SECRETS_BELONG}')
 
@@ -113,12 +124,20 @@ def read_sections(
     path: Path,
 ) -> dict[str, dict[str, tuple[str, str]]]:   # Of each section, each key's text and its place ('file, line 3')
     "The sections of a settings file that are ours; none where there is no such file"
-    import configparser
+    if (raw := _raw(path)) is None: return {}
+    return (_toml_sections if path.suffix == '.toml' else _ini_sections)(path, raw)
+
+def _raw(path: Path) -> bytes | None:
+    "The content of a file that may have a section of ours"
     try: raw = path.read_bytes()
     except PermissionError:
-        if not os.access(path.parent, os.X_OK): return {}     # a folder above that is closed to us is none of ours
+        if not os.access(path.parent, os.X_OK): return None     # a folder above that is closed to us is none of ours
         raise InvalidSettings(f'{path} cannot be read: its permissions do not let you') from None
-    except OSError: return {}
+    except OSError: return None
+    return raw if b'objectstore' in raw else None
+
+def _ini_sections(path: Path, raw: bytes) -> dict:
+    import configparser
     if b'[objectstore' not in raw: return {}
     try:
         text = our_lines(raw.decode('utf-8-sig'))
@@ -134,6 +153,22 @@ def _complaint(path: Path, e: Exception) -> str:
            'UnicodeDecodeError': 'it is not UTF-8'}.get(type(e).__name__, 'a line is neither [section] nor key = value')
     return f'{path}, line {line}: {why}' if line else f'{path}: {why}'
 
+# %% ../nbs/21_settings.ipynb #2a6a0cfd
+def _toml_sections(path: Path, raw: bytes) -> dict:
+    import tomllib
+    if not re.search(rb'^\s*\[\s*tool\s*\.\s*"?objectstore\b', raw, re.MULTILINE): return {}
+    try: text, found = (text := raw.decode()), tomllib.loads(text).get('tool', {}).get('objectstore', {})
+    except ValueError as e:      # of its words only the place, for they may repeat a line
+        line = re.search(r'line (\d+)', str(e))
+        raise InvalidSettings(f'{path}, line {line[1] if line else "?"}: this is no TOML') from None
+    tables = {'objectstore': {k: v for k, v in found.items() if not isinstance(v, dict)}} | {f'objectstore.{k}': v for k, v in found.items() if isinstance(v, dict)}
+    return {s: {k.replace('-', '_'): (_toml_text(v), f'{path}, line {_line(text, f"tool.{s}", k)}') for k, v in table.items()} for s, table in tables.items()}
+
+def _toml_text(value: object) -> str:
+    "A value as a settings file would have it"
+    if isinstance(value, list): return '\n'.join(map(str, value)) + '\n'
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
 # %% ../nbs/21_settings.ipynb #0aab8cd7
 def user_file() -> Path:
     "The user's own settings file"
@@ -145,9 +180,11 @@ def candidates(
     start: str | os.PathLike | None = None,   # Where to begin; None: the current folder
 ) -> list[Path]:                              # The nearest first, the user's own last
     "The files that are looked at"
-    try: here = Path.cwd() if start is None else Path(start).expanduser().absolute()
-    except FileNotFoundError: return [user_file()]            # the current folder has been removed
-    found = [p/'settings.ini' for p in (here, *here.parents)]
+    try: here = [Path.cwd() if start is None else Path(start).expanduser().absolute()]
+    except FileNotFoundError: here = []                       # the current folder has been removed
+    if start is None and (own := own_folder()): here.append(Path(own))
+    folders = dict.fromkeys(p for top in here for p in (top, *top.parents))
+    found = [p/name for p in folders for name in ('settings.ini', 'pyproject.toml')]
     return [p for p in found if p != user_file()] + [user_file()]
 
 # %% ../nbs/21_settings.ipynb #3bbf59ee
@@ -168,8 +205,11 @@ class Config(Mapping):
     cache_limit: int | None = None       # Bytes that a near tier may hold
     timeout: float = 1.0                 # Seconds to wait for a connection
     trust: bool = False                  # May code in stored objects run?
+    author: str | None = None            # Who stands in records; None: user@host
+    provenance: str = 'full'             # How much records tell of who and what made a version: full or minimal
     profile: str | None = None           # `lab` for [objectstore.lab]; None: [objectstore]
     sources: Mapping[str, str] = field(default_factory=dict)   # Of each key that was set, where
+    sends_to: Mapping[str, str] = field(default_factory=dict)  # Addresses that a project's file alone names: where it does
 
     def __getitem__(self, key: str) -> object:
         if key not in KEYS: raise KeyError(f'{key!r}{hint(key, KEYS)}')
@@ -181,46 +221,75 @@ class Config(Mapping):
         return '\n'.join([f'settings of {"the default profile" if self.profile is None else f"the profile {self.profile!r}"}', *lines])
 
 # %% ../nbs/21_settings.ipynb #91f8ab8c
+PERSONAL = ('trust', 'author', 'provenance')
+OFF_LIMITS = {'allow_invalid_certificates', 'metadata_endpoint', 'endpoint_url_sts', 'imdsv1_fallback', 'role_arn', 'web_identity_token_file', 'federated_token_file',
+    'container_credentials_relative_uri', 'container_credentials_full_uri', 'container_authorization_token_file', 'authority_host', 'msi_endpoint', 'service_account', 'application_credentials'}
+
 def _from_section(section: Mapping, path: Path) -> dict[str, tuple[object, str]]:
     "The settings of a section, each with its source"
-    found = {k: (read_value(k, v.strip(), where), where) for k, (v, where) in section.items() if v.strip() or k not in KEYS}
+    found = {k: (read_value(k, cleaned(v) if k != 'tiers' else v.strip(), where), where) for k, (v, where) in section.items() if cleaned(v) or k not in KEYS}
     if 'tiers' in found: found['tiers'] = (tuple(from_file(t, path) for t in found['tiers'][0]), found['tiers'][1])
-    if 'trust' in found and path != user_file():
+    if path == user_file(): return found
+    if 'trust' in found:
         _, where = found.pop('trust')
-        warnings.warn(f"{where}: trust does not count in a project's file: give trust=True as an argument, set OBJECTSTORE_TRUST=1, or write it in {user_file()}", stacklevel=3)
+        warnings.warn(f"{where}: trust does not count in a project's file: give trust=True as an argument, set OBJECTSTORE_TRUST=1, or write it in {user_file()}", stacklevel=outside())
+    for tier in found.get('tiers', ((), ''))[0]:
+        if bad := sorted(_query(tier).keys() & OFF_LIMITS): raise InvalidSettings(f"{found['tiers'][1]}: tiers: {bad[0]} does not belong into a project's file, which may neither switch off certificates nor say where credentials come from: "
+                                                                              f'give it in storage_options, in the environment, or in {user_file()}')
     return found
+
+def _query(tier: str) -> dict[str, str]:
+    "The options of a tier, by their plain names"
+    if '://' not in tier: return {}
+    return {option_prefix.sub('', k.lower(), count=1): v for k, v in parse_qsl(tier.partition('?')[2], keep_blank_values=True)}
+
+def _sends_to(found: Mapping) -> dict[str, str]:
+    "The addresses in a section to which requests go that are signed with the user's keys"
+    named = {found['endpoint'][0]: found['endpoint'][1]} if 'endpoint' in found else {}
+    for tier in found.get('tiers', ((), ''))[0]: named |= {v: found['tiers'][1] for k, v in _query(tier).items() if k in ('endpoint', 'proxy_url') and v}
+    return {a: where for a, where in named.items() if a.rstrip('/') != (variable(*ENDPOINTS) or '').rstrip('/')}
 
 def _from_environment() -> dict[str, tuple[object, str]]:
     "The settings of the environment, each with its source"
-    given = {k: (f'OBJECTSTORE_{k.upper()}', os.environ.get(f'OBJECTSTORE_{k.upper()}', '').strip()) for k in KEYS}
+    given = {k: (f'OBJECTSTORE_{k.upper()}', variable(f'OBJECTSTORE_{k.upper()}')) for k in KEYS}
     return {k: (read_value(k, text, var), var) for k, (var, text) in given.items() if text}
+
+def _personal(profile: str | None, keys: tuple[str, ...]) -> dict[str, tuple[object, str]]:
+    "What the user's own file says of the person: in the section of the profile, else in the default one"
+    sections = read_sections(user_file())
+    own = sections.get('objectstore', {}) | (sections.get(f'objectstore.{profile}', {}) if profile else {})
+    return _from_section({k: v for k, v in own.items() if k in keys}, user_file())
 
 # %% ../nbs/21_settings.ipynb #624a863c
 def get_config(
     profile: str | None = None,                # `lab` for [objectstore.lab]; None: OBJECTSTORE_PROFILE, else [objectstore]
     *,
     start: str | os.PathLike | None = None,    # Folder from which to look upward; None: the current one
-    files: bool = True,                        # Read settings files? Else the environment alone
+    files: bool = True,                        # Read settings files? Else the environment, and what the user's own file says of author and provenance
 ) -> Config:
     "The settings that hold here: environment over file over default"
-    profile = profile or (os.environ.get('OBJECTSTORE_PROFILE') if files else None) or None
-    wanted, known, found = 'objectstore' if profile is None else f'objectstore.{profile}', [], {}
-    looked = candidates(start) if files else []
+    profile = profile or (variable('OBJECTSTORE_PROFILE') if files else None)
+    warn_of_strange(f'OBJECTSTORE_{k.upper()}' for k in KEYS)
+    found, sends_to = _from_files(profile, start) if files else ({}, {})
+    found |= _personal(profile, PERSONAL if files else PERSONAL[1:]) | _from_environment()
+    return Config(profile=profile, sources={k: s for k, (_, s) in found.items()}, sends_to=sends_to, **{k: v for k, (v, _) in found.items()})
+
+def _from_files(profile: str | None, start: str | os.PathLike | None) -> tuple[dict, dict]:
+    "The settings of the first file that has the profile's section, and the addresses that a project's file names"
+    wanted, known, looked = 'objectstore' if profile is None else f'objectstore.{profile}', [], candidates(start)
     for path in looked:
         sections = read_sections(path)
         known += sections
-        if wanted in sections:
-            found = _from_section(sections[wanted], path)
-            break
-    else:
-        if profile is not None: raise _no_profile(profile, known, looked)
-    found |= _from_environment()
-    return Config(profile=profile, sources={k: s for k, (_, s) in found.items()}, **{k: v for k, (v, _) in found.items()})
+        if wanted not in sections: continue
+        found = _from_section(sections[wanted], path)
+        return found, {} if path == user_file() else _sends_to(found)
+    if profile is not None: raise _no_profile(profile, known, looked)
+    return {}, {}
 
 def _no_profile(profile: str, known: list[str], looked: list[Path]) -> InvalidSettings:
     names = sorted({k.partition('.')[2] for k in known if '.' in k})
     there = f"there {'is' if len(names) == 1 else 'are'} {', '.join(names)}" if names else 'no file has a named profile'
-    return InvalidSettings(f"no profile {profile!r}{hint(profile, names)}; {there}; looked for [objectstore.{profile}] in {', '.join(map(str, looked))}")
+    return InvalidSettings(f"no profile {profile!r}{hint(profile, names)}; {there}; looked for [objectstore.{profile}] in {', '.join(str(p) for p in looked if p.suffix != '.toml' or p.exists())}")
 
 # %% ../nbs/21_settings.ipynb #2f3eaf9f
 def _private(
@@ -237,11 +306,11 @@ def _private(
 def state_dir() -> Path:
     "The folder of what belongs to this machine and cannot be made again: OBJECTSTORE_STATE_DIR, or the platform's place"
     from platformdirs import user_state_path
-    given = os.environ.get('OBJECTSTORE_STATE_DIR')
+    given = variable('OBJECTSTORE_STATE_DIR')
     return _private(Path(given).expanduser().absolute() if given else user_state_path('objectstore', appauthor=False))
 
 def cache_dir() -> Path:
     "The folder of near copies: OBJECTSTORE_CACHE_DIR, or the platform's place"
     from platformdirs import user_cache_path
-    given = os.environ.get('OBJECTSTORE_CACHE_DIR')
+    given = variable('OBJECTSTORE_CACHE_DIR')
     return _private(Path(given).expanduser().absolute() if given else user_cache_path('objectstore', appauthor=False))

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from fastcore.basics import patch
 from .names import Damaged, TierMismatch
-from .backend import Backend
+from .backend import Backend, hurry
 from .files import FileBackend
+from .remote import IDENTITY
 from .tiers import NativeBackends, open_backend
 from .places import MARKER, Places
 from .witness import ASK_AGAIN, Renewed, Sight, Witness, awake, store_name
@@ -18,9 +19,10 @@ from .buckets import Bucket, Numbers
 from .origin import Origin, vet_reading
 from .breaker import Breaker, Guarded, guarded
 from .near import Fenced, Stack, firm_now, note_stale, quietly
+from .pending import Pending
 
 # %% auto #0
-__all__ = ['open_near', 'asker', 'known_name', 'again', 'missing_store', 'GuardedService', 'StackedOrigin']
+__all__ = ['open_near', 'asker', 'known_name', 'again', 'instead', 'missing_store', 'GuardedService', 'StackedOrigin']
 
 # %% ../nbs/52_stacks.ipynb #eb63c93f
 def open_near(tier: str) -> FileBackend:
@@ -46,7 +48,7 @@ def asker(
     "A function that gives the name of the store that is there, quickly where this process has made sure of it"
     sight, b = origin.sight(g), g.breaker
     def name() -> str | None:
-        return sight.name if sight.name and (b is None or sight.turn == b._turn or b.open) else _ask(origin, g, sight)
+        return sight.name if sight.name and (b is None or sight.turn == b._turn or b.open or b.slow and not firm_now()) else _ask(origin, g, sight)
     return name
 
 def _ask(origin: StackedOrigin, g: Guarded, sight: Sight) -> str | None:
@@ -82,6 +84,17 @@ def again(origin: StackedOrigin, g: Guarded) -> Callable[[], None]:
         if sight.name and awake() - sight.sure > ASK_AGAIN and not (g.offline or b and b.open): _ask(origin, g, sight)
     return ask
 
+# %% ../nbs/52_stacks.ipynb #9a1a228b
+def instead(
+    stack: Stack,
+    known: Callable[[], bool],      # Is it known which store was there last?
+) -> Callable[[str], bool]:
+    "A function that says whether what is near can answer in place of a listing of a folder"
+    def can(folder: str) -> bool:
+        if stack.firm or firm_now(): return False
+        return known() if folder == IDENTITY else any(quietly(os.path.isdir, f'{n.at(folder + "0").url}/{folder}') for n in stack._nears)
+    return can
+
 # %% ../nbs/52_stacks.ipynb #8a07678c
 def missing_store(origin: StackedOrigin, g: Guarded, before: str) -> None:
     "Raise where a folder has lost its identity; a service's bucket may have been emptied"
@@ -106,9 +119,10 @@ class GuardedService:
         if breaker and not breaker.probe: breaker.probe = inner.names
 
     def _asked(self, f: Callable, *args) -> object:
-        try: return guarded(self, f, *args)
+        try:
+            with hurry(not (self.firm or firm_now()) and bool(self.near())): return guarded(self, f, *args, tells=lambda answer: answer is not False)     # a bucket is also not there where this key is not known
         except ConnectionError as e:
-            if self.firm or firm_now(): raise
+            if self.firm or firm_now() or not self.near(): raise
             note_stale(e)
     def names(self) -> list[str]:
         found = self._asked(self.inner.names)
@@ -139,12 +153,17 @@ class StackedOrigin(Origin):
         self.tiers, self.limit, self.offline, self.state, self.places, self._sights = tiers, limit, offline, state, Places(state), {}
         self.endpoint = getattr(place, 'endpoint', None)
         self.breaker = Breaker.of(place.url, self.endpoint, *([str(id(place))] if _unnamed(place) else [])) if offline == 'auto' else None
+        self.queue, self._reached = Pending.of(state, place.url, self.endpoint), False
+        if self.breaker and self.breaker.reached: self.queue.note_reached()
+        elif self.breaker: self.breaker.first.append(self.queue.note_reached)
         super().__init__(self._stack(place, 1) if isinstance(place, Backend) else GuardedService(place, self.breaker, offline is True, self._near_buckets, offline is False), by, self.places)
 
     def _stack(self, backend: Backend, depth: int) -> Stack:
         g = Guarded(backend, self.breaker, self.offline is True)
         tiers = [(t.url, self.limit, t.shared) for t in self.tiers]
-        return Stack(g, tiers, asker(self, g), self.offline is False, depth, again(self, g))
+        stack = Stack(g, tiers, asker(self, g), self.offline is False, depth, again(self, g))
+        g.instead = instead(stack, lambda: known_name(self, g) is not None)
+        return stack
 
     def _open(self, name: str) -> Bucket:
         if not self.native: return super()._open(name)
@@ -153,6 +172,18 @@ class StackedOrigin(Origin):
     def _near_buckets(self) -> list[str]: return [u.removeprefix('s3://') for u in self.places.urls(self.endpoint or '') if u.count('/') == 2]
 
 def _unnamed(place) -> bool: return place.url == 'memory://'
+
+# %% ../nbs/52_stacks.ipynb #a946dc70
+@patch
+def reached(self: StackedOrigin) -> bool:
+    "Has this machine ever reached the origin?"
+    self._reached = self._reached or bool(self.breaker and self.breaker.reached) or self.queue.reached() or self._has_met()
+    return self._reached
+
+@patch
+def _has_met(self: StackedOrigin) -> bool:
+    "Is a store remembered at this place?"
+    return bool(self._near_buckets() if self.native else self.places.get(self.url, self.endpoint or '').get('identity'))
 
 # %% ../nbs/52_stacks.ipynb #a610654e
 @patch

@@ -8,10 +8,11 @@ import os, re, warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 from fastcore.basics import patch
-from .names import LATEST, Alias, Damaged, NotAvailableOffline, NotFound, Number, Ref, Unsupported, WriteId, hint, name_filter, parse_ref
+from .names import LATEST, Alias, Damaged, NotAvailableOffline, NotFound, Number, Ref, Unsupported, WriteId, hint, name_filter, parse_ref, seconds_of
 from .inputs import now_reading
 from .backend import in_threads
 from . import frames, models
@@ -24,8 +25,9 @@ from .near import at_origin, note_stale, stale_now
 from .pending import Waiting, Work
 from .reading import Progress, member_path, safe_name, source
 from .twins import get_frame, twin_place
-from .versions import Folder, PendingVersion, Version, Versions, answered, note_read
-from .opening import Function, LocalObjectStore, ObjectStore, ObjectStoreInterface, open_store
+from .versions import Folder, ItemVersions, PendingVersion, Version, Versions, answered, note_read
+from .calls import no_attribute
+from .opening import PUBLIC, Function, LocalObjectStore, ObjectStore, ObjectStoreInterface, open_store
 
 # %% auto #0
 __all__ = ['Unread', 'Waits', 'with_pending']
@@ -229,6 +231,13 @@ def __contains__(self: ObjectStore, ref: object) -> bool:
 
 ObjectStore.__iter__ = None     # a store of a million versions is searched, not walked
 
+def _no_verb(self: ObjectStore, name: str) -> object:
+    "What is meant by a verb that there is not; one that is there, and failed, fails again"
+    if hasattr(type(self), name): return object.__getattribute__(self, name)
+    raise no_attribute(self, name, PUBLIC)
+
+ObjectStore.__getattr__ = _no_verb
+
 # %% ../nbs/60_store.ipynb #16c9a7e2
 @patch
 def function_of(self: ObjectStore, r: Ref) -> Function | None:
@@ -259,11 +268,11 @@ def get(
     as_: type | str | None = None,         # A type, or "pandas", "polars", "lazy", "arrow", "bytes"
     columns: list[str] | None = None,      # Only these columns of a frame
     default: object = ...,                 # What to give back where there is no such version
-    max_age: float | None = None,          # Seconds for which the latest that was seen is taken for the latest
+    max_age: float | str | timedelta | None = None,    # Seconds (or "10 min") for which the latest that was seen is taken for the latest
     trust: bool | None = None,             # May loading run code? None: if the store was opened so, or this store object has put these very bytes
 ) -> object:
     "The object of a version"
-    try: v = self._answer(ref, max_age)
+    try: v = self._answer(ref, max_age if max_age is None else seconds_of('max_age', max_age))
     except NotFound:
         if default is not ...: return default
         raise
@@ -309,10 +318,10 @@ def versions(
     bucket = self.origin.bucket(r.bucket)
     waits = self._waits(r.bucket, r.item)
     live, waiting = self._live_numbers(bucket, r, waits)
-    if not live: return Versions(waiting)
+    if not live: return ItemVersions(waiting)
     aliases = bucket.all_aliases(bucket.prefix + aliases_folder(r.item), r.item, lenient=True)
     found = self._loaded(bucket, [(r.item, n) for n in live], bucket.all_notes(r.item, lenient=True), aliases, waits)
-    return Versions(with_pending(found, waiting))
+    return ItemVersions(with_pending(found, waiting))
 
 @patch
 def _live_numbers(self: ObjectStore, bucket: Bucket, r: Ref, waits: Waits | None = None) -> tuple[list[int], list[Version]]:

@@ -10,12 +10,14 @@ from urllib.parse import parse_qsl, unquote
 from fastcore.basics import patch
 from .names import InvalidRef, ObjectStoreError, TierMismatch, hint, missing
 from .backend import Backend, MemoryBackend
-from .connect import KNOWN, SECRET, check_endpoint, client_options, no_order, no_service, option_prefix, options as check_options, refused, s3_endpoint, s3_region, secrets_belong
+from .mistakes import worded
+from .environment import set_as, variable, yes_or_no
+from .connect import ENDPOINTS, KNOWN, SECRET, Options, Signing, about_keys, all_options, boto_session, check_endpoint, client_options, no_order, no_service, option_prefix, options as check_options, refused, has_login, nothing_empty, option, s3_endpoint, s3_region, s3_signing, secrets_belong
 from .files import FileBackend
 from .remote import RemoteBackend
 
 # %% auto #0
-__all__ = ['NativeBackends', 'service_bucket', 'split_tier', 'plain_path', 'open_backend']
+__all__ = ['login_belongs', 'NativeBackends', 'service_bucket', 'split_tier', 'plain_path', 'open_backend']
 
 # %% ../nbs/06_tiers.ipynb #4dbeed33
 class NativeBackends:
@@ -27,14 +29,16 @@ class NativeBackends:
         timeout: float = 1.0,                        # Seconds in which a service that is there answers
     ):
         self._options = check_options('s3', options)
-        self.endpoint = check_endpoint(s3_endpoint(endpoint or self._options.pop('endpoint', None)))
+        given = endpoint or self._options.pop('endpoint', None)
+        self.endpoint, self.said_by = s3_endpoint(given), '' if given else set_as(*ENDPOINTS)
         if not self.endpoint: raise TierMismatch("'s3://' means all buckets of a service: give its endpoint, or name a bucket as in 's3://lab'")
-        self.url, self.timeout, self._s3, self._backends, self._lost = 's3://', max(timeout, 0.01), None, {}, set()
+        self.url, self.timeout, self._s3, self._backends, self._lost, self._signing = 's3://', max(timeout, 0.01), None, {}, set(), None
 
     def __repr__(self) -> str: return f'{type(self).__name__}({self.endpoint!r})'
+    def _place(self) -> str: return f'{self.url} at {self.endpoint}' + (f' ({self.said_by})' if self.said_by else '')
     def __getstate__(self) -> dict:
-        lost = self._lost | (SECRET & self._options.keys())
-        return vars(self) | dict(_s3=None, _backends={}, _options=self._options.public(), _lost=lost)
+        lost = self._lost | self._options.secrets()
+        return vars(self) | dict(_s3=None, _signing=None, _backends={}, _options=self._options.public(), _lost=lost)
     def close(self) -> None:
         "Let go of connections"
         for b in self._backends.values(): b.close()
@@ -56,42 +60,68 @@ def _client(self: NativeBackends) -> object:
     if self._s3: return self._s3
     try: import boto3, botocore
     except ImportError: raise missing('boto3', 's3') from None
+    o = all_options('s3', self._options)
+    self._signing = by = s3_signing(o)
+    verify = False if o.get('allow_invalid_certificates') == 'true' else o.get('root_certificate') or variable('AWS_CA_BUNDLE')
+    keys = Options(by.provider() if by.provider and not by.session else {})
+    how = Options(aws_access_key_id=keys.get('access_key_id'), aws_secret_access_key=keys.get('secret_access_key'), aws_session_token=keys.get('token'))
+    try:
+        with nothing_empty('s3'): self._s3 = (by.session or boto_session()).client('s3', endpoint_url=self.endpoint, region_name=s3_region(o, self.endpoint), verify=verify, config=self._manners(botocore, o), **how)
+    except Exception as e: said = type(e).__name__
+    else: return self._s3
+    raise TierMismatch(f'boto3 makes no client for {self.endpoint} ({said}): is a variable that begins with AWS_ set to what it does not understand, or empty, or a line of ~/.aws/config?')
+
+@patch
+def _manners(self: NativeBackends, botocore, o: dict) -> object:
+    "Short waits, no retries; signed unless that is switched off"
     from botocore.config import Config
-    o = self._options
-    config = Config(connect_timeout=self.timeout, read_timeout=1.8 * self.timeout, retries=dict(total_max_attempts=1), s3=dict(addressing_style='path'),
+    return Config(connect_timeout=self.timeout, read_timeout=1.8 * self.timeout, retries=dict(total_max_attempts=1), s3=dict(addressing_style='path'),
         signature_version=botocore.UNSIGNED if o.get('skip_signature') == 'true' else None)
-    verify = False if o.get('allow_invalid_certificates') == 'true' else o.get('root_certificate')
-    self._s3 = boto3.session.Session().client('s3', endpoint_url=self.endpoint, region_name=s3_region(o, self.endpoint), verify=verify, config=config,
-        aws_access_key_id=o.get('access_key_id'), aws_secret_access_key=o.get('secret_access_key'), aws_session_token=o.get('session_token'))
-    return self._s3
 
 @patch
 def _ask(self: NativeBackends, verb: str, **what) -> dict:
-    "One request to the service, with the errors of the backend contract"
-    try: return getattr(self._client(), verb)(**what)
-    except ObjectStoreError: raise
-    except Exception as e: raise self._explain(e, verb) from None
+    "One request to the service, with the errors of the backend contract; once more where its keys were refused and there are others now"
+    for last in (False, True):
+        try: return getattr(self._client(), verb)(**what)
+        except ObjectStoreError: raise
+        except Exception as e: said = e
+        if last or not self._renewed(said): raise worded(self._explain(said, verb), said, self.endpoint, self._options, self._place()) from None
+
+@patch
+def _renewed(self: NativeBackends, e: Exception) -> bool:
+    "Are there other keys than those that were refused?"
+    status = (getattr(e, 'response', None) or {}).get('ResponseMetadata', {}).get('HTTPStatusCode', 0)
+    if status not in (400, 401, 403) or self._signing is None: return False
+    try: found = s3_signing(all_options('s3', self._options))
+    except (OSError, ObjectStoreError): return False
+    if found.mark == self._signing.mark: return False
+    self._s3 = None
+    return True
 
 # %% ../nbs/06_tiers.ipynb #6849909f
 _odd = {'XAdminUserNotFound'}     # the 404 of one gateway that means the key id
+_asked = dict(list_buckets='list the buckets of the service', head_bucket='look at the bucket', create_bucket='make a bucket')
 
 @patch
 def _explain(self: NativeBackends, e: Exception, verb: str) -> OSError:
     "The error of the contract for one of boto3; a refusal without a service's own code comes from a page"
+    if isinstance(e, OSError) and e.errno is not None: return e
     answer, kind = getattr(e, 'response', None) or {}, type(e).__name__
     said, status = answer.get('Error', {}), answer.get('ResponseMetadata', {}).get('HTTPStatusCode', 0)
     code = str(said.get('Code', ''))
-    why = f"{self.url} at {self.endpoint}: {code or kind}" + (f": {said['Message']}" if said.get('Message') else '')
-    if kind == 'ResponseParserError' or verb != 'head_bucket' and 300 <= status < 500 and code in ('', str(status)): return no_service(f'{self.url} at {self.endpoint}', status)
+    why = f"{self._place()}: {code or kind}" + (f": {said['Message']}" if said.get('Message') else '')
+    if kind == 'ResponseParserError' or verb != 'head_bucket' and 300 <= status < 500 and code in ('', str(status)): return no_service(self._place(), status)
     if status == 404 and (verb == 'head_bucket' or code.startswith('NoSuch')): return FileNotFoundError(errno.ENOENT, why)
-    if status == 404 and code not in _odd: return no_service(f'{self.url} at {self.endpoint}', status)
+    if status == 404 and code in ('', '404'): return no_service(self._place(), status)
     if status == 409 and verb == 'create_bucket': return FileExistsError(errno.EEXIST, why)
     if status in (401, 403) or code in _odd or 'Credential' in kind or kind == 'ProfileNotFound':
-        lost = f'; {", ".join(sorted(self._lost))} are not sent to other processes' if self._lost else ''
-        return PermissionError(errno.EACCES, f'{why}{lost}; {secrets_belong}')
-    if kind == 'SSLError': return ConnectionRefusedError(errno.ECONNREFUSED, f'{self.url} at {self.endpoint}: TLS failed')
+        lost = f'; {", ".join(sorted(self._lost))} are not sent to other processes; {secrets_belong}' if self._lost else ''
+        source = f'; the keys are from {self._signing.source}' if self._signing and not lost else ''
+        may = '' if about_keys(code) else f'; these keys may not {_asked.get(verb, verb)}'
+        return PermissionError(errno.EACCES, f'{why}{may}{lost}{source}')
+    if kind == 'SSLError': return ConnectionRefusedError(errno.ECONNREFUSED, f'{self._place()}: TLS failed')
     if kind in ('EndpointConnectionError', 'ConnectTimeoutError', 'ProxyConnectionError'): return ConnectionRefusedError(errno.ECONNREFUSED, why)
-    if 300 <= status < 500: return refused(f'{self.url} at {self.endpoint}', status, code or str(status))
+    if 300 <= status < 500: return refused(self._place(), status, (code or str(status)) + (f": {said['Message']}" if said.get('Message') else ''))
     return ConnectionError(errno.ETIMEDOUT if kind == 'ReadTimeoutError' else errno.EIO, why)
 
 # %% ../nbs/06_tiers.ipynb #6ba41d4b
@@ -99,7 +129,7 @@ def _explain(self: NativeBackends, e: Exception, verb: str) -> OSError:
 def names(self: NativeBackends) -> list[str]:
     "The names of the service's buckets, in order"
     answer = self._ask('list_buckets')
-    if 'Buckets' not in answer: raise no_service(f'{self.url} at {self.endpoint}')     # a page is read as an empty answer
+    if 'Buckets' not in answer: raise no_service(self._place())     # a page is read as an empty answer
     return sorted({b['Name'] for b in answer['Buckets']})
 
 @patch
@@ -123,7 +153,7 @@ def backend(self: NativeBackends, name: str) -> RemoteBackend:
     "A bucket as a backend"
     if name not in self._backends:
         found = RemoteBackend(f's3://{service_bucket(name)}', endpoint=self.endpoint, options=self._options, timeout=self.timeout)
-        found._lost = set(self._lost)
+        found._lost, found.said_by = set(self._lost), self.said_by
         self._backends[name] = found
     return self._backends[name]
 
@@ -160,10 +190,14 @@ def _query(scheme: str, query: str) -> dict[str, str]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         plain = option_prefix.sub('', name.lower(), count=1)
         if plain not in known - SECRET and (plain in SECRET or _looks_secret.search(plain)): raise TierMismatch(f'{name!r} must not be in the URL of a tier; {secrets_belong}')
+        if '@' in value and has_login(value): raise TierMismatch(f'{name!r} holds a user or a password, which must not be in the URL of a tier; {login_belongs}')
         if plain == 's3_express': raise TierMismatch(no_order)
         if plain not in known: raise TierMismatch(f'{name!r} is no option of {scheme}://{hint(plain, known)}')
-        found[plain] = value
+        if scheme == 'file': found[plain] = value
+        elif (text := option(name, plain, value)) is not None: found[plain] = text
     return found
+
+login_belongs = 'it belongs into storage_options (proxy_url) or into the environment (HTTPS_PROXY)'
 
 # %% ../nbs/06_tiers.ipynb #a726f0d8
 _of_windows = re.compile(r'[A-Za-z]:[\\/]|\\\\')
@@ -205,6 +239,6 @@ def _open_folder(scheme: str, rest: str, query: dict[str, str], durable: bool, m
     return FileBackend(rest, shared=yes.get('shared'), private=yes.get('private', False), durable=durable, marker=marker)
 
 def _yes(name: str, value: str) -> bool:
-    found = dict(true=True, yes=True, on=True, **{'1': True, '': True, '0': False}, false=False, no=False, off=False).get(value.lower())
-    if found is None: raise TierMismatch(f'{name} is true or false, not {value!r}')
-    return found
+    "A switch in a URL, which is on where it is only named"
+    try: return yes_or_no(value or True)
+    except ValueError as e: raise TierMismatch(f'{name}: {e}') from None

@@ -4,33 +4,36 @@
 
 # %% ../nbs/50_versions.ipynb #05581411
 from __future__ import annotations
-import errno, inspect, io
+import errno, inspect, io, json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Reversible
+from copy import copy, deepcopy
+from dataclasses import fields, make_dataclass
+from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import BinaryIO
 from fastcore.basics import patch
-from .names import Damaged, NotAvailableOffline, NotFound, ObjectStoreError, Protected, TierMismatch, Unsupported, hint, item_key, missing
+from .names import Damaged, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, Protected, TierMismatch, Unsupported, hint, item_key, missing
 from .witness import Renewed
 from .backend import number_key, one_call
 from .disk import Foreign, Short
+from .calls import explained, no_attribute, wrong_call
+from .conditions import Name, named, value
 from .inputs import Input, answer_hash, now_reading, one_question, plain_args
 from .origin_clock import moment
 from .records import Record
 from .buckets import Bucket, merge
 from .puts import parse_listing
-from .breaker import Gone
+from .breaker import REFUSALS, Gone, NeverReached
 from .near import noting_stale
 from .reading import BLOCK, as_file, member_path, RangeFile, own_verified, ranges_of, source
 from .shown import Card, Shown, Size, Table, human_size
 
 # %% auto #0
 __all__ = ['QUESTIONS', 'SHOWN_KEYS', 'answered', 'store_place', 'note_read', 'noted', 'note_answer', 'Looks', 'Stats', 'fact',
-           'as_table', 'Version', 'Lineage', 'PendingVersion', 'FarFile', 'view', 'flat', 'Comparison', 'Versions',
-           'Folder']
+           'as_table', 'Version', 'Lineage', 'PendingVersion', 'FarFile', 'view', 'flat', 'Comparison', 'Rows',
+           'Versions', 'ItemVersions', 'Column', 'Folder']
 
 # %% ../nbs/50_versions.ipynb #316025f1
 def answered(verb: Callable) -> Callable:
@@ -43,13 +46,21 @@ def answered(verb: Callable) -> Callable:
             for left in (0,) if verb.__name__ == 'put_many' else (2, 1, 0):     # which takes what it is given from an iterator: it asks again itself
                 try:
                     with one_call(), noting_stale() as reasons: answer = verb(self, *args, **kwargs) if now_reading() is None else noted(verb, self, args, kwargs)
+                    store.origin.said = ''
                     return store._told(answer, reasons)
                 except Renewed:       # another store was found in the place of one; nothing was written then
                     if not left: raise
-        except Gone as e: raise NotAvailableOffline(f'{e}; {store._what_is_near(of)}') from e
-        except ObjectStoreError: raise
-        except (ConnectionError, TimeoutError) as e: raise NotAvailableOffline(f'{url} is not there ({e}); {store._what_is_near(of)}') from e
-        except PermissionError as e: raise Protected(f'{url} does not allow it: {e}') from e
+        except Gone as e: raise _not_there(store, of, str(e)) from e
+        except ObjectStoreError as e:
+            if isinstance(e, REFUSALS): store.origin.said = str(e)
+            raise
+        except TypeError:
+            if wrong := wrong_call(verb, (self, *args), kwargs): raise wrong from None
+            raise
+        except (ConnectionError, TimeoutError) as e: raise _not_there(store, of, f'{url} is not there ({e})') from e
+        except PermissionError as e:
+            store.origin.said = str(e)
+            raise Protected(f'{url} does not allow it: {e}') from e
         except OSError as e:
             if isinstance(e, Foreign): raise Damaged(f'{url} holds something that this library did not put there: {e}') from e
             if isinstance(e, Short): raise Damaged(f'{url} has an object of another size than was put: {e}') from e
@@ -58,8 +69,15 @@ def answered(verb: Callable) -> Callable:
         finally: store.keeper.settle()
     return call
 
+def _not_there(store: ObjectStore, of: object, why: str) -> NotAvailableOffline:
+    "The error for what an origin alone could have answered"
+    store.origin.said = why
+    if store.origin.reached(): return NotAvailableOffline(f'{why}; {store._what_is_near(of)}')
+    return NeverReached(f'{why}; this machine has never reached it, so nothing is kept pending for it: look at its address and its settings; '
+                        'offline=True keeps what is put until it can be reached')
+
 # %% ../nbs/50_versions.ipynb #6f6854cd
-QUESTIONS = {'find_items', 'versions', 'list_buckets', 'get_stats', 'aliases', 'metadata', 'notes'}    # verbs whose answers may be others tomorrow
+QUESTIONS = {'find_items', 'versions', 'list_buckets', 'get_stats', 'aliases', 'history', 'metadata', 'notes'}    # verbs whose answers may be others tomorrow
 
 def store_place(store) -> tuple[str, str | None]:
     "Where the origin of a store is; memory without a name is told apart by its object"
@@ -132,6 +150,7 @@ def look(self: Stats) -> Card:
 # %% ../nbs/50_versions.ipynb #fd31c5a7
 class Version(Looks):
     "One version of an item"
+    asked: str | None = None                                   # The ref that it was asked for by, where a calculation asked
     def __init__(
         self,
         store,                                 # The store that it came from
@@ -145,7 +164,6 @@ class Version(Looks):
         self._store, self._in, self._record = store, bucket, record
         self._known, self._source, self.stale = {}, source, stale
         self.bucket_made = False                               # Did the put make the bucket too?
-        self.asked: str | None = None                          # The ref that it was asked for by, where a calculation asked
         if notes is not None: self._known['notes'] = bucket.changes, notes
         if aliases is not None: self._known['aliases'] = bucket.changes, aliases
 
@@ -259,7 +277,7 @@ class PendingVersion(Version):
     @property
     def called(self) -> datetime: return self._since
     def at_hand(self, what: str) -> bool: return True
-    def wait(self, timeout: float | None = None) -> Version:
+    def wait(self, timeout: float | str | timedelta | None = None) -> Version:
         "The version that it becomes, once it was delivered; `StillPending` where that takes longer"
         return self._store.wait_for(self, timeout)
     def path(self, to: str | Path | None = None) -> Path:
@@ -278,6 +296,7 @@ def _open_kept(v: Version) -> BinaryIO:
     raise FileNotFoundError(f'the bytes of {v.ref} are not in the queue any more')
 
 @patch
+@explained
 def get(
     self: Version,
     *,
@@ -329,7 +348,8 @@ class FarFile(RangeFile):
     _fetch = answered(RangeFile._fetch)
 
 @patch
-def wait(self: Version, timeout: float | None = None) -> Version:
+@explained
+def wait(self: Version, timeout: float | str | timedelta | None = None) -> Version:
     "The version itself, once it has a number: it has"
     return self
 
@@ -387,23 +407,61 @@ class Comparison(Looks, dict):
         return Table(['what', *self.refs], rows, caption=f'{self.refs[0]} and {self.refs[1]}: {len(rows)} differences' if rows else 'No differences')
 
 @patch
+@explained
 def compare(
     self: Version,
-    other: Version | str,          # Another version, or its ref
+    other: Version | str | int,    # Another version, its ref, or a number or selector of the same item: `4`, `"@production"`
 ) -> Comparison:                   # Name: value here, value there; only what differs
     "What differs between two versions"
+    if isinstance(other, int) or isinstance(other, str) and '/' not in other.partition('@')[0]: other = f'{self.bucket}/{self.item}@{str(other).removeprefix("@")}'
     other = other if isinstance(other, Version) else self._store[other]
     a, b = self.facts(), other.facts()
     return Comparison({k: (a.get(k), b.get(k)) for k in dict.fromkeys([*a, *b]) if a.get(k) != b.get(k)}, (self.ref, other.ref))
 
 # %% ../nbs/50_versions.ipynb #9afe6174
-class Versions(Looks, Sequence):
-    "Versions in an order, shown as a table"
-    def __init__(self, versions: Iterable[Version], why: str = ''):
-        self._versions, self.why = list(versions), why        # why: what to say where there are none
+class Rows(Looks, Reversible, Collection):
+    "Rows in an order: shown as a table, and read as one by pandas, Polars, DuckDB and whatever else takes Arrow"
+    def columns(self) -> dict[str, list]:
+        "Names, and the values of each row"
+        raise NotImplementedError
+    def __contains__(self, x: object) -> bool: return any(x == y for y in self)
+    def __reversed__(self) -> Iterator: return iter([*self][::-1])
+    def index(self, x: object) -> int: return [*self].index(x)
+    def count(self, x: object) -> int: return [*self].count(x)
+    def arrow(self):
+        "The rows as an Arrow table; of values of several types, and of lists and mappings, their JSON"
+        import pyarrow as pa
+        return pa.table({name: _arrow_column(values) for name, values in self.columns().items()})
+    def __arrow_c_stream__(self, requested_schema=None): return self.arrow().__arrow_c_stream__(requested_schema)
+    def df(self):
+        "The rows as a pandas frame"
+        try: import pandas as pd
+        except ImportError: raise missing('pandas', 'frames') from None
+        return pd.DataFrame(self.columns())
+
+def _arrow_column(values: list):
+    "Values as an Arrow array"
+    import pyarrow as pa
+    if not any(isinstance(v, (Mapping, list)) for v in values):
+        try: return pa.array(values)
+        except (pa.ArrowException, OverflowError): pass
+    return pa.array([v if v is None or isinstance(v, str) else json.dumps(v, default=str) for v in values], pa.string())
+
+class Versions(Rows):
+    "Versions in an order"
+    def __init__(
+        self,
+        versions: Iterable[Version],
+        why: str = '',                         # What to say where there are none
+        asked: Iterable[Name] = (),            # What they were sorted or filtered by
+    ):
+        self._versions, self.why, self.asked = list(versions), why, tuple(asked)
     def __len__(self) -> int: return len(self._versions)
-    def __getitem__(self, i):
-        return Versions(self._versions[i], self.why) if isinstance(i, slice) else self._versions[i]
+    def __iter__(self) -> Iterator[Version]: return iter(self._versions)
+    def __getitem__(self, i: int | slice | str) -> Version | Versions | list:
+        "A version, some of them, or the values of a key"
+        if isinstance(i, str): return [value(named(i), view(v)) for v in self]
+        return Versions(self._versions[i], self.why, self.asked) if isinstance(i, slice) else self._versions[i]
     def __eq__(self, other: object) -> bool: return list(self) == list(other) if isinstance(other, (Versions, list)) else NotImplemented
     __hash__ = None
     @property
@@ -412,35 +470,79 @@ class Versions(Looks, Sequence):
         "The origin was away: all of it may be out of date"
         for v in self: v.stale = True
 
+# %% ../nbs/50_versions.ipynb #7f711677
+class ItemVersions(Versions):
+    "Every version of one item, oldest first"
+    def __getitem__(self, i: int | slice | str) -> Version | Versions | list:
+        "The first ([0]), one from the end ([-1]), some of them, or the values of a key"
+        if isinstance(i, int) and not isinstance(i, bool) and i > 0 and self._versions:
+            name = f'{self._versions[0].bucket}/{self._versions[0].item}'
+            raise InvalidRef(f"[{i}] is taken for version {i} by some and for the {i + 1}th of these by others: write store['{name}@{i}'] for version {i}, list(versions)[{i}] for the {i + 1}th, or [-1] for the latest")
+        return super().__getitem__(i)
+
 # %% ../nbs/50_versions.ipynb #0f831c13
 SHOWN_KEYS = 4     # metadata keys that get a column
 
+_columns = {'version', 'kind', 'size', 'created', 'author', 'alias', 'item', 'bucket'}     # fields that every table shows
+
 @patch
-def _keys(self: Versions) -> list[str]:
-    "The metadata keys that most of these versions have"
+def _keys(self: Versions) -> list[Name]:
+    "What they were sorted or filtered by, and the metadata keys that most of them have"
     found = Counter(k for v in self[:200] for k, x in v._shown_metadata().items() if k != 'description' and not isinstance(x, (Mapping, list)))
-    return [k for k, _ in found.most_common(SHOWN_KEYS)]
+    asked = [n for n in dict.fromkeys(self.asked) if not (n.root == 'fields' and str(n) in _columns or n.parts == ('description',))]
+    return [*asked, *[n for k, _ in found.most_common(SHOWN_KEYS) if (n := Name((k,))) not in asked]]
+
+def _shown_cell(v: Version, name: Name) -> object:
+    "The value of a name, as far as it is at hand"
+    return getattr(v, str(name)) if name.root == 'fields' else value(name, {'metadata': v._shown_metadata(), 'stats': v.stats})
 
 @patch
 def look(self: Versions) -> Table:
     "The first versions as a table"
     if not self: return Table([], [], caption=self.why or 'No versions')
     keys, top = self._keys(), self[:20]
-    rows = [[v.ref, v.kind, Size(v.size), v.created if v.at_hand('created') else None, v.author, ' '.join(v.aliases) if v.at_hand('aliases') else None, *(v._shown_metadata().get(k) for k in keys)] for v in top]
+    rows = [[v.ref, v.kind, Size(v.size), v.created if v.at_hand('created') else None, v.author, ' '.join(v.aliases) if v.at_hand('aliases') else None, *(_shown_cell(v, k) for k in keys)] for v in top]
     if any(descriptions := [v._shown_metadata().get('description') for v in top]):
         rows = [[r[0], d, *r[1:]] for r, d in zip(rows, descriptions)]
-    head = ['version', *(['description'] if any(descriptions) else []), 'kind', 'size', 'created', 'author', 'aliases', *keys]
+    head = ['version', *(['description'] if any(descriptions) else []), 'kind', 'size', 'created', 'author', 'aliases', *map(str, keys)]
     return Table(head, rows, caption=f'{len(self):,} version{"s" * (len(self) != 1)}', total=len(self))
 
+# %% ../nbs/50_versions.ipynb #fc2f9f72
+_fields = ('ref', 'bucket', 'item', 'version', 'kind', 'codec', 'size', 'created', 'author', 'hash', 'id', 'aliases')
+
 @patch
-def df(self: Versions):
-    "The versions as a pandas frame: a row each, a column a field, a metadata key or a plain fact"
-    try: import pandas as pd
-    except ImportError: raise missing('pandas', 'frames') from None
-    fields = ('ref', 'bucket', 'item', 'version', 'kind', 'codec', 'size', 'created', 'author', 'hash', 'id')
-    rows = [{**{f: getattr(v, f) for f in fields}, 'aliases': v.aliases,
-             **{f'stats.{k}': x for k, x in v.stats.items() if not isinstance(x, (Mapping, list))}, **v.metadata} for v in self]
-    return pd.DataFrame(rows)
+def row(self: Version) -> dict[str, object]:
+    "The version as a row: fields, plain facts, keys of the metadata"
+    stats = {f'stats.{k}': x for k, x in self.stats.items() if not isinstance(x, (Mapping, list))}
+    return {**{f: getattr(self, f) for f in _fields}, **stats, **{f'metadata.{k}' if k in _fields else k: x for k, x in flat(self.metadata).items()}}
+
+class Column(str): "The name of a column, by which a version is asked for the cell"
+
+_a_field = next(iter(fields(make_dataclass('Cell', ['value']))))
+
+@patch(as_prop=True)
+def __dataclass_fields__(self: Version) -> dict:
+    "The columns of the version's row, as `dataclasses.asdict` takes them"
+    def one(name):
+        field = copy(_a_field)
+        field.name = Column(name)
+        return field
+    return {name: one(name if name in _fields or not hasattr(type(self), name) else f'metadata.{name}') for name in self.row()}
+
+def _cell(self: Version, name: str) -> object:
+    "What `dataclasses.asdict` asks a version for; any other name is none of a version's"
+    if hasattr(type(self), name) and not isinstance(name, Column): return object.__getattribute__(self, name)      # it is there, and failed
+    if not isinstance(name, Column): raise no_attribute(self, name, [n for n in dir(type(self)) if n[0] != '_'])
+    row = self.row()
+    return row[name] if name in row else row[name.removeprefix('metadata.')]
+
+Version.__getattr__ = _cell      # a module's own function of this name would answer for the module
+
+@patch
+def columns(self: Versions) -> dict[str, list]:
+    "Their rows, by column; also what they were sorted or filtered by"
+    rows = [v.row() | {str(n): _shown_cell(v, n) for n in self.asked if n.root != 'fields'} for v in self]
+    return {name: [row.get(name) for row in rows] for name in dict.fromkeys(k for row in rows for k in row)}
 
 # %% ../nbs/50_versions.ipynb #2ab37ecc
 class Folder(Looks, Mapping):

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from fastcore.basics import patch
-from .names import Alias, Damaged, InvalidRef, NotFound, Number, Ref, parse_ref
+from datetime import timedelta
+from .calls import explained
+from .names import Alias, Damaged, InvalidRef, NotFound, Number, Ref, parse_ref, seconds_of
 from .backend import key_number
 from .records import alias_folder, read_move
 from .buckets import Bucket, Numbers
@@ -149,17 +151,19 @@ def _puts(self: ObjectStore, b: Bucket, c: Change, place: Place) -> Iterator[Eve
 SOONEST, LATEST_POLL = 0.05, 2.0     # seconds between two looks
 
 @patch
+@explained
 def watch(
     self: ObjectStore,
     ref: str | Ref,                          # A bucket, `bucket/item`, or an alias: `models/churn@production`
     *,
     since: str | Version | None = None,      # Go on behind this cursor or version; None: from now on
-    timeout: float | None = None,            # End when nothing has happened for so many seconds; None: never
+    timeout: float | str | timedelta | None = None,   # End when nothing has happened for so many seconds, or "10 min"; None: never
 ) -> Iterator[Event]:
     "Events as they happen: of an alias its target now, and each move; of an item each new version; of a bucket everything"
     r = parse_ref(ref, item=False)
     if r.selector is not None and not (isinstance(r.selector, Alias) and not r.selector.back): raise InvalidRef(f'{r} cannot be watched: a bucket, an item, or an alias of one can')
-    return self._watched(r, since, timeout, self._looker(r, since))
+    wait = None if timeout is None else seconds_of('timeout', timeout)
+    return self._watched(r, since, wait, self._looker(r, since))
 
 @patch
 @answered

@@ -16,14 +16,20 @@ DARK = {'--jp-layout-color1': '#111111', '--jp-content-font-color1': 'rgba(255, 
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>browser</title></head><body style="margin:0;padding:10px"><main></main><script>
 window.heard = []; window.executed = []
+// What the page itself still waits for, and how often it has heard all that Python says: so that a test need not guess how long that takes
+const waits = new Map(), later = window.setTimeout.bind(window), never = window.clearTimeout.bind(window)
+window.setTimeout = (run, ms = 0, ...more) => { const t = later(() => { waits.delete(t); run(...more) }, ms); waits.set(t, ms); return t }
+window.clearTimeout = t => { waits.delete(t); never(t) }
+window.waiting = (from, below) => [...waits.values()].filter(ms => ms >= from && ms < below).length
+window.turns = window.sent = 0
 document.addEventListener('keydown', e => window.heard.push(e.key))
 window.start = async (esm, css, state) => {
   document.head.append(Object.assign(document.createElement('style'), { textContent: css }))
   const on = {}, model = { get: k => state[k], set: (k, v) => { state[k] = v }, on: (n, f) => (on[n] ??= []).push(f), off: (n, f) => { on[n] = (on[n] ?? []).filter(g => g !== f) },
-    send: x => window.toPython(JSON.stringify(x)), save_changes() {} }
+    send: x => { window.sent++; window.toPython(JSON.stringify(x)) }, save_changes() {} }
   const mod = await import(URL.createObjectURL(new Blob([esm], { type: 'text/javascript' })))
   window.close_ = mod.default.render({ model, el: document.querySelector('main') })
-  const pump = async () => { for (const news of await window.fromPython()) { const all = JSON.parse(news); Object.assign(state, all); for (const k of Object.keys(all)) (on['change:' + k] ?? []).forEach(f => f()) } setTimeout(pump, 8) }
+  const pump = async () => { for (const news of await window.fromPython()) { const all = JSON.parse(news); Object.assign(state, all); for (const k of Object.keys(all)) (on['change:' + k] ?? []).forEach(f => f()) } window.turns++; later(pump, 8) }
   pump(); window.mod = mod; window.state_ = state
 }
 </script></body></html>"""
@@ -52,36 +58,46 @@ def chromium():
 class Joined:
     "A widget and its page"
     def __init__(self, page, w, wire):
-        self.page, self.w, self.wire, self.busy, self.held = page, w, wire, False, []
+        self.page, self.w, self.wire, self.busy, self.held, self.asked = page, w, wire, False, [], 0
     def __getattr__(self, name): return getattr(self.page, name)
     def to_python(self, text: str) -> None:
+        self.asked += 1
         if self.busy: self.held.append(text)
-        else: self.w._handle_custom_msg(json.loads(text), [])
+        else: self.take(text)
+    def take(self, text: str) -> None: self.w._handle_custom_msg(json.loads(text), [])
     def free(self) -> None:
         "The kernel is free again: it takes what has waited"
         self.busy, held, self.held = False, self.held, []
-        for text in held: self.to_python(text)
+        for text in held: self.take(text)
     def from_python(self) -> list[str]:
         found = []
         while not self.wire.sent.empty(): found.append(self.wire.sent.get())
         return found
-    def settle(self, timeout: float = 15) -> Joined:
-        "Until Python has nothing to do and the page has heard it all"
-        for _ in range(2):
-            self.page.wait_for_timeout(60)
-            self.w.wait(timeout)
-            self.page.wait_for_timeout(60)
+    def quiet(self, timeout: float = 30) -> Joined:
+        "Until the page has heard all that was said, and waits for none of its own delays; those of a second and more warn of what takes long, and are no delays"
+        said = self.page.evaluate('window.turns')
+        self.page.wait_for_function('said => window.turns > said + 1 && !window.waiting(0, 1000)', arg=said, timeout=1000 * timeout)
         return self
+    def settle(self, timeout: float = 30) -> Joined:
+        "Until Python has nothing to do, the page has heard it all, and neither has asked the other anything since"
+        for _ in range(100):
+            asked = self.asked
+            self.quiet(timeout)
+            self.w.wait(timeout)
+            self.quiet(timeout)
+            if self.page.evaluate('window.sent') == asked == self.asked and self.wire.sent.empty() and self.w.browsing.workers.idle(0): return self
+        raise AssertionError(f'the page and Python do not come to rest: {self.page.evaluate("window.sent")} messages sent, {self.asked} heard')
     def text(self, selector: str) -> str: return self.page.locator(selector).first.inner_text()
     def names(self) -> list[str]: return self.page.locator('.osb-body .osb-row .osb-text').all_inner_texts()
     def search(self, line: str) -> None:
         self.page.fill('.osb-search', line)
-        self.page.wait_for_timeout(300)
         self.settle()
     def pick(self, name: str) -> None:
         self.page.locator('.osb-body .osb-row', has=self.page.locator('.osb-text', has_text=name)).first.click()
         self.settle()
-    def tab(self, name: str) -> None: self.page.locator(f'[role=tab][data-tab={name}]').click()
+    def tab(self, name: str) -> None:
+        self.page.locator(f'[role=tab][data-tab={name}]').click()
+        self.quiet()
 
 
 @contextmanager

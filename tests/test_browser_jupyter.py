@@ -12,7 +12,7 @@ CELLS = ["""from objectstore import ObjectStore
 store = ObjectStore('memory://', progress=False)
 for auc in (0.87, 0.91): v = store.put('models/churn', {'auc': auc}, metadata={'auc': auc}, kind='model')
 for i in range(120): v = store.put(f'lab/item-{i:03}', i)
-import ipykernel; ipykernel.__version__""", "w = store.browse(); w", "import time\nfor _ in range(80): time.sleep(0.1)\n'it has worked'", "w.value.ref, model"]
+import ipykernel; ipykernel.__version__""", "w = store.browse(); w", "import time\nfrom pathlib import Path\nwhile not Path('enough').exists(): time.sleep(0.05)\n'it has worked'", "w.value.ref, model"]
 
 def notebook(path: Path, kernel: str) -> None:
     cells = [dict(cell_type='code', id=f'c{i}', metadata={}, execution_count=None, outputs=[], source=s) for i, s in enumerate(CELLS)]
@@ -24,7 +24,7 @@ def kernelspec(folder: Path, name: str, before: Path | None) -> None:
     path = os.pathsep.join(str(p) for p in (before, ROOT) if p)
     (folder/'kernels'/name/'kernel.json').write_text(json.dumps(dict(argv=[sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}'], display_name=name, language='python', env={'PYTHONPATH': path})))
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='session')
 def old_kernel(tmp_path_factory) -> Path:
     "An older ipykernel in a folder of its own"
     folder = tmp_path_factory.mktemp('old')
@@ -33,8 +33,8 @@ def old_kernel(tmp_path_factory) -> Path:
     return folder
 
 class Server:
-    "A Jupyter server with nothing of the user's"
-    def __init__(self, app: str, folder: Path):
+    "A server of JupyterLab and Notebook with nothing of the user's"
+    def __init__(self, folder: Path):
         self.folder, self.port = folder, free_port()
         home = folder/'home'
         settings = home/'lab'/'user-settings'/'@jupyterlab'/'apputils-extension'
@@ -42,12 +42,12 @@ class Server:
         (settings/'notification.jupyterlab-settings').write_text('{"fetchNews": "false", "checkForUpdates": false}')
         env = {k: v for k, v in os.environ.items() if not k.startswith(('JUPYTER', 'OBJECTSTORE', 'JPY'))} | dict(HOME=str(home), JUPYTER_CONFIG_DIR=str(home/'config'), JUPYTER_DATA_DIR=str(folder/'data'), JUPYTER_RUNTIME_DIR=str(home/'run'), JUPYTERLAB_SETTINGS_DIR=str(home/'lab'/'user-settings'), IPYTHONDIR=str(home/'ipython'))
         self.log = open(folder/'log', 'w')
-        self.process = subprocess.Popen([sys.executable, '-m', app, '--no-browser', '--allow-root', '--expose-app-in-browser', f'--port={self.port}', '--ServerApp.port_retries=0', '--IdentityProvider.token=', '--ServerApp.ip=127.0.0.1', f'--ServerApp.root_dir={folder}'], env=env, stdout=self.log, stderr=self.log, cwd=folder)
+        self.process = subprocess.Popen([sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--LabApp.expose_app_in_browser=True', '--JupyterNotebookApp.expose_app_in_browser=True', f'--port={self.port}', '--ServerApp.port_retries=0', '--IdentityProvider.token=', '--ServerApp.ip=127.0.0.1', f'--ServerApp.root_dir={folder}'], env=env, stdout=self.log, stderr=self.log, cwd=folder)
         self.url = f'http://127.0.0.1:{self.port}'
     def ready(self) -> 'Server':
-        until = time.monotonic() + 90
+        until = time.monotonic() + 300
         while time.monotonic() < until:
-            try: urlopen(f'{self.url}/api', timeout=2).close(); return self
+            try: urlopen(f'{self.url}/api', timeout=10).close(); return self
             except OSError:
                 if self.process.poll() is not None: break
                 time.sleep(0.2)
@@ -58,6 +58,16 @@ class Server:
         except subprocess.TimeoutExpired: self.process.kill()
         self.log.close()
 
+@pytest.fixture(scope='session')
+def server(tmp_path_factory):
+    "One server for all tests of a process: each has a folder, a notebook and a kernel of its own"
+    pytest.importorskip('jupyterlab')
+    folder = tmp_path_factory.mktemp('jupyter')
+    kernelspec(folder/'data', 'now', None)
+    s = Server(folder)
+    try: yield s.ready()
+    finally: s.close()
+
 def free_port() -> int:
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
@@ -66,7 +76,7 @@ def free_port() -> int:
 READY = """async path => {
   const app = window.jupyterapp, sleep = ms => new Promise(done => setTimeout(done, ms))
   const panel = () => [...app.shell.widgets('main')].find(w => w.context?.path === path)
-  for (let i = 0; i < 300 && !panel()?.sessionContext; i++) await sleep(100)
+  for (let i = 0; i < 1200 && !panel()?.sessionContext; i++) await sleep(100)
   const it = panel(); await it.context.ready; await it.sessionContext.ready; await it.sessionContext.session.kernel.info
   return true }"""
 
@@ -76,22 +86,28 @@ def run_cell(page, i: int, wait: bool = True) -> None:
       window.jupyterapp.commands.execute('notebook:run-cell').then(() => { window.done = true }) }""", [i])
     if wait: page.wait_for_function('window.done', timeout=90_000)
 
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize('app, place, kernel', [('jupyterlab', 'lab/tree', 'now'), ('jupyterlab', 'lab/tree', 'before'), ('notebook', 'notebooks', 'now')], ids=['lab', 'lab-ipykernel-6', 'notebook'])
-def test_the_browser_in_jupyter(app, place, kernel, chromium, tmp_path, request):
+@pytest.fixture
+def opened(server, chromium, request):
+    "Opens a notebook of the server, in a folder of its own, in a page; and closes the page, its kernel and its files"
+    def open_(place: str, kernel: str, name: str):
+        folder = server.folder/name
+        folder.mkdir()
+        notebook(folder/'try.ipynb', kernel)
+        page = chromium.new_page(viewport={'width': 1200, 'height': 1000})
+        request.addfinalizer(lambda: page.close())
+        page.set_default_timeout(120_000)
+        page.goto(f'{server.url}/{place.format(name=name)}/{name}/try.ipynb')      # a workspace of its own: none restores the tabs of another
+        page.wait_for_function('window.jupyterapp')
+        page.evaluate(READY, f'{name}/try.ipynb')
+        return page, folder
+    return open_
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize('app, place, kernel', [('jupyterlab', 'lab/workspaces/{name}/tree', 'now'), ('jupyterlab', 'lab/workspaces/{name}/tree', 'before'), ('notebook', 'notebooks', 'now')], ids=['lab', 'lab-ipykernel-6', 'notebook'])
+def test_the_browser_in_jupyter(app, place, kernel, server, opened, request):
     pytest.importorskip(app)
-    kernelspec(tmp_path/'data', 'now', None)
-    if kernel == 'before': kernelspec(tmp_path/'data', 'before', request.getfixturevalue('old_kernel'))
-    notebook(tmp_path/'try.ipynb', kernel)
-    server = Server(app, tmp_path)
-    request.addfinalizer(server.close)
-    server.ready()
-    page = chromium.new_page(viewport={'width': 1200, 'height': 1000})
-    request.addfinalizer(page.close)
-    page.set_default_timeout(60_000)
-    page.goto(f'{server.url}/{place}/try.ipynb')
-    page.wait_for_function('window.jupyterapp')
-    page.evaluate(READY, 'try.ipynb')
+    if kernel == 'before': kernelspec(server.folder/'data', 'before', request.getfixturevalue('old_kernel'))
+    page, folder = opened(place, kernel, f'{app}-{kernel}')
     run_cell(page, 0)
     run_cell(page, 1)
     page.wait_for_selector('.osb-body .osb-row .osb-text')
@@ -111,18 +127,23 @@ def test_the_browser_in_jupyter(app, place, kernel, chromium, tmp_path, request)
     assert page.evaluate("document.querySelectorAll('.jp-Notebook .jp-Cell').length") == cells
     page.keyboard.press('Escape'); page.keyboard.press('Escape')
     page.wait_for_function("document.querySelector('.osb-count').innerText === '121'")
-    page.wait_for_timeout(800)                                                              # further rows come by themselves
+    last = "[...document.querySelectorAll('.osb-body .osb-text')].some(x => x.innerText === 'models/churn')"
+    page.locator('.osb-grid').focus(); page.keyboard.press('End')
+    page.wait_for_function(last)                                                            # further rows have come
+    page.keyboard.press('Home')
 
-    run_cell(page, 2, wait=False)                                                           # a cell that works on
+    run_cell(page, 2, wait=False)                                                           # a cell that works until it is told that it is enough
     page.locator('.osb-search').scroll_into_view_if_needed()
     page.wait_for_function("[...document.querySelectorAll('.jp-InputPrompt')].some(p => p.innerText.includes('*'))")
     page.fill('.osb-search', 'item-11')
-    page.wait_for_function("[...document.querySelectorAll('.osb-body .osb-text')].length === 10", timeout=6000)
+    page.wait_for_function("[...document.querySelectorAll('.osb-body .osb-text')].length === 10")
     page.fill('.osb-search', '')
-    page.wait_for_function("document.querySelector('.osb-count').innerText === '121'", timeout=6000)
+    page.wait_for_function("document.querySelector('.osb-count').innerText === '121'")
     page.locator('.osb-grid').focus()
     page.keyboard.press('End')
-    page.wait_for_function("[...document.querySelectorAll('.osb-body .osb-text')].some(x => x.innerText === 'models/churn')", timeout=6000)
+    page.wait_for_function(last)
+    assert not page.evaluate('window.done')
+    (folder/'enough').touch()
     page.wait_for_function('window.done')
 
     run_cell(page, 3)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-import objectstore.context as context
+import objectstore.context as context, objectstore.environment as environment
 from objectstore.context import git_commit, git_root, made_by
 
 ROOT = str(Path(context.__file__).parents[1])
@@ -93,18 +93,21 @@ def test_spawned_workers_name_the_script(tmp_path):
 def test_odd_surroundings(monkeypatch, tmp_path):
     gone = tmp_path/'gone'; gone.mkdir(); monkeypatch.chdir(gone); gone.rmdir()
     assert made_by()['who']
-    monkeypatch.setattr(getpass, 'getuser', lambda: (_ for _ in ()).throw(KeyError('uid'))); context.who.cache_clear()
+    monkeypatch.setattr(getpass, 'getuser', lambda: (_ for _ in ()).throw(KeyError('uid'))); context._who.cache_clear()
     monkeypatch.delenv('JUPYTERHUB_USER', raising=False)
     assert made_by()['who'].startswith('uid-')
-    context.who.cache_clear()
+    context._who.cache_clear()
     monkeypatch.delitem(sys.modules, '__main__'); assert made_by()['where'] == 'python'
+
+def runs_in(monkeypatch, names):
+    for module in (context, environment): monkeypatch.setattr(module, 'user_ns', lambda: names)
 
 def test_notebooks(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('JPY_SESSION_NAME', '/home/ana/private/model.ipynb'); assert made_by()['where'] == 'model.ipynb'
     monkeypatch.setenv('JPY_SESSION_NAME', 'console-1-9f2e'); assert 'console' not in made_by()['where']
-    monkeypatch.setattr(context, '_user_ns', lambda: {'__vsc_ipynb_file__': '/home/ana/vs.ipynb'}); assert made_by()['where'] == 'vs.ipynb'
-    monkeypatch.setattr(context, '_user_ns', lambda: {'__vsc_ipynb_file__': 3}); assert made_by()['where'] == 'ipython'
+    runs_in(monkeypatch, {'__vsc_ipynb_file__': '/home/ana/vs.ipynb'}); assert made_by()['where'] == 'vs.ipynb'
+    runs_in(monkeypatch, {'__vsc_ipynb_file__': 3}); assert made_by()['where'] == 'ipython'
 
 def test_libraries_are_only_looked_at(monkeypatch):
     fake = type(sys)('lightgbm'); fake.__version__ = '9.9'

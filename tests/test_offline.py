@@ -255,8 +255,9 @@ def test_one_watch_at_a_time(monkeypatch):
 # First contact, and other stores in the same place
 
 def test_first_contact_offline(memory):
-    store = memory.open()
+    "A machine that has not reached the origin yet keeps what is put where `offline=True` says so"
     memory.away()
+    store = memory.open(offline=True)
     with quiet():
         v, w = store.put('lab/m', 1), store.put('lab/m', 2)
         assert store.get('lab/m') == 2 and store.list_buckets() == ['lab'] and store.find_items().refs == [w.ref] and store.versions('lab/m').refs == [v.ref, w.ref]

@@ -48,6 +48,7 @@ def test_a_misspelt_last_part_is_seen(home):
 def test_ones_own_place_and_near_tiers_are_made_freely(home):
     with warnings.catch_warnings():
         warnings.simplefilter('error')
+        with pytest.warns(UserWarning, match='is the default one'): ObjectStore().put('a/x', 1)
         ObjectStore().put('a/x', 1); assert LocalObjectStore().get('a/x') == 1
         ObjectStore(home/'deep'/'near', 'memory://own').put('a/x', 1)
     assert (home/'deep'/'near').is_dir()

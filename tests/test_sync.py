@@ -268,7 +268,7 @@ def test_a_replayer_frozen_between_any_two_requests(tmp_path, size, figure):
 
 def test_one_process_at_a_time_and_threads_wait_for_each_other(machines):
     [a] = machines('a')
-    store = a.open()
+    (store := a.open()).list_buckets()       # it is reached
     machines.switch.mode = 'refuse'
     with quiet(): [store.put('lab/m', content(f'{i}')) for i in range(20)]
     machines.switch.mode = None
@@ -299,6 +299,7 @@ def two_machines(machines, n: int, share: float, seed: int) -> tuple[dict, int]:
     "Two machines that put offline, and deliver in any order"
     rng, stores = random.Random(seed), [m.open(timeout=0.02) for m in machines(f'a{seed}', f'b{seed}')]
     wanted = {f'lab/{seed}/m{k}': [] for k in range(3)}
+    for s in stores: s.list_buckets()       # it is reached
     machines.switch.mode = 'refuse'
     with quiet():
         for i in range(n):

@@ -6,7 +6,7 @@ const KEYS = [['↑ ↓ or j k', 'move'], ['Page Up, Page Down, Home, End', 'mov
 const COLUMNS = [['item', 'name'], ['kind', 'kind'], ['version', 'ver.'], ['size', 'size'], ['created', 'when']]
 const CONDITION = /[<>=]|\bis\s+(not\s+)?null\b|\blike\s+['":]|\bbetween\s+['":\d-]|\bin\s*\(/i
 const SPLIT = [42, 15, 85]      // of the height: what the list has, at least and at most
-let serial = 0
+const itemOf = ref => (ref ?? '').split('@')[0]
 
 function h(tag, props, ...kids) {
   const e = tag === 'svg' || tag === 'path' ? document.createElementNS('http://www.w3.org/2000/svg', tag) : document.createElement(tag)
@@ -40,10 +40,26 @@ const cut = (text, more = '') => h('span', { class: `osb-cut ${more}`, title: te
 const full = iso => iso ? iso.replace('T', ' ').replace(/(\+00:00|Z)$/, ' UTC') : ''
 const clock = iso => iso ? new Date(iso).toTimeString().slice(0, 5) : ''
 
+// A search line cut at commas that are in no quotes or brackets, as the kernel does it
+export function parts(line) {
+  const found = ['']
+  let depth = 0, quote = ''
+  for (const c of line) {
+    if (quote) quote = c === quote ? '' : quote
+    else if (c === '"' || c === "'") quote = c
+    else depth += '([{'.includes(c) - ')]}'.includes(c)
+    if (c === ',' && !quote && depth <= 0) found.push('')
+    else found[found.length - 1] += c
+  }
+  return found.map(p => p.trim()).filter(Boolean)
+}
+
 // What a search line would keep of the rows that are here, while the kernel has not answered. null: only the kernel can tell
 export function localTest(line) {
   const tests = []
-  for (const part of line.split(',').map(p => p.trim()).filter(Boolean)) {
+  for (const part of parts(line)) {
+    const held = /^(kind|author) = '((?:[^']|'')*)'$/.exec(part)
+    if (held) { const x = held[2].replaceAll("''", "'"); tests.push(r => (r[held[1]] ?? '') === x); continue }
     if (CONDITION.test(part) || part[0] === '@') return null
     const slashed = part.length > 1 && part[0] === '/' && part.endsWith('/')
     if (slashed || /[\\^$*+?|[\]{}()]/.test(part)) {
@@ -58,11 +74,12 @@ export function localTest(line) {
 
 class App {
   constructor(model, el) {
-    Object.assign(this, { model, id: `osb${++serial}`, pages: new Map(), asked: new Set(), rows: 0, gen: -1, cursor: -1, local: null, draft: null, marks: [], tab: 'Preview', ref: null, file: null, vcursor: -1, undo: null, versus: null, named: false, split: SPLIT[0], showSame: false, timers: {} })
+    Object.assign(this, { model, id: `osb-${Math.random().toString(36).slice(2, 10)}`, pages: new Map(), asked: new Set(), rows: 0, gen: -1, cursor: -1, local: null, draft: null, marks: [], tab: 'Preview', ref: null, file: null, vcursor: -1, undo: null, versus: null, named: false, rowRef: null, back: null, expected: -1, led: 0, split: SPLIT[0], showSame: false, timers: {} })
     this.live = model.get('options').live !== false
     this.build(el)
     const on = (name, run) => { const f = () => run.call(this); model.on(`change:${name}`, f); (this.ons ??= []).push([`change:${name}`, f]) }
     on('view', this.onView); on('page', this.onPage); on('versions', this.onVersions); on('detail', this.onDetail); on('preview', this.onPreview); on('compared', this.onCompared); on('told', this.onTold); on('options', this.onOptions)
+    this.ref = model.get('versions')?.ref ?? null
     this.onOptions(); this.onPage(); this.onView(); this.onVersions(); this.onDetail()
     this.watch = new ResizeObserver(() => this.onSize()); this.watch.observe(this.root)
     this.tick = setInterval(() => { this.age(); this.draw(); this.drawVersions() }, 10000)
@@ -108,7 +125,7 @@ class App {
     const unselected = e => { if (e.shiftKey) e.preventDefault() }          // Shift and a click marks; it must not select text
     const at = e => Math.floor((e.clientY - this.body.getBoundingClientRect().top) / ROW)      // rows are drawn anew while a button is down
     this.body = h('div', { role: 'rowgroup', class: 'osb-body', onmousedown: unselected, onclick: e => this.clicked(at(e), e) })
-    this.grid = h('div', { role: 'grid', tabindex: '0', class: 'osb-grid', id: `${id}-grid`, 'aria-label': 'Items', 'aria-multiselectable': 'true', onscroll: () => this.scrolled(), onpointerdown: () => { this.pointing = true }, onfocus: () => { if (this.cursor < 0 && this.total() && !this.pointing) this.move(0, false); this.pointing = false } }, h('div', { role: 'rowgroup', class: 'osb-heads' }, this.head), this.body)
+    this.grid = h('div', { role: 'grid', tabindex: '0', class: 'osb-grid', id: `${id}-grid`, 'aria-label': 'Items', 'aria-multiselectable': 'true', onscroll: () => this.scrolled(), onpointerdown: () => { this.pointing = true }, onfocus: () => { if (this.cursor < 0 && !this.ref && this.total() && !this.pointing) this.move(0, false); this.pointing = false } }, h('div', { role: 'rowgroup', class: 'osb-heads' }, this.head), this.body)
     this.blank = h('div', { class: 'osb-blank', hidden: true })
     const items = h('section', { class: 'osb-items', 'aria-label': 'Items' }, this.grid, this.blank)
 
@@ -117,7 +134,8 @@ class App {
     this.unmarkButton = button('✕', 'Take the marks away', () => { this.marks = []; this.marked() }, { class: 'osb-plain', 'aria-label': 'Take the marks away', hidden: true })
     this.removedButton = button('Removed', 'Also show removed versions', () => { const on = this.removedButton.getAttribute('aria-pressed') !== 'true'; this.removedButton.setAttribute('aria-pressed', on); if (this.ref) this.send('pick', { ref: this.ref, removed: on }) }, { class: 'osb-plain', 'aria-pressed': 'false' })
     this.list = h('div', { role: 'listbox', tabindex: '0', class: 'osb-list', 'aria-label': 'Versions', 'aria-multiselectable': 'true', onmousedown: unselected, onclick: e => { const i = [...this.list.children].findIndex(o => o.contains(e.target)); if (i < 0 || !this.vrows?.length) return; this.list.focus(); const from = this.ref; this.moveVersion(i); this.markBy(e, from, this.vrows[i].ref) } })
-    const versions = h('section', { class: 'osb-versions', 'aria-label': 'Versions' }, h('div', { class: 'osb-cap' }, this.vtitle, this.compareButton, this.unmarkButton, this.removedButton), this.list)
+    this.older = h('div', { class: 'osb-older', hidden: true })
+    const versions = h('section', { class: 'osb-versions', 'aria-label': 'Versions' }, h('div', { class: 'osb-cap' }, this.vtitle, this.compareButton, this.unmarkButton, this.removedButton), this.list, this.older)
 
     this.tabs = h('div', { role: 'tablist', class: 'osb-tabs', 'aria-label': 'About this version' }, TABS.map(t => h('button', { type: 'button', role: 'tab', id: `${id}-${t}`, 'aria-controls': `${id}-panel`, 'data-tab': t, onclick: () => this.open(t) }, t)))
     this.title = h('span', { class: 'osb-title' })
@@ -143,7 +161,13 @@ class App {
     this.root.style.setProperty('--osb-height', `${Math.max(300, o.height ?? 520)}px`)
     for (const b of [this.again, this.removedButton, this.compareButton, this.flat]) b.hidden = !this.live
     if (o.tab) this.tab = o.tab
-    if (o.marks) { this.marks = o.marks.length > 1 ? o.marks.slice(-2) : []; this.ref = o.marks.at(-1) ?? this.ref; this.drawMarks() }
+    if (o.marks && o.led !== this.led) {          // Python leads: once each time
+      const first = !this.led && this.ref
+      this.led = o.led
+      this.marks = o.marks.length > 1 ? o.marks.slice(-2) : []
+      if (!first) this.at(o.marks.at(-1) ?? null)
+      this.drawMarks()
+    }
   }
   onSize() { this.root.classList.toggle('osb-narrow', this.root.clientWidth < NARROW); this.draw() }
 
@@ -164,9 +188,12 @@ class App {
   }
   filterHere() {
     const line = this.draft ?? this.search.value, test = line && line !== this.view.query ? localTest(line) : null
+    if (!this.live) this.meant.textContent = line && !test ? 'A saved picture can search for words and expressions: this needs the notebook' : line ? '' : this.view.understood ?? ''
     this.local = test ? [...this.all()].filter(r => !r.folder && test(r)) : null
     if (test) this.meant.textContent = `among the ${plural(this.rows, 'row')} that are here`
-    this.cursor = Math.min(this.cursor, this.total() - 1)
+    this.seat()
+    if (this.local && this.ref && this.cursor < 0) this.leave(this.ref)
+    else if (!this.ref && this.rowOf(this.back) >= 0) this.pick(this.back)
     this.drawCounts(); this.drawBlank(); this.draw()
   }
   *all() { for (const start of [...this.pages.keys()].sort((a, b) => a - b)) yield* this.pages.get(start) }
@@ -181,7 +208,9 @@ class App {
     if (p.gen < this.gen) return
     if (!this.pages.has(p.start)) this.rows += p.rows.length
     this.pages.set(p.start, p.rows); this.asked.delete(p.start)
-    if (this.draft !== null && this.local) this.filterHere(); else this.draw()
+    if (this.draft !== null && this.local) this.filterHere()
+    else { if (this.fresh && !this.ref) this.cursor = -1; this.seat(); this.draw() }
+    if (this.expected >= 0 && this.expected === this.cursor && this.row(this.cursor)) this.move(this.cursor)      // a row that was gone to before it was here
     if (this.view.gen === this.gen) this.later('prefetch', 50, () => this.prefetch())
   }
   prefetch() { for (let s = 0; s < Math.min(this.view.count ?? 0, PREFETCH); s += this.size) if (!this.pages.has(s)) return this.askPage(s) }
@@ -208,10 +237,29 @@ class App {
     if (!loading) this.say(this.stateWords(), true)
     if (!loading && v.gen === this.gen) this.later('prefetch', 100, () => this.prefetch())
   }
-  reach() {                      // a new list: keep to the row that was looked at, or begin at the top
-    const item = (this.ref ?? '').split('@')[0], first = this.pages.get(0) ?? []
-    const i = first.findIndex(r => r.ref && (r.ref === this.ref || r.ref.split('@')[0] === item))
-    if (i < 0) { this.grid.scrollTop = 0; this.cursor = -1 } else this.cursor = i
+  reach() {                      // a new list: keep to what was looked at where it has it; where it says another version of it, that; else nothing is looked at
+    const v = this.view, asked = JSON.stringify([v.bucket, v.query, v.folders, v.within]), other = this.listed !== undefined && this.listed !== asked
+    this.listed = asked; this.cursor = -1; this.expected = -1
+    const ref = this.ref ?? this.back, i = this.rowOf(ref)
+    if (i < 0) { this.grid.scrollTop = 0; if (other && this.ref) this.leave(this.ref); return }
+    const now = this.row(i).ref, said = this.rowRef
+    this.cursor = i; this.rowRef = now
+    if (other && now !== ref && now !== said) this.pick(now)
+    else if (!this.ref) this.pick(ref)
+  }
+  rowOf(ref) {                   // the row of a version in the list as far as it is here, or of its item; -1: none
+    if (!ref) return -1
+    let item = -1
+    const rows = this.local ? [[0, this.local]] : [...new Map([...(this.before ?? []), ...this.pages])].sort((a, b) => a[0] - b[0])
+    for (const [start, some] of rows) for (let k = 0; k < some.length; k++) {
+      if (some[k].ref === ref) return start + k
+      if (item < 0 && itemOf(some[k].ref) === itemOf(ref) && some[k].ref) item = start + k
+    }
+    return item
+  }
+  seat() {                       // the cursor goes where what is looked at stands by now
+    if (!this.ref) { if (this.cursor >= this.total()) this.cursor = -1; return }
+    if (this.row(this.cursor)?.ref !== this.ref) this.cursor = this.rowOf(this.ref)
   }
   stateWords() {
     const v = this.view, n = plural(v.count ?? 0, v.folders ? 'entry' : 'item').replace('entrys', 'entries')
@@ -220,7 +268,7 @@ class App {
   }
   drawCounts() {
     const v = this.view, n = this.total()
-    this.counts.textContent = this.local ? `${number(n)} here` : v.total !== undefined && v.total !== null && (v.query || v.within) ? `${number(v.count)} of ${number(v.total)}` : v.gen ? number(v.count) : ''
+    this.counts.textContent = this.local ? `${number(n)} here` : v.total !== undefined && v.total !== null && (v.query || v.within || v.total > v.count && !v.folders) ? `${number(v.count)} of ${number(v.total)}` : v.gen ? number(v.count) : ''
   }
   drawLoading() {
     this.root.classList.add('osb-loading'); this.waits = true
@@ -236,19 +284,21 @@ class App {
     this.bucket.value = v.bucket ?? ''
   }
   drawFacets() {
-    const v = this.view, key = JSON.stringify([v.facets, v.query])
+    const v = this.view, key = JSON.stringify([v.facets, this.live ? v.query : this.search.value])
     if (key === this.facetKey) return
     this.facetKey = key
-    const query = v.query ?? '', has = c => query.split(',').map(p => p.trim()).includes(c)
+    const now = parts(this.live ? v.query ?? '' : this.search.value), has = c => now.includes(c)
     this.facets.replaceChildren(...(v.facets ?? []).map(f => h('span', { class: 'osb-facet' }, h('span', { class: 'osb-key', text: f.key }), f.values.map(([value, n, c]) =>
-      h('button', { type: 'button', class: 'osb-chip', 'aria-pressed': has(c), title: c, onclick: () => this.toggle(c) }, h('span', { text: value }), h('span', { class: 'osb-n', text: number(n) }))))))
+      h('button', { type: 'button', class: 'osb-chip', 'aria-pressed': has(c), title: this.can(c) ? c : 'A saved picture cannot search for this', disabled: !this.can(c), onclick: () => this.toggle(c, f) }, h('span', { text: value }), h('span', { class: 'osb-n', text: number(n) }))),
+      f.more && h('span', { class: 'osb-dim', text: `+ ${number(f.more)}`, title: `${plural(f.more, 'more value')} of ${f.key}: search for one of them, such as ${f.key} = '…'` }))))
   }
-  toggle(condition) {
-    const parts = (this.view.query ?? '').split(',').map(p => p.trim()).filter(Boolean), there = parts.includes(condition)
-    const others = parts.filter(p => p !== condition && !(p[0] === '@' && condition[0] === '@'))          // one alias at a time
-    const query = (there ? others : [...others, condition]).join(', ')
+  can(condition) { return this.live || localTest(condition) !== null }
+  toggle(condition, facet) {
+    const now = parts(this.live ? this.view.query ?? '' : this.search.value), own = facet.values.map(([, , c]) => c)
+    const others = now.filter(p => p !== condition && !own.includes(p) && !(p[0] === '@' && condition[0] === '@'))          // one value of a key at a time
+    const query = (now.includes(condition) ? others : [...others, condition]).join(', ')
     this.search.value = query; this.draft = query; this.find({ query })
-    if (!this.live) this.filterHere()
+    if (!this.live) this.drawFacets()
   }
   drawBanner() {
     const v = this.view, show = (...kids) => { this.banner.hidden = false; this.banner.replaceChildren(...kids) }
@@ -313,9 +363,9 @@ class App {
     if (!this.local) this.later('visible', 60, () => this.fetchVisible())
   }
   drawRow(i, r) {
-    const on = i === this.cursor, marked = r?.ref && this.marks.includes(r.ref)
+    const here = i === this.cursor, on = here && (!r?.ref || r.ref === this.ref), marked = r?.ref && this.marks.includes(r.ref)      // here, and not on: another version of the item is looked at
     const cell = (key, ...kids) => h('div', { role: 'gridcell', class: `osb-c-${key}` }, kids)
-    const base = { role: 'row', id: `${this.id}-r${i}`, class: `osb-row${on ? ' osb-on' : ''}${marked ? ' osb-marked' : ''}`, 'aria-rowindex': i + 2, 'aria-selected': Boolean(on || marked), style: `top:${i * ROW}px` }
+    const base = { role: 'row', id: `${this.id}-r${i}`, class: `osb-row${on ? ' osb-on' : here ? ' osb-of' : ''}${marked ? ' osb-marked' : ''}`, 'aria-rowindex': i + 2, 'aria-selected': Boolean(on || marked), style: `top:${i * ROW}px` }
     if (!r) return h('div', base, cell('item', h('span', { class: 'osb-bone', style: `width:${40 + (i * 37) % 40}%` }), h('span', { class: 'osb-sr', text: 'not loaded yet' })))
     if (r.folder) return h('div', base, cell('item', h('span', { class: 'osb-sign', 'aria-hidden': 'true', text: '▸' }), h('span', { class: 'osb-text', text: r.item.slice((this.view.within ?? '').length) })), cell('kind', h('span', { class: 'osb-dim', text: plural(r.count, 'item') })))
     const whole = this.view.bucket ? r.item : `${r.bucket}/${r.item}`, name = this.view.folders ? whole.slice((this.view.within ?? '').length) : whole
@@ -340,46 +390,85 @@ class App {
     const top = this.cursor * ROW, high = this.grid.clientHeight - ROW
     if (top < this.grid.scrollTop) this.grid.scrollTop = top
     else if (top + ROW > this.grid.scrollTop + high) this.grid.scrollTop = top + ROW - high
-    this.draw(); this.fetchVisible()
     const r = this.row(this.cursor)
-    if (r?.ref && r.ref !== this.ref) now ? this.pick(r.ref) : this.later('pick', 130, () => this.pick(r.ref))
+    this.expected = r ? -1 : this.cursor
+    this.settle(r, now)
+    this.draw(); this.fetchVisible()
   }
-  enter() { const r = this.row(this.cursor); if (!r) return; if (r.folder) { this.cursor = -1; return this.find({ within: r.folder }) } if (r.ref.split('@')[0] !== (this.ref ?? '').split('@')[0]) this.pick(r.ref); this.list.focus() }
+  settle(r, now) {
+    if (!r?.ref) return this.leave()                  // a folder, or a row that is not here yet: nothing to act on
+    this.rowRef = r.ref
+    if (r.ref === this.ref) return
+    if (now) return this.pick(r.ref)
+    this.at(r.ref)
+    this.later('pick', 130, () => this.pick(r.ref))
+  }
+  enter() { const r = this.row(this.cursor); if (!r) return; if (r.folder) { this.cursor = -1; return this.find({ within: r.folder }) } if (itemOf(r.ref) !== itemOf(this.ref)) this.pick(r.ref); this.list.focus() }
   up() { const parts = (this.view.within ?? '').split('/').filter(Boolean); if (parts.length) this.find({ within: parts.slice(0, -1).map(x => x + '/').join('') }) }
 
   // One item, its versions, one version
-  pick(ref) {
-    clearTimeout(this.timers.pick)
-    if (!ref) return
-    if (ref.split('@')[0] !== (this.ref ?? '').split('@')[0]) {
-      this.vrows = []          // the versions of another item: no key may reach them
-      if (this.live) { this.named = false; this.name.value = ''; if (this.tab === 'Compare') { this.versus = ''; this.comparing = this.following = true } }
+  // What is looked at is one thing, `ref`: what is highlighted, what the panes show and what the foot acts on go by it
+  at(ref) {
+    clearTimeout(this.timers.pick); clearTimeout(this.timers.look)
+    if (ref) this.back = null
+    if (itemOf(ref) !== itemOf(this.ref)) {
+      this.vrows = []             // the versions of another item: no key may reach them
+      this.list.classList.add('osb-old')
+      for (const o of this.list.querySelectorAll('.osb-on')) { o.classList.remove('osb-on'); o.setAttribute('aria-selected', 'false'); o.firstChild.textContent = '○' }
+      this.list.removeAttribute('aria-activedescendant')
+      if (this.live) { this.named = false; this.name.value = ''; if (this.tab === 'Compare') { this.versus = ''; this.comparing = this.following = Boolean(ref) } }
     }
     this.ref = ref; this.file = null; this.vcursor = this.vrows?.findIndex(r => r.ref === ref) ?? -1
+    this.seat()
+    if (!ref) { this.shelf = this.live ? null : {}; this.onVersions(); this.drawPanel() }
+    else this.later('bones', SKELETON, () => { if (!this.here(this.the('preview'))) this.drawPanel() })
+    this.drawTitle(); this.drawActions()
+  }
+  here(x) { return x?.ref && (x.ref === this.ref || x.asked === this.ref || itemOf(x.ref) === this.ref) }
+  pick(ref) {
+    if (!ref) return
+    this.at(ref); this.draw()
     if (!this.live) return this.fromShelf(ref)
     this.send('pick', { ref })
-    this.later('bones', SKELETON, () => { if (this.model.get('preview').ref !== this.ref) this.drawPanel() })
-    this.drawTitle()
   }
-  look(ref) { this.ref = ref; this.file = null; if (!this.live) return this.fromShelf(ref); this.send('look', { ref }); this.later('bones', SKELETON, () => this.drawPanel()); this.drawTitle() }
+  leave(back = null) {            // nothing is looked at, so there is nothing to act on; `back`: what to come back to when the list has it again
+    if (!this.ref) return
+    this.at(null)
+    this.back = back
+    this.send('leave')
+  }
+  look(ref) { this.at(ref); if (!this.live) return this.fromShelf(ref); this.send('look', { ref }) }
   fromShelf(ref) {
-    const kept = this.model.get('shelf')?.[ref.split('@')[0]]
-    this.shelf = kept ? { versions: kept.versions, detail: kept.details?.[ref], preview: kept.previews?.[ref] } : { versions: { item: ref.split('@')[0], ref, rows: [] }, detail: undefined, preview: undefined }
+    const kept = this.model.get('shelf')?.[itemOf(ref)]
+    this.shelf = kept ? { versions: kept.versions, detail: kept.details?.[ref], preview: kept.previews?.[ref] } : { versions: { item: itemOf(ref), ref, rows: [] }, detail: undefined, preview: undefined }
     this.onVersions(); this.drawPanel(); this.drawTitle()
   }
   the(name) { if (this.live) return this.model.get(name); return this.shelf ? this.shelf[name] ?? {} : this.model.get(name) }
   onVersions() {
     const v = this.the('versions')
     this.answered()
-    this.vrows = v?.rows ?? []
-    this.vtitle.replaceChildren(...(v?.item ? [h('span', { text: 'Versions of\u00a0' }), cut(v.item)] : ['Versions']))
-    this.removedButton.setAttribute('aria-pressed', Boolean(v?.removed))
-    if (v?.ref && !this.ref) this.ref = v.ref
+    if (this.ref && v?.item !== itemOf(this.ref)) return              // of what was looked at before
+    this.list.classList.remove('osb-old')
+    this.told = this.ref ? v : null
+    this.vrows = this.told?.rows ?? []
+    this.vtitle.replaceChildren(...(this.told?.item ? [h('span', { text: 'Versions of\u00a0' }), cut(v.item)] : ['Versions']))
+    this.removedButton.setAttribute('aria-pressed', Boolean(this.told?.removed))
     const i = this.vrows.findIndex(r => r.ref === this.ref)
-    this.vcursor = i < 0 ? (this.vrows.length ? 0 : -1) : i
+    this.vcursor = i >= 0 || this.ref?.includes('@') ? i : this.vrows.findIndex(r => !r.removed)       // of an item alone: its latest
     this.drawVersions(); this.drawTitle(); this.drawActions()
     if (this.following && (i >= 0 || this.ref?.includes('@'))) { this.following = false; this.follow() }
-    if (v?.error) this.list.replaceChildren(h('div', { role: 'option', 'aria-selected': 'false', 'aria-disabled': 'true', class: 'osb-dim osb-pad', text: v.error }))
+    this.drawOlder()
+    if (this.told?.error) this.list.replaceChildren(h('div', { role: 'option', 'aria-selected': 'false', 'aria-disabled': 'true', class: 'osb-dim osb-pad', text: v.error }))
+    if (this.vcursor >= 0 && this.picked !== this.ref) this.list.children[this.vcursor].scrollIntoView({ block: 'nearest' })
+    this.picked = this.ref
+  }
+  drawOlder() {                  // what the list of versions leaves out
+    const { total, gone } = this.told ?? {}, shown = this.vrows.filter(r => !r.removed).length, lost = (total ?? shown) - shown, hidden = (gone ?? 0) - (this.vrows.length - shown)
+    this.older.hidden = lost <= 0 && hidden <= 0
+    if (this.older.hidden) return
+    const words = [lost > 0 && `The newest ${number(shown)} of ${plural(total, 'version')}`, hidden > 0 && `${number(hidden)} removed ${hidden === 1 ? 'one is' : 'ones are'} not shown`].filter(Boolean).join('; ')
+    const next = lost > 0 ? Math.min(total, 4 * shown) : 4 * this.vrows.length
+    this.older.replaceChildren(h('span', { text: words }), this.live ? this.button(next === total ? 'Show all' : 'Show more', lost > 0 ? `Show ${number(next)} versions` : 'Show more of them', () => this.send('pick', { ref: this.ref, limit: next }), { class: 'osb-plain' }) : '')
   }
   drawVersions() {
     this.list.replaceChildren(...this.vrows.map((r, i) => {
@@ -387,7 +476,7 @@ class App {
       return h('div', { role: 'option', id: `${this.id}-v${i}`, class: `osb-v${on ? ' osb-on' : ''}${marked ? ' osb-marked' : ''}${r.removed ? ' osb-gone' : ''}`, 'aria-selected': Boolean(on || marked), title: [r.ref, full(r.created), r.author, r.says, r.keys, r.changed && `against the one before: ${r.changed}`].filter(Boolean).join('\n') },
         h('span', { class: 'osb-dot', 'aria-hidden': 'true', text: marked ? '✓' : on ? '●' : '○' }), h('b', { text: r.version === null ? '–' : `v${r.version}` }), h('span', { class: 'osb-when', text: r.pending ? '' : ago(r.created) }), h('span', { class: 'osb-who', text: (r.author ?? '').split('@')[0] }), this.signs(r), h('span', { class: 'osb-dim osb-says', text: r.changed }))
     }))
-    if (!this.vrows.length) this.list.replaceChildren(h('div', { role: 'option', 'aria-selected': 'false', 'aria-disabled': 'true', class: 'osb-dim osb-pad', text: this.ref ? '' : 'Pick an item to see its versions.' }))
+    if (!this.vrows.length) this.list.replaceChildren(h('div', { role: 'option', 'aria-selected': 'false', 'aria-disabled': 'true', class: 'osb-dim osb-pad', text: !this.ref ? 'Pick an item to see its versions.' : this.live ? '' : 'This picture was saved without the versions of this item.' }))
     this.vcursor >= 0 ? this.list.setAttribute('aria-activedescendant', `${this.id}-v${this.vcursor}`) : this.list.removeAttribute('aria-activedescendant')
     this.drawCompare()
   }
@@ -397,7 +486,7 @@ class App {
     this.drawVersions()
     this.list.children[this.vcursor].scrollIntoView({ block: 'nearest' })
     const ref = this.vrows[this.vcursor].ref
-    if (ref !== this.ref) { this.ref = ref; this.later('look', 100, () => this.look(ref)); this.drawTitle(); this.drawCompare(); this.drawActions(); this.follow() }
+    if (ref !== this.ref) { this.at(ref); this.later('look', 100, () => this.look(ref)); this.draw(); this.drawCompare(); this.follow() }
   }
   mark(ref) {
     if (!ref) return
@@ -422,7 +511,7 @@ class App {
     return two && [...two].sort((x, y) => place(x) >= 0 && place(y) >= 0 ? place(y) - place(x) : x.localeCompare(y, 'en', { numeric: true }))
   }
   drawCompare() {
-    const two = this.pair(), b = this.compareButton, other = two?.find(r => r !== this.ref), near = other && other.split('@')[0] === (this.ref ?? '').split('@')[0]
+    const two = this.pair(), b = this.compareButton, other = two?.find(r => r !== this.ref), near = other && itemOf(other) === itemOf(this.ref)
     b.disabled = !two; this.unmarkButton.hidden = !this.marks.length || !this.live
     b.textContent = !two ? 'Compare' : this.marks.length === 2 ? 'Compare 2' : `Compare with ${near && /@\d+$/.test(other) ? `v${other.split('@')[1]}` : other}`
     b.title = two ? `Compare ${two.join(' with ')}` : this.ref ? 'There is no version before it: mark another with Space' : 'Pick an item first'
@@ -440,7 +529,7 @@ class App {
 
   // The tabs
   open(tab) { this.tab = tab; this.drawPanel(); this.follow() }
-  onDetail() { this.answered(); const d = this.the('detail'); if (d?.asked && d.asked === this.ref && d.ref !== this.ref) { this.ref = d.ref; this.onVersions() } if (d?.name && !this.named && (d.ref === this.ref || d.asked === this.ref)) this.name.value = d.name; this.drawTitle(); this.drawPanel(); this.drawActions() }
+  onDetail() { this.answered(); const d = this.the('detail'); if (d?.asked && d.ref && d.asked === this.ref && d.ref !== this.ref) { this.ref = d.ref; this.onVersions(); this.seat(); this.draw() } if (d?.name && !this.named && (d.ref === this.ref || d.asked === this.ref)) this.name.value = d.name; this.drawTitle(); this.drawPanel(); this.drawActions() }
   onPreview() { this.answered(); clearTimeout(this.timers.bones); if (this.tab === 'Preview') this.drawPanel() }
   onCompared() {
     const asked = this.model.get('compared')?.asked?.join(' ')
@@ -452,7 +541,7 @@ class App {
     for (const t of this.tabs.children) { const on = t.dataset.tab === this.tab; t.setAttribute('aria-selected', on); t.tabIndex = on ? 0 : -1 }
     this.panel.setAttribute('aria-labelledby', `${this.id}-${this.tab}`)
     this.panel.classList.toggle('osb-flush', false)
-    const d = this.the('detail') ?? {}, p = this.the('preview') ?? {}, here = x => x?.ref && (x.ref === this.ref || x.asked === this.ref || x.ref.split('@')[0] === this.ref)
+    const d = this.the('detail') ?? {}, p = this.the('preview') ?? {}, here = x => this.here(x)
     const bones = () => [h('div', { class: 'osb-bone', style: 'width:60%' }), h('div', { class: 'osb-bone', style: 'width:75%' }), h('div', { class: 'osb-bone', style: 'width:45%' })]
     let kids
     if (this.tab === 'Compare') kids = this.comparing ? bones() : drawCompared(this, this.versus === '' ? {} : this.model.get('compared') ?? {})
@@ -470,12 +559,14 @@ class App {
     const r = this.current, last = r && r.ref === this.vrows?.find(x => !x.removed)?.ref, key = JSON.stringify([r?.ref, r?.removed, r?.pending, last, this.readonly, this.live])
     if (key === this.actionKey) return
     this.actionKey = key
-    const b = this.button, off = { disabled: !r }, its = r?.ref ?? 'it'
-    const kids = [b('Copy code', `Copy the code that gets ${its} (c)`, () => this.copyCode(), off)]
+    const b = this.button, off = { disabled: !r?.ref.includes('@') }, its = r?.ref ?? 'it'       // an item alone: which version is not said yet
+    this.does.setAttribute('aria-label', `What to do with ${r?.ref ?? 'a version'}`)
+    this.name.disabled = off.disabled
+    const kids = [r ? cut(r.ref, 'osb-acts') : null, b('Copy code', `Copy the code that gets ${its} (c)`, () => this.copyCode(), off)]
     if (this.live && !r?.removed) kids.push(h('span', { class: 'osb-load' }, b('Load as', `Load ${its} into a variable of the notebook (l)`, () => this.load(), off), this.name))
     if (!this.readonly && r?.removed) kids.push(b('Bring back …', 'As a new version', () => this.restore('Bring back'), off))
-    else if (!this.readonly) kids.push(b('Alias …', `Point an alias at ${its}, or move or remove one`, () => this.aliases(), off), b('Restore …', last ? 'It is the latest version already' : `Make a new version from ${its}`, () => this.restore(), { disabled: !r || last }), b('Copy to …', `Copy ${its} to another bucket`, () => this.copyTo(), off), b('Remove …', `Remove ${its}`, () => this.remove(), { ...off, class: 'osb-danger' }))
-    this.does.replaceChildren(...kids)
+    else if (!this.readonly) kids.push(b('Alias …', `Point an alias at ${its}, or move or remove one`, () => this.aliases(), off), b('Restore …', last ? 'It is the latest version already' : `Make a new version from ${its}`, () => this.restore(), { disabled: off.disabled || last }), b('Copy to …', `Copy ${its} to another bucket`, () => this.copyTo(), off), b('Remove …', `Remove ${its}`, () => this.remove(), { ...off, class: 'osb-danger' }))
+    this.does.replaceChildren(...kids.filter(Boolean))
   }
   act(what, ref = '', more = {}) { this.undo = null; this.undoButton.hidden = true; this.say('…'); this.send('act', { what, ref, ...more }) }
   onTold() {
@@ -488,7 +579,7 @@ class App {
     this.undoButton.textContent = `Undo: ${this.undo?.says ?? ''}`
     this.undoButton.title = `Take it back: ${this.undo?.ref ?? ''}`
     this.undoButton.hidden = !this.undo || this.readonly
-    if (t.kind === 'done' && t.pick && t.pick.split('@')[0] === (this.ref ?? '').split('@')[0]) { this.ref = t.pick; this.following = this.tab === 'Compare' }      // of an item alone: its latest, once the kernel says which
+    if (t.kind === 'done' && t.pick && itemOf(t.pick) === itemOf(this.ref)) { this.at(t.pick); this.following = this.tab === 'Compare' }      // of an item alone: its latest, once the kernel says which
     if (t.kind === 'progress') return this.status.replaceChildren(h('progress', { max: t.total, value: t.done, 'aria-label': 'Delivering' }), ` ${t.done} of ${t.total} delivered`)
     this.hold = Date.now() + 4000
     this.say(`${t.kind === 'error' ? '✕ ' : '✓ '}${t.text}`, false, t.kind === 'error')
@@ -500,12 +591,12 @@ class App {
   }
   codeText() { const d = this.the('detail'); return d?.ref === this.ref || d?.asked === this.ref ? d?.code?.[0]?.code : null }
   copyCode(text = this.codeText()) {
-    if (!text) return this.say('The code is not here yet')
+    if (!text) return this.say(this.ref ? 'The code is not here yet' : 'Pick an item first')
     const done = () => this.say('✓ The code is copied')
     const byHand = () => { const area = h('textarea', { value: text, style: 'position:fixed;opacity:0' }); const back = document.activeElement; this.root.append(area); area.select(); const ok = document.execCommand('copy'); area.remove(); back?.focus?.(); ok ? done() : (this.open('Code'), this.say('Copy it from here')) }
     navigator.clipboard?.writeText ? navigator.clipboard.writeText(text).then(done, byHand) : byHand()
   }
-  load() { if (this.ref && !this.name.value.trim()) return this.say('Give it a name first'); if (this.ref) this.act('load', this.ref, { name: this.name.value.trim() }) }
+  load() { if (!this.ref) return this.say('Pick an item first'); if (!this.name.value.trim()) return this.say('Give it a name first'); this.act('load', this.ref, { name: this.name.value.trim() }) }
   aliases() {
     const r = this.current, input = h('input', { 'aria-label': 'Alias', placeholder: 'a name, such as candidate', spellcheck: 'false' }), all = [...new Set((this.vrows ?? []).flatMap(v => v.aliases ?? []))]
     const places = all.map(a => { const at = this.vrows.find(v => v.aliases?.includes(a)); return h('div', { class: 'osb-line' }, h('span', { class: 'osb-tag', text: a }), h('span', { text: ` points at ${at?.version === null ? 'a pending version' : `v${at?.version}`}` }),
@@ -522,7 +613,7 @@ class App {
     this.dialog({ title: 'Remove this version?', says, ok: 'Remove', danger: true, run: () => this.act('remove', r.ref, { aliases: r.aliases ?? [] }) })
   }
   restore(word = 'Restore') {
-    const r = this.current, next = this.the('versions')?.next, own = r.version === null ? r.ref : `v${r.version}`
+    const r = this.current, next = this.told?.next, own = r.version === null ? r.ref : `v${r.version}`
     const says = [`${own} becomes the new latest version${next ? ` ${next}` : ''}${r.author || r.created ? ` (it is${r.author ? ` by ${r.author}` : ''}${r.created ? `, of ${full(r.created)}` : ''})` : ''}.`, 'Nothing is overwritten: all other versions, and what aliases point at, stay as they are. It can be undone.']
     this.dialog({ title: `${word} ${r.ref}?`, says, ok: word, run: () => this.act('restore', r.ref) })
   }

@@ -8,6 +8,7 @@ function wrong(e) {
 // Previews, by type
 const table = (heads, rows, more = {}) => h('table', { class: 'osb-table', ...more }, h('thead', {}, h('tr', {}, heads.map(x => x instanceof Node ? h('th', { scope: 'col' }, x) : x === '' ? h('td') : h('th', { scope: 'col', text: x })))), h('tbody', {}, rows.map(r => h('tr', {}, r.map(c => c instanceof Node ? h('td', {}, c) : h('td', { text: c }))))))
 const facts = rows => h('dl', { class: 'osb-facts' }, rows.flatMap(r => [h('dt', { text: r.name ?? r[0] }), h('dd', { text: (r.value ?? r[1]) + (r.note ? '  (note)' : '') })]))
+const left = n => n ? h('div', { class: 'osb-dim', text: `… ${number(n)} more` }) : null
 const part = text => h('h4', { text })
 
 function bars(hist, label) {
@@ -74,8 +75,8 @@ const PREVIEWS = {
   text: (app, p) => [p.why ? h('div', { class: 'osb-dim', text: p.why }) : null, h('pre', { text: p.text }), p.cut ? h('div', { class: 'osb-dim', text: `… ${number(p.cut)} more bytes` }) : null],
   markdown: (app, p) => [markdown(p.text), p.cut ? h('div', { class: 'osb-dim', text: `… ${number(p.cut)} more bytes` }) : null],
   image: (app, p) => { app.words = `${p.width} × ${p.height} pixels`; return drawImage(p) },
-  list: (app, p) => [h('div', { class: 'osb-dim', text: plural(p.total, 'tensor') }), table(p.headers, p.data)],
-  model: (app, p) => [h('div', { class: 'osb-model' }, h('div', {}, part('Estimator'), facts([['class', p.class], ...(p.features ? [['features', number(p.features)]] : [])]), p.metrics.length ? [part('Metrics'), facts(p.metrics)] : null), p.params.length ? h('div', {}, part('Parameters'), facts(p.params)) : null)],
+  list: (app, p) => [h('div', { class: 'osb-dim', text: `${plural(p.total, 'tensor')}${p.total > p.data.length ? `, the first ${number(p.data.length)}` : ''}` }), table(p.headers, p.data)],
+  model: (app, p) => [h('div', { class: 'osb-model' }, h('div', {}, part('Estimator'), facts([['class', p.class], ...(p.features ? [['features', number(p.features)]] : [])]), p.metrics.length ? [part('Metrics'), facts(p.metrics), left(p.more?.metrics)] : null), p.params.length ? h('div', {}, part('Parameters'), facts(p.params), left(p.more?.params)) : null)],
   note: (app, p) => [h('p', { text: p.text })],
   away: (app, p) => [h('p', {}, h('b', { text: '⚠ Not available offline. ' }), p.text)],
   broken: (app, p) => [h('p', { class: 'osb-wrong' }, h('b', { text: '✕ It cannot be shown. ' }), p.text), app.live ? app.button('Try again', 'Read it again', () => app.send('preview', { ref: p.ref, file: p.file ?? null })) : null],
@@ -103,6 +104,17 @@ function drawLineage(app, d) {
 function drawCode(app, d) {
   return d.code.map(c => h('div', { class: 'osb-snippet' }, h('div', { class: 'osb-line' }, h('span', { class: 'osb-dim', text: c.title }), app.button('Copy', `Copy: ${c.title}`, () => app.copyCode(c.code), { class: 'osb-plain' })), h('pre', { text: c.code })))
 }
+const KEY = `To see which came and went, name the key: metadata={'key': 'id'}.`
+// What differs between two frames, in words: lines, and whether they are an aside
+function rowWords(r) {
+  const [came, went] = r.columns, columns = came.length || went.length, some = (sign, names) => names.length ? `${sign} ${names.slice(0, 12).join(', ')}${names.length > 12 ? ` and ${names.length - 12} more` : ''}` : null
+  const cells = r.cells?.length ? `: ${r.cells.slice(0, 12).map(([c, n]) => `${c} ${number(n)}`).join(', ')}${r.cells.length > 12 ? ` and ${r.cells.length - 12} more columns` : ''}` : ''
+  const where = columns ? ` in the ${plural(r.both, 'column')} that both have` : ''
+  return [columns && [`Columns: ${[some('+', came), some('−', went)].filter(Boolean).join(', ')}.`],
+    r.how === 'key' ? [`Rows by ${r.key.join(', ')}: + ${number(r.added)} added, − ${number(r.removed)} gone, ${number(r.changed)} changed${where}${cells}.`]
+      : r.how === 'place' ? [`${plural(r.counts[0], 'row')}, compared by their place: ${number(r.changed)} changed${where}${cells}.`] : [`${number(r.counts[0])} → ${number(r.counts[1])} rows.${r.why ? '' : ` ${KEY}`}`, true],
+    r.why && [r.why, true], r.how === 'place' && !r.why && [KEY, true]].filter(Boolean)
+}
 function drawCompared(app, c) {
   if (!c.a) return [h('p', { class: 'osb-dim', text: app.ref ? 'There is no version before this one. Mark another with Space (or Shift and a click) to compare it with.' : 'Pick an item to see what changed since the version before, or mark two with Space (or Shift and a click).' })]
   if (c.error) return [h('p', { class: 'osb-wrong', text: c.error })]
@@ -110,21 +122,22 @@ function drawCompared(app, c) {
   if (c.images) out.push(h('div', { class: 'osb-sides' }, c.images.map((p, i) => h('figure', {}, h('figcaption', { class: 'osb-dim', text: [c.a, c.b][i] }), p.type === 'image' ? drawImage({ ...p, ref: [c.a, c.b][i] }) : h('p', { text: p.text ?? '' })))))
   const kept = c.groups.map(g => [g.title, g.rows.filter(r => app.showSame || r.mark !== 'same')]).filter(([, rows]) => rows.length)
   const at = ref => ref.split('@').pop(), own = at(c.a) !== at(c.b), head = ['', own ? `@${at(c.a)}` : c.a, own ? `@${at(c.b)}` : c.b, '']
-  if (c.rows) {
-    const r = c.rows
-    out.push(h('p', { class: r.key ? null : 'osb-dim', text: r.key ? `Rows by ${r.key.join(', ')}: + ${number(r.added)} added, − ${number(r.removed)} gone${r.changed === null ? '' : `, ${number(r.changed)} changed`}.`
-      : `${number(r.counts[0])} → ${number(r.counts[1])} rows. To see which came and went, name the key: metadata={'key': 'id'}.` }))
+  if (c.rows) out.push(...rowWords(c.rows).map(([text, dim]) => h('p', { class: dim ? 'osb-dim' : null, text })))
+  if (c.rows?.other?.length) {
+    const r = c.rows, t = table(['', ...r.heads, 'column', 'before', 'after'], r.other.map(x => ['~', ...x])), n = r.cells.reduce((sum, [, n]) => sum + n, 0)
+    t.classList.add('osb-cells')
+    out.push(part(`Cells that changed${n > r.other.length ? `: the first ${r.other.length} of ${number(n)}` : ''}`), t)
   }
   out.push(h('div', { class: 'osb-groups' }, kept.map(([title, rows]) => {
     const t = table(head, rows.map(r => [r.name, r.a, r.b, { changed: '~ changed', added: '+ added', removed: '− gone', same: '= same' }[r.mark]]), { 'data-group': title })
     rows.forEach((r, i) => t.tBodies[0].rows[i].classList.add(`osb-m-${r.mark}`))
-    return h('div', {}, part(title), t)
+    return h('div', {}, part(title), t, left(c.groups.find(g => g.title === title).more))
   })))
-  for (const [sign, rows, heads, mark] of c.rows?.key ? [['+', c.rows.new, c.rows.headers[1], 'added'], ['−', c.rows.gone, c.rows.headers[0], 'removed']] : []) {
+  for (const [sign, rows, n, heads, cut, mark] of c.rows?.how === 'key' ? [['+', c.rows.new, c.rows.added, c.rows.headers[1], c.rows.cut[1], 'added'], ['−', c.rows.gone, c.rows.removed, c.rows.headers[0], c.rows.cut[0], 'removed']] : []) {
     if (!rows.length) continue
-    const t = table(['', ...heads], rows.map(x => [sign, ...x]))
+    const t = table(['', ...heads], rows.map(x => [sign, ...x])), less = [n > rows.length && `the first ${rows.length} of ${number(n)}`, cut && `${plural(cut, 'column')} left out`].filter(Boolean).join(', ')
     t.classList.add(`osb-m-${mark}`)
-    out.push(part(sign === '+' ? 'Rows that came' : 'Rows that went'), t)
+    out.push(part(`${sign === '+' ? 'Rows that came' : 'Rows that went'}${less ? `: ${less}` : ''}`), t)
   }
   if (c.diff) out.push(part('Text'), h('pre', { class: 'osb-diff' }, c.diff.map(([s, l]) => h('span', { class: { '+': 'osb-m-added', '-': 'osb-m-removed', '@': 'osb-dim' }[s], text: `${s === '-' ? '−' : s} ${l}\n` }))))
   if (c.why) out.push(h('p', { class: 'osb-dim', text: c.why }))

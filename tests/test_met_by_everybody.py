@@ -1,0 +1,350 @@
+"What everybody meets on the first day: history, going back, dates and durations, calls that are meant otherwise"
+import re, warnings
+from datetime import datetime, timedelta, timezone
+from unittest import mock
+import pytest
+import objectstore
+from objectstore import (Conflict, InvalidCall, InvalidQuery, InvalidRef, NotAvailableOffline, NotFound, ObjectStore, PendingWarning, StaleWarning, Unsupported)
+from objectstore import buckets, history, names, origin_clock
+from objectstore.backend import MemoryBackend, key_number, number_key
+from objectstore.durations import is_duration, parse_duration
+from objectstore.files import FileBackend
+from objectstore.origin_clock import micros
+from objectstore.records import pack
+from objectstore.settings import get_config
+
+
+@pytest.fixture(params=['memory', 'local'])
+def store(request, tmp_path): return ObjectStore('memory://' if request.param == 'memory' else tmp_path/'lab')
+
+@pytest.fixture
+def churn(store):
+    "An item with four versions, each of which was in production"
+    for auc in (0.87, 0.91, 0.89, 0.52): store.put('models/churn', {'auc': auc}, metadata={'auc': auc}, alias='production')
+    return store
+
+
+# History
+
+def test_history_tells_when_who_and_what(churn):
+    churn.annotate('models/churn@2', {'reviewed': 'Ana'})
+    churn.remove('models/churn@3')
+    churn.remove_alias('models/churn', 'production')
+    rows = churn.history('models/churn')
+    assert [(m.what, m.ref, m.alias) for m in rows[-3:]] == [('note', 'models/churn@2', None), ('removed', 'models/churn@3', None), ('alias removed', 'models/churn@4', 'production')]
+    assert sum(m.what == 'put' for m in rows) == sum(m.what == 'alias' for m in rows) == 4
+    assert [m.when for m in rows] == sorted(m.when for m in rows) and all(m.when.tzinfo and m.who for m in rows)
+    assert rows.refs == [m.ref for m in rows] and 'reviewed' in repr(rows) and '<table' in rows._repr_mimebundle_()['text/html']
+
+def test_every_verb_takes_the_refs_of_a_history(churn):
+    for m in churn.history('models/churn'):
+        v = churn[m.ref]
+        assert churn.get(m.ref) == v.get() and churn.get_stats(m.ref)['ref'] == m.ref and len(churn.history(m.ref)) >= 2
+        churn.annotate(m.ref, {'seen': True}); churn.set_alias(m.ref, 'tried'); churn.copy(m.ref, 'models/copied')
+    assert churn.remove(churn.history('models/churn')[0].ref) == 1
+
+def test_a_history_of_a_version_of_an_alias_and_of_what_is_gone(churn):
+    assert {m.ref for m in churn.history('models/churn', 'production')} == {f'models/churn@{n}' for n in (1, 2, 3, 4)}
+    churn.remove('models/churn@*', force=True)
+    assert [m.what for m in churn.history('models/churn@2')] == ['put', 'alias', 'alias', 'removed']
+    assert sum(m.what == 'removed' for m in churn.history('models/churn')) == 4
+    for ref, alias in (('models/chrun', None), ('nope/churn', None), ('models/churn', 'prodction'), ('models/churn@9', None)):
+        with pytest.raises(NotFound): churn.history(ref, alias)
+    with pytest.raises(NotFound, match='production'): churn.history('models/churn', 'prodction')
+
+def test_a_history_spares_nothing_for_one_bad_thing(churn):
+    "A record that cannot be read is a row that says so, a move that cannot be read is left out with a warning"
+    bucket = churn.origin.bucket('models')
+    def spoil(key):
+        backend = bucket.backend
+        if isinstance(backend, MemoryBackend): backend._objects[key] = backend._objects[key]._replace(data=b'nonsense') if hasattr(backend._objects[key], '_replace') else (b'nonsense', *backend._objects[key][1:])
+        else:
+            backend.delete(key)
+            backend.create(key, b'nonsense')
+    spoil(bucket.key('churn', 2)); bucket.records.clear()
+    spoil(f'{bucket.prefix}aliases/churn/@production/{number_key(3)}')
+    with pytest.warns(UserWarning, match='left out'): rows = churn.history('models/churn')
+    assert [m.says.startswith('cannot be read') for m in rows if m.what == 'put'].count(True) == 1
+    assert sum(m.what == 'put' for m in rows) == 4 and sum(m.what == 'alias' for m in rows) == 3
+
+def test_a_history_is_a_table_for_pandas_and_polars(churn):
+    pd, pl = pytest.importorskip('pandas'), pytest.importorskip('polars')
+    rows = churn.history('models/churn')
+    for frame in (pd.DataFrame(rows), rows.df()): assert list(frame['ref']) == rows.refs and {'when', 'who', 'what', 'alias', 'says', 'pending'} <= set(frame.columns)
+    assert pl.DataFrame(rows)['when'].to_list() == [m.when for m in rows]
+
+def test_what_waits_is_in_the_history(tmp_path):
+    from away import forget_all
+    def opened(**options): return ObjectStore(tmp_path/'near', 'memory://waits', **options)
+    with opened() as s: s.put('m/a', 1)
+    forget_all()
+    s = opened(offline=True)
+    with pytest.warns(PendingWarning): v = s.put('m/a', 2)
+    s.set_alias(v, 'production'); s.annotate(v, {'x': 1})
+    with pytest.warns(StaleWarning): rows = s.history('m/a')
+    assert [(m.what, m.pending) for m in rows] == [('put', False), ('put', True), ('alias', True), ('note', True)]
+    assert {m.ref for m in rows if m.pending} == {v.ref} and s[rows[-1].ref].id == v.id
+    with pytest.raises(NotAvailableOffline): s.rollback('m/a', 'production')
+
+
+# Going back
+
+def test_each_rollback_goes_one_more_step_back(churn):
+    assert [churn.rollback('models/churn', 'production').version for _ in range(3)] == [3, 2, 1]
+    with pytest.raises(NotFound, match='no earlier version'): churn.rollback('models/churn', 'production')
+    assert churn['models/churn@production'].version == 1
+    assert [m.says for m in churn.history('models/churn', 'production')[-3:]] == ['rolled back from @4', 'rolled back from @3', 'rolled back from @2']
+
+def test_a_rollback_that_does_not_know_where_it_is_would_be_seen(churn):
+    "Planted: the move says not to which earlier one it goes back, which is 3, 4, 3"
+    hit = []
+    real = buckets.Bucket.move_alias
+    def forgets(self, *args, back=None, **kwargs): hit.append(back); return real(self, *args[:6], **kwargs)
+    with mock.patch.object(buckets.Bucket, 'move_alias', forgets):
+        assert [churn.rollback('models/churn', 'production').version for _ in range(3)] == [3, 4, 3] and len(hit) == 3
+
+def test_moves_between_rollbacks(churn):
+    assert churn.rollback('models/churn', 'production').version == 3
+    churn.put('models/churn', {'auc': 0.95}, alias='production')                                   # 1 2 3 4 (3) 5
+    assert [churn.rollback('models/churn', 'production').version for _ in range(3)] == [3, 2, 1]
+    churn.set_alias('models/churn@4', 'production')
+    churn.remove_alias('models/churn', 'production')
+    assert churn.rollback('models/churn', 'production').version == 4                               # from nowhere
+    churn.remove('models/churn@1')
+    with pytest.raises(NotFound, match='removed'): churn.rollback('models/churn', 'production')    # behind it lies 1, which is gone
+
+def test_a_rollback_to_a_version_or_a_moment(churn):
+    first, second = (m.when for m in churn.history('models/churn', 'production')[:2])
+    assert churn.rollback('models/churn', 'production', to=2).version == 2
+    assert churn.rollback('models/churn', 'production').version == 1                                # one more step from there
+    assert churn.rollback('models/churn', 'production', to='@3').version == 3
+    assert churn.rollback('models/churn', 'production', to=second).version == 2
+    assert churn.rollback('models/churn', 'production', to=first).version == 1
+    assert churn.rollback('models/churn', 'production', to=timedelta(0)).version == 1
+    churn.put('models/churn', 5)
+    for to, error in ((5, NotFound), (9, NotFound), ('7d', NotFound), ('3 months', InvalidRef), (True, InvalidRef)):
+        with pytest.raises(error): churn.rollback('models/churn', 'production', to=to)
+    with pytest.raises(NotFound): churn.rollback('models/churn', 'staging')
+    with pytest.raises(NotFound): churn.rollback('models/chrun', 'production')
+
+def test_a_rollback_is_decided_once(churn):
+    with pytest.raises(Conflict): churn.rollback('models/churn', 'production', if_at=3)
+    assert churn.rollback('models/churn', 'production', if_at=churn['models/churn@4']).version == 3
+    real, hit = history._back_to, []
+    def slow(*args):
+        found = real(*args)
+        if not hit: hit.append(1); churn.set_alias('models/churn@1', 'production')      # somebody else comes between
+        return found
+    with mock.patch.object(history, '_back_to', slow), pytest.raises(Conflict): churn.rollback('models/churn', 'production')
+    assert hit and churn['models/churn@production'].version == 1
+
+def test_a_copy_knows_how_far_an_alias_went_back(churn, tmp_path):
+    churn.rollback('models/churn', 'production')
+    churn.copy('models/churn@*', to=(other := ObjectStore(tmp_path/'other')))
+    assert [other.rollback('models/churn', 'production').version for _ in range(2)] == [2, 1]
+
+
+# Dates and durations
+
+def _moved(store, days: int):
+    "Every date of a store, so many days earlier, as if it had been then"
+    return mock.patch.object(buckets, 'time_there', lambda backend: datetime.now(timezone.utc) + timedelta(days=days))
+
+def test_a_version_as_it_was_some_days_ago(churn):
+    with pytest.raises(NotFound): churn['models/churn@7d']
+    with _moved(churn, 7):
+        assert [churn[f'models/churn@{t}'].version for t in ('7d', '6d', '3 d', '1h')] == [4] * 4
+        with pytest.raises(NotFound): churn['models/churn@2 weeks']
+        assert churn['models/churn@production@6d'].version == 4 and churn['models/churn@latest@6d'].version == 4
+        with pytest.raises(NotFound, match='first set'): churn['models/churn@production@8d']
+        assert churn.find_items('models', at='6d').refs == churn.find_items('models', at=timedelta(6)).refs == ['models/churn@4'] and not churn.find_items('models', at='8d')
+    second = churn.history('models/churn', 'production')[1].when
+    assert churn[f'models/churn@production@{second.isoformat()}'].version == 2
+    assert churn.find_items('models', at=f'production@{second.isoformat()}').refs == ['models/churn@2']
+
+def test_an_alias_that_was_removed_is_nowhere_then(churn):
+    churn.remove_alias('models/churn', 'production')
+    with pytest.raises(NotFound, match='pointed nowhere then; it was removed'): churn['models/churn@production@0s']
+    churn.set_alias('models/churn@1', 'staging')
+    with pytest.raises(NotFound, match='staging'): churn['models/churn@stagign@0s']
+
+def test_the_clock_of_the_origin_counts(store, monkeypatch):
+    "Not the reader's: planted, a machine whose clock is a year ahead"
+    store.put('m/a', 1)
+    far = datetime.now(timezone.utc) + timedelta(days=365)
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz=None): return far
+    with mock.patch.object(origin_clock, 'datetime', Ahead):
+        with pytest.raises(NotFound): store['m/a@7d']
+        clock = origin_clock.clock_of(store.origin.bucket('m').backend)
+        clock._told = None                                                                         # planted: nothing was told, so the machine is asked
+        monkeypatch.setattr(origin_clock.OriginClock, '_ask', lambda self, ask: (_ for _ in ()).throw(OSError()))
+        assert store['m/a@7d'].version == 1
+
+def test_a_duration_cannot_become_an_alias_and_one_that_is_there_can_be_read_and_removed(churn):
+    for word in ('7d', '12h', '2 weeks', '30min', '90s', '3months', '1y'):
+        assert is_duration(word)
+        with pytest.raises(InvalidRef, match='duration'): churn.set_alias('models/churn@1', word)
+        with pytest.raises(InvalidRef, match='duration'): churn.put('models/churn', 1, alias=word)
+    for word in ('v2x', '4k', 'd7', 'seven', '2nd', '3way'): churn.set_alias('models/churn@1', word)
+    bucket = churn.origin.bucket('models')
+    bucket.move_alias('churn', '7d', 2, 'ana')                                                     # as it was before durations were selectors
+    with pytest.warns(UserWarning, match="'7d' reads as a duration"): assert churn.aliases('models/churn')['7d'] == 2
+    assert [m.ref for m in churn.history('models/churn', '7d')] == ['models/churn@2']
+    assert churn.remove_alias('models/churn', '7d') and '7d' not in churn.aliases('models/churn')
+
+def test_one_grammar_for_durations(tmp_path, monkeypatch):
+    s = ObjectStore('memory://', timeout='2 s', max_age=timedelta(minutes=1))
+    assert (s.timeout, s.max_age) == (2.0, 60.0)
+    s.put('m/a', 1)
+    assert s.get('m/a', max_age='10 min') == 1 and [*s.watch('m/a', timeout='10 ms')] == [] and s['m/a'].wait('1 s').version == 1
+    for bad in ('7', '3 m', '-1 s', 'soon', -1, True, float('nan')):
+        with pytest.raises(ValueError, match='timeout'): ObjectStore('memory://', timeout=bad)
+    with pytest.raises(InvalidQuery, match='max_age'): s.get('m/a', max_age='soon')
+    monkeypatch.setenv('OBJECTSTORE_TIMEOUT', '500 ms'); monkeypatch.setenv('OBJECTSTORE_MAX_AGE', '90')
+    assert (get_config(start=tmp_path).timeout, get_config(start=tmp_path).max_age) == (0.5, 90)
+    for text in ('90 s', '10 min', '12 h', '7 d', '2 weeks', '1.5h', '1 day', '3 Weeks'): assert parse_duration(text) > timedelta(0)
+
+
+# Conditions
+
+def test_conditions_as_people_write_them(store):
+    store.put('m/a', {'x': 1}, metadata={'accuracy': 0.95, 'day': '2026-11-05', 'delta': -0.7})
+    store.put('m/b', 'x' * 150_000, metadata={'accuracy': 0.5, 'day': '2026-10-05', 'delta': 0.7})
+    def found(where, **kw): return [v.item for v in store.find_items('m', where=where, sort='item', **kw)]
+    for where, want in {'accuracy > .9': 'a', 'accuracy>.9': 'a', 'delta < -.5': 'a', 'accuracy < 1.': 'ab', 'day > 2026-11-01': 'a', 'day BETWEEN 2026-10-01 AND 2026-10-31': 'b', 'day IN (2026-11-05, 2026-01-01)': 'a',
+                        '2026-11-01 < day': 'a', 'created > now() - 7 days': 'ab', 'created>now()-7d': 'ab', 'created < NOW() - 1 h': '', "created > now() - interval '2 weeks'": 'ab', 'created >= today()': 'ab',
+                        'created > 2026-01-01T12:00 AND accuracy > .9': 'a', "size > '100 kB'": 'b', 'size > 100kB': 'b', 'size < 1 MB AND size > 100 kB': 'b', "size BETWEEN '1 B' AND '1 KiB'": 'a',
+                        'day > 2026-11-01 OR accuracy > .9': 'a'}.items(): assert found(where) == [*want], where
+    assert found({'size': '150 kB'}) == [*'b'] and found('size > :s', params={'s': '100 kB'}) == [*'b']
+    for where, why in {'created > 2026-13-01': 'is no date', 'created > now() - 2 months': 'no fixed length', 'created > now() - 999999999 d': 'no such time', "size > 'big'": 'is no size', 'day > 2026-11-01-02': 'arithmetic',
+                       'created > now() - 7': 'arithmetic', 'x > now': 'no record', 'now(1) > 3': 'functions'}.items():
+        if why == 'no record': continue
+        with pytest.raises(InvalidQuery, match=why): found(where)
+    with pytest.raises(InvalidQuery, match='is no size'): found({'size': 'big'})
+
+def test_find_items_takes_a_ref(store):
+    for name in ('churn', 'churn/weekly', 'churns', 'a', 'churn0'): store.put(f'models/{name}', 1); store.put(f'models/{name}', 2)
+    def found(*args, **kw): return store.find_items(*args, sort='item', **kw).refs
+    assert found('models/churn') == ['models/churn@2', 'models/churn/weekly@2'] and found('models/churn@1') == ['models/churn@1', 'models/churn/weekly@1']
+    assert len(found('models/churn@*')) == 4 and found('models/churn', 'week') == ['models/churn/weekly@2'] and len(found('models/')) == 5
+    assert found('models/churn', where='version = 1') == [] and found('models/churn', at=1) == ['models/churn@1', 'models/churn/weekly@1']
+    assert 'did you mean' in store.find_items('models/chrun').why
+    with pytest.raises(InvalidQuery, match='one of them'): found('models/churn@1', at=2)
+    with mock.patch.object(ObjectStore, '_from_index', lambda self, q: (_ for _ in ()).throw(objectstore.finding.IndexAway())):
+        assert found('models/churn') == ['models/churn@2', 'models/churn/weekly@2'] and 'chrun' in store.find_items('models/chrun').why
+
+def test_what_is_sorted_or_filtered_by_is_a_column(store):
+    pl = pytest.importorskip('polars')
+    for f1 in (0.7, 0.9): store.put('m/a', f1, metadata={'metrics': {'f1': f1, 'auc': 1}, 'b': {'c': {'d': 3}}})
+    for index in (True, False):
+        with mock.patch.object(ObjectStore, '_from_index', ObjectStore._from_index if index else lambda self, q: (_ for _ in ()).throw(objectstore.finding.IndexAway())):
+            found = store.find_items('m', at='*', where='metrics.f1 > .5', sort='-b.c.d')
+            head = repr(found).splitlines()[1].split()
+            assert {'metrics.f1', 'b.c.d'} <= {*head} and 'metrics.auc' not in head and {'metrics.f1', 'b.c.d'} <= {*repr(found[:1]).splitlines()[1].split()}
+            assert found.df()['metrics.f1'].tolist() == found['metrics.f1'] and pl.DataFrame(found)['b.c.d'].to_list() == [3, 3]
+
+
+# Results as tables, and places in them
+
+def test_results_are_tables(churn):
+    pd, pl = pytest.importorskip('pandas'), pytest.importorskip('polars')
+    churn.put('models/churn', 1, metadata={'auc': 'high', 'path': 'p', 'size': 3, 'tags': ['a'], 'deep': {'x': 1}})
+    for found in (churn.versions('models/churn'), churn.find_items('models', at='*'), churn.find_items('models', at='*')[:3], churn.versions('models/churn')[-2:]):
+        frames = pd.DataFrame(found), found.df()
+        for frame in frames: assert frame['ref'].tolist() == found.refs and frame['metadata.size'].dropna().tolist() in ([3], []) and 'deep.x' in frame.columns or 'deep.x' not in frame.columns
+        assert frames[0]['auc'].tolist() == frames[1]['auc'].tolist() == found['auc']
+        assert pl.DataFrame(found)['ref'].to_list() == found.refs and pl.DataFrame(found)['created'].to_list() == [v.created for v in found]
+    assert len(pl.DataFrame(churn.find_items('models', where='version = 99'))) == 0
+
+def test_a_place_in_versions_is_not_taken_for_a_number(churn):
+    all = churn.versions('models/churn')
+    for i in (1, 3, 99):
+        with pytest.raises(InvalidRef, match=re.escape(f"store['models/churn@{i}']")): all[i]
+    assert all[0].version == 1 and all[-1].version == 4 and all[1:3].refs == ['models/churn@2', 'models/churn@3'] and [v.version for v in all] == [1, 2, 3, 4] and list(all)[3].version == 4
+    assert [v.version for v in reversed(all)] == [4, 3, 2, 1] and all[-1] in all and all.index(all[-1]) == 3 and all['auc'] == [0.87, 0.91, 0.89, 0.52]
+
+
+# Calls
+
+def test_a_call_that_is_meant_otherwise_says_how_it_is_done(churn):
+    for call, why in [(lambda: churn.get('models/churn', version=3), "'models/churn@3'"), (lambda: churn.get('models/churn', 3), "'models/churn@3'"), (lambda: churn.get('models/churn@1', 3), "'models/churn@3'"),
+                      (lambda: churn.put('models/churn', 1, {'auc': 1}), 'metadata='), (lambda: churn.put('models/churn', 1, tags={}), 'metadata='), (lambda: churn.put('models/churn', 1, version=4), 'next number'),
+                      (lambda: churn.find_items('models', limt=3), "'limit'"), (lambda: churn.find_items('models', order_by='auc'), 'sort='), (lambda: churn.versions('models/churn', 3), "store['models/churn@3']"),
+                      (lambda: churn.get(), "'ref'"), (lambda: churn.set_alias('models/churn@1'), "'alias'"), (lambda: ObjectStore('memory://', timout=3), "'timeout'"), (lambda: churn.put_many([], metdata=1), "'metadata'"),
+                      (lambda: churn.sync(1), 'sync()'), (lambda: churn['models/churn'].get(bytes), 'as_='), (lambda: churn.rollback('models/churn', 'production', version=3), "'models/churn@3'"),
+                      (lambda: churn.history('models/churn', since='7d'), 'history(ref, alias'), (lambda: churn.care.compact(bukcet='m'), "'bucket'"), (lambda: churn['models/churn'].compare(), "'other'")]:
+        with pytest.raises(InvalidCall, match=re.escape(why)) as e: call()
+        assert isinstance(e.value, TypeError) and isinstance(e.value, objectstore.ObjectStoreError)
+
+def test_every_verb_explains_a_call(churn):
+    "No bare TypeError, whatever a public verb is called with"
+    from objectstore.opening import PUBLIC
+    attributes = {'near', 'care', 'tiers'}
+    for name in set(PUBLIC) - attributes - {'calculated', 'browse', 'close'}:
+        with pytest.raises(InvalidCall): getattr(churn, name)(nonsense_=1)
+        with pytest.raises(InvalidCall): getattr(churn, name)(*range(12))
+    v = churn['models/churn']
+    for name in ('get', 'path', 'open', 'wait', 'compare'):
+        with pytest.raises(InvalidCall): getattr(v, name)(nonsense_=1)
+
+def test_a_type_error_from_within_stays_what_it_is(churn):
+    with mock.patch.object(ObjectStore, '_answer', lambda self, ref, max_age: None + 1), pytest.raises(TypeError) as e: churn.get('models/churn')
+    assert not isinstance(e.value, InvalidCall)
+
+def test_verbs_of_other_libraries_are_named(churn):
+    for name, how in dict(compare='store[ref].compare(4)', delete='store.remove(ref)', load='store.get(ref)', diff='compare', list_items='find_items', find_itmes="'find_items'", exists='ref in store').items():
+        with pytest.raises(AttributeError, match=re.escape(how)): getattr(churn, name)
+    with pytest.raises(AttributeError, match="'metadata'"): churn['models/churn'].metadta
+    assert not hasattr(churn, 'compare') and not hasattr(churn, '_repr_png_') and not hasattr(churn['models/churn'], '__array__')
+
+def test_what_fails_within_is_told_as_it_was(churn):
+    "A property that fails is not said to be missing"
+    v = churn['models/churn']
+    with mock.patch.object(ObjectStore, 'notes_of', lambda self, v: v.no_such_thing), pytest.raises(AttributeError, match='no_such_thing'): v.metadata
+
+def test_compare_takes_a_number_a_selector_or_a_ref(churn):
+    v = churn['models/churn@1']
+    for other in (4, '4', '@4', '@production', 'production', 'models/churn@4', churn['models/churn@4'], -1, '@latest'): assert v.compare(other)['auc'] == (0.87, 0.52), other
+    with pytest.raises(NotFound): v.compare(9)
+
+
+# Numbers
+
+def _planted(backend, key: str, n: int, bucket: str = 'm', item: str = 'a'):
+    "A record as somebody may have written it by hand"
+    r = objectstore.records.unpack(backend.read(key), bucket, item, 1)
+    from dataclasses import replace
+    backend.create(key.rpartition('/')[0] + f'/{n:010d}', pack(replace(r, version=n)))
+
+@pytest.mark.parametrize('n', [2**31, 9_999_999_999])
+def test_a_number_that_nobody_gives_is_left_out_and_told(store, n):
+    store.put('m/a', 'one')
+    bucket = store.origin.bucket('m')
+    _planted(bucket.backend, bucket.key('a', 1), n)
+    for fresh in (store, ObjectStore(*store.tiers) if store.tiers[0] != 'memory://' else store):
+        with pytest.warns(UserWarning, match='2,147,483,647'): all = fresh.versions('m/a')
+        assert fresh.put('m/a', 'more').version == all[-1].version + 1 and fresh.get('m/a') == 'more'
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            assert fresh.care.compact('m', whole=True) and len(fresh.find_items('m', at='*')) == all[-1].version + 1
+    with pytest.raises(InvalidRef, match='2,147,483,647'): store.get(f'm/a@{n}')
+
+def test_the_last_number_is_said_to_be_the_last(store):
+    store.put('m/a', 'one')
+    bucket = store.origin.bucket('m')
+    _planted(bucket.backend, bucket.key('a', 1), names.MAX_VERSION)
+    bucket.forget()
+    for put in (lambda: store.put('m/a', 'more'), lambda: store.put_many({'m/a': 1, 'm/b': 2})):
+        with pytest.raises(Unsupported, match='last number'): put()
+    assert store.get('m/b') == 2 and store.care.compact('m', whole=True)
+
+def test_a_store_that_counts_on_would_be_seen(store):
+    "Planted: no bound"
+    store.put('m/a', 'one')
+    bucket, hit = store.origin.bucket('m'), []
+    _planted(bucket.backend, bucket.key('a', 1), names.MAX_VERSION)
+    bucket.forget()
+    with mock.patch.object(objectstore.records.Claim, '_fits', lambda self, n: hit.append(n)): v = store.put('m/a', 'more')
+    assert hit and v.version == names.MAX_VERSION + 1 and key_number(bucket.key('a', v.version)) is None     # which no listing shows
