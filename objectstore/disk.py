@@ -162,7 +162,7 @@ class Patience:
     def last(self, e: OSError) -> OSError:
         "What the last of the answers means: it was no late one, or the volume is away"
         if self.until is None or not is_late(e) or isinstance(e, Short): return e
-        return ConnectionError(errno.ETIMEDOUT, f'{e.strerror} for {self.seconds:g} s')
+        return ConnectionError(errno.EHOSTDOWN, f'{e.strerror} for {self.seconds:g} s')
 
 def asked_again(f: Callable, *args, patience: float = PATIENCE) -> object:
     "The answer of a volume, which is asked again where it may be late"

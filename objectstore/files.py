@@ -72,7 +72,7 @@ def _place(self: FileBackend, key: str) -> tuple[str, str]:
 def _said(self: FileBackend, e: OSError, key: str = '') -> OSError:
     "The error of the contract for one of the system"
     at = f'{self.url}/{key}' if key else self.url
-    found = said(ConnectionError(errno.ETIMEDOUT, e.strerror) if self.shared and type(e) is OSError and e.errno == errno.EIO else e, at)
+    found = said(ConnectionError(errno.EHOSTDOWN, e.strerror) if self.shared and type(e) is OSError and e.errno == errno.EIO else e, at)
     if not isinstance(found, PermissionError) or e.errno == errno.EROFS or not (facts := whose(e.filename if isinstance(e.filename, str) else at)): return found
     return PermissionError(found.errno, f'{found.strerror} ({facts}): whoever shares a store with a group lets the group write to its folders (chmod g+rws) and works with umask 002', at)
 

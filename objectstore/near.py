@@ -74,6 +74,9 @@ class Fenced(Guarded):
         super().__init__(Timed(folder, NEAR_WAIT), breaker)
         self.folder = folder
     def path(self, key: str) -> Path | None: return self._call(self.inner.path, key)
+    def ask(self, f: Callable, *args) -> object:
+        "Something else that is asked of the volume"
+        return self._call(self.inner._ask, f, *args)
     def __getattr__(self, name: str) -> object:
         if name == 'folder': raise AttributeError(name)
         return getattr(self.folder, name)
@@ -115,6 +118,10 @@ class Near:
         return parts[self.depth] if len(parts) > self.depth + 1 else ''
     def at(self, key: str) -> FileBackend: return self.files if self.area(key) == 'payloads' else self.numbers
     def has(self, key: str) -> bool: return key not in self.bad and self.at(key).exists(key)
+    def has_folder(self, folder: str) -> bool:
+        "Is anything near of a numbered folder?"
+        files = self.at(folder + '0')
+        return files.ask(os.path.isdir, f'{files.url}/{folder}') if self.breaker else os.path.isdir(f'{files.url}/{folder}')
     def marked(self, key: str) -> bool:
         "Does a mark lie beside a near record?"
         if self.files.shared: return any(self.has(f'{key}.{m}') for m in DEAD)
@@ -201,13 +208,16 @@ def _folder(self: Near, key: str) -> Path:
     files = self.at(key)
     place, leaf = files._place(key)
     try:
-        if self.gone: raise ConnectionRefusedError(errno.ECONNREFUSED, f'{self.root} is not there: {self.breaker.why}')
-        if not os.path.isdir(place): files._forget()
-        files._ready(place)
+        if self.breaker: files.ask(_make_ready, files.folder, place)
+        else: _make_ready(files, place)
     except OSError as e:
         if e.errno != errno.ENOSPC: self.cannot(e)
         raise OSError(errno.EROFS, f'the near folder cannot be used: {e}') from e
     return Path(place)/leaf
+
+def _make_ready(files: FileBackend, place: str) -> None:
+    if not os.path.isdir(place): files._forget()
+    files._ready(place)
 
 @patch
 def sweep(self: Near, older_than: float = 86_400) -> None:
@@ -221,16 +231,16 @@ def sweep(self: Near, older_than: float = 86_400) -> None:
 @patch
 def tag(self: Near, key: str, stamp: str) -> None:
     "Note the tag of the object that a near record is the copy of"
-    if self.gone: return
     place, leaf = self.numbers._place(key)
-    os.utime(f'{place}/{leaf}', (time.time(), stamp_tag(stamp)))
+    times = time.time(), stamp_tag(stamp)
+    if self.breaker: self.numbers.ask(os.utime, f'{place}/{leaf}', times)
+    else: os.utime(f'{place}/{leaf}', times)
 
 @patch
 def tag_of(self: Near, key: str) -> int:
     "What `tag` has noted; 0: nothing"
     place, leaf = self.numbers._place(key)
-    if self.gone: return 0
-    try: t = int(os.stat(f'{place}/{leaf}').st_mtime)
+    try: t = int((self.numbers.ask(os.stat, f'{place}/{leaf}') if self.breaker else os.stat(f'{place}/{leaf}')).st_mtime)
     except OSError: return 0
     return t if t <= 2**30 else 0
 

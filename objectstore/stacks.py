@@ -92,7 +92,7 @@ def instead(
     "A function that says whether what is near can answer in place of a listing of a folder"
     def can(folder: str) -> bool:
         if stack.firm or firm_now(): return False
-        return known() if folder == IDENTITY else any(quietly(os.path.isdir, f'{n.at(folder + "0").url}/{folder}') for n in stack._nears)
+        return known() if folder == IDENTITY else any(quietly(n.has_folder, folder) for n in stack._nears)
     return can
 
 # %% ../nbs/52_stacks.ipynb #8a07678c

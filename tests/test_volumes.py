@@ -44,7 +44,7 @@ def test_an_origin_whose_server_is_gone(volume, tmp_path, mode, figure):
     little(store)
     volume.set(mode)
     with pytest.warns(StaleWarning): assert store.get('lab/m') == 1
-    assert volume.told() and store.origin.breaker.open
+    assert volume.told() and (store.origin.breaker.open or mode == 'hang' and store.origin.breaker.slow)
     asked = len(volume.told())
     assert (store.get('lab/big') == BIG).all() and store.list_buckets() == ['lab']
     with pytest.warns(PendingWarning): assert store.put('lab/m', 2).pending
@@ -76,9 +76,9 @@ def test_a_near_tier_whose_server_is_gone(volume, tmp_path, monkeypatch, mode):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter('always')
         assert store.get('lab/m@1') == 1
+        assert Breaker.of(str(volume.at/'near'), 'near').open
         asked = len(volume.told())
-        assert asked and Breaker.of(str(volume.at/'near'), 'near').open
-        assert store.get('lab/m') == 1 and (store.get('lab/big') == BIG).all() and store.put('lab/m', 2).version == 2
+        assert asked and store.get('lab/m') == 1 and (store.get('lab/big') == BIG).all() and store.put('lab/m', 2).version == 2
         assert (store.put('lab/big', BIG + 1).get() == BIG + 1).all()
     assert len(volume.told()) == asked and sum('near tier' in str(w.message) for w in told) == 1, [str(w.message) for w in told]
     assert 'away since' in repr(store.status())
