@@ -70,6 +70,7 @@ class Bucket:
         self.doubt: Callable[[Bucket, str, int], None] = no_doubt     # looks who is there; raises `Renewed` where that is another store
         self.won: dict[tuple[str, int], str] = Recent(100_000)   # numbers that this process was told it has: the write id
         self.new = False                                         # made by this process, which has not said so yet
+        self.cases: dict[str, str] | None = None                 # items of which a name without case is known, by that; None: not looked yet
         self.scanned = -math.inf                                 # when one listing last showed all of it, by the same clock
         self.changes = 0                                         # how often this process has moved an alias or added a note
         self.trying: dict[str, set[int]] = {}           # item: the numbers that a put tries
@@ -78,7 +79,7 @@ class Bucket:
     def forget(self) -> None:
         "Forget what was found by number"
         for known in (self.highest, self.newest, self.records, self.dates, self.fresh, self.looked, self.sure, self.puts, self.won): known.clear()
-        self.scanned, self.changes = -math.inf, self.changes + 1
+        self.scanned, self.changes, self.cases = -math.inf, self.changes + 1, None
 
     def folder(self, item: str) -> str: return self.prefix + records_folder(item)
     def key(self, item: str, n: int, mark: str = '') -> str: return f'{self.folder(item)}{number_key(n)}{mark and "."}{mark}'
@@ -529,7 +530,14 @@ def is_near(self: Bucket, item: str, n: int) -> bool:
 @patch
 def _nothing(self: Bucket, item: str, selector: Selector | None) -> NotFound:
     live = self.numbers(item).live if selector not in (None, Back()) else []
-    return NotFound(f'no version of {self.name}/{item} is @{selector}; it has {_some(live)}') if live else self.not_found(item)
+    if not live: return self.not_found(item)
+    return NotFound(f'no version of {self.name}/{item} is @{selector}; it has {_some(live)}{self._since(item, live[0]) if isinstance(selector, AsOf | Ago) else ""}')
+
+@patch
+def _since(self: Bucket, item: str, n: int) -> str:
+    "The end of a sentence: when the first version that is there was put"
+    try: return f', the first of them of {moment(self.record(item, n).at):%Y-%m-%d %H:%M} UTC'
+    except (OSError, Damaged, Unsupported): return ''
 
 @patch
 def _aliased(self: Bucket, item: str, name: str, back: int) -> int:

@@ -18,7 +18,7 @@ from .rows import Cell, Row, cell, uncell
 from .index import IndexAway
 from .plans import Place, Search
 from .shown import Table
-from .versions import Looks, Stats, Version, Versions, answered, view
+from .versions import Looks, Stats, Version, Versions, answered, check_place, view
 
 # %% auto #0
 __all__ = ['FIRST', 'LARGEST', 'COUNTED', 'FoundVersion', 'asked_by', 'rank', 'sort_cell', 'Found', 'Facets']
@@ -201,7 +201,7 @@ def __iter__(self: Found) -> Iterator[Version]:
 @patch
 def __getitem__(self: Found, i: int | slice | str) -> Version | Versions | list:
     "A version, some of them, or the values of a key"
-    if isinstance(i, str): return [value(named(i), view(v)) for v in self]
+    if isinstance(check_place(i), str): return [value(named(i), view(v)) for v in self]
     if isinstance(i, slice):
         self._fill(i.stop if i.stop is not None and i.stop >= 0 and (i.start or 0) >= 0 else None)
         return Versions((v for k in range(*i.indices(len(self._order))) if (v := self._at(k))), self.why if not self else '', self.asked)

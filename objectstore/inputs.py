@@ -10,8 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from blake3 import blake3
+from .durations import duration_text
+from .names import Selector
 
 # %% auto #0
 __all__ = ['Input', 'read_input', 'Reads', 'now_reading', 'reading', 'unnoted', 'one_question', 'answer_hash', 'plain_args',
@@ -92,6 +94,8 @@ def plain_args(args: Mapping) -> str | None:
     "Arguments as JSON, so that the question can be asked again; None where they cannot be"
     def text(x):
         if isinstance(x, date): return x.isoformat()
+        if isinstance(x, timedelta): return duration_text(x)
+        if isinstance(x, Selector): return str(x)
         if isinstance(found := getattr(x, 'ref', None), str): return found
         if type(x).__name__ in ('Ref', 'PosixPath'): return str(x)
         raise TypeError(type(x))

@@ -19,7 +19,7 @@ from .buckets import Bucket
 from .reading import Progress
 from .versions import Version, note_read
 from .store import ObjectStore, answered
-from .putting import same_content
+from .putting import same_content, warn_of_text
 
 # %% auto #0
 __all__ = ['BATCH', 'Run']
@@ -68,6 +68,8 @@ def _put_all(self: ObjectStore, pairs: Iterator, run: Run, total: int | None, me
     if not isinstance(metadata, Mapping | None): raise InvalidQuery(f'metadata is a mapping, not a {type(metadata).__name__}')
     with Progress('put', total, self.progress, unit=' objects') as progress:
         while batch := [_triple(x) for x in islice(pairs, BATCH)]:
+            for _, obj, _ in batch:
+                if isinstance(obj, str) and codec is None: warn_of_text(obj)
             self._put_batch(batch, run, dict(metadata or {}), kind, codec)
             progress(len(batch))
 
@@ -163,6 +165,7 @@ def _put_round(self: ObjectStore, name: str, drafts: dict[int, tuple[Ref, Draft]
     for i, (r, d) in drafts.items():
         try: run.found[i] = self._stored_or_waits(r, d, stored.get(i))
         except (OSError, ObjectStoreError) as e: failed.append(e)
+    self.tell_like(v for i in now if (v := run.found.get(i)) and v.version == 1)
     if failed: raise failed[0]
 
 @patch

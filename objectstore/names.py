@@ -15,10 +15,10 @@ from .durations import duration_text, is_duration, parse_duration, seconds
 __all__ = ['SEGMENT_LIMIT', 'NAME_LIMIT', 'Selector', 'LATEST', 'MAX_VERSION', 'ObjectStoreError', 'NotFound',
            'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged', 'InvalidRef', 'InvalidCall',
            'InvalidQuery', 'TierMismatch', 'Unsupported', 'CommitUnknown', 'StillPending', 'MissingExtra',
-           'PendingWarning', 'StaleWarning', 'nearest', 'hint', 'seconds_of', 'missing', 'encode_segment',
-           'decode_segment', 'item_key', 'bucket_key', 'item_of_key', 'Number', 'Back', 'Alias', 'AsOf', 'Ago',
-           'AliasAt', 'WriteId', 'Every', 'parse_time', 'alias_name', 'check_alias', 'parse_selector', 'Ref',
-           'parse_ref', 'name_filter']
+           'PendingWarning', 'StaleWarning', 'nearest', 'hint', 'differs_by_case', 'seconds_of', 'missing',
+           'encode_segment', 'decode_segment', 'item_key', 'bucket_key', 'item_of_key', 'Number', 'Back', 'Alias',
+           'AsOf', 'Ago', 'AliasAt', 'WriteId', 'Every', 'parse_time', 'alias_name', 'check_alias', 'parse_selector',
+           'Ref', 'parse_ref', 'name_filter']
 
 # %% ../nbs/00_names.ipynb #753aa314
 class ObjectStoreError(Exception):
@@ -60,6 +60,11 @@ def hint(word: str, known: Iterable[str]) -> str:
     "The end of a sentence that names the nearest known word, or nothing"
     found = nearest(word, known)
     return f"; did you mean {found!r}?" if found else ''
+
+def differs_by_case(word: str, known: Iterable[str]) -> str | None:
+    "A known word that differs from a word by case alone"
+    folded = word.casefold()
+    return next((k for k in known if k != word and k.casefold() == folded), None)
 
 def seconds_of(
     name: str,                                   # Of the argument, for the error

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os, warnings
 from collections.abc import Callable
 from fastcore.basics import patch
-from .names import Conflict, Damaged, InvalidRef, NotAvailableOffline, NotFound, Unsupported, bucket_key, hint, item_of_key
+from .names import Conflict, Damaged, InvalidRef, NotAvailableOffline, NotFound, Unsupported, bucket_key, differs_by_case, hint, item_of_key
 from .places import MARKER, Places, check_parent, default_store, is_folder, new_store
 from .probe import probe
 from .witness import ASK_AGAIN, Renewed, Seen, Sight, Witness, awake
@@ -327,11 +327,20 @@ def make(self: Origin, name: str) -> Bucket:
     self.ensure(bucket)
     n, made = bucket.state()
     if not made:
+        if not n: self._tell_like(name)
         append(bucket.backend, bucket.prefix + STATE, move(self.by, **{'is': 'made'}), n)
         bucket.new = True
         bucket.tell('state', what=n + 1, says='made')
     self._made.add(name)
     return bucket
+
+@patch
+def _tell_like(self: Origin, name: str) -> None:
+    "Say of a new bucket which other differs from it by case alone: one of the two is probably a slip"
+    if self.native: return       # a service's own names are in lower case
+    try: known = self.place.folders('')
+    except OSError: return
+    if like := differs_by_case(name, filter(None, map(bucket_of_key, known))): self.news.append(f'bucket {name!r} is new, and differs from bucket {like!r} by case alone: they are two')
 
 @patch
 def for_put(self: Origin, name: str) -> Bucket:
@@ -343,12 +352,12 @@ def for_put(self: Origin, name: str) -> Bucket:
 
 # %% ../nbs/33_origin.ipynb #2ac43ac7
 @patch
-def remove(self: Origin, name: str, force: bool = False) -> bool:
-    "Remove a bucket: False, and nothing touched, where it holds live versions and `force` is not given"
+def remove(self: Origin, name: str, force: bool = False) -> bool | None:
+    "Remove a bucket: False, and nothing touched, where it holds live versions and `force` is not given; None: it never was"
     bucket = self.bucket(name)
     self._made.discard(name)
-    if self.native and not self.place.exists(name): return True
-    if not bucket.there(): return True
+    if self.native and not self.place.exists(name): return None
+    if not bucket.there(): return True if bucket.state()[0] else None
     if force: self._empty(bucket)
     elif bucket.has_live(): return False
     n, made = bucket.state()

@@ -4,8 +4,8 @@
 
 # %% ../nbs/61_putting.ipynb #e411d2ad
 from __future__ import annotations
-import math, os, threading, time, warnings
-from collections.abc import Iterator, Mapping
+import math, os, re, threading, time, warnings
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -22,10 +22,12 @@ from .puts import Draft, Payload, Spool, file_payload
 from .near import at_origin
 from .reading import Progress
 from .versions import Folder, PendingVersion, Version
+from .index import IndexAway
+from .opening import outside
 from .store import ObjectStore, answered
 
 # %% auto #0
-__all__ = ['DEEPEST', 'describable', 'folder_files', 'Numbered', 'same_content']
+__all__ = ['DEEPEST', 'CASES', 'describable', 'warn_of_text', 'folder_files', 'Numbered', 'same_content']
 
 # %% ../nbs/61_putting.ipynb #e7d7baad
 DEEPEST = 32     # levels of nesting in metadata
@@ -82,17 +84,23 @@ def _encoded(self: ObjectStore, ref: Ref, obj: object, codec: str | None) -> Ite
         yield self._folder_draft(ref, obj) if obj.is_dir() else self._file_draft(ref, obj)
         return
     c = codec_for(obj, codec)
-    if isinstance(obj, str): _warn_path(obj)
     if c.unsafe: warnings.warn(f'{ref} is stored as {c.name}: whoever gets it needs trust=True, because loading it can run any code', stacklevel=7)
     with Spool() as f:
         how, p = c.encode(obj, f), f.payload()
         proved(c, obj, p.path or p.data, how)
         yield Draft(c.name, p, how, dict(kind=c.kind, stats=c.stats(obj), by=self._made_by()))
 
-def _warn_path(text: str) -> None:
-    "Text that is the name of a file was probably meant as the file"
-    if len(text) < 1024 and '\n' not in text and '\0' not in text and (os.sep in text or '.' in text) and os.path.exists(text):
-        warnings.warn(f'the text {text!r} is stored; Path({text!r}) would store the {"folder" if os.path.isdir(text) else "file"}', stacklevel=8)
+_address = re.compile(r'(?:s3a?|gs|gcs|az|abfss?|wasbs?|hdfs|file|sftp)://\S+|https?://[^\s?#]+/[^\s/?#]*\.(?!html?\b|php\b)\w{1,8}(?:[?#]\S*)?', re.IGNORECASE)
+
+def warn_of_text(text: str) -> None:
+    "Text that names a file or folder, or the address of an object, was probably meant as what lies there; said before it is stored"
+    if not text.strip() or len(text) >= 1024 or not text.isprintable(): return
+    if _address.fullmatch(text.strip()): say = f'the text {text!r} is stored, and not what lies at that address: fetch it into a file, and Path(…) stores that'
+    elif os.path.lexists(os.path.expanduser(text)):
+        path = f'Path({text!r})' + ('.expanduser()' if text[0] == '~' else '')
+        say = f'the text {text!r} is stored; {path} would store the {"folder" if os.path.isdir(os.path.expanduser(text)) else "file"}'
+    else: return
+    warnings.warn(say, stacklevel=outside())
 
 # %% ../nbs/61_putting.ipynb #1df8d5b8
 @patch
@@ -154,6 +162,7 @@ def put(
     self._may_write()
     r = parse_ref(ref, selector=False)
     if alias is not None: check_alias(alias)
+    if isinstance(obj, str) and codec is None: warn_of_text(obj)
     if if_latest is not None and (isinstance(if_latest, bool) or not isinstance(if_latest, int) or if_latest < 0): raise InvalidRef(f'if_latest={if_latest!r}: the number of a version, or 0 for none')
     with self._drafted(r, obj, codec, kind, metadata) as draft, self._turn(r):
         v = self._put_or_wait(r, draft, if_latest, skip_unchanged)
@@ -290,7 +299,27 @@ def _put(self: ObjectStore, bucket: Bucket, r: Ref, draft: Draft, if_latest: int
         stored = bucket.put(r.item, draft, if_latest, progress, patience=3 * self.timeout)
     v = Version(self, bucket, stored, notes=[], aliases=[])
     v.bucket_made, bucket.new = bucket.new, False
+    if v.version == 1: self.tell_like([v])
     return v
+
+CASES = 20_000     # items of a bucket that a new one is compared with
+
+@patch
+def tell_like(self: ObjectStore, made: Iterable[Version]) -> None:
+    "Say of new items which others differ from them by case alone: of two such names one is probably a slip"
+    for v in made:
+        if v._in.cases is None: v._in.cases = self._cases(v._in, v.item)
+        like = v._in.cases.setdefault(v.item.casefold(), v.item)
+        if like != v.item: warnings.warn(f'{v.bucket}/{v.item} is a new item, and differs from {v.bucket}/{like} by case alone: they are two', stacklevel=outside())
+
+@patch
+def _cases(self: ObjectStore, bucket: Bucket, new: str) -> dict[str, str]:
+    "The items of a bucket by their names without case, as far as that takes no request: from the index, else from a listing of what is on this machine"
+    try:
+        if self.keeper.index.there(): known = [i for i, in self.keeper.index.ask('SELECT item FROM versions WHERE bucket = ? AND latest = 1 LIMIT ?', (bucket.name, CASES))]
+        else: known = bucket.items(CASES // 10) if bucket.backend.can.place in ('local', 'memory') else [*bucket.highest]
+    except (IndexAway, OSError): known = []
+    return {i.casefold(): i for i in reversed(known) if i != new}
 
 @patch
 def _turn(self: ObjectStore, r: Ref) -> threading.Lock:

@@ -21,9 +21,10 @@ from .buckets import Bucket, Recent
 from .puts import stamp
 
 # %% auto #0
-__all__ = ['SETTLED', 'AT_ONCE', 'STUCK', 'BLOCK', 'is_verified', 'verified', 'settled_hash', 'verify_file', 'Progress', 'Part',
-           'exact', 'whole_range', 'own_part', 'source', 'payload_file', 'own_verified', 'bring_near', 'fetch',
-           'RangeFile', 'ranges_of', 'range_file', 'member_path', 'safe_name', 'publish', 'as_file', 'copy_file']
+__all__ = ['SETTLED', 'WORTH_A_BAR', 'AT_ONCE', 'STUCK', 'BLOCK', 'is_verified', 'verified', 'settled_hash', 'verify_file',
+           'Progress', 'Part', 'exact', 'whole_range', 'own_part', 'source', 'payload_file', 'own_verified',
+           'bring_near', 'fetch', 'RangeFile', 'ranges_of', 'range_file', 'member_path', 'safe_name', 'publish',
+           'as_file', 'copy_file']
 
 # %% ../nbs/40_reading.ipynb #808726e8
 SETTLED = 2.0     # seconds after which two writes to a file cannot have the same times
@@ -90,18 +91,30 @@ class Progress:
     ):
         self.what, self.total, self.unit, self.done, self.bar = what, total, unit, 0, None
         self.show = _watched() if show == 'auto' else show
-        self.at = time.monotonic() + after
+        self.after, self.at, self.over, self._turn, self._timer = after, time.monotonic() + after, False, threading.Lock(), None
 
     def __call__(self, n: int) -> None:
-        self.done += n
-        if self.bar: self.bar.update(n)
-        elif self.show and time.monotonic() > self.at: self._open()
+        with self._turn:
+            self.done += n
+            if self.bar: self.bar.update(n)
+        if not self.bar and self.show and time.monotonic() > self.at: self._open()
     def _open(self) -> None:
         from tqdm.auto import tqdm
-        self.bar = tqdm(desc=self.what, total=self.total, initial=self.done, unit=self.unit, unit_scale=self.unit == 'B', unit_divisor=1000)
-    def __enter__(self) -> Progress: return self
+        with self._turn:
+            if self.bar is None and not self.over: self.bar = tqdm(desc=self.what, total=self.total, initial=self.done, unit=self.unit, unit_scale=self.unit == 'B', unit_divisor=1000)
+    def __enter__(self) -> Progress:
+        if self.show and (self.unit != 'B' or (self.total or 0) > WORTH_A_BAR):      # it is shown also where nothing has arrived yet
+            self._timer = threading.Timer(self.after, copy_context().run, [self._open])
+            self._timer.daemon = True
+            self._timer.start()
+        return self
     def __exit__(self, *error) -> None:
-        if self.bar: self.bar.close()
+        if self._timer: self._timer.cancel()
+        with self._turn:
+            self.over = True
+            if self.bar: self.bar.close()
+
+WORTH_A_BAR = 2**20     # bytes of which no line carries more in a second without being worth watching
 
 def _watched() -> bool:
     "Does somebody look at this process? In a terminal or a notebook"

@@ -22,7 +22,7 @@ from .disk import PIECE, Short, check_key
 from .files import complete
 
 # %% auto #0
-__all__ = ['IDENTITY', 'RemoteBackend', 'split_url', 'in_order']
+__all__ = ['IDENTITY', 'RemoteBackend', 'split_url', 'in_order', 'Arrived']
 
 # %% ../nbs/05_remote.ipynb #446f0d69
 class RemoteBackend(Backend):
@@ -410,6 +410,10 @@ def stream(self: RemoteBackend, key: str, start: int = 0, end: int | None = None
 # %% ../nbs/05_remote.ipynb #d93149f2
 _parts_at_once, _most_parts = 12, 9_000   # a service takes 10,000 parts at most
 
+def _at_once(size: int, part: int) -> int:
+    "How many parts are on their way together: an eighth of them, so that what has arrived is known to an eighth"
+    return min(_parts_at_once, max(4, size // part // 8))
+
 @patch
 def upload(self: RemoteBackend, key: str, source: Path, progress: Callable[[int], None] | None = None) -> None:
     "Keep the content of a file of any size under a key that was never used"
@@ -424,15 +428,28 @@ def upload(self: RemoteBackend, key: str, source: Path, progress: Callable[[int]
             self.prove()      # a new key is never taken: it may be a page that says so
             raise FileExistsError(errno.EEXIST, 'there is an object already', f'{self.url}/{key}')
         if not many: return progress(size) if progress else None
-        try: self._request('parts', lambda c: obstore.put(c, key, _parts(f, part, progress), use_multipart=True, chunk_size=part, max_concurrency=_parts_at_once))
+        at_once, arrived = _at_once(size, part), Arrived(progress)
+        try: self._request('parts', lambda c: obstore.put(c, key, _parts(f, part, arrived, at_once), use_multipart=True, chunk_size=part, max_concurrency=at_once))
         except Exception as e: raise self._explain(e, key, verb='write') from None
+        arrived(size - arrived.now)
 
-def _parts(f: BinaryIO, part: int, progress: Callable[[int], None] | None) -> Iterator[bytes]:
-    "A file as parts of an upload, from its beginning"
+class Arrived:
+    "How much of an upload has arrived; of one that begins anew, what goes beyond the attempt before"
+    def __init__(self, progress: Callable[[int], None] | None): self.progress, self.told, self.now = progress, 0, 0
+    def __call__(self, n: int) -> None:
+        self.now += n
+        if self.progress and self.now > self.told: self.progress(self.now - self.told)
+        self.told = max(self.told, self.now)
+
+def _parts(f: BinaryIO, part: int, arrived: Arrived, at_once: int) -> Iterator[bytes]:
+    "A file as parts of an upload, from its beginning; when one more is asked for, all but the last `at_once` and one that waits have arrived"
+    sent: deque[int] = deque()
     f.seek(0)
+    arrived.now = 0
     while data := f.read(part):
         yield data
-        if progress: progress(len(data))
+        sent.append(len(data))
+        if len(sent) > at_once + 1: arrived(sent.popleft())
 
 # %% ../nbs/05_remote.ipynb #f52e2467
 @patch(as_prop=True)

@@ -247,7 +247,8 @@ def _sends_to(found: Mapping) -> dict[str, str]:
     "The addresses in a section to which requests go that are signed with the user's keys"
     named = {found['endpoint'][0]: found['endpoint'][1]} if 'endpoint' in found else {}
     for tier in found.get('tiers', ((), ''))[0]: named |= {v: found['tiers'][1] for k, v in _query(tier).items() if k in ('endpoint', 'proxy_url') and v}
-    return {a: where for a, where in named.items() if a.rstrip('/') != (variable(*ENDPOINTS) or '').rstrip('/')}
+    own = {(variable(*names) or '').rstrip('/') for names in (ENDPOINTS, ('OBJECTSTORE_ENDPOINT',))}
+    return {a: where for a, where in named.items() if a.rstrip('/') not in own}
 
 def _from_environment() -> dict[str, tuple[object, str]]:
     "The settings of the environment, each with its source"

@@ -27,7 +27,7 @@ from .reading import Progress, member_path, safe_name, source
 from .twins import get_frame, twin_place
 from .versions import Folder, ItemVersions, PendingVersion, Version, Versions, answered, note_read
 from .calls import no_attribute
-from .opening import PUBLIC, Function, LocalObjectStore, ObjectStore, ObjectStoreInterface, open_store
+from .opening import PUBLIC, outside, Function, LocalObjectStore, ObjectStore, ObjectStoreInterface, open_store
 
 # %% auto #0
 __all__ = ['Unread', 'Waits', 'with_pending']
@@ -420,9 +420,10 @@ def remove_bucket(
     self._may_write()
     waiting = self._waiting_puts(name)
     with at_origin(): gone = False if waiting and not force else self.origin.remove(name, force)
-    if not gone: warnings.warn(f'bucket {name!r} stays: {self._held(name, waiting)}; remove_bucket({name!r}, force=True) removes them with it', stacklevel=3)
+    if gone is None and not waiting: warnings.warn(f'there never was a bucket {name!r} in {self.origin.url}{hint(name, self.origin.names())}', stacklevel=outside())
+    if gone is False: warnings.warn(f'bucket {name!r} stays: {self._held(name, waiting)}; remove_bucket({name!r}, force=True) removes them with it', stacklevel=3)
     for w in waiting if force else (): self._later(Unread(w.bucket, w.item, w.id), 'remove', force=True)
-    return gone
+    return gone is not False
 
 @patch
 def _held(self: ObjectStore, name: str, waiting: list[Work]) -> str:

@@ -4,7 +4,7 @@
 
 # %% ../nbs/06_tiers.ipynb #2135ad1c
 from __future__ import annotations
-import errno, os, re
+import errno, logging, os, re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote
 from fastcore.basics import patch
@@ -17,7 +17,7 @@ from .files import FileBackend
 from .remote import RemoteBackend
 
 # %% auto #0
-__all__ = ['login_belongs', 'NativeBackends', 'service_bucket', 'split_tier', 'plain_path', 'open_backend']
+__all__ = ['login_belongs', 'NativeBackends', 'service_bucket', 'Veil', 'not_logged', 'split_tier', 'plain_path', 'open_backend']
 
 # %% ../nbs/06_tiers.ipynb #4dbeed33
 class NativeBackends:
@@ -53,6 +53,25 @@ def service_bucket(name: str) -> str:
     if isinstance(name, str) and _named.fullmatch(name) and '..' not in name and not _address.fullmatch(name) and not name.startswith('xn--'): return name
     raise InvalidRef(f'{name!r} cannot name a bucket of an S3 service: 3 to 63 lower-case letters, digits, dots and hyphens, a letter or digit at both ends')
 
+# %% ../nbs/06_tiers.ipynb #b9ea61dd
+class Veil(logging.Filter):
+    "Leaves some texts out of what is logged"
+    texts: set[str] = set()
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        if any(t in said for t in self.texts):
+            for t in self.texts: said = said.replace(t, '…')
+            record.msg, record.args = said, ()
+        return True
+
+_veil = Veil()
+
+def not_logged(text: str | None) -> None:
+    "Keep a token, or the name of a key, out of the logs of boto3"
+    if not text or len(text) < 8: return      # a short one is in every other word
+    Veil.texts.add(text)
+    for name in ('botocore.auth', 'botocore.endpoint', 'botocore.hooks', 'botocore.httpsession'): logging.getLogger(name).addFilter(_veil)
+
 # %% ../nbs/06_tiers.ipynb #30060f17
 @patch
 def _client(self: NativeBackends) -> object:
@@ -64,6 +83,8 @@ def _client(self: NativeBackends) -> object:
     self._signing = by = s3_signing(o)
     verify = False if o.get('allow_invalid_certificates') == 'true' else o.get('root_certificate') or variable('AWS_CA_BUNDLE')
     keys = Options(by.provider() if by.provider and not by.session else {})
+    used = by.provider() if by.provider else {}
+    for name in ('token', 'access_key_id'): not_logged(used.get(name))
     how = Options(aws_access_key_id=keys.get('access_key_id'), aws_secret_access_key=keys.get('secret_access_key'), aws_session_token=keys.get('token'))
     try:
         with nothing_empty('s3'): self._s3 = (by.session or boto_session()).client('s3', endpoint_url=self.endpoint, region_name=s3_region(o, self.endpoint), verify=verify, config=self._manners(botocore, o), **how)

@@ -4,17 +4,18 @@
 
 # %% ../nbs/50_versions.ipynb #05581411
 from __future__ import annotations
-import errno, inspect, io, json
+import errno, inspect, io, json, os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Reversible
 from copy import copy, deepcopy
+from types import SimpleNamespace
 from dataclasses import fields, make_dataclass
 from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import BinaryIO
 from fastcore.basics import patch
-from .names import Damaged, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, Protected, TierMismatch, Unsupported, hint, item_key, missing
+from .names import Damaged, InvalidCall, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, Protected, TierMismatch, Unsupported, hint, item_key, missing
 from .witness import Renewed
 from .backend import number_key, one_call
 from .disk import Foreign, Short
@@ -33,7 +34,7 @@ from .shown import Card, Shown, Size, Table, human_size
 # %% auto #0
 __all__ = ['QUESTIONS', 'SHOWN_KEYS', 'answered', 'store_place', 'note_read', 'noted', 'note_answer', 'Looks', 'Stats', 'fact',
            'as_table', 'Version', 'Lineage', 'PendingVersion', 'FarFile', 'view', 'flat', 'Comparison', 'Rows',
-           'Versions', 'ItemVersions', 'Column', 'Folder']
+           'check_place', 'Versions', 'ItemVersions', 'Column', 'Folder']
 
 # %% ../nbs/50_versions.ipynb #316025f1
 def answered(verb: Callable) -> Callable:
@@ -315,6 +316,7 @@ def path(
 ) -> Path:                                 # A file (for a stored folder, a folder) with the original name
     "The version as a file"
     own = self.file_name
+    if not isinstance(to, str | os.PathLike | None): raise InvalidCall(f'to={to!r:.80}: a file name, or a folder that exists')
     if to is not None: to = Path(to)/own if Path(to).is_dir() else Path(to)
     if self.codec == 'folder': return Folder(self).path(to)
     r = self._record
@@ -439,6 +441,11 @@ class Rows(Looks, Reversible, Collection):
         except ImportError: raise missing('pandas', 'frames') from None
         return pd.DataFrame(self.columns())
 
+def check_place(i: object) -> int | slice | str:
+    "What stands in the brackets of versions, or `InvalidCall`"
+    if isinstance(i, (str, slice)) or hasattr(type(i), '__index__'): return i
+    raise InvalidCall(f'{i!r:.80} is no place among versions: [0] is the first, [-1] the last, [:3] the first three, and ["auc"] what each has under that key')
+
 def _arrow_column(values: list):
     "Values as an Arrow array"
     import pyarrow as pa
@@ -460,7 +467,7 @@ class Versions(Rows):
     def __iter__(self) -> Iterator[Version]: return iter(self._versions)
     def __getitem__(self, i: int | slice | str) -> Version | Versions | list:
         "A version, some of them, or the values of a key"
-        if isinstance(i, str): return [value(named(i), view(v)) for v in self]
+        if isinstance(check_place(i), str): return [value(named(i), view(v)) for v in self]
         return Versions(self._versions[i], self.why, self.asked) if isinstance(i, slice) else self._versions[i]
     def __eq__(self, other: object) -> bool: return list(self) == list(other) if isinstance(other, (Versions, list)) else NotImplemented
     __hash__ = None
@@ -537,6 +544,7 @@ def _cell(self: Version, name: str) -> object:
     return row[name] if name in row else row[name.removeprefix('metadata.')]
 
 Version.__getattr__ = _cell      # a module's own function of this name would answer for the module
+Version.__dataclass_params__ = SimpleNamespace(repr=False)     # pprint asks what looks like a dataclass whether its repr is its own
 
 @patch
 def columns(self: Versions) -> dict[str, list]:

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 import pytest
 
-LAYERS = {'backends', 'bad_input', 'calculated', 'codecs', 'context', 'files', 'layout', 'machine', 'met_by_everybody', 'offline', 'places', 'query', 'remote',
-          'requests', 'search', 'secrets', 'settings', 'shown', 'store', 'traps', 'words'}
+LAYERS = {'backends', 'bad_input', 'calculated', 'codecs', 'context', 'environment', 'files', 'layout', 'machine', 'met_by_everybody', 'offline', 'places', 'privacy', 'query',
+          'remote', 'requests', 'search', 'secrets', 'settings', 'shown', 'store', 'traps', 'words'}
 NOTEBOOKS = {'00_durations', '00_names', '08_calls', '01_backend', '02_disk', '10_codecs', '20_conditions', '21_settings', '22_context', '23_shown', '24_inputs', '25_query',
              '30_records', '31_buckets', '32_puts', '33_origin', '65_many', '82_searchline', 'explanations/decisions'}
 WITH_SERVICE = {'backends', 'remote', 'requests', 'secrets'}       # of these SeaweedFS too: the line to a service
-LIBRARIES = {'bad_input', 'backends', 'calculated', 'codecs', 'context', 'places', 'query', 'remote', 'requests', 'search', 'secrets', 'settings',
+LIBRARIES = {'bad_input', 'backends', 'calculated', 'codecs', 'context', 'environment', 'places', 'privacy', 'query', 'remote', 'requests', 'search', 'secrets', 'settings',
              'shown', 'store', 'twins', 'words', 'workers'}
 ELSEWHERE = re.compile(r'local|shared|two|three|ceph|rclone|given|native')
 SLOW = re.compile(r'planted|kill_|winner|nonsense|fuzz|hangs|longest|swallows|memory_is_bounded|large_folder|any_frame|at_once|scripts_modules')

@@ -151,7 +151,7 @@ def _moved(store, days: int):
     return mock.patch.object(buckets, 'time_there', lambda backend: datetime.now(timezone.utc) + timedelta(days=days))
 
 def test_a_version_as_it_was_some_days_ago(churn):
-    with pytest.raises(NotFound): churn['models/churn@7d']
+    with pytest.raises(NotFound, match='the first of them of 20'): churn['models/churn@7d']
     with _moved(churn, 7):
         assert [churn[f'models/churn@{t}'].version for t in ('7d', '6d', '3 d', '1h')] == [4] * 4
         with pytest.raises(NotFound): churn['models/churn@2 weeks']
@@ -273,7 +273,7 @@ def test_a_call_that_is_meant_otherwise_says_how_it_is_done(churn):
                       (lambda: churn.put('models/churn', 1, {'auc': 1}), 'metadata='), (lambda: churn.put('models/churn', 1, tags={}), 'metadata='), (lambda: churn.put('models/churn', 1, version=4), 'next number'),
                       (lambda: churn.find_items('models', limt=3), "'limit'"), (lambda: churn.find_items('models', order_by='auc'), 'sort='), (lambda: churn.versions('models/churn', 3), "store['models/churn@3']"),
                       (lambda: churn.get(), "'ref'"), (lambda: churn.set_alias('models/churn@1'), "'alias'"), (lambda: ObjectStore('memory://', timout=3), "'timeout'"), (lambda: churn.put_many([], metdata=1), "'metadata'"),
-                      (lambda: churn.sync(1), 'sync()'), (lambda: churn['models/churn'].get(bytes), 'as_='), (lambda: churn.rollback('models/churn', 'production', version=3), "'models/churn@3'"),
+                      (lambda: churn.sync(1), 'sync('), (lambda: churn['models/churn'].get(bytes), 'as_='), (lambda: churn.rollback('models/churn', 'production', version=3), "'models/churn@3'"),
                       (lambda: churn.history('models/churn', since='7d'), 'history(ref, alias'), (lambda: churn.care.compact(bukcet='m'), "'bucket'"), (lambda: churn['models/churn'].compare(), "'other'")]:
         with pytest.raises(InvalidCall, match=re.escape(why)) as e: call()
         assert isinstance(e.value, TypeError) and isinstance(e.value, objectstore.ObjectStoreError)
@@ -303,6 +303,27 @@ def test_what_fails_within_is_told_as_it_was(churn):
     "A property that fails is not said to be missing"
     v = churn['models/churn']
     with mock.patch.object(ObjectStore, 'notes_of', lambda self, v: v.no_such_thing), pytest.raises(AttributeError, match='no_such_thing'): v.metadata
+
+def test_odd_values_are_refused_in_words(churn, tmp_path):
+    "What is no ref, no time, no place: an error of the library's own, whatever verb it is given to"
+    import inspect
+    given = dict(get=('models/churn',), put=('models/new', 1), annotate=('models/churn@1',), set_alias=('models/churn@1',), remove_alias=('models/churn',), history=('models/churn',), rollback=('models/churn', 'production'),
+                 find_items=(), versions=(), aliases=(), put_many=(), get_many=(), explain=(), get_stats=(), copy=(), remove=(), list_buckets=(), find_or_create_bucket=(), remove_bucket=())
+    odd, tried = [5, -1, 2.5, b'x', ['x'], {}, object(), '', float('nan'), datetime.now(), len, str, ...], 0
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        for verb, args in given.items():
+            for k, (name, p) in enumerate(inspect.signature(getattr(churn, verb)).parameters.items()):
+                for x in odd:
+                    tried += 1
+                    try: getattr(churn, verb)(*args, **{name: x}) if p.kind is p.KEYWORD_ONLY or k >= len(args) else getattr(churn, verb)(*args[:k], x, *args[k + 1:])
+                    except objectstore.ObjectStoreError: pass
+        for x in (5, b'x', ['x'], object()):
+            with pytest.raises(InvalidCall): churn['models/churn'].path(to=x)
+            for found in (churn.find_items('models'), churn.find_items('models')[:1]):
+                if not isinstance(x, int):
+                    with pytest.raises(InvalidCall, match='no place'): found[x]
+    assert tried > 500
 
 def test_compare_takes_a_number_a_selector_or_a_ref(churn):
     v = churn['models/churn@1']
@@ -348,3 +369,147 @@ def test_a_store_that_counts_on_would_be_seen(store):
     bucket.forget()
     with mock.patch.object(objectstore.records.Claim, '_fits', lambda self, n: hit.append(n)): v = store.put('m/a', 'more')
     assert hit and v.version == names.MAX_VERSION + 1 and key_number(bucket.key('a', v.version)) is None     # which no listing shows
+
+
+# What is said when something is made, or was never there
+
+def _says(call, match: str | None) -> list[str]:
+    "The warnings of a call that speak of something; none where `match` is None"
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter('always', UserWarning)
+        call()
+    told = [str(w.message) for w in seen if issubclass(w.category, UserWarning)]
+    assert (any(re.search(match, t) for t in told) if match else not told), told
+    return told
+
+def test_text_that_names_a_file_is_warned_of_before_the_put(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path/'photos').mkdir(); (tmp_path/'notes').write_text('x'); (tmp_path/'a.csv').write_text('x')
+    for text, says in {'photos': r"Path\('photos'\) would store the folder", 'notes': 'would store the file', './a.csv': 'would store the file', '~/a.csv': r'expanduser\(\) would store the file', str(tmp_path): 'folder',
+                       's3://lab/models/churn.pkl': 'at that address', 'gs://lab/x': 'at that address', 'file:///data/x.csv': 'at that address', 'https://minio.lab:9000/lab/x.parquet': 'at that address',
+                       'https://example.com/data.csv?version=3': 'at that address'}.items():
+        _says(lambda: store.put('m/a', text), says); _says(lambda: store.put_many({'m/a': text}), says)
+        assert store.get('m/a') == text
+        with warnings.catch_warnings():
+            warnings.simplefilter('error', UserWarning)
+            n = store['m/a'].version
+            with pytest.raises(UserWarning): store.put('m/a', text)
+            assert store['m/a'].version == n                                # it was said before anything was stored
+            store.put('m/a', text, codec='text')                            # who says text means text
+    for text in ('hello', 'photo', 'see s3://lab/x for it', 'https://example.com', 'https://example.com/page.html', 'notes\nphotos', '', ' ', 'x' * 5000, 'a\0b'): _says(lambda: store.put('m/a', text), None)
+
+def test_a_warning_points_at_the_line_that_called(tmp_path, store, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'photos').mkdir()
+    for call in (lambda: store.put('m/a', 'photos'), lambda: store.put_many({'m/b': 'photos'}), lambda: store.put('m/A', 1), lambda: store.remove_bucket('never')):
+        with pytest.warns(UserWarning) as seen: call()
+        assert seen[0].filename == __file__
+
+def test_names_that_differ_by_case_alone_are_told(store):
+    store.put('models/churn', 1)
+    _says(lambda: store.put('models/Churn', 1), "models/Churn is a new item, and differs from models/churn by case alone")
+    _says(lambda: store.put('models/Churn', 2), None)                       # it is not new any more
+    _says(lambda: store.put('models/churn/x', 2), None)
+    _says(lambda: store.put_many({'models/CHURN': 1, 'models/other': 1}), 'CHURN.*differs from models/churn')
+    _says(lambda: store.put('Models/churn', 1), "bucket 'Models' is new, and differs from bucket 'models' by case alone")
+    _says(lambda: store.find_or_create_bucket('MODELS'), 'differs from bucket')
+    _says(lambda: store.find_or_create_bucket('data'), None)
+    _says(lambda: store.find_or_create_bucket('MODELS'), None)
+    assert store.get('models/churn') == 1 and store.get('models/Churn') == 2 and store.list_buckets() == ['MODELS', 'Models', 'data', 'models']
+
+@pytest.mark.parametrize('searched', [True, False])
+def test_another_process_is_told_of_names_that_differ_by_case(tmp_path, searched):
+    store = ObjectStore(tmp_path/'lab')
+    store.put('models/churn', 1)
+    if searched: store.find_items('models')
+    _says(lambda: ObjectStore(tmp_path/'lab').put('models/CHURN', 1), 'differs from models/churn')
+
+def test_a_bucket_that_never_was_is_told(store):
+    store.put('models/churn', 1)
+    assert _says(lambda: store.remove_bucket('modles'), 'there never was a bucket') and 'models' in _says(lambda: store.remove_bucket('modles'), 'did you mean')[0]
+    assert store.remove_bucket('models', force=True) is True
+    _says(lambda: store.remove_bucket('models'), None)                      # it was, and is gone
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        assert store.remove_bucket('never') is True
+
+
+# Progress
+
+class Line:
+    "A service that takes parts one after another, and shows what has arrived"
+    def __init__(self, at_once: int, hold: int = 0): self.at_once, self.arrived, self.hold = at_once, 0, hold
+
+    def put(self, client, key, parts, *, chunk_size, max_concurrency, **kwargs):
+        "As a client does it: at most so many parts are on their way, and the next is asked for when one of them is there"
+        away = []
+        for data in parts:
+            while len(away) >= max_concurrency: self.arrived += away.pop(0)
+            away.append(len(data))
+        self.arrived += sum(away)
+
+@pytest.mark.parametrize('parts', [3, 5, 13, 40, 200])
+def test_a_bar_counts_what_has_arrived(tmp_path, parts):
+    from objectstore import remote
+    from objectstore.disk import PIECE
+    size = parts * PIECE - 17
+    line, claims, file = Line(12), [], tmp_path/'big'
+    with open(file, 'wb') as f: f.truncate(size)
+    import obstore
+    backend = object.__new__(remote.RemoteBackend)
+    backend.url = 's3://lab'
+    def progress(n): claims.append((sum(c for c, _ in claims[-1:]) + n, line.arrived))
+    with mock.patch.object(obstore, 'put', line.put), mock.patch.object(remote.RemoteBackend, 'exists', lambda self, key: False), mock.patch.object(remote.RemoteBackend, '_request', lambda self, kind, call: call(None)):
+        backend.upload('payloads/aa/x', file, progress)
+    assert claims and all(claimed <= arrived for claimed, arrived in claims) and claims[-1][0] == size == line.arrived
+    if parts >= 13: assert claims[0][0] <= size / 4 + 2 * PIECE and len(claims) > parts // 2
+
+def test_an_upload_that_begins_anew_is_not_counted_twice(tmp_path):
+    from objectstore import remote
+    told = []
+    arrived = remote.Arrived(told.append)
+    with open(tmp_path/'big', 'w+b') as f:
+        f.truncate(100)
+        parts = remote._parts(f, 10, arrived, 2)
+        for _ in range(7): next(parts)                  # credentials are refused in the middle
+        assert sum(told) == arrived.now == 30
+        assert len([*remote._parts(f, 10, arrived, 2)]) == 10
+        arrived(100 - arrived.now)
+    assert sum(told) == 100
+
+def test_a_bar_that_counts_what_was_handed_over_would_be_seen(tmp_path):
+    "Planted: each part counts as soon as the client has taken it"
+    from objectstore import remote
+    hit = []
+    def eager(f, part, arrived, at_once):
+        while data := f.read(part):
+            yield data
+            hit.append(1); arrived(len(data))
+    with mock.patch.object(remote, '_parts', eager), pytest.raises(AssertionError): test_a_bar_counts_what_has_arrived(tmp_path, 40)
+    assert hit
+
+def test_a_bar_is_there_before_anything_has_arrived(capsys):
+    from objectstore.reading import Progress
+    with Progress('put m/a', 10**9, True, after=0.01) as p:
+        while p.bar is None: pass
+        assert p.bar.n == 0
+        p(10**9)
+    with Progress('put m/b', 10**9, True, after=3600): pass
+    with Progress('put m/c', 100, True, after=3600) as small: assert small._timer is None
+    assert 'm/b' not in capsys.readouterr().err and not p._timer.is_alive()
+
+def test_a_bar_counts_what_a_service_has_got(seaweed, monkeypatch, tmp_path, figure):
+    "A line of 20 MB/s a connection: the parts that have gone by the proxy, and what the bar says of them"
+    from proxy import Proxy
+    from services import Place
+    for name, value in seaweed.environment.items(): monkeypatch.setenv(name, value)
+    big, claims = tmp_path/'big', []
+    big.write_bytes(b'x' * 100_000_000)
+    with Proxy(seaweed.endpoint, rate=20e6) as line, line.counting() as count:
+        store = ObjectStore(Place(seaweed).url, endpoint=line.endpoint, near=False)
+        def arrived(): return sum(r.sent for r in list(count) if r.method == 'PUT')
+        def progress(n): claims.append((sum(c for c, _ in claims[-1:]) + n, arrived()))
+        store.origin.place.upload('lab/payloads/aa/big', big, progress)
+    assert all(claimed <= there for claimed, there in claims) and claims[-1][0] == 100_000_000 and len(claims) > 5
+    figure('progress: claimed against arrived, MB', ticks=len(claims), most_ahead=max(0, max(c - a for c, a in claims)) / 1e6, most_behind=max(a - c for c, a in claims) / 1e6)

@@ -94,6 +94,12 @@ def tracebacks(call, may_work: bool = False) -> list[str]:
     if may_work: return []
     raise AssertionError('it did not fail')
 
+def told(call) -> list[str]:
+    "What is shown of a failure without the values of locals: who reads a variable or a line of a file has it in one"
+    try: call()
+    except Exception as e: return [str(e), repr(e), ''.join(traceback.format_exception(e)), repr(e.args), repr(getattr(e, '__notes__', ''))]
+    return []
+
 def safe_repr(v):
     try: return repr(v)
     except Exception as e: return f'<{type(e).__name__}>'
@@ -101,9 +107,7 @@ def safe_repr(v):
 HOW = ['environment', 'profile', 'options', 'aws_options', 'upper']
 NOWHERE = dict(endpoint='http://127.0.0.1:9', timeout=0.2)
 
-def _botocore(tier, how, near): return pytest.param(tier, how, near, marks=[pytest.mark.xfail(strict=True, reason='botocore.auth logs the session token at DEBUG')] if (tier, how, near) == ('s3://', 'environment', False) else [])
-
-@pytest.mark.parametrize('tier, how, near', [_botocore(t, h, n) for t in ('s3://lab/prefix', 's3://') for h in HOW for n in (False, True)])
+@pytest.mark.parametrize('tier, how, near', [(t, h, n) for t in ('s3://lab/prefix', 's3://') for h in HOW for n in (False, True)])
 def test_a_store_that_cannot_be_reached(home, monkeypatch, logged, how, tier, near):
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter('always')
@@ -195,6 +199,67 @@ def test_what_is_stored_locally_holds_nothing_of_the_environment(home, monkeypat
     clean('repr', *outputs(s), *outputs(get_config()), *outputs(s['lab/x@1'].lineage))
 
 
+# ---- everywhere
+
+SECRET_OPTIONS = [(scheme, name) for scheme in ('s3', 'gs', 'az') for name in sorted(connect.KNOWN[scheme] | connect.client_options)]
+
+@pytest.mark.parametrize('scheme', ['s3', 'gs', 'az', 'native'])
+def test_a_canary_in_every_option(home, monkeypatch, logged, scheme):
+    "Each option of each service; one that is public by its nature (a region, an account) is not a place for a secret"
+    for k, v in dict(AWS_ACCESS_KEY_ID='a', AWS_SECRET_ACCESS_KEY='b').items(): monkeypatch.setenv(k, v)
+    tier, of = ('s3://', 's3') if scheme == 'native' else (f'{scheme}://lab', scheme)
+    for name in sorted(connect.KNOWN[of] | connect.client_options):
+        secret = name in connect.SECRET
+        value = CANARY if secret else f'http://me:{CANARY.replace("/", "")}@h:1'
+        options = {name: value, **({'access_key_id': 'a', 'secret_access_key': 'b'} if of == 's3' else {}), **({'account_name': 'lab'} if of == 'az' else {})} | {name: value}
+        clean('traceback', *told(lambda: ObjectStore(f'{tier.rstrip("/")}{"//" if scheme == "native" else ""}?{name}={urllib.parse.quote(value, safe="")}', near=False, endpoint='http://127.0.0.1:9').get('lab/x')))
+        with mock.patch.object(sys.modules[__name__], 'FORMS', [*FORMS, CANARY.replace('/', '')]):
+            try: s = ObjectStore(tier, near=False, timeout=0.1, endpoint='http://127.0.0.1:9' if of == 's3' else None, storage_options=options)
+            except ObjectStoreError as e: clean('message', str(e), repr(e)); continue
+            clean('repr', *outputs(s), *outputs(s.origin.place)); clean('pickle', pickle.dumps(s), pickle.dumps(s.origin.place))
+            if of == 's3': clean('traceback', *told(lambda: s.get('lab/x')), *told(lambda: s.put('lab/x', 1)))
+    clean('log', logged.getvalue())
+
+SHOWN = {'TIERS', 'AUTHOR'}       # a place and a name, which are there to be shown
+VARIABLES = [f'AWS_{n.upper()}' for n in sorted(connect.KNOWN['s3'] | connect.client_options)] + ['AWS_PROFILE', 'AWS_CA_BUNDLE', 'AWS_ENDPOINT_URL_S3', 'AWS_TOKEN', 'HTTPS_PROXY', 'http_proxy', 'GOOGLE_SERVICE_ACCOUNT_KEY',
+    'AZURE_STORAGE_KEY', 'DATABASE_URL', 'PASSWORD'] + [f'OBJECTSTORE_{k.upper()}' for k in get_config(files=False) if k.upper() not in SHOWN] + ['OBJECTSTORE_SECRET', 'OBJECTSTORE_TIER']
+
+def test_a_canary_in_every_variable(home, monkeypatch, logged, tmp_path):
+    "What is said and what is written, of a store on a service that is not there and of one on this machine"
+    for i, name in enumerate(VARIABLES):
+        with monkeypatch.context() as m, warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter('always')
+            m.setattr(sys, 'argv', ['train.py', '--password', CANARY])
+            for k, v in dict(AWS_ACCESS_KEY_ID='a', AWS_SECRET_ACCESS_KEY='b', AWS_REGION='x').items(): m.setenv(k, v)
+            m.setenv(name, f'http://me:{CANARY}@h:1' if 'proxy' in name.lower() else CANARY)
+            clean('traceback', *told(lambda: ObjectStore('s3://lab', near=False, timeout=0.1, endpoint='http://127.0.0.1:9').get('lab/x')))
+            def local():
+                s = ObjectStore('data')
+                s.calculated(f'lab/f{i}')(lambda x, n=1: x)(i)
+                v = s.put('lab/x', {'a': 1}, metadata={'a': 1}, alias='production'); s.annotate(v, {'b': 1})
+                clean('repr', *outputs(s), *outputs(v), *outputs(s.status()), *outputs(v.lineage), *outputs(get_config())); clean('pickle', pickle.dumps(s), pickle.dumps(v))
+            clean('traceback', *told(local))
+        clean('message', *(str(w.message) for w in warned))
+    clean('stored', *(f'{p}'.encode() + (p.read_bytes() if p.is_file() else b'') for top in (Path('data'), tmp_path/'home') for p in top.rglob('*') if '.aws' not in p.parts))
+    clean('log', logged.getvalue())
+
+@pytest.mark.parametrize('file', ['settings.ini', 'pyproject.toml', 'user', '.aws/credentials', '.aws/config'])
+def test_a_canary_in_every_file(home, monkeypatch, logged, file):
+    "Each key of each file that is read, known and unknown"
+    from objectstore.settings import user_file
+    words = ['endpoint', 'offline', 'max_age', 'cache_limit', 'timeout', 'trust', 'provenance', 'secret_access_key', 'password', 'token', 'region', 'proxy_url', 'api_key'] if '.aws' not in file else ['aws_secret_access_key', 'aws_session_token', 'role_arn', 'credential_process', 'region', 'nonsense']
+    path = user_file() if file == 'user' else Path.home()/file if '.aws' in file else Path(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for k in ENV + ['AWS_ACCESS_KEY_ID']: monkeypatch.delenv(k, raising=False)
+    for name, value in (('AWS_SHARED_CREDENTIALS_FILE', Path.home()/'.aws/credentials'), ('AWS_CONFIG_FILE', Path.home()/'.aws/config'), ('AWS_EC2_METADATA_DISABLED', 'true')): monkeypatch.setenv(name, str(value))
+    for word in [*words, CANARY]:
+        line = f'{word} = "{CANARY}"' if file == 'pyproject.toml' else f'{word} = {CANARY}'
+        if '.aws' in file: path.write_text(f'[default]\naws_access_key_id = AKIAEXAMPLE\n{line}\n')
+        else: path.write_text(f'[{"tool." if "toml" in file else ""}objectstore]\n{line}\n')
+        for call in (lambda: ObjectStore(near=False), get_config, lambda: ObjectStore('s3://lab', near=False, timeout=0.1, endpoint='http://127.0.0.1:9').get('lab/x')):
+            if word != CANARY or '.aws' in file: clean('message', *told(call))     # the name of a key that is not known is repeated
+    clean('log', logged.getvalue())
+
 # ---- leaks that this must find
 
 def _leaky(self): return f'{type(self).__name__}({dict(self)})'
@@ -202,7 +267,7 @@ def _logging(real): return lambda self, *a: logging.getLogger('objectstore').deb
 PLANTED = {
     'options are shown': ((connect.Options, '__repr__', _leaky), 'repr'),
     'options are pickled': ((connect.Options, 'public', lambda self: self), 'pickle'),
-    'errors tell all': ((remote.RemoteBackend, '_explain', lambda self, e, key, body=True: ConnectionError(f'{key} with {dict(self._options)}')), 'traceback'),
+    'errors tell all': ((remote.RemoteBackend, '_explain', lambda self, e, key, body=True, verb='': ConnectionError(f'{key} with {dict(self._options)}')), 'traceback'),
     'requests are logged': ((remote.RemoteBackend, '_client', _logging(remote.RemoteBackend._client)), 'log'),
 }
 
