@@ -59,6 +59,10 @@ def pictures(nb) -> None:
         from objectstore.widget import picture
         o['data'] = {'text/html': picture(made[o['data']['application/vnd.jupyter.widget-view+json']['model_id']].shelve())}
 
+def kept(output) -> bool:
+    "Is it what a saved notebook keeps of a browser for the day when there is none?"
+    return 'class="objectstore-kept"' in ''.join(output.get('data', {}).get('text/html', ''))
+
 def stage(notebook: Path, work: Path, pages: Path) -> Path:
     "Execute a copy of `notebook` in `work` as the tests do, and write it to `pages` as a reader should see it"
     copy, page = work/notebook.relative_to(ROOT), pages/f'{page_name(notebook)}.ipynb'
@@ -69,6 +73,8 @@ def stage(notebook: Path, work: Path, pages: Path) -> Path:
     if not test_nb(copy, skip_flags=flags, basepath=ROOT, save=True, cell_timeout=300)[0]: raise RuntimeError(f'{notebook} failed')
     nb = read_nb(copy)
     pictures(nb)
+    for c in nb.cells:
+        if 'outputs' in c: c.outputs = [o for o in c.outputs if not kept(o)]
     nb.cells = [new for cell in nb.cells for new in shown(cell)]
     NBProcessor(nb=nb, procs=PROCESSORS).process()
     for c in nb.cells: c.metadata.pop('execution', None)

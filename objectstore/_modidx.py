@@ -3124,6 +3124,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'objectstore.widget.Browser.__repr__': ('widget.html#browser.__repr__', 'objectstore/widget.py'),
                                     'objectstore.widget.Browser._asked': ('widget.html#browser._asked', 'objectstore/widget.py'),
                                     'objectstore.widget.Browser._chosen': ('widget.html#browser._chosen', 'objectstore/widget.py'),
+                                    'objectstore.widget.Browser._ipython_display_': ( 'widget.html#browser._ipython_display_',
+                                                                                      'objectstore/widget.py'),
                                     'objectstore.widget.Browser._marked': ('widget.html#browser._marked', 'objectstore/widget.py'),
                                     'objectstore.widget.Browser._repr_mimebundle_': ( 'widget.html#browser._repr_mimebundle_',
                                                                                       'objectstore/widget.py'),

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from .names import NAME_LIMIT, NotFound, Number, ObjectStoreError, Ref, parse_ref
 from .shown import Size, human_size, shown, visible
-from .versions import Version, Versions, flat
+from .versions import Version, flat
 from .store import ObjectStore
 from .lineage import recorded, sources
 from .row_differences import rows_apart
@@ -44,7 +44,7 @@ def _worth_saying(v: Version) -> bool:
 def _keys(said: Mapping) -> str:
     "The first plain facts of the metadata, in a line"
     plain = [(k, x) for k, x in said.items() if k != 'description' and not isinstance(x, (Mapping, list))]
-    return ' · '.join(f'{visible(str(k), 24)} {shown(x, 24)}' for k, x in plain[:3])
+    return ' · '.join([*(f'{visible(str(k), 24)} {shown(x, 24)}' for k, x in plain[:3]), *['…'] * (len(plain) > 3)])
 
 # %% ../nbs/81_details.ipynb #ce6db26b
 def by_folder(
@@ -147,16 +147,17 @@ def history(
 ) -> dict:                            # `rows`; `total`: how many versions there are; where asked for, `gone`: how many were removed
     "The newest versions of an item, newest first, and how many there are"
     r = parse_ref(ref)
-    try: all = store.versions(Ref(r.bucket, r.item))
+    try: all = list(store.versions(Ref(r.bucket, r.item)))
     except NotFound:
         if not removed: raise
-        all = Versions([])
+        all = []
     n = min(len(all), max(limit, _to_reach(r, all)))
-    last, older = all[len(all) - n:], all[len(all) - n - 1] if n < len(all) else None
-    rows = [{**row(v), 'hash': v.hash[:8], 'changed': changed(v, before)} for v, before in zip(last, [older, *last])]
+    last, before = all[len(all) - n:], all[len(all) - n - 1] if n < len(all) else None
+    rows = [{**row(v), 'hash': v.hash[:8], 'changed': changed(v, b)} for v, b in zip(last, [before, *last])]
     gone, count = _removed(store, r, max(100, limit // 3)) if removed else ([], None)
     if gone: rows = sorted([*rows, *gone], key=lambda x: x['version'] or 10**12)
-    return {'rows': rows[::-1], 'total': len(all), **({'gone': count} if removed else {})}
+    older = {'older': [[a, v.version] for v in all[:len(all) - n] for a in v.aliases]} if n < len(all) else {}      # aliases of what is left out
+    return {'rows': rows[::-1], 'total': len(all), **older, **({'gone': count} if removed else {})}
 
 def _to_reach(r: Ref, all: Sequence[Version]) -> int:
     "How many of the newest versions it takes to have the one that is meant among them; 0: it is no number, or too far back"

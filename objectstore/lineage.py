@@ -17,7 +17,8 @@ from .store import ObjectStore, answered, open_store
 from . import finding
 
 # %% auto #0
-__all__ = ['UNREADABLE', 'recorded', 'recorded_inputs', 'sources', 'Node', 'Graph', 'Traced', 'Picture', 'levels', 'spots']
+__all__ = ['UNREADABLE', 'MORE', 'recorded', 'recorded_inputs', 'sources', 'Node', 'Graph', 'Traced', 'Picture', 'levels',
+           'spots']
 
 # %% ../nbs/70_lineage.ipynb #67da7af1
 def recorded(v: Version) -> dict:
@@ -80,6 +81,8 @@ def walk(self: Graph, key: str, up: bool = True, depth: int = 0, seen: set | Non
         yield from self.walk(k, up, depth + 1, seen)
 
 # %% ../nbs/70_lineage.ipynb #5c84452c
+MORE = 'and more, further than this was followed'
+
 def _key(place: str, i: Input) -> str: return f'{i.place or place} {i.id or i.found or i.name}'
 
 def _read(store: ObjectStore, i: Input) -> Node:
@@ -100,7 +103,10 @@ def _read(store: ObjectStore, i: Input) -> Node:
 def climb(self: Graph, key: str, depth: int) -> None:
     "Add what a node was made from, and so on"
     node, todo = self.nodes[key], []
-    if node.version is None or depth <= 0: return
+    if node.version is None: return
+    if depth <= 0:
+        node.state = node.state or MORE * bool(sources(node.version))
+        return
     store = node.version._store
     for i in sources(node.version):
         k = _key(store_place(store)[0], i)
@@ -121,6 +127,7 @@ def descend(self: Graph, v: Version, depth: int) -> None:
     level = [self.top]
     for _ in range(depth):
         level = [k for key in level for child in made.get(key, ()) if (k := self._below(place, key, child))]
+    for key in level: self.nodes[key].state = self.nodes[key].state or MORE * bool(made.get(key))
 
 @patch
 def _below(self: Graph, place: str, key: str, child: Version) -> str | None:

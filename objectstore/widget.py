@@ -6,6 +6,7 @@
 from __future__ import annotations
 import json, threading
 from hashlib import sha256
+from html import escape
 from itertools import count
 from pathlib import Path
 import anywidget, traitlets as t
@@ -146,6 +147,22 @@ def _repr_mimebundle_(self: Browser, **kwargs) -> tuple[dict, dict]:
     data, metadata = anywidget.AnyWidget._repr_mimebundle_(self, **kwargs)
     page = kept_page(self.browsing)
     return {**data, 'text/plain': page.text(), 'text/html': page.html()}, metadata
+
+# %% ../nbs/86_widget.ipynb #bdf65959
+_kept_style = """<style>.objectstore-kept{display:none}
+.jp-OutputArea:has(.jupyter-widgets):not(:has(.osb)) .objectstore-kept{display:block}</style>"""
+
+@patch
+def _ipython_display_(self: Browser) -> None:
+    "Show the widget; below it, for the day when there is no kernel, what it showed"
+    from IPython import get_ipython
+    from IPython.display import display
+    if getattr(get_ipython(), 'kernel', None) is None: raise NotImplementedError     # the bundle alone: nobody saves two outputs
+    data, metadata = self._repr_mimebundle_()
+    display(data, metadata=metadata, raw=True)
+    said = f'What {visible(self.browsing.known["url"], 120)} had when this notebook was saved'
+    kept = f'<details class="objectstore-kept"><summary>{escape(said)}</summary>{data["text/html"]}</details>{_kept_style}'
+    display({'text/html': kept, 'text/plain': ''}, raw=True)
 
 # %% ../nbs/86_widget.ipynb #1117f448
 SHELVED = 500       # rows of a picture

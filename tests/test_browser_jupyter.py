@@ -150,3 +150,18 @@ def test_the_browser_in_jupyter(app, place, kernel, server, opened, request):
     out = page.locator('.jp-OutputArea-output').last.inner_text()
     assert "{'auc': 0.87}" in out, out
     assert page.locator('.jp-OutputArea-output', has_text='Traceback').count() == 0
+
+@pytest.mark.timeout(600)
+def test_a_notebook_that_is_opened_again_without_its_kernel_shows_what_was_there(server, opened, chromium):
+    page, folder = opened('lab/workspaces/{name}/tree', 'now', 'saved')
+    run_cell(page, 0)
+    run_cell(page, 1)
+    page.wait_for_selector('.osb-body .osb-row .osb-text')
+    assert page.locator('.objectstore-kept').count() == 1 and page.locator('.objectstore-kept').is_hidden()      # there is a browser
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    page.wait_for_function("![...window.jupyterapp.shell.widgets('main')].find(w => w.content?.widgets).context.model.dirty")
+    page.evaluate("[...window.jupyterapp.shell.widgets('main')].find(w => w.content?.widgets).sessionContext.shutdown()")
+    page.goto(f'{server.url}/lab/workspaces/again/tree/saved/try.ipynb')
+    page.locator('.objectstore-kept > summary').click()
+    page.locator('.objectstore-kept summary', has_text='lab: 120 items').click()
+    assert page.locator('.objectstore-kept tr', has_text='lab/item-119@1').first.is_visible()

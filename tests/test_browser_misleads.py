@@ -150,6 +150,27 @@ def test_an_old_version_is_reached_in_a_long_list(show):
     p.pick('long'); p.tab('Lineage'); button(p, 'lab/long@5').click(); p.settle()
     assert at(p) == one('lab/long@5', None) and removes(p) == 'lab/long@5'
 
+def test_undo_names_its_item_once_another_is_looked_at(show, store):
+    p = show(store)
+    p.pick('churn')
+    p.locator('.osb-v', has_text='v1').click(); p.settle()
+    button(p, 'Restore …').click(); answer(p, 'Restore')
+    assert button(p, 'Undo: remove v4').is_visible()
+    p.pick('daily')
+    assert at(p) == one('sales/daily@2', 'sales/daily@2')
+    button(p, 'Undo: remove v4 of models/churn').click(); p.settle()
+    assert len(store.versions('models/churn')) == 3 and len(store.versions('sales/daily')) == 2
+
+def test_the_aliases_of_versions_that_are_not_shown_are_in_the_question(show):
+    s = ObjectStore('memory://', progress=False, durable=False)
+    s.put_many([('lab/long', i) for i in range(320)])
+    s.set_alias('lab/long@7', 'champion')
+    p = show(s)
+    p.pick('long'); button(p, 'Alias …').click()
+    assert 'points at v7' in p.text('.osb-dialog')
+    answer(p, 'Move here')
+    assert s.aliases('lab/long') == {'champion': 320}
+
 
 # What is left out is counted
 
@@ -203,6 +224,14 @@ def test_values_that_have_no_chip_are_counted(show):
     for i in range(16): s.put(f'lab/x{i}', i, metadata={'team': f't{i % 8}'})
     p = show(s)
     assert '+ 2' in p.text('.osb-facet:has-text("team")')
+
+def test_a_lineage_that_goes_on_says_so():
+    s = ObjectStore('memory://')
+    s.put('lab/a', 1)
+    for x, y in ('ab', 'bc', 'cd'): s.copy(f'lab/{x}', f'lab/{y}')
+    up, down = s['lab/d'].lineage(depth=1).up, s['lab/a'].lineage(depth=1).down
+    assert [(n.name, n.state) for n in up + down] == [(f'lab/{x}@1', 'and more, further than this was followed') for x in 'cb']
+    assert [n.state for n in s['lab/d'].lineage().up] == [''] * 3 and 'further than this was followed' in repr(s['lab/d'].lineage(depth=1))
 
 
 # Comparing
@@ -366,3 +395,37 @@ def test_an_export_of_a_saved_notebook_shows_what_was_there(many, monkeypatch):
     cell = nbformat.v4.new_code_cell('store.browse()', outputs=[nbformat.v4.new_output('execute_result', data, execution_count=1)])
     html, _ = nbconvert.HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
     assert html.count('item-07@1') == 3 and 'sales: 8 items' in html
+
+
+# For readers, in both themes
+
+@pytest.mark.parametrize('dark', [False, True], ids=['light', 'dark'])
+def test_axe_finds_nothing_in_what_is_counted_marked_or_off(show, frames, dark):
+    from axe_playwright_python.sync_playwright import Axe
+    for i in range(20): frames.put(f'lab/x{i}', i, metadata={'team': f't{i % 8}'}, kind='slip')
+    frames.put_many([('lab/long', i, {'team': f't{i % 8}'}) for i in range(320)])
+    frames.copy('sales/daily@1', 'archive/daily')
+    p = show(frames, dark=dark)
+    def check(what):
+        p.settle()
+        found = Axe().run(p.page, '.osb', options={'runOnly': ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']}).response['violations']
+        assert not found, f'{what}: ' + '; '.join(f"{v['id']}: {v['nodes'][0]['html'][:160]} {v['nodes'][0]['failureSummary'][:300]}" for v in found)
+    p.pick('lab/long'); check('a list of versions that ends')
+    p.busy = True; p.locator('.osb-grid').focus(); p.keyboard.press('ArrowDown'); assert p.locator('.osb-list.osb-old').count() == 1; p.free()
+    p.locator('.osb-chip', has_text='slip').click(); check('a pressed chip')
+    p.search('nothing'); check('no match'); p.search('')
+    p.pick('archive/daily'); p.tab('Lineage'); button(p, 'sales/daily@1').click(); check('another version of the item in the list')
+    p.w.compare('sales/daily@1', 'sales/daily@2'); check('cells that changed')
+
+def test_all_of_it_by_keyboard(show, store):
+    p = show(store)
+    p.locator('.osb-grid').focus(); p.keyboard.press('End'); p.settle()
+    first = at(p)['foot']
+    p.keyboard.press('/'); p.keyboard.type('nothing'); p.keyboard.press('Enter'); p.settle()
+    assert at(p) == one(None, None)
+    p.locator('.osb-list').focus(); p.keyboard.press('c')
+    assert p.text('.osb-status') == 'Pick an item first'
+    p.keyboard.press('/'); p.keyboard.press('Escape'); p.settle()
+    assert at(p) == one(first, first)
+    p.locator('.osb-list').focus(); p.keyboard.press('End'); p.settle(); p.keyboard.press('Escape'); p.keyboard.press('Escape'); p.settle()
+    assert at(p)['foot'] == at(p)['version'] == at(p)['value']

@@ -422,7 +422,7 @@ class App {
     this.seat()
     if (!ref) { this.shelf = this.live ? null : {}; this.onVersions(); this.drawPanel() }
     else this.later('bones', SKELETON, () => { if (!this.here(this.the('preview'))) this.drawPanel() })
-    this.drawTitle(); this.drawActions()
+    this.drawTitle(); this.drawActions(); this.drawUndo()
   }
   here(x) { return x?.ref && (x.ref === this.ref || x.asked === this.ref || itemOf(x.ref) === this.ref) }
   pick(ref) {
@@ -576,13 +576,17 @@ class App {
     this.toldN = t.n
     if (t.kind === 'ask') return this.dialog({ title: t.title, says: [t.text], ok: t.ok, run: () => this.act(t.what, t.ref, { ...t.how, force: true }) })
     this.undo = t.kind === 'done' ? t.undo ?? null : null
-    this.undoButton.textContent = `Undo: ${this.undo?.says ?? ''}`
-    this.undoButton.title = `Take it back: ${this.undo?.ref ?? ''}`
-    this.undoButton.hidden = !this.undo || this.readonly
+    this.drawUndo()
     if (t.kind === 'done' && t.pick && itemOf(t.pick) === itemOf(this.ref)) { this.at(t.pick); this.following = this.tab === 'Compare' }      // of an item alone: its latest, once the kernel says which
     if (t.kind === 'progress') return this.status.replaceChildren(h('progress', { max: t.total, value: t.done, 'aria-label': 'Delivering' }), ` ${t.done} of ${t.total} delivered`)
     this.hold = Date.now() + 4000
     this.say(`${t.kind === 'error' ? '✕ ' : '✓ '}${t.text}`, false, t.kind === 'error')
+  }
+  drawUndo() {                   // it names the item where that is no longer the one that is looked at
+    const { says = '', ref = '' } = this.undo ?? {}
+    this.undoButton.textContent = `Undo: ${says}${itemOf(ref) === itemOf(this.ref) ? '' : ` of ${itemOf(ref)}`}`
+    this.undoButton.title = `Take it back: ${ref}`
+    this.undoButton.hidden = !this.undo || this.readonly
   }
   say(text, quiet = false, wrong = false) {
     if (quiet && (this.busy || Date.now() < (this.hold ?? 0))) return
@@ -598,8 +602,9 @@ class App {
   }
   load() { if (!this.ref) return this.say('Pick an item first'); if (!this.name.value.trim()) return this.say('Give it a name first'); this.act('load', this.ref, { name: this.name.value.trim() }) }
   aliases() {
-    const r = this.current, input = h('input', { 'aria-label': 'Alias', placeholder: 'a name, such as candidate', spellcheck: 'false' }), all = [...new Set((this.vrows ?? []).flatMap(v => v.aliases ?? []))]
-    const places = all.map(a => { const at = this.vrows.find(v => v.aliases?.includes(a)); return h('div', { class: 'osb-line' }, h('span', { class: 'osb-tag', text: a }), h('span', { text: ` points at ${at?.version === null ? 'a pending version' : `v${at?.version}`}` }),
+    const r = this.current, input = h('input', { 'aria-label': 'Alias', placeholder: 'a name, such as candidate', spellcheck: 'false' }), all = [...new Set([...(this.vrows ?? []).flatMap(v => v.aliases ?? []), ...(this.told?.older ?? []).map(([a]) => a)])]
+    const older = a => { const it = this.told?.older?.find(([b]) => a === b); return it && { version: it[1], ref: `${itemOf(r.ref)}@${it[1]}` } }
+    const places = all.map(a => { const at = this.vrows.find(v => v.aliases?.includes(a)) ?? older(a); return h('div', { class: 'osb-line' }, h('span', { class: 'osb-tag', text: a }), h('span', { text: ` points at ${at?.version === null ? 'a pending version' : `v${at?.version}`}` }),
       at?.ref !== r.ref && this.button('Move here', `Point ${a} at ${r.ref}`, () => { this.shut(); this.act('alias', r.ref, { alias: a }) }), this.button('Remove', `Remove the alias ${a}`, () => { this.shut(); this.act('unalias', r.ref, { alias: a }) })) })
     this.dialog({ title: `Point an alias at ${r.ref}`, says: [], body: [...places, input], ok: 'Set', focus: input, run: () => { const alias = input.value.trim(); if (alias) this.act('alias', r.ref, { alias }) } })
   }
