@@ -8,6 +8,7 @@ from objectstore.deadlines import Timed
 from objectstore.disk import within
 from objectstore.files import FileBackend
 from objectstore.machine import _said
+from objectstore.log import flush_hints
 from objectstore.names import NotAvailableOffline, PendingWarning, StaleWarning, Unsupported
 from volume import mounted, why_not
 
@@ -42,6 +43,7 @@ def test_an_origin_whose_server_is_gone(volume, tmp_path, mode, figure):
     store = ObjectStore(str(tmp_path/'near'), str(volume.at/'store'))
     store.put('lab/m', 1), store.put('lab/big', BIG)
     little(store)
+    flush_hints()
     volume.set(mode)
     with pytest.warns(StaleWarning): assert store.get('lab/m') == 1
     assert volume.told() and (store.origin.breaker.open or mode == 'hang' and store.origin.breaker.slow)
@@ -72,6 +74,7 @@ def test_a_near_tier_whose_server_is_gone(volume, tmp_path, monkeypatch, mode):
     assert store['lab/m@1'].source == 'shared'
     (tier,) = store.origin.place.nears
     tier.files.inner.seconds = tier.numbers.inner.seconds = 0.5
+    flush_hints()
     volume.set(mode)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter('always')
@@ -93,6 +96,7 @@ def test_planted_no_breaker_is_caught(volume, tmp_path, monkeypatch, mode):
     store.put('lab/m', 1)
     (tier,) = store.origin.place.nears
     tier.files.inner.seconds = tier.numbers.inner.seconds = 0.3
+    flush_hints()
     volume.set(mode)
     store.get('lab/m@1')
     n = len(volume.told())
