@@ -30,8 +30,10 @@ class Breaker:
         self.probe: Callable[[], object] | None = None      # A request that tells whether it is there
         self.back: list[Callable[[], None]] = []            # Called when the system is back
         self.failed, self._turn = 0, 0                      # Errors in a row; how often it was opened
-        self.slow, self.late, self._watched = None, '', 0   # Since when it answers too late for a reader who is in a hurry; how late; how many watches there were
-        self.reached, self.refusal = False, ''              # Has it answered, in this process? What it said last, where that was a refusal
+        self.slow, self.late = None, ''                     # Since when it answers too late for whoever is in a hurry; why
+        self._watched = 0                                   # How many watches there were
+        self.reached = False                                # Has it answered, in this process?
+        self.refusal = ''                                   # What it said last, where that was a refusal
         self.first: list[Callable[[], None]] = []           # Called when it answers for the first time
 
     @classmethod
@@ -64,7 +66,8 @@ def lag(self: Breaker, why: BaseException) -> None:
 @patch
 def _begin_watch(self: Breaker) -> None:
     self._watched += 1
-    if self.probe: threading.Thread(target=self._watch, args=[self._watched], daemon=True, name='objectstore-probe').start()
+    if not self.probe: return
+    threading.Thread(target=self._watch, args=[self._watched], daemon=True, name='objectstore-probe').start()
 
 @patch
 def close(self: Breaker) -> None:
@@ -97,7 +100,8 @@ REFUSALS = (PermissionError, BucketMissing, Refused, Unsupported)     # a key, a
 
 def is_late(e: BaseException) -> bool:
     "Was no answer waited for any longer? Where no connection came about that is another error"
-    return not isinstance(e, ConnectionRefusedError) and (isinstance(e, TimeoutError) or getattr(e, 'errno', None) == errno.ETIMEDOUT)
+    if isinstance(e, ConnectionRefusedError): return False
+    return isinstance(e, TimeoutError) or getattr(e, 'errno', None) == errno.ETIMEDOUT
 
 def is_absence(e: BaseException) -> bool:
     "Does this error say that the system is not there (and not: that it is there and answers badly)?"
@@ -146,7 +150,7 @@ class Guarded(Backend):
         inner: Backend,
         breaker: Breaker | None = None,           # None: ask each time
         offline: bool = False,                    # Never ask
-        instead: Callable[[str], bool] = lambda folder: False,    # Can something else be answered in place of a listing of a folder?
+        instead: Callable[[str], bool] = lambda folder: False,    # Can something else answer for a listing of a folder?
     ):
         self.inner, self.url, self.can, self.offline = inner, inner.url, inner.can, offline
         self.breaker, self.instead = breaker, instead
@@ -175,7 +179,7 @@ class Guarded(Backend):
 class Gone(NotAvailableOffline, ConnectionRefusedError): "Nothing was sent: the breaker is open"
 
 def guarded(g, f: Callable, *args, tells: Callable[[object], bool] = lambda answer: True) -> object:
-    "A call to a system whose absence is noted; `g` has its `url`, `breaker` and `offline`; `tells`: does the answer show that it is there?"
+    "A call to a system whose absence is noted; `g` has `url`, `breaker` and `offline`; `tells`: does an answer show that it is there?"
     allowed(g)
     try: answer = f(*args)
     except (OSError, ObjectStoreError) as e:
@@ -188,7 +192,8 @@ def allowed(g) -> None:
     "Raise where a system is not to be asked"
     if g.offline: raise Gone(f'{g.url} is not asked: offline=True')
     if (b := g.breaker) and (since := b.since): raise Gone(f'{g.url} is not there since {time.strftime("%H:%M:%S", time.localtime(since))}: {b.why}')
-    if b and (since := b.slow) and in_a_hurry(): raise Gone(f'{g.url} is slow since {time.strftime("%H:%M:%S", time.localtime(since))}: {b.late}')
+    if b and (since := b.slow) and in_a_hurry():
+        raise Gone(f'{g.url} is slow since {time.strftime("%H:%M:%S", time.localtime(since))}: {b.late}')
 
 # %% ../nbs/41_breaker.ipynb #a15f782d
 def _steps(self: Guarded, quick: bool, f: Callable, *args) -> Iterator:
@@ -200,9 +205,11 @@ def _steps(self: Guarded, quick: bool, f: Callable, *args) -> Iterator:
     while (piece := step()) is not end: yield piece
 
 @patch
-def stream(self: Guarded, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]: return _steps(self, False, self.inner.stream, key, start, end)
+def stream(self: Guarded, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    return _steps(self, False, self.inner.stream, key, start, end)
 @patch
-def list(self: Guarded, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]: return _steps(self, self.instead(folder), self.inner.list, folder, after, limit)
+def list(self: Guarded, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
+    return _steps(self, self.instead(folder), self.inner.list, folder, after, limit)
 
 @patch
 def _many(self: Guarded, f: Callable, *args) -> list:
@@ -215,11 +222,14 @@ def _many(self: Guarded, f: Callable, *args) -> list:
     return answers
 
 @patch
-def create_many(self: Guarded, items: Iterable[tuple[str, bytes]]) -> list: return self._many(self.inner.create_many, items)
+def create_many(self: Guarded, items: Iterable[tuple[str, bytes]]) -> list:
+    return self._many(self.inner.create_many, items)
 @patch
-def read_many(self: Guarded, keys: Iterable[str], limit: int | None = None) -> list: return self._many(self.inner.read_many, keys, limit)
+def read_many(self: Guarded, keys: Iterable[str], limit: int | None = None) -> list:
+    return self._many(self.inner.read_many, keys, limit)
 
 Guarded.__abstractmethods__ = frozenset()
 
 # %% ../nbs/41_breaker.ipynb #2ef3face
-class NeverReached(NotAvailableOffline): "An origin that this machine has never reached does not answer: nothing is kept pending for it"
+class NeverReached(NotAvailableOffline):
+    "An origin that this machine has never reached does not answer: nothing is kept pending for it"

@@ -91,7 +91,8 @@ def times(
     size: int = 0,    # Bytes that are sent
 ) -> tuple[dict, dict]:  # Options of the client and of its retries
     "How long a kind of request may take, and how often it is tried"
-    total = dict(quick=5 * timeout, small=(PATIENT + 1) * timeout, once=(PATIENT + 1) * timeout + size / SLOW).get(kind, STALLED)
+    most = (PATIENT + 1) * timeout
+    total = dict(quick=5 * timeout, small=most, once=most + size / SLOW).get(kind, STALLED)
     web = dict(connect_timeout=timedelta(seconds=timeout), timeout=timedelta(seconds=total))
     wait = dict(quick=1.8, small=PATIENT, large=PATIENT).get(kind)
     if wait: web['read_timeout'] = timedelta(seconds=wait * timeout)   # would count the sending of a body too
@@ -333,11 +334,12 @@ class Answer:
         self.untagged = 'MissingEtag' in debug
         self.cut = 'before end of input' in text
         self.page = self.untagged or not self.cut and bool(re.search(r'Invalid(List|Multipart|DeleteObjects)Response|NotPartial|MissingContentLength', debug))
-        self.why = self._why(debug, found)
+        self.why = self._why(text, debug, found)
 
-    def _why(self, debug: str, found) -> str:
+    def _why(self, text: str, debug: str, found) -> str:
         "In a few words"
         if self.status: return f'{self.status} {self.code}'.strip() + (f': {self.message}' if self.message else '')
+        if 'credential provider' in text: return f'the credentials could not be had ({found(r"provider: (?:[A-Za-z_]+[.])*([A-Za-z_]+)", text) or "unknown"})'      # its own words may quote them
         if 'dns error' in debug: return 'its name cannot be resolved'
         if self.timeout: return 'it did not answer in time'
         if self.connecting and 'tcp connect error' in debug: return 'it refuses connections'

@@ -221,7 +221,8 @@ def _deliver_remove(self: Origin, pending: Pending, w: Work, bucket: Bucket, pat
 # %% ../nbs/51_delivery.ipynb #e79acba0
 class Together:
     "A call that many threads wait for: one of them makes it for all that have come before it began"
-    def __init__(self, call: Callable[[], object]): self.call, self.begun, self.over, self.lock = call, 0, 0, threading.Lock()
+    def __init__(self, call: Callable[[], object]):
+        self.call, self.begun, self.over, self.lock = call, 0, 0, threading.Lock()
     def __call__(self) -> None:
         mine = self.begun + 1      # what has begun already may have missed what I have done
         with self.lock:
@@ -244,13 +245,14 @@ def in_flight(
             if chain is None: return
             try: all(not stop.is_set() and one(x) for x in chain)
             except BaseException as e: failed.append(e); stop.set()
-    threads = [threading.Thread(target=copy_context().run, args=(work,), daemon=True, name='objectstore-deliver') for _ in range(min(many, len(chains)))] if many > 1 else []
-    if len(threads) < 2: work()
-    else: _join(threads, stop)
+    if (n := min(many, len(chains))) < 2: work()
+    else: _join(work, n, stop)
     if failed: raise failed[0]
 
-def _join(threads: list[threading.Thread], stop: threading.Event) -> None:
+def _join(work: Callable[[], None], n: int, stop: threading.Event) -> None:
     "Let threads work to their end; after an interruption to the end of what each is doing"
+    runs = [copy_context().run for _ in range(n)]
+    threads = [threading.Thread(target=run, args=(work,), daemon=True, name='objectstore-deliver') for run in runs]
     for t in threads: t.start()
     try:
         for t in threads: t.join()
@@ -262,11 +264,19 @@ def _join(threads: list[threading.Thread], stop: threading.Event) -> None:
 # %% ../nbs/51_delivery.ipynb #3dc88e16
 class Delivery:
     "A delivery of pending work, and how far it is"
-    def __init__(self, origin: Origin, pending: Pending, patience: float, progress: Callable[[int], object], told: Callable[[], object]):
+    def __init__(
+        self,
+        origin: Origin,
+        pending: Pending,
+        patience: float,                        # As in `deliver_all`, as are the next two
+        progress: Callable[[int], object],
+        told: Callable[[], object],
+    ):
         self.origin, self.pending, self.patience, self.progress, self.told = origin, pending, patience, progress, told
         self.outcomes: dict[str, Outcome] = {}      # By the key of the work
         self.late: set[str] = set()                 # Keys of what an answer that did not come has held up
-        self.told_of, self.gone = 0, ''             # Pieces that `progress` knows of; why nothing more is tried in this round
+        self.told_of = 0                            # Pieces that `progress` knows of
+        self.gone = ''                              # Why nothing more is tried in this round
 
     def go(self, works: list[Work]) -> None:
         "One round"
@@ -313,7 +323,8 @@ class Delivery:
     def _held_up(self, w: Work, e: Exception) -> str:
         "Note why a piece was not delivered"
         if isinstance(e, (ConnectionError, TimeoutError)): self.late.add(w.key)
-        if is_absence(e.__cause__ if isinstance(e, CommitUnknown) and e.__cause__ else e): self.gone = self.gone or str(e)
+        cause = e.__cause__ if isinstance(e, CommitUnknown) and e.__cause__ else e
+        if is_absence(cause): self.gone = self.gone or str(e)
         return str(e)
 
 # %% ../nbs/51_delivery.ipynb #f220a35b
@@ -327,8 +338,12 @@ class Report(Looks, list):
     def look(self) -> Table:
         columns = ['pending', 'became', *(['why'] if any(o.why for o in self) else [])]
         return Table(columns, [[o.what, o.became, o.why or None][:len(columns)] for o in self],
-                     caption='. '.join([f'{len(self) - len(self.waiting) - len(self.conflicts):,} of {len(self):,} delivered' if self else 'Nothing was pending', *self._other()]))
-    def _other(self) -> list[str]: return [f'On this machine wait also {"; ".join(self.elsewhere)}: status() says what to do with it'] if self.elsewhere else []
+                     caption='. '.join([self._sum(), *self._other()]))
+    def _sum(self) -> str:
+        done = len(self) - len(self.waiting) - len(self.conflicts)
+        return f'{done:,} of {len(self):,} delivered' if self else 'Nothing was pending'
+    def _other(self) -> list[str]:
+        return [f'On this machine wait also {"; ".join(self.elsewhere)}: status() says what to do with it'] if self.elsewhere else []
 
 def deliver_all(
     origin: Origin,

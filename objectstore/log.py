@@ -161,7 +161,8 @@ def flush(
             while due and time.monotonic() <= until:
                 bucket, changes = next(iter(due.items()))
                 try: keys = bucket.hint_at(changes, self.by)
-                except (OSError, ObjectStoreError) as e: keys, until = None, -math.inf if is_absence(e) else until     # all are at one origin
+                except (OSError, ObjectStoreError) as e:
+                    keys, until = None, -math.inf if is_absence(e) else until     # all are at one origin
                 del due[bucket]
                 if keys is not None and bucket not in self._writing and all(c.op == 'put' for c in changes): self.wrote(bucket, keys, changes)
         except BaseException:       # an interruption: the next one to flush writes it

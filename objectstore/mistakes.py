@@ -8,6 +8,7 @@ import errno, os, re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 from .names import ObjectStoreError
+from .environment import set_as, variable
 from .connect import Refused
 
 # %% auto #0
@@ -16,7 +17,8 @@ __all__ = ['mistake', 'proxy_for', 'asked_proxy', 'cure', 'worded']
 # %% ../nbs/04a_mistakes.ipynb #976aa286
 _signs = {
     'authority': r'CaUsedAsEndEntity',
-    'issuer': r'UnknownIssuer|BadSignature|self.signed certificate|unable to get (local )?issuer|certificate verify failed$',
+    'issuer': r'UnknownIssuer|BadSignature|self.signed certificate|unable to get (local )?issuer'
+              r'|certificate verify failed$',
     'name': r'NotValidForName|[Hh]ostname mismatch|IP address mismatch|doesn.t match',
     'dates': r'Expired|NotValidYet|certificate has expired|not yet valid',
     'plain': r'InvalidContentType|WRONG_VERSION_NUMBER|wrong version number|record layer failure',
@@ -57,28 +59,35 @@ def asked_proxy(text: str, endpoint: str | None, o: Mapping) -> bool:
 def _proxy_said(wrong: str, host: str, endpoint: str | None, o: Mapping) -> str:
     "What is said of a proxy that lets nothing through"
     proxy, name = proxy_for(endpoint, o)
-    what = dict(login='asks for a user and a password', tunnel='refuses to connect to it').get(wrong, 'cannot be reached')
-    return f'it is asked by way of the proxy {_host(proxy)} ({name}), which {what}: set that, or leave this service out (NO_PROXY={host})'
+    says = dict(login='asks for a user and a password', tunnel='refuses to connect to it')
+    what = says.get(wrong, 'cannot be reached')
+    return (f'it is asked by way of the proxy {_host(proxy)} ({name}), which {what}: '
+            f'set that, or leave this service out (NO_PROXY={host})')
 
 # %% ../nbs/04a_mistakes.ipynb #6e9e02db
 def _trust(host: str, o: Mapping) -> str:
     "What is said of a certificate whose authority is not known"
-    bundle = 'root_certificate' if 'root_certificate' in o else 'AWS_CA_BUNDLE' if os.environ.get('AWS_CA_BUNDLE') else ''
-    if bundle: return f'the certificate of {host} is not signed by what {bundle} holds: set it to the certificate of its authority (a file in PEM form)'
-    return f'the authority that signed the certificate of {host} is not known here: set AWS_CA_BUNDLE to the file of its certificate (PEM), or root_certificate in storage_options'
+    bundle = 'root_certificate' if 'root_certificate' in o else set_as('AWS_CA_BUNDLE')
+    if bundle: return (f'the certificate of {host} is not signed by what {bundle} holds: '
+                       'set it to the certificate of its authority (a file in PEM form)')
+    return (f'the authority that signed the certificate of {host} is not known here: '
+            'set AWS_CA_BUNDLE to the file of its certificate (PEM), or root_certificate in storage_options')
 
 def _own_authority(host: str) -> str:
     "What is said of a certificate that is an authority itself"
     kind = 'IP' if re.fullmatch(r'[\d.]+|[\da-f:]+', host) else 'DNS'
-    return (f'the certificate of {host} is its own authority (CA:TRUE), as `openssl req -x509` makes it by default, and is refused, also where AWS_CA_BUNDLE holds it. One without is made by '
-            f'`openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -keyout private.key -out public.crt -subj /CN={host} -addext subjectAltName={kind}:{host} -addext basicConstraints=critical,CA:FALSE`; '
+    return (f'the certificate of {host} is its own authority (CA:TRUE), as `openssl req -x509` makes it by default, '
+            'and is refused, also where AWS_CA_BUNDLE holds it. One without is made by '
+            '`openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -keyout private.key -out public.crt '
+            f'-subj /CN={host} -addext subjectAltName={kind}:{host} -addext basicConstraints=critical,CA:FALSE`; '
             'set AWS_CA_BUNDLE to public.crt')
 
 def _region(text: str, o: Mapping) -> str:
     wants = re.search(r"expecting '([\w-]+)'|x-amz-bucket-region: ([\w-]+)", text)
     name = next((n for n in (wants and wants.groups() or ()) if n), '')
-    signed = o.get('region') or os.environ.get('AWS_REGION') or os.environ.get('AWS_DEFAULT_REGION')
-    return f'the bucket lies in another region{f" than {signed}" if signed else ""}: set AWS_REGION (or region in storage_options) to {name or "its own"}'
+    signed = o.get('region') or variable('AWS_REGION', 'AWS_DEFAULT_REGION')
+    than = f' than {signed}' if signed else ''
+    return f'the bucket lies in another region{than}: set AWS_REGION (or region in storage_options) to {name or "its own"}'
 
 def cure(
     text: str,               # An error, with all that it tells of its source
@@ -91,12 +100,14 @@ def cure(
     if wrong in ('login', 'tunnel') or asked_proxy(text, endpoint, o): return _proxy_said(wrong, host, endpoint, o)
     if wrong == 'authority': return _own_authority(host)
     if wrong == 'issuer': return _trust(host, o)
-    if wrong == 'name': return f'the certificate is made for other names than {host}{_names(text)}: write one of them in the endpoint'
-    if wrong == 'dates': return f'the certificate of {host} is not valid now: renew it, or look at the clock of this machine'
-    if wrong == 'plain': return f'what answers at {endpoint} speaks no TLS: write http:// in the endpoint'
-    if wrong == 'tls': return f'what answers at {endpoint} expects TLS: write https:// in the endpoint'
-    if first and _cut.search(text) and (endpoint or '').startswith('http:'): return f'if it expects TLS, write https:// in the endpoint ({endpoint})'
-    return _region(text, o) if wrong == 'region' else ''
+    if wrong == 'region': return _region(text, o)
+    if first and _cut.search(text) and (endpoint or '').startswith('http:'):
+        return f'if it expects TLS, write https:// in the endpoint ({endpoint})'
+    return dict(
+        name=f'the certificate is made for other names than {host}{_names(text)}: write one of them in the endpoint',
+        dates=f'the certificate of {host} is not valid now: renew it, or look at the clock of this machine',
+        plain=f'what answers at {endpoint} speaks no TLS: write http:// in the endpoint',
+        tls=f'what answers at {endpoint} expects TLS: write https:// in the endpoint').get(wrong, '')
 
 _cut = re.compile(r'SendRequest.*(ConnectionReset|IncompleteMessage)|Connection was closed before', re.DOTALL)
 

@@ -22,7 +22,7 @@ from .machine import state_folder, why_not_here
 from .pending import Pending, Work
 from .delivery import Outcome, Report, deliver_all
 from .stacks import StackedOrigin
-from .reading import Progress, _watched, payload_file
+from .reading import Progress, _watched, payload_file, text_bar
 from .shown import Card, Size, Table
 from .versions import Folder, Looks, PendingVersion, Version
 from .environment import outside
@@ -39,7 +39,7 @@ __all__ = ['AGAIN', 'ANSWER', 'SEND', 'Notice', 'NearCopies', 'Kept', 'Explained
 def sync(
     self: ObjectStore,
     *,
-    queue: str | None = None,      # Take over what waits for another address, by the name that `status()` gives it, and deliver it here
+    queue: str | None = None,      # Deliver what waits for another address here, by the name that `status()` gives it
     drop: str | None = None,       # Forget what waits for another address, by that name
 ) -> Report:                       # What became of each piece of pending work
     "Deliver what is pending, whatever was known of the origin; what cannot be delivered waits on"
@@ -70,8 +70,10 @@ def _deliver_from(self: ObjectStore, queue: Pending, wait: bool, only: Callable[
         if not mine: return all_wait('another process is delivering')
         if (b := self.origin.breaker) and b.open and not b.try_now(): return all_wait(f'{self.origin.url} is not there: {b.why}')
         queue.sweep()
-        with Progress('sync', len(queue.work()), self.progress, unit=' items') as progress, Notice(f'sync waits for {self.origin.url}', wait and self.progress):
-            try: return deliver_all(self.origin, queue, 3 * self.timeout, progress, self.keeper.told, only, self._still_there if wait else lambda: False)
+        again = self._still_there if wait else lambda: False
+        with (Progress('sync', len(queue.work()), self.progress, unit=' items') as progress,
+              Notice(f'sync waits for {self.origin.url}', wait and self.progress)):
+            try: return deliver_all(self.origin, queue, 3 * self.timeout, progress, self.keeper.told, only, again)
             finally: self.keeper.settle()
 
 @patch
@@ -96,29 +98,37 @@ def _other_queues(self: ObjectStore) -> list[Pending]:
     "Queues of this machine that hold work for other addresses"
     if self.pending is not None: found = self.pending.elsewhere()
     else: found = Pending(state/'pending'/'none').elsewhere() if (state := state_folder()) else []
-    return [q for q in found if any(not self._is_ours(w) for w in q.work())]
+    return [q for q in found if self._not_ours(q)]
+
+@patch
+def _not_ours(self: ObjectStore, queue: Pending) -> list[Work]: return [w for w in queue.work() if not self._is_ours(w)]
 
 @patch
 def _waits_elsewhere(self: ObjectStore) -> list[str]:
     "What waits on this machine for other addresses, in words"
-    return [f'{len(works):,} of pending work for {q.whose()} (queue {q.name})' for q in self._other_queues() if (works := [w for w in q.work() if not self._is_ours(w)])]
+    return [f'{len(self._not_ours(q)):,} of pending work for {q.whose()} (queue {q.name})' for q in self._other_queues()]
 
 @patch
 def _queue(self: ObjectStore, name: str) -> Pending:
     "A queue of another address, by its name"
     known = {q.name: q for q in self._other_queues()}
     if name in known: return known[name]
-    raise NotFound(f'no queue {name!r} with work for another address is on this machine' + (f'; there are {", ".join(f"{n} ({q.whose()})" for n, q in known.items())}' if known else ''))
+    there = f'; there are {", ".join(f"{n} ({q.whose()})" for n, q in known.items())}' if known else ''
+    raise NotFound(f'no queue {name!r} with work for another address is on this machine{there}')
 
 @patch
 def _take_over(self: ObjectStore, name: str) -> None:
     "Take over what waits for another address; what cannot be stays there, and a warning says so"
     other = self._queue(name)
-    if self.pending is None: raise Unsupported(f'{self.origin.url} has no near tier, so nothing waits for it: open it with one to take over the queue {name}')
+    if self.pending is None:
+        raise Unsupported(f'{self.origin.url} has no near tier, so nothing waits for it: open it with one to take over {name}')
     with other.alone(True) as mine, self.pending.alone(True) as ours:
-        if not (mine and ours): raise StillPending(f'another process is delivering: the queue {name} stays for {other.whose()}')
+        if not (mine and ours):
+            raise StillPending(f'another process is delivering: the queue {name} stays for {other.whose()}')
         self.pending.take(other)
-    if left := len(other.work()): warnings.warn(f'{left:,} of the queue {name} are about versions of {other.whose()}, and stay for it', PendingWarning, stacklevel=outside())
+    if left := len(other.work()):
+        said = f'{left:,} of the queue {name} are about versions of {other.whose()}, and stay for it'
+        warnings.warn(said, PendingWarning, stacklevel=outside())
 
 @patch
 def _dropped_queue(self: ObjectStore, name: str) -> Report:
@@ -148,8 +158,10 @@ def wait_for(self: ObjectStore, v: PendingVersion, timeout: float | str | timede
             report = self._deliver(wait=True)
             if self.pending.done(v.id) is not None: continue
             why = next((o.why for o in report if o.what == f'put {v.bucket}/{v.item}'), 'nobody knows why')
-            if all(w.id != v.id for w in self.pending.work()): raise NotFound(f'{v.ref} was removed while it was pending')
-            if until is not None and time.monotonic() > until: raise StillPending(f'{v.ref} has no number yet after {timeout:g} s ({why}); it is safe on this machine')
+            if all(w.id != v.id for w in self.pending.work()):
+                raise NotFound(f'{v.ref} was removed while it was pending')
+            if until is not None and time.monotonic() > until:
+                raise StillPending(f'{v.ref} has no number yet after {timeout:g} s ({why}); it is safe on this machine')
             notice.say(f'{v.bucket}/{v.item} waits for {self.origin.url}: {why}')
             time.sleep(pause if until is None else max(0, min(pause, until - time.monotonic())))
             pause = min(2 * pause, 2.0)
@@ -168,7 +180,8 @@ class Notice:
         self.warns = show == 'auto' and not _watched()
 
     def __enter__(self) -> Notice:
-        if self.show and not self.warns: threading.Thread(target=self._watch, daemon=True, name='objectstore-notice').start()
+        if self.show and not self.warns:
+            threading.Thread(target=self._watch, daemon=True, name='objectstore-notice').start()
         return self
     def __exit__(self, *error) -> None: self.over.set()
 
@@ -179,8 +192,7 @@ class Notice:
 
     def _watch(self) -> None:
         if self.over.wait(self.after): return
-        from tqdm.auto import tqdm
-        with tqdm(desc=self.text, bar_format='{desc} [{elapsed}]', leave=False) as bar:
+        with text_bar(desc=self.text, bar_format='{desc} [{elapsed}]', leave=False) as bar:
             while not self.over.wait(0.5): bar.set_description_str(self.text)
 
 # %% ../nbs/66_offline.ipynb #895ae01c
@@ -425,22 +437,28 @@ class Status(Looks, dict):
         columns = ['tier', 'place', 'state', 'size', *(['limit'] if any(t[-1] for t in self['tiers']) else [])]
         tables = {'tiers': Table(columns, [t[:len(columns)] for t in self['tiers']])}
         if self['pending']: tables['pending'] = Table(['what', 'since'], self['pending'])
-        if self['elsewhere']: tables['pending for other addresses'] = Table(['queue', 'for', 'work', 'since'], self['elsewhere'], caption=SEND)
-        return Card(self['store'], next((t[2] for t in self['tiers'] if t[1] == 'origin' and len(t[2]) > 60), None), {k: self[k] for k in ('offline', 'index', 'nothing can be pending') if self.get(k, '') != ''}, tables)
+        if self['elsewhere']:
+            tables['pending for other addresses'] = Table(['queue', 'for', 'work', 'since'], self['elsewhere'], caption=SEND)
+        whole = next((t[2] for t in self['tiers'] if t[1] == 'origin' and len(t[2]) > 60), None)     # a cell is shorter
+        return Card(self['store'], whole, {k: self[k] for k in ('offline', 'index', 'nothing can be pending') if self.get(k, '') != ''}, tables)
 
 @patch
 def _origin_state(self: ObjectStore) -> str:
     "Whether the origin is there, in words, as far as this process knows"
     b = getattr(self.origin, 'breaker', None)
-    if b and b.open: return f'{self._never()}away since {time.strftime("%H:%M:%S", time.localtime(b.since))}: {self._why_away()}'
+    if b and b.open: return f'{self._never()}away since {_clock(b.since)}: {self._why_away()}'
     if self.offline is True: return f'{self._never()}offline=True: not asked'
     if self.origin.places and self.origin.places.lost(self.origin.url): return 'empty, and another store was here: is the volume mounted?'
     back = next((s.witness.lost for s in list(Sight._all.values()) if self.origin in s.users and s.witness.lost), '')
     if back: return f'set back to an earlier state ({back}): care.restored() lets it go on'
-    if why := b.refusal if b else self.origin.said: return f'it answers, and refuses: {self._in_short(why)}' if b else self._in_short(why)
-    if b and b.slow: return f'there, but slow since {time.strftime("%H:%M:%S", time.localtime(b.slow))}: readers who have something near take that ({self._in_short(b.late)})'
+    if b and b.refusal: return f'it answers, and refuses: {self._in_short(b.refusal)}'
+    if b and b.slow: return f'there, but slow since {_clock(b.slow)}: readers take what is near ({self._in_short(b.late)})'
+    if not b and self.origin.said: return self._in_short(self.origin.said)
     if self._here(): return 'new, empty' if self._is_new() else 'there, as far as is known'
-    return 'there, as far as is known' if (b.reached if b else self.origin.said is not None) else f'{self._never()}not asked yet'
+    asked = b.reached if b else self.origin.said is not None
+    return 'there, as far as is known' if asked else f'{self._never()}not asked yet'
+
+def _clock(t: float) -> str: return time.strftime('%H:%M:%S', time.localtime(t))
 
 @patch
 def _never(self: ObjectStore) -> str: return '' if self.origin.reached() else 'never reached by this machine; '
@@ -455,8 +473,10 @@ def status(self: ObjectStore) -> Status:
     work = [*self.pending.work(), *(w for q in self._queues_elsewhere() for w in q.work() if self._is_ours(w))] if self.pending else []
     pending = [[f'{w.op} {w.name}', w.since] for w in work]
     pending += [[f'{w["what"]}: conflict: {w["why"]}', datetime.fromtimestamp(w['at'], timezone.utc)] for _, w in (self.pending.conflicts() if self.pending else [])]
-    elsewhere = [[q.name, q.whose(), len(works), works[0].since] for q in self._other_queues() if (works := [w for w in q.work() if not self._is_ours(w)])]
-    return Status(store=f'{type(self).__name__} {self.origin.url}', offline=self.offline, tiers=tiers, pending=pending, elsewhere=elsewhere, **self._machine_says())
+    others = [(q, self._not_ours(q)) for q in self._other_queues()]
+    elsewhere = [[q.name, q.whose(), len(works), works[0].since] for q, works in others if works]
+    named = f'{type(self).__name__} {self.origin.url}'
+    return Status(store=named, offline=self.offline, tiers=tiers, pending=pending, elsewhere=elsewhere, **self._machine_says())
 
 @patch
 def _machine_says(self: ObjectStore) -> dict[str, str]:

@@ -119,7 +119,8 @@ def add(self: Pending, op: str, bucket: str, item: str, id: str | None = None, a
 @patch
 def _write_place(self: Pending) -> None:
     "Say whom the queue is for, so that a store with another address can name it"
-    if self.place[0] and not self.files.exists('place'): self.files.create('place', to_json(dict(zip(('url', 'endpoint'), self.place))))
+    if not self.place[0] or self.files.exists('place'): return
+    self.files.create('place', to_json(dict(zip(('url', 'endpoint'), self.place))))
 
 @patch
 def note_reached(self: Pending) -> None:
@@ -332,10 +333,16 @@ if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_turns.cl
 @patch
 def whose(self: Pending) -> str:
     "Whom the queue is for, in words"
-    url, endpoint = self.place
-    try: url, endpoint = (json.loads(self.files.read('place'))[k] for k in ('url', 'endpoint')) if not url else self.place
-    except (OSError, ValueError, KeyError, TypeError): url = ''
+    url, endpoint = self.place if self.place[0] else self._read_place()
     return (f'{url} at {endpoint}' if endpoint else url) or f'a place that is not written down ({self.files.url})'
+
+@patch
+def _read_place(self: Pending) -> tuple[str, str]:
+    "URL and endpoint as they were written down; empty where they cannot be read"
+    try: found = json.loads(self.files.read('place'))
+    except (OSError, ValueError, RecursionError): found = None
+    if not isinstance(found, dict): return '', ''
+    return str(found.get('url') or ''), str(found.get('endpoint') or '')
 
 @patch
 def take(self: Pending, other: Pending) -> list[Work]:
@@ -352,7 +359,8 @@ def take(self: Pending, other: Pending) -> list[Work]:
 def _take_bytes(self: Pending, w: Work, other: Pending) -> None:
     "Take over the bytes of a put; where a crash has come between, they are there"
     for name in [f'{w.id}-{i}' for i, _ in enumerate(w.says['members'])] or [w.id]:
-        if not self.files.exists(f'bytes/{name}') and (path := other.files.path(f'bytes/{name}')): self.files.upload(f'bytes/{name}', path)
+        if self.files.exists(key := f'bytes/{name}'): continue
+        if path := other.files.path(key): self.files.upload(key, path)
     self.tried(w.id, 1)
 
 @patch

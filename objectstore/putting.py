@@ -174,7 +174,8 @@ def put(
 @patch
 def _put_or_wait(self: ObjectStore, r: Ref, draft: Draft, if_latest: int | None, skip_unchanged: bool) -> Version:
     "Store a draft, or keep it until the origin is back"
-    if waiting := self._waiting_puts(r.bucket, r.item): return self._behind(r, draft, waiting, if_latest, skip_unchanged)
+    if waiting := self._waiting_puts(r.bucket, r.item):
+        return self._behind(r, draft, waiting, if_latest, skip_unchanged)
     try:
         with at_origin(): return self._put_now(r, draft, if_latest, skip_unchanged)
     except (ConnectionError, TimeoutError) as e:
@@ -204,17 +205,20 @@ def _behind(self: ObjectStore, r: Ref, draft: Draft, waiting: list, if_latest: i
 
 @patch
 def _must_wait(self: ObjectStore, r: Ref) -> None:
-    "Raise where a put that has to come behind pending ones may not become pending; the origin may be there, and nobody has asked it yet"
-    if self.offline is False: raise NotAvailableOffline(f'earlier puts of {r} are pending on this machine: sync() delivers them')
-    if not self._may_wait(None): (b := self.origin.breaker).try_now()
+    "Raise where a put that has to come behind pending ones may not become pending"
+    if self.offline is False:
+        raise NotAvailableOffline(f'earlier puts of {r} are pending on this machine: sync() delivers them')
+    if not self._may_wait(None): (b := self.origin.breaker).try_now()     # it may be there, and nobody has asked it yet
     if self._may_wait(None): return
-    raise NeverReached(f'{r} is not stored: earlier puts of it are pending, and this machine has never reached {self.origin.url} ({b.refusal or b.why}): '
-                       'look at its address and its settings; offline=True keeps what is put behind them')
+    raise NeverReached(f'{r} is not stored: earlier puts of it are pending, and this machine has never reached '
+                       f'{self.origin.url} ({b.refusal or b.why}): look at its address and its settings; '
+                       'offline=True keeps what is put behind them')
 
 @patch
 def _may_wait(self: ObjectStore, if_latest: int | None) -> bool:
-    "May a put become pending? Not where it must be decided now, and not for an origin that this machine has never reached, unless `offline=True` says so"
-    return self.pending is not None and self.offline is not False and if_latest is None and (self.offline is True or self.origin.reached())
+    "May a put become pending? Not where it must be decided now; nor where the origin was never reached, unless `offline=True`"
+    if self.pending is None or self.offline is False or if_latest is not None: return False
+    return self.offline is True or self.origin.reached()
 
 @patch
 def _wait(self: ObjectStore, r: Ref, draft: Draft, why: BaseException | None = None) -> PendingVersion:

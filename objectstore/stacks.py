@@ -48,7 +48,9 @@ def asker(
     "A function that gives the name of the store that is there, quickly where this process has made sure of it"
     sight, b = origin.sight(g), g.breaker
     def name() -> str | None:
-        return sight.name if sight.name and (b is None or sight.turn == b._turn or b.open or b.slow and not firm_now()) else _ask(origin, g, sight)
+        if not sight.name: return _ask(origin, g, sight)
+        sure = b is None or sight.turn == b._turn or b.open or b.slow and not firm_now()
+        return sight.name if sure else _ask(origin, g, sight)
     return name
 
 def _ask(origin: StackedOrigin, g: Guarded, sight: Sight) -> str | None:
@@ -92,7 +94,8 @@ def instead(
     "A function that says whether what is near can answer in place of a listing of a folder"
     def can(folder: str) -> bool:
         if stack.firm or firm_now(): return False
-        return known() if folder == IDENTITY else any(quietly(n.has_folder, folder) for n in stack._nears)
+        if folder == IDENTITY: return known()
+        return any(quietly(n.has_folder, folder) for n in stack._nears)
     return can
 
 # %% ../nbs/52_stacks.ipynb #8a07678c
@@ -119,8 +122,9 @@ class GuardedService:
         if breaker and not breaker.probe: breaker.probe = inner.names
 
     def _asked(self, f: Callable, *args) -> object:
+        def tells(answer): return answer is not False     # a bucket is also not there where this key is not known
         try:
-            with hurry(not (self.firm or firm_now()) and bool(self.near())): return guarded(self, f, *args, tells=lambda answer: answer is not False)     # a bucket is also not there where this key is not known
+            with hurry(not (self.firm or firm_now()) and bool(self.near())): return guarded(self, f, *args, tells=tells)
         except ConnectionError as e:
             if self.firm or firm_now() or not self.near(): raise
             note_stale(e)
@@ -177,7 +181,8 @@ def _unnamed(place) -> bool: return place.url == 'memory://'
 @patch
 def reached(self: StackedOrigin) -> bool:
     "Has this machine ever reached the origin?"
-    self._reached = self._reached or bool(self.breaker and self.breaker.reached) or self.queue.reached() or self._has_met()
+    if not self._reached:
+        self._reached = bool(self.breaker and self.breaker.reached) or self.queue.reached() or self._has_met()
     return self._reached
 
 @patch

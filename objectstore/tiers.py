@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote
 from fastcore.basics import patch
 from .names import InvalidRef, ObjectStoreError, TierMismatch, hint, missing
-from .backend import Backend, MemoryBackend
+from .backend import Backend, MemoryBackend, in_a_hurry
 from .mistakes import worded
 from .environment import set_as, variable, yes_or_no
-from .connect import ENDPOINTS, KNOWN, SECRET, Options, Signing, about_keys, all_options, boto_session, check_endpoint, client_options, no_order, no_service, option_prefix, options as check_options, refused, has_login, nothing_empty, option, s3_endpoint, s3_region, s3_signing, secrets_belong
+from .connect import ENDPOINTS, KNOWN, SECRET, Options, Signing, about_keys, all_options, boto_session, check_endpoint, client_options, no_order, no_service, option_prefix, options as check_options, refused, has_login, nothing_empty, option, s3_endpoint, s3_region, s3_signing, secrets_belong, times
 from .files import FileBackend
 from .remote import RemoteBackend
 
@@ -75,8 +75,8 @@ def not_logged(text: str | None) -> None:
 # %% ../nbs/06_tiers.ipynb #30060f17
 @patch
 def _client(self: NativeBackends) -> object:
-    "The client of boto3, with short waits and no retries"
-    if self._s3: return self._s3
+    "The client of boto3, without retries; whoever has something else to answer with has one with short waits"
+    if found := (self._s3 or {}).get(in_a_hurry()): return found
     try: import boto3, botocore
     except ImportError: raise missing('boto3', 's3') from None
     o = all_options('s3', self._options)
@@ -87,16 +87,19 @@ def _client(self: NativeBackends) -> object:
     for name in ('token', 'access_key_id'): not_logged(used.get(name))
     how = Options(aws_access_key_id=keys.get('access_key_id'), aws_secret_access_key=keys.get('secret_access_key'), aws_session_token=keys.get('token'))
     try:
-        with nothing_empty('s3'): self._s3 = (by.session or boto_session()).client('s3', endpoint_url=self.endpoint, region_name=s3_region(o, self.endpoint), verify=verify, config=self._manners(botocore, o), **how)
+        with nothing_empty('s3'): found = (by.session or boto_session()).client('s3', endpoint_url=self.endpoint, region_name=s3_region(o, self.endpoint), verify=verify, config=self._manners(botocore, o), **how)
     except Exception as e: said = type(e).__name__
-    else: return self._s3
+    else:
+        self._s3 = {**(self._s3 or {}), in_a_hurry(): found}
+        return found
     raise TierMismatch(f'boto3 makes no client for {self.endpoint} ({said}): is a variable that begins with AWS_ set to what it does not understand, or empty, or a line of ~/.aws/config?')
 
 @patch
 def _manners(self: NativeBackends, botocore, o: dict) -> object:
-    "Short waits, no retries; signed unless that is switched off"
+    "No retries; signed unless that is switched off"
     from botocore.config import Config
-    return Config(connect_timeout=self.timeout, read_timeout=1.8 * self.timeout, retries=dict(total_max_attempts=1), s3=dict(addressing_style='path'),
+    wait = times('quick' if in_a_hurry() else 'small', self.timeout)[0]['read_timeout'].total_seconds()
+    return Config(connect_timeout=self.timeout, read_timeout=wait, retries=dict(total_max_attempts=1), s3=dict(addressing_style='path'),
         signature_version=botocore.UNSIGNED if o.get('skip_signature') == 'true' else None)
 
 @patch

@@ -74,8 +74,8 @@ def _not_there(store: ObjectStore, of: object, why: str) -> NotAvailableOffline:
     "The error for what an origin alone could have answered"
     store.origin.said = why
     if store.origin.reached(): return NotAvailableOffline(f'{why}; {store._what_is_near(of)}')
-    return NeverReached(f'{why}; this machine has never reached it, so nothing is kept pending for it: look at its address and its settings; '
-                        'offline=True keeps what is put until it can be reached')
+    return NeverReached(f'{why}; this machine has never reached it, so nothing is kept pending for it: '
+                        'look at its address and its settings; offline=True keeps what is put until it can be reached')
 
 # %% ../nbs/50_versions.ipynb #6f6854cd
 QUESTIONS = {'find_items', 'versions', 'list_buckets', 'get_stats', 'aliases', 'history', 'metadata', 'notes'}    # verbs whose answers may be others tomorrow

@@ -22,6 +22,7 @@ Kinds of fault:
     truncate              the body cut short: keep=bytes, length='matching' (announced so) or 'original' (then closed)
     flip                  one byte of the body flipped: at=index (default: the middle)
     slow                  the whole answer at rate=bytes a second (default 10)
+    late                  the answer comes wait=seconds after the request
 
 Answers that look like a success and are none (nothing forwarded; in front of every request they are a captive portal):
     page                  200 with a web page that is also well-formed XML, which S3 clients read as an empty listing
@@ -100,6 +101,7 @@ class Fault:
     length: str = 'matching'                         # truncate: or 'original'
     at: int | None = None                            # flip
     rate: float = 10                                 # slow
+    wait: float = 3                                  # late
     hits: int = 0                                    # how often it was applied
     seen: int = 0                                    # how many requests matched
     remove: Callable[[], None] = lambda: None
@@ -371,6 +373,11 @@ async def slow(x, fault):
     answer = await x.forward()
     content = await x.taken(answer)
     await x.say(answer.raw if x.bare(answer) else answer.with_length(len(content)), content, fault.rate)
+
+@kind
+async def late(x, fault):
+    await asyncio.sleep(fault.wait)
+    await x.reply(await x.forward())
 
 # Answers that are not those of an object service
 

@@ -1,4 +1,6 @@
-"""A slow service is not away: how long a call waits depends on what else can be answered, and what is called by name goes on.
+"""A slow service is not away: how long a call waits depends on what else can be answered.
+
+What is called by name goes on past a slow answer, and what waits is delivered like `put_many`.
 
 Nothing here asks the clock: a service that is late is one that does not answer whoever is in a hurry.
 """
@@ -20,7 +22,7 @@ from test_offline import stocked
 LATE = ConnectionError(errno.ETIMEDOUT, 'it did not answer in time')
 
 class Slow:
-    "How a world's origin answers: `hurried`: not to whoever is in a hurry; `never`: to nobody; a function: whom it fails"
+    "How a world's origin answers; `hurried`: not to who is in a hurry, `never`: to nobody, a function: whom it fails"
     def __init__(self, world): self.world, self.mode, self.asked, self.real = world, None, Counter(), world.switch.check
     def __enter__(self):
         self.world.switch.check = self.check
@@ -29,7 +31,9 @@ class Slow:
     def check(self, op: str, key: str) -> None:
         self.real(op, key)
         self.asked[in_a_hurry()] += 1
-        if self.mode == 'never' or self.mode == 'hurried' and in_a_hurry() or callable(self.mode) and self.mode(op, key): raise LATE
+        if callable(self.mode): late = self.mode(op, key)
+        else: late = dict(never=True, hurried=in_a_hurry()).get(self.mode, False)
+        if late: raise LATE
 
 @pytest.fixture
 def slow(memory):
@@ -52,16 +56,20 @@ def judge_verbs(memory, slow) -> None:
     slow.asked.clear()
     with pytest.warns(StaleWarning, match='did not answer in time'): assert store.get('lab/m') == 3
     assert slow.asked[True] == 1
-    with quiet(): assert [store.get('lab/m') for _ in range(100)] == [3] * 100 and store.get('lab/m@1') == 1 and store.versions('lab/m').refs[-1] == 'lab/m@3'
+    with quiet():
+        assert [store.get('lab/m') for _ in range(100)] == [3] * 100 and store.get('lab/m@1') == 1
+        assert store.versions('lab/m').refs[-1] == 'lab/m@3'
     assert slow.asked[True] == 1, 'it is asked once, and then what is near is taken'
     with warnings.catch_warnings():
         warnings.simplefilter('error', PendingWarning)
         assert store.get('lab/far') == 'x' and store.get('lab/m@4') == 'newer'         # not near: it is waited for
         v = store.put('lab/m', 5)
-        assert (v.version, store.put('lab/new', 1).version, [x.version for x in store.put_many({'lab/a': 1, 'lab/b': 2})]) == (5, 1, [1, 1])
+        assert (v.version, store.put('lab/new', 1).version,
+                [x.version for x in store.put_many({'lab/a': 1, 'lab/b': 2})]) == (5, 1, [1, 1])
         store.set_alias('lab/m@1', 'x'), store.annotate('lab/m@1', {'a': 1}), store.remove('lab/m@2', force=True)
         assert store.find_or_create_bucket('fresh') == 'fresh' and not store.sync()
-    assert not store.pending.work() and not store.origin.breaker.open and 'slow since' in f'{store.status()!r}' and 'slow since' in repr(store)
+    assert not store.pending.work() and not store.origin.breaker.open and 'slow since' in f'{store.status()!r}'
+    assert 'slow since' in repr(store)
 
 def test_a_slow_service_takes_puts(memory, slow): judge_verbs(memory, slow)
 
@@ -107,12 +115,13 @@ def test_a_service_that_answers_nobody_is_away(memory, slow):
     assert not store.sync().waiting
 
 def test_how_long_the_clients_wait():
-    "Ten times as long where nothing else can be answered, for an answer; a connection comes about in the time-out or not"
+    "Ten times as long for an answer where nothing else can be answered; for a connection the time-out"
     for timeout in (0.5, 1.0, 5.0):
         waits = {kind: connect.times(kind, timeout)[0] for kind in ('quick', 'small', 'large', 'once')}
         assert all(w['connect_timeout'].total_seconds() == timeout for w in waits.values())
         assert waits['quick']['read_timeout'].total_seconds() == 1.8 * timeout
-        assert [waits[k]['read_timeout'].total_seconds() for k in ('small', 'large')] == [10 * timeout] * 2 and waits['once']['timeout'].total_seconds() == 11 * timeout
+        assert [waits[k]['read_timeout'].total_seconds() for k in ('small', 'large')] == [10 * timeout] * 2
+        assert waits['once']['timeout'].total_seconds() == 11 * timeout
 
 
 # What is called by name goes on
@@ -177,7 +186,8 @@ def test_a_wait_says_what_it_waits_for(memory, capfd):
     assert any('lab/m waits for memory://' in str(w.message) and 'refuses connections' in str(w.message) for w in told)
 
 def test_a_notice_is_shown_where_somebody_looks(capfd):
-    with offline.Notice('models/churn waits for s3://lab', True, after=0) as notice: wait(lambda: 'models/churn waits' in capfd.readouterr().err)
+    with offline.Notice('models/churn waits for s3://lab', True, after=0) as notice:
+        wait(lambda: 'models/churn waits' in capfd.readouterr().err)
 
 
 # Delivered like put_many
@@ -185,7 +195,9 @@ def test_a_notice_is_shown_where_somebody_looks(capfd):
 class Meeting(Service):
     "An origin that lets a claim of an item wait until so many are on their way"
     can = Capabilities('remote', wait=0.002, many=16, page=1000)
-    def __init__(self, name, n): super().__init__(name); self.n, self.here, self.most, self.lock, self.all = n, 0, 0, threading.Lock(), threading.Event()
+    def __init__(self, name, n):
+        super().__init__(name)
+        self.n, self.here, self.most, self.lock, self.all = n, 0, 0, threading.Lock(), threading.Event()
     def create(self, key, data):
         if '/records/p' not in key: return super().create(key, data)
         with self.lock: self.here, self.most = self.here + 1, max(self.most, self.here + 1)
@@ -208,14 +220,16 @@ def judge_flight(clean, n: int = 40, wanted: int = 8) -> None:
         away.set_alias('lab/p0@latest', 'x')
     assert not store.sync().waiting
     assert origin.most >= wanted, f'{origin.most} at a time'
-    assert all([tuple(v.get()) for v in store.versions(f'lab/p{i}')] == [(i, k) for k in range(3)] for i in range(n)) and store.aliases('lab/p0') == {'x': 3}
+    assert all([tuple(v.get()) for v in store.versions(f'lab/p{i}')] == [(i, k) for k in range(3)] for i in range(n))
+    assert store.aliases('lab/p0') == {'x': 3}
 
 def test_many_items_are_in_flight_and_each_is_in_order(clean): judge_flight(clean)
 
 def test_planted_one_after_another_is_seen(clean, monkeypatch):
     planted = []
     monkeypatch.setattr(Meeting, 'patience', 0)
-    monkeypatch.setattr(delivery, 'in_flight', lambda chains, one, many: planted.append(many) or in_flight(chains, one, 1))
+    def alone(chains, one, many): planted.append(many); in_flight(chains, one, 1)
+    monkeypatch.setattr(delivery, 'in_flight', alone)
     with pytest.raises(AssertionError, match='1 at a time'): judge_flight(clean)
     assert planted
 

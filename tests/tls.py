@@ -15,7 +15,8 @@ def certificate(folder: Path, authority: bool = False, name: str = '127.0.0.1') 
     key, cert = found.with_suffix('.key'), found.with_suffix('.crt')
     names = f'subjectAltName={"IP" if name[0].isdigit() else "DNS"}:{name}'
     no_authority = [] if authority else ['-addext', 'basicConstraints=critical,CA:FALSE']
-    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '30', '-keyout', key, '-out', cert, '-subj', f'/CN={name}', '-addext', names, *no_authority],
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '30', '-keyout', key, '-out',
+                    cert, '-subj', f'/CN={name}', '-addext', names, *no_authority],
                    check=True, capture_output=True)
     found.write_text(key.read_text() + cert.read_text())
     return found
@@ -41,7 +42,8 @@ class Front:
 
     def _serve(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
-            with self.context.wrap_socket(client, server_side=True) as inner, socket.create_connection(self.to) as outer:
+            with self.context.wrap_socket(client,
+                                          server_side=True) as inner, socket.create_connection(self.to) as outer:
                 threading.Thread(target=_pass_on, args=(outer, inner), daemon=True).start()
                 _pass_on(inner, outer)
 
