@@ -59,7 +59,8 @@ def judge_verbs(memory, slow) -> None:
     with quiet():
         assert [store.get('lab/m') for _ in range(100)] == [3] * 100 and store.get('lab/m@1') == 1
         assert store.versions('lab/m').refs[-1] == 'lab/m@3'
-    assert slow.asked[True] == 1, 'it is asked once, and then what is near is taken'
+        assert store.find_items('lab', at='*', where='auc > 0.25').refs == ['lab/m@3']
+    assert slow.asked == {True: 1}, 'it is asked once, and then what is near is taken'
     with warnings.catch_warnings():
         warnings.simplefilter('error', PendingWarning)
         assert store.get('lab/far') == 'x' and store.get('lab/m@4') == 'newer'         # not near: it is waited for
