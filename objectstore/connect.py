@@ -334,11 +334,12 @@ class Answer:
         self.untagged = 'MissingEtag' in debug
         self.cut = 'before end of input' in text
         self.page = self.untagged or not self.cut and bool(re.search(r'Invalid(List|Multipart|DeleteObjects)Response|NotPartial|MissingContentLength', debug))
-        self.why = self._why(debug, found)
+        self.why = self._why(text, debug, found)
 
-    def _why(self, debug: str, found) -> str:
+    def _why(self, text: str, debug: str, found) -> str:
         "In a few words"
         if self.status: return f'{self.status} {self.code}'.strip() + (f': {self.message}' if self.message else '')
+        if 'credential provider' in text: return f'the credentials could not be had ({found(r"provider: (?:[A-Za-z_]+[.])*([A-Za-z_]+)", text) or "unknown"})'      # its own words may quote them
         if 'dns error' in debug: return 'its name cannot be resolved'
         if self.timeout: return 'it did not answer in time'
         if self.connecting and 'tcp connect error' in debug: return 'it refuses connections'

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from fastcore.basics import patch
-from .names import Ago, AliasAt, AsOf, Conflict, InvalidQuery, NotAvailableOffline, NotFound, Number, Ref, WriteId, alias_name, check_alias, hint, parse_ref
+from .names import Ago, AliasAt, AsOf, Conflict, NotAvailableOffline, NotFound, Number, Ref, alias_name, check_alias, decode_segment, hint, parse_ref
 from .backend import key_number
 from .origin_clock import moment
 from .records import RECORD_LIMIT, Record, alias_folder, aliases_folder, from_json, notes_folder
@@ -93,19 +93,20 @@ def _at_and_by(bucket: Bucket, keys: list[str]) -> Iterator[tuple[int | None, st
 # %% ../nbs/69_history.ipynb #dda45e30
 def moves_below(
     bucket: Bucket,
-    folder: str,         # Below which numbered folders lie
-    start: str = '',     # What of a key is no part of their names
-) -> dict[str, list[dict]]:
+    folder: str,               # A numbered folder, or one with numbered folders right below it
+) -> dict[str, list[dict]]:    # By the name of the folder below
     "The moves in numbered folders, in order; one that cannot be read is left out, with a warning"
-    keys, found = sorted({e.key for e in bucket.backend.list(bucket.prefix + folder) if key_number(e.key)}), {}
+    start, found = bucket.prefix + folder, {}
+    def of(key): return key[len(start):].rpartition('/')[0]
+    keys = sorted({e.key for e in bucket.backend.list(start) if key_number(e.key) and '/' not in of(e.key)})      # farther below lie other items
     for key, raw in zip(keys, bucket.backend.read_many(keys, RECORD_LIMIT)):
-        if m := move_or_none(raw, key, True): found.setdefault(key[len(bucket.prefix + (start or folder)):].rpartition('/')[0], []).append(m)
+        if m := move_or_none(raw, key, True): found.setdefault(of(key), []).append(m)
     return found
 
 def _alias_moves(bucket: Bucket, item: str, alias: str | None = None) -> dict[str, list[dict]]:
     "The moves of the aliases of an item, or of one of them"
-    if alias is not None: return {alias: found} if (found := [m for ms in moves_below(bucket, alias_folder(item, alias)).values() for m in ms]) else {}
-    return {a: moves for a in bucket.alias_names(item) for moves in _alias_moves(bucket, item, a).values()}
+    if alias is not None: return {alias: moves for moves in moves_below(bucket, alias_folder(item, alias)).values()}
+    return {decode_segment(name[1:]): moves for name, moves in moves_below(bucket, aliases_folder(item)).items() if name[:1] == '@'}
 
 def _aliased(bucket: Bucket, item: str, moves: dict[str, list[dict]]) -> Iterator[Told]:
     "What became of aliases"

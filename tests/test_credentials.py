@@ -5,7 +5,7 @@ import os, secrets, subprocess, threading
 import pytest
 from objectstore import ObjectStore, Protected, ObjectStoreError, remote, tiers
 from objectstore.service import weed_program
-from proxy import Proxy
+from proxy import Proxy, answer, kind
 from services import CephService, Place, S3Service, run
 
 @pytest.fixture(autouse=True)
@@ -107,6 +107,56 @@ def test_the_services_own_buckets_find_them_too(keys, home, monkeypatch):
     assert every.exists('objectstore-test')
     write('environment', home, monkeypatch, keys.renew())
     assert every.exists('objectstore-test') and every.backend('objectstore-test').exists('nothing') is False
+
+OLD = dict(key='', status='', code='', hits=0)
+
+@kind
+async def expired(x, fault):
+    "What a service says to requests that are signed with the first key; others pass"
+    if OLD['key'].encode() not in x.head.raw: return await x.reply(await x.forward())
+    OLD['hits'] += 1
+    await x.take()
+    await answer(x, f'<?xml version="1.0"?>\n<Error><Code>{OLD["code"]}</Code><Message>injected</Message></Error>'.encode(), 'application/xml', OLD['status'])
+
+@pytest.mark.parametrize('status, code', [('400 Bad Request', 'ExpiredToken'), ('400 Bad Request', 'InvalidToken'), ('403 Forbidden', 'ExpiredTokenException'), ('403 Forbidden', 'AccessDenied'), ('403 Forbidden', 'SignatureDoesNotMatch'),
+    ('401 Unauthorized', 'InvalidToken'), ('403 Forbidden', 'RequestExpired'), ('404 Not Found', 'XAdminUserNotFound')], ids=lambda v: v.replace(' ', ''))
+def test_each_way_to_say_that_a_token_has_expired(seaweed, home, monkeypatch, status, code):
+    "At the proxy, with a second user of SeaweedFS whose keys come when the first ones have expired"
+    keys = Keys(seaweed)
+    now = keys.renew()
+    write('environment', home, monkeypatch, now)
+    with Proxy(seaweed.endpoint) as proxy:
+        s = ObjectStore(Place(seaweed).url, endpoint=proxy.endpoint, timeout=5.0, near=False)
+        s.put('lab/x', 1)
+        OLD.update(key=now['access'], status=status, code=code, hits=0)
+        with proxy.fault('expired'):
+            with pytest.raises(Protected, match='injected'): s.get('lab/x')
+            assert OLD['hits']
+            write('environment', home, monkeypatch, Keys(seaweed).renew())
+            OLD['hits'] = 0
+            assert s.get('lab/x') == 1 and s.put('lab/x', os.urandom(100_000)).version == 2
+            assert OLD['hits'] == 1, 'one refusal, and then no more'
+
+def test_what_waits_on_this_machine_is_delivered_with_new_keys(seaweed, home, monkeypatch):
+    keys = Keys(seaweed)
+    write('environment', home, monkeypatch, keys.renew())
+    place = Place(seaweed)
+    with ObjectStore(place.url, endpoint=seaweed.endpoint, timeout=5.0, progress=False) as s: s.put('lab/x', 1)
+    with pytest.warns(UserWarning): offline = ObjectStore(place.url, endpoint=seaweed.endpoint, offline=True, progress=False); offline.put('lab/x', 2)
+    s = ObjectStore(place.url, endpoint=seaweed.endpoint, timeout=5.0, progress=False)
+    s.get('lab/x@1'); s.versions('lab/x')
+    write('environment', home, monkeypatch, keys.renew())
+    s.sync()
+    assert s.get('lab/x') == 2 and not s.pending.known
+
+def test_a_program_that_gives_no_keys_is_told(seaweed, home, monkeypatch):
+    "The chain, which fails when it is asked: that is no absence, so nothing becomes pending"
+    monkeypatch.setenv('AWS_CONFIG_FILE', str(home/'config')); monkeypatch.setenv('AWS_SHARED_CREDENTIALS_FILE', str(home/'none'))
+    (home/'config').write_text('[default]\ncredential_process = /bin/false\n')
+    s = ObjectStore(Place(seaweed).url, endpoint=seaweed.endpoint, timeout=5.0, progress=False)
+    with pytest.raises(Protected, match=r'no credentials were found \(CredentialRetrievalError\)'): s.put('lab/x', 1)
+    write('environment', home, monkeypatch, Keys(seaweed).renew())
+    assert s.put('lab/x', 1).version == 1
 
 def test_what_is_refused_is_not_sent_twice_without_new_keys(keys, home, monkeypatch):
     write('environment', home, monkeypatch, keys.now)

@@ -513,3 +513,28 @@ def test_a_bar_counts_what_a_service_has_got(seaweed, monkeypatch, tmp_path, fig
         store.origin.place.upload('lab/payloads/aa/big', big, progress)
     assert all(claimed <= there for claimed, there in claims) and claims[-1][0] == 100_000_000 and len(claims) > 5
     figure('progress: claimed against arrived, MB', ticks=len(claims), most_ahead=max(0, max(c - a for c, a in claims)) / 1e6, most_behind=max(a - c for c, a in claims) / 1e6)
+
+
+# What it costs
+
+def test_requests_of_history_rollback_and_dates(seaweed, monkeypatch, figure):
+    "Listings do not grow with the number of versions, and a date asks the clock once"
+    from proxy import Proxy
+    from services import Place
+    for name, value in seaweed.environment.items(): monkeypatch.setenv(name, value)
+    with Proxy(seaweed.endpoint) as line:
+        store = ObjectStore(Place(seaweed).url, endpoint=line.endpoint, near=False)
+        for n in range(4): store.put('lab/churn', n, alias='production')
+        store.put('lab/churn/other', 1, alias='production')
+        store.annotate('lab/churn@2', {'x': 1})
+        def asked(call):
+            with line.counting() as count: call()
+            return count
+        told = asked(lambda: store.history('lab/churn'))
+        assert told.verbs == {'LIST': 3, 'GET': 5} and not any('other' in r.path for r in told if r.method == 'GET' and r.verb == 'GET')      # four moves, a note; the records are in memory
+        assert asked(lambda: store.history('lab/churn', 'production')).verbs == {'LIST': 1, 'GET': 4}
+        back = asked(lambda: store.rollback('lab/churn', 'production'))
+        assert store['lab/churn@production'].version == 3 and back.verbs['PUT'] == 1
+        then = asked(lambda: [store[f'lab/churn@{t}'] for t in ('1ms', '2ms', '3ms')])
+        assert then.verbs.get('HEAD', 0) <= 1
+        figure('requests: history / of an alias / rollback / three dates', history=len(told), alias=5, rollback=f'{len(back)} {back.verbs}', dates=f'{len(then)} {then.verbs}')
