@@ -1,6 +1,6 @@
 """A service that answers each request after 0.2, 1, 3 and 8 s, and one that stops for 20 s,
-with the default time-out of 1 s: what each verb does and when, and how many puts became pending though the service was there
-(`bench_patience.py 0.2 3`: these two only; `bench_patience.py stops restarts`)"""
+with the default time-out of 1 s: what each verb does and when, and how many puts became pending though
+the service was there (`bench_patience.py 0.2 3`: these two only; `bench_patience.py stops restarts`)"""
 import sys, threading, time, warnings
 from bench_offline import far
 from common import heading, say, table
@@ -93,7 +93,8 @@ if __name__ == '__main__':
             open_(near=None).put('lab/far', 'x')
             if one in ('stops', 'restarts'):
                 during = dict(stops=stops, restarts=restarts)[one]
-                say(f'### Puts beside a service that {one}: {during.__doc__}', table(['', ''], puts(open, lambda: during(proxy), 60)))
+                rows = puts(open, lambda: during(proxy), 60)
+                say(f'### Puts beside a service that {one}: {during.__doc__}', table(['', ''], rows))
             else: found[one] = slow(open, proxy, float(one))
     if found:
         say('### Each request is answered so many seconds later',
