@@ -34,7 +34,7 @@ class First:
         used = {getattr(place, 'endpoint', None), options.get('proxy_url')} if options.get('skip_signature') != 'true' else set()
         return cls({a: where for a, where in said.sends_to.items() if a.rstrip('/') in used}, state)
 
-    def tell(self) -> None:
+    def tell(self, *_: object) -> None:
         "Say it, where it was not said before on this machine"
         while self.addresses:
             address, where = next(iter(self.addresses.items()))

@@ -18,7 +18,7 @@ from .near import HELD, Near, quietly
 from .pending import Pending, Work
 from .delivery import Outcome, Report, deliver_all
 from .stacks import StackedOrigin
-from .reading import Progress, _watched, payload_file
+from .reading import Progress, _watched, payload_file, text_bar
 from .shown import Card, Size, Table
 from .versions import Folder, Looks, PendingVersion, Version
 from .opening import _state, outside
@@ -188,8 +188,7 @@ class Notice:
 
     def _watch(self) -> None:
         if self.over.wait(self.after): return
-        from tqdm.auto import tqdm
-        with tqdm(desc=self.text, bar_format='{desc} [{elapsed}]', leave=False) as bar:
+        with text_bar(desc=self.text, bar_format='{desc} [{elapsed}]', leave=False) as bar:
             while not self.over.wait(0.5): bar.set_description_str(self.text)
 
 # %% ../nbs/66_offline.ipynb #895ae01c

@@ -133,6 +133,7 @@ class ObjectStore(Looks, ObjectStoreInterface):
         self.origin = self._stacked(place, near)
         if 'endpoint' not in self._given and getattr(place, 'endpoint', None): place.said_by = said.sources.get('endpoint', place.said_by)
         self._first = First.of(said, place, _state)     # What is to be said before the first request
+        if self._first.addresses and isinstance(place, Backend): place.first = self._first.tell
         self._warned = False                          # Was it said that something is stale?
         self._delivering, self._next_sync, self._pause = threading.Lock(), 0.0, 5.0    # Delivery in the background: one at a time, and not at once again
         if self.pending: self._when_back()

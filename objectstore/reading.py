@@ -22,9 +22,9 @@ from .puts import stamp
 
 # %% auto #0
 __all__ = ['SETTLED', 'WORTH_A_BAR', 'AT_ONCE', 'STUCK', 'BLOCK', 'is_verified', 'verified', 'settled_hash', 'verify_file',
-           'Progress', 'Part', 'exact', 'whole_range', 'lock', 'own_part', 'source', 'payload_file', 'own_verified',
-           'bring_near', 'fetch', 'RangeFile', 'ranges_of', 'range_file', 'member_path', 'safe_name', 'publish',
-           'as_file', 'copy_file']
+           'Progress', 'text_bar', 'Part', 'exact', 'whole_range', 'lock', 'own_part', 'source', 'payload_file',
+           'own_verified', 'bring_near', 'fetch', 'RangeFile', 'ranges_of', 'range_file', 'member_path', 'safe_name',
+           'publish', 'as_file', 'copy_file']
 
 # %% ../nbs/40_reading.ipynb #808726e8
 SETTLED = 2.0     # seconds after which two writes to a file cannot have the same times
@@ -99,9 +99,8 @@ class Progress:
             if self.bar: self.bar.update(n)
         if not self.bar and self.show and time.monotonic() > self.at: self._open()
     def _open(self) -> None:
-        from tqdm.auto import tqdm
         with self._turn:
-            if self.bar is None and not self.over: self.bar = tqdm(desc=self.what, total=self.total, initial=self.done, unit=self.unit, unit_scale=self.unit == 'B', unit_divisor=1000)
+            if self.bar is None and not self.over: self.bar = text_bar(desc=self.what, total=self.total, initial=self.done, unit=self.unit, unit_scale=self.unit == 'B', unit_divisor=1000)
     def __enter__(self) -> Progress:
         if self.show and (self.unit != 'B' or (self.total or 0) > WORTH_A_BAR):      # it is shown also where nothing has arrived yet
             self._timer = threading.Timer(self.after, copy_context().run, [self._open])
@@ -116,11 +115,18 @@ class Progress:
 
 WORTH_A_BAR = 2**20     # bytes of which no line carries more in a second without being worth watching
 
+def text_bar(**how):
+    "A progress bar of text: a saved notebook keeps its line, and nothing of a widget"
+    from tqdm import tqdm
+    return tqdm(file=sys.stdout if _in_notebook() else None, **how)
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get('IPython')
+    return getattr(ipython and ipython.get_ipython(), 'kernel', None) is not None
+
 def _watched() -> bool:
     "Does somebody look at this process? In a terminal or a notebook"
-    ipython = sys.modules.get('IPython')
-    shell = ipython and ipython.get_ipython()
-    return bool(shell and hasattr(shell, 'kernel')) or (sys.stderr is not None and sys.stderr.isatty())
+    return _in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
 
 # %% ../nbs/40_reading.ipynb #d9a0cc5f
 AT_ONCE = 16        # pieces on their way at the same time: at most 128 MB of memory

@@ -286,7 +286,7 @@ def _pages(self: RemoteBackend, folder: str, after: str | None, page: int) -> It
     "The pages as the client brings them; where its credentials are refused on the way, the rest with others, if there are any"
     import obstore
     def ask(c: object) -> Iterator: return iter(obstore.list(c, folder or None, offset=after, chunk_size=page))
-    pages, again = ask(used := self._client('small')), True
+    pages, again = calmly(self._place(), ask, used := self._client('small')), True
     while True:
         try: found = calmly(self._place(), next, pages, None)
         except Exception as e:

@@ -352,6 +352,16 @@ def test_the_chips_of_a_picture_search_or_are_off(chromium, store):
     page.wait_for_function("document.querySelectorAll('.osb-body .osb-row').length === 4")
     page.close()
 
+def test_a_progress_bar_is_a_line_of_a_saved_notebook(tmp_path):
+    nbclient, nbformat = pytest.importorskip('nbclient'), pytest.importorskip('nbformat')
+    code = """from objectstore.reading import Progress
+with Progress('models/churn', 4, True, unit='files', after=0) as bar:
+    for _ in range(4): bar(1)"""
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbclient.NotebookClient(nb, kernel_name='python3', timeout=300).execute()
+    outputs = nb.cells[0].outputs
+    assert {(o.output_type, o.get('name')) for o in outputs} == {('stream', 'stdout')} and 'models/churn: 100%' in ''.join(o.text for o in outputs)
+
 
 # On a page of the site
 

@@ -70,8 +70,9 @@ def test_renewed_credentials_are_found_within_the_call(keys, home, monkeypatch, 
     s = ObjectStore(Place(keys.service).url, endpoint=keys.service.endpoint, timeout=5.0, near=near, progress=False)
     big, calls = os.urandom(20_000_000), 0
     s.put('lab/x', 1); s.put('lab/big', big)
-    for call in (lambda: s.get('lab/x') == 1, lambda: s.put('lab/x', 1).version, lambda: len(s.versions('lab/x')), lambda: s.put('lab/big', big[:-1]).version == 2, lambda: s.list_buckets() == ['lab'],
-                 lambda: [v.version for v in s.put_many({f'lab/m{i}': i for i in range(20)})] == [1] * 20, lambda: len(s.get_many([f'lab/m{i}' for i in range(20)])) == 20):
+    asks = (lambda: s.get('lab/x') == 1, lambda: s.put('lab/x', 1).version, lambda: s.put('lab/big', big[:-1]).version == 2, lambda: len(s.versions('lab/x')), lambda: s.list_buckets() == ['lab'],
+            lambda: [v.version for v in s.put_many({f'lab/m{i}': i for i in range(20)})] == [1] * 20, lambda: len(s.get_many([f'lab/m{i}' for i in range(20)])) == 20)
+    for call in asks if how == 'environment' else asks[:3]:
         write(how, home, monkeypatch, keys.renew())
         assert call(); calls += 1
     other = ObjectStore(Place(keys.service, prefix=s.tiers[-1].rpartition('/')[2]).url, endpoint=keys.service.endpoint, timeout=5.0, near=False, progress=False)

@@ -109,6 +109,25 @@ def test_a_project_that_sends_credentials_is_told_of_once_before_it_does(seaweed
             project(f'tiers = {s.tiers[-1]}\nendpoint = {other.endpoint}\ntimeout = 5')
             with pytest.warns(UserWarning, match='signed with your credentials'): ObjectStore(near=False).get('lab/x')
 
+@pytest.mark.parametrize('verb', ['get', 'put', 'list_buckets', 'find_items', 'sync', 'watch', 'identity'])
+def test_each_verb_tells_before_its_first_request(seaweed, home, monkeypatch, verb):
+    for k, v in seaweed.environment.items():
+        if k != 'AWS_ENDPOINT_URL': monkeypatch.setenv(k, v)
+    place = Place(seaweed)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        ObjectStore(place.url, endpoint=seaweed.endpoint, timeout=5.0, near=False).put('lab/x', 1)
+        with Proxy(seaweed.endpoint) as proxy:
+            project(f'tiers = near, {place.url}\nendpoint = {proxy.endpoint}\ntimeout = 5')
+            ObjectStore(offline=True).put('lab/x', 2)
+            s = ObjectStore()
+            do = {'get': lambda: s.get('lab/x@1'), 'put': lambda: s.put('lab/x', 1), 'list_buckets': s.list_buckets, 'find_items': s.find_items, 'sync': s.sync, 'refresh': s.refresh,
+                  'watch': lambda: next(s.watch('lab', timeout=0.01), None), 'identity': lambda: s.origin.identity()}[verb]
+            with warnings.catch_warnings(record=True) as warned, proxy.counting() as c:
+                warnings.simplefilter('always')
+                do()
+    assert len(said(warned, 'signed with your credentials')) == 1 and len(c)
+
 @pytest.mark.parametrize('how', ['argument', 'environment', 'person', 'aws', 'public'])
 def test_an_address_that_is_ones_own_is_not(home, monkeypatch, how):
     address, options = 'http://127.0.0.1:9', {}
@@ -242,7 +261,7 @@ def test_the_default_store_is_named_once(home):
 
 def test_a_project_that_is_not_told_of_would_be_seen(home, monkeypatch):
     asked = []
-    monkeypatch.setattr(first_contact.First, 'tell', lambda self: asked.append(dict(self.addresses)))
+    monkeypatch.setattr(first_contact.First, 'tell', lambda self, *_: asked.append(dict(self.addresses)))
     project('tiers = s3://lab\nendpoint = http://127.0.0.1:9')
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter('always')

@@ -79,14 +79,14 @@ def test_planted_look_then_write_is_caught(tmp_path):
 # Many puts of one item
 
 def put_many_times(kind: str, at, racer: int, n: int) -> list[str]:
-    store = remote(at, timeout=10.0) if kind == 'service' else ObjectStore(at)
+    store = remote(at) if kind == 'service' else ObjectStore(at)
     return [store.put('b/m', content(f'{racer} {i}')).ref for i in range(n)]
 
 def all_put(kind, at, racers, n) -> dict:
     began = time.monotonic()
     told = together(put_many_times, [(kind, at, racer, n) for racer in range(racers)])
     seconds = time.monotonic() - began
-    store = remote(at, timeout=10.0) if kind == 'service' else ObjectStore(at)
+    store = remote(at) if kind == 'service' else ObjectStore(at)
     expected = {ref: f'{racer} {i}' for racer, refs in enumerate(told) for i, ref in enumerate(refs)}
     found = {v.ref: whole(v.get()) for v in store.versions('b/m')}
     ids = store.origin.place.tail('id/')
