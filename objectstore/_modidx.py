@@ -1655,6 +1655,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'objectstore.naming.Aliases.history': ('naming.html#aliases.history', 'objectstore/naming.py'),
                                     'objectstore.naming.Aliases.look': ('naming.html#aliases.look', 'objectstore/naming.py'),
                                     'objectstore.naming.ObjectStore._aim': ('naming.html#objectstore._aim', 'objectstore/naming.py'),
+                                    'objectstore.naming.ObjectStore._aliases_known': ( 'naming.html#objectstore._aliases_known',
+                                                                                       'objectstore/naming.py'),
                                     'objectstore.naming.ObjectStore._look_again': ( 'naming.html#objectstore._look_again',
                                                                                     'objectstore/naming.py'),
                                     'objectstore.naming.ObjectStore._moves': ('naming.html#objectstore._moves', 'objectstore/naming.py'),

@@ -196,7 +196,7 @@ def hurry(
     really: bool = True,      # Is there something else to answer with?
 ) -> Iterator[None]:
     "Within it an answer is waited for only a moment"
-    token = _hurried.set(really)
+    token = _hurried.set(really or _hurried.get())
     try: yield
     finally: _hurried.reset(token)
 
