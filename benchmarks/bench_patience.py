@@ -1,6 +1,6 @@
 """A service that answers each request after 0.2, 1, 3 and 8 s, and one that stops for 20 s,
-with the default time-out of 1 s: what each verb does and when, and how many puts became pending though the service was there
-(`bench_patience.py 0.2 3`: these two only; `bench_patience.py stops`)"""
+with the default time-out of 1 s: what each verb does and when, and how many puts became pending though
+the service was there (`bench_patience.py 0.2 3`: these two only; `bench_patience.py stops restarts`)"""
 import sys, threading, time, warnings
 from bench_offline import far
 from common import heading, say, table
@@ -45,16 +45,15 @@ def slow(open, proxy, wait: float) -> list[list[str]]:
     rows.append(['puts that became pending, of 42', str(len(new().pending.work()))])
     return rows
 
-def stops(open, proxy) -> list[list[str]]:
-    "Puts one after another while the service stops for 20 s"
+def puts(open, during, seconds: float) -> list[list[str]]:
+    "Puts one after another while something happens to the service"
     s, waits, pending = open(), [], 0
     s.put('lab/m', 0)
-    def stop(): time.sleep(2); f = proxy.fault('hang'); time.sleep(20); f.remove()
     began = time.monotonic()
-    threading.Thread(target=stop, daemon=True).start()
+    threading.Thread(target=during, daemon=True).start()
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        while time.monotonic() < began + 60:
+        while time.monotonic() < began + seconds:
             at = time.monotonic()
             pending += s.put('lab/m', 1).pending
             waits.append(time.monotonic() - at)
@@ -64,9 +63,24 @@ def stops(open, proxy) -> list[list[str]]:
             ['over 1 s', sum(w > 1 for w in waits)],
             ['left by sync', len(report.waiting)], ['versions', len(s.versions('lab/m'))]]
 
+def stops(proxy) -> None:
+    "After two seconds it stops for twenty"
+    time.sleep(2)
+    f = proxy.fault('hang')
+    time.sleep(20)
+    f.remove()
+
+def restarts(proxy) -> None:
+    "Four times it refuses connections for a second, every ten seconds"
+    for _ in range(4):
+        time.sleep(9)
+        f = proxy.fault('refuse')
+        time.sleep(1)
+        f.remove()
+
 if __name__ == '__main__':
     heading('Patience')
-    asked = sys.argv[1:] or ['0.2', '1', '3', '8', 'stops']
+    asked = sys.argv[1:] or ['0.2', '1', '3', '8', 'stops', 'restarts']
     found = {}
     for one in asked:
         with far() as f:
@@ -77,9 +91,10 @@ if __name__ == '__main__':
                 for i in (1, 2): s.put('lab/m', i)
                 s.get('lab/m')
             open_(near=None).put('lab/far', 'x')
-            if one == 'stops':
-                say('### A service that stops for 20 s, two seconds after the first put',
-                    table(['', ''], stops(open, proxy)))
+            if one in ('stops', 'restarts'):
+                during = dict(stops=stops, restarts=restarts)[one]
+                rows = puts(open, lambda: during(proxy), 60)
+                say(f'### Puts beside a service that {one}: {during.__doc__}', table(['', ''], rows))
             else: found[one] = slow(open, proxy, float(one))
     if found:
         say('### Each request is answered so many seconds later',

@@ -17,7 +17,7 @@ __all__ = ['FIRST_WAIT', 'LONGEST_WAIT', 'ENOUGH', 'REFUSALS', 'Breaker', 'is_la
            'allowed', 'NeverReached']
 
 # %% ../nbs/41_breaker.ipynb #03938196
-FIRST_WAIT, LONGEST_WAIT = 30.0, 300.0     # seconds between probes, doubling
+FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0      # seconds between probes, doubling
 ENOUGH = 3                                 # answers in a row that are errors, from a system that may as well be away (503)
 
 class Breaker:

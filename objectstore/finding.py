@@ -13,7 +13,7 @@ from fastcore.basics import patch
 from .durations import duration_text
 from .names import (LATEST, Ago, Alias, AliasAt, AsOf, Back, Every, InvalidQuery, InvalidRef, NotFound, Number, Ref, Selector, WriteId, hint, name_filter,
                                parse_ref, parse_selector, parse_time)
-from .backend import in_threads
+from .backend import hurry, in_threads
 from .places import MARKER
 from .conditions import FIELDS, And, Compare, Condition, IsNull, Name, Node, Or, Value, matches_text, named, type_word, value
 from .query import parse_where
@@ -377,7 +377,9 @@ def origin_is_away(self: ObjectStore) -> bool:
 def _refresh_bucket(self: ObjectStore, name: str) -> tuple[bool, float | None]:
     "Bring the index of a bucket up to date. Is the bucket there? And where the origin is away: when the index last was up to date"
     keeper, age, waiting = self.keeper, None, self._waiting_puts(name)
-    try: keeper.refresh(name, self.max_age)
+    knows = self.pending is not None and self.offline is not False and (known := keeper.known(name)) and known.whole
+    try:
+        with hurry(bool(knows)): keeper.refresh(name, self.max_age)      # else the index answers as it is
     except IndexAway as e: raise Lost(str(e)) from e
     except (ConnectionError, TimeoutError) as e:
         if self.pending is None or self.offline is False: raise

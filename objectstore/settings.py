@@ -173,7 +173,8 @@ def _toml_text(value: object) -> str:
 def user_file() -> Path:
     "The user's own settings file"
     from platformdirs import user_config_path
-    return user_config_path('objectstore', appauthor=False)/'settings.ini'
+    try: return user_config_path('objectstore', appauthor=False)/'settings.ini'
+    except RuntimeError: return Path(os.devnull)/'settings.ini'      # a user without a home has none
 
 def candidates(
     start: str | os.PathLike | None = None,   # Where to begin; None: the current folder
