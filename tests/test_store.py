@@ -1146,7 +1146,7 @@ VERBS = {'list_buckets': ['filter'], 'find_or_create_bucket': ['name'], 'remove_
          'find_items': ['bucket', 'filter', 'at', 'where', 'params', 'text', 'kind', 'sort', 'limit'],
          'put': ['ref', 'obj', 'metadata', 'kind', 'alias', 'codec', 'if_latest', 'skip_unchanged'], 'get': ['ref', 'as_', 'columns', 'default', 'max_age', 'trust'], 'get_stats': ['ref'],
          'copy': ['src', 'dst', 'to'], 'remove': ['ref', 'force']}
-OPTIONS = dict(profile=None, near=True, readonly=False, offline='auto', max_age=0.0, trust=False, cache_limit=None, timeout=1.0, durable=True, progress='auto', endpoint=None, storage_options=None)
+OPTIONS = dict(profile=None, near=True, readonly=False, offline='auto', max_age=0.0, trust=False, cache_limit=None, timeout=1.0, durable=True, progress='auto', endpoint=None, storage_options=None, author=None, provenance=None)
 
 def test_the_interface_has_exactly_nine_verbs():
     assert ObjectStoreInterface.__abstractmethods__ == set(VERBS) and not ObjectStore.__abstractmethods__ and issubclass(LocalObjectStore, ObjectStoreInterface)
