@@ -4,7 +4,7 @@
 
 # %% ../nbs/04a_mistakes.ipynb #4fbd757e
 from __future__ import annotations
-import errno, os, re
+import os, re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 from .names import ObjectStoreError
