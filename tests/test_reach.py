@@ -112,6 +112,9 @@ def test_a_bucket_or_key_that_is_not_there(site):
 def test_a_redirection_without_an_address_is_another_region(site):
     with Proxy(site.service.endpoint) as proxy, proxy.fault('301') as f:
         refuses(site, site.open(proxy.endpoint), Refused, 'another region than us-east-1: set AWS_REGION')
+        for near in (True, False):
+            with pytest.raises(Refused, match='another region than us-east-1: set AWS_REGION'):
+                ObjectStore('s3://', endpoint=proxy.endpoint, near=near).put('some-bucket/m', 1)
         assert f.hits
 
 @pytest.mark.parametrize('near', [True, False])
