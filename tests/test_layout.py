@@ -54,6 +54,12 @@ def test_modules_are_what_the_notebooks_say(tmp_path):
     differ = sorted(name for name in here | again if here.get(name) != again.get(name))
     assert not differ, f'run nbdev-export, or delete what no notebook makes any more: {", ".join(differ)}'
 
+def test_each_page_of_the_site_has_a_name_of_its_own():
+    "Pages lie flat, without folder and number"
+    made = {}
+    for notebook in NOTEBOOKS: made.setdefault(re.sub(r'^[0-9]+[a-z]?_', '', notebook.stem), []).append(notebook.relative_to(ROOT).as_posix())
+    assert not [some for some in made.values() if len(some) > 1]
+
 def test_readme_is_fresh():
     subprocess.run([sys.executable, ROOT/'tools'/'readme.py', '--check'], check=True)
 
