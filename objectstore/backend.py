@@ -121,6 +121,9 @@ class Backend(ABC):
     def holds(self, key: str) -> bool:
         "Is there a copy nearer than the place where versions are decided?"
         return False
+    def nearest(self, key: str) -> str | None:
+        "Where the nearest of such copies is, `local` or `shared`; None where there is none"
+        return None
     def spared(self, key: str) -> bool:
         "Is there a nearer copy of a numbered object, without a mark beside it?"
         return False

@@ -8,7 +8,7 @@ import threading, time, weakref
 from pathlib import Path
 from fastcore.basics import patch
 from .names import NotFound, ObjectStoreError
-from .settings import cache_dir
+from .machine import files_folder
 from .near import at_origin
 from .reading import publish
 from .log import catalog_key
@@ -59,7 +59,7 @@ def catalog(
     if not (generation := b.log().generation): raise NotFound(f'bucket {bucket!r} has no catalog yet: store.care.compact({bucket!r}) makes one')
     key = b.prefix + catalog_key(generation)
     if own := b.backend.path(key): return own
-    to = cache_dir()/'catalogs'/(store.origin.id(bucket) or 'new')/bucket/f'{generation:010d}.parquet'
+    to = files_folder('catalogs')/(store.origin.id(bucket) or 'new')/bucket/f'{generation:010d}.parquet'
     if not to.exists(): publish(lambda p: p.write_bytes(b.backend.read(key)), to)
     return to
 

@@ -4,17 +4,19 @@
 
 # %% ../nbs/02_disk.ipynb #306fe4d4
 from __future__ import annotations
-import errno, os, re, stat, sys, time
+import errno, io, os, re, stat, sys, threading, time
 from collections.abc import Callable
+from contextvars import copy_context
 from pathlib import Path
+from queue import SimpleQueue
 from secrets import token_hex
 from .names import Unsupported
 
 # %% auto #0
 __all__ = ['key_leaf', 'hundred', 'PATIENCE', 'READ_FLAGS', 'UNNAMED', 'draft_name', 'PIECE', 'check_key', 'in_hundred',
-           'on_network', 'errnos', 'Short', 'Foreign', 'said', 'is_late', 'Patience', 'asked_again', 'lies_there',
-           'flags', 'regular', 'read_all', 'sync_file', 'sync_folder', 'MustBeNamed', 'Draft', 'publish', 'copy_piece',
-           'batch_size']
+           'file_system', 'on_network', 'of_this_machine', 'errnos', 'whose', 'Short', 'Foreign', 'said', 'is_late',
+           'Patience', 'asked_again', 'lies_there', 'Unanswered', 'within', 'resolved', 'flags', 'regular', 'read_all',
+           'sync_file', 'sync_folder', 'lock', 'MustBeNamed', 'Draft', 'publish', 'copy_piece', 'batch_size']
 
 # %% ../nbs/02_disk.ipynb #48a4fda5
 _segment = r'[a-z0-9@!=_-][a-z0-9@!=_.-]*'
@@ -42,21 +44,55 @@ def in_hundred(digits: str, name: str) -> bool:
 _network = {'nfs', 'nfs3', 'nfs4', 'cifs', 'smb2', 'smb3', 'smbfs', '9p', 'virtiofs', 'vboxsf', 'lustre', 'ceph', 'glusterfs', 'beegfs', 'gpfs',
     'afs', 'ncpfs', 'pvfs2', 'orangefs', 'panfs', 'ocfs2', 'gfs2', 'prl_fs', 'acfs', 'davfs', 'fuse'}
 
-def _mounted(text: str, path: str) -> str:
-    "The type of the file system that holds `path`, by the text of `/proc/self/mountinfo`"
-    kind, best = '', -1
+def _plain(text: str) -> str:
+    "A field of the list of mounts without its escapes"
+    return re.sub(r'\\([0-7]{3})', lambda m: chr(int(m[1], 8)), text)
+
+def _mounted(text: str, path: str) -> tuple[str, str]:
+    "Of the file system that holds `path`: its type, and what was mounted, by the text of `/proc/self/mountinfo`"
+    found, best = ('', ''), -1
     for line in text.splitlines():
         left, _, right = line.partition(' - ')
-        at = re.sub(r'\\([0-7]{3})', lambda m: chr(int(m[1], 8)), left.split(' ')[4]).rstrip('/')
-        if len(at) >= best and (path == at or path.startswith(at + '/')): kind, best = right.split(' ')[0], len(at)
-    return kind
+        at = _plain(left.split(' ')[4]).rstrip('/')
+        if len(at) >= best and (path == at or path.startswith(at + '/')):
+            kind, source, *_ = right.split(' ')
+            found, best = (kind, _plain(source)), len(at)
+    return found
+
+def _mounts() -> str:
+    "The list of mounts; empty on a system that has none"
+    try: return Path('/proc/self/mountinfo').read_text(errors='surrogateescape')
+    except OSError: return ''
+
+def file_system(path: str) -> str:
+    "The type of the file system that a path is on; empty where the system does not tell"
+    return _mounted(_mounts(), path)[0]
+
+def _is_network(kind: str) -> bool: return kind in _network or kind.startswith('fuse.')
 
 def on_network(path: str) -> bool:
-    "Is this path on a network file system?"
+    "Is this path on a network file system, or on one that may be one?"
     if os.name == 'nt': return path.replace('\\', '/').startswith('//')
-    try: kind = _mounted(Path('/proc/self/mountinfo').read_text(errors='surrogateescape'), path)
-    except OSError: return False
-    return kind in _network or kind.startswith('fuse.')
+    return _is_network(file_system(path))
+
+# %% ../nbs/02_disk.ipynb #322ce7c2
+_far = {'fuse.sshfs', 'fuse.s3fs', 'fuse.rclone', 'fuse.gcsfuse', 'fuse.blobfuse', 'fuse.blobfuse2', 'fuse.mount-s3', 'fuse.goofys', 'fuse.geesefs',
+    'fuse.glusterfs', 'fuse.ceph', 'fuse.ceph-fuse', 'fuse.juicefs', 'fuse.seaweedfs', 'fuse.davfs', 'fuse.curlftpfs', 'fuse.moosefs', 'fuse.beegfs'}
+_views = {'fuse.gocryptfs', 'fuse.encfs', 'fuse.cryfs', 'fuse.securefs', 'fuse.mergerfs', 'fuse.unionfs', 'fuse.fuse-overlayfs', 'fuse.bindfs',
+    'fuse.ntfs-3g', 'fuse.exfat', 'fuse.exfat-fuse'}      # they show folders or a device of the machine that has mounted them
+
+def _here(text: str, path: str, depth: int = 5) -> bool:
+    "Are the bytes of a path on this machine, by the list of mounts?"
+    kind, source = _mounted(text, path)
+    if not _is_network(kind): return True
+    if kind in _far or not depth or kind != 'fuse' and not kind.startswith('fuse.'): return False
+    parts = source.split(':')
+    if all(map(os.path.isabs, parts)): return all(p.startswith('/dev/') or _here(text, p, depth - 1) for p in parts)
+    return kind in _views
+
+def of_this_machine(path: str) -> bool:
+    "Are the bytes of a path on this machine: on a disk, or in a file system in user space that shows folders of a disk?"
+    return not on_network(path) if os.name == 'nt' else _here(_mounts(), path)
 
 # %% ../nbs/02_disk.ipynb #240f2537
 def errnos(*names: str) -> set[int]:
@@ -66,6 +102,20 @@ def errnos(*names: str) -> set[int]:
 _gone = errnos('ENOTCONN', 'ESTALE', 'ETIMEDOUT', 'EHOSTDOWN', 'EHOSTUNREACH', 'ENETDOWN', 'ENETUNREACH', 'ENETRESET', 'ECONNABORTED',
     'ECONNREFUSED', 'ECONNRESET', 'EREMOTEIO', 'ENOLINK', 'ECOMM', 'ENONET', 'ESHUTDOWN')
 _closed = errnos('EACCES', 'EPERM', 'EROFS')
+
+def whose(path: str) -> str:
+    "Of a path that was refused, or of the nearest folder above: whose it is, and who may do what; empty where it is this user's own, or nobody knows"
+    if os.name != 'posix': return ''
+    import grp, pwd
+    try:
+        while not os.path.lexists(path): path = os.path.dirname(path)
+        st = os.stat(path)
+    except OSError: return ''
+    if st.st_uid == os.geteuid(): return ''
+    def named(find, n):
+        try: return find(n)[0]
+        except KeyError: return str(n)
+    return f'{path} belongs to {named(pwd.getpwuid, st.st_uid)}, group {named(grp.getgrgid, st.st_gid)}, {stat.filemode(st.st_mode)}'
 
 class Short(OSError): "An object has another size than it must have"
 class Foreign(OSError): "Something lies in an object's place that this library did not put there: a link, a pipe, a device"
@@ -112,7 +162,7 @@ class Patience:
     def last(self, e: OSError) -> OSError:
         "What the last of the answers means: it was no late one, or the volume is away"
         if self.until is None or not is_late(e) or isinstance(e, Short): return e
-        return ConnectionError(errno.ETIMEDOUT, f'{e.strerror} for {self.seconds:g} s')
+        return ConnectionError(errno.EHOSTDOWN, f'{e.strerror} for {self.seconds:g} s')
 
 def asked_again(f: Callable, *args, patience: float = PATIENCE) -> object:
     "The answer of a volume, which is asked again where it may be late"
@@ -125,6 +175,63 @@ def lies_there(path: str) -> bool:
     "Does something lie at a path?"
     try: return bool(asked_again(os.lstat, path))
     except OSError: return False
+
+# %% ../nbs/02_disk.ipynb #69178e1e
+class _Call:
+    "One question, asked in a thread"
+    def __init__(self, f: Callable, args: tuple):
+        self.run, self.args, self.answer, self.error, self.done = copy_context().run, (f, *args), None, None, threading.Event()
+    def __call__(self) -> None:
+        try: self.answer = self.run(*self.args)
+        except BaseException as e: self.error = e
+
+class _Asker:
+    "A thread that asks one question after another"
+    idle: list[_Asker] = []
+    def __init__(self):
+        self.todo = SimpleQueue()
+        threading.Thread(target=self.work, daemon=True, name='objectstore-volume').start()
+    def work(self) -> None:
+        while True:
+            call = self.todo.get()
+            call()
+            self.idle.append(self)
+            call.done.set()
+            del call
+
+if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_Asker.idle.clear)     # a child has no threads
+
+class Unanswered(ConnectionError):
+    "A call to the system that has not come back"
+    call: _Call
+
+def within(
+    seconds: float,      # To wait for the answer
+    f: Callable,
+    *args,
+) -> object:             # What `f` answers
+    "A call that may hang; `Unanswered` where it does"
+    call = _Call(f, args)
+    try: asker = _Asker.idle.pop()
+    except IndexError: asker = _Asker()
+    asker.todo.put(call)
+    if not call.done.wait(seconds):
+        e = Unanswered(errno.ETIMEDOUT, f'no answer for {seconds:g} s')
+        e.call = call
+        raise e
+    if call.error: raise call.error
+    return call.answer
+
+# %% ../nbs/02_disk.ipynb #631ca3d0
+def resolved(path: str | os.PathLike) -> str:
+    "A path made absolute, its links followed; as it is written, where its volume does not answer"
+    if not any(_is_network(line.partition(' - ')[2].partition(' ')[0]) for line in _mounts().splitlines()): return os.path.realpath(path)
+    if not (_hang and not _hang[-1].done.is_set()):
+        try: return within(PATIENCE, os.path.realpath, path)
+        except Unanswered as e: _hang[:] = [e.call]
+    return os.path.abspath(path)
+
+_hang: list[_Call] = []     # the last question of that kind that hung
 
 # %% ../nbs/02_disk.ipynb #d434efe8
 def flags(*names: str) -> int:
@@ -163,6 +270,24 @@ def sync_folder(place: str) -> None:
     try: sync_file(fd)
     finally: os.close(fd)
 
+# %% ../nbs/02_disk.ipynb #47c362d0
+def lock(f: io.IOBase) -> bool:
+    "Take the lock of an open file, unless somebody has it; it ends with the file, and with the process"
+    try:
+        import fcntl
+        fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError: return _lock_windows(f)
+    except OSError: return False
+    return True
+
+def _lock_windows(f: io.IOBase) -> bool:
+    import msvcrt
+    try:
+        f.seek(2**62)         # behind all bytes: a locked byte cannot be read
+        msvcrt.locking(f.fileno(), msvcrt.LK_NBLCK, 1)
+    except OSError: return False
+    return True
+
 # %% ../nbs/02_disk.ipynb #724e1b21
 UNNAMED = bool(hasattr(os, 'O_TMPFILE') and os.path.isdir('/proc/self/fd'))
 _cannot = errnos('EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EISDIR', 'EINVAL', 'EXDEV', 'EPERM')
@@ -182,8 +307,12 @@ class Draft:
         rest = memoryview(data).cast('B')
         while rest: rest = rest[os.write(self.fd, rest):]
 
+    def shut(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0: os.close(fd)
+
     def close(self) -> None:
-        os.close(self.fd)
+        self.shut()
         if not self.name: return
         try: os.unlink(self.name)
         except OSError: pass    # the object is there or not whatever happens to this name; `sweep` takes it
@@ -200,6 +329,7 @@ def publish(
     draft: Draft,
     target: str,
     patience: float = 0.0,     # Seconds to ask again where a volume may answer late
+    replace: bool = False,     # May it take the name by `rename` where there are no hard links? Then nobody knows who was first
 ) -> bool:
     "Give a draft its name: False where something has that name already"
     late = Patience(patience)
@@ -207,9 +337,28 @@ def publish(
         try: _link(draft, target); return True
         except FileExistsError: return os.path.samestat(os.fstat(draft.fd), asked_again(os.lstat, target, patience=patience))
         except OSError as e:
-            if e.errno not in _cannot: late.wait(e); continue
-            if not draft.name: raise MustBeNamed from None
-            if not late.more(e): raise _no_links(target, e) from None
+            cannot = e.errno in _cannot or e.errno == errno.EIO and bool(draft.name) and not _links(draft)
+            if cannot and not draft.name: raise MustBeNamed from None
+            if cannot and replace: return _renamed(draft, target)
+            if not late.more(e): raise _no_links(target, e) if cannot else late.last(e) from None
+
+def _links(draft: Draft) -> bool:
+    "Can a file beside a draft have a second name, asked with a new one? Where even that cannot be made, the volume is away, which nobody can tell"
+    beside = f'{draft.name[:-16]}{token_hex(8)}'
+    try: os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags('CLOEXEC'), 0o600))
+    except OSError: return True
+    other = f'{draft.name[:-16]}{token_hex(8)}'
+    try: os.link(beside, other)
+    except OSError: return False
+    else: os.unlink(other); return True
+    finally: os.unlink(beside)
+
+def _renamed(draft: Draft, target: str) -> bool:
+    "Give a draft its name where nothing has it"
+    if os.path.lexists(target): return False
+    draft.shut()        # what has no links may keep a file only when it is closed
+    os.rename(draft.name, target)
+    return True
 
 def _no_links(target: str, e: OSError) -> Unsupported:
     return Unsupported(f'{os.path.dirname(target)}: this file system has no hard links ({e.strerror}), so it cannot say who was first; use a folder on another disk')

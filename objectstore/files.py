@@ -5,19 +5,22 @@
 # %% ../nbs/03_files.ipynb #d34df3ac
 from __future__ import annotations
 import abc, errno, os, stat
+from contextlib import suppress
+from time import monotonic
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, islice
 from pathlib import Path
 from fastcore.basics import patch
 from .backend import Backend, Capabilities, Entry, in_threads, key_number, number_key, settle
 from .disk import (PATIENCE, PIECE, READ_FLAGS, UNNAMED, Draft, MustBeNamed, Patience, Short, asked_again, batch_size, check_key, copy_piece,
-    draft_name, hundred, in_hundred, is_late, key_leaf, lies_there, on_network, publish, read_all, regular, said, sync_file, sync_folder)
+    draft_name, hundred, in_hundred, is_late, key_leaf, lies_there, on_network, publish, read_all, regular, resolved, said, sync_file, sync_folder, whose)
 
 # %% auto #0
-__all__ = ['FileBackend', 'file_stamp', 'complete']
+__all__ = ['SEEN', 'FileBackend', 'file_stamp', 'complete']
 
 # %% ../nbs/03_files.ipynb #7a78b58c
 _known_limit = 65_536   # folders remembered; a few MB
+SEEN = 1.0              # seconds for which a folder is believed to be none that somebody has put a link in place of
 
 class FileBackend(Backend):
     "Objects as files below a folder"
@@ -29,15 +32,16 @@ class FileBackend(Backend):
         durable: bool = True,          # Does a write wait until it would survive a power cut?
         marker: str | None = None,     # A key that is always there: where it is missing, the folder is not made again
         patience: float = PATIENCE,    # Seconds for which a shared volume is asked again that may answer late; a local disk is asked once
+        links: bool = True,            # Must `create` know for certain who was first? A cache need not: it does without hard links
     ):
-        self._root = os.path.realpath(os.path.expanduser(root)).rstrip('/\\' if os.name == 'nt' else '/')
+        self._root = resolved(os.path.expanduser(root)).rstrip('/\\' if os.name == 'nt' else '/')
         self.url = self._root or '/'
         self.shared = on_network(self.url) if shared is None else shared
         self.can = Capabilities('shared', probe=False, many=16) if self.shared else Capabilities('local', probe=True)
         self._modes = (0o700, 0o600) if private else (0o777, 0o666 if os.name == 'nt' else 0o444)
         self._durable, self._marker, self._again = durable, marker, False
-        self._patience = patience if self.shared else 0.0
-        self._seen: set[str] = set()          # folders that are no links
+        self._patience, self._links = patience if self.shared else 0.0, links
+        self._seen: dict[str, float] = {}     # folders that are no links, and until when that is believed
         self._made: set[str] = set()          # folders that would survive a power cut
         self._named: set[str] = set()         # folders whose drafts need names
 
@@ -45,13 +49,13 @@ class FileBackend(Backend):
 @patch
 def _see(self: FileBackend, place: str) -> None:
     "Raise where a folder below the root is a link or is not there"
-    if place in self._seen or len(place) <= len(self.url): return
+    if self._seen.get(place, 0.0) > (now := monotonic()) or len(place) <= len(self.url): return
     self._see(os.path.dirname(place))
     st = os.lstat(place)
     if stat.S_ISLNK(st.st_mode) or getattr(st, 'st_file_attributes', 0) & 0x400: raise OSError(errno.ELOOP, 'a link', place)
     if not stat.S_ISDIR(st.st_mode): raise NotADirectoryError(errno.ENOTDIR, 'a file, where a folder should be', place)
     if len(self._seen) >= _known_limit: self._seen.clear()
-    self._seen.add(place)
+    self._seen[place] = now + SEEN
 
 @patch
 def _place(self: FileBackend, key: str) -> tuple[str, str]:
@@ -63,13 +67,22 @@ def _place(self: FileBackend, key: str) -> tuple[str, str]:
     if not m or place not in self._seen: check_key(key)
     return place, leaf
 
+# %% ../nbs/03_files.ipynb #bd253642
+@patch
+def _said(self: FileBackend, e: OSError, key: str = '') -> OSError:
+    "The error of the contract for one of the system"
+    at = f'{self.url}/{key}' if key else self.url
+    found = said(ConnectionError(errno.EHOSTDOWN, e.strerror) if self.shared and type(e) is OSError and e.errno == errno.EIO else e, at)
+    if not isinstance(found, PermissionError) or e.errno == errno.EROFS or not (facts := whose(e.filename if isinstance(e.filename, str) else at)): return found
+    return PermissionError(found.errno, f'{found.strerror} ({facts}): whoever shares a store with a group lets the group write to its folders (chmod g+rws) and works with umask 002', at)
+
 # %% ../nbs/03_files.ipynb #c3ea564a
 @patch
 def _open(self: FileBackend, key: str) -> int:
     "A descriptor of the file of a key"
     place, leaf = self._place(key)
     try:
-        if place not in self._seen: self._see(place)
+        if self._seen.get(place, 0.0) < monotonic(): self._see(place)
         return os.open(f'{place}/{leaf}', READ_FLAGS)
     except (FileNotFoundError, NotADirectoryError):
         if self.shared and self._listed(place, leaf): return os.open(f'{place}/{leaf}', READ_FLAGS)
@@ -81,14 +94,26 @@ def _listed(self: FileBackend, place: str, leaf: str) -> bool:
     "Is there such a name, by the listing of its folder and of those above it?"
     if len(place) > len(self.url) and not self._listed(*os.path.split(place)): return False
     try: return leaf in asked_again(os.listdir, place or '/', patience=self._patience)
+    except (FileNotFoundError, NotADirectoryError): pass
+    if len(place) > len(self.url) or not self._made_since(place): return False
+    try: return leaf in asked_again(os.listdir, place, patience=self._patience)
     except (FileNotFoundError, NotADirectoryError): return False
+
+@patch
+def _made_since(self: FileBackend, place: str) -> bool:
+    "Is there such a folder after all, by the listing of the one above it, and of those above that where it seems absent too?"
+    above, name = os.path.split(place)
+    if above == place: return False
+    try: return name in asked_again(os.listdir, above, patience=self._patience)
+    except (FileNotFoundError, NotADirectoryError): return self._made_since(above) and name in os.listdir(above)
+    except PermissionError: return False
 
 # %% ../nbs/03_files.ipynb #280b6d15
 @patch
 def read(self: FileBackend, key: str, limit: int | None = None) -> bytes:
     "The whole object; `OverflowError` where it has more than `limit` bytes"
     try: return asked_again(self._read, key, limit, patience=self._patience) if self._patience else self._read(key, limit)
-    except OSError as e: raise said(e, f'{self.url}/{key}') from None
+    except OSError as e: raise self._said(e, key) from None
 
 @patch
 def _read(self: FileBackend, key: str, limit: int | None) -> bytes:
@@ -113,7 +138,7 @@ def stream(self: FileBackend, key: str, start: int = 0, end: int | None = None) 
             return
         except OSError as e:
             absent = isinstance(e, FileNotFoundError)       # a record names it: then the listing may be a late one
-            if not late.more(Short() if absent else e): raise said(late.last(e), f'{self.url}/{key}') from None
+            if not late.more(Short() if absent else e): raise self._said(late.last(e), key) from None
 
 @patch
 def _stream(self: FileBackend, key: str, start: int, end: int | None) -> Iterator[bytes]:
@@ -136,7 +161,7 @@ def exists(self: FileBackend, key: str) -> bool:
         asked_again(self._see, place, patience=self._patience)
         return stat.S_ISREG(asked_again(os.lstat, f'{place}/{leaf}', patience=self._patience).st_mode)
     except (FileNotFoundError, NotADirectoryError): return False
-    except OSError as e: raise said(e, f'{self.url}/{key}') from None
+    except OSError as e: raise self._said(e, key) from None
 
 @patch
 def path(self: FileBackend, key: str) -> Path | None:
@@ -148,7 +173,7 @@ def path(self: FileBackend, key: str) -> Path | None:
 @patch
 def _ready(self: FileBackend, place: str) -> list[str]:
     "Make a folder and those above it: the ones whose entries are still to be synced"
-    if place in self._made: return []
+    if place in self._made: self._see(place); return []
     if place == self._root: return self._ready_root()
     due = self._ready(os.path.dirname(place))
     try: os.mkdir(place, self._modes[0])
@@ -201,11 +226,19 @@ def _draft(self: FileBackend, place: str) -> Draft:
 def _keep(self: FileBackend, place: str, leaf: str, fill: Callable[[Draft], object]) -> bool:
     "A new file with what `fill` writes: True where it is ours"
     draft, due = asked_again(self._written, place, fill, patience=self._patience)
-    with draft: won = publish(draft, f'{place}/{leaf}', self._patience)
+    with draft: won = publish(draft, f'{place}/{leaf}', self._patience, not self._links)
+    if won: self._closed(draft, f'{place}/{leaf}')
     if self._durable and (won or due):
         for p in (place, *map(os.path.dirname, due)): sync_folder(p)
     self._lasting(due)
     return won
+
+@patch
+def _closed(self: FileBackend, draft: Draft, path: str) -> None:
+    "Be sure that an object is read-only: SMB takes that from it when the other name of the file, its draft's, goes"
+    if not self.shared or not draft.name or self._modes[1] & 0o222: return
+    with suppress(OSError):
+        if os.lstat(path).st_mode & 0o222: os.chmod(path, self._modes[1])
 
 @patch
 def _written(self: FileBackend, place: str, fill: Callable[[Draft], object]) -> tuple[Draft, list[str]]:
@@ -237,7 +270,7 @@ def create(self: FileBackend, key: str, data: bytes) -> bool:
     "Keep `data` under `key` unless something is there: True only where this very call made it"
     place, leaf = self._place(key)
     try: return not self._taken(place, leaf) and self._keep_somehow(place, leaf, lambda draft: draft.write(data))
-    except OSError as e: raise said(e, f'{self.url}/{key}') from None
+    except OSError as e: raise self._said(e, key) from None
 
 # %% ../nbs/03_files.ipynb #586a1445
 @patch
@@ -250,7 +283,7 @@ def upload(self: FileBackend, key: str, source: Path, progress: Callable[[int], 
             while n := copy_piece(f.fileno(), draft):
                 if progress: progress(n)
         try: won = self._keep_somehow(place, leaf, fill)
-        except OSError as e: raise said(e, f'{self.url}/{key}') from None
+        except OSError as e: raise self._said(e, key) from None
     if not won: raise FileExistsError(errno.EEXIST, 'there is an object already', f'{self.url}/{key}')
 
 # %% ../nbs/03_files.ipynb #a7073034
@@ -277,7 +310,7 @@ class _Batch:
         "Note an error, or try once more where it may have been the folder's"
         self.drop(i)
         once_more = isinstance(e, (MustBeNamed, FileNotFoundError)) or self.b._patience and is_late(e)
-        self.answers[i] = settle(self.b.create, *self.items[i]) if once_more else said(e, f'{self.b.url}/{self.items[i][0]}')
+        self.answers[i] = settle(self.b.create, *self.items[i]) if once_more else self.b._said(e, self.items[i][0])
 
     def drop(self, i: int) -> None:
         if draft := self.drafts.pop(i, None): draft.close()
@@ -293,7 +326,10 @@ def run(self: _Batch) -> list[bool | Exception]:
         self.each(self.link)
         self.sync_folders()
     finally:
-        for i in list(self.drafts): self.drop(i)
+        drafts = dict(self.drafts)
+        for i in drafts: self.drop(i)
+    for i, draft in drafts.items():
+        if self.answers[i] is True: self.b._closed(draft, '/'.join(self.places[i]))
     return self.answers
 
 @patch
@@ -306,7 +342,7 @@ def write(self: _Batch, i: int) -> None:
 @patch
 def link(self: _Batch, i: int) -> None:
     place, leaf = self.places[i]
-    self.answers[i] = publish(self.drafts[i], f'{place}/{leaf}')
+    self.answers[i] = publish(self.drafts[i], f'{place}/{leaf}', 0.0, not self.b._links)
 
 # %% ../nbs/03_files.ipynb #8702cdcc
 _syncs = 8   # disks and servers join the syncs that wait at the same time
@@ -322,7 +358,7 @@ def sync_folders(self: _Batch) -> None:
     failed = {p: e for chain, answers in zip(chains, done) for p, e in zip(chain, answers) if e}
     for i in won if failed else ():
         for p, e in failed.items():
-            if f'{self.places[i][0]}/'.startswith(f'{p}/'): self.answers[i] = said(e, f'{self.b.url}/{self.items[i][0]}')
+            if f'{self.places[i][0]}/'.startswith(f'{p}/'): self.answers[i] = self.b._said(e, self.items[i][0])
     if not failed: self.b._lasting(list(self.due))
 
 # %% ../nbs/03_files.ipynb #95d0f2a0
@@ -335,14 +371,14 @@ def delete(self: FileBackend, key: str) -> None:
         if os.name == 'nt': os.chmod(f'{place}/{leaf}', stat.S_IWRITE)
         asked_again(os.unlink, f'{place}/{leaf}', patience=self._patience)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError): pass
-    except OSError as e: raise said(e, f'{self.url}/{key}') from None
+    except OSError as e: raise self._said(e, key) from None
 
 @patch
 def sync(self: FileBackend, key: str) -> None:
     "Be sure that what was just read, and that another machine may just have linked, would survive a power cut"
     place, _ = self._place(key)
     try: self._see(place); sync_folder(place)
-    except OSError as e: raise said(e, f'{self.url}/{key}') from None
+    except OSError as e: raise self._said(e, key) from None
 
 # %% ../nbs/03_files.ipynb #d3fad28a
 @patch
@@ -353,7 +389,7 @@ def ask_time(self: FileBackend) -> float:
         except MustBeNamed: self._named.add(self._root)
         except FileNotFoundError: self._forget()
         return self._time_of_draft()
-    except OSError as e: raise said(e, self.url) from None
+    except OSError as e: raise self._said(e) from None
 
 @patch
 def _time_of_draft(self: FileBackend) -> float:
@@ -380,7 +416,7 @@ def _scan(self: FileBackend, place: str) -> list[os.DirEntry]:
     "What lies in a folder; nothing where there is none"
     try: return asked_again(self._scan_once, place, patience=self._patience)
     except (FileNotFoundError, NotADirectoryError): pass
-    if not self.shared or len(place) <= len(self.url) or not self._listed(*os.path.split(place)): return []
+    if not self.shared or not (self._listed(*os.path.split(place)) if len(place) > len(self.url) else self._made_since(place)): return []
     try: return self._scan_once(place)
     except (FileNotFoundError, NotADirectoryError): return []
 
@@ -445,7 +481,7 @@ def _at(self: FileBackend, folder: str) -> str:
 @patch
 def _entries(self: FileBackend, folder: str, after: str | None) -> Iterator[Entry]:
     try: yield from self._walk(self._at(folder), folder, after)
-    except OSError as e: raise said(e, f'{self.url}/{folder}') from None
+    except OSError as e: raise self._said(e, folder) from None
 
 @patch
 def list(self: FileBackend, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
@@ -462,7 +498,7 @@ def folders(self: FileBackend, folder: str) -> list[str]:
     try:
         names = sorted(name[:-1] for name, _ in _in_order(self._scan(place)) if name[-1] == '/')
         return [n for n in names if not hundred.fullmatch(n) or shown(n)]
-    except OSError as e: raise said(e, f'{self.url}/{folder}') from None
+    except OSError as e: raise self._said(e, folder) from None
 
 # %% ../nbs/03_files.ipynb #46886738
 @patch
@@ -479,7 +515,7 @@ def tail(self: FileBackend,
         if known: found = [e for d in hundreds[-10:] for e in entries(d, after)]
         while hundreds and not found: found = [*entries(hundreds.pop())]
         return found
-    except OSError as e: raise said(e, f'{self.url}/{folder}') from None
+    except OSError as e: raise self._said(e, folder) from None
 
 # %% ../nbs/03_files.ipynb #76480460
 def complete(cls: type) -> type:

@@ -56,6 +56,8 @@ class Index:
     def there(self) -> bool:
         "Has anybody made it?"
         return self.path.exists()
+    @property
+    def lasting(self) -> bool: return self._folder is None
     def __repr__(self) -> str: return f'Index({str(self.path)!r})'
 
 # %% ../nbs/46_search_index.ipynb #56766b37

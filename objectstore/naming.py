@@ -5,10 +5,10 @@
 # %% ../nbs/62_naming.ipynb #50149d31
 from __future__ import annotations
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fastcore.basics import patch
 from .durations import is_duration
-from .names import Conflict, Damaged, Every, InvalidQuery, InvalidRef, NotFound, Protected, Ref, Unsupported, WriteId, alias_name, check_alias, hint, parse_ref
+from .names import Conflict, Damaged, Every, InvalidQuery, InvalidRef, NotFound, Protected, Ref, Unsupported, WriteId, alias_name, check_alias, differs_by_case, hint, parse_ref
 from .query import parse_where
 from .origin_clock import moment
 from .records import HEADER_LIMIT, to_json
@@ -16,6 +16,7 @@ from .buckets import Bucket
 from .near import at_origin
 from .shown import Table, shown
 from .versions import Looks, Version, view
+from .index import IndexAway
 from .opening import outside
 from .store import ObjectStore, Unread, answered
 from .putting import Numbered, describable
@@ -85,7 +86,17 @@ def set_alias(
 @answered
 def _aim(self: ObjectStore, v: Version, alias: str, at: int | str | None = ...) -> Version:
     "Move an alias, now or when the origin is back"
+    if like := differs_by_case(alias, [] if alias in (known := [*self._aliases_known(v)]) else known): warnings.warn(f'alias {alias!r} of {v.bucket}/{v.item} differs from {like!r} by case alone: they are two', stacklevel=outside())
     return self._now_or_later(lambda: self._point(v, alias, at), v, 'alias', alias=alias, **({} if at is ... else {'if_at': at}))
+
+@patch
+def _aliases_known(self: ObjectStore, v: Version) -> Iterable[str]:
+    "The aliases of an item, as far as that takes no request"
+    of = v.bucket, v.item
+    try:
+        if self.keeper.index.there(): return self.keeper.pointing([of]).get(of, {})
+        return v._in.alias_names(v.item) if self.pending is None and v._in.backend.can.place in ('local', 'memory') else ()
+    except (IndexAway, OSError): return ()
 
 @patch
 def _point(self: ObjectStore, v: Version, alias: str, if_at: int | None = ..., back: str | None = None) -> Version:

@@ -6,21 +6,25 @@
 from __future__ import annotations
 import contextvars, errno, os, secrets, threading, time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from blake3 import blake3
 from fastcore.basics import patch
+from .names import Unsupported
 from .witness import Renewed
 from .backend import Backend, Entry, key_number, stamp_tag
+from .deadlines import Timed
+from .machine import say_once
 from .files import FileBackend
 from .buckets import DEAD, Recent
 from .reading import copy_file
+from .breaker import Breaker, Guarded
 
 # %% auto #0
-__all__ = ['KEPT', 'WHOLE', 'TWIN', 'GOT', 'HELD', 'noting_stale', 'note_stale', 'stale_now', 'at_origin', 'firm_now', 'Near',
-           'quietly', 'Stack']
+__all__ = ['NEAR_WAIT', 'KEPT', 'WHOLE', 'TWIN', 'GOT', 'HELD', 'noting_stale', 'note_stale', 'stale_now', 'at_origin',
+           'firm_now', 'Fenced', 'Near', 'quietly', 'Stack']
 
 # %% ../nbs/42_near.ipynb #8d7db3e7
 _stale: contextvars.ContextVar[list | None] = contextvars.ContextVar('stale', default=None)
@@ -57,6 +61,26 @@ def at_origin(
 
 def firm_now() -> str: return _firm.get()
 
+# %% ../nbs/42_near.ipynb #6e6a9b13
+NEAR_WAIT = 5.0      # seconds in which a near tier answers: what it has can be had from elsewhere
+
+class Fenced(Guarded):
+    "A folder on a shared volume, asked only while that answers"
+    def __init__(
+        self,
+        folder: FileBackend,
+        breaker: Breaker,
+    ):
+        super().__init__(Timed(folder, NEAR_WAIT), breaker)
+        self.folder = folder
+    def path(self, key: str) -> Path | None: return self._call(self.inner.path, key)
+    def ask(self, f: Callable, *args) -> object:
+        "Something else that is asked of the volume"
+        return self._call(self.inner._ask, f, *args)
+    def __getattr__(self, name: str) -> object:
+        if name == 'folder': raise AttributeError(name)
+        return getattr(self.folder, name)
+
 # %% ../nbs/42_near.ipynb #0e7a3ec9
 KEPT = {'records', 'payloads', 'aliases', 'notes', 'state'}     # what is kept near of a bucket
 WHOLE = {'records', 'payloads'}                                 # what says itself whether it is whole
@@ -74,21 +98,30 @@ class Near:
         self.root, self.limit, self.depth = Path(root).expanduser(), limit, depth
         id, _, state = origin.partition('-')
         place = FileBackend(self.root/'.near'/id, shared=shared)
-        own = dict(shared=place.shared, private=not place.shared, durable=False, patience=0)     # the next tier is asked instead
-        self.files = FileBackend(place.url, **own)      # what is found by content: payloads, and what was made of them
-        self.numbers = FileBackend(f'{place.url}/.at-{state}', **own) if state else self.files      # what is found by number, or by name
+        own = dict(shared=place.shared, private=not place.shared, durable=False, patience=0, links=False)     # the next tier is asked instead
+        self.breaker = Breaker.of(str(self.root), 'near') if place.shared else None
+        def folder(url): return Fenced(FileBackend(url, **own), self.breaker) if self.breaker else FileBackend(url, **own)
+        self.files = folder(place.url)      # what is found by content: payloads, and what was made of them
+        self.numbers = folder(f'{place.url}/.at-{state}') if state else self.files      # what is found by number, or by name
         self.used: dict[str, float] = Recent(100_000)   # Key of a payload: when it was last read, by this process
         self.bad: set[str] = set()                      # Damaged copies that could not be dropped
         self._size, self._grew, self._swept, self._lock = None, 0, False, threading.Lock()
+        self.refused: Exception | None = None           # Why it could not keep something
 
     @property
     def place(self) -> str: return self.files.can.place
+    @property
+    def gone(self) -> bool: return self.breaker is not None and self.breaker.open
     def area(self, key: str) -> str:
         "What kind of object a key names"
         parts = key.split('/', self.depth + 1)
         return parts[self.depth] if len(parts) > self.depth + 1 else ''
     def at(self, key: str) -> FileBackend: return self.files if self.area(key) == 'payloads' else self.numbers
     def has(self, key: str) -> bool: return key not in self.bad and self.at(key).exists(key)
+    def has_folder(self, folder: str) -> bool:
+        "Is anything near of a numbered folder?"
+        files = self.at(folder + '0')
+        return files.ask(os.path.isdir, f'{files.url}/{folder}') if self.breaker else os.path.isdir(f'{files.url}/{folder}')
     def marked(self, key: str) -> bool:
         "Does a mark lie beside a near record?"
         if self.files.shared: return any(self.has(f'{key}.{m}') for m in DEAD)
@@ -122,7 +155,16 @@ def read(self: Near, key: str, limit: int | None = None) -> bytes:
 def keep(self: Near, key: str, data: bytes) -> None:
     "Keep a small object"
     if key in self.bad and not quietly(self._replace, key): return
-    if quietly(self.at(key).create, key, data if self.area(key) in WHOLE else _sealed(key, data)): self._grown(len(data))
+    try: made = self.at(key).create(key, data if self.area(key) in WHOLE else _sealed(key, data))
+    except (OSError, OverflowError, Unsupported) as e: return self.cannot(e)
+    if made: self._grown(len(data))
+
+@patch
+def cannot(self: Near, e: Exception) -> None:
+    "Say once that this tier does not keep what it is given"
+    self.refused = e
+    if not self.gone: say_once(f'nothing can be kept near in {self.root}: {e}. Work goes on without it', f'near {self.root}')
+    else: say_once(f'the near tier {self.root} is not there: {self.breaker.why}. Work goes on without it', f'near gone {self.root}')
 
 @patch
 def _replace(self: Near, key: str) -> bool:
@@ -152,7 +194,7 @@ def room(self: Near, key: str) -> Iterator[Path]:
     try:
         yield draft
         if not draft.exists(): return        # another process has made it
-        os.chmod(draft, 0o444 if self.files.shared else 0o400)
+        with suppress(OSError): os.chmod(draft, 0o444 if self.files.shared else 0o400)      # a USB disk has no modes
         size = draft.stat().st_size
         os.replace(draft, to)
     finally: quietly(draft.unlink)
@@ -166,10 +208,16 @@ def _folder(self: Near, key: str) -> Path:
     files = self.at(key)
     place, leaf = files._place(key)
     try:
-        if not os.path.isdir(place): files._forget()
-        files._ready(place)
-    except (PermissionError, NotADirectoryError) as e: raise OSError(errno.EROFS, f'the near folder cannot be used: {e}') from e
+        if self.breaker: files.ask(_make_ready, files.folder, place)
+        else: _make_ready(files, place)
+    except OSError as e:
+        if e.errno != errno.ENOSPC: self.cannot(e)
+        raise OSError(errno.EROFS, f'the near folder cannot be used: {e}') from e
     return Path(place)/leaf
+
+def _make_ready(files: FileBackend, place: str) -> None:
+    if not os.path.isdir(place): files._forget()
+    files._ready(place)
 
 @patch
 def sweep(self: Near, older_than: float = 86_400) -> None:
@@ -184,13 +232,15 @@ def sweep(self: Near, older_than: float = 86_400) -> None:
 def tag(self: Near, key: str, stamp: str) -> None:
     "Note the tag of the object that a near record is the copy of"
     place, leaf = self.numbers._place(key)
-    os.utime(f'{place}/{leaf}', (time.time(), stamp_tag(stamp)))
+    times = time.time(), stamp_tag(stamp)
+    if self.breaker: self.numbers.ask(os.utime, f'{place}/{leaf}', times)
+    else: os.utime(f'{place}/{leaf}', times)
 
 @patch
 def tag_of(self: Near, key: str) -> int:
     "What `tag` has noted; 0: nothing"
     place, leaf = self.numbers._place(key)
-    try: t = int(os.stat(f'{place}/{leaf}').st_mtime)
+    try: t = int((self.numbers.ask(os.stat, f'{place}/{leaf}') if self.breaker else os.stat(f'{place}/{leaf}')).st_mtime)
     except OSError: return 0
     return t if t <= 2**30 else 0
 
@@ -274,10 +324,11 @@ class Stack(Backend):
         return self.nears
 
     def near_with(self, key: str) -> Near | None:
-        "The nearest tier that has a key"
+        "The nearest tier that has a key and answers"
         return next((n for n in self.nears if quietly(n.has, key)), None)
     def deciding(self) -> Backend: return self.origin
     def holds(self, key: str) -> bool: return self.near_with(key) is not None
+    def nearest(self, key: str) -> str | None: return near.place if (near := self.near_with(key)) else None
     def forget(self, key: str) -> None:
         "Drop the nearest copy, which was found to be damaged"
         if near := self.near_with(key): near.drop(key)
@@ -443,11 +494,14 @@ def close(self: Stack) -> None: self.origin.close()
 def stream(self: Stack, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
     "From the nearest tier that has it"
     near = self.near_with(key) if _firm.get() != 'bytes' else None
-    it = near.at(key).stream(key, start, end) if near else iter(())
-    first = quietly(next, it, None)
-    if first is None: it = self.origin.stream(key, start, end)
-    else: yield first
-    yield from it
+    at = start
+    try:
+        for piece in near.at(key).stream(key, start, end) if near else ():
+            yield piece
+            at += len(piece)
+        if near: return
+    except (OSError, OverflowError): pass      # what it has sent is checked with the rest
+    yield from self.origin.stream(key, at, end)
 
 @patch
 def partial(self: Stack) -> bool: return bool(stale_now()) or self.origin.offline or bool(self.origin.breaker and self.origin.breaker.open)
@@ -462,7 +516,7 @@ def path(self: Stack, key: str) -> Path | None:
 @patch
 def room(self: Stack, key: str):
     "A new file in the nearest tier; None where it has the key, and yet no file of this machine"
-    return self._room(key) if self.nears and not (self.nears[0].place != 'local' and self.nears[0].has(key)) else None
+    return self._room(key) if self.nears and not (self.nears[0].place != 'local' and quietly(self.nears[0].has, key)) else None
 
 @patch
 @contextmanager

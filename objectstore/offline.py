@@ -14,14 +14,18 @@ from .calls import explained
 from .witness import Sight
 from .records import payload_key, unpack
 from .buckets import Bucket
-from .near import HELD, Near, quietly
+from .near import HELD, NEAR_WAIT, Near, quietly
+from .breaker import Breaker
+from .disk import within
+from .files import FileBackend
+from .machine import state_folder, why_not_here
 from .pending import Pending, Work
 from .delivery import Outcome, Report, deliver_all
 from .stacks import StackedOrigin
 from .reading import Progress, _watched, payload_file, text_bar
 from .shown import Card, Size, Table
 from .versions import Folder, Looks, PendingVersion, Version
-from .opening import _state, outside
+from .environment import outside
 from .store import ObjectStore, answered
 from .index import IndexAway
 from . import finding, naming
@@ -93,7 +97,7 @@ def _queues_elsewhere(self: ObjectStore) -> list[Pending]:
 def _other_queues(self: ObjectStore) -> list[Pending]:
     "Queues of this machine that hold work for other addresses"
     if self.pending is not None: found = self.pending.elsewhere()
-    else: found = Pending(state/'pending'/'none').elsewhere() if (state := _state()) else []
+    else: found = Pending(state/'pending'/'none').elsewhere() if (state := state_folder()) else []
     return [q for q in found if self._not_ours(q)]
 
 @patch
@@ -293,16 +297,27 @@ def keep(
 ) -> Kept:                                # Bytes that are held, and of how many versions
     "Fetch versions and hold them, for work without the origin; a limit does not evict them"
     refs = [refs] if isinstance(refs, (str, Ref, Version)) else list(refs)
-    held = 0
+    found = []
     with Progress('keep', len(refs), self.store.progress, unit=' versions') as progress:
         for ref in refs:
-            held += self._hold(self.store[ref] if not isinstance(ref, Version) else ref)
+            v = self.store[ref] if not isinstance(ref, Version) else ref
+            found.append((v, self._hold(v)))
             progress(1)
-    return Kept(held, len(refs))
+    if not_held := [v for v, held in found if not held]: self._say_why(not_held, len(refs))
+    return Kept(sum(v.size for v, held in found if held), sum(held for _, held in found))
 
 @patch
-def _hold(self: NearCopies, v: Version) -> int:
-    if v.pending: return v.size
+def _say_why(self: NearCopies, not_held: list[Version], n: int) -> None:
+    "Warn of versions that are not held"
+    nears = getattr(not_held[0]._in.backend, 'nears', [])
+    why = next((f'{near.root}: {near.refused}' for near in nears if near.refused), 'it keeps too little' if nears else 'this store has no near tier')
+    names = ', '.join(v.ref for v in not_held[:3]) + ', …' * (len(not_held) > 3)
+    warnings.warn(f'{len(not_held)} of {n} versions are not held near ({names}): {why}', stacklevel=outside())
+
+@patch
+def _hold(self: NearCopies, v: Version) -> bool:
+    "Fetch a version and hold it: is all of it near now?"
+    if v.pending: return True
     payloads, stack, own = self._bytes_of(v), v._in.backend, v._in.key(v.item, v.version)
     lines = [*(v._in.prefix + payload_key(h, p) for h, p, _ in payloads), own]
     for near in getattr(stack, 'nears', []): near.keep(f'{HELD}{v.id}', '\n'.join(lines).encode())
@@ -310,7 +325,8 @@ def _hold(self: NearCopies, v: Version) -> int:
         with payload_file(v._in, hash, put, size, self.store.progress, v.ref): pass
     if getattr(stack, 'nears', []): stack.read(own)     # it may have been evicted for what was fetched before it was held
     v.notes, v.aliases, v._in.state()     # what else is asked for without the origin
-    return v.size
+    if not getattr(stack, 'nears', []): return stack.can.place in ('memory', 'local')
+    return any(all(quietly(near.has, key) for key in (f'{HELD}{v.id}', *lines)) for near in stack.nears)
 
 @patch
 @explained
@@ -424,7 +440,7 @@ class Status(Looks, dict):
         if self['elsewhere']:
             tables['pending for other addresses'] = Table(['queue', 'for', 'work', 'since'], self['elsewhere'], caption=SEND)
         whole = next((t[2] for t in self['tiers'] if t[1] == 'origin' and len(t[2]) > 60), None)     # a cell is shorter
-        return Card(self['store'], whole, {'offline': self['offline']}, tables)
+        return Card(self['store'], whole, {k: self[k] for k in ('offline', 'index', 'nothing can be pending') if self.get(k, '') != ''}, tables)
 
 @patch
 def _origin_state(self: ObjectStore) -> str:
@@ -452,7 +468,7 @@ def _never(self: ObjectStore) -> str: return '' if self.origin.reached() else 'n
 def status(self: ObjectStore) -> Status:
     "Tiers and whether they are there, what is kept near, what is pending; no network is used"
     near, limit = self.origin.tiers if isinstance(self.origin, StackedOrigin) else [], Size(self.cache_limit) if self.cache_limit else None
-    tiers = [[t.url, 'near', *_used(Path(t.url)/'.near'), limit] for t in near]
+    tiers = [[t.url, 'near', *_near_state(t), limit] for t in near]
     tiers.append([self.origin.url, 'origin', self._origin_state(), None, None])
     work = [*self.pending.work(), *(w for q in self._queues_elsewhere() for w in q.work() if self._is_ours(w))] if self.pending else []
     pending = [[f'{w.op} {w.name}', w.since] for w in work]
@@ -460,7 +476,24 @@ def status(self: ObjectStore) -> Status:
     others = [(q, self._not_ours(q)) for q in self._other_queues()]
     elsewhere = [[q.name, q.whose(), len(works), works[0].since] for q, works in others if works]
     named = f'{type(self).__name__} {self.origin.url}'
-    return Status(store=named, offline=self.offline, tiers=tiers, pending=pending, elsewhere=elsewhere)
+    return Status(store=named, offline=self.offline, tiers=tiers, pending=pending, elsewhere=elsewhere, **self._machine_says())
+
+@patch
+def _machine_says(self: ObjectStore) -> dict[str, str]:
+    "What this machine's folder of state does not allow"
+    if self.keeper.index.lasting or not self.origin.native and self.origin.place.can.place == 'memory': return {}
+    state = state_folder()
+    why = 'no folder for it: set OBJECTSTORE_STATE_DIR' if state is None else why_not_here(state)
+    return {'index': f'lasts as long as this process, in {self.keeper.index.path.parent} ({why})', **({'nothing can be pending': why} if self.pending and why else {})}
+
+def _near_state(t: FileBackend) -> tuple[str, Size | None]:
+    "The state of a near tier, and its size"
+    if not t.shared: return _used(Path(t.url)/'.near')
+    b = Breaker.of(t.url, 'near')
+    if not b.open:
+        try: return within(NEAR_WAIT, _used, Path(t.url)/'.near')
+        except ConnectionError as e: b.trip(e)
+    return f'away since {time.strftime("%H:%M:%S", time.localtime(b.since or time.time()))}: {b.why}', None
 
 def _used(folder: Path) -> tuple[str, Size]:
     "The state of a folder of near copies, of all origins, and its size"

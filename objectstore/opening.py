@@ -19,14 +19,15 @@ from .names import InvalidRef, NotAvailableOffline, Protected, Ref, StaleWarning
 from .backend import Backend
 from .environment import outside
 from .context import made_by
-from .settings import Config, InvalidSettings, cache_dir, check_author, check_provenance, get_config, parse_size, state_dir
+from .settings import Config, InvalidSettings, check_author, check_provenance, get_config, parse_size
+from .machine import cache_folder, state_folder, why_not_here
 from .places import MARKER, Places
 from .connect import Options, option_prefix
-from .tiers import open_backend, plain_path, split_tier
+from .tiers import NativeBackends, open_backend, plain_path, split_tier
+from .deadlines import timed
 from .buckets import Recent
 from .origin import Origin
 from .near import Stack
-from .disk import on_network
 from .index import Index
 from .keeping import Keeper
 from .pending import Pending
@@ -35,8 +36,8 @@ from .first_contact import First
 from .versions import Looks, Stats, Version, Versions, store_place
 
 # %% auto #0
-__all__ = ['P', 'T', 'open_stores', 'PUBLIC', 'ObjectStoreInterface', 'Function', 'notes_given', 'ObjectStore', 'open_store',
-           'LocalObjectStore']
+__all__ = ['P', 'T', 'open_stores', 'VOLUME_WAIT', 'PUBLIC', 'ObjectStoreInterface', 'Function', 'notes_given', 'ObjectStore',
+           'open_store', 'LocalObjectStore']
 
 # %% ../nbs/59_opening.ipynb #008dd6dd
 class ObjectStoreInterface(ABC):
@@ -132,7 +133,7 @@ class ObjectStore(Looks, ObjectStoreInterface):
         place = open_backend(self.tiers[-1], endpoint=self.endpoint, options=self._options, timeout=self.timeout, durable=durable, marker=MARKER)
         self.origin = self._stacked(place, near)
         if 'endpoint' not in self._given and getattr(place, 'endpoint', None): place.said_by = said.sources.get('endpoint', place.said_by)
-        self._first = First.of(said, place, _state)     # What is to be said before the first request
+        self._first = First.of(said, place, state_folder)     # What is to be said before the first request
         if self._first.addresses and isinstance(place, Backend): place.first = self._first.tell
         self._warned = False                          # Was it said that something is stale?
         self._delivering, self._next_sync, self._pause = threading.Lock(), 0.0, 5.0    # Delivery in the background: one at a time, and not at once again
@@ -178,16 +179,22 @@ def _config(tiers: tuple, profile: str | None, given: dict) -> tuple[dict, Confi
     "The settings for a store: arguments over the environment over a file over defaults; and what was said without the arguments"
     said = get_config(profile, files=not tiers or profile is not None)
     config = dict(said) | given
-    config['tiers'] = list(tiers or config['tiers'] or [_own_folder()])
+    config['tiers'] = list(tiers or config['tiers'] or [_default_folder()])
     return config, said
 
 @patch
 def _made_by(self: ObjectStore) -> dict[str, object]: return made_by(self.author, self.provenance)
 
 def _own_folder() -> str:
-    "Where a store lies that was given no place"
+    "Where a store lies that was given no place; empty for a user without a home"
     from platformdirs import user_data_path
-    return str(user_data_path('objectstore', appauthor=False))
+    try: return str(user_data_path('objectstore', appauthor=False))
+    except RuntimeError: return ''
+
+def _default_folder() -> str:
+    "The same, or an error where this user has no home"
+    if own := _own_folder(): return own
+    raise InvalidSettings('this user has no home, and no setting names a place: give a folder or a URL, or set OBJECTSTORE_TIERS')
 
 @patch
 def _stacked(self: ObjectStore, place, near: bool) -> Origin:
@@ -196,10 +203,23 @@ def _stacked(self: ObjectStore, place, near: bool) -> Origin:
     if twice := next((t for t in tiers if t.url in (place.url, *(o.url for o in tiers if o is not t))), None): raise TierMismatch(f'{twice.url} is named twice: the near copies of an origin lie elsewhere than the origin')
     remote = not isinstance(place, Backend) or place.can.place == 'remote'
     if self.tiers[:-1] and not remote and any(t.can.place == 'remote' for t in tiers): raise TierMismatch(f'{self.tiers[0]} is farther than {self.tiers[-1]}: swap them; the nearest comes first and the origin last')
-    if remote and not tiers and near: tiers = [open_near(str(cache_dir()/'near'))]
-    by, state = self._made_by()['who'], state_dir() if tiers else _state()
+    if remote and not tiers and near and (cache := cache_folder()): tiers = [open_near(str(cache/'near'))]
+    by, state = self._made_by()['who'], state_folder()
+    if state is None: tiers = []      # without knowing who was there nothing near can be told apart
     self.pending = Pending.of(state, place.url, getattr(place, 'endpoint', None)) if tiers else None
-    return StackedOrigin(place, by, tiers, self.cache_limit, self.offline, state) if tiers else Origin(place, by, Places(state) if state else None, own=self.tiers[-1] == _own_folder())
+    if tiers: return self._over_near(place, by, tiers, state)
+    return Origin(place, by, Places(state) if state else None, own=self.tiers[-1] == _own_folder())
+
+VOLUME_WAIT = 10.0     # times `timeout`: for an answer of a shared volume, which may be slow; at least 5 s
+
+@patch
+def _over_near(self: ObjectStore, place: Backend | NativeBackends, by: str, tiers: list, state: Path) -> StackedOrigin:
+    "An origin behind near tiers; where nothing can be pending, that is said at the first call"
+    if isinstance(place, Backend): place = timed(place, max(VOLUME_WAIT * self.timeout, 5.0))
+    origin = StackedOrigin(place, by, tiers, self.cache_limit, self.offline, state)
+    if not self.readonly and self.offline is not False and (why := why_not_here(self.pending.files.url)):
+        origin.news.append(f'{why}: while {place.url} is away, what would be pending is refused. Set OBJECTSTORE_STATE_DIR to a folder of this machine')
+    return origin
 
 class LocalObjectStore(ObjectStore):
     "A store in one local folder"
@@ -210,7 +230,7 @@ class LocalObjectStore(ObjectStore):
         **kwargs,
     ):
         if folder is not None and split_tier(folder)[0] not in ('path', 'file'): raise TierMismatch(f'{split_tier(folder)[0]}:// is no local folder: open it with ObjectStore')
-        super().__init__(folder if folder is not None else _own_folder(), **kwargs)
+        super().__init__(folder if folder is not None else _default_folder(), **kwargs)
 
 # %% ../nbs/59_opening.ipynb #4768bd45
 @patch(as_prop=True)
@@ -225,17 +245,12 @@ _in_memory: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()     # Backen
 def _index(self: ObjectStore) -> Index:
     place = self.origin.place
     if isinstance(place, Backend) and place.can.place == 'memory':
-        inner, of = (place.origin.inner, str(_state())) if isinstance(place, Stack) else (place, '')
+        inner, of = (place.origin.inner, str(state_folder())) if isinstance(place, Stack) else (place, '')
         return _in_memory.setdefault(inner, {}).setdefault(of, Index())
-    state = _state()
-    if state is None or on_network(str(state)): return Index()
+    state = state_folder()
+    if state is None or why_not_here(state): return Index()
     name = hashlib.blake2b(f'{place.url}\n{getattr(place, "endpoint", None) or self.endpoint or ""}'.encode(), digest_size=16).hexdigest()
     return Index(state/'index'/f'{name}.db')
-
-def _state() -> Path | None:
-    "The folder of this machine's state, if it can have one"
-    try: return state_dir()
-    except OSError: return None
 
 # %% ../nbs/59_opening.ipynb #8a4f443b
 @patch

@@ -13,7 +13,7 @@ from pathlib import Path
 from blake3 import blake3
 from fastcore.basics import patch
 from .names import Damaged, Unsupported
-from .disk import on_network
+from .machine import why_not_here
 from .files import FileBackend
 from .records import INLINE_LIMIT, Record, new_id, to_json
 from .buckets import Bucket
@@ -44,7 +44,7 @@ class Work:
 class Pending:
     "The pending work of one origin on this machine"
     def __init__(self, root: Path):
-        self.files = FileBackend(root, shared=False, private=True)
+        self.files = FileBackend(root, shared=False, private=True, links=False)     # names are used once, and one process at a time delivers
         self.place = '', ''     # Whom it is for: URL and endpoint
         self._queue, self._seen, self._work, self._swept = f'{self.files.url}/queue', None, {}, False
 
@@ -142,7 +142,7 @@ def _reserve(self: Pending) -> None:
 @patch
 def _safe_here(self: Pending) -> None:
     "Raise where other machines could see the queue, and deliver it too"
-    if on_network(self.files.url): raise Unsupported(f'{self.files.url} is on a network file system, where pending work is not safe: set OBJECTSTORE_STATE_DIR to a folder of this machine')
+    if why := why_not_here(self.files.url): raise Unsupported(f'{why}: set OBJECTSTORE_STATE_DIR to a folder of this machine')
 
 # %% ../nbs/44_pending.ipynb #2e46d967
 @patch

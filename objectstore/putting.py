@@ -300,7 +300,7 @@ def _put(self: ObjectStore, bucket: Bucket, r: Ref, draft: Draft, if_latest: int
     if draft.members: self._know_members(bucket, r.item)
     sent = sum(p.size for _, p in draft.members) or draft.payload.size
     with Progress(f'put {r}', sent, self.progress) as progress:
-        stored = bucket.put(r.item, draft, if_latest, progress, patience=3 * self.timeout)
+        stored = bucket.put(r.item, draft, if_latest, progress if progress.show else None, patience=3 * self.timeout)
     v = Version(self, bucket, stored, notes=[], aliases=[])
     v.bucket_made, bucket.new = bucket.new, False
     if v.version == 1: self.tell_like([v])

@@ -8,23 +8,23 @@ import errno, io, math, os, shutil, sys, tempfile, threading, time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from pathlib import Path, PurePosixPath
 from blake3 import blake3
 from fastcore.basics import patch
 from .names import Damaged
 from .backend import in_threads
-from .disk import PATIENCE, PIECE, Short, asked_again, errnos, flags, on_network, said
+from .disk import PATIENCE, PIECE, Short, asked_again, errnos, flags, lock, on_network, said
 from .records import Record, payload_key
 from .buckets import Bucket, Recent
 from .puts import stamp
 
 # %% auto #0
 __all__ = ['SETTLED', 'WORTH_A_BAR', 'AT_ONCE', 'STUCK', 'BLOCK', 'is_verified', 'verified', 'settled_hash', 'verify_file',
-           'Progress', 'text_bar', 'Part', 'exact', 'whole_range', 'lock', 'own_part', 'source', 'payload_file',
-           'own_verified', 'bring_near', 'fetch', 'RangeFile', 'ranges_of', 'range_file', 'member_path', 'safe_name',
-           'publish', 'as_file', 'copy_file']
+           'Progress', 'text_bar', 'Part', 'exact', 'whole_range', 'own_part', 'source', 'payload_file', 'own_verified',
+           'bring_near', 'fetch', 'RangeFile', 'ranges_of', 'range_file', 'member_path', 'safe_name', 'publish',
+           'as_file', 'copy_file']
 
 # %% ../nbs/40_reading.ipynb #808726e8
 SETTLED = 2.0     # seconds after which two writes to a file cannot have the same times
@@ -223,23 +223,6 @@ def move(self: Part, to: Path) -> None:
     os.replace(self.path, to)
 
 # %% ../nbs/40_reading.ipynb #8ec7008f
-def lock(f: io.IOBase) -> bool:
-    "Take the lock of an open file, unless somebody has it; it ends with the file, and with the process"
-    try:
-        import fcntl
-        fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError: return _lock_windows(f)
-    except OSError: return False
-    return True
-
-def _lock_windows(f: io.IOBase) -> bool:
-    import msvcrt
-    try:
-        f.seek(2**62)         # behind all bytes: a locked byte cannot be read
-        msvcrt.locking(f.fileno(), msvcrt.LK_NBLCK, 1)
-    except OSError: return False
-    return True
-
 STUCK = 5.0         # seconds without a new piece, after which nobody waits for another process
 
 def own_part(
@@ -481,7 +464,7 @@ def publish(
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='.tmp-', dir=to.parent, ignore_cleanup_errors=True) as d:
         make(temporary := Path(d)/'file')
-        os.chmod(temporary, 0o444)
+        with suppress(OSError): os.chmod(temporary, 0o444)      # a USB disk has no modes
         os.replace(temporary, to)
     return to
 

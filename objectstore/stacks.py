@@ -18,7 +18,7 @@ from .witness import ASK_AGAIN, Renewed, Sight, Witness, awake, store_name
 from .buckets import Bucket, Numbers
 from .origin import Origin, vet_reading
 from .breaker import Breaker, Guarded, guarded
-from .near import Stack, firm_now, note_stale, quietly
+from .near import Fenced, Stack, firm_now, note_stale, quietly
 from .pending import Pending
 
 # %% auto #0
@@ -29,7 +29,7 @@ def open_near(tier: str) -> FileBackend:
     "A folder as a near tier; one that is itself an origin, or belongs to somebody else, is refused"
     found = open_backend(tier)
     if not isinstance(found, FileBackend): raise TierMismatch(f'{tier} cannot be a near tier: near tiers are folders of this machine or of a shared volume; swap the tiers, the origin comes last')
-    if quietly(found.exists, MARKER):
+    if quietly((Fenced(found, Breaker.of(found.url, 'near')) if found.shared else found).exists, MARKER):
         raise TierMismatch(f'{tier} holds versions of its own, which a near tier would hide: open it alone and copy its buckets to the other store, or choose another folder for near copies')
     if not found.shared and (owner := _stranger(Path(found.url)/'.near')) is not None:
         raise TierMismatch(f'the near copies in {tier} belong to another user (number {owner}), who could change them: choose a folder of your own')
@@ -95,7 +95,7 @@ def instead(
     def can(folder: str) -> bool:
         if stack.firm or firm_now(): return False
         if folder == IDENTITY: return known()
-        return any(quietly(os.path.isdir, f'{n.at(folder + "0").url}/{folder}') for n in stack._nears)
+        return any(quietly(n.has_folder, folder) for n in stack._nears)
     return can
 
 # %% ../nbs/52_stacks.ipynb #8a07678c

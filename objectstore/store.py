@@ -17,7 +17,7 @@ from .inputs import now_reading
 from .backend import in_threads
 from . import frames, models
 from .codecs import by_name
-from .settings import cache_dir
+from .machine import files_folder
 from .places import MARKER, is_folder, near_store
 from .records import Record, aliases_folder
 from .buckets import Bucket
@@ -55,7 +55,7 @@ def _removed_for_sure(self: ObjectStore, bucket: Bucket, r: Ref) -> bool:
 
 @patch
 def _found(self: ObjectStore, bucket: Bucket, r: Record) -> Version:
-    return Version(self, bucket, r, source=lambda: 'local' if bucket.backend.holds(bucket.key(r.item, r.version)) else None)
+    return Version(self, bucket, r, source=lambda: bucket.backend.nearest(bucket.key(r.item, r.version)))
 
 # %% ../nbs/60_store.ipynb #b89e74d2
 @patch
@@ -357,7 +357,7 @@ def file_name(self: ObjectStore, r: Record) -> str:
 @patch
 def cache_folder(self: ObjectStore, bucket: Bucket) -> Path:
     "Where files of this origin with names of their own lie on this machine"
-    return cache_dir()/'files'/(self.origin.id(bucket.name) or 'new')/bucket.name
+    return files_folder()/(self.origin.id(bucket.name) or 'new')/bucket.name
 
 @patch
 def bring(self: ObjectStore, folder: Folder, top: Path, free: bool) -> None:

@@ -17,7 +17,7 @@ from .records import Record, payload_key
 from .buckets import Bucket, Recent
 from .puts import stamp
 from .reading import _Hashing, is_verified, own_verified, payload_file, range_file, verified
-from .settings import cache_dir
+from .machine import cache_folder
 if TYPE_CHECKING: import numpy as np, pyarrow as pa
 
 # %% auto #0
@@ -158,10 +158,12 @@ def twin_place(
 
 _places: dict[tuple, Near] = {}
 
-def _own_place(url: str, limit: int) -> Near:
-    "The folder of an origin's twins: a payload's key is used once, so its URL is name enough"
+def _own_place(url: str, limit: int) -> Near | None:
+    "The folder of an origin's twins: a payload's key is used once, so its URL is name enough. None where this machine has no cache"
     at = url, os.environ.get('OBJECTSTORE_CACHE_DIR')
-    if (found := _places.get(at)) is None: found = _places[at] = Near(cache_dir()/'twins', blake3(url.encode()).hexdigest()[:32])
+    if (found := _places.get(at)) is None:
+        if (cache := cache_folder()) is None: return None
+        found = _places[at] = Near(cache/'twins', blake3(url.encode()).hexdigest()[:32])
     found.limit = limit
     return found
 

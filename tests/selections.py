@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 import pytest
 
-LAYERS = {'backends', 'bad_input', 'calculated', 'codecs', 'context', 'environment', 'files', 'layout', 'met_by_everybody', 'offline', 'patience', 'places', 'privacy', 'query', 'remote', 'requests',
-          'search', 'secrets', 'settings', 'shown', 'store', 'traps', 'words'}
+LAYERS = {'backends', 'bad_input', 'calculated', 'codecs', 'context', 'environment', 'files', 'layout', 'machine', 'met_by_everybody', 'offline', 'patience', 'places',
+          'privacy', 'query', 'remote', 'requests', 'search', 'secrets', 'settings', 'shown', 'store', 'traps', 'words'}
 NOTEBOOKS = {'00_durations', '00_names', '08_calls', '01_backend', '02_disk', '10_codecs', '20_conditions', '21_settings', '22_context', '23_shown', '24_inputs', '25_query',
              '30_records', '31_buckets', '32_puts', '33_origin', '65_many', '82_searchline', 'explanations/decisions'}
 WITH_SERVICE = {'backends', 'remote', 'requests', 'secrets'}       # of these SeaweedFS too: the line to a service

@@ -346,9 +346,9 @@ def test_a_number_that_nobody_gives_is_left_out_and_told(store, n):
     _planted(bucket.backend, bucket.key('a', 1), n)
     for fresh in (store, ObjectStore(*store.tiers) if store.tiers[0] != 'memory://' else store):
         with pytest.warns(UserWarning, match='2,147,483,647'): all = fresh.versions('m/a')
-        assert fresh.put('m/a', 'more').version == all[-1].version + 1 and fresh.get('m/a') == 'more'
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
+            assert fresh.put('m/a', 'more').version == all[-1].version + 1 and fresh.get('m/a') == 'more'
             assert fresh.care.compact('m', whole=True) and len(fresh.find_items('m', at='*')) == all[-1].version + 1
     with pytest.raises(InvalidRef, match='2,147,483,647'): store.get(f'm/a@{n}')
 
@@ -424,6 +424,13 @@ def test_another_process_is_told_of_names_that_differ_by_case(tmp_path, searched
     store.put('models/churn', 1)
     if searched: store.find_items('models')
     _says(lambda: ObjectStore(tmp_path/'lab').put('models/CHURN', 1), 'differs from models/churn')
+
+@pytest.mark.parametrize('searched', [True, False])
+def test_aliases_that_differ_by_case_alone_are_told(churn, searched):
+    if searched: churn.find_items('models')
+    for move in (lambda: churn.set_alias('models/churn@1', 'Production'), lambda: churn.put('models/churn', 5, alias='PRODUCTION')): _says(move, "differs from .*'[pP]roduction' by case alone")
+    _says(lambda: churn.set_alias('models/churn@2', 'production'), None)
+    _says(lambda: churn.set_alias('models/churn@2', 'staging'), None)
 
 def test_a_bucket_that_never_was_is_told(store):
     store.put('models/churn', 1)

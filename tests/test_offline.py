@@ -404,7 +404,7 @@ def test_later_work_on_an_item_queues_behind_what_waits(memory):
 
 def test_a_state_folder_on_a_network_takes_no_pending_work(memory, monkeypatch):
     store = stocked(memory)
-    monkeypatch.setattr(pending, 'on_network', lambda path: True)
+    monkeypatch.setattr(pending, 'why_not_here', lambda path: f'{path} is on a network file system')
     memory.away()
     with quiet():
         with pytest.raises(Unsupported, match='is not stored.*OBJECTSTORE_STATE_DIR'): store.put('lab/m', 4)
