@@ -33,8 +33,9 @@ KNOWN = dict(
         'use_fabric_endpoint', 'encryption_key', 'msi_endpoint', 'object_id', 'msi_resource_id', 'federated_token_file', 'use_azure_cli', 'skip_signature'})
 SECRET = {'access_key_id', 'secret_access_key', 'session_token', 'sse_customer_key_base64', 'service_account_key', 'bearer_token', 'account_key', 'client_secret',
     'sas_key', 'token', 'encryption_key'}
-SWITCHES = {'allow_http', 'allow_invalid_certificates', 'skip_signature', 'virtual_hosted_style_request', 'unsigned_payload', 'sse_bucket_key_enabled', 'request_payer',
-    'disable_tagging', 'disable_bulk_delete', 'imdsv1_fallback', 'use_emulator', 'use_fabric_endpoint', 'use_azure_cli'}
+SWITCHES = {'allow_http', 'allow_invalid_certificates', 'skip_signature', 'virtual_hosted_style_request', 'unsigned_payload',
+    'sse_bucket_key_enabled', 'request_payer', 'disable_tagging', 'disable_bulk_delete', 'imdsv1_fallback', 'use_emulator',
+    'use_fabric_endpoint', 'use_azure_cli'}
 option_prefix = re.compile(r'(aws|google|gcs|azure_storage|azure)_')
 
 no_order = 'directory buckets (S3 Express One Zone) list their objects in no order, and not from a key on: a store cannot lie in one; use a general-purpose bucket'
@@ -101,7 +102,7 @@ def times(
 
 # %% ../nbs/04_connect.ipynb #4380209d
 _prefixes = dict(s3=('AWS_',), gs=('GOOGLE_', 'GCS_'), az=('AZURE_STORAGE_', 'AZURE_'))
-_others_say = {'endpoint', 'region', 'access_key_id', 'secret_access_key', 'session_token'}      # are found below, with their fellows
+_others_say = {'endpoint', 'region', 'access_key_id', 'secret_access_key', 'session_token'}      # are found below
 
 def from_environment(
     scheme: str,      # s3, gs or az
@@ -128,8 +129,10 @@ def check_endpoint(
     try: parts, port = (found := urlsplit(sendable(name, endpoint))), found.port
     except TierMismatch: raise
     except ValueError: parts = urlsplit('')
-    if parts.scheme in ('http', 'https') and _host.fullmatch(parts.hostname or '') and parts.path in ('', '/') and not (parts.query or parts.fragment) and port != 0: return endpoint.rstrip('/')
-    raise TierMismatch(f'{name} ({parts.scheme or "text"}://{parts.hostname or ""}…) is no address of a service: write http://host:port or https://host:port, and nothing behind')
+    alone = parts.path in ('', '/') and not (parts.query or parts.fragment)
+    if parts.scheme in ('http', 'https') and _host.fullmatch(parts.hostname or '') and alone and port != 0: return endpoint.rstrip('/')
+    raise TierMismatch(f'{name} ({parts.scheme or "text"}://{parts.hostname or ""}…) is no address of a service: '
+                       'write http://host:port or https://host:port, and nothing behind')
 
 _host = re.compile(r'[a-z0-9_]([a-z0-9._-]*[a-z0-9_.])?|[0-9a-f:.]*:[0-9a-f:.]*', re.ASCII)
 secrets_belong = 'secrets belong into the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), a profile (AWS_PROFILE), or storage_options'
@@ -171,13 +174,21 @@ def s3_signing(o: Options) -> Signing:
     "What the requests to an S3 service are signed with"
     if o.get('skip_signature') == 'true': return Signing('no keys, since skip_signature is on')
     keys = {'access_key_id', 'secret_access_key'} & o.keys()
-    if len(keys) == 1: raise TierMismatch(f'storage_options have {keys.pop()} alone: access_key_id and secret_access_key belong together')
+    if len(keys) == 1:
+        raise TierMismatch(f'storage_options have {keys.pop()} alone: access_key_id and secret_access_key belong together')
     if keys: return _fixed('storage_options', o['access_key_id'], o['secret_access_key'], o.get('session_token'))
+    return _from_variables() or _from_chain(o)
+
+def _from_variables() -> Signing | None:
+    "The keys in the environment; None where there are none"
     given = [n for n in _pair if variable(n)]
-    if len(given) == 1: raise TierMismatch(f'{given[0]} is set and {_pair[given[0] == _pair[0]]} is not, or is empty: they belong together')
-    if not given: return _from_chain(o)
+    if not given: return None
+    if len(given) == 1:
+        other = _pair[given[0] == _pair[0]]
+        raise TierMismatch(f'{given[0]} is set and {other} is not, or is empty: they belong together')
     token = (name := set_as(*_token)) and sendable(name, variable(name))
-    return _fixed(f'{" and ".join(_pair)}' + (f' with {name}' if name else ''), *(sendable(n, variable(n)) for n in _pair), token or None)
+    key, secret = (sendable(n, variable(n)) for n in _pair)
+    return _fixed(' and '.join(_pair) + (f' with {name}' if name else ''), key, secret, token or None)
 
 # %% ../nbs/04_connect.ipynb #4335eac2
 def boto_session() -> object:
@@ -188,12 +199,17 @@ def boto_session() -> object:
 def _botocore(profile: str | None) -> object:
     import botocore.session
     def says(default): return None, None, default, None
-    return botocore.session.Session(session_vars=dict(profile=says(profile), credentials_file=says(_files[0]()), config_file=says(_files[1]())))
+    own = dict(profile=says(profile), credentials_file=says(_keys_file()), config_file=says(_config_file()))
+    return botocore.session.Session(session_vars=own)
+
+def _keys_file() -> str: return variable('AWS_SHARED_CREDENTIALS_FILE') or '~/.aws/credentials'
+def _config_file() -> str: return variable('AWS_CONFIG_FILE') or '~/.aws/config'
 
 def _from_chain(o: Options) -> Signing:
     "What boto3's chain finds; what the client of the service finds by itself, where there is no boto3"
     try: from obstore.auth.boto3 import Boto3CredentialProvider
-    except ImportError: return Signing('what the client finds by itself, since boto3 is not installed', _mark(sorted(o.public().items())))
+    except ImportError:
+        return Signing('what the client finds by itself, since boto3 is not installed', _mark(sorted(o.public().items())))
     try:
         session = boto_session()
         session._session.get_component('credential_provider').remove('env')     # read above
@@ -206,35 +222,39 @@ def _from_chain(o: Options) -> Signing:
 def _none_found(e: Exception) -> str:
     "Why boto3's chain has nothing, in words"
     here = f'set {" and ".join(_pair)}, or AWS_PROFILE; skip_signature=true for a public bucket'
-    if (name := set_as('AWS_PROFILE', 'AWS_DEFAULT_PROFILE')) and type(e).__name__ == 'ProfileNotFound':
-        there = sorted(_botocore(None).available_profiles)
-        return f'{name} names the profile {_profile(name)}, and neither {_files[0]()} nor {_files[1]()} has it{hint(variable(name), there)}; ' + (f'there are {", ".join(there)}' if there else 'they have no profile')
-    if isinstance(e, ValueError): return f'no credentials were found, neither in the environment nor in {_files[0]()} nor by a role of this machine: {here}'
+    if (name := set_as('AWS_PROFILE', 'AWS_DEFAULT_PROFILE')) and type(e).__name__ == 'ProfileNotFound': return _no_profile(name)
+    if isinstance(e, ValueError):
+        return f'no credentials were found, neither in the environment nor in {_keys_file()} nor by a role of this machine: {here}'
     return f'no credentials were found ({type(e).__name__}): {here}'
 
-def _profile(name: str) -> str: return repr(variable(name)) if re.fullmatch(r'[\w.@ -]{1,40}', variable(name)) else 'that is written there'
-
-_files = (lambda: variable('AWS_SHARED_CREDENTIALS_FILE') or '~/.aws/credentials', lambda: variable('AWS_CONFIG_FILE') or '~/.aws/config')
+def _no_profile(name: str) -> str:
+    "That a variable names a profile that is not there; what is none of a name's characters is not repeated"
+    wanted, there = variable(name), sorted(_botocore(None).available_profiles)
+    said = repr(wanted) if re.fullmatch(r'[\w.@ -]{1,40}', wanted) else 'that is written there'
+    return (f'{name} names the profile {said}, and neither {_keys_file()} nor {_config_file()} has it{hint(wanted, there)}; '
+            + (f'there are {", ".join(there)}' if there else 'they have no profile'))
 
 def _chain_source(method: str) -> str:
     "Where boto3 found credentials, in words"
     profile = variable('AWS_PROFILE', 'AWS_DEFAULT_PROFILE') or 'default'
-    if method == 'shared-credentials-file': return f'the profile {profile!r} of {_files[0]()}'
+    if method == 'shared-credentials-file': return f'the profile {profile!r} of {_keys_file()}'
     return f"boto3's chain ({method}, profile {profile!r})"
 
 # %% ../nbs/04_connect.ipynb #08b08e9a
 def _certificate(o: Options) -> str | None:
     "The certificate of an authority of one's own: its text, or the file that holds it"
-    given, name = (o['root_certificate'], 'root_certificate') if 'root_certificate' in o else (variable('AWS_CA_BUNDLE'), 'AWS_CA_BUNDLE')
+    name = 'root_certificate' if 'root_certificate' in o else 'AWS_CA_BUNDLE'
+    given = o.get('root_certificate') or variable('AWS_CA_BUNDLE')
     if not given or '-----BEGIN' in given: return given
     try: return Path(given).expanduser().read_text()
-    except (OSError, UnicodeDecodeError) as e: raise TierMismatch(f'the file that {name} names cannot be read ({getattr(e, "strerror", None) or "it is no text"})') from None
+    except (OSError, UnicodeDecodeError) as e: why = getattr(e, 'strerror', None) or 'it is no text'
+    raise TierMismatch(f'the file that {name} names cannot be read ({why})')
 
 def signing(scheme: str, o: Options) -> Signing:
     "What requests are signed with; of other services than S3 the client finds it by itself"
     if scheme == 's3': return s3_signing(all_options('s3', o))
     known = all_options(scheme, o)
-    files = [_stamp(v) for k, v in known.items() if k in ('service_account', 'application_credentials', 'federated_token_file')]
+    files = [_stamp(known[k]) for k in ('service_account', 'application_credentials', 'federated_token_file') if k in known]
     return Signing('the options and the environment of this process', _mark(sorted(known.items()), files))
 
 def _stamp(path: str) -> tuple:

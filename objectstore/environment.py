@@ -41,27 +41,29 @@ def sendable(
     "The text, or `TierMismatch` where it cannot be part of a request"
     if not (found := _odd.search(text)): return text
     kind = _kinds.get(found[0]) or ('a character that is not ASCII' if found[0] > '\x7e' else 'a control character')
-    raise TierMismatch(f'{name} cannot be sent: there is {kind} in it, after {found.start()} of {len(text)} characters; write it anew')
+    raise TierMismatch(f'{name} cannot be sent: there is {kind} in it, after {found.start()} of {len(text)} characters; '
+                       'write it anew')
 
 def brief(text: str) -> str:
     "A value for a message: as it is where it is a short word, for a long one may be a secret"
     return repr(text) if re.fullmatch(r'[\w.:+-]{0,11}', text, re.ASCII) else f'a text of {len(text)} characters'
 
 # %% ../nbs/03a_environment.ipynb #11d5772f
-_words = dict.fromkeys(('1', 'yes', 'true', 'on', 'y', 't'), True) | dict.fromkeys(('0', 'no', 'false', 'off', 'n', 'f'), False)
+_words = dict.fromkeys('1 yes true on y t'.split(), True) | dict.fromkeys('0 no false off n f'.split(), False)
 
 def yes_or_no(text: object) -> bool:
     "What a text says, or ValueError"
     if isinstance(text, bool): return text
     found = _words.get(cleaned(str(text)).lower())
-    if found is None: raise ValueError(f'{brief(str(text))} is neither yes nor no (true and false, on and off, 1 and 0)')
-    return found
+    if found is not None: return found
+    raise ValueError(f'{brief(str(text))} is neither yes nor no (true and false, on and off, 1 and 0)')
 
 # %% ../nbs/03a_environment.ipynb #6e612b74
-_alone = {'secret', 'secrets', 'password', 'passwords', 'passwd', 'passphrase', 'passcode', 'pwd', 'credential', 'credentials', 'apikey', 'accesskey', 'secretkey', 'authtoken'}
+_alone = {*'secret secrets password passwords passwd passphrase passcode pwd credential credentials'.split(),
+          *'apikey accesskey secretkey authtoken'.split()}
 _last = {'token', 'auth', 'authorization', 'cookie', 'bearer'}
-_no_secret = {'pad', 'eos', 'bos', 'unk', 'mask', 'sep', 'cls', 'special', 'stop', 'start', 'end', 'next', 'per', 'image', 'prompt', 'first', 'last'}     # before `token`
-_keys = {'api', 'access', 'secret', 'private', 'account', 'sas', 'signing', 'encryption', 'auth', 'ssh', 'service', 'client', 'master'}       # before `key`
+_no_secret = {*'pad eos bos unk mask sep cls special stop start end next per image prompt first last'.split()}     # before `token`
+_keys = {*'api access secret private account sas signing encryption auth ssh service client master'.split()}      # before `key`
 _login = re.compile(r'://[^/\s:@]*:[^/\s@]+@')
 
 def names_secret(name: str) -> bool:
@@ -79,15 +81,16 @@ def is_private(name: str, value: object) -> bool:
 def veiled(name: str, value: object, veil: Callable[[object], str]) -> object:
     "A value in which each secret is replaced, also those within mappings and lists"
     if is_private(name, value if isinstance(value, str | int | float | bytes | None) else ...): return veil(value)
-    if isinstance(value, Mapping): return {k: veiled(str(k), v, veil) for k, v in value.items()} if _holds(value) else value
-    if type(value) in (list, tuple) and _holds(value): return type(value)(veiled('', v, veil) for v in value)
-    return value
+    if not isinstance(value, Mapping | list | tuple) or not _holds(value): return value
+    if isinstance(value, Mapping): return {k: veiled(str(k), v, veil) for k, v in value.items()}
+    return type(value)(veiled('', v, veil) for v in value) if type(value) in (list, tuple) else value
 
 def _holds(value: object, depth: int = 0) -> bool:
     "Is there a secret in it, as far as a few levels show?"
     if depth > 8: return False
     found = value.items() if isinstance(value, Mapping) else (('', v) for v in value)
-    return any(is_private(str(k), v) or isinstance(v, Mapping | list | tuple) and _holds(v, depth + 1) for k, v in found)
+    def private(k, v) -> bool: return is_private(str(k), v) or isinstance(v, Mapping | list | tuple) and _holds(v, depth + 1)
+    return any(private(k, v) for k, v in found)
 
 # %% ../nbs/03a_environment.ipynb #6dcc648a
 OURS = {'OBJECTSTORE_PROFILE', 'OBJECTSTORE_STATE_DIR', 'OBJECTSTORE_CACHE_DIR'}     # the settings add theirs
@@ -103,7 +106,8 @@ def strange_variables(
     for name in sorted(os.environ):
         if not _like_ours.match(name) or name in known or name.startswith(_for_tests): continue
         plain = _like_ours.sub('OBJECTSTORE_', name.upper())
-        yield f'{name} is set, and is no variable of this library' + (f'; did you mean {plain!r}?' if plain in known else hint(plain, known))
+        meant = f'; did you mean {plain!r}?' if plain in known else hint(plain, known)
+        yield f'{name} is set, and is no variable of this library{meant}'
 
 def warn_of_strange(
     known: Iterable[str],
@@ -116,8 +120,9 @@ def warn_of_strange(
 
 def outside() -> int:
     "The stack level of whoever called this library, for a warning of the caller of this function"
-    frame, level = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals.get('__name__', '').partition('.')[0] == __name__.partition('.')[0]: frame, level = frame.f_back, level + 1
+    frame, level, own = sys._getframe(1), 1, __name__.partition('.')[0]
+    while frame.f_back and frame.f_globals.get('__name__', '').partition('.')[0] == own:
+        frame, level = frame.f_back, level + 1
     return level
 
 # %% ../nbs/03a_environment.ipynb #6731cd7f
@@ -140,8 +145,10 @@ def own_folder() -> str | None:
     path = source()
     if path is None or not os.path.isabs(path): return None
     folder = os.path.dirname(path)
-    inside = any(folder == p or folder.startswith(p + os.sep) for p in (sys.prefix, sys.base_prefix) if p not in ('/', '/usr'))
-    return None if inside or {'site-packages', 'dist-packages'} & set(folder.split(os.sep)) or folder in ('/usr/bin', '/usr/local/bin', '/bin') else folder
+    of_python = [p for p in (sys.prefix, sys.base_prefix) if p not in ('/', '/usr')]
+    inside = any(folder == p or folder.startswith(p + os.sep) for p in of_python)
+    installed = {'site-packages', 'dist-packages'} & {*folder.split(os.sep)} or folder in ('/usr/bin', '/usr/local/bin', '/bin')
+    return None if inside or installed else folder
 
 # %% ../nbs/03a_environment.ipynb #7c1ada62
 def is_panic(e: BaseException) -> bool: return type(e).__name__ == 'PanicException' and not isinstance(e, Exception)
@@ -149,7 +156,8 @@ def is_panic(e: BaseException) -> bool: return type(e).__name__ == 'PanicExcepti
 def panicked(e: BaseException, what: str) -> TierMismatch:
     "The error for a client's panic"
     fault = (re.findall(r'\b[A-Z][a-z]+(?:[A-Z][a-z]+)+\b', str(e)) or ['of an unknown kind'])[-1]
-    return TierMismatch(f'{what}: the client of the service gave up ({fault}): a key, token, region, address or name holds what cannot be sent; write them anew')
+    return TierMismatch(f'{what}: the client of the service gave up ({fault}): a key, token, region, address or name holds '
+                        'what cannot be sent; write them anew')
 
 def calmly(
     what: str,              # What is asked, for the error

@@ -210,14 +210,15 @@ def param(name: str, value: object) -> Param:
 # %% ../nbs/72_fingerprints.ipynb #a7f71617
 _told: set[str] = set()
 
-def _veil(value: object) -> str: return '~' + blake3(f'secret {type(value).__name__} {value!r}'.encode(errors='backslashreplace')).hexdigest(8)
+def _veil(value: object) -> str:
+    return '~' + blake3(f'secret {type(value).__name__} {value!r}'.encode(errors='backslashreplace')).hexdigest(8)
 
 def _hidden(name: str, value: object, hidden: object, fp: str) -> Param:
     "A parameter that is a secret or holds one, and is written as a hash"
     if name not in _told:
         _told.add(name)
-        warnings.warn(f'the parameter {name!r} is or holds a secret, as its name or its form says: names and records have a hash of it. From that a short password can be guessed; ignore=({name!r},) leaves it out',
-                      stacklevel=outside())
+        warnings.warn(f'the parameter {name!r} is or holds a secret, as its name or its form says: names and records have a hash '
+                      f'of it. From that a short password can be guessed; ignore=({name!r},) leaves it out', stacklevel=outside())
     fp = _hashed('secret', fp.encode())
     text = '~' + fp.partition(':')[2][:16]
     return Param(text if isinstance(hidden, str) else hidden, fp, text)

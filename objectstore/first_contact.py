@@ -16,7 +16,10 @@ __all__ = ['First']
 # %% ../nbs/55_first_contact.ipynb #460c03bb
 _told: set[str] = set()      # In this process, for a machine that can keep nothing
 
-def _mark(address: str, where: str) -> str: return hashlib.blake2b(f'{address}\n{where.partition(", line")[0]}'.encode(errors='replace'), digest_size=16).hexdigest()
+def _mark(address: str, where: str) -> str:
+    "An address and the file that names it, as the name of a file"
+    what = f'{address}\n{where.partition(", line")[0]}'
+    return hashlib.blake2b(what.encode(errors='replace'), digest_size=16).hexdigest()
 
 class First:
     "What is to be said before the first request of a store"
@@ -31,7 +34,8 @@ class First:
     def of(cls, said: Config, place: object, state: Callable[[], Path | None]) -> First:
         "Of a place that was opened with these settings; one that is asked without keys needs no word"
         options = getattr(place, '_options', {})
-        used = {getattr(place, 'endpoint', None), options.get('proxy_url')} if options.get('skip_signature') != 'true' else set()
+        used = {getattr(place, 'endpoint', None), options.get('proxy_url')}
+        if options.get('skip_signature') == 'true': used = set()
         return cls({a: where for a, where in said.sends_to.items() if a.rstrip('/') in used}, state)
 
     def tell(self, *_: object) -> None:
@@ -39,8 +43,9 @@ class First:
         while self.addresses:
             address, where = next(iter(self.addresses.items()))
             if not self._known(mark := _mark(address, where)):
-                warnings.warn(f'{where}: this file of the project has requests that are signed with your credentials sent to {address}. If you do not trust it, change that line now; '
-                              'this is said once on this machine', stacklevel=outside())
+                warnings.warn(f'{where}: this file of the project has requests that are signed with your credentials sent to '
+                              f'{address}. If you do not trust it, change that line now; this is said once on this machine',
+                              stacklevel=outside())
                 self._note(mark)
             del self.addresses[address]
 

@@ -93,7 +93,8 @@ def new_store(url: str) -> str:
 
 def default_store(url: str) -> str:
     "What to say of a store that was just made where nobody named a place"
-    return f'{url} is a new store, made by this call: it is the default one, since neither an argument nor OBJECTSTORE_TIERS nor a settings file from {_here()} upward names a place'
+    return (f'{url} is a new store, made by this call: it is the default one, since neither an argument nor OBJECTSTORE_TIERS '
+            f'nor a settings file from {_here()} upward names a place')
 
 def _here() -> str:
     try: return os.getcwd()

@@ -222,8 +222,9 @@ class Config(Mapping):
 
 # %% ../nbs/21_settings.ipynb #91f8ab8c
 PERSONAL = ('trust', 'author', 'provenance')
-OFF_LIMITS = {'allow_invalid_certificates', 'metadata_endpoint', 'endpoint_url_sts', 'imdsv1_fallback', 'role_arn', 'web_identity_token_file', 'federated_token_file',
-    'container_credentials_relative_uri', 'container_credentials_full_uri', 'container_authorization_token_file', 'authority_host', 'msi_endpoint', 'service_account', 'application_credentials'}
+OFF_LIMITS = {'allow_invalid_certificates', 'metadata_endpoint', 'endpoint_url_sts', 'imdsv1_fallback', 'role_arn',
+    'web_identity_token_file', 'federated_token_file', 'container_credentials_relative_uri', 'container_credentials_full_uri',
+    'container_authorization_token_file', 'authority_host', 'msi_endpoint', 'service_account', 'application_credentials'}
 
 def _from_section(section: Mapping, path: Path) -> dict[str, tuple[object, str]]:
     "The settings of a section, each with its source"
@@ -233,20 +234,26 @@ def _from_section(section: Mapping, path: Path) -> dict[str, tuple[object, str]]
     if 'trust' in found:
         _, where = found.pop('trust')
         warnings.warn(f"{where}: trust does not count in a project's file: give trust=True as an argument, set OBJECTSTORE_TRUST=1, or write it in {user_file()}", stacklevel=outside())
-    for tier in found.get('tiers', ((), ''))[0]:
-        if bad := sorted(_query(tier).keys() & OFF_LIMITS): raise InvalidSettings(f"{found['tiers'][1]}: tiers: {bad[0]} does not belong into a project's file, which may neither switch off certificates nor say where credentials come from: "
-                                                                              f'give it in storage_options, in the environment, or in {user_file()}')
+    _within_limits(*found.get('tiers', ((), '')))
     return found
+
+def _within_limits(tiers: tuple[str, ...], where: str) -> None:
+    "Raise where a project's file says what is not its own to say"
+    if not (bad := next((k for tier in tiers for k in _query(tier) if k in OFF_LIMITS), None)): return
+    raise InvalidSettings(f"{where}: tiers: {bad} does not belong into a project's file, which may neither switch off certificates "
+        f'nor say where credentials come from: give it in storage_options, in the environment, or in {user_file()}')
 
 def _query(tier: str) -> dict[str, str]:
     "The options of a tier, by their plain names"
     if '://' not in tier: return {}
-    return {option_prefix.sub('', k.lower(), count=1): v for k, v in parse_qsl(tier.partition('?')[2], keep_blank_values=True)}
+    given = parse_qsl(tier.partition('?')[2], keep_blank_values=True)
+    return {option_prefix.sub('', k.lower(), count=1): v for k, v in given}
 
 def _sends_to(found: Mapping) -> dict[str, str]:
     "The addresses in a section to which requests go that are signed with the user's keys"
     named = {found['endpoint'][0]: found['endpoint'][1]} if 'endpoint' in found else {}
-    for tier in found.get('tiers', ((), ''))[0]: named |= {v: found['tiers'][1] for k, v in _query(tier).items() if k in ('endpoint', 'proxy_url') and v}
+    tiers, where = found.get('tiers', ((), ''))
+    for given in map(_query, tiers): named |= {given[k]: where for k in ('endpoint', 'proxy_url') if given.get(k)}
     own = {(variable(*names) or '').rstrip('/') for names in (ENDPOINTS, ('OBJECTSTORE_ENDPOINT',))}
     return {a: where for a, where in named.items() if a.rstrip('/') not in own}
 
@@ -266,7 +273,7 @@ def get_config(
     profile: str | None = None,                # `lab` for [objectstore.lab]; None: OBJECTSTORE_PROFILE, else [objectstore]
     *,
     start: str | os.PathLike | None = None,    # Folder from which to look upward; None: the current one
-    files: bool = True,                        # Read settings files? Else the environment, and what the user's own file says of author and provenance
+    files: bool = True,                        # Read settings files? Else the environment, and the user's author and provenance
 ) -> Config:
     "The settings that hold here: environment over file over default"
     profile = profile or (variable('OBJECTSTORE_PROFILE') if files else None)
