@@ -108,7 +108,7 @@ def whose(path: str) -> str:
     if os.name != 'posix': return ''
     import grp, pwd
     try:
-        while not os.path.lexists(path): path = os.path.dirname(path)
+        while not os.path.lexists(path) and path != os.path.dirname(path): path = os.path.dirname(path)
         st = os.stat(path)
     except OSError: return ''
     if st.st_uid == os.geteuid(): return ''

@@ -61,7 +61,7 @@ def temporary_folder() -> Path:
 
 def writable(folder: Path) -> bool:
     "Can this user write into a folder, or make it?"
-    while not os.path.lexists(folder): folder = folder.parent
+    while not os.path.lexists(folder) and folder != folder.parent: folder = folder.parent
     return os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
 
 def files_folder(name: str = 'files') -> Path:
@@ -103,7 +103,7 @@ def why_not_here(
 ) -> str:                           # Empty: it is safe there
     "Why pending work is not kept in a folder"
     there = Path(folder)
-    while not os.path.lexists(there): there = there.parent
+    while not os.path.lexists(there) and there != there.parent: there = there.parent
     if str(there) in _safe: return ''
     kind = file_system(str(there))
     if not of_this_machine(str(there)): return f'{folder} is on a network file system ({kind or "by its path"})'

@@ -4,7 +4,7 @@
 
 # %% ../nbs/04a_mistakes.ipynb #4fbd757e
 from __future__ import annotations
-import errno, os, re
+import os, re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 from .names import ObjectStoreError
@@ -23,7 +23,8 @@ _signs = {
     'dates': r'Expired|NotValidYet|certificate has expired|not yet valid',
     'plain': r'InvalidContentType|WRONG_VERSION_NUMBER|wrong version number|record layer failure',
     'tls': r'HTTP request to an HTTPS server|plain HTTP request was sent to HTTPS|HTTPS port',
-    'region': r'BareRedirect|PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint',
+    'region': r'BareRedirect|maximum recursion depth|PermanentRedirect|AuthorizationHeaderMalformed'
+              r'|IllegalLocationConstraint',
     'login': r'ProxyAuthRequired|status code: 407|Tunnel connection failed: 407',
     'tunnel': r'TunnelUnsuccessful|Tunnel connection failed|ProxyConnectionError|Failed to connect to proxy',
 }
@@ -87,7 +88,8 @@ def _region(text: str, o: Mapping) -> str:
     name = next((n for n in (wants and wants.groups() or ()) if n), '')
     signed = o.get('region') or variable('AWS_REGION', 'AWS_DEFAULT_REGION')
     than = f' than {signed}' if signed else ''
-    return f'the bucket lies in another region{than}: set AWS_REGION (or region in storage_options) to {name or "its own"}'
+    wanted = name or 'its own'
+    return f'the bucket lies in another region{than}: set AWS_REGION (or region in storage_options) to {wanted}'
 
 def cure(
     text: str,               # An error, with all that it tells of its source
@@ -129,10 +131,12 @@ def worded(
     if not isinstance(said, (OSError, ObjectStoreError)) or isinstance(said, FileNotFoundError): return said
     text = f'{type(source).__name__}: {source}'
     more = '; '.join(t for t in (cure(text, endpoint, o, first), _no_endpoint(said, endpoint, place)) if t)
-    if 'BareRedirect' in text: return Refused(f'{place}: the service redirects without saying where; {more}')
+    if _bare.search(text): return Refused(f'{place}: the service redirects without saying where; {more}')
     if not more: return said
     if isinstance(said, ObjectStoreError): return type(said)(f'{said}; {more}')
     return type(said)(said.errno, f'{said.strerror}; {more}')
+
+_bare = re.compile('BareRedirect|maximum recursion depth')     # boto3 follows such a redirection to itself
 
 def _no_endpoint(said: BaseException, endpoint: str | None, place: str) -> str:
     "What is said where nobody has named a service"

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from blake3 import blake3
 from fastcore.basics import patch
-from .names import Damaged, Unsupported
+from .names import Damaged, ObjectStoreError, Unsupported
 from .machine import why_not_here
 from .files import FileBackend
 from .records import INLINE_LIMIT, Record, new_id, to_json
@@ -125,7 +125,8 @@ def _write_place(self: Pending) -> None:
 @patch
 def note_reached(self: Pending) -> None:
     "Remember that the origin has answered; a machine that cannot write it down goes without"
-    if not quietly(self.files.exists, 'reached'): quietly(self.files.create, 'reached', b'')
+    try: self.files.exists('reached') or self.files.create('reached', b'')
+    except (OSError, ObjectStoreError): pass
 
 @patch
 def reached(self: Pending) -> bool:

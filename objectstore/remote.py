@@ -410,7 +410,7 @@ def stream(self: RemoteBackend, key: str, start: int = 0, end: int | None = None
 # %% ../nbs/05_remote.ipynb #d93149f2
 _parts_at_once, _most_parts = 12, 9_000   # a service takes 10,000 parts at most
 
-def _together(size: int, part: int) -> int:
+def _sent_at_once(size: int, part: int) -> int:
     "How many parts are on their way together where somebody looks: an eighth of them, so that what has arrived is known to an eighth"
     return min(_parts_at_once, max(4, size // part // 8))
 
@@ -428,7 +428,7 @@ def upload(self: RemoteBackend, key: str, source: Path, progress: Callable[[int]
             self.prove()      # a new key is never taken: it may be a page that says so
             raise FileExistsError(errno.EEXIST, 'there is an object already', f'{self.url}/{key}')
         if not many: return progress(size) if progress else None
-        at_once, arrived = _together(size, part) if progress else _parts_at_once, Arrived(progress)
+        at_once, arrived = _sent_at_once(size, part) if progress else _parts_at_once, Arrived(progress)
         try: self._request('parts', lambda c: obstore.put(c, key, _parts(f, part, arrived, at_once), use_multipart=True, chunk_size=part, max_concurrency=at_once))
         except Exception as e: raise self._explain(e, key, verb='write') from None
         arrived(size - arrived.now)

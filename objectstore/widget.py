@@ -134,7 +134,7 @@ def kept_page(
     asking = Asking(ask)
     asking.join(within)
     if asking.answer is not None: return asking.answer
-    why = visible(str(asking.error), 300) if asking.error else 'It was not read yet when this notebook was saved.'
+    why = visible(str(asking.error), 300) if asking.error else 'It was not read yet when this was shown.'
     return Card(f'{b.known["url"]} › {b.bucket or "all buckets"}', why)
 
 @patch
@@ -160,7 +160,7 @@ def _ipython_display_(self: Browser) -> None:
     if getattr(get_ipython(), 'kernel', None) is None: raise NotImplementedError     # the bundle alone: nobody saves two outputs
     data, metadata = self._repr_mimebundle_()
     display(data, metadata=metadata, raw=True)
-    said = f'What {visible(self.browsing.known["url"], 120)} had when this notebook was saved'
+    said = f'What {visible(self.browsing.known["url"], 120)} had when this was shown'
     kept = f'<details class="objectstore-kept"><summary>{escape(said)}</summary>{data["text/html"]}</details>{_kept_style}'
     display({'text/html': kept, 'text/plain': ''}, raw=True)
 

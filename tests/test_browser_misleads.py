@@ -313,7 +313,7 @@ def test_what_is_not_read_in_time_is_said(many, monkeypatch):
     monkeypatch.setattr(widget.kept_page, '__defaults__', (0.0,))
     w = Browser(many, names={})
     monkeypatch.setattr(widget, 'Overview', None)                     # whatever goes wrong, there is something to show
-    assert 'when this notebook was saved' in (said := w._repr_mimebundle_()[0]['text/html']) or 'not callable' in said
+    assert 'when this was shown' in (said := w._repr_mimebundle_()[0]['text/html']) or 'not callable' in said
 
 def test_saved_browsers_keep_their_places(chromium, many):
     html = [picture(Browser(many, b, names={}).shelve()) for b in ('archive', 'lab', 'sales')]

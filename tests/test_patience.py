@@ -15,8 +15,7 @@ from objectstore.breaker import Breaker
 from objectstore.delivery import in_flight
 from objectstore.log import Hints
 from objectstore.buckets import Bucket
-from away import Service, World, env, forget_all, quiet
-from trial import soak
+from away import Service, forget_all, quiet
 from test_offline import stocked
 
 LATE = ConnectionError(errno.ETIMEDOUT, 'it did not answer in time')

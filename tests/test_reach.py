@@ -4,19 +4,17 @@ An error says what to set, and what waits for another address is named.
 
 Each mistake is made before a real service: SeaweedFS, behind TLS, a proxy or an address that is wrong.
 """
-import os, socket, warnings
+import socket
 from pathlib import Path
 import pytest
 import objectstore
 from objectstore import (BucketMissing, NeverReached, NotAvailableOffline, NotFound, ObjectStore, ObjectStoreError,
                          PendingWarning, Protected, Refused, StillPending,
                          Unsupported)
-from objectstore import breaker, stacks
-from objectstore.backend import MemoryBackend
-from objectstore.breaker import Breaker, Guarded
-from objectstore.mistakes import cure, mistake
-from objectstore.tiers import NativeBackends
-from away import World, forget_all, quiet
+from objectstore import stacks
+from objectstore.files import FileBackend
+from objectstore.mistakes import cure
+from away import forget_all, quiet
 from proxy import Proxy
 from services import Place
 from tls import Front, certificate
@@ -114,6 +112,9 @@ def test_a_bucket_or_key_that_is_not_there(site):
 def test_a_redirection_without_an_address_is_another_region(site):
     with Proxy(site.service.endpoint) as proxy, proxy.fault('301') as f:
         refuses(site, site.open(proxy.endpoint), Refused, 'another region than us-east-1: set AWS_REGION')
+        for near in (True, False):
+            with pytest.raises(Refused, match='another region than us-east-1: set AWS_REGION'):
+                ObjectStore('s3://', endpoint=proxy.endpoint, near=near).put('some-bucket/m', 1)
         assert f.hits
 
 @pytest.mark.parametrize('near', [True, False])
@@ -290,3 +291,16 @@ def test_planted_a_queue_taken_over_without_looking_doubles(site, monkeypatch):
                         if n == 1 else real(self, id, n))
     with pytest.raises(AssertionError): test_a_queue_that_was_taken_over_halfway_is_delivered_once(site, monkeypatch)
     assert planted
+
+def test_a_state_folder_that_cannot_keep_it_stops_nothing(memory, monkeypatch):
+    "That the origin was reached is not written down: it counts in this process"
+    refused, real = [], FileBackend.create
+    def create(self, key, data):
+        if key != 'reached': return real(self, key, data)
+        refused.append(key)
+        raise Unsupported('no hard links here')
+    monkeypatch.setattr(FileBackend, 'create', create)
+    store = memory.open()
+    store.list_buckets()
+    memory.away()
+    with quiet(): assert store.put('lab/m', 1).pending and refused
