@@ -203,7 +203,7 @@ def test_lost_replies_of_a_service(kind, seaweed, figure):
     n = soak(8 if hangs else 40, 40 if hangs else 200)
     outcome.kept['first'] = remote(place).put('b/m', content('first')).ref
     with Proxy(seaweed.endpoint) as proxy:
-        store = remote(place, proxy.endpoint, timeout=0.4 if hangs else 1.0)
+        store = remote(place, proxy.endpoint, timeout=0.2 if hangs else 1.0)
         with proxy.fault(kind, method='PUT', path='records/', share=0.7, times=n) as f:
             k = 0
             while f.hits < n and k < 4 * n: write(store, 'b/m', [f'{k}'], outcome); k += 1

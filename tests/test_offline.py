@@ -438,7 +438,7 @@ def far(seaweed, clean, request):
 
 @pytest.mark.parametrize('how', ['refuse', 'hang', 'error', 'slow', 'close'])
 def test_the_longest_wait(far, how, figure):
-    timeout = 0.5
+    timeout = 0.2
     store = stocked(far)
     far.proxy.clear()
     forget_all()
@@ -492,7 +492,7 @@ def test_one_breaker_for_all_stores_of_a_process(far):
 def test_reply_lost_while_the_service_goes_away_is_delivered_once(far):
     "The claim is kept and its answer lost, then nothing answers: pending, with the number that it tried"
     store = stocked(far)
-    store = far.open(timeout=2.0)
+    store = far.open(timeout=0.5)
     far.proxy.fault('hang_after_commit', method='PUT', path='records/', times=1)
     far.proxy.fault('hang', when=lambda r: any(f.kind == 'hang_after_commit' and f.hits for f in far.proxy.faults))
     with quiet(): v = store.put('lab/m', 4)
