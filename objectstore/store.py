@@ -237,6 +237,7 @@ def _no_verb(self: ObjectStore, name: str) -> object:
     raise no_attribute(self, name, PUBLIC)
 
 ObjectStore.__getattr__ = _no_verb
+ObjectStore._store = property(lambda self: self)     # as of what came from one: each verb asks for it
 
 # %% ../nbs/60_store.ipynb #16c9a7e2
 @patch

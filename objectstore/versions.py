@@ -41,7 +41,8 @@ def answered(verb: Callable) -> Callable:
     "A method of a store, or of what came from one, whose errors are the library's own"
     @wraps(verb)
     def call(self, *args, **kwargs):
-        store, of = getattr(self, '_store', self), getattr(self, 'ref', args[0] if args else None)
+        store, of = getattr(self, '_store', self), args[0] if args else None
+        if store is not self: of = getattr(self, 'ref', of)
         url = store.origin.url
         try:
             for left in (0,) if verb.__name__ == 'put_many' else (2, 1, 0):     # which takes what it is given from an iterator: it asks again itself

@@ -5,7 +5,7 @@ from unittest import mock
 import pytest
 import objectstore
 from objectstore import (Conflict, InvalidCall, InvalidQuery, InvalidRef, NotAvailableOffline, NotFound, ObjectStore, PendingWarning, StaleWarning, Unsupported)
-from objectstore import buckets, history, names, origin_clock
+from objectstore import buckets, history, names, origin_clock, store as store_module
 from objectstore.backend import MemoryBackend, key_number, number_key
 from objectstore.durations import is_duration, parse_duration
 from objectstore.files import FileBackend
@@ -292,6 +292,16 @@ def test_every_verb_explains_a_call(churn):
 def test_a_type_error_from_within_stays_what_it_is(churn):
     with mock.patch.object(ObjectStore, '_answer', lambda self, ref, max_age: None + 1), pytest.raises(TypeError) as e: churn.get('models/churn')
     assert not isinstance(e.value, InvalidCall)
+
+def test_nobody_looks_for_a_hint_where_all_is_well(monkeypatch):
+    "A hint takes longer than a near get"
+    asked, store = [], ObjectStore('memory://', progress=False)
+    monkeypatch.setattr(store_module, 'no_attribute', lambda *a: asked.append(a[1]) or AttributeError(a[1]))
+    store.put('lab/m', {'a': 1}, alias='production')
+    assert store.get('lab/m') == store.get('lab/m@production') == store['lab/m'].get() == {'a': 1} and store.find_items().refs == ['lab/m@1']
+    assert not asked
+    with pytest.raises(AttributeError): store.compare
+    assert asked == ['compare']
 
 def test_verbs_of_other_libraries_are_named(churn):
     for name, how in dict(compare='store[ref].compare(4)', delete='store.remove(ref)', load='store.get(ref)', diff='compare', list_items='find_items', find_itmes="'find_items'", exists='ref in store').items():
