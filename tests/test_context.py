@@ -11,7 +11,12 @@ ROOT = str(Path(context.__file__).parents[1])
 needs_git = pytest.mark.skipif(not shutil.which('git'), reason='git is not installed')
 
 @pytest.fixture(autouse=True)
-def quiet(monkeypatch): monkeypatch.delenv('JPY_SESSION_NAME', raising=False)
+def quiet():
+    "What a test plants here is not remembered"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv('JPY_SESSION_NAME', raising=False)
+        yield
+    for f in (context._who, context._place, context._version, context._versions): f.cache_clear()
 
 def git(folder, *args):
     env = dict(os.environ, GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_SYSTEM=os.devnull, GIT_AUTHOR_NAME='a', GIT_AUTHOR_EMAIL='a@b', GIT_COMMITTER_NAME='a', GIT_COMMITTER_EMAIL='a@b')
@@ -96,8 +101,8 @@ def test_odd_surroundings(monkeypatch, tmp_path):
     monkeypatch.setattr(getpass, 'getuser', lambda: (_ for _ in ()).throw(KeyError('uid'))); context._who.cache_clear()
     monkeypatch.delenv('JUPYTERHUB_USER', raising=False)
     assert made_by()['who'].startswith('uid-')
-    context._who.cache_clear()
     monkeypatch.delitem(sys.modules, '__main__'); assert made_by()['where'] == 'python'
+    monkeypatch.undo(); context._who.cache_clear()
 
 def runs_in(monkeypatch, names):
     for module in (context, environment): monkeypatch.setattr(module, 'user_ns', lambda: names)
