@@ -5,6 +5,7 @@
 # %% ../nbs/51_delivery.ipynb #bcc1d396
 from __future__ import annotations
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from .reading import copy_file
 from .origin import Origin
 from .near import at_origin, quietly
 from .pending import Pending, Work
-from .breaker import is_absence
+from .breaker import Gone, is_absence
 from .witness import awake
 from .shown import Table
 from .versions import Looks
@@ -275,6 +276,7 @@ class Delivery:
         self.origin, self.pending, self.patience, self.progress, self.told = origin, pending, patience, progress, told
         self.outcomes: dict[str, Outcome] = {}      # By the key of the work
         self.late: set[str] = set()                 # Keys of what an answer that did not come has held up
+        self.asked: Counter[str] = Counter()        # How often the answer for a key itself did not come
         self.told_of = 0                            # Pieces that `progress` knows of
         self.gone = ''                              # Why nothing more is tried in this round
 
@@ -323,6 +325,7 @@ class Delivery:
     def _held_up(self, w: Work, e: Exception) -> str:
         "Note why a piece was not delivered"
         if isinstance(e, (ConnectionError, TimeoutError)): self.late.add(w.key)
+        if not isinstance(e, Gone): self.asked[w.key] += 1
         cause = e.__cause__ if isinstance(e, CommitUnknown) and e.__cause__ else e
         if is_absence(cause): self.gone = self.gone or str(e)
         return str(e)
@@ -356,13 +359,15 @@ def deliver_all(
 ) -> Report:
     "Deliver what is pending, or some of it, as far as the origin is there; it alone is asked, not what is near"
     works = [w for w in pending.work() if only(w)]
-    run, left, idle = Delivery(origin, pending, patience, progress, Together(told)), works, 0
+    run, left = Delivery(origin, pending, patience, progress, Together(told)), works
     with at_origin(bytes=True):
         while left:
+            before = run.asked.total()
             run.go(left)
             late = [w for w in left if w.key in run.late]
-            idle = idle + 1 if len(late) == len(left) else 0
-            left = late if late and idle < IDLE and again() else []
+            if len(late) < len(left): run.asked.clear()
+            elif run.asked.total() == before: run.asked[''] += 1         # somebody else found that it is not there
+            left = late if late and max(run.asked.values(), default=0) < IDLE and again() else []
     progress(len(works) - run.told_of)
     return Report(run.outcomes[w.key] for w in works)
 
@@ -372,7 +377,7 @@ def _learn(bucket: Bucket, items: set[str]) -> None:
     bucket.sure.update((i, awake()) for i in items if not bucket._is_sure(i, bucket.highest[i]))
 
 FEW = 8      # items of a bucket that are asked for one by one
-IDLE = 2     # rounds in a row in which nothing was delivered, after which nothing is tried again
+IDLE = 2     # answers for one piece that did not come, and nothing delivered meanwhile, after which nothing is tried again
 
 def _unfit(origin: Origin, w: Work, ids: dict) -> str:
     "Why a piece of work cannot be sent: it is rotten, or it was meant for another store than the one that is there now"

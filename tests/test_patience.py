@@ -156,6 +156,15 @@ def test_a_called_sync_goes_on_past_slow_answers(memory, slow):
     report, failed = judge_sync(memory, slow, 12)
     assert len(failed) == 4
 
+def test_a_round_in_which_nothing_was_delivered_is_not_the_end(memory, slow, monkeypatch):
+    "Each round begins with a piece that has not been late before: one slow answer holds up whatever is behind it"
+    rounds = []
+    def another_late_one_first(runs, run, many):
+        for i in sorted(range(len(runs)), key=lambda i: (i % 3, (i - 3 * len(rounds)) % 12)): all(run(step) for step in runs[i])
+        rounds.append(len(runs))
+    monkeypatch.setattr(delivery, 'in_flight', another_late_one_first)
+    assert len(judge_sync(memory, slow, 12)[1]) == 4
+
 def test_planted_a_sync_that_gives_up_at_the_first_slow_answer(memory, slow, monkeypatch):
     planted, real = [], offline.deliver_all
     monkeypatch.setattr(offline, 'deliver_all', lambda *a: planted.append(1) or real(*a[:6]))
