@@ -1,8 +1,8 @@
 # Everything happens in .venv, which the first target that needs it makes. It needs Python 3.11 or newer, and make.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-# Many tests wait, for a service, a lock or a browser: two for each processor
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 2 * (os.cpu_count() or 1)))')
+# Many tests wait, for a service, a lock or a browser: three for each processor
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 3 * (os.cpu_count() or 1)))')
 PYTEST_FLAGS ?=
 SOAK ?= 10
 LAB_FLAGS ?=

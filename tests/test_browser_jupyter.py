@@ -12,7 +12,7 @@ CELLS = ["""from objectstore import ObjectStore
 store = ObjectStore('memory://', progress=False)
 for auc in (0.87, 0.91): v = store.put('models/churn', {'auc': auc}, metadata={'auc': auc}, kind='model')
 for i in range(120): v = store.put(f'lab/item-{i:03}', i)
-import ipykernel; ipykernel.__version__""", "w = store.browse(); w", "import time\nfrom pathlib import Path\nwhile not Path('enough').exists(): time.sleep(0.05)\n'it has worked'", "w.value.ref, model"]
+import ipykernel; ipykernel.__version__""", "w = store.browse(); w", "import time\nfrom pathlib import Path\nwhile not Path('enough').exists(): time.sleep(0.05)\n'it has worked'", "w.wait(60).value.ref, model"]
 
 def notebook(path: Path, kernel: str) -> None:
     cells = [dict(cell_type='code', id=f'c{i}', metadata={}, execution_count=None, outputs=[], source=s) for i, s in enumerate(CELLS)]
@@ -145,6 +145,7 @@ def test_the_browser_in_jupyter(app, place, kernel, server, opened, request):
     assert not page.evaluate('window.done')
     (folder/'enough').touch()
     page.wait_for_function('window.done')
+    page.wait_for_function("document.querySelector('.osb-panel').innerText.includes('auc')")
 
     run_cell(page, 3)
     out = page.locator('.jp-OutputArea-output').last.inner_text()
