@@ -113,7 +113,7 @@ def origin_now(backend: Backend) -> int:
 def time_there(backend: Backend) -> datetime:
     "The time at an origin for who only reads: what it has told, what a service says when it is asked, else what this machine's clock says; nothing is written for it"
     def ask() -> float:
-        if backend.can.place != 'remote' or (t := backend.ask_time()) is None: raise OSError('it tells the time by what is written')
+        if backend.can.place not in ('remote', 'memory') or (t := backend.ask_time()) is None: raise OSError('it tells the time by what is written')
         return t
     try: return moment(int(clock_of(backend).now(ask, ours=backend.can.place == 'local') * 1e6))
     except OSError: return datetime.now(timezone.utc)
