@@ -14,8 +14,8 @@ from unittest.mock import patch
 from blake3 import blake3
 from common import heading, human, installed, say, scratch, service, table
 from objectstore import ObjectStore
-from objectstore.log import Change
-from objectstore.records import Record, pack, to_json
+from objectstore.search.changelog import Change
+from objectstore.format.records import Record, pack, to_json
 
 N = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
 ROUNDS = int(os.environ.get('OBJECTSTORE_BENCH_ROUNDS', 5))
@@ -89,7 +89,7 @@ def rows_have(text: str) -> str: return f"[...document.querySelectorAll('.osb-bo
 
 def mine(chromium, place) -> Timed:
     "The browser: a new machine; one with an index; clicks, searches and keys"
-    import objectstore.widget      # what is imported once is no part of what follows
+    import objectstore.browser.widget      # what is imported once is no part of what follows
     from bridge import open_page, wired
     found = Timed()
     with wired():

@@ -7,7 +7,7 @@ from bench_frames import frame
 from bench_small import OBJ, RAW, _quiet, _same, raw_get
 from common import compare, heading, in_process, installed, ratio, report, say, scratch, service, table, verdict
 from objectstore import ObjectStore
-from objectstore.reading import SETTLED
+from objectstore.cache.download import SETTLED
 
 ROUNDS = int(os.environ.get('OBJECTSTORE_BENCH_ROUNDS', 9))
 

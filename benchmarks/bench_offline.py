@@ -8,8 +8,8 @@ from unittest.mock import patch
 from bench_large import hash_of, make
 from common import HERE, heading, human, in_process, say, scratch, service, table, verdict
 from objectstore import ObjectStore
-from objectstore.breaker import Breaker
-from objectstore.witness import Sight
+from objectstore.cache.breaker import Breaker
+from objectstore.format.witness import Sight
 from proxy import Proxy
 
 TIMES = int(os.environ.get('OBJECTSTORE_BENCH_ROUNDS', 3))

@@ -4,7 +4,7 @@ the service was there (`bench_patience.py 0.2 3`: these two only; `bench_patienc
 import sys, threading, time, warnings
 from bench_offline import far
 from common import heading, say, table
-from objectstore.log import flush_hints
+from objectstore.search.changelog import flush_hints
 
 def told(f) -> str:
     "What a call gave, and after how long"

@@ -1,11 +1,11 @@
 """The probe of a new origin, 64 races of two writers, beside one race of four: on SeaweedFS, Ceph RGW and a shared folder; with the requests that each makes"""
 import secrets
 from common import compare, heading, report, say, scratch, service
-from objectstore.backend import in_threads
-from objectstore.files import FileBackend
-from objectstore.probe import probe
-from objectstore.records import read_back
-from objectstore.remote import RemoteBackend
+from objectstore.storage.backend import in_threads
+from objectstore.storage.files import FileBackend
+from objectstore.format.probe import probe
+from objectstore.format.records import read_back
+from objectstore.storage.remote import RemoteBackend
 from proxy import Proxy
 
 

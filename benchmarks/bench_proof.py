@@ -1,7 +1,7 @@
 """The proof at put: puts with it and without it, in turns; 2,000,000 rows, a small frame, 4 KB of JSON, an array"""
 import contextlib, sys
 from common import compare, heading, installed, median, ratio, report, scratch, verdict
-import objectstore.putting as putting
+import objectstore.store.writes as writes
 from objectstore import ObjectStore
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 15
@@ -9,9 +9,9 @@ ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 15
 @contextlib.contextmanager
 def without():
     "Puts without the proof (the trial of a sample while a frame is encoded, which there was before, stays)"
-    real, putting.proved = putting.proved, lambda *args: None
+    real, writes.proved = writes.proved, lambda *args: None
     try: yield
-    finally: putting.proved = real
+    finally: writes.proved = real
 
 def main():
     heading('The proof at put')

@@ -16,9 +16,9 @@ from statistics import median
 from blake3 import blake3
 from common import heading, human, installed, say, scratch, table
 from objectstore import ObjectStore
-from objectstore.backend import Entry, MemoryBackend, number_key
-from objectstore.origin import Origin
-from objectstore.records import Record, pack, to_json
+from objectstore.storage.backend import Entry, MemoryBackend, number_key
+from objectstore.format.origin import Origin
+from objectstore.format.records import Record, pack, to_json
 
 N = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
 ITEMS, BEGAN = N // 5, 1_780_000_000.0

@@ -56,7 +56,7 @@ def pictures(nb) -> None:
     "Each browser as a picture of itself, which needs neither a kernel nor a network"
     made = getattr(sys.modules.get('ipywidgets.widgets.widget'), '_instances', {})
     for o in (o for c in nb.cells for o in c.get('outputs', []) if 'application/vnd.jupyter.widget-view+json' in o.get('data', {})):
-        from objectstore.widget import picture
+        from objectstore.browser.widget import picture
         o['data'] = {'text/html': picture(made[o['data']['application/vnd.jupyter.widget-view+json']['model_id']].shelve())}
 
 def kept(output) -> bool:

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 import pytest
 from objectstore import ObjectStore, PendingWarning, StaleWarning
-from objectstore import breaker, settings
-from objectstore.backend import Capabilities, MemoryBackend
-from objectstore.breaker import Breaker
-from objectstore.witness import Sight
+from objectstore.cache import breaker
+from objectstore.storage import config
+from objectstore.storage.backend import Capabilities, MemoryBackend
+from objectstore.cache.breaker import Breaker
+from objectstore.format.witness import Sight
 from proxy import Proxy
 from services import Place
 from surroundings import foreign

@@ -111,7 +111,7 @@ def wired():
 
 def open_page(chromium, store, bucket=None, query='', *, width=1000, high=700, dark=False, w=None, settle=True, theme=True, **options) -> Joined:
     "A browser on a store in a page of Chromium"
-    from objectstore.widget import Browser
+    from objectstore.browser.widget import Browser
     options.setdefault('names', {})
     w = w or Browser(store, bucket, query, **options)
     page = chromium.new_page(viewport={'width': width, 'height': high}, color_scheme='dark' if dark else 'light')

@@ -14,7 +14,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 import pytest
-from objectstore.backend import Backend, key_number, number_key, same_stamp
+from objectstore.storage.backend import Backend, key_number, number_key, same_stamp
 
 MB = 2**20
 

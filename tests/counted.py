@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch as patched
 from objectstore import ObjectStore
-from objectstore.records import pack
+from objectstore.format.records import pack
 from proxy import Count, Proxy
 from services import Place, Service
 

@@ -61,9 +61,9 @@ def proxy(s3_service):
 @pytest.fixture(autouse=True)
 def few_races(request, monkeypatch):
     "The services of these tests are sound, and nearly every test founds an origin: few races are enough, but where the probe itself is tested"
-    if 'test_probe' not in request.node.nodeid: monkeypatch.setattr('objectstore.probe.RACES', 2)
+    if 'test_probe' not in request.node.nodeid: monkeypatch.setattr('objectstore.format.probe.RACES', 2)
 
 @pytest.fixture(autouse=True)
 def rare_probes(monkeypatch):
     "A breaker's probe would deliver in the middle of a test; those that are about it say when it comes"
-    monkeypatch.setattr('objectstore.breaker.FIRST_WAIT', 30.0)
+    monkeypatch.setattr('objectstore.cache.breaker.FIRST_WAIT', 30.0)

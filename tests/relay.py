@@ -11,7 +11,7 @@ moment for a second, so that those who come beside each other are always seen to
 from __future__ import annotations
 import asyncio, random, threading
 from collections import Counter
-from objectstore.backend import Capabilities, MemoryBackend
+from objectstore.storage.backend import Capabilities, MemoryBackend
 from proxy import Exchange, Fault, Proxy, kind
 
 

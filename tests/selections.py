@@ -11,8 +11,8 @@ import pytest
 
 LAYERS = {'backends', 'bad_input', 'calculated', 'codecs', 'context', 'environment', 'files', 'layout', 'machine', 'met_by_everybody', 'offline', 'patience', 'places',
           'privacy', 'query', 'remote', 'requests', 'search', 'secrets', 'settings', 'shown', 'store', 'traps', 'words'}
-NOTEBOOKS = {'00_durations', '00_names', '08_calls', '01_backend', '02_disk', '10_codecs', '20_conditions', '21_settings', '22_context', '23_shown', '24_inputs', '25_query',
-             '30_records', '31_buckets', '32_puts', '33_origin', '65_many', '82_searchline', 'explanations/decisions'}
+NOTEBOOKS = {'00_durations', '01_errors', '02_refs', '04_calls', 'storage/01_backend', 'storage/02_atomic', 'codecs/02_codec', 'search/01_predicate', 'storage/09_config', '06_provenance', '05_display', '07_tracking', 'search/02_parser',
+             'format/05_records', 'format/06_buckets', 'format/07_commit', 'format/08_origin', 'store/09_bulk', 'browser/04_search_line', 'explanations/decisions'}
 WITH_SERVICE = {'backends', 'remote', 'requests', 'secrets'}       # of these SeaweedFS too: the line to a service
 LIBRARIES = {'bad_input', 'backends', 'calculated', 'codecs', 'context', 'environment', 'places', 'privacy', 'query', 'remote', 'requests', 'search', 'secrets', 'settings',
              'shown', 'store', 'twins', 'words', 'workers'}

@@ -1,4 +1,4 @@
-"""S3 services to test against. All have the interface of `objectstore.service.Service`:
+"""S3 services to test against. All have the interface of `objectstore.testing.service.Service`:
 `endpoint`, `environment`, `client()`, `make_bucket(name)`; those of this machine also `start`, `stop` and `kill`.
 
     S3Service       SeaweedFS: sound, but its losers of a race wait a second, so at most 4 racers
@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from obstore.store import S3Store
-from objectstore.service import S3Service, Service, answers, free_ports, wait_until
+from objectstore.testing.service import S3Service, Service, answers, free_ports, wait_until
 from surroundings import GIVEN
 
 __all__ = ['CephService', 'GivenService', 'Place', 'RcloneService', 'S3Service', 'Service']

@@ -16,10 +16,12 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from objectstore import ObjectStore, puts, reading
-from objectstore.files import FileBackend
-from objectstore.log import flush_hints
-from objectstore.tiers import NativeBackends
+from objectstore import ObjectStore
+from objectstore.format import commit
+from objectstore.cache import download
+from objectstore.storage.files import FileBackend
+from objectstore.search.changelog import flush_hints
+from objectstore.storage.urls import NativeBackends
 from services import Place
 from surroundings import foreign
 
@@ -72,7 +74,7 @@ class Stack:
 def little_patience(monkeypatch) -> None:
     "A volume that answers late is another suite's matter: here what is absent is absent"
     monkeypatch.setattr(FileBackend, '__init__', partialmethod(FileBackend.__init__, patience=0.1))
-    for module in (reading, puts): monkeypatch.setattr(module, 'PATIENCE', 0.1)
+    for module in (download, commit): monkeypatch.setattr(module, 'PATIENCE', 0.1)
 
 def make_stack(name: str, tmp_path: Path, request, monkeypatch) -> Stack:
     "A stack by its name, empty, or a skip"

@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 import pytest
-from objectstore import Conflict, Damaged, NotAvailableOffline, NotFound, ObjectStore, ObjectStoreError, Protected, TierMismatch, Unsupported
-from objectstore import backend, connect, records, remote
-from objectstore.backend import MARKER, MemoryBackend, number_key
-from objectstore.breaker import Breaker
-from objectstore.connect import Answer, Refused
-from objectstore.names import CommitUnknown
-from objectstore.records import Claim
-from objectstore.remote import RemoteBackend
+from objectstore import (Conflict, Damaged, NotAvailableOffline, NotFound, ObjectStore, ObjectStoreError, Protected,
+                         TierMismatch, Unsupported)
+from objectstore.storage import backend, options, remote
+from objectstore.format import records
+from objectstore.storage.backend import MARKER, MemoryBackend, number_key
+from objectstore.cache.breaker import Breaker
+from objectstore.storage.options import Answer, Refused
+from objectstore.errors import CommitUnknown
+from objectstore.format.records import Claim
+from objectstore.storage.remote import RemoteBackend
 from away import World, env, forget_all, quiet
 from proxy import PORTALS
 from services import Place

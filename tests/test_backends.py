@@ -2,9 +2,9 @@
 import time
 import pytest
 from conformance_backends import BackendConformance
-from objectstore.backend import MemoryBackend
-from objectstore.files import FileBackend
-from objectstore.remote import RemoteBackend
+from objectstore.storage.backend import MemoryBackend
+from objectstore.storage.files import FileBackend
+from objectstore.storage.remote import RemoteBackend
 from services import CephService
 
 
@@ -30,7 +30,7 @@ class TestFilesWithNamedDrafts(BackendConformance):
     rounds = 30
     @pytest.fixture
     def backend(self, tmp_path, monkeypatch):
-        monkeypatch.setattr('objectstore.files.UNNAMED', False)
+        monkeypatch.setattr('objectstore.storage.files.UNNAMED', False)
         return FileBackend(tmp_path/'root', durable=False)
 
 

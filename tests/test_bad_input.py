@@ -15,9 +15,12 @@ import pytest
 from blake3 import blake3
 
 from objectstore import ObjectStore, ObjectStoreError, InvalidQuery, InvalidRef, NotFound, Untrusted, Version
-from objectstore import log, names, records, settings
-from objectstore.names import Alias, AsOf, Back, Number, Ref, WriteId
-from objectstore.records import Record, pack, to_json
+from objectstore.search import changelog
+from objectstore import refs
+from objectstore.format import records
+from objectstore.storage import config
+from objectstore.refs import Alias, AsOf, Back, Number, Ref, WriteId
+from objectstore.format.records import Record, pack, to_json
 from stacks import Stack, b, home, make_stack, stack, store  # noqa: F401 (fixtures)
 from test_store import bad_html
 
@@ -529,13 +532,13 @@ def _raw(item): return item
 def _key_as_it_is(key, folder=False): return key
 def _no_escape(text): return text
 PLANTED = {
-    'names are keys': ([('objectstore.records.item_key', _raw), ('objectstore.names._check_segment', lambda *a: None), ('objectstore.files.check_key', _key_as_it_is)], test_names_of_items),
-    'names fold': ([('objectstore.records.item_key', lambda item: names.item_key(unicodedata.normalize('NFKC', item).casefold()))], test_names_of_items),
-    'member names are believed': ([('objectstore.versions.member_path', lambda folder, name: folder/str(name)), ('objectstore.store.member_path', lambda folder, name: folder/str(name))], test_forged_folders),
-    'file names are believed': ([('objectstore.store.safe_name', lambda name, otherwise: str(name))], test_forged_records),
-    'HTML is not escaped': ([('objectstore.shown.escape', _no_escape)], test_markup_in_metadata),
-    'pickles are trusted': ([('objectstore.codecs.PickleCodec.unsafe', False)], test_forged_payloads),
-    'links are followed': ([('objectstore.files.FileBackend._see', lambda self, place: None), ('objectstore.files.READ_FLAGS', os.O_RDONLY | os.O_NONBLOCK)], test_things_that_lie_about),
+    'names are keys': ([('objectstore.format.records.item_key', _raw), ('objectstore.refs._check_segment', lambda *a: None), ('objectstore.storage.files.check_key', _key_as_it_is)], test_names_of_items),
+    'names fold': ([('objectstore.format.records.item_key', lambda item: refs.item_key(unicodedata.normalize('NFKC', item).casefold()))], test_names_of_items),
+    'member names are believed': ([('objectstore.store.version.member_path', lambda folder, name: folder/str(name)), ('objectstore.store.reads.member_path', lambda folder, name: folder/str(name))], test_forged_folders),
+    'file names are believed': ([('objectstore.store.reads.safe_name', lambda name, otherwise: str(name))], test_forged_records),
+    'HTML is not escaped': ([('objectstore.display.escape', _no_escape)], test_markup_in_metadata),
+    'pickles are trusted': ([('objectstore.codecs.codec.PickleCodec.unsafe', False)], test_forged_payloads),
+    'links are followed': ([('objectstore.storage.files.FileBackend._see', lambda self, place: None), ('objectstore.storage.files.READ_FLAGS', os.O_RDONLY | os.O_NONBLOCK)], test_things_that_lie_about),
 }
 
 @warnings_off
@@ -544,7 +547,7 @@ def test_a_planted_bug_is_caught(bug, home, tmp_path, monkeypatch, request, mark
     patches, test = PLANTED[bug]
     stack, t, before = make_stack('local', tmp_path, request, monkeypatch), Tally(), None
     before = _outside(tmp_path, stack)
-    request.addfinalizer(lambda: [f.cache_clear() for f in (names.item_key, names.bucket_key, names._parse, log.is_item)])     # what was planted is not remembered
+    request.addfinalizer(lambda: [f.cache_clear() for f in (refs.item_key, refs.bucket_key, refs._parse, changelog.is_item)])     # what was planted is not remembered
     for where, what in patches: monkeypatch.setattr(where, what)
     args = dict(stack=stack, store=stack.open(), b='lab', tally=t, marker=marker, tmp_path=tmp_path)
     import inspect

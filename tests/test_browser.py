@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np, pandas as pd, pytest
 from objectstore import ObjectStore, Version, browse
 
-pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::objectstore.names.PendingWarning', 'ignore::objectstore.names.StaleWarning')
+pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::objectstore.errors.PendingWarning', 'ignore::objectstore.errors.StaleWarning')
 
 @pytest.fixture
 def store():
@@ -218,10 +218,10 @@ def test_more_rows_are_loaded_when_asked_for(show, store):
     assert p.locator('.osb-panel tbody tr').count() == 60
 
 def test_a_payload_over_the_budget_is_said_not_read(show, monkeypatch):
-    from objectstore import previews
+    from objectstore.browser import preview
     s = ObjectStore('memory://')
     s.put('lab/image', image(1))
-    monkeypatch.setattr(previews, 'NEAR', 10)
+    monkeypatch.setattr(preview, 'NEAR', 10)
     p = show(s)
     p.pick('image')
     assert 'more than is read for a preview' in p.text('.osb-panel')
@@ -544,13 +544,13 @@ def test_the_python_side_follows_and_leads(show, store):
     assert {n for n, _ in heard} == {'value', 'selected', 'bucket', 'query', 'status'} and ('status', 'loading') in heard
 
 def test_what_it_gives_is_of_the_store_that_was_given(store):
-    from objectstore.widget import Browser
+    from objectstore.browser.widget import Browser
     w = Browser(store, names={})
     w.selected = ['models/churn@1']
     assert w.wait(10).value._store is store and w.value.get() == {'depth': 3, 'auc': 0.87}
 
 def test_wait_is_bounded(store):
-    from objectstore.widget import Browser
+    from objectstore.browser.widget import Browser
     w = Browser(store, names={}).wait(10)
     gate = threading.Event()
     w.browsing.workers.do(lambda wanted: gate.wait(10))
@@ -620,12 +620,12 @@ def test_an_error_is_one_sentence_and_the_list_stays(show, store):
     assert p.w.status == 'ready' and p.names() == ['models/churn'] and p.locator('.osb-banner').is_hidden()
 
 def test_a_list_grows_stale(show, store, monkeypatch):
-    from objectstore import browsing
-    monkeypatch.setattr(browsing, 'STALE_AFTER', 0.2)
+    from objectstore.browser import controller
+    monkeypatch.setattr(controller, 'STALE_AFTER', 0.2)
     p = show(store)
     p.wait_for_selector('.osb-banner:not([hidden])')
     assert p.w.status == 'stale' and re.search(r'△ Stale. As of \d\d:\d\d, (\d+ s ago|just now)', re.sub(r'\s+', ' ', p.text('.osb-banner'))) and len(p.names()) == 4
-    monkeypatch.setattr(browsing, 'STALE_AFTER', 300)
+    monkeypatch.setattr(controller, 'STALE_AFTER', 300)
     button(p, 'Try again').click(); p.settle()
     assert p.w.status == 'ready'
 
@@ -785,7 +785,7 @@ def test_late_replies_are_dropped(show, store):
 
 def test_handlers_only_enqueue(store):
     "A message is taken in a moment, however slow the store is"
-    from objectstore.widget import Browser
+    from objectstore.browser.widget import Browser
     w = Browser(store, names={}).wait(10)
     slow = Slow(w)
     for verb in ({'verb': 'find', 'query': 'a'}, {'verb': 'pick', 'ref': 'models/churn@1'}, {'verb': 'act', 'what': 'sync'}, {'verb': 'nonsense'}, {'verb': 'find', 'workers': 3}, 'text', {'verb': 'page', 'start': 'x', 'gen': None}): w._handle_custom_msg(verb, [])
@@ -882,7 +882,7 @@ def test_the_static_page_has_no_script_and_shows_the_same(chromium, store):
     assert 'models/churn@3' in overview.text() and 'models/churn@2' in browse(store, query='@production', ui='html').text() and 'models/churn' in overview.markdown() and '<script' not in overview.html()
 
 def test_a_saved_picture_works_without_kernel_or_network(chromium, store):
-    from objectstore.widget import Browser, picture
+    from objectstore.browser.widget import Browser, picture
     html = picture(Browser(store, names={}).shelve())
     page, errors, asked = chromium.new_page(), [], []
     page.on('pageerror', lambda e: errors.append(str(e)))
@@ -905,7 +905,7 @@ def test_a_saved_picture_works_without_kernel_or_network(chromium, store):
 class Held:
     "A place whose records are read so many at a time as they are let through"
     def __init__(self, place, monkeypatch):
-        from objectstore import whole
+        from objectstore.search import rebuild
         self.let, self.asked, reading = threading.Semaphore(0), 0, place.read_many
         def read_many(keys, limit=None):
             keys = list(keys)
@@ -914,13 +914,13 @@ class Held:
                 assert self.let.acquire(timeout=60)
             return reading(keys, limit)
         monkeypatch.setattr(place, 'read_many', read_many)
-        monkeypatch.setattr(whole, 'PORTIONS', (10, 20))
+        monkeypatch.setattr(rebuild, 'PORTIONS', (10, 20))
 
 @pytest.fixture
 def new_here(monkeypatch):
     "A store with 60 items that this machine has not read, and what holds its records back"
-    from objectstore.index import Index
-    from objectstore.keeping import Keeper
+    from objectstore.search.local_index import Index
+    from objectstore.search.keeper import Keeper
     s = ObjectStore('memory://', progress=False)
     s.put_many([(f'lab/run-{i:02}', i, {'auc': i / 100}) for i in range(60)], kind='run')
     s.keeper.close()

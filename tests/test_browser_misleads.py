@@ -2,10 +2,10 @@
 import json, re
 import pandas as pd, pytest
 from objectstore import ObjectStore, browse
-from objectstore.widget import Browser, picture
+from objectstore.browser.widget import Browser, picture
 from test_browser import answer, button, store, version_rows      # noqa: F401
 
-pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::objectstore.names.PendingWarning', 'ignore::objectstore.names.StaleWarning')
+pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::objectstore.errors.PendingWarning', 'ignore::objectstore.errors.StaleWarning')
 
 def at(p) -> dict:
     "What a person sees highlighted in the list and among the versions, what the panes and the foot say, and what the kernel looks at"
@@ -297,19 +297,19 @@ def test_the_static_page_has_all_items_and_versions_of_all_buckets(chromium, man
     page.close()
 
 def test_what_the_static_page_leaves_out_is_counted(many):
-    from objectstore.overview import Overview
+    from objectstore.browser.overview import Overview
     few = Overview(many, limit=10)
     assert '14 items more: this page has the first 10' in few.html() and Overview(many, limit=24).html().count(' more') == 1      # of the two versions one
 
 def test_a_displayed_browser_carries_the_static_page(many, monkeypatch):
-    from objectstore import widget
+    from objectstore.browser import widget
     monkeypatch.setattr(widget.kept_page, '__defaults__', (60.0,))
     data, _ = Browser(many, names={})._repr_mimebundle_()
     assert 'item-07' in data['text/html'] and '<script' not in data['text/html'] and '24 items' in data['text/plain'] and 'object at 0x' not in data['text/plain']
     assert repr(Browser(many, 'lab', names={})) == "Browser('memory://', bucket='lab', query='')"
 
 def test_what_is_not_read_in_time_is_said(many, monkeypatch):
-    from objectstore import widget
+    from objectstore.browser import widget
     monkeypatch.setattr(widget.kept_page, '__defaults__', (0.0,))
     w = Browser(many, names={})
     monkeypatch.setattr(widget, 'Overview', None)                     # whatever goes wrong, there is something to show
@@ -354,7 +354,7 @@ def test_the_chips_of_a_picture_search_or_are_off(chromium, store):
 
 def test_a_progress_bar_is_a_line_of_a_saved_notebook(tmp_path):
     nbclient, nbformat = pytest.importorskip('nbclient'), pytest.importorskip('nbformat')
-    code = """from objectstore.reading import Progress
+    code = """from objectstore.cache.download import Progress
 with Progress('models/churn', 4, True, unit='files', after=0) as bar:
     for _ in range(4): bar(1)"""
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
@@ -388,8 +388,8 @@ def test_tables_are_in_the_theme_of_the_page(chromium, store, theme, ground, let
     page.close()
 
 def test_what_a_saved_notebook_keeps_asks_the_origin_nothing(tmp_path, monkeypatch):
-    from objectstore.files import FileBackend
-    from objectstore.widget import kept_page
+    from objectstore.storage.files import FileBackend
+    from objectstore.browser.widget import kept_page
     s = ObjectStore(tmp_path, progress=False, durable=False)
     s.put_many([(f'lab/item-{i:02}', i) for i in range(30)])
     w, asked = Browser(s, names={}).wait(60), []
@@ -399,7 +399,7 @@ def test_what_a_saved_notebook_keeps_asks_the_origin_nothing(tmp_path, monkeypat
 
 def test_an_export_of_a_saved_notebook_shows_what_was_there(many, monkeypatch):
     nbconvert, nbformat = pytest.importorskip('nbconvert'), pytest.importorskip('nbformat')
-    from objectstore import widget
+    from objectstore.browser import widget
     monkeypatch.setattr(widget.kept_page, '__defaults__', (60.0,))
     data, _ = Browser(many, names={})._repr_mimebundle_()
     cell = nbformat.v4.new_code_cell('store.browse()', outputs=[nbformat.v4.new_output('execute_result', data, execution_count=1)])

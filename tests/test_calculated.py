@@ -6,15 +6,17 @@ from multiprocessing import get_context
 from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from objectstore import CalculationFailed, Cycle, InvalidRef, NotFound, ObjectStore, Protected, StaleWarning, Unsupported, leases, scratch
-from objectstore.backend import Capabilities, MemoryBackend
-from objectstore.calculated import Lease, failure
-from objectstore.inputs import now_reading
-from objectstore.leases import Holder
+from objectstore import (CalculationFailed, Cycle, InvalidRef, NotFound, ObjectStore, Protected, StaleWarning,
+                         Unsupported, scratch)
+from objectstore.computed import leases
+from objectstore.storage.backend import Capabilities, MemoryBackend
+from objectstore.computed.calculated import Lease, failure
+from objectstore.tracking import now_reading
+from objectstore.computed.leases import Holder
 from away import quiet
 from trial import ServiceLike, Wrapped, soak, store_over
 
-pytestmark = [pytest.mark.usefixtures('own_cache'), pytest.mark.filterwarnings('ignore::objectstore.names.StaleWarning')]
+pytestmark = [pytest.mark.usefixtures('own_cache'), pytest.mark.filterwarnings('ignore::objectstore.errors.StaleWarning')]
 
 @pytest.fixture
 def store(): return ObjectStore('memory://', progress=False)
@@ -584,7 +586,7 @@ def test_lineage_is_other_people_s_text(store):
 
 
 def test_a_record_cannot_ask_for_anything(store):
-    from objectstore.names import parse_ref
+    from objectstore.refs import parse_ref
     f = store.calculated('f/y')(lambda: 2)
     function = f.version_of().lineage['function']
     for bad in ({'verb': 'remove', 'args': '{"ref": "f/y@1"}'}, {'asked': 'f/y', 'verb': 'remove', 'args': '{}'}, {'asked': '../x'}, {'verb': 'find_items', 'args': '[]'}, {'verb': 'find_items', 'args': '{'}, {'verb': 'find_items', 'args': '{"x": 1}'},

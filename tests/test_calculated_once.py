@@ -4,12 +4,13 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 import pytest
-from objectstore import CalculationFailed, ObjectStore, leases
-from objectstore.calculations import MapFailed
+from objectstore import CalculationFailed, ObjectStore
+from objectstore.computed import leases
+from objectstore.computed.mapping import MapFailed
 from services import Place
 from trial import PATIENCE, gate, remote, start, together, where
 
-pytestmark = [pytest.mark.usefixtures('own_cache'), pytest.mark.filterwarnings('ignore::objectstore.names.StaleWarning')]
+pytestmark = [pytest.mark.usefixtures('own_cache'), pytest.mark.filterwarnings('ignore::objectstore.errors.StaleWarning')]
 
 def opened(kind: str, at) -> ObjectStore: return remote(at) if kind == 'service' else ObjectStore(at, progress=False, durable=False)
 

@@ -6,9 +6,9 @@ from typing import Optional
 from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from objectstore.codecs import Codec, by_name, codec_for, codec_names, register, round_trip
-from objectstore.names import Damaged, MissingExtra, ObjectStoreError, Unsupported, Untrusted
-import objectstore.frames, objectstore.models
+from objectstore.codecs.codec import Codec, by_name, codec_for, codec_names, register, round_trip
+from objectstore.errors import Damaged, MissingExtra, ObjectStoreError, Unsupported, Untrusted
+import objectstore.codecs.frames, objectstore.codecs.models
 from trial import soak
 
 few = settings(max_examples=soak(30, 300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -38,8 +38,8 @@ def test_names_and_registry():
     with pytest.raises(Unsupported, match='does not take a dict'): codec_for({}, 'parquet')
 
 def test_own_codec_goes_first_and_is_replaced():
-    import objectstore.codecs as codecs
-    before = codecs._codecs
+    import objectstore.codecs.codec as codec
+    before = codec._codecs
     class Celsius(float): pass
     try:
         for _ in range(2):
@@ -49,12 +49,12 @@ def test_own_codec_goes_first_and_is_replaced():
                 def accepts(self, obj): return isinstance(obj, Celsius)
                 def encode(self, obj, file): file.write(repr(float(obj)).encode()); return {}
                 def load(self, source, how): return Celsius(source)
-        assert len(codecs._codecs) == len(before) + 1
+        assert len(codec._codecs) == len(before) + 1
         assert type(round_trip(Celsius(21.5))) is Celsius
         with pytest.raises(Unsupported, match='cannot name a codec'):
             register(type('Bad', (Codec,), {'name': 'no space'}))
         with pytest.raises(Damaged): by_name('celsius').decode(b'warm', {})
-    finally: codecs._codecs = before
+    finally: codec._codecs = before
 
 @pytest.mark.parametrize('obj', [{'a': 1}, 'text', b'bytes', 3.5, [1, (2,)]])
 def test_bytes_give_the_raw_payload(obj, tmp_path):
@@ -781,9 +781,9 @@ def test_missing_extras(codec, library, extra, tmp_path):
     how = by_name('parquet').encode(pd.DataFrame({'a': [1]}) if library == 'pandas' else pl.DataFrame({'a': [1]}), kept) if codec == 'parquet' else {'library': 'torch' if library == 'torch' else 'numpy'}
     payload = kept.getvalue() if codec == 'parquet' else (2).to_bytes(8, 'little') + b'{}'
     assert extra in run(f'''
-        import objectstore.frames, objectstore.models
-        from objectstore.codecs import by_name
-        from objectstore.names import MissingExtra
+        import objectstore.codecs.frames, objectstore.codecs.models
+        from objectstore.codecs.codec import by_name
+        from objectstore.errors import MissingExtra
         try: by_name({codec!r}).decode({payload!r}, {how!r})
         except MissingExtra as e: print(e)
         ''', library)
@@ -798,8 +798,8 @@ def test_a_fresh_process_reads_every_column(tmp_path):
     run(f"""
         import json, pickle
         from pathlib import Path
-        import objectstore.frames
-        from objectstore.codecs import by_name
+        import objectstore.codecs.frames
+        from objectstore.codecs.codec import by_name
         for p in sorted(Path({str(tmp_path)!r}).glob('*.parquet')):
             df = by_name('parquet').decode(p, json.loads(p.with_suffix('.json').read_text()))
             p.with_suffix('.pkl').write_bytes(pickle.dumps(df))
@@ -810,15 +810,15 @@ def test_torch_payload_without_torch():
     torch = pytest.importorskip('torch', reason='torch is not installed')
     codec, payload, how = encoded({'a': torch.ones(2)})
     assert '[1.0, 1.0]' in run(f'''
-        import objectstore.models
-        from objectstore.codecs import by_name
+        import objectstore.codecs.models
+        from objectstore.codecs.codec import by_name
         print(by_name('safetensors').decode({payload!r}, {how!r}, as_='numpy')['a'].tolist())
         ''', 'torch')
 
 def test_nothing_heavy_is_imported():
     loaded = run('''
-        import objectstore.frames, objectstore.models
-        from objectstore.codecs import codec_for, round_trip
+        import objectstore.codecs.frames, objectstore.codecs.models
+        from objectstore.codecs.codec import codec_for, round_trip
         for x in ({'a': [1]}, 'text', b'x', 1.5): round_trip(x)
         print(*sys.modules)
         ''').split()
@@ -826,7 +826,7 @@ def test_nothing_heavy_is_imported():
 
 def test_codecs_work_without_any_library():
     run('''
-        import objectstore.frames, objectstore.models
-        from objectstore.codecs import round_trip
+        import objectstore.codecs.frames, objectstore.codecs.models
+        from objectstore.codecs.codec import round_trip
         for x in ({'a': (1, 2)}, 'text', b'x', 1.5, None): assert round_trip(x) == x
         ''', 'numpy', 'pandas', 'polars', 'pyarrow', 'sklearn', 'skops', 'torch', 'safetensors', 'PIL', 'matplotlib', 'pydantic')

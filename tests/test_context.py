@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-import objectstore.context as context, objectstore.environment as environment
-from objectstore.context import git_commit, git_root, made_by
+import objectstore.provenance as provenance, objectstore.environment as environment
+from objectstore.provenance import git_commit, git_root, made_by
 
-ROOT = str(Path(context.__file__).parents[1])
+ROOT = str(Path(provenance.__file__).parents[1])
 needs_git = pytest.mark.skipif(not shutil.which('git'), reason='git is not installed')
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,7 @@ def quiet():
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv('JPY_SESSION_NAME', raising=False)
         yield
-    for f in (context._who, context._place, context._version, context._versions): f.cache_clear()
+    for f in (provenance._who, provenance._place, provenance._version, provenance._versions): f.cache_clear()
 
 def git(folder, *args):
     env = dict(os.environ, GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_SYSTEM=os.devnull, GIT_AUTHOR_NAME='a', GIT_AUTHOR_EMAIL='a@b', GIT_COMMITTER_NAME='a', GIT_COMMITTER_EMAIL='a@b')
@@ -73,7 +73,7 @@ def run(args, cwd, **kw):
     env = dict(os.environ, PYTHONPATH=ROOT, AWS_SECRET_ACCESS_KEY='CANARY', OBJECTSTORE_TOKEN='CANARY'); env.pop('JPY_SESSION_NAME', None)
     return subprocess.run([sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True, check=True, **kw).stdout
 
-SHOW = 'import json, objectstore.context as c; print(json.dumps(c.made_by()))'
+SHOW = 'import json, objectstore.provenance as c; print(json.dumps(c.made_by()))'
 
 @needs_git
 def test_scripts_modules_and_pipes(repo, tmp_path):
@@ -92,20 +92,20 @@ def test_scripts_modules_and_pipes(repo, tmp_path):
     assert where([str(tmp_path/'alone.py')], repo)[0] == 'alone.py'
 
 def test_spawned_workers_name_the_script(tmp_path):
-    (tmp_path/'main.py').write_text('import multiprocessing as m, objectstore.context as c\nif __name__ == "__main__":\n    with m.get_context("spawn").Pool(1) as p: print(p.apply(c.made_by)["where"])')
+    (tmp_path/'main.py').write_text('import multiprocessing as m, objectstore.provenance as c\nif __name__ == "__main__":\n    with m.get_context("spawn").Pool(1) as p: print(p.apply(c.made_by)["where"])')
     assert run(['main.py'], tmp_path).strip() == 'main.py'
 
 def test_odd_surroundings(monkeypatch, tmp_path):
     gone = tmp_path/'gone'; gone.mkdir(); monkeypatch.chdir(gone); gone.rmdir()
     assert made_by()['who']
-    monkeypatch.setattr(getpass, 'getuser', lambda: (_ for _ in ()).throw(KeyError('uid'))); context._who.cache_clear()
+    monkeypatch.setattr(getpass, 'getuser', lambda: (_ for _ in ()).throw(KeyError('uid'))); provenance._who.cache_clear()
     monkeypatch.delenv('JUPYTERHUB_USER', raising=False)
     assert made_by()['who'].startswith('uid-')
     monkeypatch.delitem(sys.modules, '__main__'); assert made_by()['where'] == 'python'
-    monkeypatch.undo(); context._who.cache_clear()
+    monkeypatch.undo(); provenance._who.cache_clear()
 
 def runs_in(monkeypatch, names):
-    for module in (context, environment): monkeypatch.setattr(module, 'user_ns', lambda: names)
+    for module in (provenance, environment): monkeypatch.setattr(module, 'user_ns', lambda: names)
 
 def test_notebooks(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
@@ -116,18 +116,18 @@ def test_notebooks(monkeypatch, tmp_path):
 
 def test_libraries_are_only_looked_at(monkeypatch):
     fake = type(sys)('lightgbm'); fake.__version__ = '9.9'
-    monkeypatch.setitem(sys.modules, 'lightgbm', fake); context._version.cache_clear(); context._versions.cache_clear()
+    monkeypatch.setitem(sys.modules, 'lightgbm', fake); provenance._version.cache_clear(); provenance._versions.cache_clear()
     assert made_by()['libraries']['lightgbm']
     monkeypatch.setitem(sys.modules, 'catboost', None); assert 'catboost' not in made_by()['libraries']
     made_by()['libraries']['numpy'] = 'changed'; assert made_by()['libraries'].get('numpy') != 'changed'
-    context._version.cache_clear(); context._versions.cache_clear()
+    provenance._version.cache_clear(); provenance._versions.cache_clear()
     assert json.loads(json.dumps(made_by())) == made_by()
 
 def test_no_subprocess(monkeypatch):
     def never(*a, **k): raise AssertionError('a process was started')
     for name in ('Popen', 'run'): monkeypatch.setattr(subprocess, name, never)
     monkeypatch.setattr(os, 'system', never); monkeypatch.setattr(os, 'fork', never, raising=False)
-    context._place.cache_clear(); made_by()
+    provenance._place.cache_clear(); made_by()
 
 def test_it_is_cheap():
     made_by()

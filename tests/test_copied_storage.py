@@ -5,9 +5,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from objectstore import NotFound, ObjectStore, found
-from objectstore.log import flush_hints
-from objectstore.origin_clock import moment
+from objectstore import NotFound, ObjectStore
+from objectstore.store import results
+from objectstore.search.changelog import flush_hints
+from objectstore.format.origin_clock import moment
 from services import Place
 
 pytestmark = [pytest.mark.usefixtures('clean'), pytest.mark.filterwarnings('ignore:.*is a new store')]
@@ -68,7 +69,7 @@ def test_planted_the_time_of_a_listing_is_caught(tmp_path, monkeypatch, figure):
     run('cp', '-r', tmp_path/'lab', tmp_path/'copy')
     fired = []
     def listed(v): fired.append(1); return moment(int(v._in.numbers(v.item).made[v.version] * 1e6))
-    monkeypatch.setattr(found.FoundVersion, 'created', property(listed))
+    monkeypatch.setattr(results.FoundVersion, 'created', property(listed))
     with pytest.raises(AssertionError): compare(a, ObjectStore(tmp_path/'copy', near=False), figure, 'planted: dates of files')
     assert fired
 

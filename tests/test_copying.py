@@ -7,9 +7,10 @@ import warnings
 from unittest import mock
 
 import pytest
-from objectstore import Damaged, NotFound, ObjectStore, copying
-from objectstore.backend import MemoryBackend
-from objectstore.buckets import Bucket
+from objectstore import Damaged, NotFound, ObjectStore
+from objectstore.store import copying
+from objectstore.storage.backend import MemoryBackend
+from objectstore.format.buckets import Bucket
 from trial import Wrapped, store_over
 
 pytestmark = pytest.mark.usefixtures('own_cache')
@@ -134,7 +135,7 @@ def test_a_number_that_was_abandoned_in_the_target_has_brought_nothing():
     assert set(want) <= have and values == [LARGE + bytes([i]) for i in range(3)]
 
 def test_planted_an_abandoned_number_counts_as_brought(monkeypatch):
-    from objectstore.buckets import Numbers
+    from objectstore.format.buckets import Numbers
     monkeypatch.setattr(Numbers, 'given', property(lambda self: sorted(self.made)))
     have, want, _ = copied_after_a_lost_payload()
     assert not set(want) <= have

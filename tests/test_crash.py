@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 import pytest
 from objectstore import NotFound, ObjectStore, ObjectStoreError
-from objectstore import disk, files
-from objectstore.log import flush_hints
-from objectstore.origin import Origin
+from objectstore.storage import atomic, files
+from objectstore.search.changelog import flush_hints
+from objectstore.format.origin import Origin
 from services import Place
 from trial import SOAK, WRITES, Wrapped, alone, content, dense, die, drafts, forked, named, payloads, remote, soak, start, together, where, whole
 

@@ -3,8 +3,9 @@ What was refused is sent once more with the new ones, within the call; without n
 from __future__ import annotations
 import os, secrets, subprocess, threading
 import pytest
-from objectstore import ObjectStore, Protected, ObjectStoreError, remote, tiers
-from objectstore.service import weed_program
+from objectstore import ObjectStore, Protected, ObjectStoreError
+from objectstore.storage import remote, urls
+from objectstore.testing.service import weed_program
 from proxy import Proxy, answer, kind
 from services import CephService, Place, S3Service, run
 
@@ -104,7 +105,7 @@ def test_many_threads_find_them_once(keys, home, monkeypatch):
 
 def test_the_services_own_buckets_find_them_too(keys, home, monkeypatch):
     write('environment', home, monkeypatch, keys.now)
-    every = tiers.NativeBackends(endpoint=keys.service.endpoint, timeout=5.0)
+    every = urls.NativeBackends(endpoint=keys.service.endpoint, timeout=5.0)
     assert every.exists('objectstore-test')
     write('environment', home, monkeypatch, keys.renew())
     assert every.exists('objectstore-test') and every.backend('objectstore-test').exists('nothing') is False

@@ -4,9 +4,10 @@ from collections import Counter, defaultdict
 from pathlib import Path
 import pytest
 from objectstore import Damaged, ObjectStore, ObjectStoreError
-from objectstore import buckets, reading, records
-from objectstore.backend import MemoryBackend
-from objectstore.files import FileBackend
+from objectstore.format import buckets, records
+from objectstore.cache import download
+from objectstore.storage.backend import MemoryBackend
+from objectstore.storage.files import FileBackend
 from proxy import Proxy
 from services import Place
 from trial import Wrapped, content, remote, soak, store_over, whole
@@ -104,7 +105,7 @@ def damage(kind: str, n: int, seed: int, tmp: Path, moves: bool = False) -> tupl
         if (new := harmed(data, how, rnd, others)) == data: continue
         put_back(key, new)
         count[what] += 1
-        shutil.rmtree(reading.cache_dir() if hasattr(reading, 'cache_dir') else tmp/'none', ignore_errors=True)
+        shutil.rmtree(download.cache_dir() if hasattr(download, 'cache_dir') else tmp/'none', ignore_errors=True)
         now = seen(open_again(), complaints)
         if w := wrong(now, right): bad.append((key, how, new[:300], w)); count['wrong'] += 1
         put_back(key, data)
@@ -124,7 +125,7 @@ def test_damaged_moves(kind, tmp_path, figure): right_or_error(kind, tmp_path, f
 
 def test_planted_no_hash_check_is_caught(monkeypatch, tmp_path):
     monkeypatch.setattr(records, '_check', lambda *_: b'0' * 32)
-    monkeypatch.setattr(reading, 'verify_file', lambda *args: None)
+    monkeypatch.setattr(download, 'verify_file', lambda *args: None)
     def caught(seed):
         (top := tmp_path/f'{seed}').mkdir()
         return damage('files', 60, seed, top)[0]['wrong']

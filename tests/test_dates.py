@@ -5,9 +5,10 @@ from datetime import timedelta
 from unittest import mock
 
 import pytest
-from objectstore import Damaged, NotFound, ObjectStore, PendingWarning, StaleWarning, origin_clock, records
-from objectstore.backend import MemoryBackend
-from objectstore.files import FileBackend
+from objectstore import Damaged, NotFound, ObjectStore, PendingWarning, StaleWarning
+from objectstore.format import origin_clock, records
+from objectstore.storage.backend import MemoryBackend
+from objectstore.storage.files import FileBackend
 from counted import world
 from services import Place
 from trial import Wrapped, remote, store_over, together, where
@@ -174,9 +175,9 @@ def late(monkeypatch):
             won = super().create(key, data)
             if self.waits and '/records/' in key and '.' not in key.rpartition('/')[2]: self.waits -= 1; clock[0] += 61
             return won
-    from objectstore import buckets, puts
+    from objectstore.format import buckets, commit
     real = origin_clock.running
-    for module in (origin_clock, records, puts, buckets): monkeypatch.setattr(module, 'running', lambda: real() + clock[0])
+    for module in (origin_clock, records, commit, buckets): monkeypatch.setattr(module, 'running', lambda: real() + clock[0])
     return Slow()
 
 @pytest.mark.parametrize('how', ['put', 'put_many', 'if_latest'])

@@ -11,11 +11,13 @@ from pathlib import Path
 from unittest import mock
 import pytest
 from objectstore import NotFound, ObjectStore
-from objectstore import delivery, keeping, store as stores
-from objectstore.backend import MemoryBackend
-from objectstore.files import FileBackend
-from objectstore.log import flush_hints
-from objectstore.pending import Pending
+from objectstore.cache import replay
+from objectstore.search import keeper
+from objectstore.store import reads as stores
+from objectstore.storage.backend import MemoryBackend
+from objectstore.storage.files import FileBackend
+from objectstore.search.changelog import flush_hints
+from objectstore.cache.outbox import Pending
 from away import Switch, env, forget_all, on_line, quiet
 from trial import SOAK, _context, content, soak, start, whole
 
@@ -197,7 +199,7 @@ def test_planted_at_the_readers(laid, monkeypatch, what):
 
 def test_planted_an_index_that_is_told_later(laid, monkeypatch):
     "Another process finds neither the pending put nor the version"
-    monkeypatch.setattr(keeping.Keeper, 'told', lambda self: None)
+    monkeypatch.setattr(keeper.Keeper, 'told', lambda self: None)
     laid.again()
     reader, other, missed = laid.open(), laid.open(), []
     reader._next_sync = float('inf')

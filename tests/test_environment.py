@@ -4,8 +4,10 @@ from __future__ import annotations
 import os, warnings
 from collections import Counter
 import pytest
-from objectstore import ObjectStore, ObjectStoreError, TierMismatch, connect, environment, get_config, remote
-from objectstore.connect import KNOWN, client_options, from_environment
+from objectstore import ObjectStore, ObjectStoreError, TierMismatch, get_config
+from objectstore.storage import options, remote
+from objectstore import environment
+from objectstore.storage.options import KNOWN, client_options, from_environment
 from services import Place
 
 CANARY = 'c4n4ry/S3cr3t+d0n0tt3ll0123456789abcdefgh'
@@ -133,7 +135,7 @@ def test_which_setting_was_missing_is_told(monkeypatch, tmp_path):
 def test_without_cleaning_there_would_be_a_panic(monkeypatch):
     asked = []
     def raw(*names): asked.append(names); return next((os.environ[n] for n in names if os.environ.get(n)), None)
-    monkeypatch.setattr(connect, 'variable', raw); monkeypatch.setattr(connect, 'sendable', lambda name, text: text)
+    monkeypatch.setattr(options, 'variable', raw); monkeypatch.setattr(options, 'sendable', lambda name, text: text)
     set_all(monkeypatch, **NOBODY | {'AWS_ACCESS_KEY_ID': 'a\n'})
     e = outcome('s3://lab')
     assert asked and isinstance(e, TierMismatch) and 'InvalidHeaderValue' in str(e), 'a panic, which is an error of ours'

@@ -8,11 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 import pytest
 from objectstore import CommitUnknown, NotAvailableOffline, NotFound, ObjectStore, ObjectStoreError
-from objectstore import files, puts, records
-from objectstore.backend import MemoryBackend
-from objectstore.files import FileBackend
-from objectstore.names import Conflict
-from objectstore.records import Claim, read_back
+from objectstore.storage import files
+from objectstore.format import commit, records
+from objectstore.storage.backend import MemoryBackend
+from objectstore.storage.files import FileBackend
+from objectstore.errors import Conflict
+from objectstore.format.records import Claim, read_back
 from proxy import Proxy
 from services import Place
 from trial import PATIENCE, WRITES, ServiceLike, Wrapped, alone, content, dense, drafts, named, payloads, records as record_files, remote, soak, store_over, whole
@@ -95,7 +96,7 @@ def good(result) -> bool: return not (result['lost'] or result['doubled'] or res
 def quick(monkeypatch):
     "Waits of the library take a fiftieth of their time"
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda s: time.sleep(s / 50), strftime=time.strftime, gmtime=time.gmtime)
-    for module in (records, puts): monkeypatch.setattr(module, 'time', clock)
+    for module in (records, commit): monkeypatch.setattr(module, 'time', clock)
 
 def over_bad_line(seed, inner=MemoryBackend, writers=3, puts=60, size=0, late=False, share=0.3, timeout=0.1) -> dict:
     "Several writers of one item, each over a bad line of its own"

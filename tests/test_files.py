@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 import pytest
 from conformance_backends import MB, keys, pattern
-from objectstore import files
-from objectstore.backend import key_number, number_key
-from objectstore.disk import PIECE
-from objectstore.files import FileBackend
-from objectstore.names import Unsupported
+from objectstore.storage import files
+from objectstore.storage.backend import key_number, number_key
+from objectstore.storage.atomic import PIECE
+from objectstore.storage.files import FileBackend
+from objectstore.errors import Unsupported
 from trial import soak
 
 unix = pytest.mark.skipif(os.name == 'nt', reason='Unix only')
@@ -20,7 +20,7 @@ as_root = pytest.mark.skipif(not hasattr(os, 'geteuid') or os.geteuid() != 0, re
 @pytest.fixture(params=['unnamed', 'named'])
 def b(request, tmp_path, monkeypatch):
     "Files, with drafts that have no name and with drafts that have one"
-    if request.param == 'named': monkeypatch.setattr('objectstore.files.UNNAMED', False)
+    if request.param == 'named': monkeypatch.setattr('objectstore.storage.files.UNNAMED', False)
     return FileBackend(tmp_path/'root')
 
 def below(b) -> list[str]:

@@ -9,9 +9,9 @@ import os, shutil, subprocess, sys
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from objectstore import ObjectStore
-from objectstore.breaker import Breaker
-from objectstore.machine import _said, _safe
-from objectstore.names import ObjectStoreError, Unsupported
+from objectstore.cache.breaker import Breaker
+from objectstore.cache.machine import _said, _safe
+from objectstore.errors import ObjectStoreError, Unsupported
 from services import Place
 
 pytestmark = [pytest.mark.skipif(os.name != 'posix' or bool(os.geteuid()), reason='only root may mount'), pytest.mark.filterwarnings('ignore')]
@@ -160,7 +160,7 @@ def test_file_systems(mounted, tmp_path, monkeypatch, figure):
 @pytest.mark.parametrize('mounted', ['exfat', 'rclone'], indirect=True)
 def test_planted_a_cache_that_needs_hard_links(mounted, tmp_path, monkeypatch):
     "What it was: each verb of the whole store fails, or nothing is kept and nobody says so"
-    from objectstore import files
+    from objectstore.storage import files
     hits, real = [], files.publish
     monkeypatch.setattr(files, 'publish', lambda draft, target, patience=0.0, replace=False: (hits.append(target), real(draft, target, patience))[1])
     assert as_near(mounted, tmp_path) != 'works' and hits

@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 
 from objectstore import NotFound, ObjectStore
-from objectstore import buckets, records
+from objectstore.format import buckets, records
 from stacks import Peer, Stack, b, home, make_stack, other_process, peer, stack, store  # noqa: F401 (fixtures)
 from trial import soak
 

@@ -9,13 +9,13 @@ import os, secrets, shutil, warnings
 from pathlib import Path
 import pytest
 from objectstore import NotFound, ObjectStore, StaleWarning
-from objectstore.backend import MemoryBackend
-from objectstore.breaker import Breaker
-from objectstore.log import flush_hints
-from objectstore.origin import Origin
-from objectstore.remote import RemoteBackend
-from objectstore.witness import Sight, Witness, save_witnesses
-import objectstore.near, objectstore.origin, objectstore.puts, objectstore.stacks
+from objectstore.storage.backend import MemoryBackend
+from objectstore.cache.breaker import Breaker
+from objectstore.search.changelog import flush_hints
+from objectstore.format.origin import Origin
+from objectstore.storage.remote import RemoteBackend
+from objectstore.format.witness import Sight, Witness, save_witnesses
+import objectstore.cache.near, objectstore.format.origin, objectstore.format.commit, objectstore.cache.stacked
 from away import Service, clean, env, forget_all, on_line, quiet, Switch  # noqa: F401 (fixtures)
 from services import Place
 from trial import SOAK
@@ -97,7 +97,7 @@ def answers(s: ObjectStore, order: int = 0, index: bool = True) -> dict:
 
 def a_minute_later(monkeypatch) -> None:
     "Nothing is taken for granted any more that was seen before"
-    for module in (objectstore.origin, objectstore.puts, objectstore.stacks): monkeypatch.setattr(module, 'ASK_AGAIN', -1.0)
+    for module in (objectstore.origin, objectstore.format.commit, objectstore.stacks): monkeypatch.setattr(module, 'ASK_AGAIN', -1.0)
 
 def filled(storage: Storage) -> tuple[ObjectStore, dict]:
     "A store object that has put and got four versions, of which a backup has two"
@@ -180,7 +180,7 @@ def test_a_near_record_says_of_which_object_it_is_the_copy(kind, clean, request)
 @pytest.mark.parametrize('kind', ['files', 'snapshot'])
 def test_planted_near_records_without_a_tag_are_caught(kind, clean, request, monkeypatch):
     asked = []
-    monkeypatch.setattr(objectstore.near.Near, 'tag_of', lambda self, key: asked.append(key) or 0)
+    monkeypatch.setattr(objectstore.cache.near.Near, 'tag_of', lambda self, key: asked.append(key) or 0)
     assert first_get_of_a_known_item(Storage(kind, clean, True, request)) != ('new 3', 'new 1') and asked
 
 def test_a_copy_behind_the_same_near_tier_is_another_store(clean, request):

@@ -13,10 +13,12 @@ from unittest import mock
 import pytest
 import objectstore
 from objectstore import NotFound, ObjectStore
-from objectstore import buckets, keeping, log, pending
-from objectstore.backend import MemoryBackend
-from objectstore.files import FileBackend
-from objectstore.log import flush_hints
+from objectstore.format import buckets
+from objectstore.search import keeper, changelog
+from objectstore.cache import outbox
+from objectstore.storage.backend import MemoryBackend
+from objectstore.storage.files import FileBackend
+from objectstore.search.changelog import flush_hints
 from away import env, forget_all, quiet
 from trial import SOAK, _context, content, soak, start, whole
 
@@ -90,7 +92,7 @@ def large(s): s.put('lab/m', content('3', LARGE), skip_unchanged=True)
 def first(s): s.put('lab/n', content('1'), skip_unchanged=True)
 def fresh(s): s.put('fresh/n', content('1'), skip_unchanged=True)
 def named(s): s.put('lab/m', content('3'), alias='production', skip_unchanged=True)
-def many(s): s.put_many([(f'lab/{i}', content(str(i))) for i in range(5)] + [('lab/m', content('3')), ('lab/m', content('4'))], skip_unchanged=True)
+def bulk(s): s.put_many([(f'lab/{i}', content(str(i))) for i in range(5)] + [('lab/m', content('3')), ('lab/m', content('4'))], skip_unchanged=True)
 def annotates(s): s.annotate('lab/m@2', {'note': 1})
 def aims(s): s.set_alias('lab/m@2', 'production')
 def unaims(s): s.remove_alias('lab/m', 'production')
@@ -108,7 +110,7 @@ def copies_again(s):
     s.copy('lab', 'lab2')
     removes(s), s.annotate('lab/o@1', {'note': 1}), s.set_alias('lab/o@1', 'staging')
     s.copy('lab', 'lab2')
-VERBS = [small, large, first, fresh, named, many, annotates, aims, unaims, removes, removes_all, removes_a_bucket, folders, copies, copies_again]
+VERBS = [small, large, first, fresh, named, bulk, annotates, aims, unaims, removes, removes_all, removes_a_bucket, folders, copies, copies_again]
 
 def truth(s) -> dict:
     "All that lives, from the records"
@@ -141,7 +143,7 @@ def interrupted(folder: Path, kind: str, verb, where) -> bool:
     except Ctrl: cut = True
     if verb is not removes_a_bucket or s.list_buckets(): s.refresh()
     assert searched(s) == truth(s), 'this process does not find what there is'
-    flush_hints(), keeping.settle_all(), flush_hints()
+    flush_hints(), keeper.settle_all(), flush_hints()
     assert searched(other) == truth(other), 'nor does another machine'
     verb(s)
     assert searched(s) == truth(s)
@@ -195,8 +197,8 @@ def test_planted_an_interruption_that_nobody_hears_of(quick, monkeypatch):
     def heard(self, bucket, op, item, what, says):
         if isinstance(says, buckets.Maybe): fired.append(op); return
         real(self, bucket, op, item, what, says)
-    real = keeping.Keeper.heard
-    monkeypatch.setattr(keeping.Keeper, 'heard', heard)
+    real = keeper.Keeper.heard
+    monkeypatch.setattr(keeper.Keeper, 'heard', heard)
     (folder := quick/'x').mkdir()
     with pytest.raises(AssertionError, match='does not find'): interrupted(folder, 'far', small, at_write(1, True))
     assert fired == ['put']
@@ -250,7 +252,7 @@ def test_a_delivery_is_interrupted_and_goes_on(quick, figure):
     figure('27 a delivery, interrupted before and behind each write', interrupted=cuts, lost=0, doubled=0)
 
 def test_planted_bytes_that_go_although_the_entry_stays(quick, monkeypatch):
-    monkeypatch.setattr(pending.Pending, 'still', lambda self, id: False)
+    monkeypatch.setattr(outbox.Pending, 'still', lambda self, id: False)
     (folder := quick/'x').mkdir()
     with env(OBJECTSTORE_STATE_DIR=str(folder/'state')), quiet():
         prepared(folder, 'near')
@@ -266,8 +268,8 @@ def test_planted_bytes_that_go_although_the_entry_stays(quick, monkeypatch):
 # Many at once
 
 def test_put_many_says_what_is_stored(quick, monkeypatch):
-    from objectstore import many
-    monkeypatch.setattr(many, 'BATCH', 10)
+    from objectstore.store import bulk
+    monkeypatch.setattr(bulk, 'BATCH', 10)
     s, names = open_store(quick, 'far'), [f'lab/{i:02}' for i in range(35)]
     objects = {n: content(n) for n in names}
     objects['lab/15'] = lambda: 0      # nothing stores this

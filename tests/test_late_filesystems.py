@@ -9,14 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, pandas as pd, pytest
-from objectstore import ObjectStore, disk, reading
-from objectstore.backend import number_key
-from objectstore.breaker import Breaker
-from objectstore.disk import Foreign
-from objectstore.files import FileBackend
-from objectstore.names import Damaged, NotAvailableOffline, ObjectStoreError, StaleWarning
-from objectstore.puts import check_unchanged, file_payload
-from objectstore.reading import verify_file
+from objectstore import ObjectStore
+from objectstore.storage import atomic
+from objectstore.cache import download
+from objectstore.storage.backend import number_key
+from objectstore.cache.breaker import Breaker
+from objectstore.storage.atomic import Foreign
+from objectstore.storage.files import FileBackend
+from objectstore.errors import Damaged, NotAvailableOffline, ObjectStoreError, StaleWarning
+from objectstore.format.commit import check_unchanged, file_payload
+from objectstore.cache.download import verify_file
 
 pytestmark = [pytest.mark.usefixtures('own_cache'), pytest.mark.skipif(os.name != 'posix', reason='file systems of Linux')]
 SOAK = int(os.environ.get('OBJECTSTORE_SOAK', 1))
@@ -67,7 +69,7 @@ def test_frames_on_a_file_system_in_user_space(mounted, figure):
     at_once = judge(ten_frames(store), right)
     if SOAK > 1: time.sleep(35)
     again = ObjectStore(str(mounted/'store'), near=False)
-    reading._verified.clear()
+    download._verified.clear()
     later = judge([says(again.get, f'lab/f{i}') for i in range(10)], right)
     above = ObjectStore(str(mounted/'near'), str(mounted.parent/'origin'))
     near = judge(ten_frames(above), right)
@@ -76,7 +78,7 @@ def test_frames_on_a_file_system_in_user_space(mounted, figure):
 
 def test_damage_on_a_file_system_in_user_space(mounted, monkeypatch):
     "A flipped byte, a file cut short, another's file in its place: found, each"
-    monkeypatch.setattr(reading, 'PATIENCE', 0.2)
+    monkeypatch.setattr(download, 'PATIENCE', 0.2)
     store = ObjectStore(str(mounted/'store'), near=False)
     for i in range(4): store.put(f'lab/f{i}', frame(i))
     harm(store, mounted/'store')
@@ -102,13 +104,13 @@ def harm(store, folder) -> None:
 
 def stamps_only(path, hash, size=None, patience=0.0) -> None:
     "What it was before: another stamp is damage"
-    now = reading.stamp(path)
-    with reading.open(path, 'rb') if hasattr(reading, 'open') else open(path, 'rb') as f: found = reading.blake3(f.read()).hexdigest()
-    if found != hash or reading.stamp(path) != now: raise Damaged(f'the bytes of {path} are not those that were put')
+    now = download.stamp(path)
+    with download.open(path, 'rb') if hasattr(download, 'open') else open(path, 'rb') as f: found = download.blake3(f.read()).hexdigest()
+    if found != hash or download.stamp(path) != now: raise Damaged(f'the bytes of {path} are not those that were put')
 
 def test_planted_stamps_only_is_caught(mounted, monkeypatch):
     "A stamp that moves while a file is hashed is called damage"
-    monkeypatch.setattr(reading, 'verify_file', stamps_only)
+    monkeypatch.setattr(download, 'verify_file', stamps_only)
     found = judge(ten_frames(ObjectStore(str(mounted/'store'), near=False)), [frame(i) for i in range(10)])
     assert found['Damaged'] > 0 and found['wrong'] == 0
 
@@ -124,7 +126,7 @@ class Smb:
         self.fresh: set[str] = set()             # files whose times move when a handle is closed
         self.lock = threading.Lock()
         for name in self.real: monkeypatch.setattr(os, name, getattr(self, name))
-        monkeypatch.setattr(reading, 'open', self.file, raising=False)
+        monkeypatch.setattr(download, 'open', self.file, raising=False)
 
     def ours(self, path) -> bool: return str(path).startswith(self.folder)
 
@@ -183,7 +185,7 @@ def test_frames_on_smb(smb, figure):
     right, store = [frame(i) for i in range(10)], at(smb.folder)
     at_once = judge(ten_frames(store), right)
     smb.later()
-    reading._verified.clear()
+    download._verified.clear()
     later, third = (judge([says(store.get, f'lab/f{i}') for i in range(10)], right) for _ in range(2))
     figure('35 ten frames on what plays SMB', at_once=at_once['right'], later=later['right'], again=third['right'], einval=smb.told['EINVAL'], moved=smb.moves['mtime'])
     assert at_once == later == third == {'right': 10} and smb.told['EINVAL'] >= 20 and smb.moves['mtime'] == 10
@@ -202,7 +204,7 @@ def test_racing_puts_and_reads_on_smb(smb, figure):
     assert sorted(found[1:]) == sorted(f'{i} {k}' for i in range(3) for k in range(n))
 
 def test_damage_on_smb(smb, monkeypatch):
-    monkeypatch.setattr(reading, 'PATIENCE', 0.3)
+    monkeypatch.setattr(download, 'PATIENCE', 0.3)
     store = at(smb.folder)
     for i in range(4): store.put(f'lab/f{i}', frame(i))
     harm(store, smb.folder)
@@ -215,12 +217,12 @@ def test_planted_stamps_only_is_caught_on_smb(smb, monkeypatch):
     store, right = at(smb.folder), [frame(i) for i in range(3)]
     for i in range(3): store.put(f'lab/f{i}', frame(i)); store.get(f'lab/f{i}')
     smb.later()
-    monkeypatch.setattr(reading, 'verify_file', stamps_only)
+    monkeypatch.setattr(download, 'verify_file', stamps_only)
     assert judge([says(store.get, f'lab/f{i}') for i in range(3)], right) == {'Damaged': 3} and smb.moves['mtime'] == 3
 
 def test_planted_einval_is_foreign_is_caught(smb, monkeypatch):
     "What it was: the answer of a moment is taken for something that somebody put there"
-    monkeypatch.setattr(disk, 'is_late', lambda e: isinstance(e, disk.Short))
+    monkeypatch.setattr(atomic, 'is_late', lambda e: isinstance(e, atomic.Short))
     store = at(smb.folder)
     said = [says(store.put, 'lab/m', 'x'), says(at(smb.folder).get, 'lab/m')]
     assert any('Invalid argument' in str(x) for x in said) and smb.told['EINVAL'] > 0
@@ -271,7 +273,7 @@ def test_a_volume_that_goes_on_so_is_away(code, tmp_path, monkeypatch):
     other = FileBackend(b.url, shared=True, patience=0.1)
     for f in (lambda: b.read('a/b'), lambda: [*b.stream('a/b')], lambda: other.exists('a/b'), lambda: [*b.list('a/')], lambda: b.delete('a/b'), lambda: b.create('a/c', b'')):
         with pytest.raises(ConnectionError) as e: f()
-        assert disk.errnos('EHOSTDOWN') == {e.value.errno} and os.strerror(getattr(errno, code)) in str(e.value)
+        assert atomic.errnos('EHOSTDOWN') == {e.value.errno} and os.strerror(getattr(errno, code)) in str(e.value)
 
 def test_a_disk_means_what_it_says(tmp_path, monkeypatch):
     b = FileBackend(tmp_path/'v', shared=False)
@@ -282,7 +284,7 @@ def test_a_disk_means_what_it_says(tmp_path, monkeypatch):
 
 def test_away_means_near_copies_and_the_breaker(tmp_path, monkeypatch):
     "The volume answers ESTALE for good: what is near is given, and says that it may be old; puts wait"
-    monkeypatch.setattr(disk, 'PATIENCE', 0.2)
+    monkeypatch.setattr(atomic, 'PATIENCE', 0.2)
     share = tmp_path/'share'
     store = ObjectStore(str(tmp_path/'near'), f'file://{share}?shared=true')
     store.origin.place.origin.inner.inner._patience = 0.2
@@ -299,7 +301,7 @@ def test_without_near_copies_it_is_not_available(tmp_path, monkeypatch):
     store = at(tmp_path/'share')
     store.put('lab/f0', frame(0))
     store.origin.place._patience = 0.1
-    monkeypatch.setattr(reading, 'PATIENCE', 0.1)
+    monkeypatch.setattr(download, 'PATIENCE', 0.1)
     Late(monkeypatch, tmp_path/'share', errno.EINVAL, 10**9, 'payloads/')
     with pytest.raises(NotAvailableOffline, match='Invalid argument'): store.get('lab/f0')
 
@@ -327,21 +329,21 @@ def test_a_size_that_is_told_late(tmp_path, monkeypatch):
         return st
     monkeypatch.setattr(os, 'fstat', fstat)
     backend, key = store.origin.place, next(e.key for e in store.origin.place.list('lab/payloads/'))
-    with reading.tempfile.TemporaryFile() as f: store.origin.bucket('lab').read_payload(v.hash, key.rpartition('-')[2], os.stat(backend.path(key)).st_size, f)
+    with download.tempfile.TemporaryFile() as f: store.origin.bucket('lab').read_payload(v.hash, key.rpartition('-')[2], os.stat(backend.path(key)).st_size, f)
     assert not left[0]
 
 def test_a_file_that_grows_late(tmp_path):
     "The whole of a payload shows a moment later; one that stays short is damage"
     p, data = tmp_path/'x', os.urandom(50_000)
-    hash = reading.blake3(data).hexdigest()
+    hash = download.blake3(data).hexdigest()
     p.write_bytes(data[:20_000])
     asked = []
     def grow(seconds):
         asked.append(seconds)
         p.write_bytes(data)
-    real, disk.time.sleep = disk.time.sleep, grow
+    real, atomic.time.sleep = atomic.time.sleep, grow
     try: verify_file(p, hash, len(data), 5.0)
-    finally: disk.time.sleep = real
+    finally: atomic.time.sleep = real
     assert asked
     p.write_bytes(data[:20_000])
     with pytest.raises(OSError, match='has 20,000 bytes, not 50,000'): verify_file(p, hash, len(data), 0.05)
@@ -351,13 +353,13 @@ def test_a_file_that_is_written_while_it_is_hashed(tmp_path, monkeypatch):
     "I4: its stamp moves and its bytes are others at the end: damage, not a success of the first hash"
     p = tmp_path/'x'
     p.write_bytes(b'right' * 10_000)
-    hash, real, n = reading.blake3(b'right' * 10_000).hexdigest(), reading._hash, []
+    hash, real, n = download.blake3(b'right' * 10_000).hexdigest(), download._hash, []
     def hashed(f, size):
         found = real(f, size)
         if not n: p.write_bytes(b'wrong' * 10_000)
         n.append(found)
         return found
-    monkeypatch.setattr(reading, '_hash', hashed)
+    monkeypatch.setattr(download, '_hash', hashed)
     with pytest.raises(Damaged): verify_file(p, hash)
     assert n[0] == hash and len(n) > 1
 
@@ -393,4 +395,4 @@ def test_a_file_that_changes_while_it_is_hashed_for_a_put_is_refused(tmp_path):
     with pytest.raises(ObjectStoreError, match='was changed'): check_unchanged(found)
     p.write_bytes(b'small')
     small = file_payload(p, lambda n: p.write_bytes(b'other, and longer'))
-    assert small.data.startswith(b'small') and reading.blake3(small.data).hexdigest() == small.hash
+    assert small.data.startswith(b'small') and download.blake3(small.data).hexdigest() == small.hash

@@ -2,10 +2,12 @@
 import os, shutil, stat, subprocess, sys, tempfile, warnings
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
-from objectstore import ObjectStore, files, machine, pending
-from objectstore.files import FileBackend
-from objectstore.machine import _safe, _said, why_not_here
-from objectstore.names import Damaged, PendingWarning, Unsupported
+from objectstore import ObjectStore
+from objectstore.storage import files
+from objectstore.cache import machine, outbox
+from objectstore.storage.files import FileBackend
+from objectstore.cache.machine import _safe, _said, why_not_here
+from objectstore.errors import Damaged, PendingWarning, Unsupported
 
 BIG, FRAME = os.urandom(300_000), pd.DataFrame({'x': np.arange(30_000.0)})
 as_root = pytest.mark.skipif(os.name != 'posix' or bool(os.geteuid()), reason='only root may become another user')
@@ -54,10 +56,11 @@ def test_a_folder_that_cannot_be_made(fresh, monkeypatch, which, kind):
         assert 'lasts as long as this process' in status['index'] and 'OBJECTSTORE_STATE_DIR' in status['index']
 
 def test_planted_the_folder_is_taken_for_granted(fresh, monkeypatch):
-    from objectstore import settings, twins
+    from objectstore.storage import config
+    from objectstore.cache import mapped
     (fresh/'x').write_text('a file')
     monkeypatch.setenv('OBJECTSTORE_CACHE_DIR', str(fresh/'x'))
-    monkeypatch.setattr(twins, 'cache_folder', settings.cache_dir)
+    monkeypatch.setattr(mapped, 'cache_folder', config.cache_dir)
     with pytest.raises(OSError): all_verbs(ObjectStore('local'))
 
 def test_nothing_is_pending_where_it_is_not_safe(fresh, monkeypatch):
@@ -73,7 +76,7 @@ def test_nothing_is_pending_where_it_is_not_safe(fresh, monkeypatch):
 def test_planted_a_queue_on_a_network(fresh, monkeypatch):
     "What is judged by the type alone is found by the check"
     monkeypatch.setattr(machine, 'of_this_machine', lambda path: False)
-    monkeypatch.setattr(pending, 'why_not_here', lambda path: '')
+    monkeypatch.setattr(outbox, 'why_not_here', lambda path: '')
     with pytest.warns(PendingWarning): assert ObjectStore('near', 'origin', offline=True).put('lab/m', 2).pending      # kept where another machine may deliver it too
 
 @as_root
@@ -84,7 +87,8 @@ def test_a_user_without_home_and_name(everybodys):
     script = f'''
 import os, sys, tempfile, warnings
 import configparser
-from objectstore import ObjectStore, machine
+from objectstore import ObjectStore
+from objectstore.cache import machine
 def work(near, store):
     s = ObjectStore(store)
     s.put('lab/m', 1); s.put('lab/big', bytes(300_000))

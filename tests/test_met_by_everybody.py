@@ -4,14 +4,17 @@ from datetime import datetime, timedelta, timezone
 from unittest import mock
 import pytest
 import objectstore
-from objectstore import (Conflict, InvalidCall, InvalidQuery, InvalidRef, NotAvailableOffline, NotFound, ObjectStore, PendingWarning, StaleWarning, Unsupported)
-from objectstore import buckets, history, names, origin_clock, store as store_module
-from objectstore.backend import MemoryBackend, key_number, number_key
+from objectstore import (Conflict, InvalidCall, InvalidQuery, InvalidRef, NotAvailableOffline, NotFound, ObjectStore,
+                         PendingWarning, StaleWarning, Unsupported)
+from objectstore.format import buckets, origin_clock
+from objectstore.store import history, reads as store_module
+from objectstore import refs
+from objectstore.storage.backend import MemoryBackend, key_number, number_key
 from objectstore.durations import is_duration, parse_duration
-from objectstore.files import FileBackend
-from objectstore.origin_clock import micros
-from objectstore.records import pack
-from objectstore.settings import get_config
+from objectstore.storage.files import FileBackend
+from objectstore.format.origin_clock import micros
+from objectstore.format.records import pack
+from objectstore.storage.config import get_config
 
 
 @pytest.fixture(params=['memory', 'local'])
@@ -232,14 +235,14 @@ def test_find_items_takes_a_ref(store):
     assert found('models/churn', where='version = 1') == [] and found('models/churn', at=1) == ['models/churn@1', 'models/churn/weekly@1']
     assert 'did you mean' in store.find_items('models/chrun').why
     with pytest.raises(InvalidQuery, match='one of them'): found('models/churn@1', at=2)
-    with mock.patch.object(ObjectStore, '_from_index', lambda self, q: (_ for _ in ()).throw(objectstore.finding.IndexAway())):
+    with mock.patch.object(ObjectStore, '_from_index', lambda self, q: (_ for _ in ()).throw(objectstore.store.find.IndexAway())):
         assert found('models/churn') == ['models/churn@2', 'models/churn/weekly@2'] and 'chrun' in store.find_items('models/chrun').why
 
 def test_what_is_sorted_or_filtered_by_is_a_column(store):
     pl = pytest.importorskip('polars')
     for f1 in (0.7, 0.9): store.put('m/a', f1, metadata={'metrics': {'f1': f1, 'auc': 1}, 'b': {'c': {'d': 3}}})
     for index in (True, False):
-        with mock.patch.object(ObjectStore, '_from_index', ObjectStore._from_index if index else lambda self, q: (_ for _ in ()).throw(objectstore.finding.IndexAway())):
+        with mock.patch.object(ObjectStore, '_from_index', ObjectStore._from_index if index else lambda self, q: (_ for _ in ()).throw(objectstore.store.find.IndexAway())):
             found = store.find_items('m', at='*', where='metrics.f1 > .5', sort='-b.c.d')
             head = repr(found).splitlines()[1].split()
             assert {'metrics.f1', 'b.c.d'} <= {*head} and 'metrics.auc' not in head and {'metrics.f1', 'b.c.d'} <= {*repr(found[:1]).splitlines()[1].split()}
@@ -280,7 +283,7 @@ def test_a_call_that_is_meant_otherwise_says_how_it_is_done(churn):
 
 def test_every_verb_explains_a_call(churn):
     "No bare TypeError, whatever a public verb is called with"
-    from objectstore.opening import PUBLIC
+    from objectstore.store.opening import PUBLIC
     attributes = {'near', 'care', 'tiers'}
     for name in set(PUBLIC) - attributes - {'calculated', 'browse', 'close'}:
         with pytest.raises(InvalidCall): getattr(churn, name)(nonsense_=1)
@@ -345,7 +348,7 @@ def test_compare_takes_a_number_a_selector_or_a_ref(churn):
 
 def _planted(backend, key: str, n: int, bucket: str = 'm', item: str = 'a'):
     "A record as somebody may have written it by hand"
-    r = objectstore.records.unpack(backend.read(key), bucket, item, 1)
+    r = objectstore.format.records.unpack(backend.read(key), bucket, item, 1)
     from dataclasses import replace
     backend.create(key.rpartition('/')[0] + f'/{n:010d}', pack(replace(r, version=n)))
 
@@ -365,7 +368,7 @@ def test_a_number_that_nobody_gives_is_left_out_and_told(store, n):
 def test_the_last_number_is_said_to_be_the_last(store):
     store.put('m/a', 'one')
     bucket = store.origin.bucket('m')
-    _planted(bucket.backend, bucket.key('a', 1), names.MAX_VERSION)
+    _planted(bucket.backend, bucket.key('a', 1), refs.MAX_VERSION)
     bucket.forget()
     for put in (lambda: store.put('m/a', 'more'), lambda: store.put_many({'m/a': 1, 'm/b': 2})):
         with pytest.raises(Unsupported, match='last number'): put()
@@ -375,10 +378,10 @@ def test_a_store_that_counts_on_would_be_seen(store):
     "Planted: no bound"
     store.put('m/a', 'one')
     bucket, hit = store.origin.bucket('m'), []
-    _planted(bucket.backend, bucket.key('a', 1), names.MAX_VERSION)
+    _planted(bucket.backend, bucket.key('a', 1), refs.MAX_VERSION)
     bucket.forget()
-    with mock.patch.object(objectstore.records.Claim, '_fits', lambda self, n: hit.append(n)): v = store.put('m/a', 'more')
-    assert hit and v.version == names.MAX_VERSION + 1 and key_number(bucket.key('a', v.version)) is None     # which no listing shows
+    with mock.patch.object(objectstore.format.records.Claim, '_fits', lambda self, n: hit.append(n)): v = store.put('m/a', 'more')
+    assert hit and v.version == refs.MAX_VERSION + 1 and key_number(bucket.key('a', v.version)) is None     # which no listing shows
 
 
 # What is said when something is made, or was never there
@@ -468,8 +471,8 @@ class Line:
 
 @pytest.mark.parametrize('parts', [3, 5, 13, 40, 200])
 def test_a_bar_counts_what_has_arrived(tmp_path, parts):
-    from objectstore import remote
-    from objectstore.disk import PIECE
+    from objectstore.storage import remote
+    from objectstore.storage.atomic import PIECE
     size = parts * PIECE - 17
     line, claims, file = Line(12), [], tmp_path/'big'
     with open(file, 'wb') as f: f.truncate(size)
@@ -483,7 +486,7 @@ def test_a_bar_counts_what_has_arrived(tmp_path, parts):
     if parts >= 13: assert claims[0][0] <= size / 4 + 2 * PIECE and len(claims) > parts // 2
 
 def test_an_upload_that_begins_anew_is_not_counted_twice(tmp_path):
-    from objectstore import remote
+    from objectstore.storage import remote
     told = []
     arrived = remote.Arrived(told.append)
     with open(tmp_path/'big', 'w+b') as f:
@@ -497,7 +500,7 @@ def test_an_upload_that_begins_anew_is_not_counted_twice(tmp_path):
 
 def test_a_bar_that_counts_what_was_handed_over_would_be_seen(tmp_path):
     "Planted: each part counts as soon as the client has taken it"
-    from objectstore import remote
+    from objectstore.storage import remote
     hit = []
     def eager(f, part, arrived, at_once):
         while data := f.read(part):
@@ -507,7 +510,7 @@ def test_a_bar_that_counts_what_was_handed_over_would_be_seen(tmp_path):
     assert hit
 
 def test_a_bar_is_there_before_anything_has_arrived(capsys):
-    from objectstore.reading import Progress
+    from objectstore.cache.download import Progress
     with Progress('put m/a', 10**9, True, after=0.01) as p:
         while p.bar is None: pass
         assert p.bar.n == 0

@@ -1,4 +1,4 @@
-"""An exhaustive model of the claim (`objectstore.records.Claim`): writers of one item, over a line that loses, repeats, delays and refuses for nothing.
+"""An exhaustive model of the claim (`objectstore.format.records.Claim`): writers of one item, over a line that loses, repeats, delays and refuses for nothing.
 
 A writer that freezes or dies is one that takes no more steps; every interleaving is gone through, so all of those are in it.
 """

@@ -12,9 +12,11 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from exploring import Explored, explore
-from objectstore import NotFound, buckets, origin_clock, puts, records, versions
-from objectstore.backend import Capabilities, MemoryBackend, key_number
-from objectstore.origin_clock import moment
+from objectstore import NotFound
+from objectstore.format import buckets, origin_clock, commit, records
+from objectstore.store import version
+from objectstore.storage.backend import Capabilities, MemoryBackend, key_number
+from objectstore.format.origin_clock import moment
 from trial import Wrapped, store_over
 
 pytestmark = pytest.mark.usefixtures('own_cache')
@@ -147,7 +149,7 @@ class World:
 
     def __enter__(self):
         self.stack = ExitStack()
-        for module in (origin_clock, records, puts, buckets): self.stack.enter_context(mock.patch.object(module, 'running', self.running))
+        for module in (origin_clock, records, commit, buckets): self.stack.enter_context(mock.patch.object(module, 'running', self.running))
         real = time.time
         self.stack.enter_context(mock.patch.object(time, 'time', lambda: real() + self.off))
         return self
@@ -252,7 +254,7 @@ def test_planted_the_time_of_a_listing_is_caught(monkeypatch):
     "What `created` was before: the time that a listing shows"
     fired = []
     def listed(self): fired.append(1); return moment(int(self._in.numbers(self.item).made[self.version] * 1e6))
-    monkeypatch.setattr(versions.Version, 'created', property(listed))
+    monkeypatch.setattr(version.Version, 'created', property(listed))
     with World(1.0, 31_536_000.0) as world:
         run(world, PLAN)
         copy = world.origin.copied(iter(1_750_000_000.0 + i for i in range(1000)))

@@ -4,9 +4,9 @@ from collections import Counter
 from pathlib import Path
 import pytest
 from objectstore import Damaged, NotAvailableOffline, NotFound, ObjectStore, TierMismatch
-from objectstore import near, stacks
-from objectstore.near import Near
-from objectstore.stacks import open_near
+from objectstore.cache import near, stacked
+from objectstore.cache.near import Near
+from objectstore.cache.stacked import open_near
 from away import World, env, forget_all, quiet
 from trial import content, soak, start, together, whole
 
@@ -59,8 +59,8 @@ def rot(world, areas, n: int, seed: int = 0) -> Counter:
         found = copies(world.folder/'near', *areas)
         for p in rng.sample(found, min(3, len(found))): damage(p, rng, found); total['damaged'] += 1
         forget_all()
-        from objectstore import reading
-        reading._verified.clear()
+        from objectstore.cache import download
+        download._verified.clear()
         total += wrong_answers(world.open())
     return total
 
@@ -87,8 +87,8 @@ def test_offline_a_rotten_near_copy_is_healed_by_the_next_tier(request, clean, f
         found = copies(clean/'near', 'records', 'payloads', 'aliases', 'notes')
         for p in rng.sample(found, 4): damage(p, rng, found)
         forget_all()
-        from objectstore import reading
-        reading._verified.clear()
+        from objectstore.cache import download
+        download._verified.clear()
         with quiet(): total += wrong_answers(world.open())
     figure('9 offline, the nearest tier damaged, the share heals it', damaged=80, wrong=total['wrong'], errors=total.total() - total['wrong'])
     assert not total
@@ -150,7 +150,7 @@ def test_a_damaged_copy_that_cannot_be_deleted_is_passed_over(memory, monkeypatc
     found, rng = copies(memory.folder/'near', 'records', 'payloads', 'aliases'), random.Random(3)
     for p in found: damage(p, rng, found)
     forget_all()
-    from objectstore.files import FileBackend
+    from objectstore.storage.files import FileBackend
     real = FileBackend.delete
     def refuses(self, key):
         if '.near' in self.url: raise PermissionError(13, 'no')

@@ -1,12 +1,13 @@
 "Every verb while the origin is away: what is near answers and says so, what is put is safe, the rest says what it cannot do, and nobody waits"
 import os, threading, time, warnings
 import pytest
-from objectstore import (CommitUnknown, Conflict, Damaged, NotAvailableOffline, NotFound, ObjectStore, PendingWarning, Protected, StaleWarning, StillPending,
-                         TierMismatch, Unsupported)
-from objectstore import breaker, near, offline, pending, stacks
-from objectstore.log import flush_hints
-from objectstore.backend import MemoryBackend
-from objectstore.breaker import Breaker, Guarded
+from objectstore import (CommitUnknown, Conflict, Damaged, NotAvailableOffline, NotFound, ObjectStore,
+                         PendingWarning, Protected, StaleWarning, StillPending, TierMismatch, Unsupported)
+from objectstore.cache import breaker, near, outbox, stacked
+from objectstore.store import sync
+from objectstore.search.changelog import flush_hints
+from objectstore.storage.backend import MemoryBackend
+from objectstore.cache.breaker import Breaker, Guarded
 from away import Line, Service, Switch, World, env, forget_all, on_line, quiet, within
 from proxy import Proxy
 from services import Place
@@ -291,7 +292,7 @@ def test_another_store_in_the_same_place_gets_nothing(memory, same_process):
         assert store.get('lab/m') == 'another' and store.put('lab/m', 5).version == 2 and alone.get('lab/m') == 5
 
 def test_planted_trust_in_the_identity_is_caught(memory, monkeypatch):
-    monkeypatch.setattr('objectstore.delivery._unfit', lambda origin, w, ids: '')
+    monkeypatch.setattr('objectstore.cache.replay._unfit', lambda origin, w, ids: '')
     with pytest.raises(AssertionError): test_another_store_in_the_same_place_gets_nothing(memory, True)
 
 def test_an_empty_folder_is_a_volume_that_is_not_mounted(request, clean):
@@ -406,7 +407,7 @@ def test_later_work_on_an_item_queues_behind_what_waits(memory):
 
 def test_a_state_folder_on_a_network_takes_no_pending_work(memory, monkeypatch):
     store = stocked(memory)
-    monkeypatch.setattr(pending, 'why_not_here', lambda path: f'{path} is on a network file system')
+    monkeypatch.setattr(outbox, 'why_not_here', lambda path: f'{path} is on a network file system')
     memory.away()
     with quiet():
         with pytest.raises(Unsupported, match='is not stored.*OBJECTSTORE_STATE_DIR'): store.put('lab/m', 4)

@@ -10,10 +10,12 @@ from pathlib import Path
 from unittest import mock
 import pytest
 from objectstore import Damaged, NotFound, ObjectStore, ObjectStoreError
-from objectstore import buckets, log, pending, whole as wholes
-from objectstore.log import catalog_row, catalog_schema, flush_hints, write_catalog
-from objectstore.records import seal
-from objectstore.rows import Texts
+from objectstore.format import buckets
+from objectstore.search import changelog, rebuild as wholes
+from objectstore.cache import outbox
+from objectstore.search.changelog import catalog_row, catalog_schema, flush_hints, write_catalog
+from objectstore.format.records import seal
+from objectstore.search.encoding import Texts
 from away import env, forget_all, quiet
 from trial import SOAK
 
@@ -202,12 +204,12 @@ def test_planted_a_catalog_that_is_believed(quick, monkeypatch):
 
 def test_planted_cells_that_are_not_looked_at(quick, monkeypatch):
     fired = []
-    monkeypatch.setattr(log, '_odd_cell', lambda *a: fired.append(1) or '')
+    monkeypatch.setattr(changelog, '_odd_cell', lambda *a: fired.append(1) or '')
     wrong, _ = stopped(quick, cell('item', '../x'), 'new', verbs=[finds_all, shows, compacts])
     assert fired and wrong
 
 def test_planted_a_state_that_must_be_readable(quick, monkeypatch):
-    from objectstore.records import STATE, last_move
+    from objectstore.format.records import STATE, last_move
     def state(self):
         n, last = last_move(self.backend, self.prefix + STATE)
         return n, last.get('is') == 'made'

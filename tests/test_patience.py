@@ -9,12 +9,15 @@ from collections import Counter
 from types import SimpleNamespace
 import pytest
 from objectstore import NotAvailableOffline, ObjectStore, PendingWarning, StaleWarning, StillPending
-from objectstore import breaker, connect, delivery, log, offline
-from objectstore.backend import Capabilities, MemoryBackend, in_a_hurry
-from objectstore.breaker import Breaker
-from objectstore.delivery import in_flight
-from objectstore.log import Hints
-from objectstore.buckets import Bucket
+from objectstore.cache import breaker, replay
+from objectstore.storage import options
+from objectstore.search import changelog
+from objectstore.store import sync
+from objectstore.storage.backend import Capabilities, MemoryBackend, in_a_hurry
+from objectstore.cache.breaker import Breaker
+from objectstore.cache.replay import in_flight
+from objectstore.search.changelog import Hints
+from objectstore.format.buckets import Bucket
 from away import Service, forget_all, quiet
 from test_offline import stocked
 
@@ -118,7 +121,7 @@ def test_a_service_that_answers_nobody_is_away(memory, slow):
 def test_how_long_the_clients_wait():
     "Ten times as long for an answer where nothing else can be answered; for a connection the time-out"
     for timeout in (0.5, 1.0, 5.0):
-        waits = {kind: connect.times(kind, timeout)[0] for kind in ('quick', 'small', 'large', 'once')}
+        waits = {kind: options.times(kind, timeout)[0] for kind in ('quick', 'small', 'large', 'once')}
         assert all(w['connect_timeout'].total_seconds() == timeout for w in waits.values())
         assert waits['quick']['read_timeout'].total_seconds() == 1.8 * timeout
         assert [waits[k]['read_timeout'].total_seconds() for k in ('small', 'large')] == [10 * timeout] * 2
@@ -162,12 +165,12 @@ def test_a_round_in_which_nothing_was_delivered_is_not_the_end(memory, slow, mon
     def another_late_one_first(runs, run, many):
         for i in sorted(range(len(runs)), key=lambda i: (i % 3, (i - 3 * len(rounds)) % 12)): all(run(step) for step in runs[i])
         rounds.append(len(runs))
-    monkeypatch.setattr(delivery, 'in_flight', another_late_one_first)
+    monkeypatch.setattr(replay, 'in_flight', another_late_one_first)
     assert len(judge_sync(memory, slow, 12)[1]) == 4
 
 def test_planted_a_sync_that_gives_up_at_the_first_slow_answer(memory, slow, monkeypatch):
-    planted, real = [], offline.deliver_all
-    monkeypatch.setattr(offline, 'deliver_all', lambda *a: planted.append(1) or real(*a[:6]))
+    planted, real = [], sync.deliver_all
+    monkeypatch.setattr(sync, 'deliver_all', lambda *a: planted.append(1) or real(*a[:6]))
     with pytest.raises(AssertionError): judge_sync(memory, slow, 12)
     assert planted
 
@@ -196,7 +199,7 @@ def test_a_wait_says_what_it_waits_for(memory, capfd):
     assert any('lab/m waits for memory://' in str(w.message) and 'refuses connections' in str(w.message) for w in told)
 
 def test_a_notice_is_shown_where_somebody_looks(capfd):
-    with offline.Notice('models/churn waits for s3://lab', True, after=0) as notice:
+    with sync.Notice('models/churn waits for s3://lab', True, after=0) as notice:
         wait(lambda: 'models/churn waits' in capfd.readouterr().err)
 
 
@@ -239,7 +242,7 @@ def test_planted_one_after_another_is_seen(clean, monkeypatch):
     planted = []
     monkeypatch.setattr(Meeting, 'patience', 0)
     def alone(chains, one, many): planted.append(many); in_flight(chains, one, 1)
-    monkeypatch.setattr(delivery, 'in_flight', alone)
+    monkeypatch.setattr(replay, 'in_flight', alone)
     with pytest.raises(AssertionError, match='1 at a time'): judge_flight(clean)
     assert planted
 
@@ -273,7 +276,7 @@ def test_leaving_has_one_deadline_for_all_stores(clean, monkeypatch):
     for k, hints in enumerate(many):
         for i in range(4): hints._due[Bucket(f'b{k}{i}', MemoryBackend())] = []
     monkeypatch.setattr(Bucket, 'hint_at', slow)
-    monkeypatch.setattr(log, '_all', many)
-    monkeypatch.setattr(log, 'time', SimpleNamespace(monotonic=lambda: now[0]))
-    log.flush_hints()
+    monkeypatch.setattr(changelog, '_all', many)
+    monkeypatch.setattr(changelog, 'time', SimpleNamespace(monotonic=lambda: now[0]))
+    changelog.flush_hints()
     assert asked == ['b00', 'b01', 'b02']

@@ -2,10 +2,10 @@
 import os, shutil, subprocess, sys, warnings
 from pathlib import Path
 import pytest
-from objectstore.log import flush_hints
+from objectstore.search.changelog import flush_hints
 from objectstore import LocalObjectStore, NotAvailableOffline, NotFound, ObjectStore, PendingWarning, TierMismatch
 
-pytestmark = pytest.mark.filterwarnings('ignore:.*is a new store', 'ignore::objectstore.names.PendingWarning', 'ignore::objectstore.names.StaleWarning')
+pytestmark = pytest.mark.filterwarnings('ignore:.*is a new store', 'ignore::objectstore.errors.PendingWarning', 'ignore::objectstore.errors.StaleWarning')
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):

@@ -4,7 +4,9 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 import pytest
-from objectstore import ObjectStore, ObjectStoreError, files, log
+from objectstore import ObjectStore, ObjectStoreError
+from objectstore.storage import files
+from objectstore.search import changelog
 from test_crash import a_folder
 from trial import alone, content, dense, soak, whole
 
@@ -65,7 +67,7 @@ def found(copy: Path, at: Path, ref: str, name: str, act: str) -> str:
         return 'intact' if whole(got) == name and store.put('b/m', b'goes on') else 'empty'
 
 def cuts(top: Path, n: int, planted: str) -> Counter:
-    log.SOON = 60.0      # a hint is synced too, and would bring to the disk what was not
+    changelog.SOON = 60.0      # a hint is synced too, and would bring to the disk what was not
     if planted == 'no sync of folders': files.sync_folder = lambda place: None
     durable = planted != 'durable=False'
     os.environ['OBJECTSTORE_CACHE_DIR'] = str(top/'cache')

@@ -4,8 +4,11 @@ from __future__ import annotations
 import json, os, pickle, subprocess, sys, warnings
 from pathlib import Path
 import pytest
-from objectstore import LocalObjectStore, ObjectStore, ObjectStoreError, TierMismatch, environment, fingerprints, first_contact, get_config
-from objectstore.settings import InvalidSettings, user_file
+from objectstore import LocalObjectStore, ObjectStore, ObjectStoreError, TierMismatch, get_config
+from objectstore import environment
+from objectstore.computed import fingerprint
+from objectstore.storage import first_contact
+from objectstore.storage.config import InvalidSettings, user_file
 from proxy import Proxy
 from services import Place
 
@@ -18,7 +21,7 @@ def home(tmp_path, monkeypatch):
     for k, v in dict(HOME=tmp_path/'home', XDG_CONFIG_HOME=tmp_path/'home/.config', XDG_DATA_HOME=tmp_path/'home/.data', OBJECTSTORE_STATE_DIR=tmp_path/'state', OBJECTSTORE_CACHE_DIR=tmp_path/'cache',
                      AWS_ACCESS_KEY_ID='a', AWS_SECRET_ACCESS_KEY='b', AWS_REGION='us-east-1').items(): monkeypatch.setenv(k, str(v))
     (project := tmp_path/'clone').mkdir(); monkeypatch.chdir(project)
-    first_contact._told.clear(), fingerprints._told.clear()
+    first_contact._told.clear(), fingerprint._told.clear()
     return tmp_path
 
 def write(path: Path, text: str) -> Path:
@@ -43,7 +46,7 @@ def test_what_is_no_author_is_refused(author):
     with pytest.raises(InvalidSettings, match='author'): ObjectStore('memory://', author=author)
 
 def identifying() -> list[str]:
-    from objectstore.context import who
+    from objectstore.provenance import who
     user, _, host = who().partition('@')
     return [f'{user}@', f'@{host}', 'train_script', 'a1' * 20, '"numpy"', '"python"']
 
@@ -270,6 +273,6 @@ def test_a_project_that_is_not_told_of_would_be_seen(home, monkeypatch):
 
 def test_a_parameter_that_is_not_veiled_would_be_seen(home, monkeypatch):
     asked = []
-    monkeypatch.setattr(fingerprints, 'veiled', lambda name, value, veil: asked.append(name) or value)
+    monkeypatch.setattr(fingerprint, 'veiled', lambda name, value, veil: asked.append(name) or value)
     with pytest.raises(pytest.fail.Exception): test_parameters_that_are_secrets_are_stored_as_hashes(home, dict(api_key=CANARY))
     assert 'api_key' in asked

@@ -3,14 +3,14 @@ import math, os, re, secrets, subprocess, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 import pytest
 from objectstore import ObjectStore
-from objectstore import origin as origin_module, probe as probe_module
-from objectstore.backend import MemoryBackend, in_threads, settle
-from objectstore.files import FileBackend
-from objectstore.names import ObjectStoreError, Protected, Unsupported
-from objectstore.origin import Origin
-from objectstore.probe import AT_ONCE, PROBES_LAST, RACES, Race, probe, run_races
-from objectstore.records import read_back
-from objectstore.remote import RemoteBackend
+from objectstore.format import origin as origin_module, probe as probe_module
+from objectstore.storage.backend import MemoryBackend, in_threads, settle
+from objectstore.storage.files import FileBackend
+from objectstore.errors import ObjectStoreError, Protected, Unsupported
+from objectstore.format.origin import Origin
+from objectstore.format.probe import AT_ONCE, PROBES_LAST, RACES, Race, probe, run_races
+from objectstore.format.records import read_back
+from objectstore.storage.remote import RemoteBackend
 from proxy import Proxy
 from relay import Relay, RelayInMemory
 from services import Place
@@ -216,8 +216,8 @@ def test_killed_half_way(tmp_path):
     folder = tmp_path/'store'
     code = f'''
 import os, signal
-from objectstore.files import FileBackend
-from objectstore.probe import probe
+from objectstore.storage.files import FileBackend
+from objectstore.format.probe import probe
 class Dies(FileBackend):
     n = 0
     def create(self, key, data):

@@ -3,10 +3,10 @@ import io, re, subprocess, sys, warnings
 from pathlib import Path
 import pytest
 from objectstore import ObjectStore
-from objectstore.codecs import Codec, by_name, codec_names, register
-from objectstore.names import Damaged, InvalidQuery, MissingExtra, ObjectStoreError, Unsupported
-from objectstore.same import difference
-import objectstore.codecs as codecs, objectstore.putting as putting
+from objectstore.codecs.codec import Codec, by_name, codec_names, register
+from objectstore.errors import Damaged, InvalidQuery, MissingExtra, ObjectStoreError, Unsupported
+from objectstore.codecs.equality import difference
+import objectstore.codecs.codec as codec, objectstore.store.writes as writes
 for library in 'numpy', 'pandas', 'polars', 'sklearn', 'skops', 'torch', 'safetensors', 'PIL', 'pydantic': pytest.importorskip(library)
 import numpy as np, pandas as pd, polars as pl
 import proof_values as table
@@ -129,7 +129,7 @@ def test_a_missing_library_is_no_damage(monkeypatch):
         def load(self, source, how): import a_library_that_is_not_here
     try:
         with pytest.raises(MissingExtra, match='a_library_that_is_not_here'): by_name('odd').decode(b'x', {})
-    finally: codecs._codecs.remove(by_name('odd'))
+    finally: codec._codecs.remove(by_name('odd'))
 
 # Planted bugs: each is found at put; and with the proof switched off, the table above finds it
 
@@ -165,7 +165,7 @@ def test_planted(name, monkeypatch, tmp_path):
     assert fired and 'lab/x' not in s
     with monkeypatch.context() as m:
         off = []
-        m.setattr(putting, 'proved', lambda *a: off.append(1))
+        m.setattr(writes, 'proved', lambda *a: off.append(1))
         back = s.get(s.put('lab/x', value), trust=True)
     assert off and not same(back, value)
 

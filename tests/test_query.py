@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings, strategies as st
 
-from objectstore import conditions as tree_of
-from objectstore.conditions import Condition, like, matches_text, words
-from objectstore.names import InvalidQuery, parse_time
-from objectstore.query import MAX_DEPTH, MAX_TEXT, parse_where
+from objectstore.search import predicate as tree_of
+from objectstore.search.predicate import Condition, like, matches_text, words
+from objectstore.errors import InvalidQuery
+from objectstore.refs import parse_time
+from objectstore.search.parser import MAX_DEPTH, MAX_TEXT, parse_where
 from trial import soak
 
 UTC = timezone.utc

@@ -4,13 +4,13 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import pytest
-from objectstore.witness import Renewed
+from objectstore.format.witness import Renewed
 from objectstore import Conflict, NotFound, ObjectStore
-from objectstore.names import Damaged
-from objectstore.backend import MemoryBackend, key_number, number_key
-from objectstore.buckets import Bucket
-from objectstore.files import FileBackend
-from objectstore.records import Claim
+from objectstore.errors import Damaged
+from objectstore.storage.backend import MemoryBackend, key_number, number_key
+from objectstore.format.buckets import Bucket
+from objectstore.storage.files import FileBackend
+from objectstore.format.records import Claim
 from services import Place
 from trial import ServiceLike, Wrapped, content, dense, gate, remote, soak, store_over, together, where, whole
 

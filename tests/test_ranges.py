@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 from objectstore import NotAvailableOffline, ObjectStore
-from objectstore.disk import PIECE
-from objectstore.names import Damaged, Unsupported
-from objectstore.reading import BLOCK, Part, RangeFile
+from objectstore.storage.atomic import PIECE
+from objectstore.errors import Damaged, Unsupported
+from objectstore.cache.download import BLOCK, Part, RangeFile
 from away import forget_all
 from trial import PATIENCE, alone, soak, start, together
 

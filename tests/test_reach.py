@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import objectstore
 from objectstore import (BucketMissing, NeverReached, NotAvailableOffline, NotFound, ObjectStore, ObjectStoreError,
-                         PendingWarning, Protected, Refused, StillPending,
-                         Unsupported)
-from objectstore import stacks
-from objectstore.files import FileBackend
-from objectstore.mistakes import cure
+                         PendingWarning, Protected, Refused, StillPending, Unsupported)
+from objectstore.cache import stacked
+from objectstore.storage.files import FileBackend
+from objectstore.storage.mistakes import cure
 from away import forget_all, quiet
 from proxy import Proxy
 from services import Place
@@ -162,7 +161,7 @@ def test_where_no_endpoint_is_set_that_is_said(clean):
 
 def test_planted_what_was_never_reached_counts_as_away(site, monkeypatch):
     planted = []
-    monkeypatch.setattr(stacks.StackedOrigin, 'reached', lambda self: planted.append(1) or True)
+    monkeypatch.setattr(stacked.StackedOrigin, 'reached', lambda self: planted.append(1) or True)
     with quiet(), pytest.raises(BaseException):
         refuses(site, site.open(f'http://127.0.0.1:{free_port()}'), NeverReached, 'never reached')
     assert planted and site.waiting()
@@ -285,7 +284,7 @@ def test_a_queue_that_was_taken_over_halfway_is_delivered_once(site, monkeypatch
     assert [x.get() for x in store.versions('lab/m')] == [0, 1] and work.id == store['lab/m@2'].id
 
 def test_planted_a_queue_taken_over_without_looking_doubles(site, monkeypatch):
-    from objectstore.pending import Pending
+    from objectstore.cache.outbox import Pending
     planted, real = [], Pending.tried
     monkeypatch.setattr(Pending, 'tried', lambda self, id, n=None: planted.append(id) and None
                         if n == 1 else real(self, id, n))

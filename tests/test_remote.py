@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 import pytest
 from conformance_backends import MB, keys, pattern
-from objectstore.backend import key_number, number_key
-from objectstore.names import InvalidRef, MissingExtra, NotFound, TierMismatch
-from objectstore.remote import RemoteBackend
-from objectstore.tiers import NativeBackends, open_backend
+from objectstore.storage.backend import key_number, number_key
+from objectstore.errors import InvalidRef, MissingExtra, NotFound, TierMismatch
+from objectstore.storage.remote import RemoteBackend
+from objectstore.storage.urls import NativeBackends, open_backend
 from services import CephService, Place
 from trial import PATIENCE
 
@@ -316,7 +316,7 @@ def test_an_upload_that_fails_shows_nothing(far, proxy, place, tmp_path):
 
 _probe = '''
 import json, sys
-from objectstore.remote import RemoteBackend
+from objectstore.storage.remote import RemoteBackend
 def peak(): return next(int(line.split()[1]) / 1024 for line in open('/proc/self/status') if line.startswith('VmHWM'))   # ru_maxrss would be the parent's
 url, endpoint, source, verb = sys.argv[1:]
 b = RemoteBackend(url, endpoint=endpoint, timeout=4.0)
@@ -371,7 +371,7 @@ def test_forks_are_told(lab):
 def test_a_fork_before_the_first_use_is_fine(lab):
     code = '''
 import os, sys
-from objectstore.remote import RemoteBackend
+from objectstore.storage.remote import RemoteBackend
 b = RemoteBackend(sys.argv[1], endpoint=sys.argv[2])
 if os.fork() == 0:
     b.create('forked', b'x')
@@ -461,7 +461,7 @@ def test_rclone_lets_everybody_win(rclone, monkeypatch):
 def test_nothing_heavy_is_imported_to_open(lab):
     code = f'''
 import sys
-from objectstore.tiers import open_backend
+from objectstore.storage.urls import open_backend
 open_backend({lab.url!r}, endpoint='http://127.0.0.1:9'); open_backend('s3://', endpoint='http://127.0.0.1:9')
 print([m for m in ('obstore', 'boto3', 'botocore', 'asyncio', 'multiprocessing') if m in sys.modules])
 '''

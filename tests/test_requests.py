@@ -1,7 +1,8 @@
 "Requests per operation, counted at a proxy: not one more than the budget"
 import pytest
 from counted import OPERATIONS, SMALL, Operation, count, world
-from objectstore import origin, puts, stacks
+from objectstore.format import origin, commit
+from objectstore.cache import stacked
 
 
 @pytest.fixture(scope='module', params=['seaweed', 'ceph'])
@@ -13,7 +14,7 @@ def counted(request):
 
 @pytest.mark.parametrize('o', OPERATIONS, ids=lambda o: o.name)
 def test_an_operation_makes_no_more_requests_than_it_may(counted, o, monkeypatch):
-    for module in (origin, puts, stacks): monkeypatch.setattr(module, 'ASK_AGAIN', 3600.0)     # who is there is asked once a minute: on a busy machine, in the middle
+    for module in (origin, commit, stacked): monkeypatch.setattr(module, 'ASK_AGAIN', 3600.0)     # who is there is asked once a minute: on a busy machine, in the middle
     made = count(counted, o)
     assert len(made) <= o.most, f'{o.most} may be made ({o.steps}): {made!r}'
 

@@ -1,7 +1,7 @@
 "Requests through a stack, counted at a proxy: the budgets of near tiers (DESIGN.md, 7)"
 import time
 import pytest
-from objectstore.log import flush_hints
+from objectstore.search.changelog import flush_hints
 from away import World, forget_all, quiet
 from trial import content, whole
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 import json, os, re, secrets, subprocess
 from pathlib import Path
 import pytest
-from objectstore import ObjectStore, Protected, NotFound, remote
-from objectstore.service import weed_program
+from objectstore import ObjectStore, Protected, NotFound
+from objectstore.storage import remote
+from objectstore.testing.service import weed_program
 from proxy import Proxy
 
 PAGE = Path(__file__).parent.parent/'nbs'/'explanations'/'rights.ipynb'

@@ -8,16 +8,16 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from objectstore.log import flush_hints
+from objectstore.search.changelog import flush_hints
 from objectstore import InvalidQuery, NotFound, ObjectStore
-from objectstore.backend import MemoryBackend
-from objectstore.finding import Asked, as_selector
-from objectstore.found import sort_cell
-from objectstore.index import FORMAT, Index, IndexAway, Writer
-from objectstore.keeping import as_known
-from objectstore.log import Change
-from objectstore.names import name_filter
-from objectstore.query import parse_where
+from objectstore.storage.backend import MemoryBackend
+from objectstore.store.find import Asked, as_selector
+from objectstore.store.results import sort_cell
+from objectstore.search.local_index import FORMAT, Index, IndexAway, Writer
+from objectstore.search.keeper import as_known
+from objectstore.search.changelog import Change
+from objectstore.refs import name_filter
+from objectstore.search.parser import parse_where
 from trial import PATIENCE, soak, start, together
 
 
@@ -170,11 +170,11 @@ def test_words_follow_an_alias_that_moves(tmp_path):
 
 def test_many_aliases_and_many_words(tmp_path, monkeypatch):
     "The ways by which frequent words are found agree with the records, too"
-    from objectstore import plans
+    from objectstore.search import compiler
     store = busy(tmp_path/'lab', 60)
     for i in range(7): store.set_alias(f'lab/m{i}@{i % 2 + 3}', 'production'), store.set_alias(f'lab/m{i}', 'été-dev')
     for few in (1, 3, 10**6):
-        for name in ('FREQUENT', 'CAP', 'NEAR', 'COUNTED'): monkeypatch.setattr(plans, name, few)
+        for name in ('FREQUENT', 'CAP', 'NEAR', 'COUNTED'): monkeypatch.setattr(compiler, name, few)
         for at in ('latest', '*', 'production'):
             for text in ('prod', 'production m1', 'ete', 'ETE dev', 'dev production', 'zzz prod', 'model prod m'):
                 for kind in (None, 'model'): agree(store, at=at, text=text, kind=kind)
@@ -199,7 +199,7 @@ def test_a_key_that_only_pending_work_has_is_known(tmp_path):
         assert w.pending and [v.item for v in store.find_items(where='auk = 1')] == ['n'] and [v.item for v in store.find_items(sort='auk')] == ['m', 'n']
 
 def test_more_keys_than_are_known(tmp_path, monkeypatch):
-    monkeypatch.setattr('objectstore.index.MAX_KNOWN', 20)
+    monkeypatch.setattr('objectstore.search.local_index.MAX_KNOWN', 20)
     store = ObjectStore(str(tmp_path/'lab'), durable=False)
     store.put('lab/x', 0), store.find_items()
     for i in range(30): store.put(f'lab/m{i}', i, metadata={f'k{i}': i})
@@ -497,7 +497,7 @@ def test_what_goes_while_one_goes_through_it(tmp_path, sort):
 @pytest.mark.parametrize('sort', ['size', '-size', 'k', '-k', 'item', '-kind', 'alias'])
 def test_pages_join(tmp_path, monkeypatch, sort):
     "In the order of the records, wherever a page ends"
-    monkeypatch.setattr('objectstore.found.FIRST', 3), monkeypatch.setattr('objectstore.found.LARGEST', 7)
+    monkeypatch.setattr('objectstore.store.results.FIRST', 3), monkeypatch.setattr('objectstore.store.results.LARGEST', 7)
     store = busy(tmp_path/'lab')
     for b in ('lab', 'two'):
         for i in range(40): store.put(f'{b}/n{i % 23}', b'.' * (i % 9), metadata={'k': [i % 5, 'text', True, 2.5, None][i % 7 % 5]} if i % 4 else {}, kind=['a', 'b'][i % 2])
@@ -652,7 +652,7 @@ def test_a_crash_in_the_middle_of_a_compaction(tmp_path):
 @pytest.mark.filterwarnings('ignore:a hint says nothing')
 @pytest.mark.parametrize('raw', [b'', b'nonsense', b'{}', b'0' * 32 + b' {"changed":[["put","m1",99],["alias","m1","x"],["note","m9",3],["remove","m1",1],["state","",7],["put",5,5],["drop","a",1],"x"]}'])
 def test_a_hint_that_says_what_is_not_so(tmp_path, raw):
-    from objectstore.records import seal
+    from objectstore.format.records import seal
     store = busy(tmp_path/'lab')
     expected, backend, key = answers(store), store.origin.bucket('lab').backend, 'lab/log/h-' + '0' * 32
     backend.create(key, seal(key, raw[33:]) if raw[:1] == b'0' else raw)

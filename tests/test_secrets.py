@@ -9,7 +9,8 @@ from unittest import mock
 import pytest
 
 from objectstore import LocalObjectStore, ObjectStore, ObjectStoreError, get_config
-from objectstore import connect, remote, store as store_module
+from objectstore.storage import options, remote
+from objectstore.store import reads as store_module
 from services import Place
 from stacks import home, requests  # noqa: F401 (fixtures)
 
@@ -201,27 +202,27 @@ def test_what_is_stored_locally_holds_nothing_of_the_environment(home, monkeypat
 
 # ---- everywhere
 
-SECRET_OPTIONS = [(scheme, name) for scheme in ('s3', 'gs', 'az') for name in sorted(connect.KNOWN[scheme] | connect.client_options)]
+SECRET_OPTIONS = [(scheme, name) for scheme in ('s3', 'gs', 'az') for name in sorted(options.KNOWN[scheme] | options.client_options)]
 
 @pytest.mark.parametrize('scheme', ['s3', 'gs', 'az', 'native'])
 def test_a_canary_in_every_option(home, monkeypatch, logged, scheme):
     "Each option of each service; one that is public by its nature (a region, an account) is not a place for a secret"
     for k, v in dict(AWS_ACCESS_KEY_ID='a', AWS_SECRET_ACCESS_KEY='b').items(): monkeypatch.setenv(k, v)
     tier, of = ('s3://', 's3') if scheme == 'native' else (f'{scheme}://lab', scheme)
-    for name in sorted(connect.KNOWN[of] | connect.client_options):
-        secret = name in connect.SECRET
+    for name in sorted(options.KNOWN[of] | options.client_options):
+        secret = name in options.SECRET
         value = CANARY if secret else f'http://me:{CANARY.replace("/", "")}@h:1'
-        options = {name: value, **({'access_key_id': 'a', 'secret_access_key': 'b'} if of == 's3' else {}), **({'account_name': 'lab'} if of == 'az' else {})} | {name: value}
+        given = {name: value, **({'access_key_id': 'a', 'secret_access_key': 'b'} if of == 's3' else {}), **({'account_name': 'lab'} if of == 'az' else {})} | {name: value}
         clean('traceback', *told(lambda: ObjectStore(f'{tier.rstrip("/")}{"//" if scheme == "native" else ""}?{name}={urllib.parse.quote(value, safe="")}', near=False, endpoint='http://127.0.0.1:9').get('lab/x')))
         with mock.patch.object(sys.modules[__name__], 'FORMS', [*FORMS, CANARY.replace('/', '')]):
-            try: s = ObjectStore(tier, near=False, timeout=0.1, endpoint='http://127.0.0.1:9' if of == 's3' else None, storage_options=options)
+            try: s = ObjectStore(tier, near=False, timeout=0.1, endpoint='http://127.0.0.1:9' if of == 's3' else None, storage_options=given)
             except ObjectStoreError as e: clean('message', str(e), repr(e)); continue
             clean('repr', *outputs(s), *outputs(s.origin.place)); clean('pickle', pickle.dumps(s), pickle.dumps(s.origin.place))
             if of == 's3': clean('traceback', *told(lambda: s.get('lab/x')), *told(lambda: s.put('lab/x', 1)))
     clean('log', logged.getvalue())
 
 SHOWN = {'TIERS', 'AUTHOR'}       # a place and a name, which are there to be shown
-VARIABLES = [f'AWS_{n.upper()}' for n in sorted(connect.KNOWN['s3'] | connect.client_options)] + ['AWS_PROFILE', 'AWS_CA_BUNDLE', 'AWS_ENDPOINT_URL_S3', 'AWS_TOKEN', 'HTTPS_PROXY', 'http_proxy', 'GOOGLE_SERVICE_ACCOUNT_KEY',
+VARIABLES = [f'AWS_{n.upper()}' for n in sorted(options.KNOWN['s3'] | options.client_options)] + ['AWS_PROFILE', 'AWS_CA_BUNDLE', 'AWS_ENDPOINT_URL_S3', 'AWS_TOKEN', 'HTTPS_PROXY', 'http_proxy', 'GOOGLE_SERVICE_ACCOUNT_KEY',
     'AZURE_STORAGE_KEY', 'DATABASE_URL', 'PASSWORD'] + [f'OBJECTSTORE_{k.upper()}' for k in get_config(files=False) if k.upper() not in SHOWN] + ['OBJECTSTORE_SECRET', 'OBJECTSTORE_TIER']
 
 def test_a_canary_in_every_variable(home, monkeypatch, logged, tmp_path):
@@ -246,7 +247,7 @@ def test_a_canary_in_every_variable(home, monkeypatch, logged, tmp_path):
 @pytest.mark.parametrize('file', ['settings.ini', 'pyproject.toml', 'user', '.aws/credentials', '.aws/config'])
 def test_a_canary_in_every_file(home, monkeypatch, logged, file):
     "Each key of each file that is read, known and unknown"
-    from objectstore.settings import user_file
+    from objectstore.storage.config import user_file
     words = ['endpoint', 'offline', 'max_age', 'cache_limit', 'timeout', 'trust', 'provenance', 'secret_access_key', 'password', 'token', 'region', 'proxy_url', 'api_key'] if '.aws' not in file else ['aws_secret_access_key', 'aws_session_token', 'role_arn', 'credential_process', 'region', 'nonsense']
     path = user_file() if file == 'user' else Path.home()/file if '.aws' in file else Path(file)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -265,8 +266,8 @@ def test_a_canary_in_every_file(home, monkeypatch, logged, file):
 def _leaky(self): return f'{type(self).__name__}({dict(self)})'
 def _logging(real): return lambda self, *a: logging.getLogger('objectstore').debug('client %s', dict(self._options)) or real(self, *a)
 PLANTED = {
-    'options are shown': ((connect.Options, '__repr__', _leaky), 'repr'),
-    'options are pickled': ((connect.Options, 'public', lambda self: self), 'pickle'),
+    'options are shown': ((options.Options, '__repr__', _leaky), 'repr'),
+    'options are pickled': ((options.Options, 'public', lambda self: self), 'pickle'),
     'errors tell all': ((remote.RemoteBackend, '_explain', lambda self, e, key, body=True, verb='': ConnectionError(f'{key} with {dict(self._options)}')), 'traceback'),
     'requests are logged': ((remote.RemoteBackend, '_client', _logging(remote.RemoteBackend._client)), 'log'),
 }

@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 import boto3, pytest
 from obstore.exceptions import AlreadyExistsError, GenericError
 from obstore.store import S3Store
-from objectstore.names import MissingExtra
-from objectstore.service import ServiceFailed, port_free
+from objectstore.errors import MissingExtra
+from objectstore.testing.service import ServiceFailed, port_free
 from proxy import Proxy
 from services import CephService, Place, RcloneService, S3Service
 
@@ -88,7 +88,7 @@ def until(condition, seconds=200):
     return condition()
 
 def test_a_killed_parent_leaves_nothing():
-    code = 'import sys; from objectstore.service import S3Service; s = S3Service().start(); print(s.folder, s.endpoint, flush=True); sys.stdin.read()'
+    code = 'import sys; from objectstore.testing.service import S3Service; s = S3Service().start(); print(s.folder, s.endpoint, flush=True); sys.stdin.read()'
     parent = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     folder, endpoint = parent.stdout.readline().split()
     port = int(endpoint.rpartition(':')[2])
@@ -106,7 +106,7 @@ def test_a_fork_owns_nothing(seaweed):
     assert seaweed.running and seaweed.folder.exists()
 
 def test_a_failed_start_says_why(monkeypatch):
-    monkeypatch.setattr('objectstore.service._weed', ['-no.such.option'])
+    monkeypatch.setattr('objectstore.testing.service._weed', ['-no.such.option'])
     with pytest.raises(ServiceFailed, match='ended with code 2'): S3Service().start()
 
 def test_a_missing_program_names_the_extra(monkeypatch):

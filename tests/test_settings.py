@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from objectstore.settings import KEYS, Config, InvalidSettings, cache_dir, get_config, parse_size, state_dir, user_file
+from objectstore.storage.config import KEYS, Config, InvalidSettings, cache_dir, get_config, parse_size, state_dir, user_file
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):

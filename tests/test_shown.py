@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from objectstore.shown import Card, Size, Table, human_number, human_size, human_time, shown, to_markdown, visible
+from objectstore.display import Card, Size, Table, human_number, human_size, human_time, shown, to_markdown, visible
 from trial import soak
 
 EVIL = ['<script>alert(1)</script>', '<img src=x onerror=alert(1)>', '[x](javascript:alert(1))', '![x](http://evil/x.png)', '<javascript:alert(1)>', '"><b>', "' onmouseover='x", '</style></div><h1>',

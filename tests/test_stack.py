@@ -2,7 +2,8 @@
 import os
 from pathlib import Path
 import pytest
-from objectstore import Conflict, NotFound, ObjectStore, Protected, near
+from objectstore import Conflict, NotFound, ObjectStore, Protected
+from objectstore.cache import near
 from away import World, forget_all, quiet
 from trial import content, soak, together, whole
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from objectstore import Conflict, NotAvailableOffline, NotFound, ObjectStore, PendingWarning, StaleWarning
-from objectstore.backend import MemoryBackend
-from objectstore.log import flush_hints
+from objectstore.storage.backend import MemoryBackend
+from objectstore.search.changelog import flush_hints
 from away import Machine, Service, Switch, forget_all
 from trial import SOAK, content, soak, whole
 

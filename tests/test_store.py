@@ -19,10 +19,14 @@ import pandas as pd
 import pytest
 
 import objectstore
-from objectstore import (CommitUnknown, Conflict, Damaged, Folder, InvalidQuery, InvalidRef, LocalObjectStore, NotAvailableOffline, NotFound, ObjectStore,
-                         ObjectStoreError, ObjectStoreInterface, Protected, Stats, TierMismatch, Unsupported, Untrusted, Version, Versions, get_config)
-from objectstore import buckets, names, origin, puts, putting, reading, records, versions
-from objectstore.backend import MemoryBackend
+from objectstore import (CommitUnknown, Conflict, Damaged, Folder, InvalidQuery, InvalidRef, LocalObjectStore,
+                         NotAvailableOffline, NotFound, ObjectStore, ObjectStoreError, ObjectStoreInterface,
+                         Protected, Stats, TierMismatch, Unsupported, Untrusted, Version, Versions, get_config)
+from objectstore.format import buckets, origin, commit, records
+from objectstore import refs
+from objectstore.store import writes, version
+from objectstore.cache import download
+from objectstore.storage.backend import MemoryBackend
 from trial import soak
 from stacks import HERE, Stack, b, flat_html, home, make_stack, other_process, requests, stack, store, together, wait_a_tick  # noqa: F401 (fixtures)
 from trial import soak
@@ -145,7 +149,7 @@ class StoreContract:
 
     def test_a_version_and_a_ref_name_the_same(self, store, b):
         v = store.put(f'{b}/x', 1)
-        r = names.parse_ref(v)
+        r = refs.parse_ref(v)
         assert store.get(v) == store.get(v.ref) == store.get(str(v)) == store.get(r) == v.get() and store[v] == store[v.ref] == v and v in store
         for obj in (v, ):
             with pytest.raises(Unsupported, match='copy'): store.put(f'{b}/y', obj)
@@ -1079,7 +1083,7 @@ class StoreContract:
         for show, wanted in ((True, True), (False, False), ('auto', False)):
             for seconds in (0.9, 0.01):
                 ticks = iter(range(10 ** 6))
-                with mock.patch.object(reading, 'time', mock.Mock(wraps=time, monotonic=lambda: next(ticks) * seconds)):
+                with mock.patch.object(download, 'time', mock.Mock(wraps=time, monotonic=lambda: next(ticks) * seconds)):
                     s = stack.open(progress=show)
                     v = s.put(f'{b}/big-{show}-{seconds}', Path('big.bin'))
                     s.put_many({f'{b}/p{i}': i for i in range(3)})
@@ -1270,12 +1274,12 @@ def _first(numbers): return [n for n in sorted(numbers.made)]
 PLANTED = {
     'removed versions stay live': (lambda: mock.patch.object(buckets.Numbers, 'live', property(_first)), 'test_selectors_skip_what_was_removed'),
     'a removal deletes the record': (lambda: mock.patch.object(buckets.Bucket, 'remove', lambda self, item, n, by: self.backend.delete(self.key(item, n)) or True), 'test_remove_needs_a_selector_and_counts'),
-    'hashes are not checked': (lambda: mock.patch.object(reading, 'verify_file', lambda *args: None), 'test_a_payload_that_is_changed_missing_or_anothers_is_never_returned'),
+    'hashes are not checked': (lambda: mock.patch.object(download, 'verify_file', lambda *args: None), 'test_a_payload_that_is_changed_missing_or_anothers_is_never_returned'),
     'records are believed': (lambda: mock.patch.object(records, '_check', lambda *a: b'0'), 'test_a_record_that_is_changed_or_anothers_is_never_believed'),
     'already exists is trusted': (lambda: mock.patch.object(records.Claim, 'once', lambda self, n: self.backend.create(self.folder + f'{n:010d}', self.build(n, 0)) or True), 'test_stores_side_by_side_give_each_number_once'),
     'everything is trusted': (lambda: mock.patch.object(ObjectStore, '_object', _trusting(ObjectStore._object)), 'test_a_pickle_is_loaded_only_with_trust'),
     'aliases protect nothing': (lambda: mock.patch.object(buckets.Bucket, 'aliases', lambda self, item: {}), 'test_an_aliased_version_is_protected'),
-    'HTML is not escaped': (lambda: mock.patch('objectstore.shown.escape', lambda text: text), 'test_nothing_that_is_stored_is_markup'),
+    'HTML is not escaped': (lambda: mock.patch('objectstore.display.escape', lambda text: text), 'test_nothing_that_is_stored_is_markup'),
     'a removal does not look again': (lambda: mock.patch.object(origin.Bucket, 'has_live', lambda self: False), 'test_a_bucket_that_holds_something_is_not_touched'),
     'if_at is not read': (lambda: mock.patch.object(buckets.Bucket, 'move_alias', _regardless(buckets.Bucket.move_alias)), 'test_one_of_several_that_move_an_alias_away_wins'),
     'default hides everything': (lambda: mock.patch.object(ObjectStore, 'get', _hiding(ObjectStore.get)), 'test_default_answers_only_not_found'),

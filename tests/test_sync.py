@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 import pytest
 from objectstore import NotAvailableOffline, ObjectStore, PendingWarning
-from objectstore import delivery, near, pending
-from objectstore.log import flush_hints
-from objectstore.backend import MemoryBackend, number_key
-from objectstore.buckets import Bucket
-from objectstore.files import FileBackend
-from objectstore.origin import Origin
-from objectstore.pending import Pending
+from objectstore.cache import replay, near, outbox
+from objectstore.search.changelog import flush_hints
+from objectstore.storage.backend import MemoryBackend, number_key
+from objectstore.format.buckets import Bucket
+from objectstore.storage.files import FileBackend
+from objectstore.format.origin import Origin
+from objectstore.cache.outbox import Pending
 from away import Line, Switch, World, env, forget_all, on_line, quiet, within
 from trial import SOAK, Wrapped, alone, content, dense, die, soak, start, whole
 
@@ -108,7 +108,7 @@ def counted(n: int | None, when: str | float) -> list:
 
 def _sync(folder: str, n: int | None = None, when: str | float = '', planted: bool = False) -> int:
     "Sync in a process of its own"
-    if planted: delivery.Bucket.deliver = jumps
+    if planted: replay.Bucket.deliver = jumps
     with env(OBJECTSTORE_STATE_DIR=f'{folder}/state'):
         store = ObjectStore(f'{folder}/near', f'{folder}/origin', progress=False)
         seen = counted(n, when)
@@ -156,7 +156,7 @@ def test_killed_at_random(trip, figure):
     assert kills > n / 2
 
 def test_planted_jump_to_the_end_is_caught_by_kills(trip, monkeypatch):
-    monkeypatch.setattr(delivery.Bucket, 'deliver', jumps)
+    monkeypatch.setattr(replay.Bucket, 'deliver', jumps)
     def bad(k):
         trip.again()
         killed(trip.folder, k, 'after', True)
@@ -235,21 +235,21 @@ def frozen_at(folder: Path, n: int, size: int) -> tuple[bool, dict]:
     "One replayer stands still before its n-th request while another delivers: was it reached, and what came of it"
     memory = MemoryBackend()
     origin, queue = Origin(memory, 'x'), Pending(folder)
-    from objectstore.puts import Draft, Payload
+    from objectstore.format.commit import Draft, Payload
     from blake3 import blake3
     for i in range(2):
         data = content(f'{i}', size)
         queue.add_put('lab', 'm', Draft('bytes', Payload(len(data), blake3(data).hexdigest(), data), description={}), None)
     slow = Frozen(memory, n)
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(delivery.deliver_all, Origin(slow, 'x'), Pending(folder))
+        first = pool.submit(replay.deliver_all, Origin(slow, 'x'), Pending(folder))
         while not slow.reached.wait(0.01) and not first.done(): pass
         reached = slow.reached.is_set()
-        if reached: delivery.deliver_all(origin, Pending(folder))
+        if reached: replay.deliver_all(origin, Pending(folder))
         slow.go.set()
         try: first.result(30)
         except FileNotFoundError: pass
-    delivery.deliver_all(Origin(memory, 'x'), Pending(folder))
+    replay.deliver_all(Origin(memory, 'x'), Pending(folder))
     store = ObjectStore('memory://')
     store.origin = origin
     assert not Pending(folder).work()
@@ -331,7 +331,7 @@ def test_planted_trust_in_silence_is_caught(machines, monkeypatch):
     def trusts(self, item, draft, first, patience=3.0, fresh=False):
         try: return self.put(item, draft)
         except ConnectionError: return draft.record(self.name, item, first, '', 0)
-    monkeypatch.setattr(delivery.Bucket, 'deliver', trusts)
+    monkeypatch.setattr(replay.Bucket, 'deliver', trusts)
     def bad(seed):
         try: return not good(two_machines(machines, 20, 0.2, seed)[0])
         except AssertionError: return True

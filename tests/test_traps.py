@@ -2,10 +2,10 @@
 from pathlib import Path
 import pytest
 from objectstore import Conflict, Damaged, NotFound, ObjectStore
-from objectstore.backend import MemoryBackend
-from objectstore.buckets import Bucket
-from objectstore.files import FileBackend
-from objectstore.records import payload_key
+from objectstore.storage.backend import MemoryBackend
+from objectstore.format.buckets import Bucket
+from objectstore.storage.files import FileBackend
+from objectstore.format.records import payload_key
 from services import Place
 from trial import ServiceLike, Wrapped, content, dense, remote, store_over, whole
 

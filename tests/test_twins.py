@@ -8,13 +8,13 @@ np, pd, pl, pa = (pytest.importorskip(m) for m in ('numpy', 'pandas', 'polars', 
 import test_codecs as frames
 from test_codecs import encoded, few, same
 from objectstore import ObjectStore
-from objectstore import near, reading, twins
-from objectstore.codecs import by_name
-from objectstore.names import Damaged, Unsupported
-from objectstore.near import GOT, TWIN
-from objectstore.parquet import read_parquet
-from objectstore.twins import Twin, twin_table, write_twin
-from objectstore.frames import wish
+from objectstore.cache import near, download, mapped
+from objectstore.codecs.codec import by_name
+from objectstore.errors import Damaged, Unsupported
+from objectstore.cache.near import GOT, TWIN
+from objectstore.codecs.parquet import read_parquet
+from objectstore.cache.mapped import Twin, twin_table, write_twin
+from objectstore.codecs.frames import wish
 from away import World, forget_all
 from trial import soak
 
@@ -156,7 +156,7 @@ def test_the_second_get_makes_it(store, cache):
 def test_a_get_in_another_session_counts(store, cache, tmp_path):
     store.put('m/train', big())
     store.get('m/train')
-    twins._places.clear(), reading._verified.clear()
+    mapped._places.clear(), download._verified.clear()
     ObjectStore(tmp_path/'store').get('m/train')
     assert len(twins_in(cache)) == 1
 
@@ -225,7 +225,7 @@ def test_wrong_data_never(store, figure):
         twin.chmod(0o600)
         twin.write_bytes(data)
         if i % 2: os.utime(twin, ns=(st.st_atime_ns, st.st_mtime_ns))
-        if i % 3 == 0: reading._verified.clear(), twins._known.clear()
+        if i % 3 == 0: download._verified.clear(), mapped._known.clear()
         back = store.get('m/train', columns=[rng.choice(list(df))])
         (c,) = back.columns
         wrong += not back[c].equals(df[c])
@@ -254,7 +254,7 @@ def test_a_cache_that_cannot_be_written(store, tmp_path, monkeypatch):
     df = big()
     store.put('m/train', df)
     def fails(*a, **k): raise OSError(28, 'No space left on device')
-    monkeypatch.setattr(twins, 'write_twin', fails)
+    monkeypatch.setattr(mapped, 'write_twin', fails)
     for _ in range(3): same(store.get('m/train'), df)
     monkeypatch.undo()
     monkeypatch.setenv('OBJECTSTORE_CACHE_DIR', str(tmp_path/'CACHE'))
@@ -340,9 +340,9 @@ def test_the_limit_of_a_local_origins_twins(tmp_path, cache):
 def test_arrays_are_mapped_and_hashed_once(world, tmp_path, monkeypatch):
     store, a = world.open(), np.arange(100_000.0)
     store.put('m/a', a)
-    time.sleep(reading.SETTLED + 0.2)
+    time.sleep(download.SETTLED + 0.2)
     hashed = []
-    monkeypatch.setattr(reading, 'blake3', type('Counting', (), {'AUTO': blake3.AUTO, '__new__': lambda cls, *a, **k: (hashed.append(1), blake3(*a, **k))[1]}))
+    monkeypatch.setattr(download, 'blake3', type('Counting', (), {'AUTO': blake3.AUTO, '__new__': lambda cls, *a, **k: (hashed.append(1), blake3(*a, **k))[1]}))
     for _ in range(5):
         back = store.get('m/a@1')
         assert (back == a).all() and isinstance(back.base, np.memmap) or 'memmap' in repr(type(back.base))

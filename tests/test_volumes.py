@@ -2,14 +2,16 @@
 import os, stat, subprocess, sys, threading, time, warnings
 from pathlib import Path
 import numpy as np, pytest
-from objectstore import ObjectStore, deadlines, disk, near
-from objectstore.breaker import Breaker
-from objectstore.deadlines import Timed
-from objectstore.disk import within
-from objectstore.files import FileBackend
-from objectstore.machine import _said
-from objectstore.log import flush_hints
-from objectstore.names import NotAvailableOffline, PendingWarning, StaleWarning, Unsupported
+from objectstore import ObjectStore
+from objectstore.storage import deadlines, atomic
+from objectstore.cache import near
+from objectstore.cache.breaker import Breaker
+from objectstore.storage.deadlines import Timed
+from objectstore.storage.atomic import within
+from objectstore.storage.files import FileBackend
+from objectstore.cache.machine import _said
+from objectstore.search.changelog import flush_hints
+from objectstore.errors import NotAvailableOffline, PendingWarning, StaleWarning, Unsupported
 from volume import mounted, why_not
 
 pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.filterwarnings('ignore:.*is a new store')]
@@ -18,7 +20,7 @@ pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark
 def machine(tmp_path, monkeypatch):
     monkeypatch.setenv('OBJECTSTORE_STATE_DIR', str(tmp_path/'state'))
     monkeypatch.setenv('OBJECTSTORE_CACHE_DIR', str(tmp_path/'cache'))
-    monkeypatch.setattr(disk, 'PATIENCE', 0.3)
+    monkeypatch.setattr(atomic, 'PATIENCE', 0.3)
     _said.clear(), Breaker._all.clear()
     yield
     for b in Breaker._all.values(): b._turn += 1      # no probe goes on
@@ -108,7 +110,7 @@ def test_planted_no_breaker_is_caught(volume, tmp_path, monkeypatch, mode):
 
 def test_planted_no_deadline_is_caught(volume, tmp_path, monkeypatch):
     "Without one a get hangs as long as the server is gone"
-    from objectstore import opening
+    from objectstore.store import opening
     monkeypatch.setattr(opening, 'timed', lambda backend, seconds: backend)
     store = ObjectStore(str(tmp_path/'near'), str(volume.at/'store'))
     store.put('lab/m', 1)
@@ -170,14 +172,14 @@ def test_an_answer_of_eio_to_a_link_is_away_where_all_is(volume):
     "The server goes between a draft and its name: that is absence, not a file system without links"
     b = FileBackend(volume.at/'x', shared=True, patience=0.2)
     b.create('a/b', b'x')
-    real = disk._link
+    real = atomic._link
     def link(draft, target):
         volume.set('eio')
         return real(draft, target)
-    disk._link = link
+    atomic._link = link
     try:
         with pytest.raises(ConnectionError): b.create('a/c', b'y')
-    finally: disk._link = real
+    finally: atomic._link = real
 
 def test_the_read_only_bit_stays(volume):
     volume.set('ok', 'read_only_bit')

@@ -2,7 +2,7 @@
 import random, threading, time
 import pytest
 from objectstore import InvalidRef, NotFound, ObjectStore
-from objectstore.log import flush_hints
+from objectstore.search.changelog import flush_hints
 from trial import soak
 
 @pytest.fixture(autouse=True)

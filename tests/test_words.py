@@ -3,7 +3,7 @@ import os
 from unittest import mock
 import pytest
 from objectstore import NotFound, ObjectStore
-from objectstore.opening import PUBLIC
+from objectstore.store.opening import PUBLIC
 from stacks import b, home, stack, store, requests  # noqa: F401 (fixtures)
 
 def test_a_removed_version_names_the_line_that_brings_it_back(store, b):

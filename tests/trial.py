@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 from objectstore import ObjectStore
-from objectstore.backend import Backend, Capabilities, MemoryBackend
-from objectstore.files import FileBackend
-from objectstore.origin import Origin
-from objectstore.remote import RemoteBackend
+from objectstore.storage.backend import Backend, Capabilities, MemoryBackend
+from objectstore.storage.files import FileBackend
+from objectstore.format.origin import Origin
+from objectstore.storage.remote import RemoteBackend
 
 PATIENCE = 10      # A busy machine may take so many times as long as a quiet one
 SOAK = float(os.environ.get('OBJECTSTORE_SOAK') or 1)

@@ -14,7 +14,7 @@ os.environ['OBJECTSTORE_STATE_DIR'] = mkdtemp(prefix='objectstore-pictures-')
 import numpy as np, pandas as pd
 from bridge import CHROMIUM, FLAGS, open_page, wired
 from objectstore import ObjectStore
-from objectstore.records import to_json
+from objectstore.format.records import to_json
 
 warnings.simplefilter('ignore')
 
@@ -83,7 +83,7 @@ def lineage(w: int):
 
 def offline(w: int):
     "The origin is gone, puts wait"
-    from objectstore.service import S3Service
+    from objectstore.testing.service import S3Service
     with S3Service() as service:
         service.make_bucket('lab')
         with patch.dict(os.environ, {**service.environment, 'OBJECTSTORE_STATE_DIR': mkdtemp(prefix='objectstore-pictures-')}):

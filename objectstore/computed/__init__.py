@@ -1,0 +1,1 @@
+"""Calculated objects: lineage, fingerprints, freshness, single flight, map"""

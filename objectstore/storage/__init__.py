@@ -1,0 +1,1 @@
+"""Bytes under keys: the backend contract, memory, files, object services, and the settings that name them"""

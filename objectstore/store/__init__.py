@@ -1,0 +1,1 @@
+"""The store, its versions, and one page a group of verbs"""

@@ -1,0 +1,1 @@
+"""A real S3 service for demos and tests"""
