@@ -13,7 +13,8 @@ from itertools import islice
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['visible', 'to_markdown', 'Size', 'human_size', 'human_time', 'human_number', 'shown', 'Shown', 'Table', 'Card']
+__all__ = ['visible', 'to_markdown', 'Size', 'human_size', 'human_time', 'human_number', 'shown', 'Shown', 'Table', 'Card',
+           'Looks']
 
 # %% ../nbs/05_display.ipynb #6fc8a3e9
 _unseen = {'Cc', 'Cf', 'Cs', 'Co', 'Cn', 'Zl', 'Zp'}
@@ -271,3 +272,10 @@ def markdown(self: Card) -> str:
         else: body = '\n'.join(['| | |', '| --- | --- |', *(f'| {to_markdown(k)} | {to_markdown(v)} |' for k, v in self.pairs(g))])
         found += [_strong(heading), body, '' if isinstance(g, Table) else self.rest(g)]
     return '\n\n'.join(s for s in found if s)
+
+# %% ../nbs/05_display.ipynb #100c5002
+class Looks:
+    "Something that shows itself by its `look`"
+    def look(self) -> Shown: raise NotImplementedError
+    def __repr__(self) -> str: return repr(self.look())
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]: return self.look()._repr_mimebundle_(include, exclude)

@@ -7,7 +7,7 @@ import objectstore
 from objectstore import (Conflict, InvalidCall, InvalidQuery, InvalidRef, NotAvailableOffline, NotFound, ObjectStore,
                          PendingWarning, StaleWarning, Unsupported)
 from objectstore.format import buckets, origin_clock
-from objectstore.store import history, reads as store_module
+from objectstore.store import history, store as store_module
 from objectstore import refs
 from objectstore.storage.backend import MemoryBackend, key_number, number_key
 from objectstore.durations import is_duration, parse_duration

@@ -10,7 +10,6 @@ import pytest
 
 from objectstore import LocalObjectStore, ObjectStore, ObjectStoreError, get_config
 from objectstore.storage import options, remote
-from objectstore.store import reads as store_module
 from services import Place
 from stacks import home, requests  # noqa: F401 (fixtures)
 

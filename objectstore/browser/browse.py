@@ -32,16 +32,3 @@ def browse(
     if ui != 'widget': raise InvalidSettings(f"ui={ui!r}: 'widget' or 'html'")
     from objectstore.browser.widget import Browser
     return Browser(store, bucket, query, height, readonly)
-
-@patch(nm='browse')
-def _browse(
-    self: ObjectStore,
-    bucket: str | None = None,             # None: all buckets
-    query: str = '',                       # A word, a regular expression or a condition
-    height: int = 520,                     # Pixels
-    readonly: bool = False,                # Nothing that writes
-    *,
-    ui: Literal['widget', 'html'] = 'widget',
-) -> Browser | Overview:
-    "Look through the store"
-    return browse(self, bucket, query, height, readonly, ui=ui)

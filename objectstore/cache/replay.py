@@ -21,7 +21,7 @@ from .outbox import Pending, Work
 from .breaker import Gone, is_absence
 from ..format.witness import awake
 from ..display import Table
-from ..store.version import Looks
+from ..display import Looks
 
 # %% auto #0
 __all__ = ['FEW', 'IDLE', 'Outcome', 'Together', 'in_flight', 'Delivery', 'Report', 'deliver_all']

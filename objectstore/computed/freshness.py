@@ -15,7 +15,8 @@ from ..tracking import Input, answer_hash, unnoted
 from ..format.records import payload_key
 from ..cache.near import stale_now
 from ..display import Card, Table
-from ..store.version import Looks, Version, Versions, answered, store_place
+from ..store.version import Version, Versions, answered, store_place
+from ..display import Looks
 from ..store.store import ObjectStore, open_store
 from ..store.reads import Function
 from .lineage import recorded, recorded_inputs
@@ -61,25 +62,6 @@ def check_function(fn: object) -> None:
     if not isinstance(fn, types.FunctionType): bad('only a function that is defined with def or lambda is; wrap it in one')
     if inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn): bad('it is a generator, and its items can be stored only when all are there: return list(...)')
     if inspect.iscoroutinefunction(fn): bad('it is async: calculate in a plain function, which may call asyncio.run(...); await asyncio.to_thread(f, ...) then waits for it')
-
-@patch
-def calculated(
-    self: ObjectStore,
-    ref: str | Ref,                              # `bucket/item`: how the names of the results begin
-    *,
-    version: str | int | None = None,            # Says whether the code is the same, in place of its source
-    ignore: str | tuple[str, ...] = (),          # Parameters that do not matter: not part of the name, not compared
-    uses: object = (),                           # Functions, classes, modules and values that count as its code too
-) -> Callable[[Callable], Calculated]:           # A decorator
-    "Keep the results of a function as versions, and calculate what is missing or outdated"
-    r = parse_ref(ref, selector=False)
-    if isinstance(version, bool) or not isinstance(version, str | int | None): raise InvalidRef(f'version={version!r:.80}: text or a number, such as "2"')
-    def decorate(fn: Callable) -> Calculated:
-        check_function(fn)
-        f = Calculated(self, r, fn, version, (ignore,) if isinstance(ignore, str) else tuple(ignore), tuple(uses) if isinstance(uses, (tuple, list)) else (uses,))
-        self._functions[str(r)] = f
-        return f
-    return decorate
 
 # %% ../../nbs/computed/04_freshness.ipynb #e545f2d9
 @dataclass

@@ -16,7 +16,8 @@ from ..tracking import Input, now_reading, unnoted
 from ..format.records import new_id
 from ..cache.download import Progress
 from ..display import Table, shown
-from ..store.version import Looks, Version, Versions, store_place
+from ..store.version import Version, Versions, store_place
+from ..display import Looks
 from ..store.store import ObjectStore
 from .fingerprint import know_texts, texts_of
 from .freshness import Calculated, Call, State

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from ..errors import CommitUnknown, Conflict, Damaged, NotAvailableOffline, ObjectStoreError
 from ..refs import MAX_VERSION
 from .witness import ASK_AGAIN, Renewed, awake
-from ..storage.backend import before_claim, in_threads, last_number
+from ..storage.backend import Backend, before_claim, in_threads, last_number
 from .origin_clock import LATE, origin_now, running
 from .records import (INLINE_LIMIT, Claim, Record, alias_folder, append, last_move, mark_now, move, new_id, notes_folder, pack,
                                  payload_key, put_id, read_back, to_json, unpack)

@@ -17,20 +17,20 @@ from ..format.records import HEADER_LIMIT, to_json
 from ..format.buckets import Bucket
 from ..cache.near import at_origin
 from ..display import Table, shown
-from .version import Looks, Version, view
+from .version import Version, view
+from ..display import Looks
 from ..search.local_index import IndexAway
 from .opening import outside
-from .store import ObjectStore
 from .reads import Unread, answered
-from .writes import Numbered, describable
+from .writes import WriteVerbs, Numbered, describable
 
 # %% auto #0
-__all__ = ['Aliases']
+__all__ = ['Aliases', 'AliasVerbs']
 
 # %% ../../nbs/store/06_aliases.ipynb #354f57d4
 class Aliases(Looks, dict):
     "The aliases of an item: name and version; `history(name)` has every move"
-    def __init__(self, found: Mapping, ref: str, store: ObjectStore):
+    def __init__(self, found: Mapping, ref: str, store: AliasVerbs):
         super().__init__(found)
         self.ref, self._store = ref, store
 
@@ -42,10 +42,13 @@ class Aliases(Looks, dict):
     def __reduce__(self): return Aliases, (dict(self), self.ref, self._store)
     def look(self) -> Table: return Table(['alias', 'version'], [[a, f'{self.ref}@{n}'] for a, n in sorted(self.items())], caption=None if self else f'No aliases of {self.ref}')
 
+class AliasVerbs(WriteVerbs):
+    "What happens to a version after it was put: aliases, notes, removal"
+
 @patch
 @answered
 def aliases(
-    self: ObjectStore,
+    self: AliasVerbs,
     ref: str | Ref,         # `bucket/item`
 ) -> Aliases:               # Name: version
     "The aliases of an item"
@@ -62,7 +65,7 @@ def aliases(
 
 @patch
 @answered
-def _moves(self: ObjectStore, ref: str, alias: str) -> list[dict]:
+def _moves(self: AliasVerbs, ref: str, alias: str) -> list[dict]:
     r = parse_ref(ref)
     return self.origin.bucket(r.bucket).alias_moves(r.item, alias)
 
@@ -70,7 +73,7 @@ def _moves(self: ObjectStore, ref: str, alias: str) -> list[dict]:
 @patch
 @answered
 def set_alias(
-    self: ObjectStore,
+    self: AliasVerbs,
     ref: str | Ref | Version,                   # The version to point at
     alias: str,                                 # Such as `production`
     *,
@@ -87,13 +90,13 @@ def set_alias(
 
 @patch
 @answered
-def _aim(self: ObjectStore, v: Version, alias: str, at: int | str | None = ...) -> Version:
+def _aim(self: AliasVerbs, v: Version, alias: str, at: int | str | None = ...) -> Version:
     "Move an alias, now or when the origin is back"
     if like := differs_by_case(alias, [] if alias in (known := [*self._aliases_known(v)]) else known): warnings.warn(f'alias {alias!r} of {v.bucket}/{v.item} differs from {like!r} by case alone: they are two', stacklevel=outside())
     return self._now_or_later(lambda: self._point(v, alias, at), v, 'alias', alias=alias, **({} if at is ... else {'if_at': at}))
 
 @patch
-def _aliases_known(self: ObjectStore, v: Version) -> Iterable[str]:
+def _aliases_known(self: AliasVerbs, v: Version) -> Iterable[str]:
     "The aliases of an item, as far as that takes no request"
     of = v.bucket, v.item
     try:
@@ -102,7 +105,7 @@ def _aliases_known(self: ObjectStore, v: Version) -> Iterable[str]:
     except (IndexAway, OSError): return ()
 
 @patch
-def _point(self: ObjectStore, v: Version, alias: str, if_at: int | None = ..., back: str | None = None) -> Version:
+def _point(self: AliasVerbs, v: Version, alias: str, if_at: int | None = ..., back: str | None = None) -> Version:
     "Move an alias at the origin, and back where the version was removed meanwhile"
     moved = v._in.move_alias(v.item, alias, v.version, self.origin.by, if_at, 3 * self.timeout, **({'back': back} if back else {}))
     if moved and not v._in.is_live(v.item, v.version):
@@ -122,7 +125,7 @@ def _must_meet(v: Version, require: str | Mapping) -> None:
 @patch
 @answered
 def remove_alias(
-    self: ObjectStore,
+    self: AliasVerbs,
     ref: str | Ref,        # `bucket/item`
     alias: str,
 ) -> bool:                 # Was it there?
@@ -143,7 +146,7 @@ def remove_alias(
 @patch
 @answered
 def annotate(
-    self: ObjectStore,
+    self: AliasVerbs,
     ref: str | Ref | Version,    # The version to describe
     metadata: Mapping,           # Laid over what was recorded, key by key; None takes a key away
 ) -> Version:
@@ -162,7 +165,7 @@ def annotate(
 @patch
 @answered
 def remove(
-    self: ObjectStore,
+    self: AliasVerbs,
     ref: str | Ref | Version,    # With a selector: `@3`, `@*`
     *,
     force: bool = False,         # Also what an alias points at; the aliases are removed first
@@ -186,14 +189,14 @@ def remove(
     return n
 
 @patch
-def _look_again(self: ObjectStore, bucket: Bucket, item: str, gone: set[int]) -> None:
+def _look_again(self: AliasVerbs, bucket: Bucket, item: str, gone: set[int]) -> None:
     "An alias may have been set between the look for aliases and the mark; after the mark, whoever sets one sees it"
     try:
         with at_origin(): bucket.let_go(item, gone, self.origin.by)
     except (ConnectionError, TimeoutError): pass     # removed they are
 
 @patch
-def _named(self: ObjectStore, bucket: Bucket, r: Ref) -> list[Version | Numbered | Unread]:
+def _named(self: AliasVerbs, bucket: Bucket, r: Ref) -> list[Version | Numbered | Unread]:
     "The versions that a ref names, also those whose record is damaged"
     if isinstance(r.selector, Every):
         live, waiting = self._live_numbers(bucket, r)

@@ -19,20 +19,23 @@ from ..format.records import Record
 from ..format.buckets import Bucket
 from ..cache.download import Progress
 from .version import Version, note_read
-from .store import ObjectStore
 from .reads import answered
 from .writes import same_content, warn_of_text
+from .copying import CopyVerbs
 
 # %% auto #0
-__all__ = ['BATCH', 'Run']
+__all__ = ['BATCH', 'BulkVerbs', 'Run']
 
 # %% ../../nbs/store/09_bulk.ipynb #e28fafc7
 BATCH = 1000     # objects that are encoded before they are sent together
 
+class BulkVerbs(CopyVerbs):
+    "Many objects with few requests: `put_many`, `get_many`"
+
 @patch
 @explained
 def put_many(
-    self: ObjectStore,
+    self: BulkVerbs,
     items: Mapping | Iterable[tuple],       # Refs and objects: a mapping, pairs, or triples with metadata
     *,
     metadata: Mapping | None = None,        # Facts about all of them
@@ -64,7 +67,7 @@ class Run:
 
 @patch
 @answered
-def _put_all(self: ObjectStore, pairs: Iterator, run: Run, total: int | None, metadata: Mapping | None, kind: str | None, codec: str | None) -> None:
+def _put_all(self: BulkVerbs, pairs: Iterator, run: Run, total: int | None, metadata: Mapping | None, kind: str | None, codec: str | None) -> None:
     "Store what comes, a batch at a time"
     self._may_write()
     if not isinstance(metadata, Mapping | None): raise InvalidQuery(f'metadata is a mapping, not a {type(metadata).__name__}')
@@ -85,7 +88,7 @@ def _triple(x: object) -> tuple:
     raise InvalidQuery(f'{x!r:.80} is no pair of a ref and an object, nor a triple with metadata')
 
 @patch
-def _put_batch(self: ObjectStore, batch: list[tuple[Ref, object, dict]], run: Run, metadata: dict, kind: str | None, codec: str | None) -> None:
+def _put_batch(self: BulkVerbs, batch: list[tuple[Ref, object, dict]], run: Run, metadata: dict, kind: str | None, codec: str | None) -> None:
     "Encode a batch and claim its versions together, an item at most once a round"
     first = len(run.refs)
     run.refs += [r for r, *_ in batch]
@@ -108,7 +111,7 @@ def _the_same_again(drafts: Mapping[int, tuple[Ref, Draft]], found: Mapping[int,
     return same
 
 @patch
-def _there_already(self: ObjectStore, name: str, drafts: Mapping[int, tuple[Ref, Draft]]) -> dict[int, Version]:
+def _there_already(self: BulkVerbs, name: str, drafts: Mapping[int, tuple[Ref, Draft]]) -> dict[int, Version]:
     "Drafts that the last versions of their items hold: of several of one item the longest beginning of them that is its end"
     own: dict[str, list[list[int]]] = {}       # By item: places of drafts, those together that hold the same one after another
     for i, (r, d) in drafts.items():
@@ -125,7 +128,7 @@ def _there_already(self: ObjectStore, name: str, drafts: Mapping[int, tuple[Ref,
 def _holds(d: Draft) -> tuple: return d.codec, d.description['kind'], d.description['metadata'], d.payload.hash, [(n, p.hash) for n, p in d.members or ()]
 
 @patch
-def _tails(self: ObjectStore, name: str, wanted: Mapping[str, int]) -> dict[str, list[Version]]:
+def _tails(self: BulkVerbs, name: str, wanted: Mapping[str, int]) -> dict[str, list[Version]]:
     "The last versions of some items, so many of each, with those that are pending"
     waits, bucket = self._waits(name), self.origin.bucket(name)
     tails = {item: self._pending_versions([w for w in waits.puts if w.item == item][-k:]) for item, k in wanted.items()}
@@ -139,7 +142,7 @@ def _tails(self: ObjectStore, name: str, wanted: Mapping[str, int]) -> dict[str,
     return tails
 
 @patch
-def _ends(self: ObjectStore, bucket: Bucket, ask: Mapping[str, int]) -> list[Version]:
+def _ends(self: BulkVerbs, bucket: Bucket, ask: Mapping[str, int]) -> list[Version]:
     "The last versions of some items, so many of each, in order"
     listed, numbers = bucket.listed(len(ask)), {}
     for item in ask: numbers[item] = listed[item].live if listed is not None and item in listed else []
@@ -154,7 +157,7 @@ def _ends(self: ObjectStore, bucket: Bucket, ask: Mapping[str, int]) -> list[Ver
     return [Version(self, bucket, r, None if notes is None else notes.get((r.item, r.version), [])) for r in records if isinstance(r, Record)]
 
 @patch
-def _put_round(self: ObjectStore, name: str, drafts: dict[int, tuple[Ref, Draft]], run: Run) -> None:
+def _put_round(self: BulkVerbs, name: str, drafts: dict[int, tuple[Ref, Draft]], run: Run) -> None:
     "Claim versions of items that differ; where some fail, the others are stored"
     behind = {w.item for w in self._waiting_puts(name)}
     now = {i: (r, d) for i, (r, d) in drafts.items() if r.item not in behind}
@@ -171,7 +174,7 @@ def _put_round(self: ObjectStore, name: str, drafts: dict[int, tuple[Ref, Draft]
     if failed: raise failed[0]
 
 @patch
-def _put_learnt(self: ObjectStore, name: str, drafts: list[tuple[str, Draft]]) -> list[Record | Exception]:
+def _put_learnt(self: BulkVerbs, name: str, drafts: list[tuple[str, Draft]]) -> list[Record | Exception]:
     "Put drafts once their last numbers are known, which is when another store may be found in the place of one"
     for last in (False, False, True):
         try:
@@ -183,7 +186,7 @@ def _put_learnt(self: ObjectStore, name: str, drafts: list[tuple[str, Draft]]) -
     return bucket.put_many(drafts)
 
 @patch
-def _stored_or_waits(self: ObjectStore, r: Ref, draft: Draft, answer: Record | Exception | None) -> Version:
+def _stored_or_waits(self: BulkVerbs, r: Ref, draft: Draft, answer: Record | Exception | None) -> Version:
     "A version that was stored; one that was not becomes pending"
     if isinstance(answer, Record):
         self._own[answer.codec, answer.hash] = True
@@ -196,7 +199,7 @@ def _stored_or_waits(self: ObjectStore, r: Ref, draft: Draft, answer: Record | E
 @patch
 @answered
 def get_many(
-    self: ObjectStore,
+    self: BulkVerbs,
     refs: Iterable[str | Ref | Version],   # What to get
     *,
     as_: type | str | None = None,         # As in `get`
@@ -217,7 +220,7 @@ def _or_default(get, v: Version | NotFound, default: object, *args) -> object:
     return default
 
 @patch
-def _together(self: ObjectStore, wanted: list[Ref], progress: Progress) -> list[Version | NotFound]:
+def _together(self: BulkVerbs, wanted: list[Ref], progress: Progress) -> list[Version | NotFound]:
     "The versions that refs name, their records read together"
     found: dict[int, Version | NotFound] = {}
     if self.pending and self.pending.work(): found = {i: v for i, r in enumerate(wanted) if (v := self._waiting_or_not(r))}
@@ -236,11 +239,11 @@ def _together(self: ObjectStore, wanted: list[Ref], progress: Progress) -> list[
     return [found[i] for i in range(len(wanted))]
 
 @patch
-def _unless_going(self: ObjectStore, v: Version, r: Ref, gone: set[int]) -> Version | NotFound:
+def _unless_going(self: BulkVerbs, v: Version, r: Ref, gone: set[int]) -> Version | NotFound:
     try: return self._unless_removed(v, r, gone)
     except NotFound as e: return e
 
 @patch
-def _waiting_or_not(self: ObjectStore, r: Ref) -> Version | NotFound | None:
+def _waiting_or_not(self: BulkVerbs, r: Ref) -> Version | NotFound | None:
     try: return self._waiting(r)
     except NotFound as e: return e

@@ -13,20 +13,22 @@ from ..cache.near import at_origin
 from ..cache.download import publish
 from ..search.changelog import catalog_key
 from ..search.local_index import IndexAway
-from .store import ObjectStore
 from .reads import answered
-from . import find, bulk, aliases, sync
+from .sync import SyncVerbs
 
 # %% auto #0
-__all__ = ['LATER', 'Care']
+__all__ = ['LATER', 'Care', 'CareVerbs']
 
 # %% ../../nbs/store/11_care.ipynb #1e66e530
 class Care:
     "Care of a store: `compact`, `catalog`, `restored`"
-    def __init__(self, store: ObjectStore): self._store = store
+    def __init__(self, store: CareVerbs): self._store = store
+
+class CareVerbs(SyncVerbs):
+    "Maintenance: `care`, and what of it is done by itself"
 
 @patch(as_prop=True)
-def care(self: ObjectStore) -> Care:
+def care(self: CareVerbs) -> Care:
     "What keeps the store in good order: `compact`, `catalog` and `restored`"
     return Care(self)
 
@@ -80,7 +82,7 @@ LATER = 5.0     # seconds until it begins
 _mending = threading.Lock()
 
 @patch
-def mend_later(self: ObjectStore, bucket: str) -> None:
+def mend_later(self: CareVerbs, bucket: str) -> None:
     "Compare the index of a bucket with its records, or compact its log, in the background"
     if self.offline is True or not _mending.acquire(blocking=False): return
     me = weakref.ref(self)
@@ -93,7 +95,7 @@ def mend_later(self: ObjectStore, bucket: str) -> None:
     threading.Thread(target=run, daemon=True, name='objectstore-care').start()
 
 @patch
-def _mend(self: ObjectStore, bucket: str) -> None:
+def _mend(self: CareVerbs, bucket: str) -> None:
     keeper = self.keeper
     with keeper.caring:
         if bucket in keeper.unsure: keeper.refresh(bucket, whole=True)

@@ -17,26 +17,28 @@ from ..format.buckets import Bucket, Maybe, Numbers, may_be_kept
 from ..format.commit import Draft, Payload
 from ..cache.download import payload_file, source
 from .version import Folder, Version, Versions
-from .store import ObjectStore
 from .reads import answered
-from . import writes
+from .find import FindVerbs
 
 # %% auto #0
-__all__ = ['Mirror', 'told']
+__all__ = ['CopyVerbs', 'Mirror', 'told']
 
 # %% ../../nbs/store/08_copying.ipynb #98f23b56
+class CopyVerbs(FindVerbs):
+    "Copies, within a store and between stores"
+
 @patch
 @answered
 def copy(
-    self: ObjectStore,
+    self: CopyVerbs,
     src: str | Ref | Version,                    # A version; a bucket or `bucket/item@*`: every version
     dst: str | None = None,                      # `bucket/item` (or a bucket); the same name if None
     *,
-    to: ObjectStore | None = None,               # Another store
+    to: CopyVerbs | None = None,               # Another store
 ) -> Version | Versions:                         # The new version, or all that were brought
     "Copy a version, every version of an item, or a bucket, here or to another store"
     to = self if to is None else to
-    if not isinstance(to, ObjectStore): raise Unsupported(f'to={to!r:.80} is no store: open it with ObjectStore(…)')
+    if not isinstance(to, CopyVerbs): raise Unsupported(f'to={to!r:.80} is no store: open it with ObjectStore(…)')
     to._may_write()
     self._may_ask()
     r = parse_ref(src, item=False)
@@ -45,7 +47,7 @@ def copy(
     return found
 
 @patch
-def _copy_one(self: ObjectStore, r: Ref, dst: str | None, to: ObjectStore) -> Version:
+def _copy_one(self: CopyVerbs, r: Ref, dst: str | None, to: CopyVerbs) -> Version:
     "Copy a version"
     d = parse_ref(dst, selector=False) if dst is not None else Ref(r.bucket, r.item)
     if to is self and dst is None: raise InvalidRef(f'copy {r} where to? Give a name, or another store with to=')
@@ -57,7 +59,7 @@ def _copy_one(self: ObjectStore, r: Ref, dst: str | None, to: ObjectStore) -> Ve
     return self._copied(Version(self, bucket, record), d, to)
 
 @patch
-def _copied(self: ObjectStore, v: Version, d: Ref, to: ObjectStore) -> Version:
+def _copied(self: CopyVerbs, v: Version, d: Ref, to: CopyVerbs) -> Version:
     "A version as a new version of another item"
     there = to.origin.bucket(d.bucket)
     with ExitStack() as stack:
@@ -93,7 +95,7 @@ def _members(v: Version, stack: ExitStack, show: bool | str) -> Iterator[tuple[s
 
 # %% ../../nbs/store/08_copying.ipynb #09d1effe
 @patch
-def _copy_all(self: ObjectStore, r: Ref, dst: str | None, to: ObjectStore) -> Versions:
+def _copy_all(self: CopyVerbs, r: Ref, dst: str | None, to: CopyVerbs) -> Versions:
     "Copy every version of an item or a bucket"
     d = parse_ref(dst, item=False, selector=False) if dst is not None else Ref(r.bucket, r.item)
     if (d.item is None) != (r.item is None): raise InvalidRef(f'{r} and {dst} do not match: copy a bucket to a bucket, and all versions of an item to an item')
@@ -153,7 +155,7 @@ def _described(source: Bucket, item: str, numbers: Iterable[int], left: list[str
 
 # %% ../../nbs/store/08_copying.ipynb #919c1451
 @patch
-def _copy_item(self: ObjectStore, source: Bucket, item: str, target: Bucket, name: str, to: ObjectStore, left: list[str]) -> list[Version]:
+def _copy_item(self: CopyVerbs, source: Bucket, item: str, target: Bucket, name: str, to: CopyVerbs, left: list[str]) -> list[Version]:
     "Copy every version of an item that was not brought before"
     numbers = source.numbers(item)
     if not numbers.made: raise source.not_found(item)
@@ -172,7 +174,7 @@ def _copy_item(self: ObjectStore, source: Bucket, item: str, target: Bucket, nam
     return found
 
 @patch
-def _copied_or_left(self: ObjectStore, v: Version, d: Ref, to: ObjectStore, left: list[str]) -> Version | None:
+def _copied_or_left(self: CopyVerbs, v: Version, d: Ref, to: CopyVerbs, left: list[str]) -> Version | None:
     "A version under a new number; None, and a note of it, where its bytes are damaged"
     try: return self._copied(v, d, to)
     except Damaged as e: left.append(str(e))
@@ -189,7 +191,7 @@ def _bring_marks(source: Bucket, item: str, target: Bucket, name: str, numbers: 
 
 # %% ../../nbs/store/08_copying.ipynb #3c16172e
 @patch
-def _bring(self: ObjectStore, source: Bucket, item: str, n: int, r: Record | None, target: Bucket, name: str, marks: set[str], to: ObjectStore, left: list[str]) -> Version | None:
+def _bring(self: CopyVerbs, source: Bucket, item: str, n: int, r: Record | None, target: Bucket, name: str, marks: set[str], to: CopyVerbs, left: list[str]) -> Version | None:
     "A version under its own number, write id and date; None where it is gone, or was left out"
     with ExitStack() as stack:
         try: draft = _as_draft(Version(self, source, r), stack, self.progress) if r and 'abandoned' not in marks else None

@@ -28,12 +28,11 @@ from ..search.compiler import Search, Sql, alias_names
 from .results import COUNTED, Found, asked_by, rank, sort_cell
 from ..display import Card
 from .version import Stats, Version, Versions, flat, view
-from .store import ObjectStore
 from .reads import Waits, answered, with_pending
-from . import writes
+from .aliases import AliasVerbs
 
 # %% auto #0
-__all__ = ['as_selector', 'aliases_had', 'passing', 'check_sort', 'sort_key', 'narrowed', 'within', 'Asked', 'Lost']
+__all__ = ['as_selector', 'aliases_had', 'passing', 'check_sort', 'sort_key', 'FindVerbs', 'narrowed', 'within', 'Asked', 'Lost']
 
 # %% ../../nbs/store/07_find.ipynb #d76a966f
 def as_selector(at: object) -> Selector:
@@ -108,10 +107,13 @@ def sort_key(sort: str) -> Callable[[Version], tuple]:
     return lambda v: (*rank(sort_cell(v, sort)), v.item, v.version or math.inf, v.id)
 
 # %% ../../nbs/store/07_find.ipynb #9ab4c1c8
+class FindVerbs(AliasVerbs):
+    "Search: `find_items`, `get_stats`"
+
 @patch
 @answered
 def find_items(
-    self: ObjectStore,
+    self: FindVerbs,
     bucket: str | None = None,                 # Only this bucket; `bucket/item`: only this item, and those below it
     filter: str | re.Pattern | None = None,    # A regular expression on the item's name; a compiled pattern is used with `.match`
     *,
@@ -136,13 +138,13 @@ def find_items(
     except (IndexAway, Lost): return self._from_records(asked)
 
 @patch
-def _at_now(self: ObjectStore, at: Selector, bucket: str | None) -> Selector:
+def _at_now(self: FindVerbs, at: Selector, bucket: str | None) -> Selector:
     "A selector whose duration is counted back from now, the same moment for every item"
     def then(when): return AsOf(self.origin.bucket(bucket or 'any').moment_of(when)) if isinstance(when, Ago) else when
     return AliasAt(at.name, then(at.when)) if isinstance(at, AliasAt) else then(at)
 
 @patch
-def _now(self: ObjectStore, bucket: str | None) -> datetime:
+def _now(self: FindVerbs, bucket: str | None) -> datetime:
     "The time at the origin, as far as a reader can tell"
     return self.origin.bucket(bucket or 'any').moment_of(Ago(timedelta(0)))
 
@@ -188,14 +190,14 @@ _item = Name(('item',), 'fields')
 
 # %% ../../nbs/store/07_find.ipynb #b9ff25a5
 @patch
-def _from_records(self: ObjectStore, q: Asked, names: list[str] | None = None) -> Versions:
+def _from_records(self: FindVerbs, q: Asked, names: list[str] | None = None) -> Versions:
     "What is asked, by reading the records"
     found = [v for name in names or self._buckets_for(q.bucket) for v in self._selected(name, q.at, q.passes)]
     kept, why = self._kept(q, found)
     return Versions(kept[:q.limit], why or _why_empty(found, q.kind, q.text, q.filter, q.at, q.under), asked_by(q.sort, q.condition))
 
 @patch
-def _kept(self: ObjectStore, q: Asked, found: list[Version]) -> tuple[list[Version], str]:
+def _kept(self: FindVerbs, q: Asked, found: list[Version]) -> tuple[list[Version], str]:
     "Those versions that meet what is asked, in order, and what to say about keys that none has"
     kept = [v for v in found if q.kind in (None, v.kind)]
     if q.text: kept = [v for v in kept if matches_text(q.text, ' '.join((v.item, str(v.kind), *v.aliases)), v.metadata)]
@@ -205,7 +207,7 @@ def _kept(self: ObjectStore, q: Asked, found: list[Version]) -> tuple[list[Versi
 
 # %% ../../nbs/store/07_find.ipynb #3bf8ca7c
 @patch
-def _buckets_for(self: ObjectStore, bucket: str | None) -> list[str]:
+def _buckets_for(self: FindVerbs, bucket: str | None) -> list[str]:
     "The buckets to look into: one that must be there, or all"
     if bucket is None: return self._bucket_names()
     parse_ref(bucket, item=False)
@@ -213,7 +215,7 @@ def _buckets_for(self: ObjectStore, bucket: str | None) -> list[str]:
     return [bucket]
 
 @patch
-def _selected(self: ObjectStore, name: str, at: Selector, passes: Callable[[str], bool], waits: Waits | None = None) -> Versions:
+def _selected(self: FindVerbs, name: str, at: Selector, passes: Callable[[str], bool], waits: Waits | None = None) -> Versions:
     "The versions of a bucket that a selector means"
     bucket, waits = self.origin.bucket(name), waits or self._waits(name)
     waiting = [w for w in waits.puts if passes(w.item)]
@@ -256,7 +258,7 @@ def _meant_at(at: Selector, aliases: Iterable[str]) -> str:
 
 # %% ../../nbs/store/07_find.ipynb #6e0bd53d
 @patch
-def _from_index(self: ObjectStore, q: Asked) -> Found:
+def _from_index(self: FindVerbs, q: Asked) -> Found:
     "What is asked, from the index, brought up to date first"
     waiting = self.pending.work() if self.pending else []      # looked at first: what is delivered meanwhile is found at the origin
     before = {name: self._waits(name) for name in {w.bucket for w in waiting}}
@@ -274,7 +276,7 @@ def _from_index(self: ObjectStore, q: Asked) -> Found:
     return found
 
 @patch
-def _meant(self: ObjectStore, at: Selector, names: list[str]) -> Selector | Sql:
+def _meant(self: FindVerbs, at: Selector, names: list[str]) -> Selector | Sql:
     "A selector as the index knows it; where an alias pointed before is asked of its moves"
     if not (isinstance(at, AliasAt) or isinstance(at, Alias) and at.back): return at
     found = [(b.name, item, n) for b in map(self.origin.bucket, names) for item in aliases_had(b, at.name) if (n := b._before(item, at))]
@@ -282,7 +284,7 @@ def _meant(self: ObjectStore, at: Selector, names: list[str]) -> Selector | Sql:
     return Sql(f"at IN ({', '.join(rows)})")
 
 @patch
-def _check_keys(self: ObjectStore, q: Asked, search: Search, own: Collection[str]) -> str:
+def _check_keys(self: FindVerbs, q: Asked, search: Search, own: Collection[str]) -> str:
     "Raise for a key that is nearly one that is there; what to say about one that is not"
     if q.where is None or '' in search.known: return ''
     try: q.condition.check({*search.known, *own})
@@ -292,7 +294,7 @@ def _check_keys(self: ObjectStore, q: Asked, search: Search, own: Collection[str
     return ''
 
 @patch
-def _check_sort(self: ObjectStore, q: Asked, known: Collection[str], near: bool = False) -> None:
+def _check_sort(self: FindVerbs, q: Asked, known: Collection[str], near: bool = False) -> None:
     "Raise for a key to sort by that nothing has, or that is nearly one (`near`: other versions may have it)"
     if q.sort.lstrip('-') in FIELDS or '' in known or not known: return
     try: check_sort(q.sort, known)
@@ -300,7 +302,7 @@ def _check_sort(self: ObjectStore, q: Asked, known: Collection[str], near: bool 
         if not near or 'did you mean' in str(e): raise
 
 @patch
-def _why_nothing(self: ObjectStore, q: Asked, search: Search) -> str:
+def _why_nothing(self: FindVerbs, q: Asked, search: Search) -> str:
     "What to say where nothing was found"
     try: plain = Search(search.index, search.buckets, search.base, passes=q.passes if q.filter not in (None, '') or q.under else None)
     except IndexAway: return 'Nothing was found'
@@ -337,7 +339,7 @@ def _aliases_asked(condition: Condition, called: Mapping[str, list[str]]) -> str
     except (InvalidRef, AttributeError, TypeError): return '*'
 
 @patch
-def _elsewhere(self: ObjectStore, q: Asked, search: Search) -> str:
+def _elsewhere(self: FindVerbs, q: Asked, search: Search) -> str:
     "What another selector finds, where only latest versions were asked for an alias"
     if q.at != LATEST or not (at := _aliases_asked(q.condition, search.called)): return ''
     def count(at): return Search(search.index, search.buckets, at, q.tree, q.kind, q.text, q.test).count(COUNTED + 1)
@@ -347,7 +349,7 @@ def _elsewhere(self: ObjectStore, q: Asked, search: Search) -> str:
 
 # %% ../../nbs/store/07_find.ipynb #b85636b7
 @patch
-def _refreshed(self: ObjectStore, bucket: str | None) -> tuple[list[str], datetime | None]:
+def _refreshed(self: FindVerbs, bucket: str | None) -> tuple[list[str], datetime | None]:
     "The buckets to search; and where the origin is away, of when the index is"
     if bucket is not None: parse_ref(bucket, item=False)
     waiting = bucket is not None and self._waiting_puts(bucket)
@@ -363,7 +365,7 @@ def _refreshed(self: ObjectStore, bucket: str | None) -> tuple[list[str], dateti
     return [bucket] if bucket is not None else there, datetime.fromtimestamp(min(ages), timezone.utc) if ages else None
 
 @patch
-def _named_buckets(self: ObjectStore) -> list[str]:
+def _named_buckets(self: FindVerbs) -> list[str]:
     "Every bucket that may be there, also those that only pending puts are for"
     def names(): return self.origin.place.names() if self.origin.native else [n for n in map(bucket_of_key, self.origin.place.folders('')) if n]
     waiting = {w.bucket for w in self._waiting_puts()}
@@ -371,12 +373,12 @@ def _named_buckets(self: ObjectStore) -> list[str]:
     return sorted({*self._or_waiting(names, waiting), *waiting, *known})
 
 @patch
-def origin_is_away(self: ObjectStore) -> bool:
+def origin_is_away(self: FindVerbs) -> bool:
     "Is the origin known to be away, or not to be asked?"
     return isinstance(self.origin, StackedOrigin) and self.origin.is_away()
 
 @patch
-def _refresh_bucket(self: ObjectStore, name: str) -> tuple[bool, float | None]:
+def _refresh_bucket(self: FindVerbs, name: str) -> tuple[bool, float | None]:
     "Bring the index of a bucket up to date. Is the bucket there? And where the origin is away: when the index last was up to date"
     keeper, age, waiting = self.keeper, None, self._waiting_puts(name)
     knows = self.pending is not None and self.offline is not False and (known := keeper.known(name)) and known.whole
@@ -399,7 +401,7 @@ class Lost(OSError): "The index was lost while it was brought up to date"
 @patch
 @answered
 def get_stats(
-    self: ObjectStore,
+    self: FindVerbs,
     ref: str | Ref | Version | None = None,    # A version, an item, a bucket; None: the store
 ) -> Stats:
     "Facts about a version, an item (with those of its latest version), a bucket or the store"
@@ -412,7 +414,7 @@ def get_stats(
     return Stats({'ref': v.ref, 'kind': v.kind, 'size': v.size, 'created': v.created, 'author': v.author, **v.stats}, v.ref)
 
 @patch
-def _item_stats(self: ObjectStore, r: Ref) -> Stats:
+def _item_stats(self: FindVerbs, r: Ref) -> Stats:
     "Facts about an item"
     all = self.versions(r)
     latest = all[-1]
@@ -421,14 +423,14 @@ def _item_stats(self: ObjectStore, r: Ref) -> Stats:
     return Stats({**facts, 'kind': latest.kind, **latest.stats, 'size': facts['size']}, f'{r}, {len(all):,} version{"s" * (len(all) != 1)}')
 
 @patch
-def _bucket_stats(self: ObjectStore, name: str) -> Stats:
+def _bucket_stats(self: FindVerbs, name: str) -> Stats:
     "Facts about a bucket"
     found = self._selected(name, Every(), lambda item: True)
     kinds = {k: {'versions': n, 'size': sum(v.size for v in found if v.kind == k)} for k, n in Counter(v.kind for v in found).most_common()}
     return Stats({'items': len({v.item for v in found}), 'versions': len(found), 'size': sum(v.size for v in found), 'kinds': kinds}, name)
 
 @patch
-def _store_stats(self: ObjectStore) -> Stats:
+def _store_stats(self: FindVerbs) -> Stats:
     "Facts about the store"
     buckets = {n: self._bucket_stats(n) for n in self.origin.names()}
     total = {k: sum(b[k] for b in buckets.values()) for k in ('items', 'versions', 'size')}
@@ -436,17 +438,17 @@ def _store_stats(self: ObjectStore) -> Stats:
 
 # %% ../../nbs/store/07_find.ipynb #4268427a
 @patch
-def _here(self: ObjectStore) -> bool:
+def _here(self: FindVerbs) -> bool:
     "Is the origin asked without a network and without anything before it?"
     return not isinstance(self.origin, StackedOrigin) and not self.origin.native and self.origin.place.can.place in ('local', 'memory')
 
 @patch
-def _is_new(self: ObjectStore) -> bool:
+def _is_new(self: FindVerbs) -> bool:
     "Is nothing there yet, not even the mark of a store?"
     return self._here() and not self.origin.place.exists(MARKER)
 
 @patch
-def look(self: ObjectStore) -> Card:
+def look(self: FindVerbs) -> Card:
     "Where the store is, and its buckets where that can be told without a network"
     place, new = getattr(self.origin.place, 'can', None), False
     known = sorted(n for n, b in self.origin._buckets.items() if b.newest)
@@ -461,7 +463,7 @@ def look(self: ObjectStore) -> Card:
 
 # %% ../../nbs/store/07_find.ipynb #9ea1e9ed
 @patch
-def _ipython_key_completions_(self: ObjectStore) -> list[str]:
+def _ipython_key_completions_(self: FindVerbs) -> list[str]:
     "Refs that are known without asking: items, and their aliases"
     seen = {f'{b.name}/{item}' for b in self.origin._buckets.values() for item in list(b.newest)}
     if not self.keeper.index.there(): return sorted(seen)

@@ -18,12 +18,11 @@ from ..cache.near import at_origin
 from ..cache.outbox import Work
 from ..display import Table, human_size
 from .version import Rows, Version, answered
-from .store import ObjectStore
 from .find import as_selector
-from . import aliases
+from .watch import WatchVerbs
 
 # %% auto #0
-__all__ = ['Move', 'Moves', 'Told', 'moves_below']
+__all__ = ['Move', 'Moves', 'Told', 'moves_below', 'HistoryVerbs']
 
 # %% ../../nbs/store/13_history.ipynb #0299ca95
 class Move(NamedTuple):
@@ -142,10 +141,13 @@ def _waits(w: Work) -> Move:
     return Move(w.since, str(who or ''), what, ref, w.says.get('alias'), _note_says(move.get('notes', {})), True)
 
 # %% ../../nbs/store/13_history.ipynb #a6f64cb5
+class HistoryVerbs(WatchVerbs):
+    "`history` and `rollback`"
+
 @patch
 @answered
 def history(
-    self: ObjectStore,
+    self: HistoryVerbs,
     ref: str | Ref | Version,       # `bucket/item`; with a selector, what happened to that version
     alias: str | None = None,       # Only the moves of this alias
 ) -> Moves:                         # Oldest first
@@ -170,7 +172,7 @@ def _all(bucket: Bucket, item: str, alias: str | None) -> Iterator[Told]:
     for what in (_puts(bucket, item, seen), _marks(bucket, item, seen), _noted(bucket, item)): yield from what
 
 @patch
-def _about(self: ObjectStore, r: Ref) -> tuple[Ref, int | str | None]:
+def _about(self: HistoryVerbs, r: Ref) -> tuple[Ref, int | str | None]:
     "The item that a ref is about, and the number or write id of its version, where it names one; also one that was removed"
     item = Ref(r.bucket, r.item)
     if r.selector is None: return item, None
@@ -179,7 +181,7 @@ def _about(self: ObjectStore, r: Ref) -> tuple[Ref, int | str | None]:
     return item, v.version or v.id
 
 @patch
-def _no_history(self: ObjectStore, bucket: Bucket, r: Ref, alias: str | None, only: int | str | None) -> NotFound:
+def _no_history(self: HistoryVerbs, bucket: Bucket, r: Ref, alias: str | None, only: int | str | None) -> NotFound:
     "The error where nothing happened"
     if only is not None: return NotFound(f'nothing happened to {r}@{only}{f" and alias {alias!r}" if alias else ""}: there never was such a version') if alias is None else NotFound(f'alias {alias!r} never pointed at {r}@{only}')
     return NotFound(f'no alias {alias!r} of {r}{hint(str(alias), bucket.alias_names(r.item))}: it never had one')
@@ -199,7 +201,7 @@ def _earlier(steps: list[dict]) -> Iterator[int]:
 @patch
 @answered
 def rollback(
-    self: ObjectStore,
+    self: HistoryVerbs,
     ref: str | Ref,                                       # `bucket/item`
     alias: str,
     *,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from os import PathLike
 from pathlib import Path
-from typing import Concatenate, Literal, ParamSpec, TypeVar
+from typing import Concatenate, Literal, ParamSpec, Self, TypeVar
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from datetime import timedelta
@@ -34,11 +34,12 @@ from ..search.keeper import Keeper
 from ..cache.outbox import Pending
 from ..cache.stacked import StackedOrigin, open_near
 from ..storage.first_contact import First
-from .version import Looks, Stats, Version, Versions, store_place
+from .version import Stats, Version, Versions, store_place
+from ..display import Looks
 
 # %% auto #0
-__all__ = ['P', 'T', 'open_stores', 'VOLUME_WAIT', 'PUBLIC', 'ObjectStoreInterface', 'Function', 'notes_given', 'ObjectStore',
-           'open_store', 'LocalObjectStore']
+__all__ = ['P', 'T', 'open_stores', 'VOLUME_WAIT', 'PUBLIC', 'ObjectStoreInterface', 'Function', 'notes_given', 'StoreBase',
+           'open_again', 'default_folder']
 
 # %% ../../nbs/store/03_opening.ipynb #008dd6dd
 class ObjectStoreInterface(ABC):
@@ -88,7 +89,7 @@ class Function(ABC):
         "What is known of the result that a ref names, in two short texts"
 
 # %% ../../nbs/store/03_opening.ipynb #308b89f0
-P, T = ParamSpec('P'), TypeVar('T', bound='ObjectStore')
+P, T = ParamSpec('P'), TypeVar('T', bound='StoreBase')
 
 def notes_given(init: Callable[Concatenate[T, P], None]) -> Callable[Concatenate[T, P], None]:
     "An `__init__` that finds in `self._given` the names of the options that were given"
@@ -100,8 +101,8 @@ def notes_given(init: Callable[Concatenate[T, P], None]) -> Callable[Concatenate
     return call
 
 # %% ../../nbs/store/03_opening.ipynb #183df97b
-class ObjectStore(Looks, ObjectStoreInterface):
-    "Versions of objects in a place that keeps bytes"
+class StoreBase(Looks, ObjectStoreInterface):
+    "What every group of verbs stands on: the tiers, how they are to be used, and the origin"
     _given: set[str]     # The names of the options that were given
     @notes_given
     def __init__(
@@ -146,17 +147,6 @@ class ObjectStore(Looks, ObjectStoreInterface):
         self._functions: dict[str, Function] = {}     # `bucket/item`: the calculated function whose results begin with this name
         open_stores.add(self)
 
-ObjectStore.__abstractmethods__ = frozenset()   # the verbs follow by patch; a test holds that all nine come
-
-open_stores: weakref.WeakSet[ObjectStore] = weakref.WeakSet()      # Of this process
-
-def open_store(
-    place: str,                # URL of the origin, as `store_place` gives it
-    endpoint: str | None,
-) -> ObjectStore | None:       # None: not open in this process
-    "A store that is open in this process, by the place of its origin"
-    return next((s for s in list(open_stores) if store_place(s) == (place, endpoint)), None)
-
 def _check_given(offline: object, progress: object, others: Mapping) -> None:
     "Raise where an argument is not what it must be"
     for name, check in dict(cache_limit=parse_size, author=check_author, provenance=check_provenance).items():
@@ -175,16 +165,20 @@ def _tier_text(tier: str | PathLike) -> str:
     if not isinstance(tier, str | PathLike): raise TierMismatch(f'{tier!r:.80} is no tier: a path or a URL is, such as s3://lab')
     return plain_path(tier) if split_tier(tier)[0] == 'path' else os.fspath(tier)
 
+open_stores: weakref.WeakSet[StoreBase] = weakref.WeakSet()      # Of this process
+
+def open_again(kind: type[T], tiers: list[str], options: dict) -> T: return kind(*tiers, **options)
+
 # %% ../../nbs/store/03_opening.ipynb #c8cb3777
 def _config(tiers: tuple, profile: str | None, given: dict) -> tuple[dict, Config]:
     "The settings for a store: arguments over the environment over a file over defaults; and what was said without the arguments"
     said = get_config(profile, files=not tiers or profile is not None)
     config = dict(said) | given
-    config['tiers'] = list(tiers or config['tiers'] or [_default_folder()])
+    config['tiers'] = list(tiers or config['tiers'] or [default_folder()])
     return config, said
 
 @patch
-def _made_by(self: ObjectStore) -> dict[str, object]: return made_by(self.author, self.provenance)
+def _made_by(self: StoreBase) -> dict[str, object]: return made_by(self.author, self.provenance)
 
 def _own_folder() -> str:
     "Where a store lies that was given no place; empty for a user without a home"
@@ -192,13 +186,13 @@ def _own_folder() -> str:
     try: return str(user_data_path('objectstore', appauthor=False))
     except RuntimeError: return ''
 
-def _default_folder() -> str:
+def default_folder() -> str:
     "The same, or an error where this user has no home"
     if own := _own_folder(): return own
     raise InvalidSettings('this user has no home, and no setting names a place: give a folder or a URL, or set OBJECTSTORE_TIERS')
 
 @patch
-def _stacked(self: ObjectStore, place, near: bool) -> Origin:
+def _stacked(self: StoreBase, place, near: bool) -> Origin:
     "The origin, behind the near tiers and its breaker where it has any"
     tiers = [open_near(t) for t in self.tiers[:-1]]
     if twice := next((t for t in tiers if t.url in (place.url, *(o.url for o in tiers if o is not t))), None): raise TierMismatch(f'{twice.url} is named twice: the near copies of an origin lie elsewhere than the origin')
@@ -214,7 +208,7 @@ def _stacked(self: ObjectStore, place, near: bool) -> Origin:
 VOLUME_WAIT = 10.0     # times `timeout`: for an answer of a shared volume, which may be slow; at least 5 s
 
 @patch
-def _over_near(self: ObjectStore, place: Backend | NativeBackends, by: str, tiers: list, state: Path) -> StackedOrigin:
+def _over_near(self: StoreBase, place: Backend | NativeBackends, by: str, tiers: list, state: Path) -> StackedOrigin:
     "An origin behind near tiers; where nothing can be pending, that is said at the first call"
     if isinstance(place, Backend): place = timed(place, max(VOLUME_WAIT * self.timeout, 5.0))
     origin = StackedOrigin(place, by, tiers, self.cache_limit, self.offline, state)
@@ -222,20 +216,9 @@ def _over_near(self: ObjectStore, place: Backend | NativeBackends, by: str, tier
         origin.news.append(f'{why}: while {place.url} is away, what would be pending is refused. Set OBJECTSTORE_STATE_DIR to a folder of this machine')
     return origin
 
-class LocalObjectStore(ObjectStore):
-    "A store in one local folder"
-    @delegates(ObjectStore.__init__)
-    def __init__(
-        self,
-        folder: str | PathLike | None = None,         # Where it lies; None: a place of this user's own
-        **kwargs,
-    ):
-        if folder is not None and split_tier(folder)[0] not in ('path', 'file'): raise TierMismatch(f'{split_tier(folder)[0]}:// is no local folder: open it with ObjectStore')
-        super().__init__(folder if folder is not None else _default_folder(), **kwargs)
-
 # %% ../../nbs/store/03_opening.ipynb #4768bd45
 @patch(as_prop=True)
-def keeper(self: ObjectStore) -> Keeper:
+def keeper(self: StoreBase) -> Keeper:
     "What keeps the index of the origin up to date"
     if self._keeper is None or self._keeper.origin is not self.origin: self._keeper = Keeper(self.origin, self._index())
     return self._keeper
@@ -243,7 +226,7 @@ def keeper(self: ObjectStore) -> Keeper:
 _in_memory: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()     # Backend: its index, by machine
 
 @patch
-def _index(self: ObjectStore) -> Index:
+def _index(self: StoreBase) -> Index:
     place = self.origin.place
     if isinstance(place, Backend) and place.can.place == 'memory':
         inner, of = (place.origin.inner, str(state_folder())) if isinstance(place, Stack) else (place, '')
@@ -255,32 +238,30 @@ def _index(self: ObjectStore) -> Index:
 
 # %% ../../nbs/store/03_opening.ipynb #8a4f443b
 @patch
-def __reduce__(self: ObjectStore):
+def __reduce__(self: StoreBase):
     "To another process a store goes as the way to open it, without secrets"
     options = {k: getattr(self, k) for k in ('readonly', 'offline', 'max_age', 'trust', 'timeout', 'durable', 'progress', 'endpoint', 'cache_limit', 'author', 'provenance')}
     options |= dict(near=isinstance(self.origin, StackedOrigin), storage_options=dict(self._options.public()))
-    return _open_again, (type(self), self.tiers, options)
-
-def _open_again(kind: type, tiers: list[str], options: dict) -> ObjectStore: return kind(*tiers, **options)
+    return open_again, (type(self), self.tiers, options)
 
 @patch
-def __enter__(self: ObjectStore) -> ObjectStore: return self
+def __enter__(self: StoreBase) -> Self: return self
 @patch
-def __exit__(self: ObjectStore, *error) -> None: self.close()
+def __exit__(self: StoreBase, *error) -> None: self.close()
 @patch
-def close(self: ObjectStore) -> None:
+def close(self: StoreBase) -> None:
     "Let go of connections"
     self.keeper.close()
     self.origin.place.close()
 
 # %% ../../nbs/store/03_opening.ipynb #2bad33b6
 @patch
-def tell_news(self: ObjectStore) -> None:
+def tell_news(self: StoreBase) -> None:
     "Say once what a write has made besides"
     while self.origin.news: warnings.warn(self.origin.news.pop(0), stacklevel=outside())
 
 @patch
-def _told(self: ObjectStore, answer: object, reasons: list) -> object:
+def _told(self: StoreBase, answer: object, reasons: list) -> object:
     "An answer, marked and warned of where it came from near because the origin is away"
     if self.origin.news: self.tell_news()
     if not reasons:
@@ -293,7 +274,7 @@ def _told(self: ObjectStore, answer: object, reasons: list) -> object:
     return answer
 
 @patch
-def _what_is_near(self: ObjectStore, of: object) -> str:
+def _what_is_near(self: StoreBase, of: object) -> str:
     "What can be had without the origin, in words"
     try: r = parse_ref(of) if of is not None else None
     except (InvalidRef, TypeError): r = None
@@ -303,25 +284,25 @@ def _what_is_near(self: ObjectStore, of: object) -> str:
     return f'near are {r.bucket}/{r.item}@' + ', @'.join(map(str, near[-5:])) if near else f'no version of {r.bucket}/{r.item} is near'
 
 @patch
-def _may_write(self: ObjectStore) -> None:
+def _may_write(self: StoreBase) -> None:
     if self.readonly: raise Protected(f'this store was opened with readonly=True: open {self.origin.url} without it to write')
     self._may_ask()
 
 @patch
-def _may_ask(self: ObjectStore) -> None:
+def _may_ask(self: StoreBase) -> None:
     "Raise where the network is not to be used and nothing can be near"
     if self.offline is True and self._remote and self.pending is None: raise NotAvailableOffline(f'offline=True, and {self.origin.url} is on the network')
     if self.offline is not True: self._first.tell()
     self.origin.meet()
 
 @patch(as_prop=True)
-def _remote(self: ObjectStore) -> bool: return self.origin.native or self.origin.place.can.place == 'remote'
+def _remote(self: StoreBase) -> bool: return self.origin.native or self.origin.place.can.place == 'remote'
 
 # %% ../../nbs/store/03_opening.ipynb #0ba2d9c0
 PUBLIC = ('list_buckets', 'find_or_create_bucket', 'remove_bucket', 'find_items', 'put', 'get', 'get_stats', 'copy', 'remove', 'versions', 'annotate', 'aliases', 'set_alias',
           'remove_alias', 'calculated', 'put_many', 'get_many', 'history', 'rollback', 'watch', 'explain', 'status', 'sync', 'refresh', 'browse', 'near', 'care', 'close', 'tiers')
 
 @patch
-def __dir__(self: ObjectStore) -> list[str]:
+def __dir__(self: StoreBase) -> list[str]:
     "What Tab offers: what is meant for use; the rest is there for those who know its name"
     return [n for n in object.__dir__(self) if n in PUBLIC or n.startswith('__')]

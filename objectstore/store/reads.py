@@ -28,15 +28,17 @@ from ..cache.download import Progress, member_path, safe_name, source
 from ..cache.mapped import get_frame, twin_place
 from .version import Folder, ItemVersions, PendingVersion, Version, Versions, answered, note_read
 from ..calls import no_attribute
-from .store import LocalObjectStore, ObjectStore, open_store
-from .opening import PUBLIC, outside, Function, ObjectStoreInterface
+from .opening import StoreBase, PUBLIC, outside, Function
 
 # %% auto #0
-__all__ = ['Unread', 'Waits', 'with_pending']
+__all__ = ['ReadVerbs', 'Unread', 'Waits', 'with_pending']
 
 # %% ../../nbs/store/04_reads.ipynb #a8f2b4d3
+class ReadVerbs(StoreBase):
+    "Reads: `get`, `versions`, `store[ref]`, and the buckets"
+
 @patch
-def _version(self: ObjectStore, ref: object, max_age: float | None = None) -> Version:
+def _version(self: ReadVerbs, ref: object, max_age: float | None = None) -> Version:
     "The version that a ref names: it is live, or `NotFound`"
     self._may_ask()
     r = parse_ref(ref)
@@ -51,29 +53,29 @@ def _version(self: ObjectStore, ref: object, max_age: float | None = None) -> Ve
     return self._unless_removed(found, r, gone) if gone else found
 
 @patch
-def _removed_for_sure(self: ObjectStore, bucket: Bucket, r: Ref) -> bool:
+def _removed_for_sure(self: ReadVerbs, bucket: Bucket, r: Ref) -> bool:
     "Does a near mark say that a version is gone? Then no origin has to be asked"
     return isinstance(r.selector, Number) and bucket.mark(r.item, r.selector.n) is not None
 
 @patch
-def _found(self: ObjectStore, bucket: Bucket, r: Record) -> Version:
+def _found(self: ReadVerbs, bucket: Bucket, r: Record) -> Version:
     return Version(self, bucket, r, source=lambda: bucket.backend.nearest(bucket.key(r.item, r.version)))
 
 # %% ../../nbs/store/04_reads.ipynb #b89e74d2
 @patch
-def _bucket_missing(self: ObjectStore, bucket: Bucket) -> bool:
+def _bucket_missing(self: ReadVerbs, bucket: Bucket) -> bool:
     if self.origin.native and not self.origin.place.exists(bucket.name): return True
     return bucket.state()[0] == 0
 
 @patch
-def _no_bucket(self: ObjectStore, name: str) -> NotFound:
+def _no_bucket(self: ReadVerbs, name: str) -> NotFound:
     known, url = self.origin.names(), self.origin.url
     if not known and is_folder(url) and not os.path.lexists(f'{url}/{MARKER}'): return NotFound(f'no bucket {name!r} in {url}: it is empty, no store was made there yet{near_store(url)}')
     return NotFound(f'no bucket {name!r} in {self.origin.url}' + (hint(name, known) or (f"; there are {', '.join(known[:5])}" if known else '; it is empty')))
 
 # %% ../../nbs/store/04_reads.ipynb #e3320762
 @patch
-def _waiting(self: ObjectStore, r: Ref) -> Version | None:
+def _waiting(self: ReadVerbs, r: Ref) -> Version | None:
     "The pending put that a ref means: the newest one of the item, or the one with this write id"
     if not self.pending.work(): return None if not isinstance(r.selector, WriteId) else self._delivered(r)
     if isinstance(r.selector, Alias) and not r.selector.back: return self._waiting_alias(r)
@@ -87,7 +89,7 @@ def _waiting(self: ObjectStore, r: Ref) -> Version | None:
     return self._delivered(r) if id else None
 
 @patch
-def _waiting_puts(self: ObjectStore, bucket: str | None = None, item: str | None = None) -> list[Work]:
+def _waiting_puts(self: ReadVerbs, bucket: str | None = None, item: str | None = None) -> list[Work]:
     "Pending puts whose removal does not wait too, oldest first"
     if not self.pending: return []
     work = self.pending.work()
@@ -95,7 +97,7 @@ def _waiting_puts(self: ObjectStore, bucket: str | None = None, item: str | None
     return [w for w in work if w.op == 'put' and bucket in (None, w.bucket) and item in (None, w.item) and w.id not in gone]
 
 @patch
-def _delivered(self: ObjectStore, r: Ref) -> Version | None:
+def _delivered(self: ReadVerbs, r: Ref) -> Version | None:
     "The version that a delivered put became, where this machine delivered it"
     if not (n := self.pending.done(r.selector.id)): return None
     bucket = self.origin.bucket(r.bucket)
@@ -106,18 +108,18 @@ def _delivered(self: ObjectStore, r: Ref) -> Version | None:
     return v if v and v.version == n else self._version(Ref(r.bucket, r.item, Number(n))) if n else None
 
 @patch
-def waiting_notes(self: ObjectStore, v: Version) -> list[dict]:
+def waiting_notes(self: ReadVerbs, v: Version) -> list[dict]:
     "Notes on a version that wait for the origin"
     return [w.says['move']['notes'] for w in (self.pending.work() if self.pending else []) if w.op == 'note' and w.says['version'] in (v.version, v.id) and w.name == f'{v.bucket}/{v.item}']
 
 @patch
-def notes_of(self: ObjectStore, v: Version) -> list[dict]:
+def notes_of(self: ReadVerbs, v: Version) -> list[dict]:
     "The notes of a version, and those that wait. What waits is looked at first: what is delivered meanwhile is found at the origin"
     waiting = self.waiting_notes(v)
     return v._in.notes(v.item, v.version) + waiting
 
 @patch
-def aliases_of(self: ObjectStore, v: Version) -> list[str]:
+def aliases_of(self: ReadVerbs, v: Version) -> list[str]:
     "The aliases of a version, with the moves that wait; those are looked at first"
     waiting = self._waiting_aliases(Ref(v.bucket, v.item))
     known = v._in.aliases(v.item) | waiting
@@ -125,18 +127,18 @@ def aliases_of(self: ObjectStore, v: Version) -> list[str]:
     return [a for a, n in known.items() if n is not None and n in own]
 
 @patch
-def _waiting_aliases(self: ObjectStore, r: Ref) -> dict[str, int | str]:
+def _waiting_aliases(self: ReadVerbs, r: Ref) -> dict[str, int | str]:
     "Where pending moves will point the aliases of an item: numbers, or write ids of pending puts"
     return {w.says['alias']: w.says['version'] for w in (self.pending.work() if self.pending else []) if w.op == 'alias' and w.name == f'{r.bucket}/{r.item}'}
 
 @patch
-def _waiting_alias(self: ObjectStore, r: Ref) -> Version | None:
+def _waiting_alias(self: ReadVerbs, r: Ref) -> Version | None:
     to = self._waiting_aliases(r).get(r.selector.name, ...)
     if to is None: raise NotFound(f'alias {r.selector.name!r} of {r.bucket}/{r.item} was removed on this machine; that is pending')
     return None if to is ... else self._version(Ref(r.bucket, r.item, WriteId(to) if isinstance(to, str) else Number(to)))
 
 @patch
-def _unless_removed(self: ObjectStore, v: Version, r: Ref, gone: set[int]) -> Version:
+def _unless_removed(self: ReadVerbs, v: Version, r: Ref, gone: set[int]) -> Version:
     "A version whose removal does not wait, or the one before it where the latest was asked for"
     if v.version not in gone: return v
     before = [n for n in v._in.numbers(v.item).live if n not in gone] if r.selector in (None, LATEST) else []
@@ -144,12 +146,12 @@ def _unless_removed(self: ObjectStore, v: Version, r: Ref, gone: set[int]) -> Ve
     return self._found(v._in, v._in.record(v.item, before[-1]))
 
 @patch
-def _going(self: ObjectStore, bucket: str, item: str) -> set[int]:
+def _going(self: ReadVerbs, bucket: str, item: str) -> set[int]:
     "The versions of an item whose removal is pending"
     return {self.pending.done(n) if isinstance(n, str) else n for w in self.pending.work() if w.op == 'remove' and w.name == f'{bucket}/{item}' for n in [w.says['version']]} if self.pending else set()
 
 @patch
-def _pending_version(self: ObjectStore, w: Work) -> Version:
+def _pending_version(self: ReadVerbs, w: Work) -> Version:
     "A pending put as a version; where it was delivered since the queue was read: what it became"
     try: return PendingVersion(self, Waiting(w, self.pending, self.origin.bucket(w.bucket)), self.pending.record(w), w.since)
     except Damaged:
@@ -157,13 +159,13 @@ def _pending_version(self: ObjectStore, w: Work) -> Version:
         return self._became(Ref(w.bucket, w.item, WriteId(w.id)))
 
 @patch
-def _became(self: ObjectStore, r: Ref) -> Version:
+def _became(self: ReadVerbs, r: Ref) -> Version:
     "The version that a put became which is not pending any more"
     if v := self._delivered(r): return v
     raise NotFound(f'{r} was removed while it was pending')
 
 @patch
-def or_delivered(self: ObjectStore, v: Version, read: Callable[[Version], object]) -> object:
+def or_delivered(self: ReadVerbs, v: Version, read: Callable[[Version], object]) -> object:
     "What is read of a version; of what it became, where it was pending and was delivered meanwhile, for then its bytes have gone with it"
     try: return read(v)
     except (Damaged, FileNotFoundError):
@@ -171,7 +173,7 @@ def or_delivered(self: ObjectStore, v: Version, read: Callable[[Version], object
         return read(self._became(Ref(v.bucket, v.item, WriteId(v.id))))
 
 @patch
-def _pending_versions(self: ObjectStore, works: Iterable[Work]) -> list[Version]:
+def _pending_versions(self: ReadVerbs, works: Iterable[Work]) -> list[Version]:
     "Pending puts as versions; one that was taken back at this moment is none, and of one whose bytes are damaged a warning tells"
     found = []
     for w in works:
@@ -197,7 +199,7 @@ class Waits(NamedTuple):
     aliases: dict[str, dict[str, int | str | None]]   # By item: where they will point
 
 @patch
-def _waits(self: ObjectStore, bucket: str, item: str | None = None) -> Waits:
+def _waits(self: ReadVerbs, bucket: str, item: str | None = None) -> Waits:
     "What waits in a bucket, or of an item. Looked at before the origin is asked, nothing is missed: what is delivered meanwhile is found there"
     work = [w for w in (self.pending.work() if self.pending else []) if w.bucket == bucket and item in (None, w.item)]
     def what(w): return w.item, self.pending.done(n) or n if isinstance(n := w.says['version'], str) else n
@@ -216,7 +218,7 @@ def with_pending(found: Iterable[Version], waiting: Iterable[Version]) -> list[V
 # %% ../../nbs/store/04_reads.ipynb #531452d6
 @patch
 @answered
-def __getitem__(self: ObjectStore, ref: str | Ref) -> Version:
+def __getitem__(self: ReadVerbs, ref: str | Ref) -> Version:
     "The version that a ref names"
     try: v = self._version(ref)
     except NotFound: note_read(self, ref, None); raise
@@ -225,32 +227,24 @@ def __getitem__(self: ObjectStore, ref: str | Ref) -> Version:
     return v
 
 @patch
-def __contains__(self: ObjectStore, ref: object) -> bool:
+def __contains__(self: ReadVerbs, ref: object) -> bool:
     "Is there such a version?"
     try: self[ref]
     except NotFound: return False
     return True
 
-ObjectStore.__iter__ = None     # a store of a million versions is searched, not walked
 
-def _no_verb(self: ObjectStore, name: str) -> object:
-    "What is meant by a verb that there is not; one that is there, and failed, fails again"
-    if hasattr(type(self), name): return object.__getattribute__(self, name)
-    raise no_attribute(self, name, PUBLIC)
-
-ObjectStore.__getattr__ = _no_verb
-ObjectStore._store = property(lambda self: self)     # as of what came from one: each verb asks for it
 
 # %% ../../nbs/store/04_reads.ipynb #16c9a7e2
 @patch
-def function_of(self: ObjectStore, r: Ref) -> Function | None:
+def function_of(self: ReadVerbs, r: Ref) -> Function | None:
     "The calculated function whose results have such names"
     if not self._functions or r.selector not in (None, LATEST): return None
     parts = f'{r.bucket}/{r.item}'.split('/')
     return next((f for k in range(len(parts), 1, -1) if (f := self._functions.get('/'.join(parts[:k])))), None)
 
 @patch
-def _answer(self: ObjectStore, ref: object, max_age: float | None) -> Version:
+def _answer(self: ReadVerbs, ref: object, max_age: float | None) -> Version:
     "The version that a get gives"
     f = self.function_of(r := parse_ref(ref)) if self._functions else None
     try: v = self._version(ref, max_age)
@@ -265,7 +259,7 @@ def _answer(self: ObjectStore, ref: object, max_age: float | None) -> Version:
 @patch
 @answered
 def get(
-    self: ObjectStore,
+    self: ReadVerbs,
     ref: str | Ref | Version,              # `bucket/item`, with a selector where it is not the latest
     *,
     as_: type | str | None = None,         # A type, or "pandas", "polars", "lazy", "arrow", "bytes"
@@ -282,12 +276,12 @@ def get(
     return self._object(v, as_, columns, trust)
 
 @patch
-def _object(self: ObjectStore, v: Version, as_: object, columns: list[str] | None, trust: bool | None) -> object:
+def _object(self: ReadVerbs, v: Version, as_: object, columns: list[str] | None, trust: bool | None) -> object:
     "The object of a version"
     return self._decoded(v, as_, columns, trust) if not v.pending else self.or_delivered(v, lambda v: self._decoded(v, as_, columns, trust))
 
 @patch
-def _decoded(self: ObjectStore, v: Version, as_: object, columns: list[str] | None, trust: bool | None) -> object:
+def _decoded(self: ReadVerbs, v: Version, as_: object, columns: list[str] | None, trust: bool | None) -> object:
     "The object of a version: a folder and a file as such, all else through its codec"
     r, raw = v._record, as_ in (bytes, 'bytes')
     if r.codec == 'folder':
@@ -312,7 +306,7 @@ def _decoded(self: ObjectStore, v: Version, as_: object, columns: list[str] | No
 @patch
 @answered
 def versions(
-    self: ObjectStore,
+    self: ReadVerbs,
     ref: str | Ref,      # `bucket/item`
 ) -> Versions:           # Oldest first
     "Every live version of an item"
@@ -327,7 +321,7 @@ def versions(
     return ItemVersions(with_pending(found, waiting))
 
 @patch
-def _live_numbers(self: ObjectStore, bucket: Bucket, r: Ref, waits: Waits | None = None) -> tuple[list[int], list[Version]]:
+def _live_numbers(self: ReadVerbs, bucket: Bucket, r: Ref, waits: Waits | None = None) -> tuple[list[int], list[Version]]:
     "The numbers of an item that are live, but for those whose removal waits, and what is pending behind them; none at all is `NotFound`"
     waits = waits or self._waits(r.bucket, r.item)
     waiting, gone = self._pending_versions(waits.puts), waits.gone
@@ -338,7 +332,7 @@ def _live_numbers(self: ObjectStore, bucket: Bucket, r: Ref, waits: Waits | None
     return live, waiting
 
 @patch
-def _loaded(self: ObjectStore, bucket: Bucket, wanted: list[tuple[str, int]], notes: dict, aliases: dict, waits: Waits) -> Versions:
+def _loaded(self: ReadVerbs, bucket: Bucket, wanted: list[tuple[str, int]], notes: dict, aliases: dict, waits: Waits) -> Versions:
     "Versions from their records, read together; with what waits for the origin"
     def aliased(r): return sorted(a for a, to in (aliases.get(r.item, {}) | waits.aliases.get(r.item, {})).items() if to in (r.version, r.id))
     def noted(r): return [*notes.get((r.item, r.version), []), *waits.notes.get((r.item, r.version), []), *waits.notes.get((r.item, r.id), [])]
@@ -351,19 +345,19 @@ def _loaded(self: ObjectStore, bucket: Bucket, wanted: list[tuple[str, int]], no
 
 # %% ../../nbs/store/04_reads.ipynb #5c6e195b
 @patch
-def file_name(self: ObjectStore, r: Record) -> str:
+def file_name(self: ReadVerbs, r: Record) -> str:
     "The original name of a stored file, or the last part of the item with the codec's extension"
     own = r.item.rpartition('/')[2].replace('\\', '_')
     suffix = '' if r.codec in ('folder', 'file') else by_name(r.codec).suffix
     return safe_name(r.how.get('name'), own if own.endswith(suffix) else own + suffix)
 
 @patch
-def cache_folder(self: ObjectStore, bucket: Bucket) -> Path:
+def cache_folder(self: ReadVerbs, bucket: Bucket) -> Path:
     "Where files of this origin with names of their own lie on this machine"
     return files_folder()/(self.origin.id(bucket.name) or 'new')/bucket.name
 
 @patch
-def bring(self: ObjectStore, folder: Folder, top: Path, free: bool) -> None:
+def bring(self: ReadVerbs, folder: Folder, top: Path, free: bool) -> None:
     "Write all files of a stored folder below a folder"
     v, members = folder.version, list(folder)
     with Progress(f'get {v.ref}', len(members), self.progress, unit=' files') as progress:
@@ -377,7 +371,7 @@ def bring(self: ObjectStore, folder: Folder, top: Path, free: bool) -> None:
 @patch
 @answered
 def list_buckets(
-    self: ObjectStore,
+    self: ReadVerbs,
     filter: str | re.Pattern | None = None,   # A regular expression found anywhere; a compiled pattern is used with `.match`
 ) -> list[str]:
     "The names of the buckets, in order"
@@ -386,13 +380,13 @@ def list_buckets(
     return [n for n in self._bucket_names() if passes(n)]
 
 @patch
-def _bucket_names(self: ObjectStore) -> list[str]:
+def _bucket_names(self: ReadVerbs) -> list[str]:
     "All buckets, also those that only pending puts are for"
     waiting = {w.bucket for w in self._waiting_puts()}
     return sorted({*self._or_waiting(self.origin.names, waiting), *waiting})
 
 @patch
-def _or_waiting(self: ObjectStore, ask: Callable, waiting: object) -> object:
+def _or_waiting(self: ReadVerbs, ask: Callable, waiting: object) -> object:
     "What the origin or a near tier says; nothing, where something waits for an origin that was never met"
     try: return ask()
     except ConnectionError as e:
@@ -402,7 +396,7 @@ def _or_waiting(self: ObjectStore, ask: Callable, waiting: object) -> object:
 
 @patch
 @answered
-def find_or_create_bucket(self: ObjectStore, name: str) -> str:
+def find_or_create_bucket(self: ReadVerbs, name: str) -> str:
     "Make sure that a bucket is there; its name"
     self._may_write()
     try:
@@ -415,7 +409,7 @@ def find_or_create_bucket(self: ObjectStore, name: str) -> str:
 @patch
 @answered
 def remove_bucket(
-    self: ObjectStore,
+    self: ReadVerbs,
     name: str,
     force: bool = False,     # Also where it holds items: all of their versions are removed
 ) -> bool:                   # True where it is gone or never was; False, and nothing touched, where it holds items: a warning says how many
@@ -429,7 +423,7 @@ def remove_bucket(
     return gone is not False
 
 @patch
-def _held(self: ObjectStore, name: str, waiting: list[Work]) -> str:
+def _held(self: ReadVerbs, name: str, waiting: list[Work]) -> str:
     "What a bucket holds, in words"
     live = [len(numbers.live) for numbers in (self._or_waiting(self.origin.bucket(name).scan, waiting) or {}).values() if numbers.live]
     def count(n, word): return f'{n:,} {word}' + 's' * (n != 1)

@@ -18,7 +18,8 @@ from ..search.encoding import Cell, Row, cell, uncell
 from ..search.local_index import IndexAway
 from ..search.compiler import Place, Search
 from ..display import Table
-from .version import Looks, Stats, Version, Versions, answered, check_place, view
+from .version import Stats, Version, Versions, answered, check_place, view
+from ..display import Looks
 
 # %% auto #0
 __all__ = ['FIRST', 'LARGEST', 'COUNTED', 'FoundVersion', 'asked_by', 'rank', 'sort_cell', 'Found', 'Facets']

@@ -26,21 +26,24 @@ from ..cache.replay import Outcome, Report, deliver_all
 from ..cache.stacked import StackedOrigin
 from ..cache.download import Progress, _watched, payload_file, text_bar
 from ..display import Card, Size, Table
-from .version import Folder, Looks, PendingVersion, Version
+from .version import Folder, PendingVersion, Version
+from ..display import Looks
 from ..environment import outside
-from .store import ObjectStore
 from .reads import answered
 from ..search.local_index import IndexAway
-from . import find, aliases
+from .bulk import BulkVerbs
 
 # %% auto #0
-__all__ = ['AGAIN', 'ANSWER', 'SEND', 'Notice', 'NearCopies', 'Kept', 'Explained', 'Status']
+__all__ = ['AGAIN', 'ANSWER', 'SEND', 'SyncVerbs', 'Notice', 'NearCopies', 'Kept', 'Explained', 'Status']
 
 # %% ../../nbs/store/10_sync.ipynb #92b9ab14
+class SyncVerbs(BulkVerbs):
+    "Pending work and near copies: `sync`, `refresh`, `near`, `explain`, `status`"
+
 @patch
 @explained
 def sync(
-    self: ObjectStore,
+    self: SyncVerbs,
     *,
     queue: str | None = None,      # Deliver what waits for another address here, by the name that `status()` gives it
     drop: str | None = None,       # Forget what waits for another address, by that name
@@ -59,13 +62,13 @@ def sync(
     return report
 
 @patch
-def _deliver(self: ObjectStore, wait: bool = False) -> Report:
+def _deliver(self: SyncVerbs, wait: bool = False) -> Report:
     "Deliver what is pending; conflicts stay written down"
     if self.pending is None or not self.pending.work(): return Report()
     return self._deliver_from(self.pending, wait)
 
 @patch
-def _deliver_from(self: ObjectStore, queue: Pending, wait: bool, only: Callable[[Work], bool] = lambda w: True) -> Report:
+def _deliver_from(self: SyncVerbs, queue: Pending, wait: bool, only: Callable[[Work], bool] = lambda w: True) -> Report:
     "Deliver what is pending in a queue, or some of it"
     def all_wait(why): return Report(Outcome(f'{w.op} {w.name}', 'waits', why) for w in queue.work() if only(w))
     if self.offline is True: return all_wait('offline=True: the origin is not asked')
@@ -80,39 +83,39 @@ def _deliver_from(self: ObjectStore, queue: Pending, wait: bool, only: Callable[
             finally: self.keeper.settle()
 
 @patch
-def _still_there(self: ObjectStore) -> bool:
+def _still_there(self: SyncVerbs) -> bool:
     "Is the origin there, asked anew where it has just not answered?"
     return (b := self.origin.breaker) is None or not b.open or b.try_now()
 
 @patch
-def _is_ours(self: ObjectStore, w: Work) -> bool:
+def _is_ours(self: SyncVerbs, w: Work) -> bool:
     "Is a piece of work that was queued under another address for this store? Its id is not enough: a copy has the same"
     if not w.bucket or not isinstance(self.origin, StackedOrigin): return False
     try: return self.origin.is_for(w.says.get('origin'), w.bucket)
     except InvalidRef: return False      # no bucket of a service can have this name
 
 @patch
-def _queues_elsewhere(self: ObjectStore) -> list[Pending]:
+def _queues_elsewhere(self: SyncVerbs) -> list[Pending]:
     "Queues of other addresses that hold work for this store"
     return [q for q in self.pending.elsewhere() if any(self._is_ours(w) for w in q.work())] if self.pending else []
 
 @patch
-def _other_queues(self: ObjectStore) -> list[Pending]:
+def _other_queues(self: SyncVerbs) -> list[Pending]:
     "Queues of this machine that hold work for other addresses"
     if self.pending is not None: found = self.pending.elsewhere()
     else: found = Pending(state/'pending'/'none').elsewhere() if (state := state_folder()) else []
     return [q for q in found if self._not_ours(q)]
 
 @patch
-def _not_ours(self: ObjectStore, queue: Pending) -> list[Work]: return [w for w in queue.work() if not self._is_ours(w)]
+def _not_ours(self: SyncVerbs, queue: Pending) -> list[Work]: return [w for w in queue.work() if not self._is_ours(w)]
 
 @patch
-def _waits_elsewhere(self: ObjectStore) -> list[str]:
+def _waits_elsewhere(self: SyncVerbs) -> list[str]:
     "What waits on this machine for other addresses, in words"
     return [f'{len(self._not_ours(q)):,} of pending work for {q.whose()} (queue {q.name})' for q in self._other_queues()]
 
 @patch
-def _queue(self: ObjectStore, name: str) -> Pending:
+def _queue(self: SyncVerbs, name: str) -> Pending:
     "A queue of another address, by its name"
     known = {q.name: q for q in self._other_queues()}
     if name in known: return known[name]
@@ -120,7 +123,7 @@ def _queue(self: ObjectStore, name: str) -> Pending:
     raise NotFound(f'no queue {name!r} with work for another address is on this machine{there}')
 
 @patch
-def _take_over(self: ObjectStore, name: str) -> None:
+def _take_over(self: SyncVerbs, name: str) -> None:
     "Take over what waits for another address; what cannot be stays there, and a warning says so"
     other = self._queue(name)
     if self.pending is None:
@@ -134,7 +137,7 @@ def _take_over(self: ObjectStore, name: str) -> None:
         warnings.warn(said, PendingWarning, stacklevel=outside())
 
 @patch
-def _dropped_queue(self: ObjectStore, name: str) -> Report:
+def _dropped_queue(self: SyncVerbs, name: str) -> Report:
     "Forget what waits for another address"
     other = self._queue(name)
     with other.alone(True) as mine:
@@ -142,7 +145,7 @@ def _dropped_queue(self: ObjectStore, name: str) -> Report:
         return Report(Outcome(f'{w.op} {w.name}', 'dropped', f'it waited for {other.whose()}') for w in other.drop())
 
 @patch
-def __exit__(self: ObjectStore, kind, error, trace) -> None:
+def __exit__(self: SyncVerbs, kind, error, trace) -> None:
     try: report = self.sync()
     except (ObjectStoreError, OSError):
         if kind is None: raise
@@ -152,7 +155,7 @@ def __exit__(self: ObjectStore, kind, error, trace) -> None:
     if report.waiting and kind is None: raise StillPending(f'{len(report.waiting)} of {len(report)} could not be delivered to {self.origin.url} ({report.waiting[0].why}); they are safe on this machine: sync() delivers them later')
 
 @patch
-def wait_for(self: ObjectStore, v: PendingVersion, timeout: float | str | timedelta | None = None) -> Version:
+def wait_for(self: SyncVerbs, v: PendingVersion, timeout: float | str | timedelta | None = None) -> Version:
     "The version that a pending put becomes"
     timeout = None if timeout is None else seconds_of('timeout', timeout)
     until, pause = None if timeout is None else time.monotonic() + timeout, 0.1
@@ -202,13 +205,13 @@ class Notice:
 AGAIN = 5.0, 300.0      # seconds until a delivery in the background is tried again, doubling
 
 @patch
-def sync_soon(self: ObjectStore) -> None:
+def sync_soon(self: SyncVerbs) -> None:
     "After a call that the origin has answered: deliver in the background what waits"
     if self.offline is True or time.monotonic() < self._next_sync or not self.pending.work() or self.origin.is_away(): return
     self.sync_later()
 
 @patch
-def sync_later(self: ObjectStore) -> None:
+def sync_later(self: SyncVerbs) -> None:
     "Deliver in the background, once at a time"
     if not self.pending.work(): return
     def run() -> None:
@@ -221,7 +224,7 @@ def sync_later(self: ObjectStore) -> None:
     if not self._delivering.locked(): threading.Thread(target=run, daemon=True, name='objectstore-sync').start()
 
 @patch
-def _when_back(self: ObjectStore) -> None:
+def _when_back(self: SyncVerbs) -> None:
     "Deliver in the background when the breaker finds that the origin is back"
     breaker, me = getattr(self.origin, 'breaker', None), weakref.ref(self)
     def back() -> None:
@@ -237,7 +240,7 @@ def _without(calls: list, call) -> None:
 @patch
 @explained
 def refresh(
-    self: ObjectStore,
+    self: SyncVerbs,
     *,
     whole: bool = False,      # Compare the index with all records, too? That finds what no hint said
 ) -> None:
@@ -254,7 +257,7 @@ def refresh(
     if self.keeper.index.there() or whole: self._refresh_index(whole)
 
 @patch
-def _who_is_there(self: ObjectStore) -> None:
+def _who_is_there(self: SyncVerbs) -> None:
     "Ask who is there, where that can be asked"
     if self.offline is True or self.origin_is_away(): return
     roots = [self.origin.root(b) for b in list(self.origin._buckets.values())]
@@ -264,7 +267,7 @@ def _who_is_there(self: ObjectStore) -> None:
 
 @patch
 @answered
-def _refresh_index(self: ObjectStore, whole: bool) -> None:
+def _refresh_index(self: SyncVerbs, whole: bool) -> None:
     "Bring the index up to date, where the origin is there"
     if self.offline is True or self.origin_is_away(): return
     try:
@@ -276,7 +279,7 @@ def _refresh_index(self: ObjectStore, whole: bool) -> None:
 # %% ../../nbs/store/10_sync.ipynb #f5dddbbc
 class NearCopies:
     "The near copies of a store"
-    def __init__(self, store: ObjectStore): self.store = store
+    def __init__(self, store: SyncVerbs): self.store = store
     def __repr__(self) -> str: return f'What is near of {self.store.origin.url}: near.keep(refs) fetches and holds, near.drop(ref) forgets, status() shows the sizes'
     def _bytes_of(self, v: Version) -> list[tuple[str, str, int]]:
         "Hash, put id and size of every payload of a version"
@@ -348,7 +351,7 @@ def drop(
         bucket.records.pop((r.item, n), None)
 
 @patch(as_prop=True)
-def near(self: ObjectStore) -> NearCopies:
+def near(self: SyncVerbs) -> NearCopies:
     "What is kept near: `keep` and `drop`"
     return NearCopies(self)
 
@@ -360,7 +363,7 @@ class Explained(Looks, list):
 
 @patch
 @explained
-def explain(self: ObjectStore, ref: str | Ref | Version) -> Explained:
+def explain(self: SyncVerbs, ref: str | Ref | Version) -> Explained:
     "How a get of a ref would be answered, tier by tier, and why; the origin is not asked"
     r = parse_ref(ref)
     rows = self._explain_pending(r)
@@ -378,7 +381,7 @@ def explain(self: ObjectStore, ref: str | Ref | Version) -> Explained:
     return Explained(rows, f'get {r}' + (f': {missing}' if missing else ''))
 
 @patch
-def _not_known(self: ObjectStore, bucket: Bucket, r: Ref) -> str:
+def _not_known(self: SyncVerbs, bucket: Bucket, r: Ref) -> str:
     "Why a get would find nothing, as far as that can be told without a network; empty where it would find something, or nobody knows"
     if self._here():
         try: self._version(r)
@@ -396,7 +399,7 @@ def _not_known(self: ObjectStore, bucket: Bucket, r: Ref) -> str:
 ANSWER = 'the answer'
 
 @patch
-def _explain_pending(self: ObjectStore, r: Ref) -> list[list]:
+def _explain_pending(self: SyncVerbs, r: Ref) -> list[list]:
     "What waits for the origin, where something of the item does"
     n = len(self._waiting_puts(r.bucket, r.item)) if self.pending else 0
     try: answers = n and self._waiting(r) is not None
@@ -422,12 +425,12 @@ def _origin_says(r: Ref, done: bool, away: bool) -> str:
     return 'asked for it' if isinstance(r.selector, Number) else 'asked which version it is'
 
 @patch
-def _why_away(self: ObjectStore) -> str:
+def _why_away(self: SyncVerbs) -> str:
     "Why the origin is away, without saying again where it is"
     return self._in_short(b.why) if (b := self.origin.breaker) else 'offline=True'
 
 @patch
-def _in_short(self: ObjectStore, why: str) -> str:
+def _in_short(self: SyncVerbs, why: str) -> str:
     "A reason without the place, which is said beside it"
     return re.sub(rf'^(\[Errno \d+\] )?({re.escape(self.origin.url)}( at \S+)?( \([^)]*\))?: )?', '', why)
 
@@ -446,7 +449,7 @@ class Status(Looks, dict):
         return Card(self['store'], whole, {k: self[k] for k in ('offline', 'index', 'nothing can be pending') if self.get(k, '') != ''}, tables)
 
 @patch
-def _origin_state(self: ObjectStore) -> str:
+def _origin_state(self: SyncVerbs) -> str:
     "Whether the origin is there, in words, as far as this process knows"
     b = getattr(self.origin, 'breaker', None)
     if b and b.open: return f'{self._never()}away since {_clock(b.since)}: {self._why_away()}'
@@ -464,11 +467,11 @@ def _origin_state(self: ObjectStore) -> str:
 def _clock(t: float) -> str: return time.strftime('%H:%M:%S', time.localtime(t))
 
 @patch
-def _never(self: ObjectStore) -> str: return '' if self.origin.reached() else 'never reached by this machine; '
+def _never(self: SyncVerbs) -> str: return '' if self.origin.reached() else 'never reached by this machine; '
 
 @patch
 @explained
-def status(self: ObjectStore) -> Status:
+def status(self: SyncVerbs) -> Status:
     "Tiers and whether they are there, what is kept near, what is pending; no network is used"
     near, limit = self.origin.tiers if isinstance(self.origin, StackedOrigin) else [], Size(self.cache_limit) if self.cache_limit else None
     tiers = [[t.url, 'near', *_near_state(t), limit] for t in near]
@@ -482,7 +485,7 @@ def status(self: ObjectStore) -> Status:
     return Status(store=named, offline=self.offline, tiers=tiers, pending=pending, elsewhere=elsewhere, **self._machine_says())
 
 @patch
-def _machine_says(self: ObjectStore) -> dict[str, str]:
+def _machine_says(self: SyncVerbs) -> dict[str, str]:
     "What this machine's folder of state does not allow"
     if self.keeper.index.lasting or not self.origin.native and self.origin.place.can.place == 'memory': return {}
     state = state_folder()

@@ -31,12 +31,12 @@ from ..format.commit import parse_listing
 from ..cache.breaker import REFUSALS, Gone, NeverReached
 from ..cache.near import noting_stale
 from ..cache.download import BLOCK, as_file, member_path, RangeFile, own_verified, ranges_of, source
-from ..display import Card, Shown, Size, Table, human_size
+from ..display import Looks, Card, Shown, Size, Table, human_size
 
 # %% auto #0
-__all__ = ['QUESTIONS', 'SHOWN_KEYS', 'answered', 'store_place', 'note_read', 'noted', 'note_answer', 'Looks', 'Stats', 'fact',
-           'as_table', 'Version', 'Lineage', 'PendingVersion', 'FarFile', 'view', 'flat', 'Comparison', 'Rows',
-           'check_place', 'Versions', 'ItemVersions', 'Column', 'Folder']
+__all__ = ['QUESTIONS', 'SHOWN_KEYS', 'answered', 'store_place', 'note_read', 'noted', 'note_answer', 'Stats', 'fact', 'as_table',
+           'Version', 'Lineage', 'PendingVersion', 'FarFile', 'view', 'flat', 'Comparison', 'Rows', 'check_place',
+           'Versions', 'ItemVersions', 'Column', 'Folder']
 
 # %% ../../nbs/store/01_version.ipynb #316025f1
 def answered(verb: Callable) -> Callable:
@@ -73,7 +73,7 @@ def answered(verb: Callable) -> Callable:
         finally: store.keeper.settle()
     return call
 
-def _not_there(store: ObjectStore, of: object, why: str) -> NotAvailableOffline:
+def _not_there(store, of: object, why: str) -> NotAvailableOffline:
     "The error for what an origin alone could have answered"
     store.origin.said = why
     if store.origin.reached(): return NotAvailableOffline(f'{why}; {store._what_is_near(of)}')
@@ -107,13 +107,6 @@ def note_answer(verb: Callable, of: object, args: tuple, kwargs: dict, answer: o
     given = dict(list(inspect.signature(verb).bind(of, *args, **kwargs).arguments.items())[1:])
     asked = (of.asked or of.ref) if isinstance(of, Version) else ''
     now_reading().note(Input(asked, answer_hash(answer), verb=verb.__name__, args=plain_args(given), place=place, endpoint=endpoint))
-
-# %% ../../nbs/store/01_version.ipynb #d4fa8568
-class Looks:
-    "Something that shows itself by its `look`"
-    def look(self) -> Shown: raise NotImplementedError
-    def __repr__(self) -> str: return repr(self.look())
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]: return self.look()._repr_mimebundle_(include, exclude)
 
 # %% ../../nbs/store/01_version.ipynb #cdded974
 class Stats(Looks, dict):

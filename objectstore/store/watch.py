@@ -19,11 +19,10 @@ from ..format.buckets import Bucket, Numbers
 from ..cache.near import at_origin
 from ..search.changelog import Change, Log
 from .version import Version, answered
-from .store import ObjectStore
-from . import care
+from .care import CareVerbs
 
 # %% auto #0
-__all__ = ['SOONEST', 'LATEST_POLL', 'Event', 'Place']
+__all__ = ['SOONEST', 'LATEST_POLL', 'Event', 'WatchVerbs', 'Place']
 
 # %% ../../nbs/store/12_watch.ipynb #145ed41c
 class Event(NamedTuple):
@@ -36,15 +35,18 @@ class Event(NamedTuple):
 
     def __repr__(self) -> str: return f'{self.action} {self.ref}' + (f' -> {self.version}' if self.alias else '')
 
+class WatchVerbs(CareVerbs):
+    "Events: `watch`"
+
 @patch
-def _or_none(self: ObjectStore, ref: Ref) -> Version | None:
+def _or_none(self: WatchVerbs, ref: Ref) -> Version | None:
     "A version, where it is live"
     try: return self._version(ref)
     except (NotFound, Damaged): return None
 
 # %% ../../nbs/store/12_watch.ipynb #2e18c3b2
 @patch
-def _item_events(self: ObjectStore, r: Ref, n: int) -> list[Event]:
+def _item_events(self: WatchVerbs, r: Ref, n: int) -> list[Event]:
     "Versions of an item behind a number, oldest first"
     bucket = self.origin.bucket(r.bucket)
     with at_origin(): numbers = Numbers(bucket.backend.tail(bucket.folder(r.item), n))
@@ -54,7 +56,7 @@ def _item_events(self: ObjectStore, r: Ref, n: int) -> list[Event]:
     return [Event('put', v.ref, v, None, str(k)) for k, v in found if v]
 
 @patch
-def _alias_events(self: ObjectStore, r: Ref, n: int) -> list[Event]:
+def _alias_events(self: WatchVerbs, r: Ref, n: int) -> list[Event]:
     "Moves of an alias behind a number, oldest first"
     bucket, name = self.origin.bucket(r.bucket), r.selector.name
     folder = bucket.prefix + alias_folder(r.item, name)
@@ -65,7 +67,7 @@ def _alias_events(self: ObjectStore, r: Ref, n: int) -> list[Event]:
     return [Event('alias', f'{r.bucket}/{r.item}@{name}', self._or_none(Ref(r.bucket, r.item, Number(to))) if to else None, name, str(k)) for k, to in moves]
 
 @patch
-def _start_of(self: ObjectStore, r: Ref, since: object) -> int:
+def _start_of(self: WatchVerbs, r: Ref, since: object) -> int:
     "The number behind which events are wanted"
     bucket = self.origin.bucket(r.bucket)
     if r.selector is not None:
@@ -98,7 +100,7 @@ class Place:
 def _short(key: str) -> str: return key[-12:]
 
 @patch
-def _place(self: ObjectStore, b: Bucket, since: object) -> Place:
+def _place(self: WatchVerbs, b: Bucket, since: object) -> Place:
     "Where a watch of a bucket begins"
     if isinstance(since, str): return Place.of(since)
     with at_origin(): log = b.log()
@@ -106,7 +108,7 @@ def _place(self: ObjectStore, b: Bucket, since: object) -> Place:
     return Place(log.generation, 0.0, {_short(h) for h in log.hints}, {i: n.last for i, n in b.scan().items()})
 
 @patch
-def _bucket_events(self: ObjectStore, b: Bucket, place: Place) -> list[Event]:
+def _bucket_events(self: WatchVerbs, b: Bucket, place: Place) -> list[Event]:
     "What is new in a bucket; the place moves on"
     before = place.text()
     with at_origin():
@@ -120,7 +122,7 @@ def _bucket_events(self: ObjectStore, b: Bucket, place: Place) -> list[Event]:
     return [e._replace(cursor=after if e is events[-1] else before) for e in events]      # who stops in the middle is told of all of them again
 
 @patch
-def _of_catalog(self: ObjectStore, b: Bucket, since: int, log: Log) -> list[Change]:
+def _of_catalog(self: WatchVerbs, b: Bucket, since: int, log: Log) -> list[Change]:
     "What has changed between two catalogs"
     try: catalog = b.read_catalog(log.generation)
     except (Damaged, FileNotFoundError): return [Change('put', i, n.live[-1]) for i, n in b.scan().items() if n.live]
@@ -128,7 +130,7 @@ def _of_catalog(self: ObjectStore, b: Bucket, since: int, log: Log) -> list[Chan
     return [*(Change('put', i, n) for _, i, n in puts), *(Change(op, i, what) for g, op, i, what in catalog.events if g > since)]
 
 @patch
-def _told_of(self: ObjectStore, b: Bucket, c: Change, place: Place) -> Iterator[Event]:
+def _told_of(self: WatchVerbs, b: Bucket, c: Change, place: Place) -> Iterator[Event]:
     "The events of a change"
     if c.op == 'state': return
     name = f'{b.name}/{c.item}'
@@ -139,7 +141,7 @@ def _told_of(self: ObjectStore, b: Bucket, c: Change, place: Place) -> Iterator[
     else: yield Event(c.op, f'{name}@{c.what}', self._or_none(Ref(b.name, c.item, Number(c.what))) if c.op == 'note' else None, None, '')
 
 @patch
-def _puts(self: ObjectStore, b: Bucket, c: Change, place: Place) -> Iterator[Event]:
+def _puts(self: WatchVerbs, b: Bucket, c: Change, place: Place) -> Iterator[Event]:
     "A put, and those before it that were not told of"
     if c.what <= (last := place.last.get(c.item, 0)): return
     numbers = b.numbers(c.item)
@@ -154,7 +156,7 @@ SOONEST, LATEST_POLL = 0.05, 2.0     # seconds between two looks
 @patch
 @explained
 def watch(
-    self: ObjectStore,
+    self: WatchVerbs,
     ref: str | Ref,                          # A bucket, `bucket/item`, or an alias: `models/churn@production`
     *,
     since: str | Version | None = None,      # Go on behind this cursor or version; None: from now on
@@ -168,7 +170,7 @@ def watch(
 
 @patch
 @answered
-def _looker(self: ObjectStore, r: Ref, since: object) -> Callable[[], list[Event]]:
+def _looker(self: WatchVerbs, r: Ref, since: object) -> Callable[[], list[Event]]:
     "A function that gives what is new"
     self._may_ask()
     if r.item is None:
@@ -184,7 +186,7 @@ def _looker(self: ObjectStore, r: Ref, since: object) -> Callable[[], list[Event
     return look
 
 @patch
-def _watched(self: ObjectStore, r: Ref, since: object, timeout: float | None, look: Callable[[], list[Event]]) -> Iterator[Event]:
+def _watched(self: WatchVerbs, r: Ref, since: object, timeout: float | None, look: Callable[[], list[Event]]) -> Iterator[Event]:
     "Look, and look again"
     pause, quiet = SOONEST, time.monotonic()
     while True:

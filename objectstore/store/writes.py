@@ -26,11 +26,10 @@ from ..cache.download import Progress
 from .version import Folder, PendingVersion, Version
 from ..search.local_index import IndexAway
 from .opening import outside
-from .store import ObjectStore
-from .reads import answered
+from .reads import ReadVerbs, answered
 
 # %% auto #0
-__all__ = ['DEEPEST', 'CASES', 'describable', 'warn_of_text', 'folder_files', 'Numbered', 'same_content']
+__all__ = ['DEEPEST', 'CASES', 'describable', 'WriteVerbs', 'warn_of_text', 'folder_files', 'Numbered', 'same_content']
 
 # %% ../../nbs/store/05_writes.ipynb #e7d7baad
 DEEPEST = 32     # levels of nesting in metadata
@@ -65,9 +64,12 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError: return False
 
 # %% ../../nbs/store/05_writes.ipynb #0902d5e8
+class WriteVerbs(ReadVerbs):
+    "Writes: `put`, and what a put is checked for"
+
 @patch
 @contextmanager
-def _drafted(self: ObjectStore, ref: Ref, obj: object, codec: str | None, kind: str | None, metadata: Mapping | None) -> Iterator[Draft]:
+def _drafted(self: WriteVerbs, ref: Ref, obj: object, codec: str | None, kind: str | None, metadata: Mapping | None) -> Iterator[Draft]:
     "An object as a draft, as long as the context lasts"
     if kind is not None and not (isinstance(kind, str) and kind.strip() and len(kind) <= 100 and _encodable(kind)): raise InvalidQuery(f'{kind!r:.80} is no kind: a word such as "model" is')
     if not isinstance(metadata, Mapping | None): raise InvalidQuery(f'metadata is a mapping, not a {type(metadata).__name__}')
@@ -80,7 +82,7 @@ def _drafted(self: ObjectStore, ref: Ref, obj: object, codec: str | None, kind: 
 
 @patch
 @contextmanager
-def _encoded(self: ObjectStore, ref: Ref, obj: object, codec: str | None) -> Iterator[Draft]:
+def _encoded(self: WriteVerbs, ref: Ref, obj: object, codec: str | None) -> Iterator[Draft]:
     "An object encoded: a folder, a file where it lies, or anything that a codec takes"
     if isinstance(obj, (Version, Folder)): raise Unsupported(f'{obj!s:.80} is in a store already: copy it')
     if isinstance(obj, Path) and codec is None:
@@ -107,7 +109,7 @@ def warn_of_text(text: str) -> None:
 
 # %% ../../nbs/store/05_writes.ipynb #1df8d5b8
 @patch
-def _file_draft(self: ObjectStore, ref: Ref, path: Path) -> Draft:
+def _file_draft(self: WriteVerbs, ref: Ref, path: Path) -> Draft:
     "A file as a draft"
     if not path.exists(): raise NotFound(f'no file {str(path)!r} on this machine')
     if not path.is_file(): raise Unsupported(f'{str(path)!r} is neither a file nor a folder, and has no content to store')
@@ -132,7 +134,7 @@ def folder_files(top: Path) -> list[tuple[str, Path]]:
     return sorted(found)
 
 @patch
-def _folder_draft(self: ObjectStore, ref: Ref, top: Path) -> Draft:
+def _folder_draft(self: WriteVerbs, ref: Ref, top: Path) -> Draft:
     "A folder as a draft"
     files = folder_files(top)
     if not files: raise Unsupported(f'{str(top)!r} holds no files: there is nothing to store')
@@ -150,7 +152,7 @@ def _hashed(path: Path, progress: Progress) -> Payload:
 @patch
 @answered
 def put(
-    self: ObjectStore,
+    self: WriteVerbs,
     ref: str | Ref,                     # `bucket/item`
     obj: object,                        # What to store; a `Path` stores the file or folder
     *,
@@ -175,7 +177,7 @@ def put(
 
 # %% ../../nbs/store/05_writes.ipynb #a2ba1d9a
 @patch
-def _put_or_wait(self: ObjectStore, r: Ref, draft: Draft, if_latest: int | None, skip_unchanged: bool) -> Version:
+def _put_or_wait(self: WriteVerbs, r: Ref, draft: Draft, if_latest: int | None, skip_unchanged: bool) -> Version:
     "Store a draft, or keep it until the origin is back"
     if waiting := self._waiting_puts(r.bucket, r.item):
         return self._behind(r, draft, waiting, if_latest, skip_unchanged)
@@ -188,7 +190,7 @@ def _put_or_wait(self: ObjectStore, r: Ref, draft: Draft, if_latest: int | None,
         return self._wait(r, draft, e)
 
 @patch
-def _put_now(self: ObjectStore, r: Ref, draft: Draft, if_latest: int | None, skip_unchanged: bool) -> Version:
+def _put_now(self: WriteVerbs, r: Ref, draft: Draft, if_latest: int | None, skip_unchanged: bool) -> Version:
     "Store a draft; where another store is found in the place of one, in that: nothing was claimed yet"
     for last in (False, False, True):
         try:
@@ -198,7 +200,7 @@ def _put_now(self: ObjectStore, r: Ref, draft: Draft, if_latest: int | None, ski
             if last: raise
 
 @patch
-def _behind(self: ObjectStore, r: Ref, draft: Draft, waiting: list, if_latest: int | None, skip_unchanged: bool) -> Version:
+def _behind(self: WriteVerbs, r: Ref, draft: Draft, waiting: list, if_latest: int | None, skip_unchanged: bool) -> Version:
     "A put of an item that has pending puts: it comes behind them"
     latest = self._pending_version(waiting[-1])
     if if_latest is not None: raise Conflict(f'the latest version of {r} is pending on this machine and has no number yet: sync() first')
@@ -207,7 +209,7 @@ def _behind(self: ObjectStore, r: Ref, draft: Draft, waiting: list, if_latest: i
     return self._wait(r, draft)
 
 @patch
-def _must_wait(self: ObjectStore, r: Ref) -> None:
+def _must_wait(self: WriteVerbs, r: Ref) -> None:
     "Raise where a put that has to come behind pending ones may not become pending"
     if self.offline is False:
         raise NotAvailableOffline(f'earlier puts of {r} are pending on this machine: sync() delivers them')
@@ -218,13 +220,13 @@ def _must_wait(self: ObjectStore, r: Ref) -> None:
                        'offline=True keeps what is put behind them')
 
 @patch
-def _may_wait(self: ObjectStore, if_latest: int | None) -> bool:
+def _may_wait(self: WriteVerbs, if_latest: int | None) -> bool:
     "May a put become pending? Not where it must be decided now; nor where the origin was never reached, unless `offline=True`"
     if self.pending is None or self.offline is False or if_latest is not None: return False
     return self.offline is True or self.origin.reached()
 
 @patch
-def _wait(self: ObjectStore, r: Ref, draft: Draft, why: BaseException | None = None) -> PendingVersion:
+def _wait(self: WriteVerbs, r: Ref, draft: Draft, why: BaseException | None = None) -> PendingVersion:
     "Keep a draft on this machine"
     tried, id = getattr(why, 'tried', None), getattr(why, 'id', None)
     if id: draft.id = id
@@ -237,7 +239,7 @@ def _wait(self: ObjectStore, r: Ref, draft: Draft, why: BaseException | None = N
 
 # %% ../../nbs/store/05_writes.ipynb #93fa6dc9
 @patch
-def _known_id(self: ObjectStore, bucket: str) -> str | None:
+def _known_id(self: WriteVerbs, bucket: str) -> str | None:
     "The name of the store that is there, as far as it is known"
     try: return self.origin.identity(bucket)
     except OSError: return None
@@ -251,7 +253,7 @@ class Numbered:
     pending = False
 
 @patch
-def _now_or_later(self: ObjectStore, now, v: Version | Numbered, op: str, **says) -> object:
+def _now_or_later(self: WriteVerbs, now, v: Version | Numbered, op: str, **says) -> object:
     "Do something to a version at the origin, or write it down"
     if v.pending or self._may_wait(None) and any(w.name == f'{v.bucket}/{v.item}' for w in self.pending.work()): return self._later(v, op, **says)
     try:
@@ -261,14 +263,14 @@ def _now_or_later(self: ObjectStore, now, v: Version | Numbered, op: str, **says
         return self._later(v, op, **says)
 
 @patch
-def _later(self: ObjectStore, v: Version | Numbered, op: str, **says) -> Version:
+def _later(self: WriteVerbs, v: Version | Numbered, op: str, **says) -> Version:
     "Write down what is to be done to a version"
     if v.pending and op == 'remove' and self._dropped(v): return v
     if op == 'alias' and 'if_at' not in says: says |= self._saw(v, says['alias'])
     return self._note_down(v, op, v.id if v.pending else v.version, says)
 
 @patch
-def _note_down(self: ObjectStore, v: Version | Ref, op: str, version: int | str | None, says: dict) -> Version | Ref:
+def _note_down(self: WriteVerbs, v: Version | Ref, op: str, version: int | str | None, says: dict) -> Version | Ref:
     id = new_id()
     what = {'notes': says.pop('notes')} if op == 'note' else {}
     made = {'id': id, 'by': self.origin.by, 'called': time.time_ns() // 1000, **what}
@@ -278,7 +280,7 @@ def _note_down(self: ObjectStore, v: Version | Ref, op: str, version: int | str 
     return v
 
 @patch
-def _dropped(self: ObjectStore, v: PendingVersion) -> bool:
+def _dropped(self: WriteVerbs, v: PendingVersion) -> bool:
     "Was a pending put, and what was to be done to it, dropped? Not one that may have been sent already: its removal is delivered behind it"
     with self.pending.alone() as mine:
         works = [w for w in self.pending.work() if v.id in (w.id, w.says.get('version'))]
@@ -287,7 +289,7 @@ def _dropped(self: ObjectStore, v: PendingVersion) -> bool:
     return True
 
 @patch
-def _saw(self: ObjectStore, v: Version | Ref, alias: str) -> dict:
+def _saw(self: WriteVerbs, v: Version | Ref, alias: str) -> dict:
     "Where an alias points as far as this machine knows, which a move that is delivered later takes for granted"
     r = Ref(v.bucket, v.item)
     waiting = self._waiting_aliases(r)
@@ -298,7 +300,7 @@ def _saw(self: ObjectStore, v: Version | Ref, alias: str) -> dict:
 
 # %% ../../nbs/store/05_writes.ipynb #6458a7ba
 @patch
-def _put(self: ObjectStore, bucket: Bucket, r: Ref, draft: Draft, if_latest: int | None) -> Version:
+def _put(self: WriteVerbs, bucket: Bucket, r: Ref, draft: Draft, if_latest: int | None) -> Version:
     "Store a draft"
     if draft.members: self._know_members(bucket, r.item)
     sent = sum(p.size for _, p in draft.members) or draft.payload.size
@@ -312,7 +314,7 @@ def _put(self: ObjectStore, bucket: Bucket, r: Ref, draft: Draft, if_latest: int
 CASES = 20_000     # items of a bucket that a new one is compared with
 
 @patch
-def tell_like(self: ObjectStore, made: Iterable[Version]) -> None:
+def tell_like(self: WriteVerbs, made: Iterable[Version]) -> None:
     "Say of new items which others differ from them by case alone: of two such names one is probably a slip"
     for v in made:
         if v._in.cases is None: v._in.cases = self._cases(v._in, v.item)
@@ -320,7 +322,7 @@ def tell_like(self: ObjectStore, made: Iterable[Version]) -> None:
         if like != v.item: warnings.warn(f'{v.bucket}/{v.item} is a new item, and differs from {v.bucket}/{like} by case alone: they are two', stacklevel=outside())
 
 @patch
-def _cases(self: ObjectStore, bucket: Bucket, new: str) -> dict[str, str]:
+def _cases(self: WriteVerbs, bucket: Bucket, new: str) -> dict[str, str]:
     "The items of a bucket by their names without case, as far as that takes no request: from the index, else from a listing of what is on this machine"
     try:
         if self.keeper.index.there(): known = [i for i, in self.keeper.index.ask('SELECT item FROM versions WHERE bucket = ? AND latest = 1 LIMIT ?', (bucket.name, CASES))]
@@ -329,12 +331,12 @@ def _cases(self: ObjectStore, bucket: Bucket, new: str) -> dict[str, str]:
     return {i.casefold(): i for i in reversed(known) if i != new}
 
 @patch
-def _turn(self: ObjectStore, r: Ref) -> threading.Lock:
+def _turn(self: WriteVerbs, r: Ref) -> threading.Lock:
     "Puts of one item queue up within a process: they would only take each other's numbers"
     return self._turns.setdefault(r, threading.Lock())
 
 @patch
-def _unchanged(self: ObjectStore, bucket: Bucket, item: str, draft: Draft) -> Version | None:
+def _unchanged(self: WriteVerbs, bucket: Bucket, item: str, draft: Draft) -> Version | None:
     "The latest version, where it holds the same as a draft"
     if (n := bucket.latest(item)) is None: return None
     try: v = Version(self, bucket, bucket.record(item, n))
@@ -356,7 +358,7 @@ def _same_files(v: Version, draft: Draft) -> bool:
     return {n: (size, hash) for n, (size, hash, _) in Folder(v).members.items()} == {n: (p.size, p.hash) for n, p in draft.members}
 
 @patch
-def _then_alias(self: ObjectStore, v: Version, alias: str) -> None:
+def _then_alias(self: WriteVerbs, v: Version, alias: str) -> None:
     "Move an alias to a version that was just put"
     try: self._aim(v, alias)
     except (ObjectStoreError, OSError) as e:
@@ -364,7 +366,7 @@ def _then_alias(self: ObjectStore, v: Version, alias: str) -> None:
         raise
 
 @patch
-def _know_members(self: ObjectStore, bucket: Bucket, item: str) -> None:
+def _know_members(self: WriteVerbs, bucket: Bucket, item: str) -> None:
     "Remember the files of a folder's latest version, which the next one may share"
     if (n := bucket.latest(item)) is None: return
     try:
