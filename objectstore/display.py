@@ -10,7 +10,6 @@ from datetime import date, datetime, timedelta, timezone
 from html import escape
 from itertools import islice
 
-from fastcore.basics import patch
 
 # %% auto #0
 __all__ = ['visible', 'to_markdown', 'Size', 'human_size', 'human_time', 'human_number', 'shown', 'Shown', 'Table', 'Card',
@@ -160,58 +159,50 @@ class Table(Shown):
         self.total = total if total is not None else len(rows) if isinstance(rows, Sized) else None
         self.cut = len(got) > limit
 
-# %% ../nbs/05_display.ipynb #cf179736
-@patch
-def more(self: Table) -> str:
-    "How many rows are not shown"
-    n = self.total - len(self.rows) if self.total is not None else 0
-    return f'… {n:,} more' if n > 0 else '… and more' if self.cut else ''
+    def more(self) -> str:
+        "How many rows are not shown"
+        n = self.total - len(self.rows) if self.total is not None else 0
+        return f'… {n:,} more' if n > 0 else '… and more' if self.cut else ''
 
-@patch
-def numeric(self: Table, column: int) -> bool:
-    "Are all of a column's values numbers?"
-    kinds = [isinstance(r[column], (int, float)) and not isinstance(r[column], bool) for r in self.rows if r[column] is not None]
-    return bool(kinds) and all(kinds)
+    def numeric(self, column: int) -> bool:
+        "Are all of a column's values numbers?"
+        kinds = [isinstance(r[column], (int, float)) and not isinstance(r[column], bool) for r in self.rows if r[column] is not None]
+        return bool(kinds) and all(kinds)
 
-@patch
-def cells(self: Table) -> list[list[str]]:
-    "The values as they are shown"
-    return [[shown(v) for v in r] for r in self.rows]
+    def cells(self) -> list[list[str]]:
+        "The values as they are shown"
+        return [[shown(v) for v in r] for r in self.rows]
+
+    def text(self) -> str:
+        "As plain text"
+        table = [[shown(h, 40) for h in self.headers], *self.cells()] if self.rows else []
+        widths = [max(_width(r[i]) for r in table) for i in range(len(self.headers))] if table else []
+        right = [self.numeric(i) for i in range(len(self.headers))]
+        body = ['  '.join(_pad(c, w, n) for c, w, n in zip(r, widths, right)).rstrip() for r in table]
+        return '\n'.join(s for s in (shown(self.caption, 400), *body, self.more(), shown(self.footer, 400)) if s)
+
+    def inner_html(self) -> str:
+        "As HTML, without the frame and style"
+        cells = self.cells()
+        kinds = ['os-n' if self.numeric(i) else '' if any(len(r[i]) > 32 for r in cells) else 'os-w' for i in range(len(self.headers))]   # a short text is not broken
+        attrs = [f' class="{k}"' if k else '' for k in kinds]
+        head = ''.join(f'<th scope="col"{a}>{escape(shown(h, 40))}</th>' for h, a in zip(self.headers, attrs))
+        rows = ''.join('<tr>' + ''.join(f'<td{a}>{escape(c)}</td>' for c, a in zip(r, attrs)) + '</tr>' for r in cells)
+        table = f'<table class="os-t"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>' if self.rows else ''
+        return _p(self.caption) + table + _p(self.more(), 'os-more') + _p(self.footer, 'os-more')
+
+    def markdown(self) -> str:
+        "As markdown"
+        def line(cells): return '| ' + ' | '.join(map(to_markdown, cells)) + ' |'
+        rule = '| ' + ' | '.join('---:' if self.numeric(i) else '---' for i in range(len(self.headers))) + ' |'
+        table = '\n'.join([line([shown(h, 40) for h in self.headers]), rule, *map(line, self.cells())]) if self.rows else ''
+        return '\n\n'.join(s for s in (to_markdown(shown(self.caption, 400)), table, self.more(), to_markdown(shown(self.footer, 400))) if s)
 
 # %% ../nbs/05_display.ipynb #012b908f
 def _width(text: str) -> int: return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in 'WF' else 1 for c in text)
 def _pad(text: str, width: int, right: bool) -> str:
     space = ' ' * (width - _width(text))
     return space + text if right else text + space
-
-@patch
-def text(self: Table) -> str:
-    "As plain text"
-    table = [[shown(h, 40) for h in self.headers], *self.cells()] if self.rows else []
-    widths = [max(_width(r[i]) for r in table) for i in range(len(self.headers))] if table else []
-    right = [self.numeric(i) for i in range(len(self.headers))]
-    body = ['  '.join(_pad(c, w, n) for c, w, n in zip(r, widths, right)).rstrip() for r in table]
-    return '\n'.join(s for s in (shown(self.caption, 400), *body, self.more(), shown(self.footer, 400)) if s)
-
-# %% ../nbs/05_display.ipynb #a5444b9b
-@patch
-def inner_html(self: Table) -> str:
-    "As HTML, without the frame and style"
-    cells = self.cells()
-    kinds = ['os-n' if self.numeric(i) else '' if any(len(r[i]) > 32 for r in cells) else 'os-w' for i in range(len(self.headers))]   # a short text is not broken
-    attrs = [f' class="{k}"' if k else '' for k in kinds]
-    head = ''.join(f'<th scope="col"{a}>{escape(shown(h, 40))}</th>' for h, a in zip(self.headers, attrs))
-    rows = ''.join('<tr>' + ''.join(f'<td{a}>{escape(c)}</td>' for c, a in zip(r, attrs)) + '</tr>' for r in cells)
-    table = f'<table class="os-t"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>' if self.rows else ''
-    return _p(self.caption) + table + _p(self.more(), 'os-more') + _p(self.footer, 'os-more')
-
-@patch
-def markdown(self: Table) -> str:
-    "As markdown"
-    def line(cells): return '| ' + ' | '.join(map(to_markdown, cells)) + ' |'
-    rule = '| ' + ' | '.join('---:' if self.numeric(i) else '---' for i in range(len(self.headers))) + ' |'
-    table = '\n'.join([line([shown(h, 40) for h in self.headers]), rule, *map(line, self.cells())]) if self.rows else ''
-    return '\n\n'.join(s for s in (to_markdown(shown(self.caption, 400)), table, self.more(), to_markdown(shown(self.footer, 400))) if s)
 
 # %% ../nbs/05_display.ipynb #c2762cea
 class Card(Shown):
@@ -228,50 +219,44 @@ class Card(Shown):
         self.title, self.subtitle, self.limit = title, subtitle, limit
         self.groups = {h: g if isinstance(g, Table) else {k: v for k, v in g.items() if v is not None} for h, g in groups.items() if g}
 
-# %% ../nbs/05_display.ipynb #7461d716
-@patch
-def pairs(self: Card, group: Mapping) -> list[tuple[str, str]]:
-    "A group's first fields, as they are shown"
-    return [(shown(k, 40), shown(v, 200)) for k, v in islice(group.items(), self.limit)]
+    def pairs(self, group: Mapping) -> list[tuple[str, str]]:
+        "A group's first fields, as they are shown"
+        return [(shown(k, 40), shown(v, 200)) for k, v in islice(group.items(), self.limit)]
 
-@patch
-def rest(self: Card, group: Mapping) -> str:
-    "How many of a group's fields are not shown"
-    return f'… {len(group) - self.limit:,} more' if len(group) > self.limit else ''
+    def rest(self, group: Mapping) -> str:
+        "How many of a group's fields are not shown"
+        return f'… {len(group) - self.limit:,} more' if len(group) > self.limit else ''
 
-@patch
-def text(self: Card) -> str:
-    "As plain text"
-    lines = [shown(self.title, 400), shown(self.subtitle, 400)]
-    width = max((_width(k) for g in self.groups.values() if not isinstance(g, Table) for k, _ in self.pairs(g)), default=0)
-    for heading, g in self.groups.items():
-        body = g.text().splitlines() if isinstance(g, Table) else [f'{_pad(k, width, False)}  {v}' for k, v in self.pairs(g)] + [self.rest(g)]
-        lines += [shown(heading), *('  ' + l for l in body if l)]
-    return '\n'.join(l for l in lines if l)
+    def text(self) -> str:
+        "As plain text"
+        lines = [shown(self.title, 400), shown(self.subtitle, 400)]
+        width = max((_width(k) for g in self.groups.values() if not isinstance(g, Table) for k, _ in self.pairs(g)), default=0)
+        for heading, g in self.groups.items():
+            body = g.text().splitlines() if isinstance(g, Table) else [f'{_pad(k, width, False)}  {v}' for k, v in self.pairs(g)] + [self.rest(g)]
+            lines += [shown(heading), *('  ' + l for l in body if l)]
+        return '\n'.join(l for l in lines if l)
+
+    def inner_html(self) -> str:
+        "As HTML, without the frame and style"
+        found = [_p(self.title, 'os-title'), _p(self.subtitle)]
+        for heading, g in self.groups.items():
+            body = ''.join(f'<dt>{escape(k)}</dt><dd>{escape(v)}</dd>' for k, v in self.pairs(g)) if not isinstance(g, Table) else ''
+            found += [_p(heading, 'os-part'), g.inner_html() if isinstance(g, Table) else f'<dl class="os-d">{body}</dl>' + _p(self.rest(g), 'os-more')]
+        return ''.join(found)
+
+    def markdown(self) -> str:
+        "As markdown"
+        found = [_strong(self.title), to_markdown(shown(self.subtitle, 400))]
+        for heading, g in self.groups.items():
+            if isinstance(g, Table): body = g.markdown()
+            else: body = '\n'.join(['| | |', '| --- | --- |', *(f'| {to_markdown(k)} | {to_markdown(v)} |' for k, v in self.pairs(g))])
+            found += [_strong(heading), body, '' if isinstance(g, Table) else self.rest(g)]
+        return '\n\n'.join(s for s in found if s)
 
 # %% ../nbs/05_display.ipynb #b3b88a25
-@patch
-def inner_html(self: Card) -> str:
-    "As HTML, without the frame and style"
-    found = [_p(self.title, 'os-title'), _p(self.subtitle)]
-    for heading, g in self.groups.items():
-        body = ''.join(f'<dt>{escape(k)}</dt><dd>{escape(v)}</dd>' for k, v in self.pairs(g)) if not isinstance(g, Table) else ''
-        found += [_p(heading, 'os-part'), g.inner_html() if isinstance(g, Table) else f'<dl class="os-d">{body}</dl>' + _p(self.rest(g), 'os-more')]
-    return ''.join(found)
-
 def _strong(text: str) -> str:
     plain = to_markdown(shown(text, 400))
     return f'**{plain}**' if plain else ''
-
-@patch
-def markdown(self: Card) -> str:
-    "As markdown"
-    found = [_strong(self.title), to_markdown(shown(self.subtitle, 400))]
-    for heading, g in self.groups.items():
-        if isinstance(g, Table): body = g.markdown()
-        else: body = '\n'.join(['| | |', '| --- | --- |', *(f'| {to_markdown(k)} | {to_markdown(v)} |' for k, v in self.pairs(g))])
-        found += [_strong(heading), body, '' if isinstance(g, Table) else self.rest(g)]
-    return '\n\n'.join(s for s in found if s)
 
 # %% ../nbs/05_display.ipynb #100c5002
 class Looks:

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timezone
-from fastcore.basics import patch
 from ..errors import InvalidQuery, NotAvailableOffline, NotFound, ObjectStoreError
 from ..refs import Ref, parse_ref
 from ..search.local_index import IndexAway
@@ -50,11 +49,10 @@ class Workers:
         "Wait until nothing runs or waits"
         with self.changed: return self.changed.wait_for(lambda: not self.open, timeout)
 
-@patch
-def _one_more(self: Workers) -> None:
-    t = threading.Thread(target=_work, args=(self.jobs, weakref.ref(self)), daemon=True, name='objectstore-browser')
-    self.threads.append(t)
-    t.start()
+    def _one_more(self) -> None:
+        t = threading.Thread(target=_work, args=(self.jobs, weakref.ref(self)), daemon=True, name='objectstore-browser')
+        self.threads.append(t)
+        t.start()
 
 def _work(jobs: queue.SimpleQueue, of: weakref.ref) -> None:
     "Run jobs until there is nobody left to ask for them"
@@ -118,104 +116,270 @@ class Browsing:
         self.known = dict(url=visible(store.origin.url, 120), readonly=self.readonly, near=hasattr(store.origin, 'tiers'), page=PAGE, stale_after=STALE_AFTER)
         self.view: dict = {'status': 'loading', 'gen': 0, 'count': 0}
 
-@patch(as_prop=True)
-def names(self: Browsing) -> dict:
-    "The variables of the notebook"
-    if self._names is not None: return self._names
-    import __main__, sys
-    ipython = sys.modules.get('IPython')
-    shell = ipython and ipython.get_ipython()
-    return shell.user_ns if shell else __main__.__dict__
+    @property
+    def names(self) -> dict:
+        "The variables of the notebook"
+        if self._names is not None: return self._names
+        import __main__, sys
+        ipython = sys.modules.get('IPython')
+        shell = ipython and ipython.get_ipython()
+        return shell.user_ns if shell else __main__.__dict__
 
-@patch
-def show(self: Browsing, **news) -> None:
-    "Tell the state of the list, with what is new"
-    self.view = {**self.known, 'bucket': self.bucket, 'query': self.query, 'sort': self.sort, 'folders': self.folders, 'within': self.within, **self.view, **news}
-    self.tell('view', self.view)
+    def show(self, **news) -> None:
+        "Tell the state of the list, with what is new"
+        self.view = {**self.known, 'bucket': self.bucket, 'query': self.query, 'sort': self.sort, 'folders': self.folders, 'within': self.within, **self.view, **news}
+        self.tell('view', self.view)
 
-# %% ../../nbs/browser/05_controller.ipynb #a1a1d051
-@patch
-def find(self: Browsing, **what) -> None:
-    "Ask for the list anew: `bucket`, `query`, `sort`, `folders`, `within`"
-    for k, x in what.items(): setattr(self, k, x)
-    if 'bucket' in what and what['bucket'] != self.view.get('bucket'): self.stopped = False
-    if 'bucket' in what and 'within' not in what or not self.folders: self.within = ''
-    asks = self.bucket, self.query, self.sort, self.folders, self.within
-    with self.workers.changed: gen = self.workers.generation['find'] + 1
-    self.show(status='loading', asking=gen, bucket=self.bucket, query=self.query, sort=self.sort, folders=self.folders, within=self.within, before=self.view['status'] if self.view['status'] != 'loading' else self.view.get('before', 'ready'))
-    self.workers.do(lambda wanted: self._find(wanted, gen, *asks), 'find')
+    def find(self, **what) -> None:
+        "Ask for the list anew: `bucket`, `query`, `sort`, `folders`, `within`"
+        for k, x in what.items(): setattr(self, k, x)
+        if 'bucket' in what and what['bucket'] != self.view.get('bucket'): self.stopped = False
+        if 'bucket' in what and 'within' not in what or not self.folders: self.within = ''
+        asks = self.bucket, self.query, self.sort, self.folders, self.within
+        with self.workers.changed: gen = self.workers.generation['find'] + 1
+        self.show(status='loading', asking=gen, bucket=self.bucket, query=self.query, sort=self.sort, folders=self.folders, within=self.within, before=self.view['status'] if self.view['status'] != 'loading' else self.view.get('before', 'ready'))
+        self.workers.do(lambda wanted: self._find(wanted, gen, *asks), 'find')
 
-@patch
-def cancel(self: Browsing) -> None:
-    "Stop waiting for a list, and reading for it; what was there stays"
-    self.workers.drop('find')
-    reading = self.view.get('building')
-    if reading:
-        self.stopped = True
-        for f in list(self.quiet.keeper.filling.values()): f.stopped = True
-    self.show(status='stale' if reading else self.view.get('before', 'ready'), asking=self.asked, building=reading and {**reading, 'stopped': True})
+    def cancel(self) -> None:
+        "Stop waiting for a list, and reading for it; what was there stays"
+        self.workers.drop('find')
+        reading = self.view.get('building')
+        if reading:
+            self.stopped = True
+            for f in list(self.quiet.keeper.filling.values()): f.stopped = True
+        self.show(status='stale' if reading else self.view.get('before', 'ready'), asking=self.asked, building=reading and {**reading, 'stopped': True})
 
-@patch
-def _find(self: Browsing, wanted: Callable[[], bool], gen: int, bucket: str | None, query: str, sort: str, folders: bool, within: str) -> None:
-    "Find what is asked for, and tell it with its first page"
-    try:
-        understand(query)         # a wrong line is said at once
-        by = 'item' if folders else sort if bucket or sort.lstrip('-') != 'item' else sort.replace('item', 'bucket')      # by bucket, then by item
-        def ask() -> tuple[Sequence, Understood]: return self._meant(bucket, query, by)
-        def tell(answer: tuple[Sequence, Understood], part: int = 0, reading: dict | None = None) -> None:
-            found, meant = answer
-            listed = by_folder(found, within, bucket is None) if folders else found
-            first, count, now = self._page(listed, 0), len(listed), gen + part / 1000
+    def _find(self, wanted: Callable[[], bool], gen: int, bucket: str | None, query: str, sort: str, folders: bool, within: str) -> None:
+        "Find what is asked for, and tell it with its first page"
+        try:
+            understand(query)         # a wrong line is said at once
+            by = 'item' if folders else sort if bucket or sort.lstrip('-') != 'item' else sort.replace('item', 'bucket')      # by bucket, then by item
+            def ask() -> tuple[Sequence, Understood]: return self._meant(bucket, query, by)
+            def tell(answer: tuple[Sequence, Understood], part: int = 0, reading: dict | None = None) -> None:
+                found, meant = answer
+                listed = by_folder(found, within, bucket is None) if folders else found
+                first, count, now = self._page(listed, 0), len(listed), gen + part / 1000
+                if not wanted(): return
+                if not query and not reading: self.totals[bucket] = len(found)
+                self.found, self.asked, self.at = listed, now, datetime.now(timezone.utc)
+                self.tell('page', first | {'gen': now, 'grown': part > 1})
+                status = self._status(found, first, bool(query or within)) if not reading else 'stale' if self.stopped else 'loading'
+                self.show(status=status, gen=now, asking=now, count=count, total=self.totals.get(bucket), understood=meant.says, why=visible(getattr(found, 'why', ''), 300), error=None,
+                          asof=self.at.isoformat(timespec='seconds'), building=reading, **self._around())
+            answer, parts = self._patiently(wanted, bucket, ask, tell)
+            if answer is None: return
+            tell(answer, parts and parts + 1, self.view.get('building') if self.stopped else None)
+        except Exception as e:        # whatever it is, the list stays
+            if wanted():
+                self.view['building'] = None
+                self._failed(e)
+            return
+        if not wanted(): return
+        def later(still: Callable[[], bool]) -> None:
+            with self._known_only(): self._afterwards(still, self.asked, *answer, bucket, query)
+        self.workers.do(later, 'afterwards')
+        self._age(self.asked)
+
+    def _meant(self, bucket: str | None, query: str, by: str) -> tuple[Sequence, Understood]:
+        "What a search line finds, and how it was meant: words that are nowhere may be the name of an alias, or of an item as it is shown"
+        def all_of(m: Understood) -> Sequence: return self.quiet.find_items(m.bucket or bucket, m.pattern, at=m.at, where=m.where, text=m.text, sort=by)
+        found = all_of(meant := understand(query))
+        if found or not meant.text: return found, meant
+        others = filter(None, (as_alias(meant), as_place(query, [bucket] if bucket else self._buckets())))
+        return next(((there, other) for other in others if (there := all_of(other))), (found, meant))
+
+    def _status(self, found: Sequence, first: Mapping, narrowed: bool) -> str:
+        "The state that a list is in"
+        if self._away(): return 'offline'
+        if not len(found): return 'no-match' if narrowed else 'empty'
+        return 'stale' if getattr(found, 'as_of', None) or any(r.get('stale') for r in first['rows']) else 'ready'
+
+    def _away(self) -> bool: return bool((away := getattr(self.store.origin, 'is_away', None)) and away())
+
+    def _failed(self, e: Exception) -> None:
+        "Say in one sentence what went wrong"
+        status = 'offline' if isinstance(e, NotAvailableOffline) else 'error'
+        self.show(status=status, asking=self.asked, error={**wrong(e), 'kind': type(e).__name__, 'query': isinstance(e, InvalidQuery)}, **self._around())
+
+    def _around(self) -> dict:
+        "What waits on this machine, and whether the origin is away"
+        return {'pending': len(self.store.pending.work()) if self.store.pending else 0, 'away': self._away()}
+
+    def _patiently(self, wanted: Callable[[], bool], bucket: str | None, ask: Callable[[], object], tell: Callable) -> tuple[object | None, int]:
+        "The answer to a question (None where nobody wants it any more), and in how many parts it was told before"
+        with self._known_only():
+            if self.stopped: return ask(), 0
+        slow, parts, last = self.slow.get(bucket), 0, 0
+        if own := not (slow and slow.is_alive() and self._reading(bucket)):
+            slow = self.slow[bucket] = Asking(ask)
+            slow.join(EARLY)
+        while slow.is_alive() and wanted():
+            if reading := self._reading(bucket):
+                if reading['done'] >= 2 * last:
+                    parts, last = parts + 1, reading['done']
+                    with as_known(): tell(ask(), parts, reading)
+                else: self.show(building=reading)
+            slow.join(EVERY if last else 0.05)
+        if not wanted(): return None, parts
+        if own and slow.error: raise slow.error
+        return (slow.answer if own else ask()), parts
+
+    def _known_only(self): return as_known() if self.stopped else nullcontext()
+
+    def _reading(self, bucket: str | None) -> dict | None:
+        "How much of what is looked at was read by now, and of about how much (0: nobody knows)"
+        found = [f for name, f in list(self.quiet.keeper.filling.items()) if bucket in (None, name) and f.done]
+        return {'done': sum(f.done for f in found), 'about': sum(max(f.about, f.done) for f in found) if all(f.about for f in found) else 0} if found else None
+
+    def _page(self, listed: Sequence, start: int) -> dict:
+        "Some rows of a list"
+        shown = listed[start:start + PAGE]
+        others = self._others([x for x in shown if isinstance(x, Version)])
+        return {'start': start, 'rows': [x if isinstance(x, dict) else {**row(x), **others.get(x.ref, {})} for x in shown]}
+
+    def _others(self, shown: Sequence[Version]) -> dict[str, dict]:
+        "Which aliases of the same items point at other versions than those that are shown, as far as the index knows: by ref, what a row says of it"
+        try: points = self.quiet.keeper.pointing({(v.bucket, v.item) for v in shown if v.version})
+        except IndexAway: return {}
+        return {v.ref: {'others': [[visible(a, 40), n] for a, n in sorted(to.items(), key=lambda x: -x[1])]} for v in shown if (to := {a: n for a, n in points.get((v.bucket, v.item), {}).items() if n != v.version})}
+
+    def _buckets(self) -> list[str]:
+        "The buckets, where that can be told"
+        try: return list(self.quiet.list_buckets())
+        except (ObjectStoreError, OSError): return []
+
+    def page(self, start: int, gen: int) -> None:
+        "Tell the rows from `start` on, if they are still wanted"
+        def job(wanted: Callable[[], bool]) -> None:
+            listed = self.found
+            if gen != self.asked: return
+            try: rows = self._page(listed, max(0, int(start)))
+            except Exception as e: self._failed(e)
+            else:
+                if gen == self.asked: self.tell('page', rows | {'gen': gen})
+        self.workers.do(job)
+
+    def _afterwards(self, wanted: Callable[[], bool], gen: int, found: Sequence, meant: Understood, bucket: str | None, query: str) -> None:
+        "What may come later: the buckets, the facets, how many there are in all"
+        news = {}
+        try:
+            news['buckets'] = [visible(b, 120) for b in self.quiet.list_buckets()]
+            if wanted(): self.show(**news)
+            aliases = self._aliases(found, bucket, meant)
+            news['facets'] = facets(found, aliases=aliases, held=self._held(query, bucket, aliases or {}))
+            if bucket not in self.totals and not self.stopped: self.totals[bucket] = len(self.quiet.find_items(bucket))
+            news['total'] = self.totals.get(bucket)
+        except (ObjectStoreError, OSError): pass          # the list itself is there
+        if wanted() and gen == self.asked: self.show(**news)
+
+    def _aliases(self, found: Sequence, bucket: str | None, meant: Understood) -> dict[str, int] | None:
+        "How often each alias is among all versions that would be found: it often points at one that is not the latest. Only an index tells"
+        if self.stopped or not isinstance(found, Found): return None
+        where = f'({meant.where}) AND alias IS NOT NULL' if meant.where else 'alias IS NOT NULL'
+        return dict(self.quiet.find_items(meant.bucket or bucket, meant.pattern, at='*', where=where, text=meant.text).facets('alias'))
+
+    def _held(self, query: str, bucket: str | None, aliases: Mapping[str, int]) -> dict[str, tuple[object, Mapping]]:
+        "What the search line holds fast, as a chip does: by key, the value, and how often each value would be there without it"
+        found = {}
+        for part, key, x in held_fast(query):
+            if key == 'alias': found[key] = x, {x: 0} | dict(aliases)
+            else:
+                rest = understand(', '.join(p for p in parts(query) if p != part))
+                without = self.quiet.find_items(rest.bucket or bucket, rest.pattern, at=rest.at, where=rest.where, text=rest.text)
+                found[key] = x, {x: 0} | without.facets(key)
+        return found
+
+    def _age(self, gen: int) -> None:
+        "Call the list stale after a while"
+        me = weakref.ref(self)
+        def old() -> None:
+            if (b := me()) and b.asked == gen and b.view['status'] == 'ready': b.show(status='stale')
+        timer = threading.Timer(STALE_AFTER, old)
+        timer.daemon = True
+        timer.start()
+
+    def pick(
+        self,
+        ref: str,
+        removed: bool | None = None,     # Also removed versions? None: as before
+        limit: int | None = None,        # How many versions; None: as before of the same item
+    ) -> None:
+        "Ask for the versions of an item, and for what this one holds"
+        if not self.ref or self.ref.partition('@')[0] != ref.partition('@')[0]: self.limit = SHOWN_VERSIONS
+        self.removed = self.removed if removed is None else removed
+        self.limit = self.limit if limit is None else limit
+        self.ref, shows, most = ref, self.removed, self.limit
+        def job(wanted: Callable[[], bool]) -> None:
+            r = parse_ref(ref)
+            try: told = history(self.quiet, ref, shows, max(1, int(most)))
+            except (ObjectStoreError, OSError) as e: told = {'rows': [], 'error': visible(str(e), 300)}
+            if wanted(): self.tell('versions', {'item': f'{r.bucket}/{r.item}', 'ref': ref, 'removed': shows, 'next': self._next(r), **told})
+        self.workers.do(job, 'versions')
+        self.look(ref)
+
+    def leave(self) -> None:
+        "Look at nothing"
+        self.ref = None
+        for lane in ('versions', 'detail', 'preview'): self.workers.drop(lane)
+        self.tell('value', None)
+        for name in ('versions', 'detail', 'preview'): self.tell(name, {})
+
+    def _next(self, r: Ref) -> int | None:
+        "The number that the next put will most likely get, as the listing has shown"
+        last = None if self._away() else self.quiet.origin.bucket(r.bucket).highest.get(r.item)
+        return last and last + 1
+
+    def look(self, ref: str) -> None:
+        "Ask for everything about one version"
+        self.ref = ref
+        def facts(wanted: Callable[[], bool]) -> None:
+            try: v = self.version(ref)
+            except (ObjectStoreError, OSError) as e:
+                if wanted(): self.tell('detail', {'ref': ref, 'error': visible(str(e), 400)})
+                return
             if not wanted(): return
-            if not query and not reading: self.totals[bucket] = len(found)
-            self.found, self.asked, self.at = listed, now, datetime.now(timezone.utc)
-            self.tell('page', first | {'gen': now, 'grown': part > 1})
-            status = self._status(found, first, bool(query or within)) if not reading else 'stale' if self.stopped else 'loading'
-            self.show(status=status, gen=now, asking=now, count=count, total=self.totals.get(bucket), understood=meant.says, why=visible(getattr(found, 'why', ''), 300), error=None,
-                      asof=self.at.isoformat(timespec='seconds'), building=reading, **self._around())
-        answer, parts = self._patiently(wanted, bucket, ask, tell)
-        if answer is None: return
-        tell(answer, parts and parts + 1, self.view.get('building') if self.stopped else None)
-    except Exception as e:        # whatever it is, the list stays
-        if wanted():
-            self.view['building'] = None
-            self._failed(e)
-        return
-    if not wanted(): return
-    def later(still: Callable[[], bool]) -> None:
-        with self._known_only(): self._afterwards(still, self.asked, *answer, bucket, query)
-    self.workers.do(later, 'afterwards')
-    self._age(self.asked)
+            self.tell('value', as_of(v, self.store))
+            told = detail(self.store, v, self.names)
+            if wanted(): self.tell('detail', told | {'asked': ref})
+        self.workers.do(facts, 'detail')
+        self.preview(ref)
 
-@patch
-def _meant(self: Browsing, bucket: str | None, query: str, by: str) -> tuple[Sequence, Understood]:
-    "What a search line finds, and how it was meant: words that are nowhere may be the name of an alias, or of an item as it is shown"
-    def all_of(m: Understood) -> Sequence: return self.quiet.find_items(m.bucket or bucket, m.pattern, at=m.at, where=m.where, text=m.text, sort=by)
-    found = all_of(meant := understand(query))
-    if found or not meant.text: return found, meant
-    others = filter(None, (as_alias(meant), as_place(query, [bucket] if bucket else self._buckets())))
-    return next(((there, other) for other in others if (there := all_of(other))), (found, meant))
+    def version(self, ref: str) -> Version:
+        "A version by its ref, also one that was removed, while its record is there"
+        try: return self.quiet[ref]
+        except NotFound:
+            r = parse_ref(ref)
+            if not self.removed: raise
+            bucket = self.quiet.origin.bucket(r.bucket)
+            return Version(self.quiet, bucket, bucket.record(r.item, r.selector.n), [], [])
 
-@patch
-def _status(self: Browsing, found: Sequence, first: Mapping, narrowed: bool) -> str:
-    "The state that a list is in"
-    if self._away(): return 'offline'
-    if not len(found): return 'no-match' if narrowed else 'empty'
-    return 'stale' if getattr(found, 'as_of', None) or any(r.get('stale') for r in first['rows']) else 'ready'
+    def preview(self, ref: str, rows: int = 50, file: str | None = None) -> None:
+        "Ask for a preview"
+        def job(wanted: Callable[[], bool]) -> None:
+            try:
+                v = self.version(ref)
+                seen = {'ref': v.ref, **preview(v, max(1, min(int(rows), 1000)), file)}
+            except (ObjectStoreError, OSError) as e: seen = {'type': 'away' if isinstance(e, NotAvailableOffline) else 'broken', 'text': visible(str(e), 400)}
+            if wanted(): self.tell('preview', {'ref': ref, 'asked': ref, 'file': file, **seen})
+        self.workers.do(job, 'preview')
 
-@patch
-def _away(self: Browsing) -> bool: return bool((away := getattr(self.store.origin, 'is_away', None)) and away())
+    def compare(self, a: str, b: str) -> None:
+        "Ask for two versions side by side"
+        def job(wanted: Callable[[], bool]) -> None:
+            try: seen = compared(self.version(a), self.version(b))
+            except Exception as e: seen = {'a': a, 'b': b, 'groups': [], 'error': visible(str(e), 400)}      # whatever a payload brings up
+            if wanted(): self.tell('compared', {**seen, 'asked': [a, b]})
+        self.workers.do(job, 'compare')
 
-@patch
-def _failed(self: Browsing, e: Exception) -> None:
-    "Say in one sentence what went wrong"
-    status = 'offline' if isinstance(e, NotAvailableOffline) else 'error'
-    self.show(status=status, asking=self.asked, error={**wrong(e), 'kind': type(e).__name__, 'query': isinstance(e, InvalidQuery)}, **self._around())
-
-@patch
-def _around(self: Browsing) -> dict:
-    "What waits on this machine, and whether the origin is away"
-    return {'pending': len(self.store.pending.work()) if self.store.pending else 0, 'away': self._away()}
+    def refresh(self) -> None:
+        "Ask the store anew"
+        stopped, self.stopped = self.stopped, False
+        def job(wanted: Callable[[], bool]) -> None:
+            try:
+                if not stopped: self.quiet.refresh()       # else the list itself reads on
+            except (ObjectStoreError, OSError): pass       # the list says what is wrong
+            self.find()
+        self.workers.do(job)
 
 # %% ../../nbs/browser/05_controller.ipynb #52bf37c9
 EARLY, EVERY = 0.25, 0.3     # seconds after which a list that is long in coming is shown as far as it is known, and between two looks at how far it is
@@ -229,201 +393,3 @@ class Asking(threading.Thread):
     def run(self) -> None:
         try: self.answer = self.ask()
         except Exception as e: self.error = e      # told to whoever waits
-
-@patch
-def _patiently(self: Browsing, wanted: Callable[[], bool], bucket: str | None, ask: Callable[[], object], tell: Callable) -> tuple[object | None, int]:
-    "The answer to a question (None where nobody wants it any more), and in how many parts it was told before"
-    with self._known_only():
-        if self.stopped: return ask(), 0
-    slow, parts, last = self.slow.get(bucket), 0, 0
-    if own := not (slow and slow.is_alive() and self._reading(bucket)):
-        slow = self.slow[bucket] = Asking(ask)
-        slow.join(EARLY)
-    while slow.is_alive() and wanted():
-        if reading := self._reading(bucket):
-            if reading['done'] >= 2 * last:
-                parts, last = parts + 1, reading['done']
-                with as_known(): tell(ask(), parts, reading)
-            else: self.show(building=reading)
-        slow.join(EVERY if last else 0.05)
-    if not wanted(): return None, parts
-    if own and slow.error: raise slow.error
-    return (slow.answer if own else ask()), parts
-
-@patch
-def _known_only(self: Browsing): return as_known() if self.stopped else nullcontext()
-
-@patch
-def _reading(self: Browsing, bucket: str | None) -> dict | None:
-    "How much of what is looked at was read by now, and of about how much (0: nobody knows)"
-    found = [f for name, f in list(self.quiet.keeper.filling.items()) if bucket in (None, name) and f.done]
-    return {'done': sum(f.done for f in found), 'about': sum(max(f.about, f.done) for f in found) if all(f.about for f in found) else 0} if found else None
-
-# %% ../../nbs/browser/05_controller.ipynb #892bbd33
-@patch
-def _page(self: Browsing, listed: Sequence, start: int) -> dict:
-    "Some rows of a list"
-    shown = listed[start:start + PAGE]
-    others = self._others([x for x in shown if isinstance(x, Version)])
-    return {'start': start, 'rows': [x if isinstance(x, dict) else {**row(x), **others.get(x.ref, {})} for x in shown]}
-
-@patch
-def _others(self: Browsing, shown: Sequence[Version]) -> dict[str, dict]:
-    "Which aliases of the same items point at other versions than those that are shown, as far as the index knows: by ref, what a row says of it"
-    try: points = self.quiet.keeper.pointing({(v.bucket, v.item) for v in shown if v.version})
-    except IndexAway: return {}
-    return {v.ref: {'others': [[visible(a, 40), n] for a, n in sorted(to.items(), key=lambda x: -x[1])]} for v in shown if (to := {a: n for a, n in points.get((v.bucket, v.item), {}).items() if n != v.version})}
-
-@patch
-def _buckets(self: Browsing) -> list[str]:
-    "The buckets, where that can be told"
-    try: return list(self.quiet.list_buckets())
-    except (ObjectStoreError, OSError): return []
-
-@patch
-def page(self: Browsing, start: int, gen: int) -> None:
-    "Tell the rows from `start` on, if they are still wanted"
-    def job(wanted: Callable[[], bool]) -> None:
-        listed = self.found
-        if gen != self.asked: return
-        try: rows = self._page(listed, max(0, int(start)))
-        except Exception as e: self._failed(e)
-        else:
-            if gen == self.asked: self.tell('page', rows | {'gen': gen})
-    self.workers.do(job)
-
-@patch
-def _afterwards(self: Browsing, wanted: Callable[[], bool], gen: int, found: Sequence, meant: Understood, bucket: str | None, query: str) -> None:
-    "What may come later: the buckets, the facets, how many there are in all"
-    news = {}
-    try:
-        news['buckets'] = [visible(b, 120) for b in self.quiet.list_buckets()]
-        if wanted(): self.show(**news)
-        aliases = self._aliases(found, bucket, meant)
-        news['facets'] = facets(found, aliases=aliases, held=self._held(query, bucket, aliases or {}))
-        if bucket not in self.totals and not self.stopped: self.totals[bucket] = len(self.quiet.find_items(bucket))
-        news['total'] = self.totals.get(bucket)
-    except (ObjectStoreError, OSError): pass          # the list itself is there
-    if wanted() and gen == self.asked: self.show(**news)
-
-@patch
-def _aliases(self: Browsing, found: Sequence, bucket: str | None, meant: Understood) -> dict[str, int] | None:
-    "How often each alias is among all versions that would be found: it often points at one that is not the latest. Only an index tells"
-    if self.stopped or not isinstance(found, Found): return None
-    where = f'({meant.where}) AND alias IS NOT NULL' if meant.where else 'alias IS NOT NULL'
-    return dict(self.quiet.find_items(meant.bucket or bucket, meant.pattern, at='*', where=where, text=meant.text).facets('alias'))
-
-@patch
-def _held(self: Browsing, query: str, bucket: str | None, aliases: Mapping[str, int]) -> dict[str, tuple[object, Mapping]]:
-    "What the search line holds fast, as a chip does: by key, the value, and how often each value would be there without it"
-    found = {}
-    for part, key, x in held_fast(query):
-        if key == 'alias': found[key] = x, {x: 0} | dict(aliases)
-        else:
-            rest = understand(', '.join(p for p in parts(query) if p != part))
-            without = self.quiet.find_items(rest.bucket or bucket, rest.pattern, at=rest.at, where=rest.where, text=rest.text)
-            found[key] = x, {x: 0} | without.facets(key)
-    return found
-
-@patch
-def _age(self: Browsing, gen: int) -> None:
-    "Call the list stale after a while"
-    me = weakref.ref(self)
-    def old() -> None:
-        if (b := me()) and b.asked == gen and b.view['status'] == 'ready': b.show(status='stale')
-    timer = threading.Timer(STALE_AFTER, old)
-    timer.daemon = True
-    timer.start()
-
-# %% ../../nbs/browser/05_controller.ipynb #e011cfc9
-@patch
-def pick(
-    self: Browsing,
-    ref: str,
-    removed: bool | None = None,     # Also removed versions? None: as before
-    limit: int | None = None,        # How many versions; None: as before of the same item
-) -> None:
-    "Ask for the versions of an item, and for what this one holds"
-    if not self.ref or self.ref.partition('@')[0] != ref.partition('@')[0]: self.limit = SHOWN_VERSIONS
-    self.removed = self.removed if removed is None else removed
-    self.limit = self.limit if limit is None else limit
-    self.ref, shows, most = ref, self.removed, self.limit
-    def job(wanted: Callable[[], bool]) -> None:
-        r = parse_ref(ref)
-        try: told = history(self.quiet, ref, shows, max(1, int(most)))
-        except (ObjectStoreError, OSError) as e: told = {'rows': [], 'error': visible(str(e), 300)}
-        if wanted(): self.tell('versions', {'item': f'{r.bucket}/{r.item}', 'ref': ref, 'removed': shows, 'next': self._next(r), **told})
-    self.workers.do(job, 'versions')
-    self.look(ref)
-
-@patch
-def leave(self: Browsing) -> None:
-    "Look at nothing"
-    self.ref = None
-    for lane in ('versions', 'detail', 'preview'): self.workers.drop(lane)
-    self.tell('value', None)
-    for name in ('versions', 'detail', 'preview'): self.tell(name, {})
-
-@patch
-def _next(self: Browsing, r: Ref) -> int | None:
-    "The number that the next put will most likely get, as the listing has shown"
-    last = None if self._away() else self.quiet.origin.bucket(r.bucket).highest.get(r.item)
-    return last and last + 1
-
-@patch
-def look(self: Browsing, ref: str) -> None:
-    "Ask for everything about one version"
-    self.ref = ref
-    def facts(wanted: Callable[[], bool]) -> None:
-        try: v = self.version(ref)
-        except (ObjectStoreError, OSError) as e:
-            if wanted(): self.tell('detail', {'ref': ref, 'error': visible(str(e), 400)})
-            return
-        if not wanted(): return
-        self.tell('value', as_of(v, self.store))
-        told = detail(self.store, v, self.names)
-        if wanted(): self.tell('detail', told | {'asked': ref})
-    self.workers.do(facts, 'detail')
-    self.preview(ref)
-
-@patch
-def version(self: Browsing, ref: str) -> Version:
-    "A version by its ref, also one that was removed, while its record is there"
-    try: return self.quiet[ref]
-    except NotFound:
-        r = parse_ref(ref)
-        if not self.removed: raise
-        bucket = self.quiet.origin.bucket(r.bucket)
-        return Version(self.quiet, bucket, bucket.record(r.item, r.selector.n), [], [])
-
-@patch
-def preview(self: Browsing, ref: str, rows: int = 50, file: str | None = None) -> None:
-    "Ask for a preview"
-    def job(wanted: Callable[[], bool]) -> None:
-        try:
-            v = self.version(ref)
-            seen = {'ref': v.ref, **preview(v, max(1, min(int(rows), 1000)), file)}
-        except (ObjectStoreError, OSError) as e: seen = {'type': 'away' if isinstance(e, NotAvailableOffline) else 'broken', 'text': visible(str(e), 400)}
-        if wanted(): self.tell('preview', {'ref': ref, 'asked': ref, 'file': file, **seen})
-    self.workers.do(job, 'preview')
-
-@patch
-def compare(self: Browsing, a: str, b: str) -> None:
-    "Ask for two versions side by side"
-    def job(wanted: Callable[[], bool]) -> None:
-        try: seen = compared(self.version(a), self.version(b))
-        except Exception as e: seen = {'a': a, 'b': b, 'groups': [], 'error': visible(str(e), 400)}      # whatever a payload brings up
-        if wanted(): self.tell('compared', {**seen, 'asked': [a, b]})
-    self.workers.do(job, 'compare')
-
-# %% ../../nbs/browser/05_controller.ipynb #caf117c5
-@patch
-def refresh(self: Browsing) -> None:
-    "Ask the store anew"
-    stopped, self.stopped = self.stopped, False
-    def job(wanted: Callable[[], bool]) -> None:
-        try:
-            if not stopped: self.quiet.refresh()       # else the list itself reads on
-        except (ObjectStoreError, OSError): pass       # the list says what is wrong
-        self.find()
-    self.workers.do(job)

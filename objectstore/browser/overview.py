@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from html import escape
-from fastcore.basics import patch
 from ..display import Card, Shown, Size, Table, shown
 from ..store.version import Version
 from ..store.store import ObjectStore
@@ -48,6 +47,46 @@ class Overview(Shown):
         for v in self.first: by[v.bucket].append(v)
         return dict(sorted(by.items()))
 
+    def table(
+        self,
+        bucket: str | None = None,     # Only those of one bucket
+        limit: int = 20,               # Rows
+    ) -> Table:
+        "The items"
+        items = self.buckets[bucket] if bucket else self.first
+        return Table(_heads, map(_fields, items[:limit]), caption=None if bucket else self.counted, total=len(items) if bucket else len(self.found), limit=limit)
+
+    def versions_of(self, v: Version) -> tuple[list[Version], int]:
+        "The newest versions of an item, as far as there was room, and how many there are"
+        kept, n = self.versions.get((v.bucket, v.item), ([], 1))
+        return kept or [v], n
+
+    def before(self, v: Version) -> Table:
+        "The versions of an item"
+        kept, total = self.versions_of(v)
+        def one(v: Version, older: Version | None) -> list:
+            r = row(v)
+            return [f'v{v.version}' if v.version else 'pending', (r['created'] or '')[:10], v.author, Size(v.size), changed(v, older), ' '.join(v.aliases), r['keys']]
+        return Table(['version', 'created', 'author', 'size', 'changed', 'aliases', 'says'], map(one, kept, [*kept[1:], None]), total=total, limit=len(kept))
+
+    def text(self) -> str:
+        "As plain text"
+        return f'{self.title}\n{self.table().text()}'
+
+    def inner_html(self) -> str:
+        "As HTML, without the frame and style: each bucket folded, and in it the versions of each item"
+        def item(v: Version) -> str: return _folded(f'{shown(f"{v.bucket}/{v.item}", 120)}: {_counted(self.versions_of(v)[1], "version")}', self.before(v).inner_html())
+        def one(name: str, items: list[Version]) -> str:
+            own = list({(v.bucket, v.item): v for v in items}.values())
+            return _folded(f'{shown(name, 120)}: {_counted(len(own), "item")}', self.table(name, len(items)).inner_html() + _folded(f'Versions of {_counted(len(own), "item")}', ''.join(map(item, own))), len(self.buckets) == 1 or len(self.first) <= 20)
+        more = len(self.found) - len(self.first)
+        note = f'<p class="os-more">… {_counted(more, "item")} more: this page has the first {len(self.first):,}</p>' if more > 0 else ''
+        return f'<p class="os-title">{escape(self.title)}</p><p>{escape(self.counted)}</p>' + ''.join(one(*b) for b in self.buckets.items()) + note
+
+    def markdown(self) -> str:
+        "As markdown"
+        return f'{Card(self.title).markdown()}\n\n{self.table().markdown()}'
+
 def _counted(n: int, word: str) -> str: return f'{n:,} {word}{"s" * (n != 1)}'
 
 # %% ../../nbs/browser/07_overview.ipynb #a7c5f1ab
@@ -79,50 +118,4 @@ def _fields(v: Version) -> list:
     r = row(v)
     return [v.ref, v.kind, Size(v.size), v.created if v.at_hand('created') else None, v.author, ' '.join(v.aliases), r['says'] or r['keys']]
 
-@patch
-def table(
-    self: Overview,
-    bucket: str | None = None,     # Only those of one bucket
-    limit: int = 20,               # Rows
-) -> Table:
-    "The items"
-    items = self.buckets[bucket] if bucket else self.first
-    return Table(_heads, map(_fields, items[:limit]), caption=None if bucket else self.counted, total=len(items) if bucket else len(self.found), limit=limit)
-
-@patch
-def versions_of(self: Overview, v: Version) -> tuple[list[Version], int]:
-    "The newest versions of an item, as far as there was room, and how many there are"
-    kept, n = self.versions.get((v.bucket, v.item), ([], 1))
-    return kept or [v], n
-
-@patch
-def before(self: Overview, v: Version) -> Table:
-    "The versions of an item"
-    kept, total = self.versions_of(v)
-    def one(v: Version, older: Version | None) -> list:
-        r = row(v)
-        return [f'v{v.version}' if v.version else 'pending', (r['created'] or '')[:10], v.author, Size(v.size), changed(v, older), ' '.join(v.aliases), r['keys']]
-    return Table(['version', 'created', 'author', 'size', 'changed', 'aliases', 'says'], map(one, kept, [*kept[1:], None]), total=total, limit=len(kept))
-
-@patch
-def text(self: Overview) -> str:
-    "As plain text"
-    return f'{self.title}\n{self.table().text()}'
-
 def _folded(summary: str, body: str, open: bool = False) -> str: return f'<details{" open" * open}><summary>{escape(summary)}</summary>{body}</details>'
-
-@patch
-def inner_html(self: Overview) -> str:
-    "As HTML, without the frame and style: each bucket folded, and in it the versions of each item"
-    def item(v: Version) -> str: return _folded(f'{shown(f"{v.bucket}/{v.item}", 120)}: {_counted(self.versions_of(v)[1], "version")}', self.before(v).inner_html())
-    def one(name: str, items: list[Version]) -> str:
-        own = list({(v.bucket, v.item): v for v in items}.values())
-        return _folded(f'{shown(name, 120)}: {_counted(len(own), "item")}', self.table(name, len(items)).inner_html() + _folded(f'Versions of {_counted(len(own), "item")}', ''.join(map(item, own))), len(self.buckets) == 1 or len(self.first) <= 20)
-    more = len(self.found) - len(self.first)
-    note = f'<p class="os-more">… {_counted(more, "item")} more: this page has the first {len(self.first):,}</p>' if more > 0 else ''
-    return f'<p class="os-title">{escape(self.title)}</p><p>{escape(self.counted)}</p>' + ''.join(one(*b) for b in self.buckets.items()) + note
-
-@patch
-def markdown(self: Overview) -> str:
-    "As markdown"
-    return f'{Card(self.title).markdown()}\n\n{self.table().markdown()}'

@@ -10,7 +10,6 @@ from html import escape
 from itertools import count
 from pathlib import Path
 import anywidget, traitlets as t
-from fastcore.basics import patch
 from . import actions
 from . import views
 from ..refs import parse_ref
@@ -60,66 +59,92 @@ class Browser(anywidget.AnyWidget):
         self.on_msg(lambda _, asks, buffers: self._asked(asks))
         self.browsing.find()
 
-# %% ../../nbs/browser/08_widget.ipynb #2cdfef73
-@patch
-def _tell(self: Browser, name: str, value: object) -> None:
-    "Take a piece of news, from any thread"
-    with self._lock:
-        before, self._telling = self._telling, threading.get_ident()
-        try:
-            if name == 'view': self.bucket, self.query, self.status = value['bucket'], value['query'], value['status']
-            if name == 'value' and not self._marked(): self.selected = [value.ref] if value else []
-            if name in ANSWERS: value = {**value, 'turn': next(self._turns)}
-            setattr(self, name, value)
-        finally: self._telling = before
+    def _tell(self, name: str, value: object) -> None:
+        "Take a piece of news, from any thread"
+        with self._lock:
+            before, self._telling = self._telling, threading.get_ident()
+            try:
+                if name == 'view': self.bucket, self.query, self.status = value['bucket'], value['query'], value['status']
+                if name == 'value' and not self._marked(): self.selected = [value.ref] if value else []
+                if name in ANSWERS: value = {**value, 'turn': next(self._turns)}
+                setattr(self, name, value)
+            finally: self._telling = before
 
-@patch
-def _marked(self: Browser) -> bool: return len(self.selected) > 1
+    def _marked(self) -> bool: return len(self.selected) > 1
 
-@patch
-def _asked(self: Browser, asks: object) -> None:
-    "A message from the page: only enqueued"
-    if isinstance(asks, dict) and asks.get('verb') == 'marks':
-        refs = [r for r in asks.get('refs', []) if isinstance(r, str)]
-        return self._tell('selected', refs or ([self.value.ref] if self.value else []))
-    self.browsing.receive(asks)
+    def _asked(self, asks: object) -> None:
+        "A message from the page: only enqueued"
+        if isinstance(asks, dict) and asks.get('verb') == 'marks':
+            refs = [r for r in asks.get('refs', []) if isinstance(r, str)]
+            return self._tell('selected', refs or ([self.value.ref] if self.value else []))
+        self.browsing.receive(asks)
 
-@patch
-def _searched(self: Browser, change) -> None:
-    if self._telling != threading.get_ident(): self.browsing.find(**{change['name']: change['new']})
+    def _searched(self, change) -> None:
+        if self._telling != threading.get_ident(): self.browsing.find(**{change['name']: change['new']})
 
-@patch
-def _chosen(self: Browser, change) -> None:
-    if self._telling == threading.get_ident(): return
-    for r in change['new']: parse_ref(r)
-    self.options = {**self.options, 'marks': list(change['new']), 'led': next(self._turns)}      # the same again is news, too
-    if change['new']: self.browsing.pick(change['new'][-1])
-    else: self.browsing.leave()
+    def _chosen(self, change) -> None:
+        if self._telling == threading.get_ident(): return
+        for r in change['new']: parse_ref(r)
+        self.options = {**self.options, 'marks': list(change['new']), 'led': next(self._turns)}      # the same again is news, too
+        if change['new']: self.browsing.pick(change['new'][-1])
+        else: self.browsing.leave()
 
-# %% ../../nbs/browser/08_widget.ipynb #90da630e
-@patch
-def refresh(self: Browser) -> None:
-    "Ask the store anew"
-    self.browsing.refresh()
+    def refresh(self) -> None:
+        "Ask the store anew"
+        self.browsing.refresh()
 
-@patch
-def compare(
-    self: Browser,
-    a: str | Version,
-    b: str | Version,
-) -> None:
-    "Show two versions side by side"
-    self.options = {**self.options, 'tab': 'Compare'}
-    self.browsing.compare(str(a), str(b))
+    def compare(
+        self,
+        a: str | Version,
+        b: str | Version,
+    ) -> None:
+        "Show two versions side by side"
+        self.options = {**self.options, 'tab': 'Compare'}
+        self.browsing.compare(str(a), str(b))
 
-@patch
-def wait(
-    self: Browser,
-    timeout: float | None = None,     # Seconds
-) -> Browser:                         # Itself
-    "Wait until everything that was asked for is there; `TimeoutError` where that takes longer"
-    if not self.browsing.workers.idle(timeout): raise TimeoutError(f'the browser still waits for {self.browsing.store.origin.url} after {timeout:g} s')
-    return self
+    def wait(
+        self,
+        timeout: float | None = None,     # Seconds
+    ) -> Browser:                         # Itself
+        "Wait until everything that was asked for is there; `TimeoutError` where that takes longer"
+        if not self.browsing.workers.idle(timeout): raise TimeoutError(f'the browser still waits for {self.browsing.store.origin.url} after {timeout:g} s')
+        return self
+
+    def __repr__(self) -> str:
+        b = self.browsing
+        return f'Browser({b.known["url"]!r}, bucket={b.bucket!r}, query={b.query!r})'
+
+    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
+        data, metadata = anywidget.AnyWidget._repr_mimebundle_(self, **kwargs)
+        page = kept_page(self.browsing)
+        return {**data, 'text/plain': page.text(), 'text/html': page.html()}, metadata
+
+    def _ipython_display_(self) -> None:
+        "Show the widget; below it, for the day when there is no kernel, what it showed"
+        from IPython import get_ipython
+        from IPython.display import display
+        if getattr(get_ipython(), 'kernel', None) is None: raise NotImplementedError     # the bundle alone: nobody saves two outputs
+        data, metadata = self._repr_mimebundle_()
+        display(data, metadata=metadata, raw=True)
+        said = f'What {visible(self.browsing.known["url"], 120)} had when this was shown'
+        kept = f'<details class="objectstore-kept"><summary>{escape(said)}</summary>{data["text/html"]}</details>{_kept_style}'
+        display({'text/html': kept, 'text/plain': ''}, raw=True)
+
+    def shelve(
+        self,
+        items: int = 12,      # Of so many of the items that are shown what is in them, too
+        each: int = 6,        # Versions of each
+    ) -> Browser:
+        "Keep the details of what is shown with it, so that a saved picture of it can be looked through"
+        self.wait(60)
+        b, shelf = self.browsing, {}
+        for i, ref in enumerate(v.ref for v in b.found[:SHELVED] if isinstance(v, Version)):
+            told, item = history(b.quiet, ref), ref.partition('@')[0]
+            seen = {r['ref']: b.version(r['ref']) for r in told['rows'][:each]} if i < items else {}
+            shelf[item] = {'versions': {'item': item, 'ref': ref, **told}, 'details': {r: detail(b.store, v, b.names) for r, v in seen.items()},
+                           'previews': {r: {'ref': r, **preview(v)} for r, v in seen.items()}}
+        self.shelf = shelf
+        return self
 
 # %% ../../nbs/browser/08_widget.ipynb #09ba4557
 KEPT_WITHIN = 2.0      # seconds that the display of a browser waits for what a saved notebook keeps of it
@@ -138,52 +163,12 @@ def kept_page(
     why = visible(str(asking.error), 300) if asking.error else 'It was not read yet when this was shown.'
     return Card(f'{b.known["url"]} › {b.bucket or "all buckets"}', why)
 
-@patch
-def __repr__(self: Browser) -> str:
-    b = self.browsing
-    return f'Browser({b.known["url"]!r}, bucket={b.bucket!r}, query={b.query!r})'
-
-@patch
-def _repr_mimebundle_(self: Browser, **kwargs) -> tuple[dict, dict]:
-    data, metadata = anywidget.AnyWidget._repr_mimebundle_(self, **kwargs)
-    page = kept_page(self.browsing)
-    return {**data, 'text/plain': page.text(), 'text/html': page.html()}, metadata
-
 # %% ../../nbs/browser/08_widget.ipynb #bdf65959
 _kept_style = """<style>.objectstore-kept{display:none}
 .jp-OutputArea:has(.jupyter-widgets):not(:has(.osb)) .objectstore-kept{display:block}</style>"""
 
-@patch
-def _ipython_display_(self: Browser) -> None:
-    "Show the widget; below it, for the day when there is no kernel, what it showed"
-    from IPython import get_ipython
-    from IPython.display import display
-    if getattr(get_ipython(), 'kernel', None) is None: raise NotImplementedError     # the bundle alone: nobody saves two outputs
-    data, metadata = self._repr_mimebundle_()
-    display(data, metadata=metadata, raw=True)
-    said = f'What {visible(self.browsing.known["url"], 120)} had when this was shown'
-    kept = f'<details class="objectstore-kept"><summary>{escape(said)}</summary>{data["text/html"]}</details>{_kept_style}'
-    display({'text/html': kept, 'text/plain': ''}, raw=True)
-
 # %% ../../nbs/browser/08_widget.ipynb #1117f448
 SHELVED = 500       # rows of a picture
-
-@patch
-def shelve(
-    self: Browser,
-    items: int = 12,      # Of so many of the items that are shown what is in them, too
-    each: int = 6,        # Versions of each
-) -> Browser:
-    "Keep the details of what is shown with it, so that a saved picture of it can be looked through"
-    self.wait(60)
-    b, shelf = self.browsing, {}
-    for i, ref in enumerate(v.ref for v in b.found[:SHELVED] if isinstance(v, Version)):
-        told, item = history(b.quiet, ref), ref.partition('@')[0]
-        seen = {r['ref']: b.version(r['ref']) for r in told['rows'][:each]} if i < items else {}
-        shelf[item] = {'versions': {'item': item, 'ref': ref, **told}, 'details': {r: detail(b.store, v, b.names) for r, v in seen.items()},
-                       'previews': {r: {'ref': r, **preview(v)} for r, v in seen.items()}}
-    self.shelf = shelf
-    return self
 
 def _saved(browser: Browser) -> dict:
     "What a picture holds: the first rows of the list, whatever page of it was told last"

@@ -7,7 +7,6 @@ from __future__ import annotations
 import errno, os, threading, time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from fastcore.basics import patch
 from ..errors import NotAvailableOffline, ObjectStoreError, Unsupported
 from ..storage.backend import Backend, Entry, hurry, in_a_hurry
 from ..storage.options import BucketMissing, Refused
@@ -44,58 +43,80 @@ class Breaker:
     @property
     def open(self) -> bool: return self.since is not None
 
+    def trip(self, why: BaseException) -> None:
+        "Note that the system is gone"
+        with self._lock:
+            first, watched, self.since, self.why = not self.open, self.slow, self.since or time.time(), str(why)
+            if first: self._turn += 1
+        if first and not watched: self._begin_watch()
+
+    def lag(self, why: BaseException) -> None:
+        "Note that the system answers too late for a reader who has something near; all others go on asking it"
+        with self._lock: first, self.slow, self.late = not (self.slow or self.open), self.slow or time.time(), str(why)
+        if first: self._begin_watch()
+
+    def _begin_watch(self) -> None:
+        self._watched += 1
+        if not self.probe: return
+        threading.Thread(target=self._watch, args=[self._watched], daemon=True, name='objectstore-probe').start()
+
+    def close(self) -> None:
+        "Note that the system is back"
+        with self._lock: was, self.since, self.slow, self.wait, self.failed = self.open, None, None, FIRST_WAIT, 0
+        self._watched += 1
+        if was:
+            for call in list(self.back): call()
+
+    def answered(self) -> None:
+        "Note that the system has answered what it was asked"
+        self.failed, self.refusal = 0, ''
+        if self.reached: return
+        self.reached = True
+        while self.first: self.first.pop()()
+
+    def note(self, e: BaseException) -> None:
+        "Note an error that a call has met"
+        if isinstance(e, FileNotFoundError): return self.answered()     # it was asked for an object, and has none
+        if is_late(e) and in_a_hurry(): return self.lag(e)
+        if is_absence(e): return self.trip(e)
+        if isinstance(e, REFUSALS): self.refusal = str(e)
+        if not isinstance(e, ConnectionError): self.failed = 0; return
+        self.failed += 1
+        if self.failed >= ENOUGH: self.trip(e)
+
+    def _watch(self, watch: int) -> None:
+        "Probe until the system is back, and answers in time"
+        while (self.open or self.slow) and self._watched == watch:
+            time.sleep(self.wait)
+            self.wait = min(self.wait * 2, LONGEST_WAIT)
+            if self._watched == watch: self.try_now() if self.open else self._is_quick()
+
+    def _is_quick(self) -> bool:
+        "Ask a slow system whether it answers in time again"
+        try:
+            with hurry(): self.probe()
+        except (ConnectionError, TimeoutError) as e:
+            if not is_late(e): self.note(e)
+            return False
+        except (OSError, ObjectStoreError): pass
+        self.close()
+        return True
+
+    def try_now(self) -> bool:
+        "Ask the system, whatever was known: is it there?"
+        try:
+            if self.probe: self.probe()
+        except (ConnectionError, TimeoutError) as e: self.trip(e); return False
+        except (OSError, ObjectStoreError) as e: self.note(e)
+        else: self.answered()
+        self.close()
+        return True
+
 def _in_child() -> None: Breaker._lock = threading.RLock()     # another thread may have held it at the fork
 
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_in_child)
 
 # %% ../../nbs/cache/03_breaker.ipynb #14dfcb47
-@patch
-def trip(self: Breaker, why: BaseException) -> None:
-    "Note that the system is gone"
-    with self._lock:
-        first, watched, self.since, self.why = not self.open, self.slow, self.since or time.time(), str(why)
-        if first: self._turn += 1
-    if first and not watched: self._begin_watch()
-
-@patch
-def lag(self: Breaker, why: BaseException) -> None:
-    "Note that the system answers too late for a reader who has something near; all others go on asking it"
-    with self._lock: first, self.slow, self.late = not (self.slow or self.open), self.slow or time.time(), str(why)
-    if first: self._begin_watch()
-
-@patch
-def _begin_watch(self: Breaker) -> None:
-    self._watched += 1
-    if not self.probe: return
-    threading.Thread(target=self._watch, args=[self._watched], daemon=True, name='objectstore-probe').start()
-
-@patch
-def close(self: Breaker) -> None:
-    "Note that the system is back"
-    with self._lock: was, self.since, self.slow, self.wait, self.failed = self.open, None, None, FIRST_WAIT, 0
-    self._watched += 1
-    if was:
-        for call in list(self.back): call()
-
-@patch
-def answered(self: Breaker) -> None:
-    "Note that the system has answered what it was asked"
-    self.failed, self.refusal = 0, ''
-    if self.reached: return
-    self.reached = True
-    while self.first: self.first.pop()()
-
-@patch
-def note(self: Breaker, e: BaseException) -> None:
-    "Note an error that a call has met"
-    if isinstance(e, FileNotFoundError): return self.answered()     # it was asked for an object, and has none
-    if is_late(e) and in_a_hurry(): return self.lag(e)
-    if is_absence(e): return self.trip(e)
-    if isinstance(e, REFUSALS): self.refusal = str(e)
-    if not isinstance(e, ConnectionError): self.failed = 0; return
-    self.failed += 1
-    if self.failed >= ENOUGH: self.trip(e)
-
 REFUSALS = (PermissionError, BucketMissing, Refused, Unsupported)     # a key, a bucket, a request that it does not take
 
 def is_late(e: BaseException) -> bool:
@@ -109,38 +130,6 @@ def is_absence(e: BaseException) -> bool:
 
 _absent = {errno.ETIMEDOUT, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENOTCONN, errno.ESTALE,
            errno.EPROTO}     # what answers is no object service: a login page, a console
-
-# %% ../../nbs/cache/03_breaker.ipynb #11acf4f6
-@patch
-def _watch(self: Breaker, watch: int) -> None:
-    "Probe until the system is back, and answers in time"
-    while (self.open or self.slow) and self._watched == watch:
-        time.sleep(self.wait)
-        self.wait = min(self.wait * 2, LONGEST_WAIT)
-        if self._watched == watch: self.try_now() if self.open else self._is_quick()
-
-@patch
-def _is_quick(self: Breaker) -> bool:
-    "Ask a slow system whether it answers in time again"
-    try:
-        with hurry(): self.probe()
-    except (ConnectionError, TimeoutError) as e:
-        if not is_late(e): self.note(e)
-        return False
-    except (OSError, ObjectStoreError): pass
-    self.close()
-    return True
-
-@patch
-def try_now(self: Breaker) -> bool:
-    "Ask the system, whatever was known: is it there?"
-    try:
-        if self.probe: self.probe()
-    except (ConnectionError, TimeoutError) as e: self.trip(e); return False
-    except (OSError, ObjectStoreError) as e: self.note(e)
-    else: self.answered()
-    self.close()
-    return True
 
 # %% ../../nbs/cache/03_breaker.ipynb #7d5dd2b5
 class Guarded(Backend):
@@ -176,6 +165,27 @@ class Guarded(Backend):
     def stamp(self, key: str) -> str: return self.inner.stamp(key)
     def close(self) -> None: self.inner.close()
 
+    def stream(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        return _steps(self, False, self.inner.stream, key, start, end)
+
+    def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
+        return _steps(self, self.instead(folder), self.inner.list, folder, after, limit)
+
+    def _many(self, f: Callable, *args) -> list:
+        "Answers to many requests; an absence among them is noted"
+        allowed(self)
+        answers = f(*args)
+        gone = next((a for a in answers if isinstance(a, Exception) and is_absence(a)), None)
+        if self.breaker and gone: self.breaker.note(gone)
+        elif self.breaker and any(not isinstance(a, Exception) for a in answers): self.breaker.answered()
+        return answers
+
+    def create_many(self, items: Iterable[tuple[str, bytes]]) -> list:
+        return self._many(self.inner.create_many, items)
+
+    def read_many(self, keys: Iterable[str], limit: int | None = None) -> list:
+        return self._many(self.inner.read_many, keys, limit)
+
 class Gone(NotAvailableOffline, ConnectionRefusedError): "Nothing was sent: the breaker is open"
 
 def guarded(g, f: Callable, *args, tells: Callable[[object], bool] = lambda answer: True) -> object:
@@ -203,30 +213,6 @@ def _steps(self: Guarded, quick: bool, f: Callable, *args) -> Iterator:
     allowed(self)
     it, end = iter(f(*args)), object()      # nothing is sent before the first step
     while (piece := step()) is not end: yield piece
-
-@patch
-def stream(self: Guarded, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-    return _steps(self, False, self.inner.stream, key, start, end)
-@patch
-def list(self: Guarded, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
-    return _steps(self, self.instead(folder), self.inner.list, folder, after, limit)
-
-@patch
-def _many(self: Guarded, f: Callable, *args) -> list:
-    "Answers to many requests; an absence among them is noted"
-    allowed(self)
-    answers = f(*args)
-    gone = next((a for a in answers if isinstance(a, Exception) and is_absence(a)), None)
-    if self.breaker and gone: self.breaker.note(gone)
-    elif self.breaker and any(not isinstance(a, Exception) for a in answers): self.breaker.answered()
-    return answers
-
-@patch
-def create_many(self: Guarded, items: Iterable[tuple[str, bytes]]) -> list:
-    return self._many(self.inner.create_many, items)
-@patch
-def read_many(self: Guarded, keys: Iterable[str], limit: int | None = None) -> list:
-    return self._many(self.inner.read_many, keys, limit)
 
 Guarded.__abstractmethods__ = frozenset()
 

@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from pathlib import Path, PurePosixPath
 from blake3 import blake3
-from fastcore.basics import patch
 from ..errors import Damaged
 from ..storage.backend import in_threads
 from ..storage.atomic import PATIENCE, PIECE, Short, asked_again, errnos, flags, lock, on_network, said
@@ -157,6 +156,51 @@ class Part:
     def __enter__(self) -> Part: return self
     def __exit__(self, *error) -> None: self.file.close()
 
+    def bring(self, i: int, read: Callable[[int, int], Iterable[bytes]]) -> None:
+        "One piece into its place, as it comes"
+        at = i * PIECE
+        for data in exact(read, at, min(at + PIECE, self.size)):
+            self._write(at, data)
+            at += len(data)
+        self._write(self.size + i, b'\1')
+
+    def fill(
+        self,
+        read: Callable[[int, int], Iterable[bytes]],      # The bytes from a place to before another
+        many: int,                                        # How many pieces at once are worth while
+        progress: Callable[[int], None],                  # Told of bytes as they are there
+    ) -> str:                                             # The BLAKE3 of the whole
+        "Bring what is missing; what arrived stays where something goes wrong"
+        hasher, waiting, marks = blake3(max_threads=_Hashing.threads), {}, self.marks()
+        missing = iter([i for i in range(self.pieces) if marks[i] != 1])
+        pool = ThreadPoolExecutor(max(1, min(many, AT_ONCE)))
+        def ask(n): waiting.update((i, pool.submit(copy_context().run, self.bring, i, read)) for _, i in zip(range(n), missing))
+        try:
+            if self.pieces > 1: ask(min(many, AT_ONCE))
+            for i in range(self.pieces):
+                if i in waiting: waiting.pop(i).result(); ask(1)
+                elif self.pieces == 1 and marks[0] != 1: self.bring(0, read)
+                piece = self._read(i * PIECE, min(PIECE, self.size - i * PIECE))
+                hasher.update(piece)
+                progress(len(piece))
+        finally: pool.shutdown(cancel_futures=True)
+        return hasher.hexdigest()
+
+    def empty(self) -> None:
+        "Begin again"
+        self.file.truncate(0)
+        self.had = 0
+
+    def drop(self) -> None:
+        "Remove the file"
+        if os.name == 'nt': self.file.close()
+        self.path.unlink(missing_ok=True)
+
+    def move(self, to: Path) -> None:
+        "Give the file its next name while the lock is held: who waits finds that it is gone"
+        if os.name == 'nt': self.file.close()      # Windows does not rename an open file
+        os.replace(self.path, to)
+
 # %% ../../nbs/cache/02_download.ipynb #4826ccbd
 def exact(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> Iterator[bytes]:
     "The bytes of a range of a payload as they come, or `Damaged` where they are not as many as they should be"
@@ -171,56 +215,6 @@ def exact(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> 
     if left: raise Damaged(f'{end - start - left:,} bytes came, not {end - start:,}')
 
 def whole_range(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> bytes: return b''.join(exact(read, start, end))
-
-@patch
-def bring(self: Part, i: int, read: Callable[[int, int], Iterable[bytes]]) -> None:
-    "One piece into its place, as it comes"
-    at = i * PIECE
-    for data in exact(read, at, min(at + PIECE, self.size)):
-        self._write(at, data)
-        at += len(data)
-    self._write(self.size + i, b'\1')
-
-@patch
-def fill(
-    self: Part,
-    read: Callable[[int, int], Iterable[bytes]],      # The bytes from a place to before another
-    many: int,                                        # How many pieces at once are worth while
-    progress: Callable[[int], None],                  # Told of bytes as they are there
-) -> str:                                             # The BLAKE3 of the whole
-    "Bring what is missing; what arrived stays where something goes wrong"
-    hasher, waiting, marks = blake3(max_threads=_Hashing.threads), {}, self.marks()
-    missing = iter([i for i in range(self.pieces) if marks[i] != 1])
-    pool = ThreadPoolExecutor(max(1, min(many, AT_ONCE)))
-    def ask(n): waiting.update((i, pool.submit(copy_context().run, self.bring, i, read)) for _, i in zip(range(n), missing))
-    try:
-        if self.pieces > 1: ask(min(many, AT_ONCE))
-        for i in range(self.pieces):
-            if i in waiting: waiting.pop(i).result(); ask(1)
-            elif self.pieces == 1 and marks[0] != 1: self.bring(0, read)
-            piece = self._read(i * PIECE, min(PIECE, self.size - i * PIECE))
-            hasher.update(piece)
-            progress(len(piece))
-    finally: pool.shutdown(cancel_futures=True)
-    return hasher.hexdigest()
-
-@patch
-def empty(self: Part) -> None:
-    "Begin again"
-    self.file.truncate(0)
-    self.had = 0
-
-@patch
-def drop(self: Part) -> None:
-    "Remove the file"
-    if os.name == 'nt': self.file.close()
-    self.path.unlink(missing_ok=True)
-
-@patch
-def move(self: Part, to: Path) -> None:
-    "Give the file its next name while the lock is held: who waits finds that it is gone"
-    if os.name == 'nt': self.file.close()      # Windows does not rename an open file
-    os.replace(self.path, to)
 
 # %% ../../nbs/cache/02_download.ipynb #8ec7008f
 STUCK = 5.0         # seconds without a new piece, after which nobody waits for another process
@@ -362,63 +356,69 @@ class RangeFile(io.RawIOBase):
         self._at = at
         return at
 
-# %% ../../nbs/cache/02_download.ipynb #0ecbf0e4
-@patch
-def _fetch(self: RangeFile, start: int, end: int) -> bytes:
-    try: return whole_range(self._read, start, end)
-    except Damaged as e: raise Damaged(f'{self.name}: {e}') from None
+    def _fetch(self, start: int, end: int) -> bytes:
+        try: return whole_range(self._read, start, end)
+        except Damaged as e: raise Damaged(f'{self.name}: {e}') from None
 
-@patch
-def _bytes(self: RangeFile, start: int, end: int) -> bytes:
-    "A range: held, of its own where it is large, else from blocks"
-    for at, data in self._held.items():
-        if at <= start and end <= at + len(data): return data[start - at:end - at]
-    if end - start >= 16 * BLOCK: return self._fetch(start, end)
-    first, last = start // BLOCK, (end - 1) // BLOCK
-    blocks = self._upto(first, last)
-    return blocks[start - first * BLOCK:end - first * BLOCK]
+    def _bytes(self, start: int, end: int) -> bytes:
+        "A range: held, of its own where it is large, else from blocks"
+        for at, data in self._held.items():
+            if at <= start and end <= at + len(data): return data[start - at:end - at]
+        if end - start >= 16 * BLOCK: return self._fetch(start, end)
+        first, last = start // BLOCK, (end - 1) // BLOCK
+        blocks = self._upto(first, last)
+        return blocks[start - first * BLOCK:end - first * BLOCK]
 
-@patch
-def _upto(self: RangeFile, first: int, last: int) -> bytes:
-    "Some blocks; those that are not here come in one range, and more behind them where the reading goes straight on"
-    straight, self._next = first in (self._next, self._next - 1), last + 1
-    if missing := [i for i in range(first, last + 1) if i not in self._blocks]:
-        self._ahead = min(2 * self._ahead or 2, _AHEAD) if straight and first else 0
-        end = min((missing[-1] + 1 + self._ahead) * BLOCK, self.size)
-        data = self._fetch(missing[0] * BLOCK, end)
-        for i in range(0, len(data), BLOCK): self._blocks[missing[0] + i // BLOCK] = data[i:i + BLOCK]
-    found = b''.join(self._blocks[i] for i in range(first, last + 1))
-    while len(self._blocks) > _KEPT: self._blocks.popitem(last=False)
-    return found
+    def _upto(self, first: int, last: int) -> bytes:
+        "Some blocks; those that are not here come in one range, and more behind them where the reading goes straight on"
+        straight, self._next = first in (self._next, self._next - 1), last + 1
+        if missing := [i for i in range(first, last + 1) if i not in self._blocks]:
+            self._ahead = min(2 * self._ahead or 2, _AHEAD) if straight and first else 0
+            end = min((missing[-1] + 1 + self._ahead) * BLOCK, self.size)
+            data = self._fetch(missing[0] * BLOCK, end)
+            for i in range(0, len(data), BLOCK): self._blocks[missing[0] + i // BLOCK] = data[i:i + BLOCK]
+        found = b''.join(self._blocks[i] for i in range(first, last + 1))
+        while len(self._blocks) > _KEPT: self._blocks.popitem(last=False)
+        return found
+
+    def readinto(self, into) -> int:
+        "So many bytes from the present place, fewer at the end"
+        view = memoryview(into).cast('B')
+        with self._turn:
+            end = min(self._at + len(view), self.size)
+            if end <= self._at: return 0
+            n = end - self._at
+            view[:n] = self._vouch(self._at, self._bytes(self._at, end))
+            self._at = end
+        return n
+
+    def readall(self) -> bytes:
+        with self._turn:
+            start, self._at = self._at, max(self._at, self.size)
+            return self._vouch(start, self._bytes(start, self.size)) if start < self.size else b''
+
+    def _vouch(self, start: int, data: bytes) -> bytes:
+        "Hash what is read from the beginning straight on; at the end, `Damaged` where it is not what was put"
+        if not self._hash or start != self._hashed: return data
+        self._hasher.update(data)
+        self._hashed += len(data)
+        if self._hashed == self.size and self._hasher.hexdigest() != self._hash: raise Damaged(f'{self.name}: its bytes are not those that were put')
+        return data
+
+    def hold(
+        self,
+        ranges: Iterable[tuple[int, int]],      # Starts and ends
+    ) -> None:
+        "Fetch ranges together, those with little between them as one; they replace what was held"
+        joined = []
+        for start, end in sorted(ranges):
+            if joined and start - joined[-1][1] <= 2 * BLOCK: joined[-1][1] = max(joined[-1][1], end)
+            else: joined.append([start, end])
+        found = [*in_threads(lambda r: self._fetch(*r), joined, AT_ONCE)]
+        if error := next((x for x in found if isinstance(x, Exception)), None): raise error
+        with self._turn: self._held = {start: data for (start, _), data in zip(joined, found)}
 
 # %% ../../nbs/cache/02_download.ipynb #f506a078
-@patch
-def readinto(self: RangeFile, into) -> int:
-    "So many bytes from the present place, fewer at the end"
-    view = memoryview(into).cast('B')
-    with self._turn:
-        end = min(self._at + len(view), self.size)
-        if end <= self._at: return 0
-        n = end - self._at
-        view[:n] = self._vouch(self._at, self._bytes(self._at, end))
-        self._at = end
-    return n
-
-@patch
-def readall(self: RangeFile) -> bytes:
-    with self._turn:
-        start, self._at = self._at, max(self._at, self.size)
-        return self._vouch(start, self._bytes(start, self.size)) if start < self.size else b''
-
-@patch
-def _vouch(self: RangeFile, start: int, data: bytes) -> bytes:
-    "Hash what is read from the beginning straight on; at the end, `Damaged` where it is not what was put"
-    if not self._hash or start != self._hashed: return data
-    self._hasher.update(data)
-    self._hashed += len(data)
-    if self._hashed == self.size and self._hasher.hexdigest() != self._hash: raise Damaged(f'{self.name}: its bytes are not those that were put')
-    return data
-
 def ranges_of(bucket: Bucket, r: Record) -> tuple[Callable, int, str, str]:
     "What a `RangeFile` of a payload is made of"
     key = bucket.prefix + payload_key(r.hash, r.put)
@@ -427,20 +427,6 @@ def ranges_of(bucket: Bucket, r: Record) -> tuple[Callable, int, str, str]:
 def range_file(bucket: Bucket, r: Record) -> RangeFile:
     "The payload of a version as a file that is read in ranges"
     return RangeFile(*ranges_of(bucket, r))
-
-@patch
-def hold(
-    self: RangeFile,
-    ranges: Iterable[tuple[int, int]],      # Starts and ends
-) -> None:
-    "Fetch ranges together, those with little between them as one; they replace what was held"
-    joined = []
-    for start, end in sorted(ranges):
-        if joined and start - joined[-1][1] <= 2 * BLOCK: joined[-1][1] = max(joined[-1][1], end)
-        else: joined.append([start, end])
-    found = [*in_threads(lambda r: self._fetch(*r), joined, AT_ONCE)]
-    if error := next((x for x in found if isinstance(x, Exception)), None): raise error
-    with self._turn: self._held = {start: data for (start, _), data in zip(joined, found)}
 
 # %% ../../nbs/cache/02_download.ipynb #46757053
 def member_path(folder: Path, name: str) -> Path:

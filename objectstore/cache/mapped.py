@@ -81,6 +81,44 @@ class Twin:
         if not right: raise ValueError('not this twin')
         verified(path, now, hash)
 
+    def give(self, want: str, columns: list | None) -> object:
+        "The frame as what is wanted"
+        names = self.names if columns is None else chosen(self.table.select(self.names).schema, self.facts, columns)
+        if want == 'polars.LazyFrame': return lazy_frame(self._columns(names, want).schema, 1, lambda some, _: self._columns(some, want))
+        t = self._columns(names, want)
+        return shaped(t, self.facts, want, self._own(t) if want.startswith('pandas.') else None)
+
+    def _columns(self, names: list[str], want: str) -> pa.Table:
+        "Some columns, for Polars in its own form"
+        t = self.table
+        if not want.startswith('polars.'): return t.select(names) if names != t.schema.names else t
+        there = {n: _VIEW + n if _VIEW + n in t.schema.names else n for n in names}
+        return t.select(list(there.values())).rename_columns(names)
+
+    def _own(self, t: pa.Table) -> dict[str, object]:
+        "The columns that pandas can have without a copy"
+        said = {c['field_name']: c['numpy_type'] for c in (t.schema.pandas_metadata or {}).get('columns', [])}
+        facts, found, index = self.facts.get('fields', {}), {}, index_names(t.schema)
+        for name, column in zip(t.schema.names, t.columns):
+            kind, fact = _dtype(column.type), facts.get(name, {})
+            if 'categories' in fact: found[name] = self._categories(name, fact)
+            same = kind is not None and said.get(name, str(kind)) == str(kind) and fact in ({}, {'type': str(kind)})
+            if same and not column.null_count and column.num_chunks == 1 and name not in index: found[name] = self._array(column, kind)
+        return found
+
+    def _array(self, column: pa.ChunkedArray, kind: np.dtype) -> np.ndarray:
+        "A column as an array over the map"
+        import numpy as np
+        a = column.chunk(0)
+        return np.frombuffer(self.map, kind, len(a), a.buffers()[1].address - self.address + a.offset * kind.itemsize)
+
+    def _categories(self, name: str, fact: dict) -> object:
+        "A column of categories, whose codes are over the map"
+        import pandas as pd
+        codes = self.table[_CODES + name]
+        codes = self._array(codes, _dtype(codes.type)) if codes.num_chunks == 1 else codes.to_numpy()
+        return pd.Categorical.from_codes(codes, categories(fact), ordered=fact['ordered'])
+
 # %% ../../nbs/cache/05_mapped.ipynb #b75299e0
 _known: dict[str, tuple] = Recent(1000)      # Path: stamp, schema and facts of a twin
 
@@ -91,23 +129,6 @@ def _understood(path: str, now: tuple, t: pa.Table) -> tuple[pa.Table, dict, lis
         known = _known[path] = now, plain.schema.metadata, facts, [n for n in plain.schema.names if not n.startswith(('\0codes:', '\0view:'))]
     return t.replace_schema_metadata(known[1]), known[2], known[3]
 
-# %% ../../nbs/cache/05_mapped.ipynb #c89901bc
-@patch
-def give(self: Twin, want: str, columns: list | None) -> object:
-    "The frame as what is wanted"
-    names = self.names if columns is None else chosen(self.table.select(self.names).schema, self.facts, columns)
-    if want == 'polars.LazyFrame': return lazy_frame(self._columns(names, want).schema, 1, lambda some, _: self._columns(some, want))
-    t = self._columns(names, want)
-    return shaped(t, self.facts, want, self._own(t) if want.startswith('pandas.') else None)
-
-@patch
-def _columns(self: Twin, names: list[str], want: str) -> pa.Table:
-    "Some columns, for Polars in its own form"
-    t = self.table
-    if not want.startswith('polars.'): return t.select(names) if names != t.schema.names else t
-    there = {n: _VIEW + n if _VIEW + n in t.schema.names else n for n in names}
-    return t.select(list(there.values())).rename_columns(names)
-
 # %% ../../nbs/cache/05_mapped.ipynb #344eee35
 def _dtype(t: pa.DataType) -> np.dtype | None:
     "The type of NumPy whose arrays have the same bytes as Arrow's"
@@ -115,33 +136,6 @@ def _dtype(t: pa.DataType) -> np.dtype | None:
     if pa.types.is_integer(t) or pa.types.is_floating(t): return np.dtype(t.to_pandas_dtype())
     if pa.types.is_timestamp(t) and t.tz is None: return np.dtype(f'M8[{t.unit}]')
     return np.dtype(f'm8[{t.unit}]') if pa.types.is_duration(t) else None
-
-@patch
-def _own(self: Twin, t: pa.Table) -> dict[str, object]:
-    "The columns that pandas can have without a copy"
-    said = {c['field_name']: c['numpy_type'] for c in (t.schema.pandas_metadata or {}).get('columns', [])}
-    facts, found, index = self.facts.get('fields', {}), {}, index_names(t.schema)
-    for name, column in zip(t.schema.names, t.columns):
-        kind, fact = _dtype(column.type), facts.get(name, {})
-        if 'categories' in fact: found[name] = self._categories(name, fact)
-        same = kind is not None and said.get(name, str(kind)) == str(kind) and fact in ({}, {'type': str(kind)})
-        if same and not column.null_count and column.num_chunks == 1 and name not in index: found[name] = self._array(column, kind)
-    return found
-
-@patch
-def _array(self: Twin, column: pa.ChunkedArray, kind: np.dtype) -> np.ndarray:
-    "A column as an array over the map"
-    import numpy as np
-    a = column.chunk(0)
-    return np.frombuffer(self.map, kind, len(a), a.buffers()[1].address - self.address + a.offset * kind.itemsize)
-
-@patch
-def _categories(self: Twin, name: str, fact: dict) -> object:
-    "A column of categories, whose codes are over the map"
-    import pandas as pd
-    codes = self.table[_CODES + name]
-    codes = self._array(codes, _dtype(codes.type)) if codes.num_chunks == 1 else codes.to_numpy()
-    return pd.Categorical.from_codes(codes, categories(fact), ordered=fact['ordered'])
 
 # %% ../../nbs/cache/05_mapped.ipynb #79c1d8de
 TWINS_LIMIT = 20 * 10**9      # bytes of the twins of one local origin, where no limit is given

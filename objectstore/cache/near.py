@@ -11,7 +11,6 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from blake3 import blake3
-from fastcore.basics import patch
 from ..errors import Unsupported
 from ..format.witness import Renewed
 from ..storage.backend import Backend, Entry, key_number, stamp_tag
@@ -133,6 +132,129 @@ class Near:
         if found: self.used[key] = time.time()
         return found
 
+    def read(self, key: str, limit: int | None = None) -> bytes:
+        "A near copy; one that is seen to be damaged is not there"
+        if key in self.bad: raise FileNotFoundError(errno.ENOENT, 'damaged', key)
+        if self.area(key) in WHOLE: return self.at(key).read(key, limit)
+        raw = self.numbers.read(key, None if limit is None else limit + 16)
+        if _sealed(key, raw[16:]) == raw: return raw[16:]
+        self.drop(key)
+        raise FileNotFoundError(errno.ENOENT, 'damaged', key)
+
+    def keep(self, key: str, data: bytes) -> None:
+        "Keep a small object"
+        if key in self.bad and not quietly(self._replace, key): return
+        try: made = self.at(key).create(key, data if self.area(key) in WHOLE else _sealed(key, data))
+        except (OSError, OverflowError, Unsupported) as e: return self.cannot(e)
+        if made: self._grown(len(data))
+
+    def cannot(self, e: Exception) -> None:
+        "Say once that this tier does not keep what it is given"
+        self.refused = e
+        if not self.gone: say_once(f'nothing can be kept near in {self.root}: {e}. Work goes on without it', f'near {self.root}')
+        else: say_once(f'the near tier {self.root} is not there: {self.breaker.why}. Work goes on without it', f'near gone {self.root}')
+
+    def _replace(self, key: str) -> bool:
+        "Delete a damaged copy, so that a whole one can take its place"
+        self.at(key).delete(key)
+        self.bad.discard(key)
+        return True
+
+    def drop(self, key: str) -> None:
+        "Forget a near copy, and what was made of it; where it cannot be deleted it is passed over"
+        self.bad.add(key)
+        quietly(self._replace, key)
+        made_of_it = (TWIN, GOT) if self.area(key) == 'payloads' and not key.endswith((TWIN, GOT)) else ()
+        for end in made_of_it: quietly(self.files.delete, key + end)
+
+    @contextmanager
+    def room(self, key: str) -> Iterator[Path]:
+        "A new file that becomes the near copy of a key where nothing goes wrong with it"
+        to = self._folder(key)
+        draft = to.parent/f'.tmp-{secrets.token_hex(8)}'
+        if not self._swept: self.sweep()
+        try:
+            yield draft
+            if not draft.exists(): return        # another process has made it
+            with suppress(OSError): os.chmod(draft, 0o444 if self.files.shared else 0o400)      # a USB disk has no modes
+            size = draft.stat().st_size
+            os.replace(draft, to)
+        finally: quietly(draft.unlink)
+        self.bad.discard(key)
+        self.used[key] = time.time()
+        self._grown(size)
+
+    def _folder(self, key: str) -> Path:
+        "The path of a key in a folder that is there; a folder that cannot be written to has no room"
+        files = self.at(key)
+        place, leaf = files._place(key)
+        try:
+            if self.breaker: files.ask(_make_ready, files.folder, place)
+            else: _make_ready(files, place)
+        except OSError as e:
+            if e.errno != errno.ENOSPC: self.cannot(e)
+            raise OSError(errno.EROFS, f'the near folder cannot be used: {e}') from e
+        return Path(place)/leaf
+
+    def sweep(self, older_than: float = 86_400) -> None:
+        "Remove drafts and parts of payloads that nobody has gone on with for a day"
+        self._swept = True
+        for pattern in ('payloads/*/.[tp]*-*', '*/payloads/*/.[tp]*-*'):
+            for p in Path(self.files.url).glob(pattern):
+                if (st := quietly(os.stat, p)) and time.time() - st.st_mtime > older_than: quietly(os.unlink, p)
+
+    def tag(self, key: str, stamp: str) -> None:
+        "Note the tag of the object that a near record is the copy of"
+        place, leaf = self.numbers._place(key)
+        times = time.time(), stamp_tag(stamp)
+        if self.breaker: self.numbers.ask(os.utime, f'{place}/{leaf}', times)
+        else: os.utime(f'{place}/{leaf}', times)
+
+    def tag_of(self, key: str) -> int:
+        "What `tag` has noted; 0: nothing"
+        place, leaf = self.numbers._place(key)
+        try: t = int((self.numbers.ask(os.stat, f'{place}/{leaf}') if self.breaker else os.stat(f'{place}/{leaf}')).st_mtime)
+        except OSError: return 0
+        return t if t <= 2**30 else 0
+
+    def payloads(self) -> list[Entry]:
+        "Every near payload and twin, with the time of its last use"
+        return [e._replace(modified=self._last_use(e)) for e in self.files.list('') if self.area(e.key) == 'payloads']
+
+    def _last_use(self, e: Entry) -> float:
+        "By this process, or by the file system (which looks at reads about once a day)"
+        place, leaf = self.at(e.key)._place(e.key)
+        found = quietly(os.stat, f'{place}/{leaf}')
+        return max(e.modified, found.st_atime if found else 0, self.used.get(e.key, 0))
+
+    def held(self) -> set[str]:
+        "The keys that are not to be evicted; also those that a copy of this store holds, which has the same payloads"
+        places = [self.numbers, *(FileBackend(p, shared=False) for p in Path(self.files.url).glob('.at-*') if str(p) != self.numbers.url)]
+        raws = [raw for f in places for e in f.list(HELD) if (raw := quietly(f.read, e.key, 2**24))]
+        return {line for raw in raws for line in raw[16:].decode(errors='replace').splitlines()}
+
+    def _grown(self, n: int) -> None:
+        "Note that the near tier has grown, and make room where it is too large"
+        if self.limit is None: return
+        with self._lock:
+            self._grew += n
+            if self._size is None or self._grew > self.limit / 20: self._size, self._grew = quietly(self.measure) or 0, 0
+            else: self._size += n
+            if self._size > self.limit: quietly(self._evict)
+
+    def measure(self) -> int: return sum(e.size for f in {id(f): f for f in (self.files, self.numbers)}.values() for e in f.list(''))
+
+    def _evict(self) -> None:
+        "Drop the least recently used until nine tenths of the limit are used"
+        held = self.held()
+        found = [(0 if e.key.endswith('.arrow') else 1, e.modified, e) for e in self.payloads()]
+        found += [(2, self._last_use(e), e) for e in self.numbers.list('') if self.area(e.key) == 'records' and not key_number(e.key)[1]]
+        for _, _, e in sorted(found):
+            if self._size <= 0.9 * self.limit: break
+            if e.key in held: continue
+            self.drop(e.key)
+            if e.key not in self.bad: self._size -= e.size
+
 # %% ../../nbs/cache/04_near.ipynb #57c038d3
 def quietly(f: Callable, *args) -> object:
     "Something done to a cache: where it cannot be done, work goes on without it"
@@ -141,155 +263,15 @@ def quietly(f: Callable, *args) -> object:
 
 def _sealed(key: str, data: bytes) -> bytes: return blake3(key.encode() + b'\n' + data).digest(16) + data
 
-@patch
-def read(self: Near, key: str, limit: int | None = None) -> bytes:
-    "A near copy; one that is seen to be damaged is not there"
-    if key in self.bad: raise FileNotFoundError(errno.ENOENT, 'damaged', key)
-    if self.area(key) in WHOLE: return self.at(key).read(key, limit)
-    raw = self.numbers.read(key, None if limit is None else limit + 16)
-    if _sealed(key, raw[16:]) == raw: return raw[16:]
-    self.drop(key)
-    raise FileNotFoundError(errno.ENOENT, 'damaged', key)
-
-@patch
-def keep(self: Near, key: str, data: bytes) -> None:
-    "Keep a small object"
-    if key in self.bad and not quietly(self._replace, key): return
-    try: made = self.at(key).create(key, data if self.area(key) in WHOLE else _sealed(key, data))
-    except (OSError, OverflowError, Unsupported) as e: return self.cannot(e)
-    if made: self._grown(len(data))
-
-@patch
-def cannot(self: Near, e: Exception) -> None:
-    "Say once that this tier does not keep what it is given"
-    self.refused = e
-    if not self.gone: say_once(f'nothing can be kept near in {self.root}: {e}. Work goes on without it', f'near {self.root}')
-    else: say_once(f'the near tier {self.root} is not there: {self.breaker.why}. Work goes on without it', f'near gone {self.root}')
-
-@patch
-def _replace(self: Near, key: str) -> bool:
-    "Delete a damaged copy, so that a whole one can take its place"
-    self.at(key).delete(key)
-    self.bad.discard(key)
-    return True
-
 TWIN, GOT = '.arrow', '.got'     # behind a payload's key: its twin, and that it was got once
 
-@patch
-def drop(self: Near, key: str) -> None:
-    "Forget a near copy, and what was made of it; where it cannot be deleted it is passed over"
-    self.bad.add(key)
-    quietly(self._replace, key)
-    made_of_it = (TWIN, GOT) if self.area(key) == 'payloads' and not key.endswith((TWIN, GOT)) else ()
-    for end in made_of_it: quietly(self.files.delete, key + end)
-
 # %% ../../nbs/cache/04_near.ipynb #876f94f8
-@patch
-@contextmanager
-def room(self: Near, key: str) -> Iterator[Path]:
-    "A new file that becomes the near copy of a key where nothing goes wrong with it"
-    to = self._folder(key)
-    draft = to.parent/f'.tmp-{secrets.token_hex(8)}'
-    if not self._swept: self.sweep()
-    try:
-        yield draft
-        if not draft.exists(): return        # another process has made it
-        with suppress(OSError): os.chmod(draft, 0o444 if self.files.shared else 0o400)      # a USB disk has no modes
-        size = draft.stat().st_size
-        os.replace(draft, to)
-    finally: quietly(draft.unlink)
-    self.bad.discard(key)
-    self.used[key] = time.time()
-    self._grown(size)
-
-@patch
-def _folder(self: Near, key: str) -> Path:
-    "The path of a key in a folder that is there; a folder that cannot be written to has no room"
-    files = self.at(key)
-    place, leaf = files._place(key)
-    try:
-        if self.breaker: files.ask(_make_ready, files.folder, place)
-        else: _make_ready(files, place)
-    except OSError as e:
-        if e.errno != errno.ENOSPC: self.cannot(e)
-        raise OSError(errno.EROFS, f'the near folder cannot be used: {e}') from e
-    return Path(place)/leaf
-
 def _make_ready(files: FileBackend, place: str) -> None:
     if not os.path.isdir(place): files._forget()
     files._ready(place)
 
-@patch
-def sweep(self: Near, older_than: float = 86_400) -> None:
-    "Remove drafts and parts of payloads that nobody has gone on with for a day"
-    self._swept = True
-    for pattern in ('payloads/*/.[tp]*-*', '*/payloads/*/.[tp]*-*'):
-        for p in Path(self.files.url).glob(pattern):
-            if (st := quietly(os.stat, p)) and time.time() - st.st_mtime > older_than: quietly(os.unlink, p)
-
-# %% ../../nbs/cache/04_near.ipynb #1594382a
-@patch
-def tag(self: Near, key: str, stamp: str) -> None:
-    "Note the tag of the object that a near record is the copy of"
-    place, leaf = self.numbers._place(key)
-    times = time.time(), stamp_tag(stamp)
-    if self.breaker: self.numbers.ask(os.utime, f'{place}/{leaf}', times)
-    else: os.utime(f'{place}/{leaf}', times)
-
-@patch
-def tag_of(self: Near, key: str) -> int:
-    "What `tag` has noted; 0: nothing"
-    place, leaf = self.numbers._place(key)
-    try: t = int((self.numbers.ask(os.stat, f'{place}/{leaf}') if self.breaker else os.stat(f'{place}/{leaf}')).st_mtime)
-    except OSError: return 0
-    return t if t <= 2**30 else 0
-
 # %% ../../nbs/cache/04_near.ipynb #d9d283b9
 HELD = 'held/'      # names of payloads that are held
-
-@patch
-def payloads(self: Near) -> list[Entry]:
-    "Every near payload and twin, with the time of its last use"
-    return [e._replace(modified=self._last_use(e)) for e in self.files.list('') if self.area(e.key) == 'payloads']
-
-@patch
-def _last_use(self: Near, e: Entry) -> float:
-    "By this process, or by the file system (which looks at reads about once a day)"
-    place, leaf = self.at(e.key)._place(e.key)
-    found = quietly(os.stat, f'{place}/{leaf}')
-    return max(e.modified, found.st_atime if found else 0, self.used.get(e.key, 0))
-
-@patch
-def held(self: Near) -> set[str]:
-    "The keys that are not to be evicted; also those that a copy of this store holds, which has the same payloads"
-    places = [self.numbers, *(FileBackend(p, shared=False) for p in Path(self.files.url).glob('.at-*') if str(p) != self.numbers.url)]
-    raws = [raw for f in places for e in f.list(HELD) if (raw := quietly(f.read, e.key, 2**24))]
-    return {line for raw in raws for line in raw[16:].decode(errors='replace').splitlines()}
-
-@patch
-def _grown(self: Near, n: int) -> None:
-    "Note that the near tier has grown, and make room where it is too large"
-    if self.limit is None: return
-    with self._lock:
-        self._grew += n
-        if self._size is None or self._grew > self.limit / 20: self._size, self._grew = quietly(self.measure) or 0, 0
-        else: self._size += n
-        if self._size > self.limit: quietly(self._evict)
-
-@patch
-def measure(self: Near) -> int: return sum(e.size for f in {id(f): f for f in (self.files, self.numbers)}.values() for e in f.list(''))
-
-@patch
-def _evict(self: Near) -> None:
-    "Drop the least recently used until nine tenths of the limit are used"
-    held = self.held()
-    found = [(0 if e.key.endswith('.arrow') else 1, e.modified, e) for e in self.payloads()]
-    found += [(2, self._last_use(e), e) for e in self.numbers.list('') if self.area(e.key) == 'records' and not key_number(e.key)[1]]
-    for _, _, e in sorted(found):
-        if self._size <= 0.9 * self.limit: break
-        if e.key in held: continue
-        self.drop(e.key)
-        if e.key not in self.bad: self._size -= e.size
 
 # %% ../../nbs/cache/04_near.ipynb #1dc687ee
 class Stack(Backend):
@@ -335,206 +317,175 @@ class Stack(Backend):
     def forget_all(self, key: str) -> None:
         for n in self.nears: n.drop(key)
 
-# %% ../../nbs/cache/04_near.ipynb #7487c9dc
-@patch
-def read(self: Stack, key: str, limit: int | None = None) -> bytes:
-    "From the nearest tier that has it; the nearer ones keep it"
-    if self._own(key): return self._kept(key, self.origin.read(key, limit))
-    for i, near in enumerate(self.nears):
-        try: data = near.read(key, limit)
-        except (OSError, OverflowError): continue
-        for n in self.nears[:i]: n.keep(key, data)
+    def read(self, key: str, limit: int | None = None) -> bytes:
+        "From the nearest tier that has it; the nearer ones keep it"
+        if self._own(key): return self._kept(key, self.origin.read(key, limit))
+        for i, near in enumerate(self.nears):
+            try: data = near.read(key, limit)
+            except (OSError, OverflowError): continue
+            for n in self.nears[:i]: n.keep(key, data)
+            return data
+        return self._kept(key, self.origin.read(key, limit))
+
+    def spared(self, key: str) -> bool:
+        "Has a tier this record, and none a mark beside it?"
+        return self.holds(key) and not any([n.marked(key) for n in self._nears])
+
+    def near_copy(self, key: str, limit: int) -> bytes | None:
+        "What the nearest tier has of a record that no tier has a mark beside"
+        nears = self.nears if _firm.get() != 'bytes' else ()
+        try: return nears[0].numbers.read(key, limit) if nears and key not in nears[0].bad and not any([n.marked(key) for n in nears]) else None
+        except (OSError, OverflowError): return None
+
+    def _own(self, key: str) -> bool:
+        "Must the origin be asked for these bytes? Of a mark only its being there is kept near"
+        return _firm.get() == 'bytes' or bool((found := key_number(key)) and found[1])
+
+    def _kept(self, key: str, data: bytes) -> bytes:
+        nears = self._nears
+        if nears and nears[0].area(key) in KEPT and '.' not in key.rpartition('/')[2]:
+            stamp = self._stamps.get(key) or self.origin.stamp(key) if nears[0].area(key) == 'records' else ''
+            for n in nears:
+                n.keep(key, data)
+                if stamp: quietly(n.tag, key, stamp)
         return data
-    return self._kept(key, self.origin.read(key, limit))
 
-@patch
-def spared(self: Stack, key: str) -> bool:
-    "Has a tier this record, and none a mark beside it?"
-    return self.holds(key) and not any([n.marked(key) for n in self._nears])
+    def read_many(self, keys: Iterable[str], limit: int | None = None) -> list[bytes | Exception]:
+        "Near copies first, then the rest together"
+        keys = [*keys]
+        found = {k: d for k in dict.fromkeys(keys) if (d := self._near_bytes(k, limit)) is not None}
+        rest = [k for k in dict.fromkeys(keys) if k not in found]
+        for k, d in zip(rest, self.origin.read_many(rest, limit) if rest else []): found[k] = d if isinstance(d, Exception) else self._kept(k, d)
+        return [found[k] for k in keys]
 
-@patch
-def near_copy(self: Stack, key: str, limit: int) -> bytes | None:
-    "What the nearest tier has of a record that no tier has a mark beside"
-    nears = self.nears if _firm.get() != 'bytes' else ()
-    try: return nears[0].numbers.read(key, limit) if nears and key not in nears[0].bad and not any([n.marked(key) for n in nears]) else None
-    except (OSError, OverflowError): return None
+    def _near_bytes(self, key: str, limit: int | None) -> bytes | None:
+        return None if self._own(key) else next((d for n in self.nears if (d := quietly(n.read, key, limit)) is not None), None)
 
-@patch
-def _own(self: Stack, key: str) -> bool:
-    "Must the origin be asked for these bytes? Of a mark only its being there is kept near"
-    return _firm.get() == 'bytes' or bool((found := key_number(key)) and found[1])
+    def create(self, key: str, data: bytes) -> bool:
+        "Only the origin takes claims; what it has taken is kept near, and who is there is not asked any more once it has"
+        self.asking()
+        won = self.origin.create(key, data)
+        if won: self._made(key, data)
+        return won
 
-@patch
-def _kept(self: Stack, key: str, data: bytes) -> bytes:
-    nears = self._nears
-    if nears and nears[0].area(key) in KEPT and '.' not in key.rpartition('/')[2]:
-        stamp = self._stamps.get(key) or self.origin.stamp(key) if nears[0].area(key) == 'records' else ''
-        for n in nears:
-            n.keep(key, data)
-            if stamp: quietly(n.tag, key, stamp)
-    return data
+    def _made(self, key: str, data: bytes) -> None:
+        if (found := key_number(key)) and found[1]: self._marked(key)
+        else: self._kept(key, data)
 
-@patch
-def read_many(self: Stack, keys: Iterable[str], limit: int | None = None) -> list[bytes | Exception]:
-    "Near copies first, then the rest together"
-    keys = [*keys]
-    found = {k: d for k in dict.fromkeys(keys) if (d := self._near_bytes(k, limit)) is not None}
-    rest = [k for k in dict.fromkeys(keys) if k not in found]
-    for k, d in zip(rest, self.origin.read_many(rest, limit) if rest else []): found[k] = d if isinstance(d, Exception) else self._kept(k, d)
-    return [found[k] for k in keys]
+    def create_many(self, items: Iterable[tuple[str, bytes]]) -> list[bool | Exception]:
+        items, _ = [*items], self.asking()
+        answers = self.origin.create_many(items)
+        for (k, d), a in zip(items, answers):
+            if a is True: self._made(k, d)
+        return answers
 
-@patch
-def _near_bytes(self: Stack, key: str, limit: int | None) -> bytes | None:
-    return None if self._own(key) else next((d for n in self.nears if (d := quietly(n.read, key, limit)) is not None), None)
+    def _marked(self, key: str) -> None:
+        for n in self._nears:
+            if quietly(n.has, key.rpartition('.')[0]): n.keep(key, b'{}')
 
-@patch
-def create(self: Stack, key: str, data: bytes) -> bool:
-    "Only the origin takes claims; what it has taken is kept near, and who is there is not asked any more once it has"
-    self.asking()
-    won = self.origin.create(key, data)
-    if won: self._made(key, data)
-    return won
-
-@patch
-def _made(self: Stack, key: str, data: bytes) -> None:
-    if (found := key_number(key)) and found[1]: self._marked(key)
-    else: self._kept(key, data)
-
-@patch
-def create_many(self: Stack, items: Iterable[tuple[str, bytes]]) -> list[bool | Exception]:
-    items, _ = [*items], self.asking()
-    answers = self.origin.create_many(items)
-    for (k, d), a in zip(items, answers):
-        if a is True: self._made(k, d)
-    return answers
-
-# %% ../../nbs/cache/04_near.ipynb #ed56849d
-@patch
-def _marked(self: Stack, key: str) -> None:
-    for n in self._nears:
-        if quietly(n.has, key.rpartition('.')[0]): n.keep(key, b'{}')
-
-@patch
-def _learnt(self: Stack, entries: Iterable[Entry]) -> Iterator[Entry]:
-    "Entries as they come, their marks kept near"
-    for e in entries:
-        if found := key_number(e.key):
-            if found[1]: self._marked(e.key)
-            elif e.stamp: self._stamps[e.key] = e.stamp
-        yield e
-
-@patch
-def near_tag(self: Stack, key: str) -> int:
-    "What the nearest copy of a record says of the stamp that it was kept with"
-    return self._nears[0].tag_of(key) if self._nears else 0
-
-@patch
-def _instead(self: Stack, e: OSError) -> list[Near]:
-    "The near tiers, where they may answer in place of an origin that is not there"
-    if not isinstance(e, (ConnectionError, TimeoutError)) or self.firm or _firm.get() or not self.nears: raise e
-    note_stale(e)
-    return self.nears
-
-@patch
-def list(self: Stack, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
-    "The origin's listing, or what is near"
-    self.asking()
-    seen = set()
-    try:
-        for e in self._learnt(self.origin.list(folder, after, limit)):
-            seen.add(e.key)
+    def _learnt(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        "Entries as they come, their marks kept near"
+        for e in entries:
+            if found := key_number(e.key):
+                if found[1]: self._marked(e.key)
+                elif e.stamp: self._stamps[e.key] = e.stamp
             yield e
-        return
-    except OSError as e: self._instead(e)
-    yield from islice((e for e in self._near_list(folder, after, limit) if e.key not in seen), limit and limit - len(seen))
 
-@patch
-def _near_list(self: Stack, folder: str, after: str | None, limit: int | None) -> Iterator[Entry]:
-    "What the near tiers have below a folder; when the origin has made it, and which object that was, is not known"
-    found = {e.key: e._replace(modified=0.0, stamp='') for n in reversed(self.nears) for e in (quietly(lambda: [*n.at(folder + '0').list(folder, after, limit)]) or []) if e.key not in n.bad}
-    return iter(sorted(found.values(), key=lambda e: e.key)[:limit])
+    def near_tag(self, key: str) -> int:
+        "What the nearest copy of a record says of the stamp that it was kept with"
+        return self._nears[0].tag_of(key) if self._nears else 0
 
-@patch
-def near_last(self: Stack, folder: str) -> tuple[str, bytes | None]:
-    "Key and bytes of the last object of a numbered folder, as far as it is near"
-    found = [*self._near_list(folder, None, None)]
-    return (found[-1].key, self._near_bytes(found[-1].key, None)) if found else ('', None)
+    def _instead(self, e: OSError) -> list[Near]:
+        "The near tiers, where they may answer in place of an origin that is not there"
+        if not isinstance(e, (ConnectionError, TimeoutError)) or self.firm or _firm.get() or not self.nears: raise e
+        note_stale(e)
+        return self.nears
 
-@patch
-def tail(self: Stack, folder: str, known: int = 0) -> list[Entry]:
-    "The origin's answer, or the end of what is near"
-    self.asking()
-    try: return [*self._learnt(self.origin.tail(folder, known))]
-    except OSError as e: self._instead(e)
-    return [*self._near_list(folder, None, None)]
+    def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
+        "The origin's listing, or what is near"
+        self.asking()
+        seen = set()
+        try:
+            for e in self._learnt(self.origin.list(folder, after, limit)):
+                seen.add(e.key)
+                yield e
+            return
+        except OSError as e: self._instead(e)
+        yield from islice((e for e in self._near_list(folder, after, limit) if e.key not in seen), limit and limit - len(seen))
 
-@patch
-def folders(self: Stack, folder: str) -> list[str]:
-    "The origin's folders, or the near ones"
-    self.asking()
-    try: return self.origin.folders(folder)
-    except OSError as e: nears = self._instead(e)
-    return sorted({f for n in nears for f in (quietly(n.numbers.folders, folder) or []) if f != HELD[:-1]})
+    def _near_list(self, folder: str, after: str | None, limit: int | None) -> Iterator[Entry]:
+        "What the near tiers have below a folder; when the origin has made it, and which object that was, is not known"
+        found = {e.key: e._replace(modified=0.0, stamp='') for n in reversed(self.nears) for e in (quietly(lambda: [*n.at(folder + '0').list(folder, after, limit)]) or []) if e.key not in n.bad}
+        return iter(sorted(found.values(), key=lambda e: e.key)[:limit])
+
+    def near_last(self, folder: str) -> tuple[str, bytes | None]:
+        "Key and bytes of the last object of a numbered folder, as far as it is near"
+        found = [*self._near_list(folder, None, None)]
+        return (found[-1].key, self._near_bytes(found[-1].key, None)) if found else ('', None)
+
+    def tail(self, folder: str, known: int = 0) -> list[Entry]:
+        "The origin's answer, or the end of what is near"
+        self.asking()
+        try: return [*self._learnt(self.origin.tail(folder, known))]
+        except OSError as e: self._instead(e)
+        return [*self._near_list(folder, None, None)]
+
+    def folders(self, folder: str) -> list[str]:
+        "The origin's folders, or the near ones"
+        self.asking()
+        try: return self.origin.folders(folder)
+        except OSError as e: nears = self._instead(e)
+        return sorted({f for n in nears for f in (quietly(n.numbers.folders, folder) or []) if f != HELD[:-1]})
+
+    def exists(self, key: str) -> bool: return self.origin.exists(key)
+    def stamp(self, key: str) -> str: return self.origin.stamp(key)
+    def ask_time(self) -> float | None: return self.origin.ask_time()
+
+    @property
+    def clock(self) -> str: return self.origin.clock
+
+    def delete(self, key: str) -> None: self.forget_all(key); self.origin.delete(key)
+    def close(self) -> None: self.origin.close()
+
+    def stream(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        "From the nearest tier that has it"
+        near = self.near_with(key) if _firm.get() != 'bytes' else None
+        at = start
+        try:
+            for piece in near.at(key).stream(key, start, end) if near else ():
+                yield piece
+                at += len(piece)
+            if near: return
+        except (OSError, OverflowError): pass      # what it has sent is checked with the rest
+        yield from self.origin.stream(key, at, end)
+
+    def partial(self) -> bool: return bool(stale_now()) or self.origin.offline or bool(self.origin.breaker and self.origin.breaker.open)
+
+    def path(self, key: str) -> Path | None:
+        "The near copy, or the origin's own file where that is on this machine"
+        for near in self.nears:
+            if near.place == 'local' and (found := quietly(near.path, key)): return found
+        return self.origin.path(key) if self.origin.can.place == 'local' else None
+
+    def room(self, key: str):
+        "A new file in the nearest tier; None where it has the key, and yet no file of this machine"
+        return self._room(key) if self.nears and not (self.nears[0].place != 'local' and quietly(self.nears[0].has, key)) else None
+
+    @contextmanager
+    def _room(self, key: str) -> Iterator[Path]:
+        "Room in the nearest tier; the tiers behind it get a copy"
+        with self.nears[0].room(key) as to: yield to
+        for near in self.nears[1:]:
+            if not quietly(near.has, key): quietly(self._copy, near, key, self.nears[0]._folder(key))
+
+    def upload(self, key: str, source: Path, progress: Callable[[int], None] | None = None) -> None:
+        "To the origin; a copy stays near"
+        self.asking()
+        self.origin.upload(key, source, progress)
+        if self._nears: quietly(self._copy, self._nears[0], key, source)
+
+    def _copy(self, near: Near, key: str, source: Path) -> None:
+        with near.room(key) as to: copy_file(source, to)
 
 # %% ../../nbs/cache/04_near.ipynb #df3b1218
-@patch
-def exists(self: Stack, key: str) -> bool: return self.origin.exists(key)
-@patch
-def stamp(self: Stack, key: str) -> str: return self.origin.stamp(key)
-@patch
-def ask_time(self: Stack) -> float | None: return self.origin.ask_time()
-@patch(as_prop=True)
-def clock(self: Stack) -> str: return self.origin.clock
-@patch
-def delete(self: Stack, key: str) -> None: self.forget_all(key); self.origin.delete(key)
-@patch
-def close(self: Stack) -> None: self.origin.close()
-
-@patch
-def stream(self: Stack, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-    "From the nearest tier that has it"
-    near = self.near_with(key) if _firm.get() != 'bytes' else None
-    at = start
-    try:
-        for piece in near.at(key).stream(key, start, end) if near else ():
-            yield piece
-            at += len(piece)
-        if near: return
-    except (OSError, OverflowError): pass      # what it has sent is checked with the rest
-    yield from self.origin.stream(key, at, end)
-
-@patch
-def partial(self: Stack) -> bool: return bool(stale_now()) or self.origin.offline or bool(self.origin.breaker and self.origin.breaker.open)
-
-@patch
-def path(self: Stack, key: str) -> Path | None:
-    "The near copy, or the origin's own file where that is on this machine"
-    for near in self.nears:
-        if near.place == 'local' and (found := quietly(near.path, key)): return found
-    return self.origin.path(key) if self.origin.can.place == 'local' else None
-
-@patch
-def room(self: Stack, key: str):
-    "A new file in the nearest tier; None where it has the key, and yet no file of this machine"
-    return self._room(key) if self.nears and not (self.nears[0].place != 'local' and quietly(self.nears[0].has, key)) else None
-
-@patch
-@contextmanager
-def _room(self: Stack, key: str) -> Iterator[Path]:
-    "Room in the nearest tier; the tiers behind it get a copy"
-    with self.nears[0].room(key) as to: yield to
-    for near in self.nears[1:]:
-        if not quietly(near.has, key): quietly(self._copy, near, key, self.nears[0]._folder(key))
-
-@patch
-def upload(self: Stack, key: str, source: Path, progress: Callable[[int], None] | None = None) -> None:
-    "To the origin; a copy stays near"
-    self.asking()
-    self.origin.upload(key, source, progress)
-    if self._nears: quietly(self._copy, self._nears[0], key, source)
-
-@patch
-def _copy(self: Stack, near: Near, key: str, source: Path) -> None:
-    with near.room(key) as to: copy_file(source, to)
-
 Stack.__abstractmethods__ = frozenset()

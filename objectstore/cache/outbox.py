@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from blake3 import blake3
-from fastcore.basics import patch
 from ..errors import Damaged, ObjectStoreError, Unsupported
 from .machine import why_not_here
 from ..storage.files import FileBackend
@@ -66,33 +65,249 @@ class Pending:
         except OSError: return []
         return [Pending(p) for p in found]
 
+    def work(self) -> list[Work]:
+        "All pending work, oldest first; read again only where the queue has changed"
+        try: stamp = os.stat(self._queue).st_mtime_ns
+        except FileNotFoundError: return []
+        known = self._work
+        if stamp != self._seen or time.time_ns() - stamp < 2_000_000_000:
+            found = {n: known.get(n) or self._read(n) for n in sorted(os.listdir(self._queue)) if _entry.fullmatch(n)}
+            known = self._work = {n: w for n, w in found.items() if w}
+            self._seen = stamp
+        return list(known.values())
+
+    @property
+    def known(self) -> bool:
+        "Was there any work when last looked?"
+        return bool(self._work)
+
+    def _read(self, name: str) -> Work | None:
+        try: says = json.loads(self.files.read(f'queue/{name}'))
+        except FileNotFoundError: return None
+        except (ValueError, RecursionError): says = None
+        if not _is_work(says): says = dict(op='unreadable', id=name.rpartition('-')[2], bucket='', item='', at=int(name[:20]) / 1e9)
+        return Work(f'queue/{name}', says['op'], says['id'], says['bucket'], says['item'], says)
+
+    def add(self, op: str, bucket: str, item: str, id: str | None = None, at: float | None = None, **says) -> Work:
+        "Write down a piece of work; it is safe when this returns"
+        self._safe_here()
+        self._reserve()
+        work = self.work()
+        if not work: self._write_place()
+        order = max([time.time_ns(), *(int(w.key[6:26]) + 1 for w in work[-1:])])
+        says = dict(op=op, id=id or new_id(), bucket=bucket, item=item, at=time.time() if at is None else at, **says)
+        key = f'queue/{order:020d}-{says["id"]}'
+        self.files.create(key, to_json(says))
+        self._seen = None
+        return Work(key, op, says['id'], bucket, item, says)
+
+    def _write_place(self) -> None:
+        "Say whom the queue is for, so that a store with another address can name it"
+        if not self.place[0] or self.files.exists('place'): return
+        self.files.create('place', to_json(dict(zip(('url', 'endpoint'), self.place))))
+
+    def note_reached(self) -> None:
+        "Remember that the origin has answered; a machine that cannot write it down goes without"
+        try: self.files.exists('reached') or self.files.create('reached', b'')
+        except (OSError, ObjectStoreError): pass
+
+    def reached(self) -> bool:
+        "Has the origin ever answered this machine, as far as it was written down?"
+        return bool(quietly(self.files.exists, 'reached'))
+
+    def _reserve(self) -> None:
+        "Keep a little room back: a disk that is full of pending work could not be emptied else, for delivery writes too"
+        if not self.files.exists('reserve'): self.files.create('reserve', os.urandom(RESERVE))
+
+    def _safe_here(self) -> None:
+        "Raise where other machines could see the queue, and deliver it too"
+        if why := why_not_here(self.files.url): raise Unsupported(f'{why}: set OBJECTSTORE_STATE_DIR to a folder of this machine')
+
+    def add_put(
+        self,
+        bucket: str,
+        item: str,
+        draft: Draft,                   # What was to be stored
+        origin: str | None,             # The name of the store, where it is known: its id, and what tells it from its copies
+        tried: int | None = None,       # A number under which it may have been kept
+    ) -> Work:
+        "Keep a put, with its bytes: all of it, or nothing"
+        self._safe_here()
+        self._reserve()
+        files = [(draft.id, draft.payload)] if not draft.members else [(f'{draft.id}-{i}', p) for i, (_, p) in enumerate(draft.members)]
+        members = [[name, p.size, p.hash] for name, p in draft.members]
+        try:
+            self._keep_bytes([(f'bytes/{name}', p) for name, p in files])
+            if tried is not None: self.tried(draft.id, tried)
+            return self.add('put', bucket, item, draft.id, codec=draft.codec, how=draft.how, size=draft.payload.size, hash=draft.payload.hash,
+                            description=draft.description, members=members, origin=origin)
+        except BaseException:       # an interruption may come when it is in the queue already: then it stays
+            if not self.still(draft.id): self._drop_bytes(draft.id, len(members))
+            raise
+
+    def _keep_bytes(self, files: list[tuple[str, Payload]]) -> None:
+        "Keep the bytes of payloads; a file that is changed meanwhile is an error"
+        for key, p in files:
+            if p.path: self.files.upload(key, p.path)
+            check_unchanged(p)
+        small = [(key, p.data) for key, p in files if not p.path]
+        for answer in self.files.create_many(small) if small else []:
+            if isinstance(answer, Exception): raise answer
+
+    def _drop_bytes(self, id: str, members: int) -> None:
+        for key in [f'bytes/{id}', *(f'bytes/{id}-{i}' for i in range(members)), f'tried/{id}']:
+            try: self.files.delete(key)
+            except OSError: pass     # `sweep` takes it
+
+    def tried(self, id: str, n: int | None = None) -> int | None:
+        "The first number that was ever tried for a put; written down before it is tried"
+        key = f'tried/{id}'
+        if n is not None: self.files.create(key, b'%d' % n)
+        return self._number(key, 1)      # where that is damaged: all are looked at
+
+    def _number(self, key: str, otherwise: int | None = None) -> int | None:
+        "The number that a small file holds; None where there is no file"
+        try: return int(self.files.read(key))
+        except FileNotFoundError: return None
+        except ValueError: return otherwise
+
+    def draft(self, w: Work) -> Draft:
+        "A pending put as a draft again"
+        s = w.says
+        members = [(name, self._payload(f'{w.id}-{i}', size, hash)) for i, (name, size, hash) in enumerate(s['members'])]
+        payload = Payload(0, '') if members else self._payload(w.id, s['size'], s['hash'])
+        return Draft(s['codec'], payload, s['how'], {**s['description'], 'called': micros(w.since)}, members, w.id)
+
+    def _payload(self, name: str, size: int, hash: str) -> Payload:
+        "Kept bytes: small ones in memory and checked, larger ones as their file"
+        gone = Damaged(f'the bytes of the pending put {name} are not those that were put: put it again, and remove the pending one by its id')
+        if size > INLINE_LIMIT:
+            if (path := self.files.path(f'bytes/{name}')) is None: raise gone
+            return Payload(size, hash, path=path)
+        try: data = self.files.read(f'bytes/{name}')
+        except FileNotFoundError: raise gone from None
+        if blake3(data).hexdigest() != hash: raise gone
+        return Payload(size, hash, data)
+
+    def whole_draft(self, w: Work) -> Draft:
+        "A pending put as a draft whose bytes are checked, as it is sent"
+        d = self.draft(w)
+        for p in [d.payload, *(p for _, p in d.members)]:
+            if p.path: verify_file(p.path, p.hash)
+        return d
+
+    def finish(self, w: Work, version: int | None = None) -> None:
+        "Forget a piece of work that was delivered; what it became is kept"
+        if version is not None: self.files.create(f'done/{w.id}', b'%d' % version)
+        self.files.delete(w.key)
+        self._seen = None
+        if w.op == 'put': self._drop_bytes(w.id, len(w.says['members']))
+
+    def done(self, id: str) -> int | None:
+        "The version that a delivered put became"
+        return self._number(f'done/{id}')
+
+    def end(self, w: Work, why: str) -> None:
+        "Give up a piece of work, and remember why"
+        self.files.create(f'conflicts/{w.id}', to_json(dict(what=f'{w.op} {w.name}', why=why, at=time.time())))
+        self.finish(w)
+
+    def conflicts(self) -> list[tuple[str, dict]]:
+        "What was given up, and was not told of: keys and descriptions"
+        found = []
+        for e in self.files.list('conflicts/'):
+            try: told = json.loads(self.files.read(e.key))
+            except FileNotFoundError: continue
+            except (ValueError, RecursionError): told = None
+            fits = isinstance(told, dict) and type(told.get('what')) is type(told.get('why')) is str and type(told.get('at')) in (int, float)
+            found.append((e.key, told if fits else dict(what='pending work', why=f'{e.key} on this machine cannot be read', at=e.modified)))
+        return sorted(found, key=lambda kv: kv[1]['at'])
+
+    def told(self, keys: Iterable[str]) -> None:
+        for key in keys: self.files.delete(key)
+
+    def sweep(self, older_than: float = 86_400) -> None:
+        "Let the reserve go, and remove what crashes have left, once a process; only for whoever delivers"
+        self.files.delete('reserve')
+        if self._swept: return
+        self._swept, ids, now = True, {w.id for w in self.work()}, time.time()
+        for folder, days in (('bytes', 1), ('tried', 1), ('done', 90)):
+            for e in self.files.list(f'{folder}/'):
+                if e.key.partition('/')[2].partition('-')[0] not in ids and now - e.modified > days * older_than: self.files.delete(e.key)
+        self.files.sweep(older_than)
+
+    def puts(self, bucket: str | None = None, item: str | None = None) -> list[Work]:
+        "Pending puts, oldest first, of one item or of all"
+        return [w for w in self.work() if w.op == 'put' and bucket in (None, w.bucket) and item in (None, w.item)]
+
+    def still(self, id: str) -> bool:
+        "Is this put in the queue, looked at anew?"
+        self._seen = None
+        return any(w.id == id for w in self.puts())
+
+    def record(self, w: Work) -> Record:
+        "A pending put as a record without a number"
+        d = self.draft(w)
+        if d.members: return self._folder_record(w, d)
+        return Record(w.bucket, w.item, 0, d.codec, d.payload.size, d.payload.hash, '' if d.payload.data is not None else w.id, d.how,
+                      to_json(dict(id=w.id, at=int(w.says['at'] * 1e6), **d.description)), d.payload.data)
+
+    def _folder_record(self, w: Work, d: Draft) -> Record:
+        listing = b''.join(to_json([name, p.size, p.hash, f'{w.id}-{i}']) + b'\n' for i, (name, p) in enumerate(d.members))
+        return Record(w.bucket, w.item, 0, d.codec, len(listing), blake3(listing).hexdigest(), '', d.how, to_json(dict(id=w.id, at=int(w.says['at'] * 1e6), **d.description)), listing)
+
+    @contextmanager
+    def alone(
+        self,
+        wait: bool = False,      # Wait for another thread of this process?
+    ) -> Iterator[bool]:
+        "True for the one process of this machine that may deliver now"
+        turn, mine = _turns.setdefault(self.files.url, threading.Lock()), False
+        try:
+            mine = turn.acquire(blocking=wait)
+            if not mine: yield False; return
+            Path(self.files.url).mkdir(parents=True, exist_ok=True, mode=0o700)
+            with open(Path(self.files.url)/'lock', 'a+b') as f: yield lock(f)
+        finally:
+            if mine: turn.release()
+
+    def whose(self) -> str:
+        "Whom the queue is for, in words"
+        url, endpoint = self.place if self.place[0] else self._read_place()
+        return (f'{url} at {endpoint}' if endpoint else url) or f'a place that is not written down ({self.files.url})'
+
+    def _read_place(self) -> tuple[str, str]:
+        "URL and endpoint as they were written down; empty where they cannot be read"
+        try: found = json.loads(self.files.read('place'))
+        except (OSError, ValueError, RecursionError): found = None
+        if not isinstance(found, dict): return '', ''
+        return str(found.get('url') or ''), str(found.get('endpoint') or '')
+
+    def take(self, other: Pending) -> list[Work]:
+        "Take over the work of another queue, as the newest of this one; what cannot be is left there"
+        moved, puts = [], {w.id for w in [*self.puts(), *other.puts()]}
+        for w in other.work():
+            if w.op != 'put' and w.says.get('version') not in puts: continue
+            if w.op == 'put': self._take_bytes(w, other)
+            moved.append(self.add(**w.says | dict(origin=None)))
+            other.finish(w)
+        return moved
+
+    def _take_bytes(self, w: Work, other: Pending) -> None:
+        "Take over the bytes of a put; where a crash has come between, they are there"
+        for name in [f'{w.id}-{i}' for i, _ in enumerate(w.says['members'])] or [w.id]:
+            if self.files.exists(key := f'bytes/{name}'): continue
+            if path := other.files.path(key): self.files.upload(key, path)
+        self.tried(w.id, 1)
+
+    def drop(self) -> list[Work]:
+        "Forget all work of the queue"
+        works = self.work()
+        for w in reversed(works): self.finish(w)
+        return works
+
 # %% ../../nbs/cache/06_outbox.ipynb #69ab0149
-@patch
-def work(self: Pending) -> list[Work]:
-    "All pending work, oldest first; read again only where the queue has changed"
-    try: stamp = os.stat(self._queue).st_mtime_ns
-    except FileNotFoundError: return []
-    known = self._work
-    if stamp != self._seen or time.time_ns() - stamp < 2_000_000_000:
-        found = {n: known.get(n) or self._read(n) for n in sorted(os.listdir(self._queue)) if _entry.fullmatch(n)}
-        known = self._work = {n: w for n, w in found.items() if w}
-        self._seen = stamp
-    return list(known.values())
-
 _entry = re.compile(r'\d{20}-[0-9a-f]{32}', re.ASCII)
-
-@patch(as_prop=True)
-def known(self: Pending) -> bool:
-    "Was there any work when last looked?"
-    return bool(self._work)
-
-@patch
-def _read(self: Pending, name: str) -> Work | None:
-    try: says = json.loads(self.files.read(f'queue/{name}'))
-    except FileNotFoundError: return None
-    except (ValueError, RecursionError): says = None
-    if not _is_work(says): says = dict(op='unreadable', id=name.rpartition('-')[2], bucket='', item='', at=int(name[:20]) / 1e9)
-    return Work(f'queue/{name}', says['op'], says['id'], says['bucket'], says['item'], says)
 
 def _is_work(says: object) -> bool:
     "Has an entry of the queue what the verbs take from it?"
@@ -102,191 +317,9 @@ def _is_work(says: object) -> bool:
     move = says.get('move')
     return isinstance(move, dict) and (says['op'] != 'note' or isinstance(move.get('notes'), dict)) and (says['op'] != 'alias' or type(says.get('alias')) is str)
 
-@patch
-def add(self: Pending, op: str, bucket: str, item: str, id: str | None = None, at: float | None = None, **says) -> Work:
-    "Write down a piece of work; it is safe when this returns"
-    self._safe_here()
-    self._reserve()
-    work = self.work()
-    if not work: self._write_place()
-    order = max([time.time_ns(), *(int(w.key[6:26]) + 1 for w in work[-1:])])
-    says = dict(op=op, id=id or new_id(), bucket=bucket, item=item, at=time.time() if at is None else at, **says)
-    key = f'queue/{order:020d}-{says["id"]}'
-    self.files.create(key, to_json(says))
-    self._seen = None
-    return Work(key, op, says['id'], bucket, item, says)
-
-@patch
-def _write_place(self: Pending) -> None:
-    "Say whom the queue is for, so that a store with another address can name it"
-    if not self.place[0] or self.files.exists('place'): return
-    self.files.create('place', to_json(dict(zip(('url', 'endpoint'), self.place))))
-
-@patch
-def note_reached(self: Pending) -> None:
-    "Remember that the origin has answered; a machine that cannot write it down goes without"
-    try: self.files.exists('reached') or self.files.create('reached', b'')
-    except (OSError, ObjectStoreError): pass
-
-@patch
-def reached(self: Pending) -> bool:
-    "Has the origin ever answered this machine, as far as it was written down?"
-    return bool(quietly(self.files.exists, 'reached'))
-
 RESERVE = 64 * 1024     # bytes
 
-@patch
-def _reserve(self: Pending) -> None:
-    "Keep a little room back: a disk that is full of pending work could not be emptied else, for delivery writes too"
-    if not self.files.exists('reserve'): self.files.create('reserve', os.urandom(RESERVE))
-
-@patch
-def _safe_here(self: Pending) -> None:
-    "Raise where other machines could see the queue, and deliver it too"
-    if why := why_not_here(self.files.url): raise Unsupported(f'{why}: set OBJECTSTORE_STATE_DIR to a folder of this machine')
-
-# %% ../../nbs/cache/06_outbox.ipynb #2e46d967
-@patch
-def add_put(
-    self: Pending,
-    bucket: str,
-    item: str,
-    draft: Draft,                   # What was to be stored
-    origin: str | None,             # The name of the store, where it is known: its id, and what tells it from its copies
-    tried: int | None = None,       # A number under which it may have been kept
-) -> Work:
-    "Keep a put, with its bytes: all of it, or nothing"
-    self._safe_here()
-    self._reserve()
-    files = [(draft.id, draft.payload)] if not draft.members else [(f'{draft.id}-{i}', p) for i, (_, p) in enumerate(draft.members)]
-    members = [[name, p.size, p.hash] for name, p in draft.members]
-    try:
-        self._keep_bytes([(f'bytes/{name}', p) for name, p in files])
-        if tried is not None: self.tried(draft.id, tried)
-        return self.add('put', bucket, item, draft.id, codec=draft.codec, how=draft.how, size=draft.payload.size, hash=draft.payload.hash,
-                        description=draft.description, members=members, origin=origin)
-    except BaseException:       # an interruption may come when it is in the queue already: then it stays
-        if not self.still(draft.id): self._drop_bytes(draft.id, len(members))
-        raise
-
-@patch
-def _keep_bytes(self: Pending, files: list[tuple[str, Payload]]) -> None:
-    "Keep the bytes of payloads; a file that is changed meanwhile is an error"
-    for key, p in files:
-        if p.path: self.files.upload(key, p.path)
-        check_unchanged(p)
-    small = [(key, p.data) for key, p in files if not p.path]
-    for answer in self.files.create_many(small) if small else []:
-        if isinstance(answer, Exception): raise answer
-
-@patch
-def _drop_bytes(self: Pending, id: str, members: int) -> None:
-    for key in [f'bytes/{id}', *(f'bytes/{id}-{i}' for i in range(members)), f'tried/{id}']:
-        try: self.files.delete(key)
-        except OSError: pass     # `sweep` takes it
-
-@patch
-def tried(self: Pending, id: str, n: int | None = None) -> int | None:
-    "The first number that was ever tried for a put; written down before it is tried"
-    key = f'tried/{id}'
-    if n is not None: self.files.create(key, b'%d' % n)
-    return self._number(key, 1)      # where that is damaged: all are looked at
-
-@patch
-def _number(self: Pending, key: str, otherwise: int | None = None) -> int | None:
-    "The number that a small file holds; None where there is no file"
-    try: return int(self.files.read(key))
-    except FileNotFoundError: return None
-    except ValueError: return otherwise
-
-@patch
-def draft(self: Pending, w: Work) -> Draft:
-    "A pending put as a draft again"
-    s = w.says
-    members = [(name, self._payload(f'{w.id}-{i}', size, hash)) for i, (name, size, hash) in enumerate(s['members'])]
-    payload = Payload(0, '') if members else self._payload(w.id, s['size'], s['hash'])
-    return Draft(s['codec'], payload, s['how'], {**s['description'], 'called': micros(w.since)}, members, w.id)
-
-@patch
-def _payload(self: Pending, name: str, size: int, hash: str) -> Payload:
-    "Kept bytes: small ones in memory and checked, larger ones as their file"
-    gone = Damaged(f'the bytes of the pending put {name} are not those that were put: put it again, and remove the pending one by its id')
-    if size > INLINE_LIMIT:
-        if (path := self.files.path(f'bytes/{name}')) is None: raise gone
-        return Payload(size, hash, path=path)
-    try: data = self.files.read(f'bytes/{name}')
-    except FileNotFoundError: raise gone from None
-    if blake3(data).hexdigest() != hash: raise gone
-    return Payload(size, hash, data)
-
-@patch
-def whole_draft(self: Pending, w: Work) -> Draft:
-    "A pending put as a draft whose bytes are checked, as it is sent"
-    d = self.draft(w)
-    for p in [d.payload, *(p for _, p in d.members)]:
-        if p.path: verify_file(p.path, p.hash)
-    return d
-
-@patch
-def finish(self: Pending, w: Work, version: int | None = None) -> None:
-    "Forget a piece of work that was delivered; what it became is kept"
-    if version is not None: self.files.create(f'done/{w.id}', b'%d' % version)
-    self.files.delete(w.key)
-    self._seen = None
-    if w.op == 'put': self._drop_bytes(w.id, len(w.says['members']))
-
-@patch
-def done(self: Pending, id: str) -> int | None:
-    "The version that a delivered put became"
-    return self._number(f'done/{id}')
-
-# %% ../../nbs/cache/06_outbox.ipynb #82d3d88a
-@patch
-def end(self: Pending, w: Work, why: str) -> None:
-    "Give up a piece of work, and remember why"
-    self.files.create(f'conflicts/{w.id}', to_json(dict(what=f'{w.op} {w.name}', why=why, at=time.time())))
-    self.finish(w)
-
-@patch
-def conflicts(self: Pending) -> list[tuple[str, dict]]:
-    "What was given up, and was not told of: keys and descriptions"
-    found = []
-    for e in self.files.list('conflicts/'):
-        try: told = json.loads(self.files.read(e.key))
-        except FileNotFoundError: continue
-        except (ValueError, RecursionError): told = None
-        fits = isinstance(told, dict) and type(told.get('what')) is type(told.get('why')) is str and type(told.get('at')) in (int, float)
-        found.append((e.key, told if fits else dict(what='pending work', why=f'{e.key} on this machine cannot be read', at=e.modified)))
-    return sorted(found, key=lambda kv: kv[1]['at'])
-
-@patch
-def told(self: Pending, keys: Iterable[str]) -> None:
-    for key in keys: self.files.delete(key)
-
-# %% ../../nbs/cache/06_outbox.ipynb #31a421c8
-@patch
-def sweep(self: Pending, older_than: float = 86_400) -> None:
-    "Let the reserve go, and remove what crashes have left, once a process; only for whoever delivers"
-    self.files.delete('reserve')
-    if self._swept: return
-    self._swept, ids, now = True, {w.id for w in self.work()}, time.time()
-    for folder, days in (('bytes', 1), ('tried', 1), ('done', 90)):
-        for e in self.files.list(f'{folder}/'):
-            if e.key.partition('/')[2].partition('-')[0] not in ids and now - e.modified > days * older_than: self.files.delete(e.key)
-    self.files.sweep(older_than)
-
 # %% ../../nbs/cache/06_outbox.ipynb #675e4e52
-@patch
-def puts(self: Pending, bucket: str | None = None, item: str | None = None) -> list[Work]:
-    "Pending puts, oldest first, of one item or of all"
-    return [w for w in self.work() if w.op == 'put' and bucket in (None, w.bucket) and item in (None, w.item)]
-
-@patch
-def still(self: Pending, id: str) -> bool:
-    "Is this put in the queue, looked at anew?"
-    self._seen = None
-    return any(w.id == id for w in self.puts())
-
 class Waiting(Bucket):
     "The bucket of a pending put: its bytes are files of the queue; notes and aliases come with its number"
     def __init__(self, w: Work, pending: Pending, bucket: Bucket):
@@ -296,77 +329,7 @@ class Waiting(Bucket):
     def notes(self, item: str, n: int) -> list[dict]: return self.real.notes(item, now) if (now := self.pending.done(self.id)) else []
     def aliases(self, item: str) -> dict[str, int]: return self.real.aliases(item) if self.pending.done(self.id) else {}
 
-@patch
-def record(self: Pending, w: Work) -> Record:
-    "A pending put as a record without a number"
-    d = self.draft(w)
-    if d.members: return self._folder_record(w, d)
-    return Record(w.bucket, w.item, 0, d.codec, d.payload.size, d.payload.hash, '' if d.payload.data is not None else w.id, d.how,
-                  to_json(dict(id=w.id, at=int(w.says['at'] * 1e6), **d.description)), d.payload.data)
-
-@patch
-def _folder_record(self: Pending, w: Work, d: Draft) -> Record:
-    listing = b''.join(to_json([name, p.size, p.hash, f'{w.id}-{i}']) + b'\n' for i, (name, p) in enumerate(d.members))
-    return Record(w.bucket, w.item, 0, d.codec, len(listing), blake3(listing).hexdigest(), '', d.how, to_json(dict(id=w.id, at=int(w.says['at'] * 1e6), **d.description)), listing)
-
 # %% ../../nbs/cache/06_outbox.ipynb #7db686f8
-@patch
-@contextmanager
-def alone(
-    self: Pending,
-    wait: bool = False,      # Wait for another thread of this process?
-) -> Iterator[bool]:
-    "True for the one process of this machine that may deliver now"
-    turn, mine = _turns.setdefault(self.files.url, threading.Lock()), False
-    try:
-        mine = turn.acquire(blocking=wait)
-        if not mine: yield False; return
-        Path(self.files.url).mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(Path(self.files.url)/'lock', 'a+b') as f: yield lock(f)
-    finally:
-        if mine: turn.release()
-
 _turns: dict[str, threading.Lock] = {}
 
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_turns.clear)    # a thread of the parent may have held one
-
-# %% ../../nbs/cache/06_outbox.ipynb #2d09d42e
-@patch
-def whose(self: Pending) -> str:
-    "Whom the queue is for, in words"
-    url, endpoint = self.place if self.place[0] else self._read_place()
-    return (f'{url} at {endpoint}' if endpoint else url) or f'a place that is not written down ({self.files.url})'
-
-@patch
-def _read_place(self: Pending) -> tuple[str, str]:
-    "URL and endpoint as they were written down; empty where they cannot be read"
-    try: found = json.loads(self.files.read('place'))
-    except (OSError, ValueError, RecursionError): found = None
-    if not isinstance(found, dict): return '', ''
-    return str(found.get('url') or ''), str(found.get('endpoint') or '')
-
-@patch
-def take(self: Pending, other: Pending) -> list[Work]:
-    "Take over the work of another queue, as the newest of this one; what cannot be is left there"
-    moved, puts = [], {w.id for w in [*self.puts(), *other.puts()]}
-    for w in other.work():
-        if w.op != 'put' and w.says.get('version') not in puts: continue
-        if w.op == 'put': self._take_bytes(w, other)
-        moved.append(self.add(**w.says | dict(origin=None)))
-        other.finish(w)
-    return moved
-
-@patch
-def _take_bytes(self: Pending, w: Work, other: Pending) -> None:
-    "Take over the bytes of a put; where a crash has come between, they are there"
-    for name in [f'{w.id}-{i}' for i, _ in enumerate(w.says['members'])] or [w.id]:
-        if self.files.exists(key := f'bytes/{name}'): continue
-        if path := other.files.path(key): self.files.upload(key, path)
-    self.tried(w.id, 1)
-
-@patch
-def drop(self: Pending) -> list[Work]:
-    "Forget all work of the queue"
-    works = self.work()
-    for w in reversed(works): self.finish(w)
-    return works

@@ -175,78 +175,65 @@ class StackedOrigin(Origin):
 
     def _near_buckets(self) -> list[str]: return [u.removeprefix('s3://') for u in self.places.urls(self.endpoint or '') if u.count('/') == 2]
 
+    def reached(self) -> bool:
+        "Has this machine ever reached the origin?"
+        if not self._reached:
+            self._reached = bool(self.breaker and self.breaker.reached) or self.queue.reached() or self._has_met()
+        return self._reached
+
+    def _has_met(self) -> bool:
+        "Is a store remembered at this place?"
+        return bool(self._near_buckets() if self.native else self.places.get(self.url, self.endpoint or '').get('identity'))
+
+    def missing(self, root: Guarded, before: str) -> None: missing_store(self, root, before)
+
+    def doubt(self, bucket: Bucket, item: str, n: int) -> None:
+        "Look who is there; where that shows that the origin is away, what was asked is asked again: near copies answer"
+        try: Origin.doubt(self, bucket, item, n)
+        except ConnectionError as e:
+            if not self.is_away(): raise
+            raise Renewed(str(e)) from e
+
+    def meet(self) -> None:
+        "A store that is not where it was counts as away, which is found out when its identity is asked"
+
+    def root(self, bucket: Bucket) -> Backend:
+        "The origin itself: what founds it is not kept near"
+        return bucket.backend.origin
+
+    def _found(self, root: Backend) -> None:
+        "Found an origin, and look who is there at once"
+        Origin._found(self, root)
+        self.sight(root).none_until = 0.0
+
+    def _stack_of(self, bucket: str | None) -> Stack: return self.bucket(bucket).backend if self.native else self.place
+
+    def is_for(self, name: str | None, bucket: str) -> bool:
+        "Is a piece of work, with the name of the store that it is for, for the one that is known here? Nobody is asked"
+        return name is not None and name == known_name(self, self._stack_of(bucket).origin)
+
+    def identity(self, bucket: str | None = None) -> str | None: return self._stack_of(bucket).identity()
+
+    def id(
+        self,
+        bucket: str | None = None,
+        surely: bool = False,         # Ask again?
+    ) -> str | None:
+        "The identity of the origin, also while it is away"
+        stack = self._stack_of(bucket)
+        if surely: self.sight(stack.origin).turn = -1
+        try: stack.nears
+        except Renewed: pass      # another store: it is known now
+        return (stack.identity() or '').partition('-')[0] or None
+
+    def is_away(self) -> bool:
+        "Is the origin known to be away, or not to be asked?"
+        return self.offline is True or bool(self.breaker and self.breaker.open)
+
 def _unnamed(place) -> bool: return place.url == 'memory://'
 
-# %% ../../nbs/cache/08_stacked.ipynb #a946dc70
-@patch
-def reached(self: StackedOrigin) -> bool:
-    "Has this machine ever reached the origin?"
-    if not self._reached:
-        self._reached = bool(self.breaker and self.breaker.reached) or self.queue.reached() or self._has_met()
-    return self._reached
-
-@patch
-def _has_met(self: StackedOrigin) -> bool:
-    "Is a store remembered at this place?"
-    return bool(self._near_buckets() if self.native else self.places.get(self.url, self.endpoint or '').get('identity'))
-
 # %% ../../nbs/cache/08_stacked.ipynb #a610654e
-@patch
-def missing(self: StackedOrigin, root: Guarded, before: str) -> None: missing_store(self, root, before)
-
-@patch
-def doubt(self: StackedOrigin, bucket: Bucket, item: str, n: int) -> None:
-    "Look who is there; where that shows that the origin is away, what was asked is asked again: near copies answer"
-    try: Origin.doubt(self, bucket, item, n)
-    except ConnectionError as e:
-        if not self.is_away(): raise
-        raise Renewed(str(e)) from e
-
-@patch
-def meet(self: StackedOrigin) -> None:
-    "A store that is not where it was counts as away, which is found out when its identity is asked"
-
-@patch
-def root(self: StackedOrigin, bucket: Bucket) -> Backend:
-    "The origin itself: what founds it is not kept near"
-    return bucket.backend.origin
-
-@patch
-def _found(self: StackedOrigin, root: Backend) -> None:
-    "Found an origin, and look who is there at once"
-    Origin._found(self, root)
-    self.sight(root).none_until = 0.0
-
-@patch
-def _stack_of(self: StackedOrigin, bucket: str | None) -> Stack: return self.bucket(bucket).backend if self.native else self.place
-
-@patch
-def is_for(self: StackedOrigin, name: str | None, bucket: str) -> bool:
-    "Is a piece of work, with the name of the store that it is for, for the one that is known here? Nobody is asked"
-    return name is not None and name == known_name(self, self._stack_of(bucket).origin)
-
-@patch
-def identity(self: StackedOrigin, bucket: str | None = None) -> str | None: return self._stack_of(bucket).identity()
-
-@patch
-def id(
-    self: StackedOrigin,
-    bucket: str | None = None,
-    surely: bool = False,         # Ask again?
-) -> str | None:
-    "The identity of the origin, also while it is away"
-    stack = self._stack_of(bucket)
-    if surely: self.sight(stack.origin).turn = -1
-    try: stack.nears
-    except Renewed: pass      # another store: it is known now
-    return (stack.identity() or '').partition('-')[0] or None
-
 @patch
 def near_numbers(self: Bucket, item: str) -> list[int]:
     "The versions of an item that are near"
     return Numbers(self.backend._near_list(self.folder(item), None, None)).live if isinstance(self.backend, Stack) else []
-
-@patch
-def is_away(self: StackedOrigin) -> bool:
-    "Is the origin known to be away, or not to be asked?"
-    return self.offline is True or bool(self.breaker and self.breaker.open)

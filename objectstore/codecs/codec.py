@@ -14,7 +14,6 @@ from types import ModuleType, UnionType
 from typing import BinaryIO
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-from fastcore.basics import patch
 from ..errors import Damaged, MissingExtra, ObjectStoreError, Unsupported, Untrusted, hint, missing
 from .equality import Difference, ancestry, difference, is_a, is_dataclass, type_name, zone_name
 
@@ -420,69 +419,63 @@ class JsonCodec(Codec):
     def accepts(self, obj: object) -> bool:
         return isinstance(obj, _json_types) or is_dataclass(obj) or is_a(obj, 'pydantic.BaseModel', 'numpy.generic')
 
-@patch
-def encode(self: JsonCodec, obj: object, file: BinaryIO) -> dict:
-    "Write JSON; `how` says whether there are tags, and of what type the object was"
-    how = {'type': type_name(obj)} if is_dataclass(obj) or is_a(obj, 'pydantic.BaseModel') else {}
-    if is_a(obj, 'pydantic.BaseModel'): obj = _pydantic_fields(obj)
-    if (text := _plain_json(obj)) is None:
-        text = tagged_json(obj)
-        if b'"$' in text: how['tags'] = 1
-    file.write(text)
-    return how
+    def encode(self, obj: object, file: BinaryIO) -> dict:
+        "Write JSON; `how` says whether there are tags, and of what type the object was"
+        how = {'type': type_name(obj)} if is_dataclass(obj) or is_a(obj, 'pydantic.BaseModel') else {}
+        if is_a(obj, 'pydantic.BaseModel'): obj = _pydantic_fields(obj)
+        if (text := _plain_json(obj)) is None:
+            text = tagged_json(obj)
+            if b'"$' in text: how['tags'] = 1
+        file.write(text)
+        return how
+
+    def prove(self, obj: object, source: bytes | Path, how: dict) -> Difference | None:
+        "The first difference, of a dataclass or model as `as_` builds it"
+        back = self.decode(source, how)
+        if not how and _same_plain(obj, back): return None
+        if 'type' not in how: return difference(obj, back)
+        try: return difference(obj, built(type(obj), back))
+        except Exception as e: raise Unsupported(f'{type_name(obj)} does not take back its own fields: {str(e)[:300]}') from e
+
+    def instead(self, obj: object, found: Difference | None) -> str:
+        "What to put instead: of a value in a dataclass or model, perhaps another form of the whole"
+        if found and not is_a(obj, 'pydantic.BaseModel') or found and isinstance(found.was, datetime):
+            if (text := remedy(found.was)) != remedy(object()): return text
+        return remedy(obj)
+
+    def decode(self, source: bytes | Path, how: dict, *, as_: object = None, columns: list | None = None, trust: bool = False) -> object:
+        "The object of a payload; see `Codec.decode`"
+        if not how and as_ is None and columns is None and type(source) is bytes:
+            try: return _read_plain(source.decode())
+            except (ValueError, RecursionError) as e: raise _judged(e, 'json') from e
+        return Codec.decode(self, source, how, as_=as_, columns=columns, trust=trust)
+
+    def load_as(self, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+        "The value, or an instance of the dataclass or model that `as_` names"
+        if columns is not None: raise Unsupported('columns= is for frames; this was stored as json')
+        text = raw(source)
+        v = read_tagged(text) if how.get('tags') else _read_plain(text.decode())
+        if not (typing.get_origin(as_) or isinstance(as_, type) and (dataclasses.is_dataclass(as_) or 'pydantic.BaseModel' in ancestry(as_))):
+            return as_given(v, as_, 'json')
+        try: return built(as_, v)
+        except Unsupported: raise
+        except Exception as e: raise Unsupported(f'what was stored does not fit {asked(as_)}: {str(e)[:300]}') from e
+
+    def stats(self, obj: object) -> dict:
+        "Type, length and the first keys"
+        if is_dataclass(obj): keys = [f.name for f in dataclasses.fields(obj)]
+        elif is_a(obj, 'pydantic.BaseModel'): keys = list(type(obj).model_fields)
+        else: keys = list(obj) if isinstance(obj, dict) else None
+        if keys is not None: return {'type': type_name(obj), 'length': len(keys), 'keys': [str(k)[:80] for k in keys[:50]]}
+        return {'type': type_name(obj)} | ({'length': len(obj)} if isinstance(obj, (list, tuple, set, frozenset)) else {})
 
 # %% ../../nbs/codecs/02_codec.ipynb #1200bbae
-@patch
-def prove(self: JsonCodec, obj: object, source: bytes | Path, how: dict) -> Difference | None:
-    "The first difference, of a dataclass or model as `as_` builds it"
-    back = self.decode(source, how)
-    if not how and _same_plain(obj, back): return None
-    if 'type' not in how: return difference(obj, back)
-    try: return difference(obj, built(type(obj), back))
-    except Exception as e: raise Unsupported(f'{type_name(obj)} does not take back its own fields: {str(e)[:300]}') from e
-
-@patch
-def instead(self: JsonCodec, obj: object, found: Difference | None) -> str:
-    "What to put instead: of a value in a dataclass or model, perhaps another form of the whole"
-    if found and not is_a(obj, 'pydantic.BaseModel') or found and isinstance(found.was, datetime):
-        if (text := remedy(found.was)) != remedy(object()): return text
-    return remedy(obj)
-
 def _same_plain(a: object, b: object) -> bool:
     "Whether `a` is the same as `b`, which plain JSON gave; False: it has to be walked"
     try: return marshal.dumps(a, 2) == marshal.dumps(b, 2)     # 2: the last version that does not depend on who else holds a part
     except ValueError: return False
 
 # %% ../../nbs/codecs/02_codec.ipynb #831d373e
-@patch
-def decode(self: JsonCodec, source: bytes | Path, how: dict, *, as_: object = None, columns: list | None = None, trust: bool = False) -> object:
-    "The object of a payload; see `Codec.decode`"
-    if not how and as_ is None and columns is None and type(source) is bytes:
-        try: return _read_plain(source.decode())
-        except (ValueError, RecursionError) as e: raise _judged(e, 'json') from e
-    return Codec.decode(self, source, how, as_=as_, columns=columns, trust=trust)
-
-@patch
-def load_as(self: JsonCodec, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> object:
-    "The value, or an instance of the dataclass or model that `as_` names"
-    if columns is not None: raise Unsupported('columns= is for frames; this was stored as json')
-    text = raw(source)
-    v = read_tagged(text) if how.get('tags') else _read_plain(text.decode())
-    if not (typing.get_origin(as_) or isinstance(as_, type) and (dataclasses.is_dataclass(as_) or 'pydantic.BaseModel' in ancestry(as_))):
-        return as_given(v, as_, 'json')
-    try: return built(as_, v)
-    except Unsupported: raise
-    except Exception as e: raise Unsupported(f'what was stored does not fit {asked(as_)}: {str(e)[:300]}') from e
-
-@patch
-def stats(self: JsonCodec, obj: object) -> dict:
-    "Type, length and the first keys"
-    if is_dataclass(obj): keys = [f.name for f in dataclasses.fields(obj)]
-    elif is_a(obj, 'pydantic.BaseModel'): keys = list(type(obj).model_fields)
-    else: keys = list(obj) if isinstance(obj, dict) else None
-    if keys is not None: return {'type': type_name(obj), 'length': len(keys), 'keys': [str(k)[:80] for k in keys[:50]]}
-    return {'type': type_name(obj)} | ({'length': len(obj)} if isinstance(obj, (list, tuple, set, frozenset)) else {})
-
 register(JsonCodec());
 
 # %% ../../nbs/codecs/02_codec.ipynb #82671275
@@ -493,13 +486,12 @@ class TextCodec(Codec):
     def load(self, source: bytes | Path, how: dict) -> str: return raw(source).decode()
     def stats(self, obj: str) -> dict: return {'lines': len(obj.splitlines()), 'characters': len(obj)}
 
-@patch
-def encode(self: TextCodec, obj: str, file: BinaryIO) -> dict:
-    "Write UTF-8"
-    try: file.write(str.encode(obj))
-    except UnicodeEncodeError as e:
-        raise Unsupported(f'the text has a lone surrogate at character {e.start}, which is no character: put text.encode("utf-8", "surrogatepass") as bytes, or clean it') from e
-    return {}
+    def encode(self, obj: str, file: BinaryIO) -> dict:
+        "Write UTF-8"
+        try: file.write(str.encode(obj))
+        except UnicodeEncodeError as e:
+            raise Unsupported(f'the text has a lone surrogate at character {e.start}, which is no character: put text.encode("utf-8", "surrogatepass") as bytes, or clean it') from e
+        return {}
 
 # %% ../../nbs/codecs/02_codec.ipynb #14d69760
 class BytesCodec(Codec):
@@ -514,19 +506,17 @@ class BytesCodec(Codec):
         if type(obj) in (bytearray, memoryview): return None if obj == back else Difference((), obj, 'would have other bytes')
         return difference(obj, back)
 
-@patch
-def encode(self: BytesCodec, obj: bytes | bytearray | memoryview, file: BinaryIO) -> dict:
-    "Write them as they are"
-    view = memoryview(obj)
-    if view.format not in 'Bbc' or view.ndim != 1: raise Unsupported(f'a memoryview of format {view.format!r} and {view.ndim} dimensions would come back as flat bytes: put numpy.asarray(view)')
-    file.write(view if view.contiguous else view.tobytes())
-    return {}
+    def encode(self, obj: bytes | bytearray | memoryview, file: BinaryIO) -> dict:
+        "Write them as they are"
+        view = memoryview(obj)
+        if view.format not in 'Bbc' or view.ndim != 1: raise Unsupported(f'a memoryview of format {view.format!r} and {view.ndim} dimensions would come back as flat bytes: put numpy.asarray(view)')
+        file.write(view if view.contiguous else view.tobytes())
+        return {}
 
-@patch
-def load_as(self: BytesCodec, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> object:
-    "bytes, or a bytearray or memoryview of them"
-    if as_ in (bytearray, memoryview): return as_(raw(source))
-    return Codec.load_as(self, source, how, as_, columns, trust)
+    def load_as(self, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+        "bytes, or a bytearray or memoryview of them"
+        if as_ in (bytearray, memoryview): return as_(raw(source))
+        return Codec.load_as(self, source, how, as_, columns, trust)
 
 for c in TextCodec(), BytesCodec(): register(c)
 
@@ -545,13 +535,16 @@ class FileCodec(Codec):
         if as_ is not None and not (isinstance(as_, type) and issubclass(as_, PurePath)): raise cannot_give(as_, 'file', 'a pathlib.Path')
         return source if columns is None else Codec.load_as(self, source, how, as_, columns, trust)
 
-@patch
-def encode(self: FileCodec, obj: Path, file: BinaryIO) -> dict:
-    "Copy the file"
-    with _open_regular(obj) as f:
-        check_rights(obj, f.fileno())
-        shutil.copyfileobj(f, file, 1024**2)
-    return {'name': _file_name(obj)}
+    def encode(self, obj: Path, file: BinaryIO) -> dict:
+        "Copy the file"
+        with _open_regular(obj) as f:
+            check_rights(obj, f.fileno())
+            shutil.copyfileobj(f, file, 1024**2)
+        return {'name': _file_name(obj)}
+
+    def stats(self, obj: Path) -> dict:
+        "Name and size"
+        return {'name': _file_name(obj), 'size': obj.stat().st_size}
 
 _PROGRAMS = b'#!', b'\x7fELF', b'\xcf\xfa\xed\xfe', b'\xca\xfe\xba\xbe'     # scripts; Linux; macOS, for one and several processors
 
@@ -574,11 +567,6 @@ def _file_name(path: Path) -> str:
     "The last part of a path, as text that UTF-8 can hold"
     return path.absolute().name.encode(errors='backslashreplace').decode()
 
-@patch
-def stats(self: FileCodec, obj: Path) -> dict:
-    "Name and size"
-    return {'name': _file_name(obj), 'size': obj.stat().st_size}
-
 register(FileCodec());
 
 # %% ../../nbs/codecs/02_codec.ipynb #7f3642d5
@@ -593,20 +581,18 @@ class PickleCodec(Codec):
             f.seek(max(0, f.seek(0, os.SEEK_END) - 1))
             return None if f.read(1) == pickle.STOP else Difference((), obj, 'would be cut short')
 
-@patch
-def encode(self: PickleCodec, obj: object, file: BinaryIO) -> dict:
-    "Write a pickle"
-    try: pickle.dump(obj, file, protocol=5)
-    except (pickle.PicklingError, TypeError, AttributeError, RecursionError, ValueError) as e:
-        raise Unsupported(f'a {type_name(obj)} cannot be pickled: {str(e)[:300]}') from e
-    return {}
+    def encode(self, obj: object, file: BinaryIO) -> dict:
+        "Write a pickle"
+        try: pickle.dump(obj, file, protocol=5)
+        except (pickle.PicklingError, TypeError, AttributeError, RecursionError, ValueError) as e:
+            raise Unsupported(f'a {type_name(obj)} cannot be pickled: {str(e)[:300]}') from e
+        return {}
 
-@patch
-def load(self: PickleCodec, source: bytes | Path, how: dict) -> object:
-    "Load a pickle, for those who trust it"
-    try:
-        if not isinstance(source, PurePath): return pickle.loads(source)
-        with source.open('rb') as f: return pickle.load(f)
-    except (ImportError, AttributeError) as e: raise Unsupported(f'the pickle needs code that is not here: {e}') from e
+    def load(self, source: bytes | Path, how: dict) -> object:
+        "Load a pickle, for those who trust it"
+        try:
+            if not isinstance(source, PurePath): return pickle.loads(source)
+            with source.open('rb') as f: return pickle.load(f)
+        except (ImportError, AttributeError) as e: raise Unsupported(f'the pickle needs code that is not here: {e}') from e
 
 register(PickleCodec(), first=False);

@@ -11,7 +11,6 @@ from decimal import Decimal
 from functools import lru_cache, partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO
-from fastcore.basics import patch
 from .codec import Codec, Sink, ancestry, asked, by_name, cannot_give, is_a, need, raw, register, remedy, round_trip, type_name
 from ..errors import Damaged, ObjectStoreError, Unsupported
 from .equality import Difference, difference, same_dtype
@@ -32,13 +31,32 @@ class NpyCodec(Codec):
         "The first difference; of a large array, in slices"
         return difference(need('numpy', 'frames').asarray(obj), self.decode(source, how))
 
-@patch
-def encode(self: NpyCodec, obj: np.ndarray, file: BinaryIO) -> dict:
-    "Write `.npy`, a piece at a time"
-    np = need('numpy', 'frames')
-    check_array(obj)
-    np.lib.format.write_array(Sink(file), np.asarray(obj), allow_pickle=False)
-    return {}
+    def encode(self, obj: np.ndarray, file: BinaryIO) -> dict:
+        "Write `.npy`, a piece at a time"
+        np = need('numpy', 'frames')
+        check_array(obj)
+        np.lib.format.write_array(Sink(file), np.asarray(obj), allow_pickle=False)
+        return {}
+
+    def load(self, source: bytes | Path, how: dict) -> np.ndarray:
+        "The array; mapped, copy-on-write, where it is in a file and large"
+        np = need('numpy', 'frames')
+        if isinstance(source, PurePath) and source.stat().st_size > 64 * 1024:
+            return np.asarray(np.lib.format.open_memmap(source, mode='c'))
+        try: return np.lib.format.read_array(io.BytesIO(raw(source)), allow_pickle=False)
+        except MemoryError as e: raise Damaged('the header of this .npy promises more than there is') from e
+
+    def load_as(self, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> np.ndarray:
+        "The array; 'numpy' names it as well"
+        return Codec.load_as(self, source, how, None if as_ == 'numpy' else as_, columns, trust)
+
+    def stats(self, obj: np.ndarray) -> dict:
+        "Shape, type and range"
+        found = {'shape': list(obj.shape), 'dtype': str(obj.dtype)[:200]}
+        if obj.dtype.kind not in 'iufmM' or not 0 < obj.size <= 10_000_000: return found
+        np = need('numpy', 'frames')
+        ends = {'min': np.fmin.reduce(obj, axis=None), 'max': np.fmax.reduce(obj, axis=None)}
+        return found | {k: v for k, e in ends.items() if (v := _np_end(e)) is not None}
 
 def check_array(a: np.ndarray) -> None:
     "Raise `Unsupported` for an array that `.npy` would change"
@@ -55,31 +73,7 @@ def _plain_array(a: np.ndarray) -> str:
     "How to put an array of another class without changing what it holds"
     return "{'data': numpy.ma.getdata(a), 'mask': numpy.ma.getmaskarray(a)}, and know that the data holds what the mask hides" if is_a(a, 'numpy.MaskedArray') else 'numpy.asarray(a)'
 
-# %% ../../nbs/codecs/04_frames.ipynb #c49432c6
-@patch
-def load(self: NpyCodec, source: bytes | Path, how: dict) -> np.ndarray:
-    "The array; mapped, copy-on-write, where it is in a file and large"
-    np = need('numpy', 'frames')
-    if isinstance(source, PurePath) and source.stat().st_size > 64 * 1024:
-        return np.asarray(np.lib.format.open_memmap(source, mode='c'))
-    try: return np.lib.format.read_array(io.BytesIO(raw(source)), allow_pickle=False)
-    except MemoryError as e: raise Damaged('the header of this .npy promises more than there is') from e
-
-@patch
-def load_as(self: NpyCodec, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> np.ndarray:
-    "The array; 'numpy' names it as well"
-    return Codec.load_as(self, source, how, None if as_ == 'numpy' else as_, columns, trust)
-
 # %% ../../nbs/codecs/04_frames.ipynb #6af28019
-@patch
-def stats(self: NpyCodec, obj: np.ndarray) -> dict:
-    "Shape, type and range"
-    found = {'shape': list(obj.shape), 'dtype': str(obj.dtype)[:200]}
-    if obj.dtype.kind not in 'iufmM' or not 0 < obj.size <= 10_000_000: return found
-    np = need('numpy', 'frames')
-    ends = {'min': np.fmin.reduce(obj, axis=None), 'max': np.fmax.reduce(obj, axis=None)}
-    return found | {k: v for k, e in ends.items() if (v := _np_end(e)) is not None}
-
 def _np_end(v: object) -> int | float | str | None:
     "One end of a range as JSON; None for what is no number"
     if v.dtype.kind in 'mM': return None if v != v else str(v)
@@ -390,14 +384,48 @@ class ParquetCodec(Codec):
              "NumPy's scalars in columns of Python objects, which come back as Python's")
     def accepts(self, obj: object) -> bool: return is_a(obj, *_frames, 'polars.LazyFrame')
 
-@patch
-def encode(self: ParquetCodec, obj: object, file: BinaryIO) -> dict:
-    "Write Parquet"
-    was = ancestry(type(obj))[0]
-    if was == 'polars.LazyFrame': raise Unsupported('a LazyFrame has not been calculated yet: put lazy.collect()')
-    if was not in _frames: raise Unsupported(f'a {type_name(obj)} would come back as a plain frame: put that, as in {_plain_frame(obj)}')
-    write_parquet(to_table(obj, was), file)
-    return {'was': was}
+    def encode(self, obj: object, file: BinaryIO) -> dict:
+        "Write Parquet"
+        was = ancestry(type(obj))[0]
+        if was == 'polars.LazyFrame': raise Unsupported('a LazyFrame has not been calculated yet: put lazy.collect()')
+        if was not in _frames: raise Unsupported(f'a {type_name(obj)} would come back as a plain frame: put that, as in {_plain_frame(obj)}')
+        write_parquet(to_table(obj, was), file)
+        return {'was': was}
+
+    def prove(self, obj: object, source: bytes | Path, how: dict) -> Difference | None:
+        "The first difference between a frame and its Parquet file"
+        rows, width = (*obj.shape, 1)[:2]
+        if rows * width <= WHOLE_CELLS: return difference(obj, self.decode(source, how))
+        _, want = wish(how, None)
+        with ParquetReader(source) as f:
+            if f.file.metadata.num_rows != rows: return Difference((), obj, f'has {rows} rows and would have {f.file.metadata.num_rows}')
+            if found := _nulls_differ(obj, f.nulls()): return found
+            for start, t in f.heads(100, 2):
+                part = obj.slice(start, len(t)) if want[:6] != 'pandas' else obj.iloc[start:start + len(t)]
+                if found := difference(part, shaped(t, f.facts, want)): return found
+
+    def instead(self, obj: object, found: Difference | None) -> str:
+        "What to put in place of a frame that would not come back as it is"
+        if found is None and (name := _culprit(self, obj)) is not None: found = Difference((name,), obj, '')
+        return _put_instead(obj, found)
+
+    def load_as(self, source: bytes | Path | BinaryIO, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+        "The frame as what it was, or as the library that was asked for"
+        _, want = wish(how, as_)
+        if want == 'polars.LazyFrame': return ParquetReader(source).lazy(columns)
+        return shaped(*read_parquet(source, columns), want)
+
+    def stats(self, obj: object) -> dict:
+        "Rows, columns, and the schema with nulls and ranges"
+        shape = obj.shape if len(obj.shape) > 1 else (len(obj), 1)
+        found, size = {'rows': shape[0], 'columns': shape[1], 'schema': {}}, 0
+        for name, column in _columns(obj):
+            entry = _column_stats(column)
+            size += len(name) * 4 + len(json.dumps(entry))
+            if len(found['schema']) == STATS_COLUMNS or size > STATS_SIZE:
+                return found | {'cut': f"the schema shows {len(found['schema'])} of {shape[1]} columns"}
+            found['schema'][name] = entry
+        return found
 
 def _plain_frame(obj: object) -> str:
     "How to put a frame of another class"
@@ -424,19 +452,6 @@ def _from_polars(obj: pl.DataFrame | pl.Series, was: str) -> pa.Table:
 # %% ../../nbs/codecs/04_frames.ipynb #43b173df
 WHOLE_CELLS = 20_000      # values of a frame that is compared in all
 
-@patch
-def prove(self: ParquetCodec, obj: object, source: bytes | Path, how: dict) -> Difference | None:
-    "The first difference between a frame and its Parquet file"
-    rows, width = (*obj.shape, 1)[:2]
-    if rows * width <= WHOLE_CELLS: return difference(obj, self.decode(source, how))
-    _, want = wish(how, None)
-    with ParquetReader(source) as f:
-        if f.file.metadata.num_rows != rows: return Difference((), obj, f'has {rows} rows and would have {f.file.metadata.num_rows}')
-        if found := _nulls_differ(obj, f.nulls()): return found
-        for start, t in f.heads(100, 2):
-            part = obj.slice(start, len(t)) if want[:6] != 'pandas' else obj.iloc[start:start + len(t)]
-            if found := difference(part, shaped(t, f.facts, want)): return found
-
 def _nulls_differ(obj: object, told: dict[str, int]) -> Difference | None:
     "A column of which the file tells another number of missing values"
     for name, column in _columns(obj):
@@ -452,12 +467,6 @@ def _nulls(column: object) -> int | None:
     return int(np.count_nonzero(column.isna())) if column.dtype.kind in 'fM' or is_a(column.dtype, 'pandas.StringDtype', 'pandas.CategoricalDtype') else None
 
 # %% ../../nbs/codecs/04_frames.ipynb #c523d5e2
-@patch
-def instead(self: ParquetCodec, obj: object, found: Difference | None) -> str:
-    "What to put in place of a frame that would not come back as it is"
-    if found is None and (name := _culprit(self, obj)) is not None: found = Difference((name,), obj, '')
-    return _put_instead(obj, found)
-
 def _put_instead(obj: object, found: Difference | None) -> str:
     "What to put in place of a frame, by the place of what differs"
     at = found.at[0] if found and found.at else None
@@ -486,13 +495,6 @@ def wish(how: dict, as_: object) -> tuple[str, str]:
     if want not in (*_frames, 'polars.LazyFrame'): raise cannot_give(as_, 'parquet', "'pandas', 'polars', 'lazy', 'arrow'")
     if want.startswith('pandas.'): teach_arrow()
     return was, want
-
-@patch
-def load_as(self: ParquetCodec, source: bytes | Path | BinaryIO, how: dict, as_: object, columns: list | None, trust: bool) -> object:
-    "The frame as what it was, or as the library that was asked for"
-    _, want = wish(how, as_)
-    if want == 'polars.LazyFrame': return ParquetReader(source).lazy(columns)
-    return shaped(*read_parquet(source, columns), want)
 
 def shaped(
     t: pa.Table,
@@ -524,19 +526,6 @@ register(ParquetCodec());
 
 # %% ../../nbs/codecs/04_frames.ipynb #452517bd
 STATS_COLUMNS, STATS_SIZE = 200, 64 * 1024    # columns, and bytes of JSON, that the stats of one frame may have
-
-@patch
-def stats(self: ParquetCodec, obj: object) -> dict:
-    "Rows, columns, and the schema with nulls and ranges"
-    shape = obj.shape if len(obj.shape) > 1 else (len(obj), 1)
-    found, size = {'rows': shape[0], 'columns': shape[1], 'schema': {}}, 0
-    for name, column in _columns(obj):
-        entry = _column_stats(column)
-        size += len(name) * 4 + len(json.dumps(entry))
-        if len(found['schema']) == STATS_COLUMNS or size > STATS_SIZE:
-            return found | {'cut': f"the schema shows {len(found['schema'])} of {shape[1]} columns"}
-        found['schema'][name] = entry
-    return found
 
 def _columns(obj: object):
     "Names and columns of any frame or series"

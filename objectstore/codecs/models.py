@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO
-from fastcore.basics import patch
 from .codec import Codec, Sink, ancestry, as_given, by_name, cannot_give, is_a, need, raw, register, round_trip, type_name, untrusted
 from ..environment import veiled
 from ..errors import MissingExtra, Unsupported, Untrusted
@@ -27,18 +26,40 @@ class SkopsCodec(Codec):
     drops = 'nothing; but a model with parts whose loading would run code of their own is proved only as far as names go'
     def accepts(self, obj: object) -> bool: return is_a(obj, 'sklearn.BaseEstimator')
 
-@patch
-def encode(self: SkopsCodec, obj: object, file: BinaryIO) -> dict:
-    "Write a skops archive; `how` names the types that will need trust"
-    sio = need('skops.io', 'models')
-    try:
-        data = steady(sio.dumps(obj))
-        asks = sio.get_untrusted_types(data=data)
-    except Exception as e:  # skops raises whatever a part of the model raises
-        raise Unsupported(f'skops cannot hold this {type_name(obj)}: {str(e)[:300]}') from e
-    if local := [t for t in asks if _named(t) is None]: raise Unsupported(f"{', '.join(local)} cannot be found again: give the function a name in a module")
-    file.write(data)
-    return {'asks': asks} if asks else {}
+    def encode(self, obj: object, file: BinaryIO) -> dict:
+        "Write a skops archive; `how` names the types that will need trust"
+        sio = need('skops.io', 'models')
+        try:
+            data = steady(sio.dumps(obj))
+            asks = sio.get_untrusted_types(data=data)
+        except Exception as e:  # skops raises whatever a part of the model raises
+            raise Unsupported(f'skops cannot hold this {type_name(obj)}: {str(e)[:300]}') from e
+        if local := [t for t in asks if _named(t) is None]: raise Unsupported(f"{', '.join(local)} cannot be found again: give the function a name in a module")
+        file.write(data)
+        return {'asks': asks} if asks else {}
+
+    def load_as(self, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+        "The estimator, if its types are harmless or trusted"
+        if columns is not None: raise Unsupported('columns= is for frames; this was stored as skops')
+        sio, on_disk = need('skops.io', 'models'), isinstance(source, PurePath)
+        types = sio.get_untrusted_types(file=source) if on_disk else sio.get_untrusted_types(data=source)
+        if types and not trust: raise untrusted(f"this model is made of types that skops does not know to be harmless ({', '.join(types)[:400]})")
+        try: model = sio.load(source, trusted=types) if on_disk else sio.loads(source, trusted=types)
+        except (ImportError, AttributeError) as e: raise Unsupported(f'the model needs code that is not here, or another version of it: {e}') from e
+        return as_given(model, as_, 'skops')
+
+    def prove(self, obj: object, source: bytes | Path, how: dict) -> Difference | None:
+        "The first difference, where the model can be loaded without running code of others"
+        if not all(map(_loads_quietly, how.get('asks', []))): return None
+        return difference(obj, self.decode(source, how, trust=True))
+
+    def stats(self, obj: object) -> dict:
+        "Type, parameters and number of features"
+        params, n = {}, None
+        try: params, n = obj.get_params(), getattr(obj, 'n_features_in_', None)
+        except Exception: pass   # an estimator's own code; a description is no reason to refuse it
+        found = {'type': type_name(obj), 'params': {str(k)[:80]: _param(veiled(str(k), v, lambda _: '(not stored: a secret)')) for k, v in list(params.items())[:200]}}
+        return found | ({'features': int(n)} if isinstance(n, int) else {})
 
 def _named(name: str) -> object:
     "What a full name stands for in this process, or None; nothing is imported"
@@ -71,18 +92,6 @@ def _renumber(node: object, ids: dict, files: dict, names: set) -> None:
     if isinstance(was := node.get('file'), str) and was in names: node['file'] = files.setdefault(was, f'{len(files) + 1}{Path(was).suffix}')
     for x in node.values(): _renumber(x, ids, files, names)
 
-# %% ../../nbs/codecs/05_models.ipynb #419469ed
-@patch
-def load_as(self: SkopsCodec, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> object:
-    "The estimator, if its types are harmless or trusted"
-    if columns is not None: raise Unsupported('columns= is for frames; this was stored as skops')
-    sio, on_disk = need('skops.io', 'models'), isinstance(source, PurePath)
-    types = sio.get_untrusted_types(file=source) if on_disk else sio.get_untrusted_types(data=source)
-    if types and not trust: raise untrusted(f"this model is made of types that skops does not know to be harmless ({', '.join(types)[:400]})")
-    try: model = sio.load(source, trusted=types) if on_disk else sio.loads(source, trusted=types)
-    except (ImportError, AttributeError) as e: raise Unsupported(f'the model needs code that is not here, or another version of it: {e}') from e
-    return as_given(model, as_, 'skops')
-
 # %% ../../nbs/codecs/05_models.ipynb #e0193e61
 _libraries = 'sklearn', 'numpy', 'scipy', 'builtins', 'collections'
 
@@ -94,22 +103,7 @@ def _loads_quietly(name: str) -> bool:
     owner = next((c for c in found.__mro__ if '__setstate__' in vars(c)), None)
     return (owner is None or owner.__module__.partition('.')[0] == 'sklearn') and '__setattr__' not in {n for c in found.__mro__[:-1] for n in vars(c)}
 
-@patch
-def prove(self: SkopsCodec, obj: object, source: bytes | Path, how: dict) -> Difference | None:
-    "The first difference, where the model can be loaded without running code of others"
-    if not all(map(_loads_quietly, how.get('asks', []))): return None
-    return difference(obj, self.decode(source, how, trust=True))
-
 # %% ../../nbs/codecs/05_models.ipynb #34532206
-@patch
-def stats(self: SkopsCodec, obj: object) -> dict:
-    "Type, parameters and number of features"
-    params, n = {}, None
-    try: params, n = obj.get_params(), getattr(obj, 'n_features_in_', None)
-    except Exception: pass   # an estimator's own code; a description is no reason to refuse it
-    found = {'type': type_name(obj), 'params': {str(k)[:80]: _param(veiled(str(k), v, lambda _: '(not stored: a secret)')) for k, v in list(params.items())[:200]}}
-    return found | ({'features': int(n)} if isinstance(n, int) else {})
-
 def _param(v: object) -> object:
     "A parameter as JSON: itself, or the type of what it is"
     if is_a(v, 'numpy.generic'): v = v.item()
@@ -176,22 +170,47 @@ class TorchCodec(Codec):
     drops = 'where tensors lie, and their gradients: Parameters come back as tensors on the CPU, a state dict (an OrderedDict) as a dict'
     def accepts(self, obj: object) -> bool: return is_a(obj, 'torch.Tensor', 'torch.Module') or _all_are(obj, 'torch.Tensor')
 
+    def encode(self, obj: object, file: BinaryIO) -> dict:
+        "Write safetensors"
+        if is_a(obj, 'torch.Module'): raise Unsupported("the code of a torch module cannot be stored: put model.state_dict(), and load it with model.load_state_dict(store.get(...))")
+        how, first = {'library': 'torch'}, {}
+        if not isinstance(obj, dict): obj, how['single'] = {'tensor': obj}, True
+        for name, t in obj.items():
+            same = (t.data_ptr(), t.dtype, t.shape, t.stride()) if t.numel() and str(t.layout) == 'torch.strided' and not t.is_meta else name
+            if (other := first.setdefault(same, name)) != name: how.setdefault('shared', {})[name] = other
+        if how.get('shared'): how['names'] = list(obj)
+        write_tensors([_of_torch(_tensor_name(k), t) for k, t in obj.items() if k not in how.get('shared', {})], file)
+        return how
+
+    def load_as(self, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+        "The dict (or the single tensor) as torch tensors or NumPy arrays"
+        if columns is not None: raise Unsupported('columns= is for frames; this was stored as safetensors')
+        names = _header(source)
+        found = _read_torch(source) if _library(as_, how) == 'torch' else _read_numpy(source, names)
+        for name, other in how.get('shared', {}).items(): found[name] = found[other]
+        found = {n: found[n] for n in how.get('names', names)}
+        return found['tensor'] if how.get('single') else found
+
+    def prove(self, obj: object, source: bytes | Path, how: dict) -> Difference | None:
+        "The first difference; of large tensors, in slices"
+        back = self.decode(source, how)
+        if how.get('single'): return difference(obj.detach(), back)
+        if type(obj) is not dict and not (type(obj) is OrderedDict and how['library'] == 'torch'): return difference(obj, back)
+        if list(obj) != list(back): return Difference((), obj, 'would have other names')
+        for name, x in obj.items():
+            x = x.detach() if how['library'] == 'torch' else need('numpy', 'models').asarray(x)
+            if found := difference(x, back[name], (name,)): return found
+
+    def stats(self, obj: object) -> dict:
+        "Tensors, parameters, types and bytes"
+        tensors = list(obj.values()) if isinstance(obj, dict) else [obj]
+        sizes = [(math.prod(t.shape), t.dtype.itemsize) for t in tensors]
+        types = Counter(str(t.dtype).removeprefix('torch.') for t in tensors)
+        return {'tensors': len(tensors), 'parameters': sum(n for n, _ in sizes), 'size': sum(n * w for n, w in sizes), 'dtypes': dict(types)}
+
 def _all_are(obj: object, kind: str) -> bool:
     "Whether `obj` is a dict of names and values of one type"
     return isinstance(obj, dict) and bool(obj) and all(is_a(v, kind) and isinstance(k, str) for k, v in obj.items())
-
-@patch
-def encode(self: TorchCodec, obj: object, file: BinaryIO) -> dict:
-    "Write safetensors"
-    if is_a(obj, 'torch.Module'): raise Unsupported("the code of a torch module cannot be stored: put model.state_dict(), and load it with model.load_state_dict(store.get(...))")
-    how, first = {'library': 'torch'}, {}
-    if not isinstance(obj, dict): obj, how['single'] = {'tensor': obj}, True
-    for name, t in obj.items():
-        same = (t.data_ptr(), t.dtype, t.shape, t.stride()) if t.numel() and str(t.layout) == 'torch.strided' and not t.is_meta else name
-        if (other := first.setdefault(same, name)) != name: how.setdefault('shared', {})[name] = other
-    if how.get('shared'): how['names'] = list(obj)
-    write_tensors([_of_torch(_tensor_name(k), t) for k, t in obj.items() if k not in how.get('shared', {})], file)
-    return how
 
 def _tensor_name(name: str) -> str:
     "The name, if the format can hold it"
@@ -209,16 +228,6 @@ class ArraysCodec(TorchCodec):
         return {'library': 'numpy'}
 
 # %% ../../nbs/codecs/05_models.ipynb #3833ceca
-@patch
-def load_as(self: TorchCodec, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> object:
-    "The dict (or the single tensor) as torch tensors or NumPy arrays"
-    if columns is not None: raise Unsupported('columns= is for frames; this was stored as safetensors')
-    names = _header(source)
-    found = _read_torch(source) if _library(as_, how) == 'torch' else _read_numpy(source, names)
-    for name, other in how.get('shared', {}).items(): found[name] = found[other]
-    found = {n: found[n] for n in how.get('names', names)}
-    return found['tensor'] if how.get('single') else found
-
 def _library(as_: object, how: dict) -> str:
     "Which library's tensors are wanted"
     was = how.get('library', 'numpy')
@@ -249,25 +258,6 @@ def _read_numpy(source: bytes | Path, names: dict) -> dict:
         if t['dtype'] not in _numpy_types.values(): raise Unsupported(f"tensor {n!r} is {t['dtype']}, which NumPy does not have: read it with torch, or put it as .float()")
     return st.load_file(source) if isinstance(source, PurePath) else st.load(bytes(source))
 
-@patch
-def prove(self: TorchCodec, obj: object, source: bytes | Path, how: dict) -> Difference | None:
-    "The first difference; of large tensors, in slices"
-    back = self.decode(source, how)
-    if how.get('single'): return difference(obj.detach(), back)
-    if type(obj) is not dict and not (type(obj) is OrderedDict and how['library'] == 'torch'): return difference(obj, back)
-    if list(obj) != list(back): return Difference((), obj, 'would have other names')
-    for name, x in obj.items():
-        x = x.detach() if how['library'] == 'torch' else need('numpy', 'models').asarray(x)
-        if found := difference(x, back[name], (name,)): return found
-
-@patch
-def stats(self: TorchCodec, obj: object) -> dict:
-    "Tensors, parameters, types and bytes"
-    tensors = list(obj.values()) if isinstance(obj, dict) else [obj]
-    sizes = [(math.prod(t.shape), t.dtype.itemsize) for t in tensors]
-    types = Counter(str(t.dtype).removeprefix('torch.') for t in tensors)
-    return {'tensors': len(tensors), 'parameters': sum(n for n, _ in sizes), 'size': sum(n * w for n, w in sizes), 'dtypes': dict(types)}
-
 for c in TorchCodec(), ArraysCodec(): register(c)
 
 # %% ../../nbs/codecs/05_models.ipynb #f40bba8a
@@ -280,21 +270,38 @@ class PngCodec(Codec):
     def accepts(self, obj: object) -> bool: return is_a(obj, 'PIL.Image')
     def stats(self, obj: PIL.Image.Image) -> dict: return {'size': list(obj.size), 'mode': obj.mode}
 
-@patch
-def encode(self: PngCodec, obj: PIL.Image.Image, file: BinaryIO) -> dict:
-    "Write PNG"
-    limit = need('PIL.Image', 'models').MAX_IMAGE_PIXELS
-    if obj.mode not in _modes: raise Unsupported(f"PNG has no mode {obj.mode!r}: put image.convert('RGB') or 'RGBA', the pixels as a NumPy array, or the Path of the file")
-    if getattr(obj, 'n_frames', 1) > 1: raise Unsupported(f'the image has {obj.n_frames} pictures, and PNG would keep one: put the Path of the file, or one picture (.copy())')
-    if not all(obj.size): raise Unsupported(f'an image of {obj.size[0]} x {obj.size[1]} pixels cannot be PNG')
-    if limit and math.prod(obj.size) > 2 * limit: raise Unsupported(f'the image has more than {2 * limit} pixels, and Pillow refuses to read such PNGs: put the Path of its file, or a NumPy array')
-    how = {'mode': obj.mode}
-    if 'dpi' in obj.info: how['resolution'] = [float(x) for x in obj.info['dpi']]
-    try: obj.save(Sink(file), 'PNG', pnginfo=_texts(obj), exif=_exif(obj), **({'dpi': tuple(how['resolution'])} if 'resolution' in how else {}))
-    except (OSError, ValueError, SyntaxError) as e:
-        if isinstance(e, OSError) and e.errno: raise
-        raise Unsupported(f'the image cannot be read or written as PNG: {e}. {self.instead(obj, None)}') from e
-    return how
+    def encode(self, obj: PIL.Image.Image, file: BinaryIO) -> dict:
+        "Write PNG"
+        limit = need('PIL.Image', 'models').MAX_IMAGE_PIXELS
+        if obj.mode not in _modes: raise Unsupported(f"PNG has no mode {obj.mode!r}: put image.convert('RGB') or 'RGBA', the pixels as a NumPy array, or the Path of the file")
+        if getattr(obj, 'n_frames', 1) > 1: raise Unsupported(f'the image has {obj.n_frames} pictures, and PNG would keep one: put the Path of the file, or one picture (.copy())')
+        if not all(obj.size): raise Unsupported(f'an image of {obj.size[0]} x {obj.size[1]} pixels cannot be PNG')
+        if limit and math.prod(obj.size) > 2 * limit: raise Unsupported(f'the image has more than {2 * limit} pixels, and Pillow refuses to read such PNGs: put the Path of its file, or a NumPy array')
+        how = {'mode': obj.mode}
+        if 'dpi' in obj.info: how['resolution'] = [float(x) for x in obj.info['dpi']]
+        try: obj.save(Sink(file), 'PNG', pnginfo=_texts(obj), exif=_exif(obj), **({'dpi': tuple(how['resolution'])} if 'resolution' in how else {}))
+        except (OSError, ValueError, SyntaxError) as e:
+            if isinstance(e, OSError) and e.errno: raise
+            raise Unsupported(f'the image cannot be read or written as PNG: {e}. {self.instead(obj, None)}') from e
+        return how
+
+    def load(self, source: bytes | Path, how: dict) -> PIL.Image.Image:
+        "The image, read whole"
+        image = need('PIL.Image', 'models')
+        with image.open(source if isinstance(source, PurePath) else io.BytesIO(source), formats=['PNG']) as im:
+            im.load()
+            found = im.copy()
+        mode = how.get('mode', found.mode)
+        if 'resolution' in how: found.info['dpi'] = tuple(how['resolution'])      # PNG counts pixels a metre
+        return found if found.mode == mode else found.convert(mode)
+
+    def prove(self, obj: PIL.Image.Image, source: bytes | Path, how: dict) -> Difference | None:
+        "The first difference between pictures, whatever file they came from"
+        return same_pictures(obj, self.decode(source, how))
+
+    def instead(self, obj: object, found: Difference | None) -> str:
+        "How a picture is stored with all that its file has"
+        return 'Put the Path of its file, or the picture without what is told in it: Image.fromarray(numpy.asarray(image))'
 
 def _texts(im: PIL.Image.Image) -> object:
     "What is written in a picture, for PNG"
@@ -315,27 +322,6 @@ def _exif(im: PIL.Image.Image) -> bytes | None:
     return exif.tobytes()
 
 # %% ../../nbs/codecs/05_models.ipynb #a87228bd
-@patch
-def load(self: PngCodec, source: bytes | Path, how: dict) -> PIL.Image.Image:
-    "The image, read whole"
-    image = need('PIL.Image', 'models')
-    with image.open(source if isinstance(source, PurePath) else io.BytesIO(source), formats=['PNG']) as im:
-        im.load()
-        found = im.copy()
-    mode = how.get('mode', found.mode)
-    if 'resolution' in how: found.info['dpi'] = tuple(how['resolution'])      # PNG counts pixels a metre
-    return found if found.mode == mode else found.convert(mode)
-
-@patch
-def prove(self: PngCodec, obj: PIL.Image.Image, source: bytes | Path, how: dict) -> Difference | None:
-    "The first difference between pictures, whatever file they came from"
-    return same_pictures(obj, self.decode(source, how))
-
-@patch
-def instead(self: PngCodec, obj: object, found: Difference | None) -> str:
-    "How a picture is stored with all that its file has"
-    return 'Put the Path of its file, or the picture without what is told in it: Image.fromarray(numpy.asarray(image))'
-
 register(PngCodec());
 
 # %% ../../nbs/codecs/05_models.ipynb #ee4e1286
@@ -344,21 +330,18 @@ class FigureCodec(PngCodec):
     name, kind, drops = 'figure', 'figure', 'all but the picture that it shows'
     def accepts(self, obj: object) -> bool: return is_a(obj, 'matplotlib.Figure')
 
-@patch
-def encode(self: FigureCodec, obj: matplotlib.figure.Figure, file: BinaryIO) -> dict:
-    "Draw the figure as PNG"
-    obj.savefig(Sink(file), format='png', dpi=obj.dpi, metadata={'Software': None})
-    return {'dpi': float(obj.dpi)}
+    def encode(self, obj: matplotlib.figure.Figure, file: BinaryIO) -> dict:
+        "Draw the figure as PNG"
+        obj.savefig(Sink(file), format='png', dpi=obj.dpi, metadata={'Software': None})
+        return {'dpi': float(obj.dpi)}
 
-@patch
-def prove(self: FigureCodec, obj: matplotlib.figure.Figure, source: bytes | Path, how: dict) -> Difference | None:
-    "Whether the picture that was drawn can be read"
-    self.decode(source, how)
+    def prove(self, obj: matplotlib.figure.Figure, source: bytes | Path, how: dict) -> Difference | None:
+        "Whether the picture that was drawn can be read"
+        self.decode(source, how)
 
-@patch
-def stats(self: FigureCodec, obj: matplotlib.figure.Figure) -> dict:
-    "Size in pixels, resolution, and titles"
-    titles = [t for t in (obj.get_suptitle(), *(a.get_title() for a in obj.axes)) if t]
-    return {'size': [round(x * obj.dpi) for x in obj.get_size_inches()], 'dpi': float(obj.dpi), 'axes': len(obj.axes), 'titles': [t[:200] for t in titles[:20]]}
+    def stats(self, obj: matplotlib.figure.Figure) -> dict:
+        "Size in pixels, resolution, and titles"
+        titles = [t for t in (obj.get_suptitle(), *(a.get_title() for a in obj.axes)) if t]
+        return {'size': [round(x * obj.dpi) for x in obj.get_size_inches()], 'dpi': float(obj.dpi), 'axes': len(obj.axes), 'titles': [t[:200] for t in titles[:20]]}
 
 register(FigureCodec());

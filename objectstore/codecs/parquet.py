@@ -8,7 +8,6 @@ import base64, json, threading
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING, BinaryIO
-from fastcore.basics import patch
 from .codec import Sink, listed, need, read_tagged, tagged_json
 from ..errors import Unsupported, hint
 if TYPE_CHECKING: import polars as pl, pyarrow as pa, pyarrow.parquet as pq
@@ -70,6 +69,58 @@ class ParquetReader:
     def __enter__(self) -> ParquetReader: return self
     def __exit__(self, *error) -> None: self.file.close()
 
+    def read(
+        self,
+        names: list[str] | None = None,     # The file's names of the columns; None: all
+        group: int | None = None,           # A group of rows; None: all
+    ) -> pa.Table:                          # Without the facts
+        "A part of the table, with the types that it had"
+        import pyarrow as pa
+        with self._turn:
+            if self.ranges: self.ranges.hold(_ranges(self.file, names, group))
+            t = self.file.read(columns=names) if group is None else self.file.read_row_group(group, columns=names)
+        return self.as_written(t if names is None else t.select(names))
+
+    def as_written(self, t: pa.Table) -> pa.Table:
+        "A part of the table with the types that it had, without the facts"
+        import pyarrow as pa
+        wanted = pa.schema([self.schema.field(n) for n in t.schema.names], metadata=t.schema.metadata)
+        return without_facts(t if t.schema.equals(wanted, check_metadata=True) else t.cast(wanted))[0]
+
+    def chosen(self, columns: list | None) -> list[str] | None:
+        "The file's names of the columns asked for, and of the index"
+        return None if columns is None else chosen(self.file.schema_arrow, self.facts, columns)
+
+    def heads(
+        self,
+        rows: int,                                   # How many of each group
+        groups: int = 4,                             # From how many groups, the first and the last among them
+    ) -> Iterator[tuple[int, pa.Table]]:             # Where each begins, and its first rows
+        "The first rows of some groups"
+        import pyarrow as pa
+        meta, start = self.file.metadata, 0
+        wanted = {i * (self.groups - 1) // max(1, groups - 1) for i in range(groups)}
+        for g in range(self.groups):
+            if g in wanted:
+                batch = next(self.file.iter_batches(rows, row_groups=[g], use_threads=False))
+                yield start, self.as_written(_cut(pa.Table.from_batches([batch]), start))
+            start += meta.row_group(g).num_rows
+
+    def nulls(self) -> dict[str, int]:
+        "How many values are missing in each flat column, as the footer tells"
+        meta, found = self.file.metadata, {}
+        for i in range(meta.num_columns):
+            if meta.schema.column(i).max_repetition_level or meta.schema.column(i).path not in self.schema.names: continue
+            told = [meta.row_group(g).column(i).statistics for g in range(self.groups)]
+            if all(s and s.has_null_count for s in told): found[meta.schema.column(i).path] = sum(s.null_count for s in told)
+        return found
+
+    def lazy(self, columns: list | None = None) -> pl.LazyFrame:
+        "A Polars plan over the file"
+        import pyarrow as pa
+        names = self.chosen(columns) or self.schema.names
+        return lazy_frame(pa.schema([self.schema.field(n) for n in names]), self.groups, self.read)
+
 def _first_schema(f: pq.ParquetFile) -> pa.Schema | None:
     "The schema of the table that was written, which Arrow keeps in the file"
     import pyarrow as pa
@@ -77,26 +128,6 @@ def _first_schema(f: pq.ParquetFile) -> pa.Schema | None:
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(kept))) if kept else None
 
 # %% ../../nbs/codecs/03_parquet.ipynb #0fed5c83
-@patch
-def read(
-    self: ParquetReader,
-    names: list[str] | None = None,     # The file's names of the columns; None: all
-    group: int | None = None,           # A group of rows; None: all
-) -> pa.Table:                          # Without the facts
-    "A part of the table, with the types that it had"
-    import pyarrow as pa
-    with self._turn:
-        if self.ranges: self.ranges.hold(_ranges(self.file, names, group))
-        t = self.file.read(columns=names) if group is None else self.file.read_row_group(group, columns=names)
-    return self.as_written(t if names is None else t.select(names))
-
-@patch
-def as_written(self: ParquetReader, t: pa.Table) -> pa.Table:
-    "A part of the table with the types that it had, without the facts"
-    import pyarrow as pa
-    wanted = pa.schema([self.schema.field(n) for n in t.schema.names], metadata=t.schema.metadata)
-    return without_facts(t if t.schema.equals(wanted, check_metadata=True) else t.cast(wanted))[0]
-
 def _ranges(f: pq.ParquetFile, names: list[str] | None, group: int | None) -> Iterator[tuple[int, int]]:
     "Where columns lie in the file"
     for g in range(f.num_row_groups) if group is None else [group]:
@@ -114,28 +145,7 @@ def read_parquet(
     "The table of a Parquet payload, with the types that it had"
     with ParquetReader(source) as f: return f.read(f.chosen(columns)), f.facts
 
-@patch
-def chosen(self: ParquetReader, columns: list | None) -> list[str] | None:
-    "The file's names of the columns asked for, and of the index"
-    return None if columns is None else chosen(self.file.schema_arrow, self.facts, columns)
-
 # %% ../../nbs/codecs/03_parquet.ipynb #201e8e0e
-@patch
-def heads(
-    self: ParquetReader,
-    rows: int,                                   # How many of each group
-    groups: int = 4,                             # From how many groups, the first and the last among them
-) -> Iterator[tuple[int, pa.Table]]:             # Where each begins, and its first rows
-    "The first rows of some groups"
-    import pyarrow as pa
-    meta, start = self.file.metadata, 0
-    wanted = {i * (self.groups - 1) // max(1, groups - 1) for i in range(groups)}
-    for g in range(self.groups):
-        if g in wanted:
-            batch = next(self.file.iter_batches(rows, row_groups=[g], use_threads=False))
-            yield start, self.as_written(_cut(pa.Table.from_batches([batch]), start))
-        start += meta.row_group(g).num_rows
-
 def _cut(t: pa.Table, start: int) -> pa.Table:
     "Some rows of a table: an index that is a range begins where they do, and is as short as they are"
     told = t.schema.pandas_metadata
@@ -143,16 +153,6 @@ def _cut(t: pa.Table, start: int) -> pa.Table:
     for c in told['index_columns']:
         if isinstance(c, dict): c['start'] += c['step'] * start; c['stop'] = c['start'] + c['step'] * len(t)
     return t.replace_schema_metadata(t.schema.metadata | {b'pandas': json.dumps(told).encode()})
-
-@patch
-def nulls(self: ParquetReader) -> dict[str, int]:
-    "How many values are missing in each flat column, as the footer tells"
-    meta, found = self.file.metadata, {}
-    for i in range(meta.num_columns):
-        if meta.schema.column(i).max_repetition_level or meta.schema.column(i).path not in self.schema.names: continue
-        told = [meta.row_group(g).column(i).statistics for g in range(self.groups)]
-        if all(s and s.has_null_count for s in told): found[meta.schema.column(i).path] = sum(s.null_count for s in told)
-    return found
 
 # %% ../../nbs/codecs/03_parquet.ipynb #1dc9b113
 def index_names(schema: pa.Schema) -> list[str]:
@@ -218,10 +218,3 @@ def _group(read: Callable[[list[str]], pl.DataFrame], names: list[str], keep: pl
         if df.filter(keep).is_empty(): return None, len(df)
         if rest := [c for c in names if c not in looked]: df = df.hstack(read(rest))
     return (df if keep is None else df.filter(keep)), len(df)
-
-@patch
-def lazy(self: ParquetReader, columns: list | None = None) -> pl.LazyFrame:
-    "A Polars plan over the file"
-    import pyarrow as pa
-    names = self.chosen(columns) or self.schema.names
-    return lazy_frame(pa.schema([self.schema.field(n) for n in names]), self.groups, self.read)

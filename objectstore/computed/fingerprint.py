@@ -12,7 +12,6 @@ from enum import Enum
 from pathlib import PurePath
 from typing import NamedTuple, get_type_hints
 from blake3 import blake3
-from fastcore.basics import patch
 from ..errors import InvalidRef, ObjectStoreError, Unsupported, hint
 from ..refs import encode_segment
 from ..environment import outside, veiled
@@ -249,6 +248,47 @@ class Signature:
     ignore: frozenset[str]
     types: Mapping[str, object]      # Annotations, where they can be told
 
+    def bind(self, args: tuple, kwargs: Mapping) -> tuple[inspect.BoundArguments, dict[str, Param]]:
+        "A call: its arguments with defaults, and the parameters that matter"
+        bound = self.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound, {n: param(n, v) for n, v in self._flat(bound.arguments) if n not in self.ignore}
+
+    def _flat(self, arguments: Mapping) -> Iterator[tuple[str, object]]:
+        "Arguments by name; those of `**kwargs` in order of name, `*args` only where there are some"
+        for n, v in arguments.items():
+            kind = self.signature.parameters[n].kind
+            if kind is inspect.Parameter.VAR_KEYWORD: yield from sorted((k, x) for k, x in v.items())
+            elif kind is not inspect.Parameter.VAR_POSITIONAL or v: yield n, v
+
+    def segments(self, params: Mapping[str, Param]) -> list[str]:
+        "The segments of a name; defaults are left out"
+        found = [f'{_text(n)}={p.text}' for n, p in params.items() if not self._is_default(n, p)]
+        return found if sum(len(encode_segment(s)) + 1 for s in found) <= 450 else ['params=~' + blake3('\n'.join(found).encode()).hexdigest(8)]
+
+    def _is_default(self, name: str, p: Param) -> bool:
+        given = self.signature.parameters.get(name)
+        return given is not None and given.default is not given.empty and param(name, given.default).fp == p.fp
+
+    def hides(self, name: str, p: Param) -> bool:
+        "Is this the default of a parameter that is written as a hash? Then nothing is said of it, so that a call can be told from the rest"
+        return p.fp.startswith('secret:') and self._is_default(name, p)
+
+    def read(self, segments: list[str]) -> dict[str, object]:
+        "The parameters that segments name; `ValueError` where they cannot be read"
+        found = {}
+        for s in segments:
+            name, equals, text = s.partition('=')
+            if not equals or not self._takes(name): raise ValueError(f'{s!r} names no parameter')
+            p = self.signature.parameters.get(name)
+            found[_decode(name)] = read_text(text, self.types.get(name) or (p.default if p else None))
+        return found
+
+    def _takes(self, name: str) -> bool:
+        p = self.signature.parameters.get(name)
+        if p is not None: return p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        return any(p.kind is p.VAR_KEYWORD for p in self.signature.parameters.values())
+
 def read_signature(fn: Callable, ignore: tuple[str, ...]) -> Signature:
     "The signature of a function, or a clear error"
     s = inspect.signature(fn)
@@ -256,51 +296,3 @@ def read_signature(fn: Callable, ignore: tuple[str, ...]) -> Signature:
     try: types = get_type_hints(fn)
     except Exception: types = {}                # an annotation may name what is not there
     return Signature(s, frozenset(ignore), types)
-
-@patch
-def bind(self: Signature, args: tuple, kwargs: Mapping) -> tuple[inspect.BoundArguments, dict[str, Param]]:
-    "A call: its arguments with defaults, and the parameters that matter"
-    bound = self.signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    return bound, {n: param(n, v) for n, v in self._flat(bound.arguments) if n not in self.ignore}
-
-@patch
-def _flat(self: Signature, arguments: Mapping) -> Iterator[tuple[str, object]]:
-    "Arguments by name; those of `**kwargs` in order of name, `*args` only where there are some"
-    for n, v in arguments.items():
-        kind = self.signature.parameters[n].kind
-        if kind is inspect.Parameter.VAR_KEYWORD: yield from sorted((k, x) for k, x in v.items())
-        elif kind is not inspect.Parameter.VAR_POSITIONAL or v: yield n, v
-
-@patch
-def segments(self: Signature, params: Mapping[str, Param]) -> list[str]:
-    "The segments of a name; defaults are left out"
-    found = [f'{_text(n)}={p.text}' for n, p in params.items() if not self._is_default(n, p)]
-    return found if sum(len(encode_segment(s)) + 1 for s in found) <= 450 else ['params=~' + blake3('\n'.join(found).encode()).hexdigest(8)]
-
-@patch
-def _is_default(self: Signature, name: str, p: Param) -> bool:
-    given = self.signature.parameters.get(name)
-    return given is not None and given.default is not given.empty and param(name, given.default).fp == p.fp
-
-@patch
-def hides(self: Signature, name: str, p: Param) -> bool:
-    "Is this the default of a parameter that is written as a hash? Then nothing is said of it, so that a call can be told from the rest"
-    return p.fp.startswith('secret:') and self._is_default(name, p)
-
-@patch
-def read(self: Signature, segments: list[str]) -> dict[str, object]:
-    "The parameters that segments name; `ValueError` where they cannot be read"
-    found = {}
-    for s in segments:
-        name, equals, text = s.partition('=')
-        if not equals or not self._takes(name): raise ValueError(f'{s!r} names no parameter')
-        p = self.signature.parameters.get(name)
-        found[_decode(name)] = read_text(text, self.types.get(name) or (p.default if p else None))
-    return found
-
-@patch
-def _takes(self: Signature, name: str) -> bool:
-    p = self.signature.parameters.get(name)
-    if p is not None: return p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    return any(p.kind is p.VAR_KEYWORD for p in self.signature.parameters.values())

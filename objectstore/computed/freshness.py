@@ -8,7 +8,6 @@ import functools, inspect, json, re, types
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from fastcore.basics import patch
 from ..errors import InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, Unsupported
 from ..refs import Number, Ref, parse_ref
 from ..tracking import Input, answer_hash, unnoted
@@ -52,6 +51,107 @@ class Calculated(Function):
         bound._first = obj,
         return bound
 
+    def call(self, args: tuple = (), kwargs: Mapping = {}) -> Call:
+        "The call with these arguments"
+        bound, params = self._signature.bind((*self._first, *args), kwargs)
+        return Call(self, bound, params, Ref(self.base.bucket, '/'.join([self.base.item, *self._signature.segments(params)])))
+
+    def ref(self, *args, **kwargs) -> str:
+        "The name of the result for these arguments: `bucket/item/parameter=value`"
+        return str(self.call(args, kwargs).ref)
+
+    def call_of(self, r: Ref, known: Mapping = {}) -> Call | None:
+        "The call whose result has this name; None where the arguments cannot be told from it, or from the parameters that a record shows"
+        parts = r.item[len(self.base.item) + 1:]
+        for arguments in (lambda: self._signature.read(parts.split('/') if parts else []), lambda: dict(known)):
+            try: found = self.call((), arguments())
+            except (ValueError, TypeError, ObjectStoreError): continue
+            if self._normal(found, r): return found
+        return None
+
+    def _normal(self, found: Call, r: Ref) -> bool:
+        "Is it the call that a name means? The order of parameters, and defaults that are spelt out, make no difference"
+        said = set(r.item.split('/'))
+        return set(found.ref.item.split('/')) <= said and r.bucket == found.ref.bucket
+
+    def versions(self, *args, **kwargs) -> Versions:
+        "The stored results for these arguments, oldest first; without any, for all arguments"
+        try: call = self.call(args, kwargs)
+        except TypeError:
+            if args or kwargs: raise
+            return self._store.find_items(self.base.bucket, f'^{re.escape(self.base.item)}(/|$)', at='*', sort='created')
+        return self._store.versions(call.ref)
+
+    def code(self) -> dict[str, str]:
+        "The code of the function now: fingerprints by name"
+        if self.version is not None: return {'': f'version {self.version}'}
+        found = code_parts(self.fn)
+        for i, used in enumerate(self.uses): found[f'uses {getattr(used, "__qualname__", getattr(used, "__name__", i))}'] = _used(used)
+        return found
+
+    @answered
+    def stored(self, r: Ref) -> Version | None:
+        "The latest stored result of this name; where there is none, nothing else is asked"
+        store, bucket = self._store, self._store.origin.bucket(r.bucket)
+        with unnoted():
+            try:
+                if store.pending and store.pending.work(): return store._version(r)
+                store._may_ask()
+                n = bucket.latest(r.item, store.max_age)
+                if n is None: return store._version(r) if stale_now() else None
+                return store._found(bucket, bucket.live_record(r.item, n, surely=True))
+            except NotFound: return None
+
+    def state(
+        self,
+        call: Call,
+        memo: dict | None = None,        # What is known already of inputs
+        ensure: bool = False,            # Calculate inputs that are outdated themselves? Else they count as changed
+    ) -> State:
+        "Is there a fresh result of a call, and if not, why not"
+        try: v = self.stored(call.ref)
+        except NotAvailableOffline as e: return State('new', f'nothing of it is near, and the origin is away ({e})')
+        if v is None: return State('new', f'there is no {call.ref} yet')
+        reason, why = self._judge(v, call, {} if memo is None else memo, ensure)
+        if reason == 'fresh' and v.stale: why = 'as far as is known: the origin is away'
+        elif v.stale: reason, why = 'stale but offline', f'{reason}: {why}; the origin is away'
+        return State(reason, why, v)
+
+    def _judge(self, v: Version, call: Call | None, memo: dict, ensure: bool) -> tuple[str, str]:
+        "Reason and words for a stored version"
+        says = recorded(v)
+        if call and v.id == call.gone: return 'payload gone', f'the bytes of {v.ref} cannot be had'
+        if why := changed_code(says.get('function'), self.code()): return 'code changed', why
+        if call and (why := _changed_params(says.get('params'), call.params)): return 'parameter changed', why
+        if why := self._changed_input(v, memo, ensure): return 'input changed', why
+        return 'fresh', f'{v.ref} was made by this code from these inputs'
+
+    def _changed_input(self, v: Version, memo: dict, ensure: bool) -> str | None:
+        "What of the inputs has changed, in words; None where nothing has"
+        home = store_place(self._store)
+        for i in recorded_inputs(v):
+            at = (i.place, i.endpoint) if i.place else home
+            known = (at, i.asked, i.verb, i.args)
+            if known not in memo: memo[known] = _now(self._store if at == home else place_store(*at), i, memo, ensure)
+            hash, why = memo[known]
+            if hash != i.hash: return why or _words(i, hash)
+        return None
+
+    def explain(self, *args, **kwargs) -> Explanation:
+        "Why a call with these arguments would calculate, or would not"
+        call = self.call(args, kwargs)
+        s = self.state(call)
+        if s.fresh and not _whole(s.version): s = State('payload gone', f'the bytes of {s.version.ref} cannot be had', s.version)
+        return Explanation(call, s)
+
+    def reason(self, r: Ref) -> tuple[str, str] | None:
+        "For `store.explain`: the reason, and what a get does"
+        v = self.stored(r)
+        call = self.call_of(r, v._record.description.get('metadata', {}).get('params', {}) if v else {})
+        if v is None and call is None: return None
+        s = self.state(call) if call else State(*self._judge(v, None, {}, False), v)
+        return f'{s.reason}: {s.why}', 'a get calculates it' if v is None else 'a get returns what is stored' + ('' if s.fresh else ', with a warning; a call calculates')
+
 Calculated.__abstractmethods__ = frozenset()     # its three verbs follow by patch
 
 def check_function(fn: object) -> None:
@@ -75,51 +175,7 @@ class Call:
     @property
     def key(self) -> tuple: return *store_place(self.of._store), str(self.ref)
 
-@patch
-def call(self: Calculated, args: tuple = (), kwargs: Mapping = {}) -> Call:
-    "The call with these arguments"
-    bound, params = self._signature.bind((*self._first, *args), kwargs)
-    return Call(self, bound, params, Ref(self.base.bucket, '/'.join([self.base.item, *self._signature.segments(params)])))
-
-@patch
-def ref(self: Calculated, *args, **kwargs) -> str:
-    "The name of the result for these arguments: `bucket/item/parameter=value`"
-    return str(self.call(args, kwargs).ref)
-
-@patch
-def call_of(self: Calculated, r: Ref, known: Mapping = {}) -> Call | None:
-    "The call whose result has this name; None where the arguments cannot be told from it, or from the parameters that a record shows"
-    parts = r.item[len(self.base.item) + 1:]
-    for arguments in (lambda: self._signature.read(parts.split('/') if parts else []), lambda: dict(known)):
-        try: found = self.call((), arguments())
-        except (ValueError, TypeError, ObjectStoreError): continue
-        if self._normal(found, r): return found
-    return None
-
-@patch
-def _normal(self: Calculated, found: Call, r: Ref) -> bool:
-    "Is it the call that a name means? The order of parameters, and defaults that are spelt out, make no difference"
-    said = set(r.item.split('/'))
-    return set(found.ref.item.split('/')) <= said and r.bucket == found.ref.bucket
-
-@patch
-def versions(self: Calculated, *args, **kwargs) -> Versions:
-    "The stored results for these arguments, oldest first; without any, for all arguments"
-    try: call = self.call(args, kwargs)
-    except TypeError:
-        if args or kwargs: raise
-        return self._store.find_items(self.base.bucket, f'^{re.escape(self.base.item)}(/|$)', at='*', sort='created')
-    return self._store.versions(call.ref)
-
 # %% ../../nbs/computed/04_freshness.ipynb #fb64e98b
-@patch
-def code(self: Calculated) -> dict[str, str]:
-    "The code of the function now: fingerprints by name"
-    if self.version is not None: return {'': f'version {self.version}'}
-    found = code_parts(self.fn)
-    for i, used in enumerate(self.uses): found[f'uses {getattr(used, "__qualname__", getattr(used, "__name__", i))}'] = _used(used)
-    return found
-
 def _used(used: object) -> str:
     "The fingerprint of what a function declares to use"
     if isinstance(used, Function): return fingerprint(used.fn)
@@ -150,46 +206,6 @@ class State:
     @property
     def away(self) -> bool: return self.version is not None and self.version.stale
 
-@patch
-@answered
-def stored(self: Calculated, r: Ref) -> Version | None:
-    "The latest stored result of this name; where there is none, nothing else is asked"
-    store, bucket = self._store, self._store.origin.bucket(r.bucket)
-    with unnoted():
-        try:
-            if store.pending and store.pending.work(): return store._version(r)
-            store._may_ask()
-            n = bucket.latest(r.item, store.max_age)
-            if n is None: return store._version(r) if stale_now() else None
-            return store._found(bucket, bucket.live_record(r.item, n, surely=True))
-        except NotFound: return None
-
-@patch
-def state(
-    self: Calculated,
-    call: Call,
-    memo: dict | None = None,        # What is known already of inputs
-    ensure: bool = False,            # Calculate inputs that are outdated themselves? Else they count as changed
-) -> State:
-    "Is there a fresh result of a call, and if not, why not"
-    try: v = self.stored(call.ref)
-    except NotAvailableOffline as e: return State('new', f'nothing of it is near, and the origin is away ({e})')
-    if v is None: return State('new', f'there is no {call.ref} yet')
-    reason, why = self._judge(v, call, {} if memo is None else memo, ensure)
-    if reason == 'fresh' and v.stale: why = 'as far as is known: the origin is away'
-    elif v.stale: reason, why = 'stale but offline', f'{reason}: {why}; the origin is away'
-    return State(reason, why, v)
-
-@patch
-def _judge(self: Calculated, v: Version, call: Call | None, memo: dict, ensure: bool) -> tuple[str, str]:
-    "Reason and words for a stored version"
-    says = recorded(v)
-    if call and v.id == call.gone: return 'payload gone', f'the bytes of {v.ref} cannot be had'
-    if why := changed_code(says.get('function'), self.code()): return 'code changed', why
-    if call and (why := _changed_params(says.get('params'), call.params)): return 'parameter changed', why
-    if why := self._changed_input(v, memo, ensure): return 'input changed', why
-    return 'fresh', f'{v.ref} was made by this code from these inputs'
-
 def _changed_params(then: object, now: Mapping[str, Param]) -> str | None:
     then = then if isinstance(then, Mapping) else {}
     names = [n for n in {**then, **now} if then.get(n) != (now[n].fp if n in now else None)]
@@ -197,18 +213,6 @@ def _changed_params(then: object, now: Mapping[str, Param]) -> str | None:
     return ', '.join(f'{n} is {said(now[n].fp if n in now else None)} and was {said(then.get(n))}' for n in names[:3]) or None
 
 # %% ../../nbs/computed/04_freshness.ipynb #4c88a6d6
-@patch
-def _changed_input(self: Calculated, v: Version, memo: dict, ensure: bool) -> str | None:
-    "What of the inputs has changed, in words; None where nothing has"
-    home = store_place(self._store)
-    for i in recorded_inputs(v):
-        at = (i.place, i.endpoint) if i.place else home
-        known = (at, i.asked, i.verb, i.args)
-        if known not in memo: memo[known] = _now(self._store if at == home else place_store(*at), i, memo, ensure)
-        hash, why = memo[known]
-        if hash != i.hash: return why or _words(i, hash)
-    return None
-
 def _words(i: Input, hash: str | None) -> str:
     if i.hash is None: return f'{i.name} was not there, and is now'
     return f'{i.name} is not there any more' if hash is None else f'{i.name} is not what it was' + (f' ({i.found})' if i.found else '')
@@ -271,25 +275,8 @@ class Explanation(Looks, str):
         facts = {'stored': self.version.ref if self.version else 'nothing', 'a call': 'returns it' if self.fresh else 'calculates'}
         return Card(self.ref, str(self), facts, {'parameters': self.params, 'inputs': Table(['input', 'asked', 'was'], inputs) if inputs else {}})
 
-@patch
-def explain(self: Calculated, *args, **kwargs) -> Explanation:
-    "Why a call with these arguments would calculate, or would not"
-    call = self.call(args, kwargs)
-    s = self.state(call)
-    if s.fresh and not _whole(s.version): s = State('payload gone', f'the bytes of {s.version.ref} cannot be had', s.version)
-    return Explanation(call, s)
-
 def _whole(v: Version) -> bool:
     "Is there a payload, as far as can be told without reading it?"
     if not v._record.put or v.pending: return True
     try: return v._in.backend.exists(v._in.prefix + payload_key(v.hash, v._record.put))
     except OSError: return True
-
-@patch
-def reason(self: Calculated, r: Ref) -> tuple[str, str] | None:
-    "For `store.explain`: the reason, and what a get does"
-    v = self.stored(r)
-    call = self.call_of(r, v._record.description.get('metadata', {}).get('params', {}) if v else {})
-    if v is None and call is None: return None
-    s = self.state(call) if call else State(*self._judge(v, None, {}, False), v)
-    return f'{s.reason}: {s.why}', 'a get calculates it' if v is None else 'a get returns what is stored' + ('' if s.fresh else ', with a warning; a call calculates')

@@ -71,16 +71,57 @@ class Graph:
     top: str                                             # The key of the version that was asked about
     nodes: dict[str, Node] = field(default_factory=dict)
 
-@patch
-def walk(self: Graph, key: str, up: bool = True, depth: int = 0, seen: set | None = None) -> Iterator[tuple[int, str]]:
-    "Depth and key of everything that a node was made from, or that was made from it, each once"
-    seen = {key} if seen is None else seen
-    nexts = self.nodes[key].sources if up else [k for k, n in self.nodes.items() if key in n.sources]
-    for k in nexts:
-        if k in seen: continue
-        seen.add(k)
-        yield depth, k
-        yield from self.walk(k, up, depth + 1, seen)
+    def walk(self, key: str, up: bool = True, depth: int = 0, seen: set | None = None) -> Iterator[tuple[int, str]]:
+        "Depth and key of everything that a node was made from, or that was made from it, each once"
+        seen = {key} if seen is None else seen
+        nexts = self.nodes[key].sources if up else [k for k, n in self.nodes.items() if key in n.sources]
+        for k in nexts:
+            if k in seen: continue
+            seen.add(k)
+            yield depth, k
+            yield from self.walk(k, up, depth + 1, seen)
+
+    def climb(self, key: str, depth: int) -> None:
+        "Add what a node was made from, and so on"
+        node, todo = self.nodes[key], []
+        if node.version is None: return
+        if depth <= 0:
+            node.state = node.state or MORE * bool(sources(node.version))
+            return
+        store = node.version._store
+        for i in sources(node.version):
+            k = _key(store_place(store)[0], i)
+            if k not in self.nodes:
+                self.nodes[k] = _read(store, i)
+                todo.append(k)
+            if k not in node.sources: node.sources.append(k)
+        for k in todo: self.climb(k, depth - 1)
+
+    def descend(self, v: Version, depth: int) -> None:
+        "Add what was made from a version, and so on"
+        store, made = v._store, defaultdict(list)
+        place = store_place(store)[0]
+        for found in store.find_items(at='*', sort='created'):
+            for i in sources(found): made[_key(place, i)].append(found)
+        level = [self.top]
+        for _ in range(depth):
+            level = [k for key in level for child in made.get(key, ()) if (k := self._below(place, key, child))]
+        for key in level: self.nodes[key].state = self.nodes[key].state or MORE * bool(made.get(key))
+
+    def _below(self, place: str, key: str, child: Version) -> str | None:
+        "Add a version that was made from a node; its key where it is new"
+        k = f'{place} {child.id}'
+        new = k not in self.nodes
+        node = self.nodes.setdefault(k, Node(child.ref, child))
+        if key not in node.sources: node.sources.append(key)
+        return k if new else None
+
+    def _rows(self, up: bool) -> list[list]:
+        rows = []
+        for depth, k in self.walk(self.top, up):
+            n = self.nodes[k]
+            rows.append(['\u2003' * depth + '└ ' + n.name, n.by, n.version.author if n.version else '', n.state])
+        return rows
 
 # %% ../../nbs/computed/01_lineage.ipynb #5c84452c
 MORE = 'and more, further than this was followed'
@@ -101,45 +142,6 @@ def _read(store: ObjectStore, i: Input) -> Node:
     except InvalidRef: return Node(visible(i.found), state='no ref')
     except (ObjectStoreError, OSError) as e: return Node(i.found, state=f'cannot be read: {e}')
 
-@patch
-def climb(self: Graph, key: str, depth: int) -> None:
-    "Add what a node was made from, and so on"
-    node, todo = self.nodes[key], []
-    if node.version is None: return
-    if depth <= 0:
-        node.state = node.state or MORE * bool(sources(node.version))
-        return
-    store = node.version._store
-    for i in sources(node.version):
-        k = _key(store_place(store)[0], i)
-        if k not in self.nodes:
-            self.nodes[k] = _read(store, i)
-            todo.append(k)
-        if k not in node.sources: node.sources.append(k)
-    for k in todo: self.climb(k, depth - 1)
-
-# %% ../../nbs/computed/01_lineage.ipynb #fabf1faa
-@patch
-def descend(self: Graph, v: Version, depth: int) -> None:
-    "Add what was made from a version, and so on"
-    store, made = v._store, defaultdict(list)
-    place = store_place(store)[0]
-    for found in store.find_items(at='*', sort='created'):
-        for i in sources(found): made[_key(place, i)].append(found)
-    level = [self.top]
-    for _ in range(depth):
-        level = [k for key in level for child in made.get(key, ()) if (k := self._below(place, key, child))]
-    for key in level: self.nodes[key].state = self.nodes[key].state or MORE * bool(made.get(key))
-
-@patch
-def _below(self: Graph, place: str, key: str, child: Version) -> str | None:
-    "Add a version that was made from a node; its key where it is new"
-    k = f'{place} {child.id}'
-    new = k not in self.nodes
-    node = self.nodes.setdefault(k, Node(child.ref, child))
-    if key not in node.sources: node.sources.append(key)
-    return k if new else None
-
 # %% ../../nbs/computed/01_lineage.ipynb #87c95666
 class Traced(Lineage):
     "What made a version, with what it was made from (`up`) and what was made from it (`down`)"
@@ -154,24 +156,15 @@ class Traced(Lineage):
     @property
     def picture(self) -> Picture: return Picture(self.graph)
 
-@patch
-def _rows(self: Graph, up: bool) -> list[list]:
-    rows = []
-    for depth, k in self.walk(self.top, up):
-        n = self.nodes[k]
-        rows.append(['\u2003' * depth + '└ ' + n.name, n.by, n.version.author if n.version else '', n.state])
-    return rows
-
-@patch
-def look(self: Traced) -> Card:
-    "The facts, and what is above and below"
-    head = ['version', 'made by', 'author', '']
-    tables = {name: Table(head, rows) for name, up in (('made from', True), ('went into', False)) if (rows := self.graph._rows(up))}
-    f = self.get('function')
-    facts = {'who': self.of.author, 'when': self.of.created if self.of.at_hand('created') else None, **{k: v for k, v in self.items() if k not in ('inputs', 'function', 'params', 'libraries')}}
-    if isinstance(f, Mapping): facts |= {'function': f.get('name'), 'defined in': f.get('where')}
-    said = {k: self[k] for k in ('params', 'libraries') if isinstance(self.get(k), Mapping)}
-    return Card(self.title, None, facts, {**tables, **said})
+    def look(self) -> Card:
+        "The facts, and what is above and below"
+        head = ['version', 'made by', 'author', '']
+        tables = {name: Table(head, rows) for name, up in (('made from', True), ('went into', False)) if (rows := self.graph._rows(up))}
+        f = self.get('function')
+        facts = {'who': self.of.author, 'when': self.of.created if self.of.at_hand('created') else None, **{k: v for k, v in self.items() if k not in ('inputs', 'function', 'params', 'libraries')}}
+        if isinstance(f, Mapping): facts |= {'function': f.get('name'), 'defined in': f.get('where')}
+        said = {k: self[k] for k in ('params', 'libraries') if isinstance(self.get(k), Mapping)}
+        return Card(self.title, None, facts, {**tables, **said})
 
 @patch
 @answered
@@ -218,6 +211,25 @@ class Picture:
         nodes = [f'  {k} [label="{box(lines)}"{", penwidth=2" * (k == top)}]' for k, lines in self._labels().items()]
         return '\n'.join(['digraph {', '  rankdir=LR; node [shape=box, style=rounded, fontname="sans-serif", fontsize=11]', *nodes, *(f'  {a} -> {b}' for a, b in self._edges()), '}'])
 
+    def drawn(self) -> str:
+        "As SVG, without Graphviz"
+        labels, edges = self._labels(), self._edges()
+        at, top = spots(labels, edges), self.names[self.graph.top]
+        lines = [_curve(at[a], at[b]) for a, b in edges]
+        boxes = [_box(at[name], labels[name], 2.5 if name == top else 1) for name in at]
+        wide, high = (8 + max(p[i] + p[i + 2] for p in at.values()) for i in (0, 1))
+        return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide:.0f}" height="{high:.0f}" viewBox="0 0 {wide:.0f} {high:.0f}" '
+                f'font-family="sans-serif" font-size="11" role="img" aria-label="Lineage of {html.escape(labels[top][0])}">{"".join(lines + boxes)}</svg>')
+
+    def svg(self) -> str:
+        "Drawn by Graphviz where it is installed"
+        if (program := shutil.which('dot')) is None: return self.drawn()
+        try: return subprocess.run([program, '-Tsvg'], input=self.dot, capture_output=True, text=True, timeout=10, check=True).stdout
+        except (OSError, subprocess.SubprocessError): return self.drawn()
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        return {'text/plain': self.mermaid, 'image/svg+xml': self.svg()}
+
 # %% ../../nbs/computed/01_lineage.ipynb #3f290e04
 def levels(
     names: list[str],                  # The nodes
@@ -247,17 +259,6 @@ def spots(
     return found
 
 # %% ../../nbs/computed/01_lineage.ipynb #78c969b0
-@patch
-def drawn(self: Picture) -> str:
-    "As SVG, without Graphviz"
-    labels, edges = self._labels(), self._edges()
-    at, top = spots(labels, edges), self.names[self.graph.top]
-    lines = [_curve(at[a], at[b]) for a, b in edges]
-    boxes = [_box(at[name], labels[name], 2.5 if name == top else 1) for name in at]
-    wide, high = (8 + max(p[i] + p[i + 2] for p in at.values()) for i in (0, 1))
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide:.0f}" height="{high:.0f}" viewBox="0 0 {wide:.0f} {high:.0f}" '
-            f'font-family="sans-serif" font-size="11" role="img" aria-label="Lineage of {html.escape(labels[top][0])}">{"".join(lines + boxes)}</svg>')
-
 def _curve(a: tuple, b: tuple) -> str:
     "An arrow from the right side of one node to the left side of another"
     x1, y1, x2, y2 = a[0] + a[2], a[1] + a[3] / 2, b[0], b[1] + b[3] / 2
@@ -273,15 +274,3 @@ def _box(at: tuple, lines: list[str], stroke: float) -> str:
     texts = [f'<text x="{x + 10:.0f}" y="{y + 18 + 15 * i:.0f}" fill="#1f2328"{_bold[i == 0]}>{html.escape(line)}</text>'
              for i, line in enumerate(lines)]
     return f'<rect x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{height:.0f}" rx="6" fill="#f6f8fa" stroke="#57606a" stroke-width="{stroke}"/>{"".join(texts)}'
-
-# %% ../../nbs/computed/01_lineage.ipynb #25efa2b6
-@patch
-def svg(self: Picture) -> str:
-    "Drawn by Graphviz where it is installed"
-    if (program := shutil.which('dot')) is None: return self.drawn()
-    try: return subprocess.run([program, '-Tsvg'], input=self.dot, capture_output=True, text=True, timeout=10, check=True).stdout
-    except (OSError, subprocess.SubprocessError): return self.drawn()
-
-@patch
-def _repr_mimebundle_(self: Picture, include=None, exclude=None) -> dict[str, str]:
-    return {'text/plain': self.mermaid, 'image/svg+xml': self.svg()}

@@ -12,7 +12,6 @@ from functools import wraps
 from pathlib import Path
 from typing import BinaryIO
 from blake3 import blake3
-from fastcore.basics import patch
 from ..errors import Damaged, InvalidRef, NotFound, ObjectStoreError, Unsupported, hint
 from ..refs import (MAX_VERSION, Ago, Alias, AliasAt, AsOf, Back, Number, Selector, WriteId, item_key,
                               item_of_key)
@@ -87,18 +86,436 @@ class Bucket:
     def key(self, item: str, n: int, mark: str = '') -> str: return f'{self.folder(item)}{number_key(n)}{mark and "."}{mark}'
     def __repr__(self) -> str: return f'Bucket({self.name!r})'
 
-# %% ../../nbs/format/06_buckets.ipynb #175a456f
-@patch
-def tell(
-    self: Bucket,
-    op: str,                          # put, remove, alias, note, state
-    item: str = '',
-    what: int | str | None = None,    # The version, or the name of the alias
-    says: object = None,              # The record of a put; where an alias points; what a note says
-) -> None:
-    "Tell the listener of an acknowledged change"
-    if self.listener: self.listener(self, op, item, what, says)
+    def tell(
+        self,
+        op: str,                          # put, remove, alias, note, state
+        item: str = '',
+        what: int | str | None = None,    # The version, or the name of the alias
+        says: object = None,              # The record of a put; where an alias points; what a note says
+    ) -> None:
+        "Tell the listener of an acknowledged change"
+        if self.listener: self.listener(self, op, item, what, says)
 
+    def seen(self, item: str, numbers: Numbers, end: bool = False) -> Numbers:
+        "Remember what a listing has shown; `end`: it went to the end of the item"
+        if numbers.beyond: warnings.warn(f'left out: {numbers.beyond} is no version: the last number that one can have is {MAX_VERSION:,}', stacklevel=4)
+        self.compare(item, numbers, end)
+        self.highest[item] = max(numbers.last, self.highest.get(item, 0))
+        if end and numbers.live: self.newest[item] = numbers.live[-1]
+        if end: self.sure[item] = awake()
+        if last := numbers.last: self._dated(item, last, numbers.made[last])
+        return numbers
+
+    def _dated(self, item: str, n: int, t: float) -> None:
+        "Learn from the time of an object, as listed; 0: of a near copy, which tells nothing"
+        if t and n > self.dates.get(item, (0, 0))[0]: self.dates[item] = n, latest_date(self.backend, n, t)
+        if (when := self.fresh.pop((item, n), None)) and t: clock_of(self.backend).tell(t, when)
+
+    def date_before(self, item: str, n: int) -> int:
+        "The date of the version before `n`, or what it is at most, as far as this process knows"
+        try:
+            if r := self.records.get((item, n - 1)): return r.at
+        except Damaged: pass
+        last, at = self.dates.get(item, (0, 0))
+        return at if last < n else 0
+
+    def numbers(self, item: str) -> Numbers:
+        "All numbers of an item"
+        return self.seen(item, Numbers(self.backend.list(self.folder(item))), end=True)
+
+    def end(self, item: str) -> Numbers:
+        "The numbers of an item from its latest live one on: one request, once something is known"
+        numbers = Numbers(self.backend.tail(self.folder(item), self.newest.get(item, 0)))
+        return self.seen(item, numbers, end=True) if numbers.live or numbers.whole else self.numbers(item)
+
+    def compare(self, item: str, numbers: Numbers, end: bool = False) -> None:
+        "Look who is there, where a listing does not fit what was seen"
+        known, highest = self.sight.stamps, self.highest.get(item, 0)
+        if end and numbers.last < highest and highest not in numbers.marks and not self.backend.partial(): self.doubt(self, item, highest)
+        for n, stamp in numbers.stamps.items():
+            at = self.name, item, n
+            fits = same_stamp(known[at], stamp) if at in known else not stamp or self.backend.near_tag(self.key(item, n)) in (0, stamp_tag(stamp))
+            if not fits and n not in numbers.marks: self.doubt(self, item, n)
+            if stamp: known[at] = stamp
+
+    def acknowledged(self, item: str, n: int, id: str, at: int) -> None:
+        "Remember a record that was just acknowledged, with its write id and date"
+        key = self.name, item, n
+        self.sight.ids[key], self.sight.stamps[key], self.sure[item] = id, self.backend.stamp(self.key(item, n)), awake()
+        self.sight.witness.saw(Seen(self.name, item, n, id, at))
+
+    def latest(
+        self,
+        item: str,
+        max_age: float = 0.0,    # Seconds for which what was seen before is taken for the latest
+    ) -> int | None:
+        "The highest live number of an item, as the origin has it now"
+        n, now = self.newest.get(item), time.monotonic()
+        if n and max_age and now - self.looked.get(item, -math.inf) < max_age: return n
+        self.looked[item] = now
+        if n and self.backend.can.probe and self._still_newest(item, n): return n
+        live = self.end(item).live
+        return live[-1] if live else None
+
+    def _again_latest(self, item: str) -> int | None:
+        "Nothing was listed: a service is asked again, before somebody is told so"
+        return max(self.numbers(item).live, default=None) if self.backend.can.place == 'remote' else None
+
+    def _still_newest(self, item: str, n: int) -> bool:
+        "Is this live and the last one? Asked by probing"
+        return not self.backend.exists(self.key(item, n + 1)) and self.is_live(item, n)
+
+    def is_live(self, item: str, n: int) -> bool:
+        "Is there such a version, without a mark?"
+        if not self.backend.can.probe: return n in self.seen(item, self.around(item, n)).live
+        return self.mark(item, n) is None and self._is_same(item, n) and ((item, n) in self.records or self.backend.exists(self.key(item, n)))
+
+    def _is_same(self, item: str, n: int) -> bool:
+        "Is an object that a look costs nothing the one that was seen?"
+        at, now = (self.name, item, n), self.backend.stamp(self.key(item, n))
+        if not (known := self.sight.stamps.get(at)): return True
+        if not now or not same_stamp(known, now): self.doubt(self, item, n)
+        if now: self.sight.stamps[at] = now
+        return bool(now)
+
+    def lives(self, item: str, n: int) -> bool:
+        "The same, asked once more of a service before somebody is told that it does not"
+        return self.is_live(item, n) or self.backend.can.place == 'remote' and n in self.numbers(item).live
+
+    def around(self, item: str, n: int) -> Numbers:
+        "A listing that begins at one number"
+        after = f'{self.key(item, n - 1)}.z' if n > 1 else None
+        return Numbers(self.backend.list(self.folder(item), after, 16))
+
+    def mark(self, item: str, n: int) -> str | None:
+        "The mark beside a version, if it has one"
+        if self.backend.can.probe:
+            key = self.key(item, n)
+            return next((m for m in DEAD if self.backend.exists(f'{key}.{m}')), None)
+        return next((m for m in DEAD if m in self.around(item, n).marks.get(n, ())), None)
+
+    def record(self, item: str, n: int) -> Record:
+        "The record of a version, marked or not; a nearer copy that is damaged is dropped, and the next one asked"
+        if found := self.records.get((item, n)): return found
+        key = self.key(item, n)
+        for last in (False, False, False, True):
+            near = self.backend.holds(key) and not last
+            try: return self._witnessed(self._keep(unpack(self.backend.read(key, RECORD_LIMIT), self.name, item, n)))
+            except (Damaged, Unsupported, OverflowError) as e:
+                if near: self.backend.forget(key)
+                elif isinstance(e, OverflowError): raise Damaged(f'the record of {self.name}/{item}@{n} is too large to be one: {e}') from None
+                else: raise
+
+    def _keep(self, r: Record) -> Record:
+        if (mine := self.won.get((r.item, r.version))) and mine != r.id:
+            self.doubt(self, r.item, r.version)
+            raise self.broken_promise(r, mine)
+        if len(r.data or b'') + len(r.raw_description) <= KEPT_LIMIT: self.records[r.item, r.version] = r
+        if r.put: self.puts[r.hash] = r.put
+        return r
+
+    def _witnessed(self, r: Record) -> Record:
+        "A record, which is the witness from now on if it is the newest that was seen"
+        seen = self.sight.witness.seen
+        if seen is None or r.at > seen.at: self.sight.witness.saw(Seen(self.name, r.item, r.version, r.id, r.at))
+        return r
+
+    def broken_promise(
+        self,
+        r: Record,      # As it is there now
+        mine: str,      # The write id under which this machine was told that the number is its own
+    ) -> Damaged:
+        "The error where an acknowledged number shows another write"
+        return Damaged(f'{self.backend.url} broke its promise: {r.name} was acknowledged to this machine for the write {mine}, and holds the write {r.id} now. '
+            f'Its create-only writes let two writers win, or what it held was replaced; the bytes of {mine} are not there under this number. '
+            f'Put them again, to an origin that keeps create-only writes: {self.backend.url} loses versions')
+
+    def live_record(
+        self,
+        item: str,
+        n: int,
+        surely: bool = False,     # Is it known to be live, from a listing of this moment?
+    ) -> Record:
+        "The record of a version that lives, or `NotFound`"
+        try:
+            r = self.record(item, n)
+            if surely or self.lives(item, n): return r
+        except FileNotFoundError: pass
+        raise self.not_found(item, n)
+
+    def read_records(self, wanted: Iterable[tuple[str, int]]) -> list[Record | Exception]:
+        "Many records at once: each a record, or the exception that stands in its place"
+        wanted = list(wanted)
+        new = [w for w in dict.fromkeys(wanted) if w not in self.records]
+        found = dict(zip(new, self.backend.read_many([self.key(*w) for w in new], RECORD_LIMIT)))
+        return [self._kept_or_new(w, found) for w in wanted]
+
+    def _kept_or_new(self, at: tuple[str, int], found: dict) -> Record | Exception:
+        raw = found.get(at)
+        if raw is None: return self.records.get(at) or self.record(*at)
+        if isinstance(raw, OverflowError): return Damaged(f'the record of {self.name}/{at[0]}@{at[1]} is too large to be one: {raw}')
+        if isinstance(raw, Exception): return raw
+        try: return self._witnessed(self._keep(unpack(raw, self.name, *at)))
+        except (Damaged, Unsupported) as e:
+            if not self.backend.holds(self.key(*at)): return e
+            try: return self.record(*at)
+            except ConnectionError: return e
+            except (Damaged, Unsupported) as worse: return worse
+
+    def scan(
+        self,
+        limit: int | None = None,              # Give up behind so many objects
+        again: bool = True,                    # Ask a service once more where it lists nothing?
+    ) -> dict[str, Numbers] | None:            # None where it was given up
+        "The numbers of every item, from one listing of the bucket"
+        found, start = {}, f'{self.prefix}records/'
+        for i, e in enumerate(self.backend.list(start)):
+            if limit is not None and i >= limit: return None
+            key, at, _ = e.key[len(start):].rpartition('/')[0].rpartition('/@')
+            if at: found.setdefault(key, []).append(e)
+        if not found and again and self.backend.can.place == 'remote': return self.scan(limit, again=False)
+        return {(item := item_of_key(key)): self.seen(item, Numbers(entries), end=True) for key, entries in found.items()}
+
+    def listed(self, items: int) -> dict[str, Numbers] | None:
+        "The numbers of every item, if one listing shows them sooner than asking for so many items"
+        return None if self.backend.can.probe or items <= 8 else self.scan(max(self.backend.can.page, 10 * items))
+
+    def items(self, limit: int | None = None) -> list[str]:
+        "The items of a bucket (of its first `limit` records), whether or not a version of them lives"
+        found: dict[str, None] = {}
+        for e in self.backend.list(f'{self.prefix}records/', limit=limit):
+            key, at, _ = e.key[len(self.prefix) + 8:].partition('/@/')
+            if at: found[key] = None
+        return [item_of_key(k) for k in found]
+
+    def not_found(self, item: str, n: int | None = None) -> NotFound:
+        "The error that says what is there instead"
+        live = self.numbers(item).live if n is not None else []
+        if n is not None and (live or self.highest.get(item)): return NotFound(self._no_version(item, n, live))
+        if self.highest.get(item): return NotFound(f'every version of {self.name}/{item} was removed{self._last_removed(item)}')
+        known = self.items(1000)
+        return NotFound(f'no item {item!r} in bucket {self.name!r}' + (hint(item, known) or f'; it holds {_some(known)}'))
+
+    def _no_version(self, item: str, n: int, live: list[int]) -> str:
+        if mark := self.mark(item, n): return f'version {n} of {self.name}/{item} was {mark}' + (self._way_back(item, n) if mark == 'removed' else '')
+        return f'no version {n} of {self.name}/{item}; it has {_some(live)}'
+
+    def _last_removed(self, item: str) -> str:
+        "The end of a sentence: how the last version of an item comes back"
+        removed = [n for n, marks in self.numbers(item).marks.items() if 'removed' in marks]
+        return self._way_back(item, max(removed)) if removed else ''
+
+    def _way_back(self, item: str, n: int) -> str:
+        "The end of a sentence: the line that brings a removed version back, as long as its bytes are there"
+        ref = f'{self.name}/{item}'
+        try: r = self.record(item, n); there = not r.put or self.backend.exists(self.prefix + payload_key(r.hash, r.put))
+        except (OSError, Damaged, Unsupported): return ''
+        return f'; store.copy({f"{ref}@{n}"!r}, {ref!r}) brings it back' if there else ', and its bytes are gone'
+
+    def alias_moves(self, item: str, alias: str) -> list[dict]:
+        "Every move of an alias, oldest first"
+        return moves(self.backend, self.prefix + alias_folder(item, alias))
+
+    def alias_target(self, item: str, alias: str) -> tuple[int, int | None]:
+        "How often an alias has moved, and where it points now"
+        n, last = last_move(self.backend, self.prefix + alias_folder(item, alias))
+        return n, last.get('to')
+
+    def aliases(self, item: str) -> dict[str, int]:
+        "Every alias of an item that points somewhere, and where; a damaged one is left out, with a warning"
+        return self.all_aliases(self.prefix + aliases_folder(item), only=item, lenient=True).get(item, {})
+
+    def _last_moves(self, folder: str | None = None, only: str | None = None) -> dict[tuple[str, str], str]:
+        "Item and alias: the key of its last move"
+        start, last = f'{self.prefix}aliases/', {}
+        for e in self.backend.list(folder or start):
+            item, at, alias = e.key[len(start):].rpartition('/')[0].rpartition('/@')
+            if at and key_number(e.key): last[item_of_key(item), item_of_key(alias)] = max(e.key, last.get((item_of_key(item), item_of_key(alias)), ''))
+        return {k: v for k, v in last.items() if only in (None, k[0])}
+
+    def alias_names(self, item: str) -> list[str]:
+        "Every alias that an item has ever had"
+        return [alias for _, alias in self._last_moves(self.prefix + aliases_folder(item), item)]
+
+    def all_aliases(
+        self,
+        folder: str | None = None,      # Only below this one
+        only: str | None = None,        # Only of this item
+        lenient: bool = False,          # Leave a damaged one out, with a warning? Else it is an error
+    ) -> dict[str, dict[str, int]]:
+        "The aliases of every item, from one listing"
+        last, found = self._last_moves(folder, only), defaultdict(dict)
+        for ((item, alias), key), raw in zip(last.items(), self.backend.read_many(last.values(), RECORD_LIMIT)):
+            if (to := move_or_none(raw, key, lenient).get('to')) is not None: found[item][alias] = to
+        return dict(found)
+
+    def notes(self, item: str, n: int) -> list[dict]:
+        "The notes of a version, oldest first"
+        return [m.get('notes', {}) for m in moves(self.backend, self.prefix + notes_folder(item, n))]
+
+    def noted(self, item: str) -> list[int]:
+        "The versions of an item that have notes"
+        start = self.prefix + notes_folder(item, 0).removesuffix(f'{number_key(0)}/')
+        return sorted({int(e.key[len(start):].partition('/')[0]) for e in self.backend.list(start) if key_number(e.key)})
+
+    def all_notes(
+        self,
+        item: str | None = None,        # Only of this item
+        lenient: bool = False,          # Leave a damaged one out, with a warning? Else it is an error
+    ) -> dict[tuple[str, int], list[dict]]:
+        "The notes of every version, from one listing"
+        start, found = f'{self.prefix}notes/', defaultdict(list)
+        below = start if item is None else f'{start}{item_key(item)}/@/'
+        entries = sorted({e.key for e in self.backend.list(below) if key_number(e.key)})
+        for key, raw in zip(entries, self.backend.read_many(entries, RECORD_LIMIT)):
+            item, _, n = key[len(start):].rpartition('/')[0].rpartition('/@/')
+            found[item_of_key(item), int(n)].append((key, move_or_none(raw, key, lenient).get('notes', {})))
+        return {at: [note for _, note in sorted(notes, key=lambda kn: kn[0])] for at, notes in found.items()}
+
+    def resolve(self, item: str, selector: Selector | None, max_age: float = 0.0) -> int:
+        "The number that a selector stands for, or `NotFound` says why there is none"
+        match selector:
+            case None | Back(1): n = self.latest(item, max_age) or self._again_latest(item)
+            case Number(n): return n
+            case Back(k): n = next(iter(self.numbers(item).live[-k:-k + 1 or None]), None)
+            case AsOf() | Ago(): n = self._live_as_of(item, self.moment_of(selector), selector)
+            case AliasAt(name, when): return self._aliased_at(item, name, self.moment_of(when), selector)
+            case Alias(name, back): return self._aliased(item, name, back)
+            case WriteId(id): n = self._written(item, id)
+            case _: raise InvalidRef(f'@{selector} selects many versions where one is wanted: {self.name}/{item}')
+        if n is None: raise self._nothing(item, selector)
+        return n
+
+    def as_of(
+        self,
+        item: str,
+        t: datetime,
+        made: Iterable[int],     # Numbers of which one is wanted, in order
+    ) -> int | None:
+        "The highest of some numbers that was there at a moment; read are a few records, since dates rise with numbers"
+        us, made = micros(t), list(made)
+        low, high, i, bad = 0, len(made), len(made) - 1, {}
+        while low < high:
+            try: there = self.record(item, made[i]).at <= us
+            except (Damaged, Unsupported) as e: bad[made.pop(i)] = e; high -= 1
+            else: low, high = (i + 1, high) if there else (low, i)
+            i = (low + high) // 2
+        found, above = made[low - 1] if low else None, made[low] if low < len(made) else math.inf
+        for n, e in bad.items():
+            if (found or 0) < n < above: raise e       # it may be the one
+        return found
+
+    def moment_of(self, when: AsOf | Ago) -> datetime:
+        "The moment that a date or a duration stands for, by the clock of the origin"
+        if isinstance(when, AsOf): return when.time
+        try: return time_there(self.backend) - when.since
+        except OverflowError: return datetime.min.replace(tzinfo=timezone.utc)
+
+    def _live_as_of(self, item: str, t: datetime, selector: Selector) -> int | None:
+        "The version that was the latest at a moment; one that was removed since is named"
+        numbers = self.numbers(item)
+        n = self.as_of(item, t, numbers.given)
+        if n and n not in numbers.live: raise NotFound(f'{self.name}/{item}@{selector} was version {n}, which was removed{self._way_back(item, n)}')
+        return n
+
+    def find(self, item: str, selector: Selector | None, max_age: float = 0.0) -> Record:
+        "The record of the live version that a selector stands for, or `NotFound`"
+        if type(selector) is Number and (near := self.near_record(item, selector.n)): return near
+        n = self.resolve(item, selector, max_age)
+        return self.live_record(item, n, surely=not isinstance(selector, (Number, Alias, AliasAt)) or isinstance(selector, Number) and self.is_near(item, n))
+
+    def near_record(self, item: str, n: int) -> Record | None:
+        "The record of a version that lives as far as is known near, in one look; None where it takes more"
+        if known := self.records.get((item, n)): return known if self.is_near(item, n) else None
+        if not (raw := self.backend.near_copy(self.key(item, n), RECORD_LIMIT)): return None
+        try: return self._keep(unpack(raw, self.name, item, n))
+        except (Damaged, Unsupported): return None
+
+    def is_near(self, item: str, n: int) -> bool:
+        "Is there a nearer copy of a version, without a mark beside it? It is read without a request"
+        return self.backend.spared(self.key(item, n))
+
+    def _nothing(self, item: str, selector: Selector | None) -> NotFound:
+        live = self.numbers(item).live if selector not in (None, Back()) else []
+        if not live: return self.not_found(item)
+        return NotFound(f'no version of {self.name}/{item} is @{selector}; it has {_some(live)}{self._since(item, live[0]) if isinstance(selector, AsOf | Ago) else ""}')
+
+    def _since(self, item: str, n: int) -> str:
+        "The end of a sentence: when the first version that is there was put"
+        try: return f', the first of them of {moment(self.record(item, n).at):%Y-%m-%d %H:%M} UTC'
+        except (OSError, Damaged, Unsupported): return ''
+
+    def _aliased(self, item: str, name: str, back: int) -> int:
+        "The version that an alias points at, or pointed at some moves before"
+        steps = self.alias_moves(item, name) if back else []
+        to = (steps[-1 - back].get('to') if back < len(steps) else None) if back else self.alias_target(item, name)[1]
+        if to is not None: return to
+        if back: raise NotFound(f'alias {name!r} of {self.name}/{item} has no target {back} moves back: it was moved {len(steps)} times')
+        known = self.aliases(item)
+        if name in known: return known[name]       # the listing before was none
+        raise self._no_alias(item, name, known)
+
+    def _aliased_at(self, item: str, name: str, t: datetime, selector: Selector) -> int:
+        "The version that an alias pointed at at a moment: its moves come in the order of their numbers, and their dates rise with these"
+        steps = self.alias_moves(item, name)
+        if not steps: raise self._no_alias(item, name, self.aliases(item))
+        last = next((m for m in reversed(steps) if m['at'] <= micros(t)), None)
+        if last and last.get('to') is not None: return last['to']
+        why = f'it was removed {moment(last["at"]):%Y-%m-%d %H:%M} UTC' if last else f'it was first set {moment(steps[0]["at"]):%Y-%m-%d %H:%M} UTC'
+        raise NotFound(f'no version of {self.name}/{item} is @{selector}: alias {name!r} pointed nowhere then; {why}')
+
+    def _no_alias(self, item: str, name: str, known: dict[str, int]) -> NotFound:
+        "The error for an alias that an item does not have"
+        if not known and self.latest(item) is None: return self.not_found(item)
+        return NotFound(f'no alias {name!r} of {self.name}/{item}' + (hint(name, known) or (f'; it has {_some(list(known))}' if known else '; it has no aliases')))
+
+    def _written(self, item: str, id: str) -> int | None:
+        "The live version that a write id made"
+        live = self.numbers(item).live
+        found = self.read_records((item, n) for n in reversed(live))
+        return next((r.version for r in found if isinstance(r, Record) and r.id == id), None)
+
+    def locate(self, wanted: list[tuple[str, Selector | None]]) -> list[int | NotFound]:
+        "The live number that each selector stands for, or the error that says why there is none"
+        listed = self.listed(len({item for item, _ in wanted}))
+        def one(w):
+            item, selector = w
+            live = (listed[item].live if item in listed else []) if listed is not None else []
+            if selector is None and live: return live[-1]
+            if isinstance(selector, Number) and selector.n in live: return selector.n
+            try:
+                n = self.resolve(item, selector)
+                return n if not isinstance(selector, Number | Alias | AliasAt) or self.lives(item, n) else self.not_found(item, n)
+            except NotFound as e: return e
+        answers = list(in_threads(one, wanted, 1 if listed is not None else self.backend.can.many))
+        if error := next((a for a in answers if isinstance(a, OSError)), None): raise error
+        return answers
+
+    def own_file(self, hash: str, put: str) -> Path | None:
+        "A payload as a file that lies on this machine anyway; it must not be written to"
+        return self.backend.path(self.prefix + payload_key(hash, put))
+
+    def read_payload(
+        self,
+        hash: str,                                        # BLAKE3 of what is wanted
+        put: str,                                         # Put id in its key
+        size: int,                                        # Bytes
+        to: BinaryIO,                                     # Where the bytes go
+        progress: Callable[[int], None] = lambda n: None, # Told of bytes as they arrive
+    ) -> None:
+        "Copy a payload into a file, hashing it on the way, or `Damaged`"
+        hasher, key, got = blake3(), self.prefix + payload_key(hash, put), 0
+        try:
+            for piece in self.backend.stream(key, 0, size):
+                hasher.update(piece)
+                to.write(piece)
+                got += len(piece)
+                progress(len(piece))
+        except FileNotFoundError: raise Damaged(f'the payload {key} is missing at {self.backend.url}') from None
+        except Short as e: raise Damaged(f'the payload {key} at {self.backend.url} {e.strerror}') from None
+        if got != size or hasher.hexdigest() != hash: raise Damaged(f'the bytes of {key} at {self.backend.url} are not those that were put')
+
+# %% ../../nbs/format/06_buckets.ipynb #175a456f
 class Maybe: "What a change says of which nobody here knows whether it was kept"
 
 def may_be_kept(op: str) -> Callable:
@@ -116,307 +533,15 @@ def may_be_kept(op: str) -> Callable:
         return call
     return wrap
 
-# %% ../../nbs/format/06_buckets.ipynb #1f5cf617
-@patch
-def seen(self: Bucket, item: str, numbers: Numbers, end: bool = False) -> Numbers:
-    "Remember what a listing has shown; `end`: it went to the end of the item"
-    if numbers.beyond: warnings.warn(f'left out: {numbers.beyond} is no version: the last number that one can have is {MAX_VERSION:,}', stacklevel=4)
-    self.compare(item, numbers, end)
-    self.highest[item] = max(numbers.last, self.highest.get(item, 0))
-    if end and numbers.live: self.newest[item] = numbers.live[-1]
-    if end: self.sure[item] = awake()
-    if last := numbers.last: self._dated(item, last, numbers.made[last])
-    return numbers
-
-@patch
-def _dated(self: Bucket, item: str, n: int, t: float) -> None:
-    "Learn from the time of an object, as listed; 0: of a near copy, which tells nothing"
-    if t and n > self.dates.get(item, (0, 0))[0]: self.dates[item] = n, latest_date(self.backend, n, t)
-    if (when := self.fresh.pop((item, n), None)) and t: clock_of(self.backend).tell(t, when)
-
-@patch
-def date_before(self: Bucket, item: str, n: int) -> int:
-    "The date of the version before `n`, or what it is at most, as far as this process knows"
-    try:
-        if r := self.records.get((item, n - 1)): return r.at
-    except Damaged: pass
-    last, at = self.dates.get(item, (0, 0))
-    return at if last < n else 0
-
-@patch
-def numbers(self: Bucket, item: str) -> Numbers:
-    "All numbers of an item"
-    return self.seen(item, Numbers(self.backend.list(self.folder(item))), end=True)
-
-@patch
-def end(self: Bucket, item: str) -> Numbers:
-    "The numbers of an item from its latest live one on: one request, once something is known"
-    numbers = Numbers(self.backend.tail(self.folder(item), self.newest.get(item, 0)))
-    return self.seen(item, numbers, end=True) if numbers.live or numbers.whole else self.numbers(item)
-
-# %% ../../nbs/format/06_buckets.ipynb #5f9b15df
-@patch
-def compare(self: Bucket, item: str, numbers: Numbers, end: bool = False) -> None:
-    "Look who is there, where a listing does not fit what was seen"
-    known, highest = self.sight.stamps, self.highest.get(item, 0)
-    if end and numbers.last < highest and highest not in numbers.marks and not self.backend.partial(): self.doubt(self, item, highest)
-    for n, stamp in numbers.stamps.items():
-        at = self.name, item, n
-        fits = same_stamp(known[at], stamp) if at in known else not stamp or self.backend.near_tag(self.key(item, n)) in (0, stamp_tag(stamp))
-        if not fits and n not in numbers.marks: self.doubt(self, item, n)
-        if stamp: known[at] = stamp
-
-@patch
-def acknowledged(self: Bucket, item: str, n: int, id: str, at: int) -> None:
-    "Remember a record that was just acknowledged, with its write id and date"
-    key = self.name, item, n
-    self.sight.ids[key], self.sight.stamps[key], self.sure[item] = id, self.backend.stamp(self.key(item, n)), awake()
-    self.sight.witness.saw(Seen(self.name, item, n, id, at))
-
-# %% ../../nbs/format/06_buckets.ipynb #77d585be
-@patch
-def latest(
-    self: Bucket,
-    item: str,
-    max_age: float = 0.0,    # Seconds for which what was seen before is taken for the latest
-) -> int | None:
-    "The highest live number of an item, as the origin has it now"
-    n, now = self.newest.get(item), time.monotonic()
-    if n and max_age and now - self.looked.get(item, -math.inf) < max_age: return n
-    self.looked[item] = now
-    if n and self.backend.can.probe and self._still_newest(item, n): return n
-    live = self.end(item).live
-    return live[-1] if live else None
-
-@patch
-def _again_latest(self: Bucket, item: str) -> int | None:
-    "Nothing was listed: a service is asked again, before somebody is told so"
-    return max(self.numbers(item).live, default=None) if self.backend.can.place == 'remote' else None
-
-@patch
-def _still_newest(self: Bucket, item: str, n: int) -> bool:
-    "Is this live and the last one? Asked by probing"
-    return not self.backend.exists(self.key(item, n + 1)) and self.is_live(item, n)
-
-@patch
-def is_live(self: Bucket, item: str, n: int) -> bool:
-    "Is there such a version, without a mark?"
-    if not self.backend.can.probe: return n in self.seen(item, self.around(item, n)).live
-    return self.mark(item, n) is None and self._is_same(item, n) and ((item, n) in self.records or self.backend.exists(self.key(item, n)))
-
-@patch
-def _is_same(self: Bucket, item: str, n: int) -> bool:
-    "Is an object that a look costs nothing the one that was seen?"
-    at, now = (self.name, item, n), self.backend.stamp(self.key(item, n))
-    if not (known := self.sight.stamps.get(at)): return True
-    if not now or not same_stamp(known, now): self.doubt(self, item, n)
-    if now: self.sight.stamps[at] = now
-    return bool(now)
-
-@patch
-def lives(self: Bucket, item: str, n: int) -> bool:
-    "The same, asked once more of a service before somebody is told that it does not"
-    return self.is_live(item, n) or self.backend.can.place == 'remote' and n in self.numbers(item).live
-
-@patch
-def around(self: Bucket, item: str, n: int) -> Numbers:
-    "A listing that begins at one number"
-    after = f'{self.key(item, n - 1)}.z' if n > 1 else None
-    return Numbers(self.backend.list(self.folder(item), after, 16))
-
-@patch
-def mark(self: Bucket, item: str, n: int) -> str | None:
-    "The mark beside a version, if it has one"
-    if self.backend.can.probe:
-        key = self.key(item, n)
-        return next((m for m in DEAD if self.backend.exists(f'{key}.{m}')), None)
-    return next((m for m in DEAD if m in self.around(item, n).marks.get(n, ())), None)
-
 # %% ../../nbs/format/06_buckets.ipynb #182912b6
 KEPT_LIMIT = 8 * 1024     # bytes of a record that is kept in memory
 
-@patch
-def record(self: Bucket, item: str, n: int) -> Record:
-    "The record of a version, marked or not; a nearer copy that is damaged is dropped, and the next one asked"
-    if found := self.records.get((item, n)): return found
-    key = self.key(item, n)
-    for last in (False, False, False, True):
-        near = self.backend.holds(key) and not last
-        try: return self._witnessed(self._keep(unpack(self.backend.read(key, RECORD_LIMIT), self.name, item, n)))
-        except (Damaged, Unsupported, OverflowError) as e:
-            if near: self.backend.forget(key)
-            elif isinstance(e, OverflowError): raise Damaged(f'the record of {self.name}/{item}@{n} is too large to be one: {e}') from None
-            else: raise
-
-@patch
-def _keep(self: Bucket, r: Record) -> Record:
-    if (mine := self.won.get((r.item, r.version))) and mine != r.id:
-        self.doubt(self, r.item, r.version)
-        raise self.broken_promise(r, mine)
-    if len(r.data or b'') + len(r.raw_description) <= KEPT_LIMIT: self.records[r.item, r.version] = r
-    if r.put: self.puts[r.hash] = r.put
-    return r
-
-@patch
-def _witnessed(self: Bucket, r: Record) -> Record:
-    "A record, which is the witness from now on if it is the newest that was seen"
-    seen = self.sight.witness.seen
-    if seen is None or r.at > seen.at: self.sight.witness.saw(Seen(self.name, r.item, r.version, r.id, r.at))
-    return r
-
-@patch
-def broken_promise(
-    self: Bucket,
-    r: Record,      # As it is there now
-    mine: str,      # The write id under which this machine was told that the number is its own
-) -> Damaged:
-    "The error where an acknowledged number shows another write"
-    return Damaged(f'{self.backend.url} broke its promise: {r.name} was acknowledged to this machine for the write {mine}, and holds the write {r.id} now. '
-        f'Its create-only writes let two writers win, or what it held was replaced; the bytes of {mine} are not there under this number. '
-        f'Put them again, to an origin that keeps create-only writes: {self.backend.url} loses versions')
-
-@patch
-def live_record(
-    self: Bucket,
-    item: str,
-    n: int,
-    surely: bool = False,     # Is it known to be live, from a listing of this moment?
-) -> Record:
-    "The record of a version that lives, or `NotFound`"
-    try:
-        r = self.record(item, n)
-        if surely or self.lives(item, n): return r
-    except FileNotFoundError: pass
-    raise self.not_found(item, n)
-
-@patch
-def read_records(self: Bucket, wanted: Iterable[tuple[str, int]]) -> list[Record | Exception]:
-    "Many records at once: each a record, or the exception that stands in its place"
-    wanted = list(wanted)
-    new = [w for w in dict.fromkeys(wanted) if w not in self.records]
-    found = dict(zip(new, self.backend.read_many([self.key(*w) for w in new], RECORD_LIMIT)))
-    return [self._kept_or_new(w, found) for w in wanted]
-
-@patch
-def _kept_or_new(self: Bucket, at: tuple[str, int], found: dict) -> Record | Exception:
-    raw = found.get(at)
-    if raw is None: return self.records.get(at) or self.record(*at)
-    if isinstance(raw, OverflowError): return Damaged(f'the record of {self.name}/{at[0]}@{at[1]} is too large to be one: {raw}')
-    if isinstance(raw, Exception): return raw
-    try: return self._witnessed(self._keep(unpack(raw, self.name, *at)))
-    except (Damaged, Unsupported) as e:
-        if not self.backend.holds(self.key(*at)): return e
-        try: return self.record(*at)
-        except ConnectionError: return e
-        except (Damaged, Unsupported) as worse: return worse
-
-# %% ../../nbs/format/06_buckets.ipynb #31c48306
-@patch
-def scan(
-    self: Bucket,
-    limit: int | None = None,              # Give up behind so many objects
-    again: bool = True,                    # Ask a service once more where it lists nothing?
-) -> dict[str, Numbers] | None:            # None where it was given up
-    "The numbers of every item, from one listing of the bucket"
-    found, start = {}, f'{self.prefix}records/'
-    for i, e in enumerate(self.backend.list(start)):
-        if limit is not None and i >= limit: return None
-        key, at, _ = e.key[len(start):].rpartition('/')[0].rpartition('/@')
-        if at: found.setdefault(key, []).append(e)
-    if not found and again and self.backend.can.place == 'remote': return self.scan(limit, again=False)
-    return {(item := item_of_key(key)): self.seen(item, Numbers(entries), end=True) for key, entries in found.items()}
-
-@patch
-def listed(self: Bucket, items: int) -> dict[str, Numbers] | None:
-    "The numbers of every item, if one listing shows them sooner than asking for so many items"
-    return None if self.backend.can.probe or items <= 8 else self.scan(max(self.backend.can.page, 10 * items))
-
 # %% ../../nbs/format/06_buckets.ipynb #f9b45f19
-@patch
-def items(self: Bucket, limit: int | None = None) -> list[str]:
-    "The items of a bucket (of its first `limit` records), whether or not a version of them lives"
-    found: dict[str, None] = {}
-    for e in self.backend.list(f'{self.prefix}records/', limit=limit):
-        key, at, _ = e.key[len(self.prefix) + 8:].partition('/@/')
-        if at: found[key] = None
-    return [item_of_key(k) for k in found]
-
-@patch
-def not_found(self: Bucket, item: str, n: int | None = None) -> NotFound:
-    "The error that says what is there instead"
-    live = self.numbers(item).live if n is not None else []
-    if n is not None and (live or self.highest.get(item)): return NotFound(self._no_version(item, n, live))
-    if self.highest.get(item): return NotFound(f'every version of {self.name}/{item} was removed{self._last_removed(item)}')
-    known = self.items(1000)
-    return NotFound(f'no item {item!r} in bucket {self.name!r}' + (hint(item, known) or f'; it holds {_some(known)}'))
-
-@patch
-def _no_version(self: Bucket, item: str, n: int, live: list[int]) -> str:
-    if mark := self.mark(item, n): return f'version {n} of {self.name}/{item} was {mark}' + (self._way_back(item, n) if mark == 'removed' else '')
-    return f'no version {n} of {self.name}/{item}; it has {_some(live)}'
-
-@patch
-def _last_removed(self: Bucket, item: str) -> str:
-    "The end of a sentence: how the last version of an item comes back"
-    removed = [n for n, marks in self.numbers(item).marks.items() if 'removed' in marks]
-    return self._way_back(item, max(removed)) if removed else ''
-
-@patch
-def _way_back(self: Bucket, item: str, n: int) -> str:
-    "The end of a sentence: the line that brings a removed version back, as long as its bytes are there"
-    ref = f'{self.name}/{item}'
-    try: r = self.record(item, n); there = not r.put or self.backend.exists(self.prefix + payload_key(r.hash, r.put))
-    except (OSError, Damaged, Unsupported): return ''
-    return f'; store.copy({f"{ref}@{n}"!r}, {ref!r}) brings it back' if there else ', and its bytes are gone'
-
 def _some(things: list) -> str:
     "The first few, in words"
     return ', '.join(map(str, things[:5])) + (f' and {len(things) - 5:,} more' if len(things) > 5 else '') if things else 'nothing'
 
 # %% ../../nbs/format/06_buckets.ipynb #525b52f0
-@patch
-def alias_moves(self: Bucket, item: str, alias: str) -> list[dict]:
-    "Every move of an alias, oldest first"
-    return moves(self.backend, self.prefix + alias_folder(item, alias))
-
-@patch
-def alias_target(self: Bucket, item: str, alias: str) -> tuple[int, int | None]:
-    "How often an alias has moved, and where it points now"
-    n, last = last_move(self.backend, self.prefix + alias_folder(item, alias))
-    return n, last.get('to')
-
-@patch
-def aliases(self: Bucket, item: str) -> dict[str, int]:
-    "Every alias of an item that points somewhere, and where; a damaged one is left out, with a warning"
-    return self.all_aliases(self.prefix + aliases_folder(item), only=item, lenient=True).get(item, {})
-
-@patch
-def _last_moves(self: Bucket, folder: str | None = None, only: str | None = None) -> dict[tuple[str, str], str]:
-    "Item and alias: the key of its last move"
-    start, last = f'{self.prefix}aliases/', {}
-    for e in self.backend.list(folder or start):
-        item, at, alias = e.key[len(start):].rpartition('/')[0].rpartition('/@')
-        if at and key_number(e.key): last[item_of_key(item), item_of_key(alias)] = max(e.key, last.get((item_of_key(item), item_of_key(alias)), ''))
-    return {k: v for k, v in last.items() if only in (None, k[0])}
-
-@patch
-def alias_names(self: Bucket, item: str) -> list[str]:
-    "Every alias that an item has ever had"
-    return [alias for _, alias in self._last_moves(self.prefix + aliases_folder(item), item)]
-
-@patch
-def all_aliases(
-    self: Bucket,
-    folder: str | None = None,      # Only below this one
-    only: str | None = None,        # Only of this item
-    lenient: bool = False,          # Leave a damaged one out, with a warning? Else it is an error
-) -> dict[str, dict[str, int]]:
-    "The aliases of every item, from one listing"
-    last, found = self._last_moves(folder, only), defaultdict(dict)
-    for ((item, alias), key), raw in zip(last.items(), self.backend.read_many(last.values(), RECORD_LIMIT)):
-        if (to := move_or_none(raw, key, lenient).get('to')) is not None: found[item][alias] = to
-    return dict(found)
-
 def move_or_none(raw: bytes | Exception, key: str, lenient: bool) -> dict:
     "A move; an empty one in place of one that is damaged, where that may be left out"
     try: return read_move(raw, key)
@@ -431,191 +556,3 @@ def merge(metadata: dict, notes: Iterable[dict]) -> dict:
     merged = dict(metadata)
     for note in notes: merged.update(note)
     return {k: v for k, v in merged.items() if v is not None}
-
-@patch
-def notes(self: Bucket, item: str, n: int) -> list[dict]:
-    "The notes of a version, oldest first"
-    return [m.get('notes', {}) for m in moves(self.backend, self.prefix + notes_folder(item, n))]
-
-@patch
-def noted(self: Bucket, item: str) -> list[int]:
-    "The versions of an item that have notes"
-    start = self.prefix + notes_folder(item, 0).removesuffix(f'{number_key(0)}/')
-    return sorted({int(e.key[len(start):].partition('/')[0]) for e in self.backend.list(start) if key_number(e.key)})
-
-@patch
-def all_notes(
-    self: Bucket,
-    item: str | None = None,        # Only of this item
-    lenient: bool = False,          # Leave a damaged one out, with a warning? Else it is an error
-) -> dict[tuple[str, int], list[dict]]:
-    "The notes of every version, from one listing"
-    start, found = f'{self.prefix}notes/', defaultdict(list)
-    below = start if item is None else f'{start}{item_key(item)}/@/'
-    entries = sorted({e.key for e in self.backend.list(below) if key_number(e.key)})
-    for key, raw in zip(entries, self.backend.read_many(entries, RECORD_LIMIT)):
-        item, _, n = key[len(start):].rpartition('/')[0].rpartition('/@/')
-        found[item_of_key(item), int(n)].append((key, move_or_none(raw, key, lenient).get('notes', {})))
-    return {at: [note for _, note in sorted(notes, key=lambda kn: kn[0])] for at, notes in found.items()}
-
-# %% ../../nbs/format/06_buckets.ipynb #9c7b90f4
-@patch
-def resolve(self: Bucket, item: str, selector: Selector | None, max_age: float = 0.0) -> int:
-    "The number that a selector stands for, or `NotFound` says why there is none"
-    match selector:
-        case None | Back(1): n = self.latest(item, max_age) or self._again_latest(item)
-        case Number(n): return n
-        case Back(k): n = next(iter(self.numbers(item).live[-k:-k + 1 or None]), None)
-        case AsOf() | Ago(): n = self._live_as_of(item, self.moment_of(selector), selector)
-        case AliasAt(name, when): return self._aliased_at(item, name, self.moment_of(when), selector)
-        case Alias(name, back): return self._aliased(item, name, back)
-        case WriteId(id): n = self._written(item, id)
-        case _: raise InvalidRef(f'@{selector} selects many versions where one is wanted: {self.name}/{item}')
-    if n is None: raise self._nothing(item, selector)
-    return n
-
-@patch
-def as_of(
-    self: Bucket,
-    item: str,
-    t: datetime,
-    made: Iterable[int],     # Numbers of which one is wanted, in order
-) -> int | None:
-    "The highest of some numbers that was there at a moment; read are a few records, since dates rise with numbers"
-    us, made = micros(t), list(made)
-    low, high, i, bad = 0, len(made), len(made) - 1, {}
-    while low < high:
-        try: there = self.record(item, made[i]).at <= us
-        except (Damaged, Unsupported) as e: bad[made.pop(i)] = e; high -= 1
-        else: low, high = (i + 1, high) if there else (low, i)
-        i = (low + high) // 2
-    found, above = made[low - 1] if low else None, made[low] if low < len(made) else math.inf
-    for n, e in bad.items():
-        if (found or 0) < n < above: raise e       # it may be the one
-    return found
-
-@patch
-def moment_of(self: Bucket, when: AsOf | Ago) -> datetime:
-    "The moment that a date or a duration stands for, by the clock of the origin"
-    if isinstance(when, AsOf): return when.time
-    try: return time_there(self.backend) - when.since
-    except OverflowError: return datetime.min.replace(tzinfo=timezone.utc)
-
-@patch
-def _live_as_of(self: Bucket, item: str, t: datetime, selector: Selector) -> int | None:
-    "The version that was the latest at a moment; one that was removed since is named"
-    numbers = self.numbers(item)
-    n = self.as_of(item, t, numbers.given)
-    if n and n not in numbers.live: raise NotFound(f'{self.name}/{item}@{selector} was version {n}, which was removed{self._way_back(item, n)}')
-    return n
-
-@patch
-def find(self: Bucket, item: str, selector: Selector | None, max_age: float = 0.0) -> Record:
-    "The record of the live version that a selector stands for, or `NotFound`"
-    if type(selector) is Number and (near := self.near_record(item, selector.n)): return near
-    n = self.resolve(item, selector, max_age)
-    return self.live_record(item, n, surely=not isinstance(selector, (Number, Alias, AliasAt)) or isinstance(selector, Number) and self.is_near(item, n))
-
-@patch
-def near_record(self: Bucket, item: str, n: int) -> Record | None:
-    "The record of a version that lives as far as is known near, in one look; None where it takes more"
-    if known := self.records.get((item, n)): return known if self.is_near(item, n) else None
-    if not (raw := self.backend.near_copy(self.key(item, n), RECORD_LIMIT)): return None
-    try: return self._keep(unpack(raw, self.name, item, n))
-    except (Damaged, Unsupported): return None
-
-@patch
-def is_near(self: Bucket, item: str, n: int) -> bool:
-    "Is there a nearer copy of a version, without a mark beside it? It is read without a request"
-    return self.backend.spared(self.key(item, n))
-
-@patch
-def _nothing(self: Bucket, item: str, selector: Selector | None) -> NotFound:
-    live = self.numbers(item).live if selector not in (None, Back()) else []
-    if not live: return self.not_found(item)
-    return NotFound(f'no version of {self.name}/{item} is @{selector}; it has {_some(live)}{self._since(item, live[0]) if isinstance(selector, AsOf | Ago) else ""}')
-
-@patch
-def _since(self: Bucket, item: str, n: int) -> str:
-    "The end of a sentence: when the first version that is there was put"
-    try: return f', the first of them of {moment(self.record(item, n).at):%Y-%m-%d %H:%M} UTC'
-    except (OSError, Damaged, Unsupported): return ''
-
-@patch
-def _aliased(self: Bucket, item: str, name: str, back: int) -> int:
-    "The version that an alias points at, or pointed at some moves before"
-    steps = self.alias_moves(item, name) if back else []
-    to = (steps[-1 - back].get('to') if back < len(steps) else None) if back else self.alias_target(item, name)[1]
-    if to is not None: return to
-    if back: raise NotFound(f'alias {name!r} of {self.name}/{item} has no target {back} moves back: it was moved {len(steps)} times')
-    known = self.aliases(item)
-    if name in known: return known[name]       # the listing before was none
-    raise self._no_alias(item, name, known)
-
-@patch
-def _aliased_at(self: Bucket, item: str, name: str, t: datetime, selector: Selector) -> int:
-    "The version that an alias pointed at at a moment: its moves come in the order of their numbers, and their dates rise with these"
-    steps = self.alias_moves(item, name)
-    if not steps: raise self._no_alias(item, name, self.aliases(item))
-    last = next((m for m in reversed(steps) if m['at'] <= micros(t)), None)
-    if last and last.get('to') is not None: return last['to']
-    why = f'it was removed {moment(last["at"]):%Y-%m-%d %H:%M} UTC' if last else f'it was first set {moment(steps[0]["at"]):%Y-%m-%d %H:%M} UTC'
-    raise NotFound(f'no version of {self.name}/{item} is @{selector}: alias {name!r} pointed nowhere then; {why}')
-
-@patch
-def _no_alias(self: Bucket, item: str, name: str, known: dict[str, int]) -> NotFound:
-    "The error for an alias that an item does not have"
-    if not known and self.latest(item) is None: return self.not_found(item)
-    return NotFound(f'no alias {name!r} of {self.name}/{item}' + (hint(name, known) or (f'; it has {_some(list(known))}' if known else '; it has no aliases')))
-
-@patch
-def _written(self: Bucket, item: str, id: str) -> int | None:
-    "The live version that a write id made"
-    live = self.numbers(item).live
-    found = self.read_records((item, n) for n in reversed(live))
-    return next((r.version for r in found if isinstance(r, Record) and r.id == id), None)
-
-# %% ../../nbs/format/06_buckets.ipynb #2209efa8
-@patch
-def locate(self: Bucket, wanted: list[tuple[str, Selector | None]]) -> list[int | NotFound]:
-    "The live number that each selector stands for, or the error that says why there is none"
-    listed = self.listed(len({item for item, _ in wanted}))
-    def one(w):
-        item, selector = w
-        live = (listed[item].live if item in listed else []) if listed is not None else []
-        if selector is None and live: return live[-1]
-        if isinstance(selector, Number) and selector.n in live: return selector.n
-        try:
-            n = self.resolve(item, selector)
-            return n if not isinstance(selector, Number | Alias | AliasAt) or self.lives(item, n) else self.not_found(item, n)
-        except NotFound as e: return e
-    answers = list(in_threads(one, wanted, 1 if listed is not None else self.backend.can.many))
-    if error := next((a for a in answers if isinstance(a, OSError)), None): raise error
-    return answers
-
-# %% ../../nbs/format/06_buckets.ipynb #7e2f55a6
-@patch
-def own_file(self: Bucket, hash: str, put: str) -> Path | None:
-    "A payload as a file that lies on this machine anyway; it must not be written to"
-    return self.backend.path(self.prefix + payload_key(hash, put))
-
-@patch
-def read_payload(
-    self: Bucket,
-    hash: str,                                        # BLAKE3 of what is wanted
-    put: str,                                         # Put id in its key
-    size: int,                                        # Bytes
-    to: BinaryIO,                                     # Where the bytes go
-    progress: Callable[[int], None] = lambda n: None, # Told of bytes as they arrive
-) -> None:
-    "Copy a payload into a file, hashing it on the way, or `Damaged`"
-    hasher, key, got = blake3(), self.prefix + payload_key(hash, put), 0
-    try:
-        for piece in self.backend.stream(key, 0, size):
-            hasher.update(piece)
-            to.write(piece)
-            got += len(piece)
-            progress(len(piece))
-    except FileNotFoundError: raise Damaged(f'the payload {key} is missing at {self.backend.url}') from None
-    except Short as e: raise Damaged(f'the payload {key} at {self.backend.url} {e.strerror}') from None
-    if got != size or hasher.hexdigest() != hash: raise Damaged(f'the bytes of {key} at {self.backend.url} are not those that were put')

@@ -6,7 +6,6 @@
 from __future__ import annotations
 import hashlib, json, os, secrets
 from pathlib import Path
-from fastcore.basics import patch
 from ..errors import TierMismatch, hint
 from ..storage.backend import MARKER
 from ..storage.atomic import lies_there
@@ -29,29 +28,36 @@ class Places:
         try: return {k: v for k, v in json.loads(self.file(url, endpoint).read_text()).items() if isinstance(v, str)}
         except (OSError, ValueError, AttributeError): return {}
 
+    def note(self, identity: str, url: str, endpoint: str = '', stamp: str = '') -> None:
+        "Remember which store is at a place, and the stamp of its id; a machine that cannot write it down goes without"
+        says = dict(url=url, endpoint=endpoint, identity=identity, stamp=stamp, **({'mount': mount_of(url)} if is_folder(url) else {}))
+        if self.get(url, endpoint) == says: return
+        new = self.folder/f'.{secrets.token_hex(8)}'
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            new.write_text(json.dumps(says))
+            os.replace(new, self.file(url, endpoint))
+        except OSError: new.unlink(missing_ok=True) if new.exists() else None
+
+    def urls(self, endpoint: str) -> list[str]:
+        "The places at an endpoint where a store was met"
+        found = []
+        for p in self.folder.glob('*.json'):
+            try: says = json.loads(p.read_text())
+            except (OSError, ValueError): continue
+            if isinstance(says, dict) and says.get('endpoint') == endpoint and isinstance(says.get('url'), str): found.append(says['url'])
+        return sorted(found)
+
+    def lost(self, url: str, endpoint: str = '') -> str | None:
+        "Why a folder without a store in it is not to be taken for a new one; None where it may be"
+        known = self.get(url, endpoint)
+        if not known.get('identity') or not is_folder(url) or lies_there(f'{url}/{MARKER}'): return None
+        if os.path.isdir(url): return (f'{url} is empty, and the store {known["identity"][:8]} was here: is the volume mounted? '
+                                       'If it was emptied on purpose, remove the folder itself, and the next put to it makes a new store')
+        if (mount := known.get('mount')) in (None, mount_of(url)): return None
+        return f'{url} is not there, and neither is the volume at {mount} on which the store {known["identity"][:8]} lay: mount it'
+
 # %% ../../nbs/format/01_identity.ipynb #656875e8
-@patch
-def note(self: Places, identity: str, url: str, endpoint: str = '', stamp: str = '') -> None:
-    "Remember which store is at a place, and the stamp of its id; a machine that cannot write it down goes without"
-    says = dict(url=url, endpoint=endpoint, identity=identity, stamp=stamp, **({'mount': mount_of(url)} if is_folder(url) else {}))
-    if self.get(url, endpoint) == says: return
-    new = self.folder/f'.{secrets.token_hex(8)}'
-    try:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        new.write_text(json.dumps(says))
-        os.replace(new, self.file(url, endpoint))
-    except OSError: new.unlink(missing_ok=True) if new.exists() else None
-
-@patch
-def urls(self: Places, endpoint: str) -> list[str]:
-    "The places at an endpoint where a store was met"
-    found = []
-    for p in self.folder.glob('*.json'):
-        try: says = json.loads(p.read_text())
-        except (OSError, ValueError): continue
-        if isinstance(says, dict) and says.get('endpoint') == endpoint and isinstance(says.get('url'), str): found.append(says['url'])
-    return sorted(found)
-
 def is_folder(url: str) -> bool:
     "Is this the place of a folder, not the URL of a service or of memory?"
     return '://' not in url and os.path.isabs(url)
@@ -60,17 +66,6 @@ def mount_of(path: str) -> str:
     "The mount point of the volume that a path lies on, whether or not there is anything at the path"
     while not os.path.ismount(path) and path != os.path.dirname(path): path = os.path.dirname(path)
     return path
-
-# %% ../../nbs/format/01_identity.ipynb #fe14e80c
-@patch
-def lost(self: Places, url: str, endpoint: str = '') -> str | None:
-    "Why a folder without a store in it is not to be taken for a new one; None where it may be"
-    known = self.get(url, endpoint)
-    if not known.get('identity') or not is_folder(url) or lies_there(f'{url}/{MARKER}'): return None
-    if os.path.isdir(url): return (f'{url} is empty, and the store {known["identity"][:8]} was here: is the volume mounted? '
-                                   'If it was emptied on purpose, remove the folder itself, and the next put to it makes a new store')
-    if (mount := known.get('mount')) in (None, mount_of(url)): return None
-    return f'{url} is not there, and neither is the volume at {mount} on which the store {known["identity"][:8]} lay: mount it'
 
 # %% ../../nbs/format/01_identity.ipynb #975e1608
 def check_parent(url: str) -> None:

@@ -76,6 +76,225 @@ class Origin:
         (found := self.place.backend(name)).first = vet_reading
         return Bucket(name, found)
 
+    def root(self, bucket: Bucket) -> Backend:
+        "The backend that holds the format and identity for a bucket"
+        return bucket.backend
+
+    def ensure(self, bucket: Bucket) -> None:
+        "Make sure that a place is an origin of ours, or can become one"
+        root = self.root(bucket)
+        if root.url in self._ready:
+            if not is_folder(root.url) or lies_there(f'{root.url}/{MARKER}'): return
+            raise NotAvailableOffline(f'what was in {root.url} is not there any more: was its volume unmounted? If it was deleted, open the store anew')
+        if not vet(root): self._found(root)
+        self._ready.add(root.url)
+        self._note(root)
+
+    def _found(self, root: Backend) -> None:
+        "Prove a new origin, name it, and write its format"
+        if why := self.places and self.places.lost(root.url): raise NotAvailableOffline(why)
+        if not self.own: check_parent(root.url)
+        if root.can.place in ('shared', 'remote'): probe(root)
+        try:
+            if not root.tail('id/'): append(root, 'id/', dict(id=new_id(), store=new_id()), 0, walk=False)
+        except Conflict: pass    # another founder was first, and its name counts
+        if root.create(MARKER, to_json(FORMAT)) and is_folder(root.url): self.news.append(default_store(root.url) if self.own else new_store(root.url))
+
+    def _note(self, root: Backend) -> None:
+        "Remember which store is here, where this can be forgotten by a folder"
+        if self.places and is_folder(root.url): self.make_sure(root)
+
+    def meet(self) -> None:
+        "Raise where a place holds another format, or this machine has met a store in a folder that is empty now; looked at once"
+        if self._met or self.native: return
+        if self.places and is_folder(self.place.url): self._meet_folder(self.place.url)
+        vet_reading(self.place)
+        self._met = True
+
+    def _meet_folder(self, url: str) -> None:
+        "Remember which store is in a folder, and miss one that was"
+        if lies_there(f'{url}/{MARKER}'):
+            if not self.places.get(url): self._note(self.place)
+        elif (why := self.places.lost(url)) and not self.place.exists(MARKER): raise NotAvailableOffline(why)
+
+    def id(self, bucket: str | None = None, surely: bool = False) -> str | None:
+        "The identity of this origin, asked each time; None before the first write"
+        root = self.root(self.bucket(bucket)) if self.native else self.place
+        return last_move(root, 'id/')[1].get('store')
+
+    def sight(self, root: Backend) -> Sight:
+        "What this process knows of the store at a place"
+        if found := self._sights.get(root.url): return found
+        inner = getattr(root, 'inner', root)
+        own = id(inner) if root.url == 'memory://' else 0
+        found = Sight.of(str(self.places.folder) if self.places else '', root.url, _endpoint(root), own)
+        found.users.add(self)
+        self._sights[root.url] = found
+        return found
+
+    def look(self, root: Backend, known: tuple[str | None, str] = (None, '')) -> tuple[str | None, str, float]:
+        "The id of the store that is there now, the stamp of it, and when it was written; one that is known by its stamp is not read again"
+        if not (last := max((e for e in root.tail('id/') if key_number(e.key)), default=None)): return None, '', 0.0
+        if known[0] and known[1] and known[1] == last.stamp: return *known, last.modified
+        return read_move(root.read(last.key, RECORD_LIMIT), last.key).get('store'), last.stamp, last.modified
+
+    def record_at(self, root: Backend, bucket: str, item: str, n: int) -> Record | None:
+        "The record of a version as the origin has it now, or `FileNotFoundError`; None: there is one, and it cannot be read. One request"
+        key = f'{"" if self.native else bucket_key(bucket) + "/"}{records_folder(item)}{number_key(n)}'
+        try: return unpack(root.read(key, RECORD_LIMIT), bucket, item, n)
+        except (OverflowError, PermissionError, Damaged, Unsupported): return None
+
+    def bears_out(self, root: Backend, seen: Seen) -> bool:
+        "Is a record that was seen still there, as far as anybody can tell now?"
+        try: return (r := self.record_at(root, seen.bucket, seen.item, seen.version)) is None or r.id == seen.id
+        except FileNotFoundError: return False
+        except OSError: return True
+
+    def make_sure(
+        self,
+        root: Backend,
+        gone: str = '',     # A record that is known not to be there any more
+        anew: bool = False, # Ask for the witness too, however lately that was done?
+    ) -> bool:              # Is it another store than the one that was known, or one set back? Then all is forgotten
+        "Look who is there"
+        sight, turn = self.sight(root), getattr(getattr(root, 'breaker', None), '_turn', 0)
+        before = (sight.store, sight.stamp) if sight.store else self._remembered(root)
+        store, stamp, founded = self.look(root, before)
+        if store is None and before[0]: self.missing(root, before[0])
+        if anew: sight.witness.heard = -ASK_AGAIN
+        seen = sight.witness.seen if sight.store is None else None      # by this process, before anybody asked who was there
+        if seen and 0 < seen.at < founded * 1e6: sight.witness = Witness()     # in another store, which was there before this one
+        later = seen is not None and sight.witness.seen is None
+        witness = self._heard(root, sight, before, (store, stamp), gone) if store else Witness()
+        if store and self.places: self.places.note(store, root.url, _endpoint(root), stamp)
+        renewed = sight.adopt(store, stamp, witness, turn) or bool(gone) or later
+        if renewed: sight.forget()
+        return renewed
+
+    def missing(self, root: Backend, before: str) -> None:
+        "Raise where the volume of a store that is not there is probably not mounted; else it was deleted"
+        if self.places and self.places.lost(root.url, _endpoint(root)): raise NotAvailableOffline(f'what was in {root.url} is not there any more: was its volume unmounted? If it was deleted, remove the folder itself too')
+
+    def _heard(self, root: Backend, sight: Sight, before: tuple, now: tuple, gone: str) -> Witness:
+        "The witness of the store that is there now, asked whether it was set back"
+        witness = sight.witness if now == (sight.store, sight.stamp) else self._witness_of(sight, before, now)
+        witness.load()
+        if gone and now[0] == before[0]: witness.set_back(f'{gone} is not there any more')
+        elif witness.seen and awake() - witness.heard > ASK_AGAIN:
+            if self.bears_out(root, witness.seen): witness.heard = awake()
+            else: witness.set_back(f'{witness.seen.name} is not there any more')
+        return witness
+
+    def _witness_of(self, sight: Sight, before: tuple, now: tuple) -> Witness:
+        "The witness of a store that this process meets, with what it has seen of it already"
+        state = self.places.folder.parent if self.places else None
+        witness = Witness.of(state, *now)
+        if sight.store is None and sight.witness.seen: witness.saw(sight.witness.seen)     # before it was asked who is there
+        if witness.seen is None and before[0] == now[0]:
+            was = sight.witness if before == (sight.store, sight.stamp) else Witness.of(state, *before)
+            if was.lost: witness.set_back(was.lost)
+            witness.seen = was.seen
+        return witness
+
+    def _remembered(self, root: Backend) -> tuple[str | None, str]:
+        "Id and stamp of the store that this machine has met at a place"
+        known = self.places.get(root.url, _endpoint(root)) if self.places else {}
+        return known.get('identity'), known.get('stamp', '')
+
+    def doubt(self, bucket: Bucket, item: str, n: int) -> None:
+        "Look who is there; `Renewed` where that is another store, or the same set back"
+        root, known, name = self.root(bucket), bucket.known_id(item, n), f'{bucket.name}/{item}@{n}'
+        try: r = self.record_at(root, bucket.name, item, n)
+        except FileNotFoundError: r, gone = None, name
+        else: gone = name if r and known and r.id != known else ''
+        lost = gone and r and awake() - bucket.sure.get(item, -ASK_AGAIN) < ASK_AGAIN and bucket.won.get((item, n)) == known      # a service that let two win, not one that was set back
+        if self.make_sure(root, '' if lost else gone): raise Renewed(f'{self.url} is another store than it was before, or the same at an earlier state ({name} is not what it was): ask again')
+        if lost: raise bucket.broken_promise(r, known)
+
+    def lost(self, bucket: str) -> str:
+        "What shows that the store was set back to an earlier state, as far as this machine has noticed; empty: nothing"
+        return self.sight(self.root(self.bucket(bucket))).witness.lost
+
+    def ids(self, bucket: str) -> list[str]:
+        "The ids that the store has had: one more after each restore from a backup that was told"
+        return [m.get('store', '') for m in moves(self.root(self.bucket(bucket)), 'id/')]
+
+    def restored(self, root: Backend) -> None:
+        "Give the store a new id: it goes on from an earlier state"
+        append(root, 'id/', dict(id=new_id(), store=new_id()), last_move(root, 'id/')[0])
+        self.make_sure(root)
+
+    def identity(self, bucket: str | None = None) -> str | None:
+        "The name of the store that is there: its id, and what tells it from its copies and from what it was before it was set back; asked each time"
+        root = self.root(self.bucket(bucket)) if self.native else self.place
+        self.make_sure(root)
+        return self.sight(root).name
+
+    def names(self) -> list[str]:
+        "The names of all buckets that are there, in order"
+        found = self.place.names() if self.native else [n for n in map(bucket_of_key, self.place.folders('')) if n]
+        answers = in_threads(lambda n: self.bucket(n).there(), found, 16)
+        return sorted(n for n, there in zip(found, answers) if _said(there))
+
+    def make(self, name: str) -> Bucket:
+        "The bucket of this name, made where it is not there"
+        if self.native and not self.place.exists(name): self.place.make(name)
+        bucket = self.bucket(name)
+        self.ensure(bucket)
+        n, made = bucket.state()
+        if not made:
+            if not n: self._tell_like(name)
+            append(bucket.backend, bucket.prefix + STATE, move(self.by, **{'is': 'made'}), n)
+            bucket.new = True
+            bucket.tell('state', what=n + 1, says='made')
+        self._made.add(name)
+        return bucket
+
+    def _tell_like(self, name: str) -> None:
+        "Say of a new bucket which other differs from it by case alone: one of the two is probably a slip"
+        if self.native: return       # a service's own names are in lower case
+        try: known = self.place.folders('')
+        except OSError: return
+        if like := differs_by_case(name, filter(None, map(bucket_of_key, known))): self.news.append(f'bucket {name!r} is new, and differs from bucket {like!r} by case alone: they are two')
+
+    def for_put(self, name: str) -> Bucket:
+        "The bucket that a put goes to: made where it is missing, unless it is one of the service's own"
+        if name in self._made: return self.bucket(name)
+        if self.native and not self.place.exists(name):
+            raise NotFound(f'no bucket {name!r} at {self.url}{hint(name, self.place.names())}; find_or_create_bucket({name!r}) makes one of the service')
+        return self.make(name)
+
+    def remove(self, name: str, force: bool = False) -> bool | None:
+        "Remove a bucket: False, and nothing touched, where it holds live versions and `force` is not given; None: it never was"
+        bucket = self.bucket(name)
+        self._made.discard(name)
+        if self.native and not self.place.exists(name): return None
+        if not bucket.there(): return True if bucket.state()[0] else None
+        if force: self._empty(bucket)
+        elif bucket.has_live(): return False
+        n, made = bucket.state()
+        if made: append(bucket.backend, bucket.prefix + STATE, move(self.by, **{'is': 'removed'}), n)
+        bucket.tell('state', what=n + 1, says='removed')
+        if not bucket.has_live(): return True
+        append(bucket.backend, bucket.prefix + STATE, move(self.by, **{'is': 'made'}), n + 1)
+        bucket.tell('state', what=n + 2, says='made')
+        return False
+
+    def _empty(self, bucket: Bucket) -> None:
+        "Mark every live version of a bucket as removed, its aliases first"
+        for item, aliases in bucket.all_aliases(lenient=True).items():
+            for alias in aliases: bucket.move_alias(item, alias, None, self.by)
+        live = [(item, n) for item, numbers in bucket.scan().items() for n in numbers.live]
+        try:
+            answers = bucket.backend.create_many([(bucket.key(item, n, 'removed'), mark_now(bucket.backend, self.by)) for item, n in live])
+            for (item, n), answer in zip(live, answers):
+                if answer is True: bucket.tell('remove', item, n)
+                else: bucket.remove(item, n, self.by)
+        except BaseException:
+            for item, n in live: bucket.tell('remove', item, n, Maybe())
+            raise
+        bucket.newest.clear()
+
 # %% ../../nbs/format/08_origin.ipynb #8d8b284e
 FORMAT = dict(objectstore=1)
 
@@ -93,192 +312,16 @@ def vet_reading(root: Backend) -> bool:
     try: return vet(root)
     except PermissionError: return True
 
-@patch
-def root(self: Origin, bucket: Bucket) -> Backend:
-    "The backend that holds the format and identity for a bucket"
-    return bucket.backend
-
-@patch
-def ensure(self: Origin, bucket: Bucket) -> None:
-    "Make sure that a place is an origin of ours, or can become one"
-    root = self.root(bucket)
-    if root.url in self._ready:
-        if not is_folder(root.url) or lies_there(f'{root.url}/{MARKER}'): return
-        raise NotAvailableOffline(f'what was in {root.url} is not there any more: was its volume unmounted? If it was deleted, open the store anew')
-    if not vet(root): self._found(root)
-    self._ready.add(root.url)
-    self._note(root)
-
-@patch
-def _found(self: Origin, root: Backend) -> None:
-    "Prove a new origin, name it, and write its format"
-    if why := self.places and self.places.lost(root.url): raise NotAvailableOffline(why)
-    if not self.own: check_parent(root.url)
-    if root.can.place in ('shared', 'remote'): probe(root)
-    try:
-        if not root.tail('id/'): append(root, 'id/', dict(id=new_id(), store=new_id()), 0, walk=False)
-    except Conflict: pass    # another founder was first, and its name counts
-    if root.create(MARKER, to_json(FORMAT)) and is_folder(root.url): self.news.append(default_store(root.url) if self.own else new_store(root.url))
-
-@patch
-def _note(self: Origin, root: Backend) -> None:
-    "Remember which store is here, where this can be forgotten by a folder"
-    if self.places and is_folder(root.url): self.make_sure(root)
-
-@patch
-def meet(self: Origin) -> None:
-    "Raise where a place holds another format, or this machine has met a store in a folder that is empty now; looked at once"
-    if self._met or self.native: return
-    if self.places and is_folder(self.place.url): self._meet_folder(self.place.url)
-    vet_reading(self.place)
-    self._met = True
-
-@patch
-def _meet_folder(self: Origin, url: str) -> None:
-    "Remember which store is in a folder, and miss one that was"
-    if lies_there(f'{url}/{MARKER}'):
-        if not self.places.get(url): self._note(self.place)
-    elif (why := self.places.lost(url)) and not self.place.exists(MARKER): raise NotAvailableOffline(why)
-
-@patch
-def id(self: Origin, bucket: str | None = None, surely: bool = False) -> str | None:
-    "The identity of this origin, asked each time; None before the first write"
-    root = self.root(self.bucket(bucket)) if self.native else self.place
-    return last_move(root, 'id/')[1].get('store')
-
-# %% ../../nbs/format/08_origin.ipynb #04764cfe
-@patch
-def sight(self: Origin, root: Backend) -> Sight:
-    "What this process knows of the store at a place"
-    if found := self._sights.get(root.url): return found
-    inner = getattr(root, 'inner', root)
-    own = id(inner) if root.url == 'memory://' else 0
-    found = Sight.of(str(self.places.folder) if self.places else '', root.url, _endpoint(root), own)
-    found.users.add(self)
-    self._sights[root.url] = found
-    return found
-
-@patch
-def look(self: Origin, root: Backend, known: tuple[str | None, str] = (None, '')) -> tuple[str | None, str, float]:
-    "The id of the store that is there now, the stamp of it, and when it was written; one that is known by its stamp is not read again"
-    if not (last := max((e for e in root.tail('id/') if key_number(e.key)), default=None)): return None, '', 0.0
-    if known[0] and known[1] and known[1] == last.stamp: return *known, last.modified
-    return read_move(root.read(last.key, RECORD_LIMIT), last.key).get('store'), last.stamp, last.modified
-
-@patch
-def record_at(self: Origin, root: Backend, bucket: str, item: str, n: int) -> Record | None:
-    "The record of a version as the origin has it now, or `FileNotFoundError`; None: there is one, and it cannot be read. One request"
-    key = f'{"" if self.native else bucket_key(bucket) + "/"}{records_folder(item)}{number_key(n)}'
-    try: return unpack(root.read(key, RECORD_LIMIT), bucket, item, n)
-    except (OverflowError, PermissionError, Damaged, Unsupported): return None
-
-@patch
-def bears_out(self: Origin, root: Backend, seen: Seen) -> bool:
-    "Is a record that was seen still there, as far as anybody can tell now?"
-    try: return (r := self.record_at(root, seen.bucket, seen.item, seen.version)) is None or r.id == seen.id
-    except FileNotFoundError: return False
-    except OSError: return True
-
 # %% ../../nbs/format/08_origin.ipynb #08d37bf9
-@patch
-def make_sure(
-    self: Origin,
-    root: Backend,
-    gone: str = '',     # A record that is known not to be there any more
-    anew: bool = False, # Ask for the witness too, however lately that was done?
-) -> bool:              # Is it another store than the one that was known, or one set back? Then all is forgotten
-    "Look who is there"
-    sight, turn = self.sight(root), getattr(getattr(root, 'breaker', None), '_turn', 0)
-    before = (sight.store, sight.stamp) if sight.store else self._remembered(root)
-    store, stamp, founded = self.look(root, before)
-    if store is None and before[0]: self.missing(root, before[0])
-    if anew: sight.witness.heard = -ASK_AGAIN
-    seen = sight.witness.seen if sight.store is None else None      # by this process, before anybody asked who was there
-    if seen and 0 < seen.at < founded * 1e6: sight.witness = Witness()     # in another store, which was there before this one
-    later = seen is not None and sight.witness.seen is None
-    witness = self._heard(root, sight, before, (store, stamp), gone) if store else Witness()
-    if store and self.places: self.places.note(store, root.url, _endpoint(root), stamp)
-    renewed = sight.adopt(store, stamp, witness, turn) or bool(gone) or later
-    if renewed: sight.forget()
-    return renewed
-
-@patch
-def missing(self: Origin, root: Backend, before: str) -> None:
-    "Raise where the volume of a store that is not there is probably not mounted; else it was deleted"
-    if self.places and self.places.lost(root.url, _endpoint(root)): raise NotAvailableOffline(f'what was in {root.url} is not there any more: was its volume unmounted? If it was deleted, remove the folder itself too')
-
-@patch
-def _heard(self: Origin, root: Backend, sight: Sight, before: tuple, now: tuple, gone: str) -> Witness:
-    "The witness of the store that is there now, asked whether it was set back"
-    witness = sight.witness if now == (sight.store, sight.stamp) else self._witness_of(sight, before, now)
-    witness.load()
-    if gone and now[0] == before[0]: witness.set_back(f'{gone} is not there any more')
-    elif witness.seen and awake() - witness.heard > ASK_AGAIN:
-        if self.bears_out(root, witness.seen): witness.heard = awake()
-        else: witness.set_back(f'{witness.seen.name} is not there any more')
-    return witness
-
-@patch
-def _witness_of(self: Origin, sight: Sight, before: tuple, now: tuple) -> Witness:
-    "The witness of a store that this process meets, with what it has seen of it already"
-    state = self.places.folder.parent if self.places else None
-    witness = Witness.of(state, *now)
-    if sight.store is None and sight.witness.seen: witness.saw(sight.witness.seen)     # before it was asked who is there
-    if witness.seen is None and before[0] == now[0]:
-        was = sight.witness if before == (sight.store, sight.stamp) else Witness.of(state, *before)
-        if was.lost: witness.set_back(was.lost)
-        witness.seen = was.seen
-    return witness
-
-@patch
-def _remembered(self: Origin, root: Backend) -> tuple[str | None, str]:
-    "Id and stamp of the store that this machine has met at a place"
-    known = self.places.get(root.url, _endpoint(root)) if self.places else {}
-    return known.get('identity'), known.get('stamp', '')
-
 def _endpoint(root: Backend) -> str: return getattr(getattr(root, 'inner', root), 'endpoint', None) or ''
 
 # %% ../../nbs/format/08_origin.ipynb #ecfcb416
-@patch
-def doubt(self: Origin, bucket: Bucket, item: str, n: int) -> None:
-    "Look who is there; `Renewed` where that is another store, or the same set back"
-    root, known, name = self.root(bucket), bucket.known_id(item, n), f'{bucket.name}/{item}@{n}'
-    try: r = self.record_at(root, bucket.name, item, n)
-    except FileNotFoundError: r, gone = None, name
-    else: gone = name if r and known and r.id != known else ''
-    lost = gone and r and awake() - bucket.sure.get(item, -ASK_AGAIN) < ASK_AGAIN and bucket.won.get((item, n)) == known      # a service that let two win, not one that was set back
-    if self.make_sure(root, '' if lost else gone): raise Renewed(f'{self.url} is another store than it was before, or the same at an earlier state ({name} is not what it was): ask again')
-    if lost: raise bucket.broken_promise(r, known)
-
 @patch
 def known_id(self: Bucket, item: str, n: int) -> str:
     "The write id of a version, as far as this machine knows it"
     if own := self.won.get((item, n)) or self.sight.ids.get((self.name, item, n)): return own
     r = self.records.get((item, n)) or self.near_record(item, n)
     return r.id if r else ''
-
-@patch
-def lost(self: Origin, bucket: str) -> str:
-    "What shows that the store was set back to an earlier state, as far as this machine has noticed; empty: nothing"
-    return self.sight(self.root(self.bucket(bucket))).witness.lost
-
-@patch
-def ids(self: Origin, bucket: str) -> list[str]:
-    "The ids that the store has had: one more after each restore from a backup that was told"
-    return [m.get('store', '') for m in moves(self.root(self.bucket(bucket)), 'id/')]
-
-@patch
-def restored(self: Origin, root: Backend) -> None:
-    "Give the store a new id: it goes on from an earlier state"
-    append(root, 'id/', dict(id=new_id(), store=new_id()), last_move(root, 'id/')[0])
-    self.make_sure(root)
-
-@patch
-def identity(self: Origin, bucket: str | None = None) -> str | None:
-    "The name of the store that is there: its id, and what tells it from its copies and from what it was before it was set back; asked each time"
-    root = self.root(self.bucket(bucket)) if self.native else self.place
-    self.make_sure(root)
-    return self.sight(root).name
 
 # %% ../../nbs/format/08_origin.ipynb #67dbe332
 @patch
@@ -303,13 +346,6 @@ def there(self: Bucket) -> bool:
     return made or ((n > 0 or self.backend.partial()) and self.has_live())
 
 # %% ../../nbs/format/08_origin.ipynb #c389d289
-@patch
-def names(self: Origin) -> list[str]:
-    "The names of all buckets that are there, in order"
-    found = self.place.names() if self.native else [n for n in map(bucket_of_key, self.place.folders('')) if n]
-    answers = in_threads(lambda n: self.bucket(n).there(), found, 16)
-    return sorted(n for n, there in zip(found, answers) if _said(there))
-
 def bucket_of_key(key: str) -> str | None:
     "The bucket that has this key; None for a folder that is none of ours"
     try: name = item_of_key(key)
@@ -320,68 +356,3 @@ def bucket_of_key(key: str) -> str | None:
 def _said(answer: object) -> object:
     if isinstance(answer, Exception) and not isinstance(answer, PermissionError): raise answer
     return answer is True
-
-@patch
-def make(self: Origin, name: str) -> Bucket:
-    "The bucket of this name, made where it is not there"
-    if self.native and not self.place.exists(name): self.place.make(name)
-    bucket = self.bucket(name)
-    self.ensure(bucket)
-    n, made = bucket.state()
-    if not made:
-        if not n: self._tell_like(name)
-        append(bucket.backend, bucket.prefix + STATE, move(self.by, **{'is': 'made'}), n)
-        bucket.new = True
-        bucket.tell('state', what=n + 1, says='made')
-    self._made.add(name)
-    return bucket
-
-@patch
-def _tell_like(self: Origin, name: str) -> None:
-    "Say of a new bucket which other differs from it by case alone: one of the two is probably a slip"
-    if self.native: return       # a service's own names are in lower case
-    try: known = self.place.folders('')
-    except OSError: return
-    if like := differs_by_case(name, filter(None, map(bucket_of_key, known))): self.news.append(f'bucket {name!r} is new, and differs from bucket {like!r} by case alone: they are two')
-
-@patch
-def for_put(self: Origin, name: str) -> Bucket:
-    "The bucket that a put goes to: made where it is missing, unless it is one of the service's own"
-    if name in self._made: return self.bucket(name)
-    if self.native and not self.place.exists(name):
-        raise NotFound(f'no bucket {name!r} at {self.url}{hint(name, self.place.names())}; find_or_create_bucket({name!r}) makes one of the service')
-    return self.make(name)
-
-# %% ../../nbs/format/08_origin.ipynb #2ac43ac7
-@patch
-def remove(self: Origin, name: str, force: bool = False) -> bool | None:
-    "Remove a bucket: False, and nothing touched, where it holds live versions and `force` is not given; None: it never was"
-    bucket = self.bucket(name)
-    self._made.discard(name)
-    if self.native and not self.place.exists(name): return None
-    if not bucket.there(): return True if bucket.state()[0] else None
-    if force: self._empty(bucket)
-    elif bucket.has_live(): return False
-    n, made = bucket.state()
-    if made: append(bucket.backend, bucket.prefix + STATE, move(self.by, **{'is': 'removed'}), n)
-    bucket.tell('state', what=n + 1, says='removed')
-    if not bucket.has_live(): return True
-    append(bucket.backend, bucket.prefix + STATE, move(self.by, **{'is': 'made'}), n + 1)
-    bucket.tell('state', what=n + 2, says='made')
-    return False
-
-@patch
-def _empty(self: Origin, bucket: Bucket) -> None:
-    "Mark every live version of a bucket as removed, its aliases first"
-    for item, aliases in bucket.all_aliases(lenient=True).items():
-        for alias in aliases: bucket.move_alias(item, alias, None, self.by)
-    live = [(item, n) for item, numbers in bucket.scan().items() for n in numbers.live]
-    try:
-        answers = bucket.backend.create_many([(bucket.key(item, n, 'removed'), mark_now(bucket.backend, self.by)) for item, n in live])
-        for (item, n), answer in zip(live, answers):
-            if answer is True: bucket.tell('remove', item, n)
-            else: bucket.remove(item, n, self.by)
-    except BaseException:
-        for item, n in live: bucket.tell('remove', item, n, Maybe())
-        raise
-    bucket.newest.clear()

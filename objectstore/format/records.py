@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from blake3 import blake3
-from fastcore.basics import patch
 from ..errors import CommitUnknown, Conflict, Damaged, NotAvailableOffline, Unsupported
 from ..refs import MAX_VERSION, encode_segment, item_key
 from ..storage.backend import Backend, key_number, last_number, number_key, settle
@@ -204,71 +203,65 @@ class Claim:
 
     def spent(self) -> bool: return self._unclear is not None and time.monotonic() - self._unclear > self.patience
 
+    def _look(self, key: str) -> bytes | None:
+        "Read back until an answer comes or the time is spent"
+        while True:
+            try: return read_back(self.backend, key)
+            except ConnectionError as e:
+                self._doubt()
+                if self.spent() or isinstance(e, NotAvailableOffline): raise CommitUnknown(f'{self.backend.url} does not say whether {key} was kept: {e}') from e
+                time.sleep(0.05)
+
+    def number(
+        self,
+        first: int,            # The first number to try: one more than the last that the backend is known to hold
+        walk: bool = True,     # Go on to the next number where this one is taken? Else `Conflict`
+    ) -> int:                  # The number that is now ours
+        "Claim a number"
+        n, steps = first, 0
+        self._fits(first)
+        while (won := self.once(n)) is not True:
+            if won is False and not walk: raise Conflict(f'number {n} is taken')
+            if won is None: self._rest()
+            if self.spent(): raise CommitUnknown(f'{self.backend.url} neither keeps {self.folder}{number_key(n)} nor says why')
+            if (steps := steps + (won is False)) > WALK: raise CommitUnknown(f'{self.backend.url} calls every number from {first} to {n} in {self.folder} taken: nothing was kept')
+            if won is False: self._fits(n := self._next(n, steps))
+        return n
+
+    def _fits(self, n: int) -> None:
+        "Raise where the numbers of a folder are used up"
+        if n > MAX_VERSION: raise Unsupported(f'{self.folder} of {self.backend.url} has used its last number, {MAX_VERSION:,}: nothing was stored; go on under another name')
+
+    def _free(self, n: int) -> int:
+        "The first number behind `n`, which is taken, that looks free: numbers have no gaps, so steps may double and then halve; what we have not tried is another's"
+        def taken(k): return self.backend.exists(self.folder + number_key(k))
+        step = 1
+        while taken(n + step): n, step = n + step, 2 * step
+        while step > 1:
+            step //= 2
+            if taken(n + step): n += step
+        return n + 1
+
+    def _next(self, n: int, steps: int) -> int:
+        "The number to try after `n` was found taken; the same one where a listing does not bear that out"
+        if not self.backend.can.wait:
+            self._unclear = None
+            if self.backend.can.probe: return self._behind(n, self._free(n))
+            return n + 1 if steps % 16 else self._behind(n, max(n, last_number(self.backend.tail(self.folder, n))) + 1)
+        time.sleep(random.uniform(0, self.backend.can.wait))
+        entries = self.backend.tail(self.folder, n)
+        if (last := last_number(entries)) < n: self._doubt(); return n
+        self._unclear = None    # nothing of ours can be kept under a number that is another's
+        if last > n: self.after = max(self.after, *(latest_date(self.backend, last, e.modified) for e in entries if key_number(e.key) == (last, None)), 0)
+        return last + 1
+
+    def _behind(self, n: int, free: int) -> int:
+        "A number that looks free; the date of the one before is read, where it was passed over"
+        if free > n + 1 and (found := self._look(self.folder + number_key(free - 1))): self._is_ours(free - 1, found)
+        return free
+
 # %% ../../nbs/format/05_records.ipynb #7d5f1bc0
-@patch
-def _look(self: Claim, key: str) -> bytes | None:
-    "Read back until an answer comes or the time is spent"
-    while True:
-        try: return read_back(self.backend, key)
-        except ConnectionError as e:
-            self._doubt()
-            if self.spent() or isinstance(e, NotAvailableOffline): raise CommitUnknown(f'{self.backend.url} does not say whether {key} was kept: {e}') from e
-            time.sleep(0.05)
-
 WALK = 1000      # numbers that one claim finds taken before it gives up
-
-@patch
-def number(
-    self: Claim,
-    first: int,            # The first number to try: one more than the last that the backend is known to hold
-    walk: bool = True,     # Go on to the next number where this one is taken? Else `Conflict`
-) -> int:                  # The number that is now ours
-    "Claim a number"
-    n, steps = first, 0
-    self._fits(first)
-    while (won := self.once(n)) is not True:
-        if won is False and not walk: raise Conflict(f'number {n} is taken')
-        if won is None: self._rest()
-        if self.spent(): raise CommitUnknown(f'{self.backend.url} neither keeps {self.folder}{number_key(n)} nor says why')
-        if (steps := steps + (won is False)) > WALK: raise CommitUnknown(f'{self.backend.url} calls every number from {first} to {n} in {self.folder} taken: nothing was kept')
-        if won is False: self._fits(n := self._next(n, steps))
-    return n
-
-@patch
-def _fits(self: Claim, n: int) -> None:
-    "Raise where the numbers of a folder are used up"
-    if n > MAX_VERSION: raise Unsupported(f'{self.folder} of {self.backend.url} has used its last number, {MAX_VERSION:,}: nothing was stored; go on under another name')
-
-@patch
-def _free(self: Claim, n: int) -> int:
-    "The first number behind `n`, which is taken, that looks free: numbers have no gaps, so steps may double and then halve; what we have not tried is another's"
-    def taken(k): return self.backend.exists(self.folder + number_key(k))
-    step = 1
-    while taken(n + step): n, step = n + step, 2 * step
-    while step > 1:
-        step //= 2
-        if taken(n + step): n += step
-    return n + 1
-
-@patch
-def _next(self: Claim, n: int, steps: int) -> int:
-    "The number to try after `n` was found taken; the same one where a listing does not bear that out"
-    if not self.backend.can.wait:
-        self._unclear = None
-        if self.backend.can.probe: return self._behind(n, self._free(n))
-        return n + 1 if steps % 16 else self._behind(n, max(n, last_number(self.backend.tail(self.folder, n))) + 1)
-    time.sleep(random.uniform(0, self.backend.can.wait))
-    entries = self.backend.tail(self.folder, n)
-    if (last := last_number(entries)) < n: self._doubt(); return n
-    self._unclear = None    # nothing of ours can be kept under a number that is another's
-    if last > n: self.after = max(self.after, *(latest_date(self.backend, last, e.modified) for e in entries if key_number(e.key) == (last, None)), 0)
-    return last + 1
-
-@patch
-def _behind(self: Claim, n: int, free: int) -> int:
-    "A number that looks free; the date of the one before is read, where it was passed over"
-    if free > n + 1 and (found := self._look(self.folder + number_key(free - 1))): self._is_ours(free - 1, found)
-    return free
 
 # %% ../../nbs/format/05_records.ipynb #8e10f2ea
 def move(by: str, **says) -> dict:

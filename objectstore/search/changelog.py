@@ -134,6 +134,31 @@ class Hints:
         "Is there something to be written of a bucket that this machine's index may not have?"
         with self._lock: return any(b.name == name for b in self._unknown | self._writing)
 
+    def flush(
+        self,
+        until: float = math.inf,     # A moment of `time.monotonic()`, after which no more is begun
+    ) -> None:
+        "Write what is due; what the origin does not take now is left for the records to tell"
+        due: dict[Bucket, list[Change]] = {}
+        while self._turn.locked() and time.monotonic() < until < math.inf: time.sleep(0.01)
+        if self._turn.locked() and until < math.inf: return
+        with self._turn:
+            try:
+                with self._lock: due, self._writing, self._due, self._unknown, self._thread = self._due, self._unknown, {}, set(), None
+                while due and time.monotonic() <= until:
+                    bucket, changes = next(iter(due.items()))
+                    try: keys = bucket.hint_at(changes, self.by)
+                    except (OSError, ObjectStoreError) as e:
+                        keys, until = None, -math.inf if is_absence(e) else until     # all are at one origin
+                    del due[bucket]
+                    if keys is not None and bucket not in self._writing and all(c.op == 'put' for c in changes): self.wrote(bucket, keys, changes)
+            except BaseException:       # an interruption: the next one to flush writes it
+                with self._lock:
+                    for bucket, changes in due.items(): self._due[bucket] = [*changes, *self._due.get(bucket, [])]
+                    self._unknown |= due.keys()
+                raise
+            finally: self._writing = set()
+
 _all: weakref.WeakSet[Hints] = weakref.WeakSet()
 
 def _in_child() -> None:
@@ -147,32 +172,6 @@ def _write_soon(hints: Hints) -> None:
     hints.flush()      # also of a store that nobody holds any more
 
 # %% ../../nbs/search/06_changelog.ipynb #85914324
-@patch
-def flush(
-    self: Hints,
-    until: float = math.inf,     # A moment of `time.monotonic()`, after which no more is begun
-) -> None:
-    "Write what is due; what the origin does not take now is left for the records to tell"
-    due: dict[Bucket, list[Change]] = {}
-    while self._turn.locked() and time.monotonic() < until < math.inf: time.sleep(0.01)
-    if self._turn.locked() and until < math.inf: return
-    with self._turn:
-        try:
-            with self._lock: due, self._writing, self._due, self._unknown, self._thread = self._due, self._unknown, {}, set(), None
-            while due and time.monotonic() <= until:
-                bucket, changes = next(iter(due.items()))
-                try: keys = bucket.hint_at(changes, self.by)
-                except (OSError, ObjectStoreError) as e:
-                    keys, until = None, -math.inf if is_absence(e) else until     # all are at one origin
-                del due[bucket]
-                if keys is not None and bucket not in self._writing and all(c.op == 'put' for c in changes): self.wrote(bucket, keys, changes)
-        except BaseException:       # an interruption: the next one to flush writes it
-            with self._lock:
-                for bucket, changes in due.items(): self._due[bucket] = [*changes, *self._due.get(bucket, [])]
-                self._unknown |= due.keys()
-            raise
-        finally: self._writing = set()
-
 LEAVING = 5.0     # seconds that whoever leaves waits for hints, all of them together
 
 @atexit.register

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import NamedTuple
-from fastcore.basics import patch
 from ..refs import Alias, AsOf, Back, Every, Number, Selector, WriteId
 from .predicate import FIELDS, And, Between, Compare, In, IsNull, Like, Name, Node, Not, Or, Value, _plain, _span, matches_text, truth, words
 from ..format.origin_clock import micros, moment
@@ -53,50 +52,85 @@ class Compiler:
         self.deciders.append(n := decider(f))
         return n
 
-def _decode(name: Name) -> Callable[[Cell], object]: return moment if name == Name(('created',), 'fields') else uncell
+    def decided(self, node: Node) -> Sql:
+        "A leaf that Python decides, of what is not missing"
+        a, b = node.name, getattr(node, 'other', None)
+        node = node._replace(name=Name(('a',), 'metadata'))
+        if two := isinstance(b, Name): node, other = node._replace(other=Name(('b',), 'metadata')), _decode(b)
+        of = _decode(a)
+        n = self.decide(lambda x, y: truth(node, {'metadata': {'a': of(x), 'b': other(y) if two and y is not None else None}}))
+        return Sql(f"CASE WHEN {self.of(a)} IS NOT NULL THEN holds({n}, {self.of(a)}, {self.of(b) if two else 'NULL'}) END")
 
-@patch
-def decided(self: Compiler, node: Node) -> Sql:
-    "A leaf that Python decides, of what is not missing"
-    a, b = node.name, getattr(node, 'other', None)
-    node = node._replace(name=Name(('a',), 'metadata'))
-    if two := isinstance(b, Name): node, other = node._replace(other=Name(('b',), 'metadata')), _decode(b)
-    of = _decode(a)
-    n = self.decide(lambda x, y: truth(node, {'metadata': {'a': of(x), 'b': other(y) if two and y is not None else None}}))
-    return Sql(f"CASE WHEN {self.of(a)} IS NOT NULL THEN holds({n}, {self.of(a)}, {self.of(b) if two else 'NULL'}) END")
+    def guarded(self, node: Node, kinds: str, native: Sql) -> Sql:
+        "A native comparison where a cell has the right type, Python's where it lies in bytes"
+        c, odd = self.of(node.name), self.decided(node)
+        return Sql(f"CASE WHEN typeof({c}) IN ({kinds}) THEN {native.text} WHEN typeof({c}) = 'blob' THEN {odd.text} END", native.values)
+
+    def leaf(self, node: Node) -> Sql:
+        "A leaf: true, false or unknown as it is for one record"
+        c = self.of(node.name)
+        if node.name == Name(('created',), 'fields') and not isinstance(node, Like): return self.on_time(node)
+        match node:
+            case IsNull(): return Sql(f'({c} IS NULL OR {c} = {_empty})')
+            case Compare(op, _, Value(v)) if bindable(v): return self.guarded(node, _guard(v), Sql(f'{c} {op} ?', (v,)))
+            case Between(_, Value(a), Value(z)) if bindable(a) and bindable(z) and _guard(a) == _guard(z): return self.guarded(node, _guard(a), Sql(f'{c} BETWEEN ? AND ?', (a, z)))
+            case In(_, values) if 0 < len(values) <= 1000 and all(bindable(v.value) for v in values): return self.among(node)
+        return self.decided(node)
+
+    def among(self, node: In) -> Sql:
+        "One of some values; where values of another type are among them, no match is unknown"
+        c, odd, parts, bound = self.of(node.name), self.decided(node), [], ()
+        for kinds, of in (("'text'", str), ("'integer', 'real'", (int, float))):
+            own = tuple(v.value for v in node.values if isinstance(v.value, of))
+            if not own: continue
+            unknown = 'NULL' if len(own) < len(node.values) else '0'
+            parts.append(f"WHEN typeof({c}) IN ({kinds}) THEN CASE WHEN {c} IN ({', '.join('?' * len(own))}) THEN 1 ELSE {unknown} END")
+            bound += own
+        return Sql(f"CASE {' '.join(parts)} WHEN typeof({c}) = 'blob' THEN {odd.text} END", bound)
+
+    def on_time(self, node: Node) -> Sql:
+        "A leaf on the time of creation"
+        match node:
+            case IsNull(): return Sql('0')
+            case Compare(op, _, Value(v)): return _on(op, v)
+            case Between(_, Value(a), Value(z)): return joined('AND', [_on('>=', a), _on('<=', z)])
+            case In(_, values) if values: return joined('OR', [_on('=', v.value) for v in values])
+        return self.decided(node)
+
+    def sql(self, node: Node) -> Sql:
+        "A condition"
+        match node:
+            case And(parts): return joined('AND', [self.sql(p) for p in parts])
+            case Or(parts): return joined('OR', [self.sql(p) for p in parts])
+            case Not(part):
+                found = self.sql(part)
+                return Sql(f'(NOT {found.text})', found.values)
+        return self.leaf(node)
+
+    def ranges(self, node: Node) -> list[Range] | None:
+        "Ranges of which one holds wherever a condition is true; None where there are none that help"
+        match node:
+            case Or(parts):
+                each = [self.ranges(p) for p in parts]
+                return None if None in each else [r for found in each for r in found]
+            case And(parts): return next((found for p in parts if (found := self.ranges(p))), None)
+            case Not() | IsNull(): return None
+        if node.name.root == 'fields': return self._field_ranges(node)
+        c = self.column(node.name)
+        if not c.startswith('k') or (found := _ranged(c, node)) is None: return None
+        return [Range(c, r) for r in found] + [Range(c, Sql(f'{c} >= ?', (ODD,)))]
+
+    def _field_ranges(self, node: Node) -> list[Range] | None:
+        "The same for a field that has an index; an alias and a write id have tables of their own"
+        field = str(node.name)
+        if field in ('item', 'kind') and (found := _ranged(field, node)) and all(isinstance(v, str) for r in found for v in r.values):
+            return [Range(field, r) for r in found] + ([Range(field, Sql(f'{field} >= ?', (ODD,)))] if field == 'kind' else [])
+        if isinstance(node, Compare) and node.op == '=' and isinstance(node.other, Value) and isinstance(v := node.other.value, str) and bindable(v) and field in ('alias', 'id'): return [Range(field, Sql('?', (v,)))]
+
+def _decode(name: Name) -> Callable[[Cell], object]: return moment if name == Name(('created',), 'fields') else uncell
 
 # %% ../../nbs/search/05_compiler.ipynb #1183bb64
 def _guard(v: object) -> str: return "'text'" if isinstance(v, str) else "'integer', 'real'"
-
-@patch
-def guarded(self: Compiler, node: Node, kinds: str, native: Sql) -> Sql:
-    "A native comparison where a cell has the right type, Python's where it lies in bytes"
-    c, odd = self.of(node.name), self.decided(node)
-    return Sql(f"CASE WHEN typeof({c}) IN ({kinds}) THEN {native.text} WHEN typeof({c}) = 'blob' THEN {odd.text} END", native.values)
-
-@patch
-def leaf(self: Compiler, node: Node) -> Sql:
-    "A leaf: true, false or unknown as it is for one record"
-    c = self.of(node.name)
-    if node.name == Name(('created',), 'fields') and not isinstance(node, Like): return self.on_time(node)
-    match node:
-        case IsNull(): return Sql(f'({c} IS NULL OR {c} = {_empty})')
-        case Compare(op, _, Value(v)) if bindable(v): return self.guarded(node, _guard(v), Sql(f'{c} {op} ?', (v,)))
-        case Between(_, Value(a), Value(z)) if bindable(a) and bindable(z) and _guard(a) == _guard(z): return self.guarded(node, _guard(a), Sql(f'{c} BETWEEN ? AND ?', (a, z)))
-        case In(_, values) if 0 < len(values) <= 1000 and all(bindable(v.value) for v in values): return self.among(node)
-    return self.decided(node)
-
-@patch
-def among(self: Compiler, node: In) -> Sql:
-    "One of some values; where values of another type are among them, no match is unknown"
-    c, odd, parts, bound = self.of(node.name), self.decided(node), [], ()
-    for kinds, of in (("'text'", str), ("'integer', 'real'", (int, float))):
-        own = tuple(v.value for v in node.values if isinstance(v.value, of))
-        if not own: continue
-        unknown = 'NULL' if len(own) < len(node.values) else '0'
-        parts.append(f"WHEN typeof({c}) IN ({kinds}) THEN CASE WHEN {c} IN ({', '.join('?' * len(own))}) THEN 1 ELSE {unknown} END")
-        bound += own
-    return Sql(f"CASE {' '.join(parts)} WHEN typeof({c}) = 'blob' THEN {odd.text} END", bound)
 
 # %% ../../nbs/search/05_compiler.ipynb #65fd00a4
 _on_time = {'=': 'created BETWEEN ? AND ?', '<': 'created < ?', '<=': 'created <= ?', '>': 'created > ?', '>=': 'created >= ?'}
@@ -106,27 +140,6 @@ def _on(op: str, v: object) -> Sql:
     if not (span := _span(v)): return Sql('NULL')
     a, z = map(micros, span)
     return Sql(_on_time[op], {'=': (a, z), '<': (a,), '<=': (z,), '>': (z,), '>=': (a,)}[op])
-
-@patch
-def on_time(self: Compiler, node: Node) -> Sql:
-    "A leaf on the time of creation"
-    match node:
-        case IsNull(): return Sql('0')
-        case Compare(op, _, Value(v)): return _on(op, v)
-        case Between(_, Value(a), Value(z)): return joined('AND', [_on('>=', a), _on('<=', z)])
-        case In(_, values) if values: return joined('OR', [_on('=', v.value) for v in values])
-    return self.decided(node)
-
-@patch
-def sql(self: Compiler, node: Node) -> Sql:
-    "A condition"
-    match node:
-        case And(parts): return joined('AND', [self.sql(p) for p in parts])
-        case Or(parts): return joined('OR', [self.sql(p) for p in parts])
-        case Not(part):
-            found = self.sql(part)
-            return Sql(f'(NOT {found.text})', found.values)
-    return self.leaf(node)
 
 # %% ../../nbs/search/05_compiler.ipynb #550876b6
 class Range(NamedTuple):
@@ -146,28 +159,6 @@ def _ranged(c: str, node: Node) -> list[Sql] | None:
         case Like(_, pattern, False) if bindable(pattern) and (head := _head(pattern)): return [Sql(f'{c} >= ? AND {c} < ?', (head, head + '\U0010ffff'))]
 
 def _head(pattern: str) -> str: return pattern[:min((i for i in (pattern.find('%'), pattern.find('_')) if i >= 0), default=len(pattern))]
-
-@patch
-def ranges(self: Compiler, node: Node) -> list[Range] | None:
-    "Ranges of which one holds wherever a condition is true; None where there are none that help"
-    match node:
-        case Or(parts):
-            each = [self.ranges(p) for p in parts]
-            return None if None in each else [r for found in each for r in found]
-        case And(parts): return next((found for p in parts if (found := self.ranges(p))), None)
-        case Not() | IsNull(): return None
-    if node.name.root == 'fields': return self._field_ranges(node)
-    c = self.column(node.name)
-    if not c.startswith('k') or (found := _ranged(c, node)) is None: return None
-    return [Range(c, r) for r in found] + [Range(c, Sql(f'{c} >= ?', (ODD,)))]
-
-@patch
-def _field_ranges(self: Compiler, node: Node) -> list[Range] | None:
-    "The same for a field that has an index; an alias and a write id have tables of their own"
-    field = str(node.name)
-    if field in ('item', 'kind') and (found := _ranged(field, node)) and all(isinstance(v, str) for r in found for v in r.values):
-        return [Range(field, r) for r in found] + ([Range(field, Sql(f'{field} >= ?', (ODD,)))] if field == 'kind' else [])
-    if isinstance(node, Compare) and node.op == '=' and isinstance(node.other, Value) and isinstance(v := node.other.value, str) and bindable(v) and field in ('alias', 'id'): return [Range(field, Sql('?', (v,)))]
 
 # %% ../../nbs/search/05_compiler.ipynb #ea07d2e7
 _aliased = 'SELECT versions.at FROM aliases JOIN versions USING(bucket, item, version) WHERE aliases.alias = ?'
@@ -228,95 +219,162 @@ class Search:
         self._rare, self._rarest = None, None      # asked for once
         self.called = called(alias_names(index), text) if text else {}
 
-# %% ../../nbs/search/05_compiler.ipynb #96a4b2b7
-@patch
-def column(self: Search, name: Name) -> str:
-    "The column of a name; nothing, for a key that no version has; else Python looks"
-    key = '.'.join(name.parts)
-    if not self.known.get('') and not any(k in self.known for k in (key, f'stats.{key}')): return 'NULL'
-    if found := self.index.add_column(name): return found
-    read = reader(name)
-    n = self.compiler.decide(lambda m, s: cell(_plain(read(json.loads(m), json.loads(s)))))
-    return f'(SELECT holds({n}, docs.metadata, docs.stats) FROM docs WHERE docs.at = versions.at)'
+    def column(self, name: Name) -> str:
+        "The column of a name; nothing, for a key that no version has; else Python looks"
+        key = '.'.join(name.parts)
+        if not self.known.get('') and not any(k in self.known for k in (key, f'stats.{key}')): return 'NULL'
+        if found := self.index.add_column(name): return found
+        read = reader(name)
+        n = self.compiler.decide(lambda m, s: cell(_plain(read(json.loads(m), json.loads(s)))))
+        return f'(SELECT holds({n}, docs.metadata, docs.stats) FROM docs WHERE docs.at = versions.at)'
 
-@patch
-def _where(self: Search, passes: Callable[[str], bool] | None, but: list[tuple[str, str]]) -> Sql:
-    "All that is asked, but for words"
-    parts = [self.base]
-    if not self.all: parts.append(Sql(f"bucket IN ({', '.join('?' * len(self.buckets))})", tuple(self.buckets)))
-    if self.kind is not None: parts.append(Sql('kind = ?', (self.kind,)))
-    if passes: parts.append(Sql(f'holds({self.compiler.decide(lambda item, _: bool(passes(item)))}, item, NULL)'))
-    if self.tree: parts.append(self.compiler.sql(self.tree))
-    if but: parts.append(Sql('(bucket, item) NOT IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))', (json.dumps(but),)))
-    return joined('AND', parts)
+    def _where(self, passes: Callable[[str], bool] | None, but: list[tuple[str, str]]) -> Sql:
+        "All that is asked, but for words"
+        parts = [self.base]
+        if not self.all: parts.append(Sql(f"bucket IN ({', '.join('?' * len(self.buckets))})", tuple(self.buckets)))
+        if self.kind is not None: parts.append(Sql('kind = ?', (self.kind,)))
+        if passes: parts.append(Sql(f'holds({self.compiler.decide(lambda item, _: bool(passes(item)))}, item, NULL)'))
+        if self.tree: parts.append(self.compiler.sql(self.tree))
+        if but: parts.append(Sql('(bucket, item) NOT IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))', (json.dumps(but),)))
+        return joined('AND', parts)
 
-@patch
-def _index(self: Search, column: str) -> str | None:
-    "The index of a column that has the versions that are meant"
-    if column in ('item', 'kind'): return f'{column}s' if self.latest else None
-    return f'{column}_latest' if self.latest else self.index.full_index(column)
+    def _index(self, column: str) -> str | None:
+        "The index of a column that has the versions that are meant"
+        if column in ('item', 'kind'): return f'{column}s' if self.latest else None
+        return f'{column}_latest' if self.latest else self.index.full_index(column)
 
-@patch
-def _rows(self: Search, r: Range) -> Sql | None:
-    "The rows of a range"
-    if r.column == 'alias': return Sql(_aliased, r.test.values)
-    if r.column == 'id': return Sql('SELECT at FROM docs WHERE id = ?', r.test.values)
-    if not (index := self._index(r.column)): return None
-    return Sql(f"SELECT at FROM versions INDEXED BY {index} WHERE {'latest = 1 AND ' if self.latest else ''}{r.test.text}", r.test.values)
+    def _rows(self, r: Range) -> Sql | None:
+        "The rows of a range"
+        if r.column == 'alias': return Sql(_aliased, r.test.values)
+        if r.column == 'id': return Sql('SELECT at FROM docs WHERE id = ?', r.test.values)
+        if not (index := self._index(r.column)): return None
+        return Sql(f"SELECT at FROM versions INDEXED BY {index} WHERE {'latest = 1 AND ' if self.latest else ''}{r.test.text}", r.test.values)
 
-# %% ../../nbs/search/05_compiler.ipynb #de2ed851
-@patch
-def _drivers(self: Search) -> list[Sql]:
-    "For each condition that has ranges: the rows among which it can be true"
-    tree = self.tree
-    parts = (tree.parts if isinstance(tree, And) else (tree,)) if tree else ()
-    found = [[self._rows(r) for r in ranges] for p in parts if (ranges := self.compiler.ranges(p))]
-    if self.kind is not None and self.latest: found.append([Sql('SELECT at FROM versions INDEXED BY kinds WHERE latest = 1 AND kind = ?', (self.kind,))])
-    if not self.all: found.append([Sql('SELECT at FROM versions INDEXED BY named WHERE bucket = ?', (b,)) for b in self.buckets])
-    return [Sql(' UNION ALL '.join(r.text for r in rows), sum((r.values for r in rows), ())) for rows in found if rows and None not in rows]
+    def _drivers(self) -> list[Sql]:
+        "For each condition that has ranges: the rows among which it can be true"
+        tree = self.tree
+        parts = (tree.parts if isinstance(tree, And) else (tree,)) if tree else ()
+        found = [[self._rows(r) for r in ranges] for p in parts if (ranges := self.compiler.ranges(p))]
+        if self.kind is not None and self.latest: found.append([Sql('SELECT at FROM versions INDEXED BY kinds WHERE latest = 1 AND kind = ?', (self.kind,))])
+        if not self.all: found.append([Sql('SELECT at FROM versions INDEXED BY named WHERE bucket = ?', (b,)) for b in self.buckets])
+        return [Sql(' UNION ALL '.join(r.text for r in rows), sum((r.values for r in rows), ())) for rows in found if rows and None not in rows]
 
-@patch
-def _few(self: Search, rows: Sql, cap: int) -> int:
-    "How many rows there are, counted up to a cap"
-    return self.index.ask(f'SELECT count(*) FROM (SELECT 1 FROM ({rows.text}) LIMIT {cap})', rows.values)[0][0]
+    def _few(self, rows: Sql, cap: int) -> int:
+        "How many rows there are, counted up to a cap"
+        return self.index.ask(f'SELECT count(*) FROM (SELECT 1 FROM ({rows.text}) LIMIT {cap})', rows.values)[0][0]
 
-@patch
-def _counted(self: Search, rows: list[Sql], cap: int) -> list[Sql]:
-    "Rows, the fewest first; those that reach the cap are left out"
-    counted = sorted((n, i) for i, r in enumerate(rows) if (n := self._few(r, cap)) < cap)
-    return [rows[i] for _, i in counted]
+    def _counted(self, rows: list[Sql], cap: int) -> list[Sql]:
+        "Rows, the fewest first; those that reach the cap are left out"
+        counted = sorted((n, i) for i, r in enumerate(rows) if (n := self._few(r, cap)) < cap)
+        return [rows[i] for _, i in counted]
 
-@patch
-def rare(self: Search) -> Sql | None:
-    "The rows of a condition that few meet, where there is one"
-    if self._rare is None:
-        found = self._drivers()
-        if self.text and not self._often_called() and self._few(Sql('SELECT rowid FROM words WHERE words MATCH ?', (self.text.replace('"*', '"'),)), FREQUENT) < FREQUENT: found.append(self._match())     # whole words: how many have words that begin so is not told soon
-        self._rare = self._counted(found, CAP)[:1]
-    return self._rare[0] if self._rare else None
+    def rare(self) -> Sql | None:
+        "The rows of a condition that few meet, where there is one"
+        if self._rare is None:
+            found = self._drivers()
+            if self.text and not self._often_called() and self._few(Sql('SELECT rowid FROM words WHERE words MATCH ?', (self.text.replace('"*', '"'),)), FREQUENT) < FREQUENT: found.append(self._match())     # whole words: how many have words that begin so is not told soon
+            self._rare = self._counted(found, CAP)[:1]
+        return self._rare[0] if self._rare else None
 
-@patch
-def rarest(self: Search) -> Sql | None:
-    "Where all are common: the rows of the rarest, or of two together"
-    if self._rarest is None:
-        found = self._drivers()
-        few = self._counted(found, COUNTED)[:1]
-        self._rarest = few or [Sql(' INTERSECT '.join(f'SELECT * FROM ({r.text})' for r in found[:2]), sum((r.values for r in found[:2]), ()))] * bool(found)
-    return self._rarest[0] if self._rarest else None
+    def rarest(self) -> Sql | None:
+        "Where all are common: the rows of the rarest, or of two together"
+        if self._rarest is None:
+            found = self._drivers()
+            few = self._counted(found, COUNTED)[:1]
+            self._rarest = few or [Sql(' INTERSECT '.join(f'SELECT * FROM ({r.text})' for r in found[:2]), sum((r.values for r in found[:2]), ()))] * bool(found)
+        return self._rarest[0] if self._rarest else None
 
-@patch
-def _match(self: Search) -> Sql:
-    "The rows that have the words, themselves or by an alias"
-    def having(text): return Sql('SELECT rowid AS at FROM words WHERE words MATCH ?', (text,))
-    if not self.called: return having(self.text)
-    parts = [having(text)] if (text := text_query(' '.join(w for w in dict.fromkeys(words(self.words)) if w not in self.called))) else []
-    for w, names in self.called.items(): parts.append(Sql(f'SELECT * FROM ({having("").text} UNION {_called})', (text_query(w), json.dumps(names))))
-    return Sql(' INTERSECT '.join(p.text for p in parts), sum((p.values for p in parts), ()))
+    def _match(self) -> Sql:
+        "The rows that have the words, themselves or by an alias"
+        def having(text): return Sql('SELECT rowid AS at FROM words WHERE words MATCH ?', (text,))
+        if not self.called: return having(self.text)
+        parts = [having(text)] if (text := text_query(' '.join(w for w in dict.fromkeys(words(self.words)) if w not in self.called))) else []
+        for w, names in self.called.items(): parts.append(Sql(f'SELECT * FROM ({having("").text} UNION {_called})', (text_query(w), json.dumps(names))))
+        return Sql(' INTERSECT '.join(p.text for p in parts), sum((p.values for p in parts), ()))
 
-@patch
-def _often_called(self: Search) -> bool:
-    "Do many versions have an alias that a word begins?"
-    return any(self._few(Sql('SELECT 1 FROM aliases WHERE alias IN (SELECT value FROM json_each(?))', (json.dumps(names),)), FREQUENT) >= FREQUENT for names in self.called.values())
+    def _often_called(self) -> bool:
+        "Do many versions have an alias that a word begins?"
+        return any(self._few(Sql('SELECT 1 FROM aliases WHERE alias IN (SELECT value FROM json_each(?))', (json.dumps(names),)), FREQUENT) >= FREQUENT for names in self.called.values())
+
+    def newest(self) -> Walk:
+        "The newest rows"
+        if self.latest: return Walk('INDEXED BY latest', f'at >= ifnull((SELECT at FROM versions INDEXED BY latest WHERE latest = 1 ORDER BY at DESC LIMIT 1 OFFSET {NEAR}), 0)')
+        return Walk('NOT INDEXED', f'at >= ifnull((SELECT at FROM versions NOT INDEXED ORDER BY at DESC LIMIT 1 OFFSET {NEAR}), 0)')
+
+    def topmost(self, column: str) -> Walk:
+        "The rows with the largest values of a column"
+        index = f'INDEXED BY {column}_latest'
+        return Walk(index, f'{column} >= (SELECT {column} FROM versions {index} WHERE latest = 1 AND {column} IS NOT NULL ORDER BY {column} DESC LIMIT 1 OFFSET {NEAR})')
+
+    def ask(self, what: str, end: str = '', more: Sql | None = None, walk: Walk | None = None) -> list[tuple]:
+        "A question about the rows that are found; `walk`: only about the first of an order"
+        where, source, drive = [self.where, *([more] if more else [])], 'versions NOT INDEXED', None if walk else self.rare() or self.rarest()
+        if drive: where.insert(0, Sql(f'at IN ({drive.text})', drive.values))
+        elif walk: source, where = f'versions {walk.index}', [Sql(walk.floor), *where]
+        elif self.latest: source = 'versions INDEXED BY latest'
+        if self.text and drive != self._match(): where.append(self._says() if walk or self.rare() else Sql(f'at IN ({self._match().text})', self._match().values))
+        sql = joined('AND', where)
+        return self.index.ask(f'SELECT {what} FROM {source} WHERE {sql.text} {end}', sql.values)
+
+    def _says(self) -> Sql:
+        "Whether a row has the words"
+        asked = words(self.words)
+        def says(name: str, metadata: str) -> bool:
+            if self.called: name = ' '.join((name.rpartition('\x1f')[0], *json.loads(name.rpartition('\x1f')[2])))
+            if name.isascii() and '\\u' not in metadata and any(w not in found for found in [f'{name} {metadata}'.lower()] for w in asked): return False      # soon seen
+            return matches_text(self.words, name, json.loads(metadata))
+        n = self.compiler.decide(says)
+        aliases = " || char(31) || CASE WHEN typeof(alias) = 'blob' THEN CAST(substr(alias, 2) AS TEXT) ELSE '[]' END" if self.called else ''
+        return Sql(f"(SELECT holds({n}, versions.item || ' ' || CASE WHEN typeof(kind) = 'text' THEN kind ELSE '' END{aliases}, docs.metadata) FROM docs WHERE docs.at = versions.at)")
+
+    def order(self) -> str:
+        "The expression that versions are sorted by"
+        if self.sort in FIELDS: return _fields[self.sort]
+        parts = tuple(self.sort.split('.'))
+        root = parts[0] if len(parts) > 1 and parts[0] in ('metadata', 'stats') else None
+        return self.compiler.of(Name(parts[1:] if root else parts, root))
+
+    def page(
+        self,
+        limit: int,
+        last: Place | None = None,     # Those behind this one; None: the first
+    ) -> list[Place]:
+        "The next versions in the order, `limit` of them if there are as many"
+        way = 'DESC' if self.down else 'ASC'
+        by, order = ('created', f'at {way}') if self.sort == 'created' else (c := self.order(), f'{c} {way}, item {way}, version {way}, at {way}')
+        what, end = f'at, {by}, bucket, item, version', f'ORDER BY {order} LIMIT {limit}'
+        if self.down and not last and (walk := self._walk(by)) and not self.rare() and len(found := self.ask(what, end, walk=walk)) == limit: return [*map(Place._make, found)]
+        return [*map(Place._make, self.ask(what, end, self._behind(by, last) if last else None))]
+
+    def _behind(self, by: str, last: Place) -> Sql:
+        "What comes behind a version in the order, whatever has come or gone before it"
+        sign = '<' if self.down else '>'
+        if self.sort == 'created': return Sql(f'at {sign} ?', (last.at,))
+        same = Sql(f'({by} IS ? AND (item, version, at) {sign} (?, ?, ?))', (last.by, last.item, last.version, last.at))
+        if last.by is None: return same if self.down else joined('OR', [same, Sql(f'{by} IS NOT NULL')])
+        return joined('OR', [same, Sql(f'{by} {sign} ?', (last.by,)), *[Sql(f'{by} IS NULL')] * self.down])     # what has none comes first, or last
+
+    def _walk(self, by: str) -> Walk | None:
+        "The first rows of an order, where SQLite keeps it"
+        if by == 'created': return self.newest()
+        return self.topmost(by) if self.latest and by.startswith('k') and by not in ('kind', 'NULL') else None
+
+    def count(self, cap: int | None = None) -> int:
+        "How many are found; at most `cap` are counted"
+        if cap is None: return self.ask('count(*)')[0][0]
+        return len(self.ask('1', f'LIMIT {cap}'))
+
+    def facets(self, name: Name | str) -> list[tuple[object, int]]:
+        "The values of a key, and how many versions have each; of a list each element counts"
+        c = _fields[name] if isinstance(name, str) else self.compiler.of(name)
+        if c.startswith('k') and self.where.text == 'latest = 1' and not self.text:
+            found = self.index.ask(f"SELECT {c}, count(*) FROM versions INDEXED BY {'kinds' if c == 'kind' else f'{c}_latest'} WHERE latest = 1 AND {c} IS NOT NULL GROUP BY {c}")
+        else: found = self.ask(f'{c}, count(*)', f'GROUP BY {c}')
+        counted: Counter = Counter()
+        for v, n in ((uncell(c), n) for c, n in found if c is not None):
+            for x in (v if isinstance(v, list) else [v]):
+                if x is not None: counted[cell(x)] += n
+        return [(uncell(c), n) for c, n in counted.most_common()]
 
 # %% ../../nbs/search/05_compiler.ipynb #d04d0f8c
 class Walk(NamedTuple):
@@ -324,50 +382,7 @@ class Walk(NamedTuple):
     index: str      # How SQLite walks it
     floor: str      # What ends it
 
-@patch
-def newest(self: Search) -> Walk:
-    "The newest rows"
-    if self.latest: return Walk('INDEXED BY latest', f'at >= ifnull((SELECT at FROM versions INDEXED BY latest WHERE latest = 1 ORDER BY at DESC LIMIT 1 OFFSET {NEAR}), 0)')
-    return Walk('NOT INDEXED', f'at >= ifnull((SELECT at FROM versions NOT INDEXED ORDER BY at DESC LIMIT 1 OFFSET {NEAR}), 0)')
-
-@patch
-def topmost(self: Search, column: str) -> Walk:
-    "The rows with the largest values of a column"
-    index = f'INDEXED BY {column}_latest'
-    return Walk(index, f'{column} >= (SELECT {column} FROM versions {index} WHERE latest = 1 AND {column} IS NOT NULL ORDER BY {column} DESC LIMIT 1 OFFSET {NEAR})')
-
-@patch
-def ask(self: Search, what: str, end: str = '', more: Sql | None = None, walk: Walk | None = None) -> list[tuple]:
-    "A question about the rows that are found; `walk`: only about the first of an order"
-    where, source, drive = [self.where, *([more] if more else [])], 'versions NOT INDEXED', None if walk else self.rare() or self.rarest()
-    if drive: where.insert(0, Sql(f'at IN ({drive.text})', drive.values))
-    elif walk: source, where = f'versions {walk.index}', [Sql(walk.floor), *where]
-    elif self.latest: source = 'versions INDEXED BY latest'
-    if self.text and drive != self._match(): where.append(self._says() if walk or self.rare() else Sql(f'at IN ({self._match().text})', self._match().values))
-    sql = joined('AND', where)
-    return self.index.ask(f'SELECT {what} FROM {source} WHERE {sql.text} {end}', sql.values)
-
-@patch
-def _says(self: Search) -> Sql:
-    "Whether a row has the words"
-    asked = words(self.words)
-    def says(name: str, metadata: str) -> bool:
-        if self.called: name = ' '.join((name.rpartition('\x1f')[0], *json.loads(name.rpartition('\x1f')[2])))
-        if name.isascii() and '\\u' not in metadata and any(w not in found for found in [f'{name} {metadata}'.lower()] for w in asked): return False      # soon seen
-        return matches_text(self.words, name, json.loads(metadata))
-    n = self.compiler.decide(says)
-    aliases = " || char(31) || CASE WHEN typeof(alias) = 'blob' THEN CAST(substr(alias, 2) AS TEXT) ELSE '[]' END" if self.called else ''
-    return Sql(f"(SELECT holds({n}, versions.item || ' ' || CASE WHEN typeof(kind) = 'text' THEN kind ELSE '' END{aliases}, docs.metadata) FROM docs WHERE docs.at = versions.at)")
-
 # %% ../../nbs/search/05_compiler.ipynb #7994a403
-@patch
-def order(self: Search) -> str:
-    "The expression that versions are sorted by"
-    if self.sort in FIELDS: return _fields[self.sort]
-    parts = tuple(self.sort.split('.'))
-    root = parts[0] if len(parts) > 1 and parts[0] in ('metadata', 'stats') else None
-    return self.compiler.of(Name(parts[1:] if root else parts, root))
-
 class Place(NamedTuple):
     "Where a version stands in the order of a question"
     at: int           # The number that its row had
@@ -375,51 +390,3 @@ class Place(NamedTuple):
     bucket: str
     item: str
     version: int
-
-@patch
-def page(
-    self: Search,
-    limit: int,
-    last: Place | None = None,     # Those behind this one; None: the first
-) -> list[Place]:
-    "The next versions in the order, `limit` of them if there are as many"
-    way = 'DESC' if self.down else 'ASC'
-    by, order = ('created', f'at {way}') if self.sort == 'created' else (c := self.order(), f'{c} {way}, item {way}, version {way}, at {way}')
-    what, end = f'at, {by}, bucket, item, version', f'ORDER BY {order} LIMIT {limit}'
-    if self.down and not last and (walk := self._walk(by)) and not self.rare() and len(found := self.ask(what, end, walk=walk)) == limit: return [*map(Place._make, found)]
-    return [*map(Place._make, self.ask(what, end, self._behind(by, last) if last else None))]
-
-@patch
-def _behind(self: Search, by: str, last: Place) -> Sql:
-    "What comes behind a version in the order, whatever has come or gone before it"
-    sign = '<' if self.down else '>'
-    if self.sort == 'created': return Sql(f'at {sign} ?', (last.at,))
-    same = Sql(f'({by} IS ? AND (item, version, at) {sign} (?, ?, ?))', (last.by, last.item, last.version, last.at))
-    if last.by is None: return same if self.down else joined('OR', [same, Sql(f'{by} IS NOT NULL')])
-    return joined('OR', [same, Sql(f'{by} {sign} ?', (last.by,)), *[Sql(f'{by} IS NULL')] * self.down])     # what has none comes first, or last
-
-@patch
-def _walk(self: Search, by: str) -> Walk | None:
-    "The first rows of an order, where SQLite keeps it"
-    if by == 'created': return self.newest()
-    return self.topmost(by) if self.latest and by.startswith('k') and by not in ('kind', 'NULL') else None
-
-@patch
-def count(self: Search, cap: int | None = None) -> int:
-    "How many are found; at most `cap` are counted"
-    if cap is None: return self.ask('count(*)')[0][0]
-    return len(self.ask('1', f'LIMIT {cap}'))
-
-# %% ../../nbs/search/05_compiler.ipynb #4bc16745
-@patch
-def facets(self: Search, name: Name | str) -> list[tuple[object, int]]:
-    "The values of a key, and how many versions have each; of a list each element counts"
-    c = _fields[name] if isinstance(name, str) else self.compiler.of(name)
-    if c.startswith('k') and self.where.text == 'latest = 1' and not self.text:
-        found = self.index.ask(f"SELECT {c}, count(*) FROM versions INDEXED BY {'kinds' if c == 'kind' else f'{c}_latest'} WHERE latest = 1 AND {c} IS NOT NULL GROUP BY {c}")
-    else: found = self.ask(f'{c}, count(*)', f'GROUP BY {c}')
-    counted: Counter = Counter()
-    for v, n in ((uncell(c), n) for c, n in found if c is not None):
-        for x in (v if isinstance(v, list) else [v]):
-            if x is not None: counted[cell(x)] += n
-    return [(uncell(c), n) for c, n in counted.most_common()]

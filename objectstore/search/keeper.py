@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import islice
 from typing import NamedTuple
-from fastcore.basics import patch
 from ..errors import Damaged, Unsupported
 from ..storage.backend import in_threads
 from ..format.buckets import Bucket, Maybe, merge
@@ -66,6 +65,228 @@ class Keeper:
         found = self.index.ask('SELECT there, whole, generation, checked, compared FROM buckets WHERE name = ?', (name,))
         return Known(*found[0]) if found else None
 
+    def settle(self, wait: float = 0.05) -> bool:
+        "Write own changes into the index, and their hints soon; False where another thread is at it for so long, or it cannot be written: then the hints alone"
+        mine, due = False, []
+        try:
+            mine = self._settling.acquire(timeout=wait)
+            with self._lock: due, self._due = self._due, []
+            known = self._write(due, wait) if mine and due and self.index.there() else set()
+            for b in dict.fromkeys(b for b, *_ in due): self.hints.add(b, [c for to, c, *_ in due if to is b], b in (known or ()))
+        except BaseException:       # an interruption: the next one to settle writes it
+            self._due = [*due, *self._due]
+            raise
+        finally:
+            if mine: self._settling.release()
+        return mine and known is not None
+
+    def _write(self, due: list, wait: float) -> set[Bucket] | None:
+        "Write changes into the index; the buckets of which it has all of them. None where it cannot be written"
+        try:
+            with self._hurrying(wait), self.index.writer() as w: done = [(b, self._apply(w, b, *change)) for b, *change in due]
+        except IndexAway: return None
+        return {b for b, _ in done} - {b for b, had in done if not had}
+
+    def told(self) -> None:
+        "When this returns, whoever searches finds what this process has done so far: in the index, or by the hint"
+        if not self.settle(self.index.wait): self.hints.flush()
+
+    @contextmanager
+    def _hurrying(self, wait: float) -> Iterator[None]:
+        "A put does not wait long for another process that writes"
+        with self.index.using() as db:
+            db.execute(f'PRAGMA busy_timeout = {int(wait * 1000)}')
+            try: yield
+            finally: db.execute(f'PRAGMA busy_timeout = {int(self.index.wait * 1000)}')
+
+    def _apply(self, w: Writer, bucket: Bucket, c: Change, says: object, when: float) -> bool:
+        "Write one change of this process; False where the index knows nothing of its bucket"
+        name, known = bucket.name, w.db.execute('SELECT whole FROM buckets WHERE name = ?', (bucket.name,)).fetchone()
+        if c.op == 'state' and not isinstance(says, Maybe):
+            if known: w.db.execute('UPDATE buckets SET there = ? WHERE name = ?', (says == 'made', name))
+            elif c.what == 1: w.db.execute('INSERT INTO buckets(name, there, whole, compared) VALUES(?, 1, 1, ?)', (name, when))
+            return True
+        if isinstance(says, Maybe): return False      # its hint says where to look
+        w.touch(name, [(c.item, c.what)])      # also where another process is reading the bucket at this moment
+        if not known: return False
+        row = self.index.row(name, c.item, c.what, w.db) if c.op in ('put', 'note') else None
+        if c.op == 'put' and not row: w.add(row_of(says))     # another process may have read it already, and more
+        elif c.op == 'remove': w.remove(name, c.item, c.what)
+        elif c.op == 'alias': w.point(name, c.item, {c.what: says})
+        elif c.op == 'note' and row and says not in row.notes: w.add(row._replace(metadata=merge(row.metadata, [says]), notes=[*row.notes, says]))
+        return True
+
+    def _wrote(self, bucket: Bucket, keys: list[str], puts: list[Change]) -> None:
+        "Own hints of puts need not be read, where the index still has them. Those of moves are: another process may have written what it had seen before"
+        if not self.index.there(): return
+        try:
+            with self._hurrying(0.2), self.index.writing() as db:
+                if all(self.index.number(bucket.name, c.item, c.what) is not None for c in puts): db.executemany('INSERT OR IGNORE INTO seen SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM buckets WHERE name = ?1 AND whole)', [(bucket.name, k) for k in keys])
+        except IndexAway: pass
+
+    def close(self) -> None:
+        "Write what is due"
+        self.settle(self.index.wait)
+        self.hints.flush()
+
+    @contextmanager
+    def _telling(self, name: str, about: int = 0) -> Iterator[Filling]:
+        "Tell how far the reading of a bucket is"
+        self.filling[name] = f = Filling(about)
+        try: yield f
+        finally: self.filling.pop(name, None)
+
+    def refresh(
+        self,
+        name: str,
+        max_age: float = 0.0,     # Seconds for which what was seen before is good enough
+        whole: bool = False,      # Compare with the records?
+    ) -> None:
+        "Bring the index of a bucket up to what the origin has; one listing where nothing is new"
+        if _as_known.get(): return
+        if not self.settle(self.index.wait): raise IndexAway(f'{self.index.path}: another thread writes into it')
+        if whole and (known := self.known(name)) and known.whole and self._same_origin(bucket := self.origin.bucket(name)):
+            with self.caring, at_origin(): self.compare(bucket)      # others search meanwhile
+            whole, max_age = False, 0.0
+        with self._turns[name]:
+            known, now = self.known(name), time.time()
+            if self.hints.owes(name):      # done while somebody else was writing the index, or reading the bucket
+                self.hints.flush()
+                max_age = 0.0
+            if known and not whole and max_age and 0 <= now - known.checked < max_age: return
+            bucket = self.origin.bucket(name)
+            with at_origin(): changed = self._refresh(bucket, known, whole, now)
+            if changed: self.index.add_common()
+
+    def _refresh(self, bucket: Bucket, known: Known | None, whole: bool, now: float) -> bool:
+        "Was anything new?"
+        if known and not self._same_origin(bucket): known = None
+        log = bucket.log()
+        if len(log.hints) >= LONG_LOG: self.long.add(bucket.name)
+        if known and known.whole and abs(now - known.compared) > UNSURE: self.unsure.add(bucket.name)
+        if known and not whole and self._gone(bucket, known, log) and self._gone(bucket, known, log := bucket.log()): whole = True
+        if known and known.whole and not whole: changed = self._catch_up(bucket, known, log)
+        elif whole or not log.generation or not self._from_catalog(bucket, log): changed = self.compare(bucket, log) is not None
+        else: changed = self._catch_up(bucket, self._now_known(bucket.name), log, again=True) or True
+        state = None if bucket.name in self._met else self.origin.identity(bucket.name)
+        with self.index.writing() as db: db.execute('UPDATE buckets SET checked = ?, state = coalesce(?, state) WHERE name = ?', (now, state, bucket.name))
+        if state: self._met.add(bucket.name)
+        return changed
+
+    def _now_known(self, name: str) -> Known:
+        "What the index knows of a bucket that was just read"
+        if (found := self.known(name)) is None: raise IndexAway(f'{self.index.path}: it was made anew')
+        return found
+
+    def _same_origin(self, bucket: Bucket) -> bool:
+        "Is this still the origin of which the index speaks? Asked once a store object"
+        if bucket.name in self._met: return True
+        if (now := self.origin.identity(bucket.name)) is None: return True
+        if not (found := self.index.ask('SELECT state FROM buckets WHERE name = ?', (bucket.name,))): return False      # thrown away meanwhile, for another bucket
+        before = found[0][0]
+        if before not in (None, now): self.index.throw_away()
+        elif before is None:
+            with self.index.writing() as db: db.execute('UPDATE buckets SET state = ? WHERE name = ?', (now, bucket.name))
+        self._met.add(bucket.name)
+        return before in (None, now)
+
+    def _gone(self, bucket: Bucket, known: Known, log: Log) -> bool:
+        "Has something vanished from the log that no compaction has taken away? Then it tells us nothing"
+        if log.generation != known.generation: return log.generation < known.generation
+        return any(h not in log.hints for h in self.seen(bucket))
+
+    def seen(self, bucket: Bucket) -> set[str]:
+        "The hints that were read"
+        return {h for h, in self.index.ask('SELECT hint FROM seen WHERE bucket = ?', (bucket.name,))}
+
+    def _still_those(self, bucket: Bucket, changes: set[Change]) -> None:
+        "Where others say that they have put what the index has already, its newest is looked at: the store may have been set back, and the number given anew"
+        had = [(c.item, c.what) for c in changes if c.op == 'put' and self.index.row(bucket.name, c.item, c.what)]
+        if had: bucket.seen((at := max(had, key=lambda at: at[1]))[0], bucket.around(*at))
+
+    def _catch_up(self, bucket: Bucket, known: Known, log: Log, again: bool = False) -> bool:
+        "Look at what new hints name, and at a newer catalog"
+        if newer := log.generation > known.generation: again = self._newer(bucket, known.generation, log) or True
+        new = [h for h in log.hints if again or h not in seen] if (seen := set() if again else self.seen(bucket)) or log.hints else []
+        if new:
+            said = bucket.read_hints(new)
+            if any(changes == [] for changes in said.values()): self.unsure.add(bucket.name)      # it meant to say something
+            changes = {c for changes in said.values() for c in changes or ()}
+            self._still_those(bucket, changes)
+            self._look(bucket, changes)
+        if new or newer:
+            with self.index.writing() as db:
+                if again: db.execute('DELETE FROM seen WHERE bucket = ?', (bucket.name,))
+                db.executemany('INSERT OR IGNORE INTO seen VALUES(?, ?)', [(bucket.name, h) for h in new])
+                db.execute('UPDATE buckets SET generation = ? WHERE name = ?', (log.generation, bucket.name))
+        return bool(new or newer)
+
+    def _few(self, bucket: Bucket, n: int) -> bool:
+        "Does it take less to ask for so many versions one by one than to list all?"
+        return n <= FEW or n <= self.index.ask('SELECT count(*) FROM versions WHERE bucket = ?', (bucket.name,))[0][0] // PAGE
+
+    def _live(self, bucket: Bucket, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], float]:
+        "Those of some versions that are live, and the time of each as listed"
+        wanted = list(wanted)
+        if not self._few(bucket, len(wanted)):
+            scan = bucket.scan()
+            return {(i, n): scan[i].made[n] for i, n in wanted if i in scan and n in scan[i].live}
+        found = {}
+        for at, numbers in zip(wanted, in_threads(lambda at: bucket.around(*at), wanted, bucket.backend.can.many)):
+            if isinstance(numbers, Exception): raise numbers
+            if at[1] in numbers.live: found[at] = numbers.made[at[1]]
+        return found
+
+    def _look(self, bucket: Bucket, changes: set[Change]) -> None:
+        "Bring into the index what the origin has now of everything that changes name"
+        while changes: changes = as_changes(self._look_once(bucket, changes))
+
+    def _look_once(self, bucket: Bucket, changes: set[Change]) -> set[Key]:
+        "The same; what others have written meanwhile is left, and answered"
+        mark = self.index.mark()
+        name, have = bucket.name, self.index.numbers(bucket.name) if not self._few(bucket, len(changes)) else None
+        def known(i, n): return (i, n) in have if have is not None else self.index.row(name, i, n) is not None
+        by = {op: [(c.item, c.what) for c in changes if c.op == op] for op in ('put', 'remove', 'note', 'alias')}
+        noted = set(by['note'])
+        new = {at for at in by['put'] if not known(*at)} | noted
+        live = self._live(bucket, new | {at for at in by['remove'] if known(*at)})
+        rows = self._read(bucket, {at: live[at] for at in new if at in live}, {at: _readable(bucket.notes, *at) or [] for at in noted if at in live})
+        aliases = {at: found[1] for at in by['alias'] if (found := _readable(bucket.alias_target, *at))}
+        there = bucket.state()[1] if any(c.op == 'state' for c in changes) else None
+        found = {at: None for at in (*by['remove'], *noted) if at not in live} | {(r.item, r.version): r for r in rows} | aliases
+        with self.index.writer() as w:
+            if there is not None: w.db.execute('UPDATE buckets SET there = ? WHERE name = ?', (there, name))
+            return self._write_unless(w, name, found, mark)
+
+    def _write_unless(
+        self,
+        w: Writer,
+        name: str,
+        found: Mapping[Key, Row | int | None],     # Rows of versions, None where they are gone; where aliases point
+        mark: int,
+    ) -> set[Key]:                                 # What was written since the mark, and is left
+        "Write what the origin has said"
+        left = w.touched(name, mark) & found.keys()
+        found = {key: x for key, x in found.items() if key not in left}
+        for at, r in found.items():
+            if r is None and isinstance(at[1], int): w.remove(name, *at)
+        for r in sorted((r for r in found.values() if isinstance(r, Row)), key=lambda r: (r.created, r.item, r.version)): w.add(r)
+        for (i, a), to in found.items():
+            if isinstance(a, str): w.point(name, i, {a: to})
+        w.touch(name, found)
+        return left
+
+    def _read(self, bucket: Bucket, wanted: Mapping[tuple[str, int], float], notes: Mapping[tuple[str, int], list[dict]]) -> list[Row]:
+        "Rows from their records; a damaged one is left out, with a warning"
+        found = []
+        for at, r in zip(wanted, bucket.read_records(wanted)):
+            try:
+                if isinstance(r, Exception): raise r
+                found.append(row_of(r, notes.get(at, ())))
+            except (Damaged, Unsupported) as e: warnings.warn(f'left out: {e}', stacklevel=3)
+            except FileNotFoundError: pass
+        return found
+
 _all: weakref.WeakSet[Keeper] = weakref.WeakSet()
 
 def _in_child() -> None:
@@ -75,77 +296,6 @@ def _in_child() -> None:
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_in_child)
 
 # %% ../../nbs/search/07_keeper.ipynb #7c5c0931
-@patch
-def settle(self: Keeper, wait: float = 0.05) -> bool:
-    "Write own changes into the index, and their hints soon; False where another thread is at it for so long, or it cannot be written: then the hints alone"
-    mine, due = False, []
-    try:
-        mine = self._settling.acquire(timeout=wait)
-        with self._lock: due, self._due = self._due, []
-        known = self._write(due, wait) if mine and due and self.index.there() else set()
-        for b in dict.fromkeys(b for b, *_ in due): self.hints.add(b, [c for to, c, *_ in due if to is b], b in (known or ()))
-    except BaseException:       # an interruption: the next one to settle writes it
-        self._due = [*due, *self._due]
-        raise
-    finally:
-        if mine: self._settling.release()
-    return mine and known is not None
-
-@patch
-def _write(self: Keeper, due: list, wait: float) -> set[Bucket] | None:
-    "Write changes into the index; the buckets of which it has all of them. None where it cannot be written"
-    try:
-        with self._hurrying(wait), self.index.writer() as w: done = [(b, self._apply(w, b, *change)) for b, *change in due]
-    except IndexAway: return None
-    return {b for b, _ in done} - {b for b, had in done if not had}
-
-@patch
-def told(self: Keeper) -> None:
-    "When this returns, whoever searches finds what this process has done so far: in the index, or by the hint"
-    if not self.settle(self.index.wait): self.hints.flush()
-
-@patch
-@contextmanager
-def _hurrying(self: Keeper, wait: float) -> Iterator[None]:
-    "A put does not wait long for another process that writes"
-    with self.index.using() as db:
-        db.execute(f'PRAGMA busy_timeout = {int(wait * 1000)}')
-        try: yield
-        finally: db.execute(f'PRAGMA busy_timeout = {int(self.index.wait * 1000)}')
-
-@patch
-def _apply(self: Keeper, w: Writer, bucket: Bucket, c: Change, says: object, when: float) -> bool:
-    "Write one change of this process; False where the index knows nothing of its bucket"
-    name, known = bucket.name, w.db.execute('SELECT whole FROM buckets WHERE name = ?', (bucket.name,)).fetchone()
-    if c.op == 'state' and not isinstance(says, Maybe):
-        if known: w.db.execute('UPDATE buckets SET there = ? WHERE name = ?', (says == 'made', name))
-        elif c.what == 1: w.db.execute('INSERT INTO buckets(name, there, whole, compared) VALUES(?, 1, 1, ?)', (name, when))
-        return True
-    if isinstance(says, Maybe): return False      # its hint says where to look
-    w.touch(name, [(c.item, c.what)])      # also where another process is reading the bucket at this moment
-    if not known: return False
-    row = self.index.row(name, c.item, c.what, w.db) if c.op in ('put', 'note') else None
-    if c.op == 'put' and not row: w.add(row_of(says))     # another process may have read it already, and more
-    elif c.op == 'remove': w.remove(name, c.item, c.what)
-    elif c.op == 'alias': w.point(name, c.item, {c.what: says})
-    elif c.op == 'note' and row and says not in row.notes: w.add(row._replace(metadata=merge(row.metadata, [says]), notes=[*row.notes, says]))
-    return True
-
-@patch
-def _wrote(self: Keeper, bucket: Bucket, keys: list[str], puts: list[Change]) -> None:
-    "Own hints of puts need not be read, where the index still has them. Those of moves are: another process may have written what it had seen before"
-    if not self.index.there(): return
-    try:
-        with self._hurrying(0.2), self.index.writing() as db:
-            if all(self.index.number(bucket.name, c.item, c.what) is not None for c in puts): db.executemany('INSERT OR IGNORE INTO seen SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM buckets WHERE name = ?1 AND whole)', [(bucket.name, k) for k in keys])
-    except IndexAway: pass
-
-@patch
-def close(self: Keeper) -> None:
-    "Write what is due"
-    self.settle(self.index.wait)
-    self.hints.flush()
-
 @atexit.register
 def settle_all() -> None:
     "What an interruption has left unwritten is written at the end of the process, before its last hints"
@@ -177,189 +327,16 @@ def as_known() -> Iterator[None]:
     try: yield
     finally: _as_known.reset(token)
 
-@patch
-@contextmanager
-def _telling(self: Keeper, name: str, about: int = 0) -> Iterator[Filling]:
-    "Tell how far the reading of a bucket is"
-    self.filling[name] = f = Filling(about)
-    try: yield f
-    finally: self.filling.pop(name, None)
-
 # %% ../../nbs/search/07_keeper.ipynb #db25c500
 UNSURE = 86_400.0            # seconds after which an index is compared with the records again
 FEW, PAGE, LONG_LOG = 40, 1000, 1000     # versions that are always asked for one by one; that a page of a listing shows; hints that call for a compaction
 
-@patch
-def refresh(
-    self: Keeper,
-    name: str,
-    max_age: float = 0.0,     # Seconds for which what was seen before is good enough
-    whole: bool = False,      # Compare with the records?
-) -> None:
-    "Bring the index of a bucket up to what the origin has; one listing where nothing is new"
-    if _as_known.get(): return
-    if not self.settle(self.index.wait): raise IndexAway(f'{self.index.path}: another thread writes into it')
-    if whole and (known := self.known(name)) and known.whole and self._same_origin(bucket := self.origin.bucket(name)):
-        with self.caring, at_origin(): self.compare(bucket)      # others search meanwhile
-        whole, max_age = False, 0.0
-    with self._turns[name]:
-        known, now = self.known(name), time.time()
-        if self.hints.owes(name):      # done while somebody else was writing the index, or reading the bucket
-            self.hints.flush()
-            max_age = 0.0
-        if known and not whole and max_age and 0 <= now - known.checked < max_age: return
-        bucket = self.origin.bucket(name)
-        with at_origin(): changed = self._refresh(bucket, known, whole, now)
-        if changed: self.index.add_common()
-
-@patch
-def _refresh(self: Keeper, bucket: Bucket, known: Known | None, whole: bool, now: float) -> bool:
-    "Was anything new?"
-    if known and not self._same_origin(bucket): known = None
-    log = bucket.log()
-    if len(log.hints) >= LONG_LOG: self.long.add(bucket.name)
-    if known and known.whole and abs(now - known.compared) > UNSURE: self.unsure.add(bucket.name)
-    if known and not whole and self._gone(bucket, known, log) and self._gone(bucket, known, log := bucket.log()): whole = True
-    if known and known.whole and not whole: changed = self._catch_up(bucket, known, log)
-    elif whole or not log.generation or not self._from_catalog(bucket, log): changed = self.compare(bucket, log) is not None
-    else: changed = self._catch_up(bucket, self._now_known(bucket.name), log, again=True) or True
-    state = None if bucket.name in self._met else self.origin.identity(bucket.name)
-    with self.index.writing() as db: db.execute('UPDATE buckets SET checked = ?, state = coalesce(?, state) WHERE name = ?', (now, state, bucket.name))
-    if state: self._met.add(bucket.name)
-    return changed
-
-@patch
-def _now_known(self: Keeper, name: str) -> Known:
-    "What the index knows of a bucket that was just read"
-    if (found := self.known(name)) is None: raise IndexAway(f'{self.index.path}: it was made anew')
-    return found
-
-@patch
-def _same_origin(self: Keeper, bucket: Bucket) -> bool:
-    "Is this still the origin of which the index speaks? Asked once a store object"
-    if bucket.name in self._met: return True
-    if (now := self.origin.identity(bucket.name)) is None: return True
-    if not (found := self.index.ask('SELECT state FROM buckets WHERE name = ?', (bucket.name,))): return False      # thrown away meanwhile, for another bucket
-    before = found[0][0]
-    if before not in (None, now): self.index.throw_away()
-    elif before is None:
-        with self.index.writing() as db: db.execute('UPDATE buckets SET state = ? WHERE name = ?', (now, bucket.name))
-    self._met.add(bucket.name)
-    return before in (None, now)
-
-@patch
-def _gone(self: Keeper, bucket: Bucket, known: Known, log: Log) -> bool:
-    "Has something vanished from the log that no compaction has taken away? Then it tells us nothing"
-    if log.generation != known.generation: return log.generation < known.generation
-    return any(h not in log.hints for h in self.seen(bucket))
-
-@patch
-def seen(self: Keeper, bucket: Bucket) -> set[str]:
-    "The hints that were read"
-    return {h for h, in self.index.ask('SELECT hint FROM seen WHERE bucket = ?', (bucket.name,))}
-
-@patch
-def _still_those(self: Keeper, bucket: Bucket, changes: set[Change]) -> None:
-    "Where others say that they have put what the index has already, its newest is looked at: the store may have been set back, and the number given anew"
-    had = [(c.item, c.what) for c in changes if c.op == 'put' and self.index.row(bucket.name, c.item, c.what)]
-    if had: bucket.seen((at := max(had, key=lambda at: at[1]))[0], bucket.around(*at))
-
-@patch
-def _catch_up(self: Keeper, bucket: Bucket, known: Known, log: Log, again: bool = False) -> bool:
-    "Look at what new hints name, and at a newer catalog"
-    if newer := log.generation > known.generation: again = self._newer(bucket, known.generation, log) or True
-    new = [h for h in log.hints if again or h not in seen] if (seen := set() if again else self.seen(bucket)) or log.hints else []
-    if new:
-        said = bucket.read_hints(new)
-        if any(changes == [] for changes in said.values()): self.unsure.add(bucket.name)      # it meant to say something
-        changes = {c for changes in said.values() for c in changes or ()}
-        self._still_those(bucket, changes)
-        self._look(bucket, changes)
-    if new or newer:
-        with self.index.writing() as db:
-            if again: db.execute('DELETE FROM seen WHERE bucket = ?', (bucket.name,))
-            db.executemany('INSERT OR IGNORE INTO seen VALUES(?, ?)', [(bucket.name, h) for h in new])
-            db.execute('UPDATE buckets SET generation = ? WHERE name = ?', (log.generation, bucket.name))
-    return bool(new or newer)
-
 # %% ../../nbs/search/07_keeper.ipynb #2e4e2fce
-@patch
-def _few(self: Keeper, bucket: Bucket, n: int) -> bool:
-    "Does it take less to ask for so many versions one by one than to list all?"
-    return n <= FEW or n <= self.index.ask('SELECT count(*) FROM versions WHERE bucket = ?', (bucket.name,))[0][0] // PAGE
-
-@patch
-def _live(self: Keeper, bucket: Bucket, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], float]:
-    "Those of some versions that are live, and the time of each as listed"
-    wanted = list(wanted)
-    if not self._few(bucket, len(wanted)):
-        scan = bucket.scan()
-        return {(i, n): scan[i].made[n] for i, n in wanted if i in scan and n in scan[i].live}
-    found = {}
-    for at, numbers in zip(wanted, in_threads(lambda at: bucket.around(*at), wanted, bucket.backend.can.many)):
-        if isinstance(numbers, Exception): raise numbers
-        if at[1] in numbers.live: found[at] = numbers.made[at[1]]
-    return found
-
-@patch
-def _look(self: Keeper, bucket: Bucket, changes: set[Change]) -> None:
-    "Bring into the index what the origin has now of everything that changes name"
-    while changes: changes = as_changes(self._look_once(bucket, changes))
-
 def as_changes(keys: Iterable[Key]) -> set[Change]:
     "What to look at"
     return {Change('alias' if isinstance(what, str) else 'note', item, what) for item, what in keys}
-
-@patch
-def _look_once(self: Keeper, bucket: Bucket, changes: set[Change]) -> set[Key]:
-    "The same; what others have written meanwhile is left, and answered"
-    mark = self.index.mark()
-    name, have = bucket.name, self.index.numbers(bucket.name) if not self._few(bucket, len(changes)) else None
-    def known(i, n): return (i, n) in have if have is not None else self.index.row(name, i, n) is not None
-    by = {op: [(c.item, c.what) for c in changes if c.op == op] for op in ('put', 'remove', 'note', 'alias')}
-    noted = set(by['note'])
-    new = {at for at in by['put'] if not known(*at)} | noted
-    live = self._live(bucket, new | {at for at in by['remove'] if known(*at)})
-    rows = self._read(bucket, {at: live[at] for at in new if at in live}, {at: _readable(bucket.notes, *at) or [] for at in noted if at in live})
-    aliases = {at: found[1] for at in by['alias'] if (found := _readable(bucket.alias_target, *at))}
-    there = bucket.state()[1] if any(c.op == 'state' for c in changes) else None
-    found = {at: None for at in (*by['remove'], *noted) if at not in live} | {(r.item, r.version): r for r in rows} | aliases
-    with self.index.writer() as w:
-        if there is not None: w.db.execute('UPDATE buckets SET there = ? WHERE name = ?', (there, name))
-        return self._write_unless(w, name, found, mark)
-
-@patch
-def _write_unless(
-    self: Keeper,
-    w: Writer,
-    name: str,
-    found: Mapping[Key, Row | int | None],     # Rows of versions, None where they are gone; where aliases point
-    mark: int,
-) -> set[Key]:                                 # What was written since the mark, and is left
-    "Write what the origin has said"
-    left = w.touched(name, mark) & found.keys()
-    found = {key: x for key, x in found.items() if key not in left}
-    for at, r in found.items():
-        if r is None and isinstance(at[1], int): w.remove(name, *at)
-    for r in sorted((r for r in found.values() if isinstance(r, Row)), key=lambda r: (r.created, r.item, r.version)): w.add(r)
-    for (i, a), to in found.items():
-        if isinstance(a, str): w.point(name, i, {a: to})
-    w.touch(name, found)
-    return left
 
 def _readable(f: Callable, *args) -> object:
     "What a note or an alias says; None, and a warning, where it is damaged"
     try: return f(*args)
     except (Damaged, Unsupported) as e: warnings.warn(f'left out: {e}', stacklevel=4)
-
-@patch
-def _read(self: Keeper, bucket: Bucket, wanted: Mapping[tuple[str, int], float], notes: Mapping[tuple[str, int], list[dict]]) -> list[Row]:
-    "Rows from their records; a damaged one is left out, with a warning"
-    found = []
-    for at, r in zip(wanted, bucket.read_records(wanted)):
-        try:
-            if isinstance(r, Exception): raise r
-            found.append(row_of(r, notes.get(at, ())))
-        except (Damaged, Unsupported) as e: warnings.warn(f'left out: {e}', stacklevel=3)
-        except FileNotFoundError: pass
-    return found

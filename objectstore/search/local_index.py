@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count, islice
 from pathlib import Path
-from fastcore.basics import patch
 from .predicate import Name
 from .encoding import MAX_KNOWN, NO_LIST, ROOM, Cell, Filled, Row, Texts, as_row, as_texts, cell, count_keys, from_text, reader, row_keys, row_sum, row_words, uncell
 
@@ -60,107 +59,183 @@ class Index:
     def lasting(self) -> bool: return self._folder is None
     def __repr__(self) -> str: return f'Index({str(self.path)!r})'
 
-# %% ../../nbs/search/04_local_index.ipynb #56766b37
-@patch
-def _stamp(self: Index) -> tuple | None:
-    try: s = os.stat(self.path)
-    except OSError: return None
-    return os.getpid(), s.st_ino, s.st_dev
+    def _stamp(self) -> tuple | None:
+        try: s = os.stat(self.path)
+        except OSError: return None
+        return os.getpid(), s.st_ino, s.st_dev
 
-@patch
-def connection(self: Index) -> sqlite3.Connection:
-    "This thread's connection"
-    now = self._stamp()
-    if now and getattr(self._mine, 'stamp', None) == now: return self._mine.connection
-    self._close()
-    with self._lock: self._mine.connection = self._open()
-    self._mine.stamp = self._stamp()
-    return self._mine.connection
+    def connection(self) -> sqlite3.Connection:
+        "This thread's connection"
+        now = self._stamp()
+        if now and getattr(self._mine, 'stamp', None) == now: return self._mine.connection
+        self._close()
+        with self._lock: self._mine.connection = self._open()
+        self._mine.stamp = self._stamp()
+        return self._mine.connection
 
-@patch
-def _close(self: Index) -> None:
-    "Close this thread's connection, where this process has opened it"
-    if (getattr(self._mine, 'stamp', None) or (0,))[0] == os.getpid(): self._mine.connection.close()
-    self._mine.stamp = None
+    def _close(self) -> None:
+        "Close this thread's connection, where this process has opened it"
+        if (getattr(self._mine, 'stamp', None) or (0,))[0] == os.getpid(): self._mine.connection.close()
+        self._mine.stamp = None
 
-@patch
-def _open(self: Index) -> sqlite3.Connection:
-    self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if self.path.exists() and not self.path.stat().st_size and Path(f'{self.path}-wal').exists(): self.throw_away()     # emptied by somebody: SQLite would wait for whoever had it open
-    with suppress(FileExistsError): os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))     # to close a file that is there would drop the locks that SQLite has on it in other threads
-    db = sqlite3.connect(self.path, timeout=self.wait, isolation_level=None, cached_statements=512)
-    try:
-        for p in ('journal_mode=WAL', 'synchronous=OFF', 'cache_size=-65536', 'temp_store=MEMORY', 'trusted_schema=OFF'): db.execute(f'PRAGMA {p}')
-        db.create_function('holds', 3, _holds, deterministic=True)
-        if db.execute('PRAGMA user_version').fetchone()[0] != FORMAT: self._make(db)
-    except BaseException: db.close(); raise
-    return db
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self.path.exists() and not self.path.stat().st_size and Path(f'{self.path}-wal').exists(): self.throw_away()     # emptied by somebody: SQLite would wait for whoever had it open
+        with suppress(FileExistsError): os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))     # to close a file that is there would drop the locks that SQLite has on it in other threads
+        db = sqlite3.connect(self.path, timeout=self.wait, isolation_level=None, cached_statements=512)
+        try:
+            for p in ('journal_mode=WAL', 'synchronous=OFF', 'cache_size=-65536', 'temp_store=MEMORY', 'trusted_schema=OFF'): db.execute(f'PRAGMA {p}')
+            db.create_function('holds', 3, _holds, deterministic=True)
+            if db.execute('PRAGMA user_version').fetchone()[0] != FORMAT: self._make(db)
+        except BaseException: db.close(); raise
+        return db
 
-@patch
-def _make(self: Index, db: sqlite3.Connection) -> None:
-    "Make the tables, unless another process has just done so; a file of another format is no index of ours"
-    db.execute('BEGIN IMMEDIATE')
-    found = db.execute('PRAGMA user_version').fetchone()[0]
-    if found != FORMAT and db.execute('SELECT count(*) FROM sqlite_master').fetchone()[0]: raise sqlite3.DatabaseError(f'malformed: format {found}')
-    if found != FORMAT:
-        for sql in (_tables + _indexes).split(';'): db.execute(sql)
-        db.execute(f'PRAGMA user_version = {FORMAT}')
-        db.execute(f'PRAGMA application_id = {secrets.randbits(31)}')      # a file system may give a new file the number of the old one
-    db.execute('COMMIT')
+    def _make(self, db: sqlite3.Connection) -> None:
+        "Make the tables, unless another process has just done so; a file of another format is no index of ours"
+        db.execute('BEGIN IMMEDIATE')
+        found = db.execute('PRAGMA user_version').fetchone()[0]
+        if found != FORMAT and db.execute('SELECT count(*) FROM sqlite_master').fetchone()[0]: raise sqlite3.DatabaseError(f'malformed: format {found}')
+        if found != FORMAT:
+            for sql in (_tables + _indexes).split(';'): db.execute(sql)
+            db.execute(f'PRAGMA user_version = {FORMAT}')
+            db.execute(f'PRAGMA application_id = {secrets.randbits(31)}')      # a file system may give a new file the number of the old one
+        db.execute('COMMIT')
+
+    @contextmanager
+    def using(self) -> Iterator[sqlite3.Connection]:
+        "A connection; what goes wrong with it is `IndexAway`"
+        try: yield self.connection()
+        except (sqlite3.Error, OSError, UnicodeError, OverflowError) as e:
+            if isinstance(e, sqlite3.DatabaseError) and not any(w in str(e) for w in _held) and not isinstance(e, (sqlite3.ProgrammingError, sqlite3.DataError)): self.throw_away()
+            raise IndexAway(f'{self.path}: {e}') from e
+
+    def throw_away(self) -> None:
+        "Delete the file: it is made again from the records"
+        with self._lock:
+            self._close()
+            for end in ('', '-wal', '-shm'): Path(f'{self.path}{end}').unlink(missing_ok=True)
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        "A connection within a transaction: all of it happens, or nothing"
+        with self.using() as db:
+            if db.in_transaction: yield db; return
+            db.execute('BEGIN IMMEDIATE')
+            try: yield db
+            except BaseException:
+                self._mine.schema = None      # numbers of schemata that were taken back are given again
+                if db.in_transaction: db.execute('ROLLBACK')
+                raise
+            db.execute('COMMIT')
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        "What is asked within is answered as of one moment"
+        with self.using() as db:
+            if db.in_transaction: yield; return
+            db.execute('BEGIN')
+            try: yield
+            finally:
+                if db.in_transaction: db.execute('ROLLBACK')
+
+    def identity(self) -> int:
+        "A number that is another where the file was made anew"
+        return self.ask('PRAGMA application_id')[0][0]
+
+    def ask(self, sql: str, params: Sequence = ()) -> list[tuple]:
+        "The rows of a query"
+        with self.using() as db: return db.execute(sql, params).fetchall()
+
+    def columns(self, db: sqlite3.Connection) -> dict[Name, str]:
+        "The names that have a column"
+        schema = db.execute('PRAGMA schema_version').fetchone()[0], db.execute('PRAGMA application_id').fetchone()[0]
+        if getattr(self._mine, 'schema', None) != schema:
+            self._mine.columns = {Name(tuple(json.loads(p)), root or None): f'k{n}' for n, root, p in db.execute('SELECT n, root, parts FROM columns')}
+            self._mine.schema = schema
+        return self._mine.columns
+
+    def add_column(
+        self,
+        name: Name,
+    ) -> str | None:          # None where there are too many
+        "The column of a name, made and filled where it is new"
+        with self.writing() as db:
+            found = self.columns(db)
+            if name in found or len(found) >= MOST_COLUMNS: return found.get(name)
+            n = db.execute('INSERT INTO columns(root, parts) VALUES(?, ?) RETURNING n', (name.root or '', json.dumps(name.parts))).fetchone()[0]
+            db.execute(f'ALTER TABLE versions ADD COLUMN k{n}')
+            db.executemany(f'UPDATE versions SET k{n} = ? WHERE at = ?', ((c, at) for at, v in self._values(db, name) if (c := cell(v)) is not None))
+            db.execute(f'CREATE INDEX k{n}_latest ON versions(k{n}) WHERE latest = 1 AND k{n} IS NOT NULL')
+            return f'k{n}'
+
+    def _values(self, db: sqlite3.Connection, name: Name) -> Iterator[tuple[int, object]]:
+        "Rows, and what each has under a name; only what has the key's text in it is parsed"
+        hint, read = json.dumps(name.parts[0])[1:-1], reader(name)
+        told = ', '.join(f'iif(instr({part}, ?1), {part}, NULL)' if name.root in (None, part) else 'NULL' for part in ('metadata', 'stats'))
+        rows = db.execute(f'SELECT at, {told} FROM docs', (hint,))
+        return ((at, read(from_text(m) if m else {}, from_text(s) if s else {})) for at, m, s in rows if m or s)
+
+    def full_index(self, column: str) -> str:
+        "An index of a column over all versions, made when it is first asked for"
+        name = f'{column}_all'
+        if not self.ask("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)):
+            with self.writing() as db: db.execute(f'CREATE INDEX IF NOT EXISTS {name} ON versions({column}) WHERE {column} IS NOT NULL')
+        return name
+
+    def add_common(self) -> None:
+        "Columns for keys of metadata that have become common"
+        with self.using() as db: have = self.columns(db)
+        if len(have) >= MANY_COLUMNS: return
+        many = self.ask("SELECT key, sum(n) FROM keys WHERE key NOT LIKE 'stats.%' GROUP BY key HAVING sum(n) >= ? ORDER BY 2 DESC LIMIT ?", (COMMON, MANY_COLUMNS))
+        for key, _ in many:
+            name = Name(tuple(key.split('.')))
+            if key != 'description' and name not in have and len(have) < MANY_COLUMNS and name.parts[0] not in ('fields', 'metadata'): self.add_column(name)
+
+    @contextmanager
+    def writer(self) -> Iterator[Writer]:
+        "A writer, within a transaction"
+        with self.writing() as db:
+            yield (w := Writer(self, db))
+            w.done()
+
+    def row(self, bucket: str, item: str, n: int, db: sqlite3.Connection | None = None) -> Row | None:
+        "What is known of a version"
+        with self.using() as own:
+            found = (db or own).execute(f'SELECT {_row} FROM versions JOIN docs USING(at) WHERE bucket = ? AND item = ? AND version = ?', (bucket, item, n)).fetchone()
+            return found and as_row(found)
+
+    def number(self, bucket: str, item: str, n: int) -> int | None:
+        "The number that the row of a version has now"
+        found = self.ask('SELECT at FROM versions WHERE bucket = ? AND item = ? AND version = ?', (bucket, item, n))
+        return found[0][0] if found else None
+
+    def rows(self, ats: Sequence[int]) -> dict[int, tuple[Row, list[str]]]:
+        "Rows and aliases by number"
+        found = {}
+        for i in range(0, len(ats), 500):
+            part = ats[i:i + 500]
+            for at, alias, *rest in self.ask(f"SELECT at, alias, {_row} FROM versions JOIN docs USING(at) WHERE at IN ({', '.join('?' * len(part))})", part): found[at] = as_row(rest), uncell(alias)
+        return found
+
+    def numbers(self, bucket: str) -> dict[tuple[str, int], int]:
+        "Item and version of every row of a bucket, and when it was created"
+        return {(item, n): created for item, n, created in self.ask('SELECT item, version, created FROM versions WHERE bucket = ?', (bucket,))}
+
+    def known_keys(self, buckets: Sequence[str]) -> dict[str, int]:
+        "The keys of some buckets, and how many versions have each; '' where there may be others"
+        found = Counter()
+        for b in buckets:
+            rows = self.ask('SELECT key, n FROM keys WHERE bucket = ?', (b,))
+            found.update({k: n for k, n in rows if n > 0})
+            if len(rows) >= MAX_KNOWN: found[''] += 1
+        return found
+
+    def mark(self) -> int:
+        "Where `touched` counts from"
+        return self.ask('SELECT ifnull(max(n), 0) FROM touched')[0][0]
 
 # %% ../../nbs/search/04_local_index.ipynb #8f33bd71
 _held = ('locked', 'busy', 'unable to open', 'readonly', 'read-only', 'full')
-
-@patch
-@contextmanager
-def using(self: Index) -> Iterator[sqlite3.Connection]:
-    "A connection; what goes wrong with it is `IndexAway`"
-    try: yield self.connection()
-    except (sqlite3.Error, OSError, UnicodeError, OverflowError) as e:
-        if isinstance(e, sqlite3.DatabaseError) and not any(w in str(e) for w in _held) and not isinstance(e, (sqlite3.ProgrammingError, sqlite3.DataError)): self.throw_away()
-        raise IndexAway(f'{self.path}: {e}') from e
-
-@patch
-def throw_away(self: Index) -> None:
-    "Delete the file: it is made again from the records"
-    with self._lock:
-        self._close()
-        for end in ('', '-wal', '-shm'): Path(f'{self.path}{end}').unlink(missing_ok=True)
-
-@patch
-@contextmanager
-def writing(self: Index) -> Iterator[sqlite3.Connection]:
-    "A connection within a transaction: all of it happens, or nothing"
-    with self.using() as db:
-        if db.in_transaction: yield db; return
-        db.execute('BEGIN IMMEDIATE')
-        try: yield db
-        except BaseException:
-            self._mine.schema = None      # numbers of schemata that were taken back are given again
-            if db.in_transaction: db.execute('ROLLBACK')
-            raise
-        db.execute('COMMIT')
-
-@patch
-@contextmanager
-def reading(self: Index) -> Iterator[None]:
-    "What is asked within is answered as of one moment"
-    with self.using() as db:
-        if db.in_transaction: yield; return
-        db.execute('BEGIN')
-        try: yield
-        finally:
-            if db.in_transaction: db.execute('ROLLBACK')
-
-@patch
-def identity(self: Index) -> int:
-    "A number that is another where the file was made anew"
-    return self.ask('PRAGMA application_id')[0][0]
-
-@patch
-def ask(self: Index, sql: str, params: Sequence = ()) -> list[tuple]:
-    "The rows of a query"
-    with self.using() as db: return db.execute(sql, params).fetchall()
 
 # %% ../../nbs/search/04_local_index.ipynb #79ccdb79
 _deciders: dict[int, Callable] = {}
@@ -178,56 +253,6 @@ def _holds(n: int, a: Cell, b: Cell) -> bool | None: return _deciders[n](a, b)
 
 # %% ../../nbs/search/04_local_index.ipynb #fa908eed
 COMMON, MANY_COLUMNS, MOST_COLUMNS = 200, 40, 400     # versions that make a key common; columns made unasked; columns at all
-
-@patch
-def columns(self: Index, db: sqlite3.Connection) -> dict[Name, str]:
-    "The names that have a column"
-    schema = db.execute('PRAGMA schema_version').fetchone()[0], db.execute('PRAGMA application_id').fetchone()[0]
-    if getattr(self._mine, 'schema', None) != schema:
-        self._mine.columns = {Name(tuple(json.loads(p)), root or None): f'k{n}' for n, root, p in db.execute('SELECT n, root, parts FROM columns')}
-        self._mine.schema = schema
-    return self._mine.columns
-
-@patch
-def add_column(
-    self: Index,
-    name: Name,
-) -> str | None:          # None where there are too many
-    "The column of a name, made and filled where it is new"
-    with self.writing() as db:
-        found = self.columns(db)
-        if name in found or len(found) >= MOST_COLUMNS: return found.get(name)
-        n = db.execute('INSERT INTO columns(root, parts) VALUES(?, ?) RETURNING n', (name.root or '', json.dumps(name.parts))).fetchone()[0]
-        db.execute(f'ALTER TABLE versions ADD COLUMN k{n}')
-        db.executemany(f'UPDATE versions SET k{n} = ? WHERE at = ?', ((c, at) for at, v in self._values(db, name) if (c := cell(v)) is not None))
-        db.execute(f'CREATE INDEX k{n}_latest ON versions(k{n}) WHERE latest = 1 AND k{n} IS NOT NULL')
-        return f'k{n}'
-
-@patch
-def _values(self: Index, db: sqlite3.Connection, name: Name) -> Iterator[tuple[int, object]]:
-    "Rows, and what each has under a name; only what has the key's text in it is parsed"
-    hint, read = json.dumps(name.parts[0])[1:-1], reader(name)
-    told = ', '.join(f'iif(instr({part}, ?1), {part}, NULL)' if name.root in (None, part) else 'NULL' for part in ('metadata', 'stats'))
-    rows = db.execute(f'SELECT at, {told} FROM docs', (hint,))
-    return ((at, read(from_text(m) if m else {}, from_text(s) if s else {})) for at, m, s in rows if m or s)
-
-@patch
-def full_index(self: Index, column: str) -> str:
-    "An index of a column over all versions, made when it is first asked for"
-    name = f'{column}_all'
-    if not self.ask("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)):
-        with self.writing() as db: db.execute(f'CREATE INDEX IF NOT EXISTS {name} ON versions({column}) WHERE {column} IS NOT NULL')
-    return name
-
-@patch
-def add_common(self: Index) -> None:
-    "Columns for keys of metadata that have become common"
-    with self.using() as db: have = self.columns(db)
-    if len(have) >= MANY_COLUMNS: return
-    many = self.ask("SELECT key, sum(n) FROM keys WHERE key NOT LIKE 'stats.%' GROUP BY key HAVING sum(n) >= ? ORDER BY 2 DESC LIMIT ?", (COMMON, MANY_COLUMNS))
-    for key, _ in many:
-        name = Name(tuple(key.split('.')))
-        if key != 'description' and name not in have and len(have) < MANY_COLUMNS and name.parts[0] not in ('fields', 'metadata'): self.add_column(name)
 
 # %% ../../nbs/search/04_local_index.ipynb #a7436bf6
 class Writer:
@@ -254,215 +279,145 @@ class Writer:
         texts = texts or as_texts(r)
         return at, cell(r.id), cell(r.hash), *texts, row_sum(r, texts)
 
-# %% ../../nbs/search/04_local_index.ipynb #6c405421
-@patch
-def add(
-    self: Writer,
-    r: Row,
-    stay: bool = True,      # May it stay where it is?
-) -> None:
-    "Add a version, or put it in the place of what the index holds of it"
-    before = self.remove(r.bucket, r.item, r.version)
-    db, own = self.db, (r.bucket, r.item)
-    later = db.execute('SELECT at, version FROM versions WHERE bucket = ? AND item = ? AND version > ? ORDER BY version', (*own, r.version)).fetchall()
-    aliases = [a for a, in db.execute('SELECT alias FROM aliases WHERE bucket = ? AND item = ? AND version = ? ORDER BY alias', (*own, r.version))]
-    at = before if stay and before is not None and before // ROOM == r.created else self.free(r.created)     # who reads it page by page finds it where it was
-    db.execute(self.insert, self.values(at, r, not later, aliases))
-    db.execute('INSERT INTO docs VALUES(?, ?, ?, ?, ?, ?, ?)', self.doc(at, r))
-    if text := row_words(r.item, r.kind, r.metadata): db.execute('INSERT INTO words(rowid, t) VALUES(?, ?)', (at, text))
-    if not later: db.execute('UPDATE versions SET latest = 0 WHERE bucket = ? AND item = ? AND version < ? AND latest = 1', (*own, r.version))
-    self.keys[r.bucket].update(row_keys(r.metadata, r.stats))
-    if later and later[0][0] < at: self.behind(own, [n for to, n in later if to < at])
+    def add(
+        self,
+        r: Row,
+        stay: bool = True,      # May it stay where it is?
+    ) -> None:
+        "Add a version, or put it in the place of what the index holds of it"
+        before = self.remove(r.bucket, r.item, r.version)
+        db, own = self.db, (r.bucket, r.item)
+        later = db.execute('SELECT at, version FROM versions WHERE bucket = ? AND item = ? AND version > ? ORDER BY version', (*own, r.version)).fetchall()
+        aliases = [a for a, in db.execute('SELECT alias FROM aliases WHERE bucket = ? AND item = ? AND version = ? ORDER BY alias', (*own, r.version))]
+        at = before if stay and before is not None and before // ROOM == r.created else self.free(r.created)     # who reads it page by page finds it where it was
+        db.execute(self.insert, self.values(at, r, not later, aliases))
+        db.execute('INSERT INTO docs VALUES(?, ?, ?, ?, ?, ?, ?)', self.doc(at, r))
+        if text := row_words(r.item, r.kind, r.metadata): db.execute('INSERT INTO words(rowid, t) VALUES(?, ?)', (at, text))
+        if not later: db.execute('UPDATE versions SET latest = 0 WHERE bucket = ? AND item = ? AND version < ? AND latest = 1', (*own, r.version))
+        self.keys[r.bucket].update(row_keys(r.metadata, r.stats))
+        if later and later[0][0] < at: self.behind(own, [n for to, n in later if to < at])
 
-@patch
-def free(self: Writer, created: int) -> int:
-    "A number for a row of this time, behind the others of the moment"
-    start = created * ROOM
-    while True:
-        end = self.db.execute('SELECT max(at) FROM versions WHERE at >= ? AND at < ?', (start, start + ROOM)).fetchone()[0]
-        if end is None: return start
-        if end < start + ROOM - 1: return end + 1
-        start += ROOM
+    def free(self, created: int) -> int:
+        "A number for a row of this time, behind the others of the moment"
+        start = created * ROOM
+        while True:
+            end = self.db.execute('SELECT max(at) FROM versions WHERE at >= ? AND at < ?', (start, start + ROOM)).fetchone()[0]
+            if end is None: return start
+            if end < start + ROOM - 1: return end + 1
+            start += ROOM
 
-@patch
-def behind(self: Writer, own: tuple[str, str], numbers: list[int]) -> None:
-    "Later versions of an item that were made in the same moment come behind an earlier one"
-    for n in numbers:
-        if row := self.index.row(*own, n, self.db): self.add(row, stay=False)
+    def behind(self, own: tuple[str, str], numbers: list[int]) -> None:
+        "Later versions of an item that were made in the same moment come behind an earlier one"
+        for n in numbers:
+            if row := self.index.row(*own, n, self.db): self.add(row, stay=False)
 
-@patch
-def remove(self: Writer, bucket: str, item: str, n: int) -> int | None:
-    "Take a version out; the number that its row had, if it was there"
-    found = self.db.execute('SELECT at, latest, kind, metadata, stats FROM versions JOIN docs USING(at) WHERE bucket = ? AND item = ? AND version = ?', (bucket, item, n)).fetchone()
-    if not found: return None
-    at, latest, kind, metadata, stats = found
-    metadata = json.loads(metadata)
-    if text := row_words(item, uncell(kind), metadata): self.db.execute("INSERT INTO words(words, rowid, t) VALUES('delete', ?, ?)", (at, text))
-    for table in ('versions', 'docs'): self.db.execute(f'DELETE FROM {table} WHERE at = ?', (at,))
-    if latest: self.db.execute('UPDATE versions SET latest = 1 WHERE at = (SELECT at FROM versions WHERE bucket = ? AND item = ? ORDER BY version DESC LIMIT 1)', (bucket, item))
-    self.keys[bucket].subtract(row_keys(metadata, json.loads(stats)))
-    return at
+    def remove(self, bucket: str, item: str, n: int) -> int | None:
+        "Take a version out; the number that its row had, if it was there"
+        found = self.db.execute('SELECT at, latest, kind, metadata, stats FROM versions JOIN docs USING(at) WHERE bucket = ? AND item = ? AND version = ?', (bucket, item, n)).fetchone()
+        if not found: return None
+        at, latest, kind, metadata, stats = found
+        metadata = json.loads(metadata)
+        if text := row_words(item, uncell(kind), metadata): self.db.execute("INSERT INTO words(words, rowid, t) VALUES('delete', ?, ?)", (at, text))
+        for table in ('versions', 'docs'): self.db.execute(f'DELETE FROM {table} WHERE at = ?', (at,))
+        if latest: self.db.execute('UPDATE versions SET latest = 1 WHERE at = (SELECT at FROM versions WHERE bucket = ? AND item = ? ORDER BY version DESC LIMIT 1)', (bucket, item))
+        self.keys[bucket].subtract(row_keys(metadata, json.loads(stats)))
+        return at
+
+    def load(self, rows: Iterable[Filled]) -> None:
+        "Add versions of a bucket that the index has nothing of, oldest first; `settle_latest` comes after"
+        late, last = [], -1
+        for part in _parts(rows, 5000):
+            placed = []
+            taken = self.taken(part[0][0].created, part[-1][0].created)
+            for r, texts, latest in part:
+                at = r.created * ROOM
+                if at <= last: at = last + 1 if last < at + ROOM - 1 else -1
+                while at in taken: at += 1
+                if at < 0 or at >= (r.created + 1) * ROOM: late.append(r); continue
+                placed.append((last := at, r, texts, latest))
+            self._insert(placed)
+        for r in late: self.add(r)
+
+    def taken(self, first: int, last: int) -> set[int]:
+        "The numbers of rows that were created within a time"
+        return {at for at, in self.db.execute('SELECT at FROM versions WHERE at >= ? AND at < ?', (first * ROOM, (last + 1) * ROOM))}
+
+    def _insert(self, placed: list[tuple[int, Row, Texts | None, bool]]) -> None:
+        "Insert rows that have their numbers"
+        self.db.executemany(self.insert, (self.values(at, r, latest, []) for at, r, _, latest in placed))
+        self.db.executemany('INSERT INTO docs VALUES(?, ?, ?, ?, ?, ?, ?)', (self.doc(at, r, texts) for at, r, texts, _ in placed))
+        self.db.executemany('INSERT INTO words(rowid, t) VALUES(?, ?)', ((at, row_words(r.item, r.kind, r.metadata)) for at, r, *_ in placed))
+        if placed: self.keys[placed[0][1].bucket].update(count_keys((r.metadata, r.stats) for _, r, *_ in placed))
+
+    def settle_latest(self, bucket: str) -> None:
+        "Find out which versions of a bucket are the latest of their items"
+        latest = 'SELECT at FROM (SELECT at, max(version) FROM versions WHERE bucket = ?1 GROUP BY item)'
+        self.db.execute(f'UPDATE versions SET latest = 1 WHERE latest = 0 AND at IN ({latest})', (bucket,))
+        self.db.execute(f'UPDATE versions SET latest = 0 WHERE latest = 1 AND bucket = ?1 AND at NOT IN ({latest})', (bucket,))
+
+    @contextmanager
+    def unordered(self, rows: int) -> Iterator[None]:
+        "Load so many rows without SQLite's indexes, where that is worth it"
+        few = self.db.execute('SELECT count(*) FROM (SELECT 1 FROM versions LIMIT ?)', (rows // 4,)).fetchone()[0] < rows // 4
+        orders = self.db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name IN ('versions', 'docs') AND sql IS NOT NULL").fetchall() if few else []
+        for name, _ in orders: self.db.execute(f'DROP INDEX {name}')
+        yield
+        for _, sql in orders: self.db.execute(sql)
+
+    def done(self) -> None:
+        "Count the keys of what was written"
+        for bucket, keys in self.keys.items():
+            full = self.db.execute('SELECT count(*) FROM keys WHERE bucket = ?', (bucket,)).fetchone()[0] >= MAX_KNOWN
+            new = 'UPDATE keys SET n = n + ?3 WHERE bucket = ?1 AND key = ?2' if full else 'INSERT INTO keys VALUES(?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n'
+            self.db.executemany(new, [(bucket, k.encode(errors='backslashreplace').decode(), n) for k, n in keys.items() if n])
+        self.keys.clear()
+
+    def point(self, bucket: str, item: str, aliases: Mapping[str, int | None]) -> None:
+        "Where aliases of an item point now; None: nowhere"
+        touched = set()
+        for alias, to in aliases.items():
+            before = self.db.execute('SELECT version FROM aliases WHERE bucket = ? AND item = ? AND alias = ?', (bucket, item, alias)).fetchone()
+            if (before and before[0]) == to: continue
+            if to is None: self.db.execute('DELETE FROM aliases WHERE bucket = ? AND item = ? AND alias = ?', (bucket, item, alias))
+            else: self.db.execute('INSERT OR REPLACE INTO aliases VALUES(?, ?, ?, ?)', (bucket, item, alias, to))
+            touched |= {before and before[0], to} - {None}
+        for n in touched: self._mark(bucket, item, n)
+
+    def _mark(self, bucket: str, item: str, n: int) -> None:
+        "Write the aliases of a version into its row"
+        found = [a for a, in self.db.execute('SELECT alias FROM aliases WHERE bucket = ? AND item = ? AND version = ? ORDER BY alias', (bucket, item, n))]
+        self.db.execute('UPDATE versions SET alias = ? WHERE bucket = ? AND item = ? AND version = ?', (cell(found), bucket, item, n))
+
+    def forget(self, bucket: str) -> None:
+        "Take a bucket out"
+        for item, n in self.index.numbers(bucket): self.remove(bucket, item, n)
+        for table, key in dict(aliases='bucket', keys='bucket', seen='bucket', buckets='name').items(): self.db.execute(f'DELETE FROM {table} WHERE {key} = ?', (bucket,))
+        self.keys.pop(bucket, None)
+
+    def touch(self, bucket: str, keys: Iterable[Key]) -> None:
+        "Say what is written"
+        self.db.executemany('INSERT INTO touched(bucket, item, what, at) VALUES(?, ?, ?, ?)', [(bucket, *key, time.time()) for key in keys])
+
+    def touched(
+        self,
+        bucket: str,
+        mark: int,
+        within: float = 0.0,      # Also what was written so many seconds ago
+    ) -> set[Key]:
+        "What was written since a mark"
+        found = {*self.db.execute('SELECT item, what FROM touched WHERE n > ? AND bucket = ?', (mark, bucket))}
+        return found | {*self.db.execute('SELECT item, what FROM touched WHERE at > ? AND bucket = ?', (time.time() - within, bucket))} if within else found
+
+    def forget_touched(self, before: float) -> None: self.db.execute('DELETE FROM touched WHERE at < ?', (before,))
 
 # %% ../../nbs/search/04_local_index.ipynb #09551338
-@patch
-def load(self: Writer, rows: Iterable[Filled]) -> None:
-    "Add versions of a bucket that the index has nothing of, oldest first; `settle_latest` comes after"
-    late, last = [], -1
-    for part in _parts(rows, 5000):
-        placed = []
-        taken = self.taken(part[0][0].created, part[-1][0].created)
-        for r, texts, latest in part:
-            at = r.created * ROOM
-            if at <= last: at = last + 1 if last < at + ROOM - 1 else -1
-            while at in taken: at += 1
-            if at < 0 or at >= (r.created + 1) * ROOM: late.append(r); continue
-            placed.append((last := at, r, texts, latest))
-        self._insert(placed)
-    for r in late: self.add(r)
-
-@patch
-def taken(self: Writer, first: int, last: int) -> set[int]:
-    "The numbers of rows that were created within a time"
-    return {at for at, in self.db.execute('SELECT at FROM versions WHERE at >= ? AND at < ?', (first * ROOM, (last + 1) * ROOM))}
-
-@patch
-def _insert(self: Writer, placed: list[tuple[int, Row, Texts | None, bool]]) -> None:
-    "Insert rows that have their numbers"
-    self.db.executemany(self.insert, (self.values(at, r, latest, []) for at, r, _, latest in placed))
-    self.db.executemany('INSERT INTO docs VALUES(?, ?, ?, ?, ?, ?, ?)', (self.doc(at, r, texts) for at, r, texts, _ in placed))
-    self.db.executemany('INSERT INTO words(rowid, t) VALUES(?, ?)', ((at, row_words(r.item, r.kind, r.metadata)) for at, r, *_ in placed))
-    if placed: self.keys[placed[0][1].bucket].update(count_keys((r.metadata, r.stats) for _, r, *_ in placed))
-
 def _parts(rows: Iterable, n: int) -> Iterator[list]:
     "Rows in parts"
     rows = iter(rows)
     while part := list(islice(rows, n)): yield part
 
-@patch
-def settle_latest(self: Writer, bucket: str) -> None:
-    "Find out which versions of a bucket are the latest of their items"
-    latest = 'SELECT at FROM (SELECT at, max(version) FROM versions WHERE bucket = ?1 GROUP BY item)'
-    self.db.execute(f'UPDATE versions SET latest = 1 WHERE latest = 0 AND at IN ({latest})', (bucket,))
-    self.db.execute(f'UPDATE versions SET latest = 0 WHERE latest = 1 AND bucket = ?1 AND at NOT IN ({latest})', (bucket,))
-
-# %% ../../nbs/search/04_local_index.ipynb #9e159811
-@patch
-@contextmanager
-def unordered(self: Writer, rows: int) -> Iterator[None]:
-    "Load so many rows without SQLite's indexes, where that is worth it"
-    few = self.db.execute('SELECT count(*) FROM (SELECT 1 FROM versions LIMIT ?)', (rows // 4,)).fetchone()[0] < rows // 4
-    orders = self.db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name IN ('versions', 'docs') AND sql IS NOT NULL").fetchall() if few else []
-    for name, _ in orders: self.db.execute(f'DROP INDEX {name}')
-    yield
-    for _, sql in orders: self.db.execute(sql)
-
-# %% ../../nbs/search/04_local_index.ipynb #e88cc40c
-@patch
-def done(self: Writer) -> None:
-    "Count the keys of what was written"
-    for bucket, keys in self.keys.items():
-        full = self.db.execute('SELECT count(*) FROM keys WHERE bucket = ?', (bucket,)).fetchone()[0] >= MAX_KNOWN
-        new = 'UPDATE keys SET n = n + ?3 WHERE bucket = ?1 AND key = ?2' if full else 'INSERT INTO keys VALUES(?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n'
-        self.db.executemany(new, [(bucket, k.encode(errors='backslashreplace').decode(), n) for k, n in keys.items() if n])
-    self.keys.clear()
-
-@patch
-@contextmanager
-def writer(self: Index) -> Iterator[Writer]:
-    "A writer, within a transaction"
-    with self.writing() as db:
-        yield (w := Writer(self, db))
-        w.done()
-
 # %% ../../nbs/search/04_local_index.ipynb #e9f33be3
 _row = 'bucket, item, version, created, size, kind, codec, author, id, hash, metadata, notes, stats'
 
-@patch
-def row(self: Index, bucket: str, item: str, n: int, db: sqlite3.Connection | None = None) -> Row | None:
-    "What is known of a version"
-    with self.using() as own:
-        found = (db or own).execute(f'SELECT {_row} FROM versions JOIN docs USING(at) WHERE bucket = ? AND item = ? AND version = ?', (bucket, item, n)).fetchone()
-        return found and as_row(found)
-
-@patch
-def number(self: Index, bucket: str, item: str, n: int) -> int | None:
-    "The number that the row of a version has now"
-    found = self.ask('SELECT at FROM versions WHERE bucket = ? AND item = ? AND version = ?', (bucket, item, n))
-    return found[0][0] if found else None
-
-@patch
-def rows(self: Index, ats: Sequence[int]) -> dict[int, tuple[Row, list[str]]]:
-    "Rows and aliases by number"
-    found = {}
-    for i in range(0, len(ats), 500):
-        part = ats[i:i + 500]
-        for at, alias, *rest in self.ask(f"SELECT at, alias, {_row} FROM versions JOIN docs USING(at) WHERE at IN ({', '.join('?' * len(part))})", part): found[at] = as_row(rest), uncell(alias)
-    return found
-
-@patch
-def numbers(self: Index, bucket: str) -> dict[tuple[str, int], int]:
-    "Item and version of every row of a bucket, and when it was created"
-    return {(item, n): created for item, n, created in self.ask('SELECT item, version, created FROM versions WHERE bucket = ?', (bucket,))}
-
-@patch
-def known_keys(self: Index, buckets: Sequence[str]) -> dict[str, int]:
-    "The keys of some buckets, and how many versions have each; '' where there may be others"
-    found = Counter()
-    for b in buckets:
-        rows = self.ask('SELECT key, n FROM keys WHERE bucket = ?', (b,))
-        found.update({k: n for k, n in rows if n > 0})
-        if len(rows) >= MAX_KNOWN: found[''] += 1
-    return found
-
-# %% ../../nbs/search/04_local_index.ipynb #c2f9a0d0
-@patch
-def point(self: Writer, bucket: str, item: str, aliases: Mapping[str, int | None]) -> None:
-    "Where aliases of an item point now; None: nowhere"
-    touched = set()
-    for alias, to in aliases.items():
-        before = self.db.execute('SELECT version FROM aliases WHERE bucket = ? AND item = ? AND alias = ?', (bucket, item, alias)).fetchone()
-        if (before and before[0]) == to: continue
-        if to is None: self.db.execute('DELETE FROM aliases WHERE bucket = ? AND item = ? AND alias = ?', (bucket, item, alias))
-        else: self.db.execute('INSERT OR REPLACE INTO aliases VALUES(?, ?, ?, ?)', (bucket, item, alias, to))
-        touched |= {before and before[0], to} - {None}
-    for n in touched: self._mark(bucket, item, n)
-
-@patch
-def _mark(self: Writer, bucket: str, item: str, n: int) -> None:
-    "Write the aliases of a version into its row"
-    found = [a for a, in self.db.execute('SELECT alias FROM aliases WHERE bucket = ? AND item = ? AND version = ? ORDER BY alias', (bucket, item, n))]
-    self.db.execute('UPDATE versions SET alias = ? WHERE bucket = ? AND item = ? AND version = ?', (cell(found), bucket, item, n))
-
-@patch
-def forget(self: Writer, bucket: str) -> None:
-    "Take a bucket out"
-    for item, n in self.index.numbers(bucket): self.remove(bucket, item, n)
-    for table, key in dict(aliases='bucket', keys='bucket', seen='bucket', buckets='name').items(): self.db.execute(f'DELETE FROM {table} WHERE {key} = ?', (bucket,))
-    self.keys.pop(bucket, None)
-
 # %% ../../nbs/search/04_local_index.ipynb #90dd0e02
 Key = tuple[str, int | str]     # an item, and a version or an alias of it
-
-@patch
-def mark(self: Index) -> int:
-    "Where `touched` counts from"
-    return self.ask('SELECT ifnull(max(n), 0) FROM touched')[0][0]
-
-@patch
-def touch(self: Writer, bucket: str, keys: Iterable[Key]) -> None:
-    "Say what is written"
-    self.db.executemany('INSERT INTO touched(bucket, item, what, at) VALUES(?, ?, ?, ?)', [(bucket, *key, time.time()) for key in keys])
-
-@patch
-def touched(
-    self: Writer,
-    bucket: str,
-    mark: int,
-    within: float = 0.0,      # Also what was written so many seconds ago
-) -> set[Key]:
-    "What was written since a mark"
-    found = {*self.db.execute('SELECT item, what FROM touched WHERE n > ? AND bucket = ?', (mark, bucket))}
-    return found | {*self.db.execute('SELECT item, what FROM touched WHERE at > ? AND bucket = ?', (time.time() - within, bucket))} if within else found
-
-@patch
-def forget_touched(self: Writer, before: float) -> None: self.db.execute('DELETE FROM touched WHERE at < ?', (before,))

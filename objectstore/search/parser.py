@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timezone
 from typing import NoReturn
 
-from fastcore.basics import patch
 
 from ..durations import parse_duration
 from ..errors import InvalidQuery, hint
@@ -37,43 +36,243 @@ class Reader:
         self.text, self.params, self.now, self.used = text, params, now, set()
         self.tokens, self.places = [], []        # for the parser; each place: (Name or Value, where it begins)
 
-# %% ../../nbs/search/02_parser.ipynb #f49204b4
-@patch
-def fail(
-    self: Reader,
-    why: str,
-    at: int,     # Where in the text
-) -> NoReturn:
-    "Raise `InvalidQuery` with a caret under the place"
-    start = self.text.rfind('\n', 0, at) + 1
-    column = at - start
-    left = max(0, column - 60)
-    line = self.text[start:].split('\n')[0][left:left + 100]
-    line = ''.join(c if c.isprintable() else '?' for c in line)
-    raise InvalidQuery(f"where: {why}\n    {line}\n    {' ' * (column - left)}^\n{ALLOWED}")
+    def fail(
+        self,
+        why: str,
+        at: int,     # Where in the text
+    ) -> NoReturn:
+        "Raise `InvalidQuery` with a caret under the place"
+        start = self.text.rfind('\n', 0, at) + 1
+        column = at - start
+        left = max(0, column - 60)
+        line = self.text[start:].split('\n')[0][left:left + 100]
+        line = ''.join(c if c.isprintable() else '?' for c in line)
+        raise InvalidQuery(f"where: {why}\n    {line}\n    {' ' * (column - left)}^\n{ALLOWED}")
 
-@patch
-def point(self: Reader, why: str, name: Name) -> NoReturn:
-    "The same, under the first place of a name"
-    self.fail(why, next((at for o, at in self.places if o == name), 0))
+    def point(self, why: str, name: Name) -> NoReturn:
+        "The same, under the first place of a name"
+        self.fail(why, next((at for o, at in self.places if o == name), 0))
+
+    def cut(self) -> list:
+        "The text's tokens, each with the source that it came from"
+        from sqlglot.errors import SqlglotError
+        from sqlglot.tokens import Tokenizer
+        if len(self.text) > MAX_TEXT: raise InvalidQuery(f'where: {len(self.text):,} characters; at most {MAX_TEXT:,} are read; give long lists as parameters')
+        try: tokens = Tokenizer().tokenize(self.text)
+        except SqlglotError:
+            blank = _quoted.sub(lambda m: ' ' * len(m[0]), self.text)
+            self.fail("a quote is opened and not closed; within text it is doubled: 'it''s'", max(0, min((i for q in '\'"' if (i := blank.find(q)) >= 0), default=len(blank) - 1)))
+        if not tokens: raise InvalidQuery('where: the condition is empty; leave it out (None) to have no condition')
+        for a, b in zip([-1] + [t.end for t in tokens], [t.start for t in tokens] + [len(self.text)]):
+            if gap := self.text[a + 1:b].strip(): self.fail(f'comments are not allowed: {gap[:20]!r}', self.text.index(gap, a + 1))
+        return [(t, self.text[t.start:t.end + 1]) for t in tokens]
+
+    def name(
+        self,
+        cut: list,
+        i: int,             # Where in `cut` it begins
+    ) -> tuple[Name, int]:  # … and the place after it
+        "Read a name"
+        parts, start = [], i
+        while True:
+            if i >= len(cut) or not (cut[i][1][0] == '"' or _word.fullmatch(cut[i][1])): self.fail('a name is expected after the dot; quote it if it is not a plain word', cut[i - 1][0].start)
+            parts.append(cut[i][0].text if cut[i][1][0] == '"' else cut[i][1])
+            i += 1
+            if i >= len(cut) or cut[i][1] != '.': break
+            i += 1
+        if len(parts) > MAX_PARTS: self.fail(f'a name has at most {MAX_PARTS} parts', cut[start][0].start)
+        found = rooted(parts, cut[start][1])
+        if found.root == 'fields' and str(found) not in FIELDS: self.fail(f'there is no field {str(found)!r}{hint(str(found), FIELDS)}', cut[start][0].start)
+        return found, i
+
+    def param(self, cut: list, i: int) -> tuple[Value, int]:
+        "Read `:name`"
+        name = cut[i + 1][1] if i + 1 < len(cut) and cut[i + 1][0].start == cut[i][0].end + 1 else ''
+        if not _word.fullmatch(name): self.fail('a parameter is a colon and a name, as in :owner', cut[i][0].start)
+        if name not in self.params: self.fail(f'params has no {name!r}{hint(name, self.params)}', cut[i][0].start)
+        self.used.add(name)
+        return _bound(self.params[name], f'the parameter :{name}'), i + 2
+
+    def plainly(self, at: int) -> tuple[Value, int] | None:
+        "A date, moment, size or number that begins at a place, and where it ends; None where there is none"
+        if not (m := _plainly.match(self.text, at)): return None
+        if m['day'] and not parse_time(m['day']): self.fail(f'{m["day"]!r} is no date', at)
+        if m['now']: return Value(self._moment(m, at)), m.end()
+        return Value(m['day'] or (parse_size(m['size']) if m['size'] else float(m['number']))), m.end()
+
+    def _moment(self, m: re.Match, at: int) -> datetime | str:
+        "What `now()` and `today()` are, and so long before or after"
+        try:
+            t = self.now()
+            if m['span']: t = t - parse_duration(m['span']) if m['sign'] == '-' else t + parse_duration(m['span'])
+        except ValueError as e: self.fail(str(e), at)
+        except OverflowError: self.fail('there is no such time', at)
+        return t if m['now'].lower() == 'now' else t.date().isoformat()
+
+    def number(self, text: str, at: int) -> Value:
+        "Read a number"
+        try: return Value(int(text) if re.fullmatch(r'-?\d+', text) else float(text))
+        except ValueError: self.fail('this is not a number that can be read', at)
+
+    def operand(
+        self,
+        cut: list,
+        i: int,
+    ) -> tuple[Name | Value, int]:
+        "Read a name, a value or a parameter"
+        token, source = cut[i]
+        if found := self.plainly(token.start): return found[0], next((k for k in range(i, len(cut)) if cut[k][0].start >= found[1]), len(cut))
+        if source[0] == "'": return Value(token.text), i + 1
+        if source[0].isdecimal(): return self.number(source, token.start), i + 1
+        if source == '-' and i + 1 < len(cut) and cut[i + 1][1][0].isdecimal(): return self.number('-' + cut[i + 1][1], token.start), i + 2
+        if source == ':': return self.param(cut, i)
+        if source.upper() in ('TRUE', 'FALSE'): return Value(source.upper() == 'TRUE'), i + 1
+        if source[0] == '"' or _word.fullmatch(source): return self.name(cut, i)
+        self.fail(f'{source[:20]!r} is not allowed', token.start)
+
+    def slip(self, cut: list, i: int, after: Name | Value | None) -> None:
+        "Refuse what is written otherwise here, and say how"
+        token, source = cut[i]
+        both = source + cut[i + 1][1] if i + 1 < len(cut) else ''
+        if source in ('<', '>', '!') and both in _structure: self.fail(f'write {both} without a gap', token.start)
+        found = [both] if source == '=' else [] if source in _structure else [both, source, source[0]]
+        if advice := next(((f, _slips[f]) for f in found if f in _slips), None): self.fail(f'{advice[0]} is not understood: {advice[1]}', token.start)
+        if after and source.upper() in _likes: self.fail("write LIKE '%…%' for a part of a text; of a list, = asks for an element", token.start)
+
+    def read(self) -> None:
+        "Replace names and values by numbered places, keep the structure"
+        cut, i, after = self.cut(), 0, None
+        while i < len(cut):
+            token, source = cut[i]
+            self.slip(cut, i, after)
+            if after and source in _arithmetic: self.fail('arithmetic is not allowed', token.start)
+            if source.upper() == 'NULL' and (not i or cut[i - 1][1].upper() not in ('IS', 'NOT')): self.fail('no comparison with NULL is ever true; write IS NULL', token.start)
+            if isinstance(after, Name) and source == '(': self.fail('functions and sub-selects are not allowed', token.start)
+            if source.upper() in _structure: after, i = None, i + 1
+            elif after: self.fail('an operator such as = or AND is missing here', token.start)
+            else:
+                after, i = self.operand(cut, i)
+                token = self.place(after, token)
+            self.tokens.append(token)
+        self.check_depth()
+
+    def place(self, operand: Name | Value, token):
+        "The token that stands for an operand in what the parser sees"
+        from sqlglot.tokens import Token, TokenType
+        self.places.append((operand, token.start))
+        return Token(TokenType.IDENTIFIER, str(len(self.places) - 1), token.line, token.col, token.start, token.end)
+
+    def check_depth(self) -> None:
+        "Refuse brackets that do not match, and what nests too deep"
+        open, nots = [], 0
+        for t in self.tokens:
+            source = self.text[t.start:t.end + 1].upper()
+            if source == '(': open.append((nots + 1, t.start))
+            if source == ')' and not open: self.fail('no bracket is open that this one could close', t.start)
+            if source == ')': open.pop()
+            nots = nots + 1 if source == 'NOT' else 0
+            if sum(n for n, _ in open) + nots > MAX_DEPTH: self.fail(f'brackets and NOTs nest more than {MAX_DEPTH} deep', t.start)
+        if open: self.fail('this bracket is opened and not closed', open[-1][1])
+
+    def parse(self) -> Node:
+        "The tree of the text"
+        from sqlglot import exp
+        from sqlglot.errors import ParseError
+        from sqlglot.parser import Parser
+        self.read()
+        try: found = Parser().parse_into(exp.Condition, self.tokens, self.text)
+        except ParseError as e:
+            line, column = (e.errors[0].get(k) if e.errors else None for k in ('line', 'col'))
+            self.fail('something is missing or too much here', next((t.start for t in self.tokens if (t.line, t.col) == (line, column)), len(self.text)))
+        except RecursionError: raise InvalidQuery('where: the condition nests too deep for the stack that is left') from None
+        if len(found) != 1 or found[0] is None: self.fail('one condition is expected', 0)
+        return self.node(found[0])
+
+    def at(self, e) -> int:
+        "Where in the text a parsed expression begins"
+        from sqlglot import exp
+        return min((self.places[int(i.name)][1] for i in e.find_all(exp.Identifier) if i.name.isdecimal()), default=0)
+
+    def node(self, e) -> Node:
+        "A parsed expression as a node of the tree, or `InvalidQuery`"
+        kind = type(e).__name__
+        if extra := {k for k, v in e.args.items() if v} - _parts: self.fail(f'{sorted(extra)[0]!r} is not allowed here', self.at(e))
+        if kind == 'Paren': return self.node(e.this)
+        if kind == 'Not': return Not(self.node(e.this))
+        if kind in ('And', 'Or'): made = {'And': And, 'Or': Or}[kind](tuple(self.node(p) for p in self.chain(e)))
+        elif kind in _operators: made = self.compare(e)
+        elif kind in ('Like', 'ILike'): made = Like(self.subject(e), self.pattern(e.expression), kind == 'ILike')
+        elif kind == 'Between': made = Between(self.subject(e), *(self.one(x) for x in (e.args['low'], e.args['high'])))
+        elif kind == 'In': made = In(self.subject(e), self.listed(e))
+        elif kind == 'Is' and type(e.expression).__name__ == 'Null': made = IsNull(self.subject(e))
+        elif kind == 'Column': made = Compare('=', self.subject(e, e), Value(True))
+        elif kind == 'Is': self.fail('IS goes with NULL alone; write =', self.at(e))
+        else: self.fail('this is not allowed in a condition', self.at(e))
+        if not isinstance(made, (And, Or)): made = self.sized(self.timely(made, e), e)
+        return Not(made) if kind == 'NEQ' or e.args.get('negate') else made
+
+    def chain(self, e) -> list:
+        "`a AND b AND c`, which the parser nests, as a list"
+        parts, kind = [], type(e)
+        while type(e) is kind: parts, e = [*parts, e.expression], e.this
+        return [e, *reversed(parts)]
+
+    def leaf(self, e) -> Name | Value | None:
+        "The name or value that an expression is, if it is one"
+        while type(e).__name__ == 'Paren': e = e.this
+        if type(e).__name__ == 'Column' and e.name.isdecimal() and not {k for k, v in e.args.items() if v} - {'this'}: return self.places[int(e.name)][0]
+
+    def subject(self, e, of=None) -> Name:
+        "The name that a condition is about"
+        found = self.leaf(e.this if of is None else of)
+        return found if isinstance(found, Name) else self.fail('a name is expected on the left', self.at(e))
+
+    def one(self, e) -> Value:
+        "One value"
+        found = self.leaf(e)
+        if isinstance(found, Name): self.fail(f"a value is expected here, and text is written in single quotes: '{str(found):.40}'", self.at(e))
+        if not isinstance(found, Value): self.fail('a value is expected here', self.at(e))
+        return found if not isinstance(found.value, list) else self.fail('a list goes with IN', self.at(e))
+
+    def compare(self, e) -> Compare:
+        "A comparison, its name on the left"
+        op, a, b = _operators[type(e).__name__], self.leaf(e.this), self.leaf(e.expression)
+        if isinstance(a, Name) and isinstance(b, Name): return Compare(op, a, b)
+        if isinstance(a, Name): return Compare(op, a, self.one(e.expression))
+        if isinstance(b, Name): return Compare(op.translate(str.maketrans('<>', '><')), b, self.one(e.this))
+        self.fail('a comparison needs a name on one side', self.at(e))
+
+    def pattern(self, e) -> str:
+        "What LIKE is given"
+        found = self.one(e).value
+        return found if isinstance(found, str) else self.fail('LIKE needs text', self.at(e))
+
+    def listed(self, e) -> tuple[Value, ...]:
+        "The values of `IN (…)` or `IN :list`"
+        field = e.args.get('field')
+        found = [self.leaf(x) for x in ([field] if field else e.expressions)]
+        if not field and (x := next((x for x, o in zip(e.expressions, found) if isinstance(o, Name)), None)): self.one(x)
+        if not found or not all(isinstance(x, Value) for x in found) or field and not isinstance(found[0].value, list): self.fail('IN takes values in brackets, or a :list', self.at(e))
+        return tuple(v for x in found for v in (x.value if isinstance(x.value, list) else [x]))
+
+    def timely(self, node: Node, e) -> Node:
+        "Refuse to compare the time of creation with what is no time"
+        if not (bad := untimely(node)): return node
+        self.fail(f'{bad[0]!r:.40} {TIMES}', self.at_value(bad[0], e))
+
+    def at_value(self, bad: object, e) -> int:
+        "Where in the text a value of a parsed expression is"
+        from sqlglot import exp
+        places = [self.places[int(i.name)] for i in e.find_all(exp.Identifier) if i.name.isdecimal()]
+        return next((at for o, at in places if isinstance(o, Value) and any(v is bad for v in ([x.value for x in o.value] if isinstance(o.value, list) else [o.value]))), self.at(e))
+
+    def sized(self, node: Node, e) -> Node:
+        "Read the sizes of a condition on the size"
+        made, bad = as_bytes(node)
+        return made if bad is None else self.fail(f'{bad!r:.40} {SIZES}', self.at_value(bad, e))
 
 # %% ../../nbs/search/02_parser.ipynb #429d4657
 _quoted = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
-
-@patch
-def cut(self: Reader) -> list:
-    "The text's tokens, each with the source that it came from"
-    from sqlglot.errors import SqlglotError
-    from sqlglot.tokens import Tokenizer
-    if len(self.text) > MAX_TEXT: raise InvalidQuery(f'where: {len(self.text):,} characters; at most {MAX_TEXT:,} are read; give long lists as parameters')
-    try: tokens = Tokenizer().tokenize(self.text)
-    except SqlglotError:
-        blank = _quoted.sub(lambda m: ' ' * len(m[0]), self.text)
-        self.fail("a quote is opened and not closed; within text it is doubled: 'it''s'", max(0, min((i for q in '\'"' if (i := blank.find(q)) >= 0), default=len(blank) - 1)))
-    if not tokens: raise InvalidQuery('where: the condition is empty; leave it out (None) to have no condition')
-    for a, b in zip([-1] + [t.end for t in tokens], [t.start for t in tokens] + [len(self.text)]):
-        if gap := self.text[a + 1:b].strip(): self.fail(f'comments are not allowed: {gap[:20]!r}', self.text.index(gap, a + 1))
-    return [(t, self.text[t.start:t.end + 1]) for t in tokens]
 
 # %% ../../nbs/search/02_parser.ipynb #7552db60
 _word = re.compile(r'[^\W\d]\w*')
@@ -86,25 +285,6 @@ def rooted(
     if len(parts) == 1 and parts[0] in FIELDS: return Name(tuple(parts), 'fields')
     if len(parts) == 1 or first not in ROOTS: return Name(tuple(parts))
     return Name(tuple(parts[1:]), first)
-
-@patch
-def name(
-    self: Reader,
-    cut: list,
-    i: int,             # Where in `cut` it begins
-) -> tuple[Name, int]:  # … and the place after it
-    "Read a name"
-    parts, start = [], i
-    while True:
-        if i >= len(cut) or not (cut[i][1][0] == '"' or _word.fullmatch(cut[i][1])): self.fail('a name is expected after the dot; quote it if it is not a plain word', cut[i - 1][0].start)
-        parts.append(cut[i][0].text if cut[i][1][0] == '"' else cut[i][1])
-        i += 1
-        if i >= len(cut) or cut[i][1] != '.': break
-        i += 1
-    if len(parts) > MAX_PARTS: self.fail(f'a name has at most {MAX_PARTS} parts', cut[start][0].start)
-    found = rooted(parts, cut[start][1])
-    if found.root == 'fields' and str(found) not in FIELDS: self.fail(f'there is no field {str(found)!r}{hint(str(found), FIELDS)}', cut[start][0].start)
-    return found, i
 
 # %% ../../nbs/search/02_parser.ipynb #ee9d0da2
 def _bound(
@@ -119,63 +299,12 @@ def _bound(
     if many and isinstance(p, Iterable) and not isinstance(p, (bytes, Mapping)): return Value([_bound(x, f'an element of {what}', False) for x in p])
     raise InvalidQuery(f'{what} is of type {type(v).__name__}; text, numbers, booleans, dates and datetimes can be compared' + ', and lists of them with IN' * many)
 
-@patch
-def param(self: Reader, cut: list, i: int) -> tuple[Value, int]:
-    "Read `:name`"
-    name = cut[i + 1][1] if i + 1 < len(cut) and cut[i + 1][0].start == cut[i][0].end + 1 else ''
-    if not _word.fullmatch(name): self.fail('a parameter is a colon and a name, as in :owner', cut[i][0].start)
-    if name not in self.params: self.fail(f'params has no {name!r}{hint(name, self.params)}', cut[i][0].start)
-    self.used.add(name)
-    return _bound(self.params[name], f'the parameter :{name}'), i + 2
-
 # %% ../../nbs/search/02_parser.ipynb #8e887713
 _clock = r'\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?(?:Z|[+-]\d{2}:\d{2})?'
 _plainly = re.compile(rf'''(?P<day>\d{{4}}-\d{{2}}-\d{{2}}(?:[T ]{_clock})?)(?![\w:-])
     |(?P<now>now|today)\(\s*\)(?:\s*(?P<sign>[-+])\s*(?:interval\s+)?'?(?P<span>\d+(?:\.\d+)?\s*[a-z]+)'?)?
     |(?P<size>\d+(?:\.\d+)?\s*[kmgtp]i?b)\b
     |(?P<number>-?\.\d+(?:e[-+]?\d+)?)(?!\w)''', re.IGNORECASE | re.ASCII | re.VERBOSE)
-
-@patch
-def plainly(self: Reader, at: int) -> tuple[Value, int] | None:
-    "A date, moment, size or number that begins at a place, and where it ends; None where there is none"
-    if not (m := _plainly.match(self.text, at)): return None
-    if m['day'] and not parse_time(m['day']): self.fail(f'{m["day"]!r} is no date', at)
-    if m['now']: return Value(self._moment(m, at)), m.end()
-    return Value(m['day'] or (parse_size(m['size']) if m['size'] else float(m['number']))), m.end()
-
-@patch
-def _moment(self: Reader, m: re.Match, at: int) -> datetime | str:
-    "What `now()` and `today()` are, and so long before or after"
-    try:
-        t = self.now()
-        if m['span']: t = t - parse_duration(m['span']) if m['sign'] == '-' else t + parse_duration(m['span'])
-    except ValueError as e: self.fail(str(e), at)
-    except OverflowError: self.fail('there is no such time', at)
-    return t if m['now'].lower() == 'now' else t.date().isoformat()
-
-# %% ../../nbs/search/02_parser.ipynb #4c788644
-@patch
-def number(self: Reader, text: str, at: int) -> Value:
-    "Read a number"
-    try: return Value(int(text) if re.fullmatch(r'-?\d+', text) else float(text))
-    except ValueError: self.fail('this is not a number that can be read', at)
-
-@patch
-def operand(
-    self: Reader,
-    cut: list,
-    i: int,
-) -> tuple[Name | Value, int]:
-    "Read a name, a value or a parameter"
-    token, source = cut[i]
-    if found := self.plainly(token.start): return found[0], next((k for k in range(i, len(cut)) if cut[k][0].start >= found[1]), len(cut))
-    if source[0] == "'": return Value(token.text), i + 1
-    if source[0].isdecimal(): return self.number(source, token.start), i + 1
-    if source == '-' and i + 1 < len(cut) and cut[i + 1][1][0].isdecimal(): return self.number('-' + cut[i + 1][1], token.start), i + 2
-    if source == ':': return self.param(cut, i)
-    if source.upper() in ('TRUE', 'FALSE'): return Value(source.upper() == 'TRUE'), i + 1
-    if source[0] == '"' or _word.fullmatch(source): return self.name(cut, i)
-    self.fail(f'{source[:20]!r} is not allowed', token.start)
 
 # %% ../../nbs/search/02_parser.ipynb #bf756cab
 _slips = {'==': 'write =', '&&': 'write AND', '&': 'write AND', '||': 'write OR', '|': 'write OR', '!': 'write NOT before a condition, or != between a name and a value', '=>': 'write >=', '=<': 'write <=',
@@ -184,155 +313,13 @@ _slips = {'==': 'write =', '&&': 'write AND', '&': 'write AND', '||': 'write OR'
 _slips |= {'=~': _slips['~'], '!~': _slips['~'], '~=': _slips['~']}
 _likes = frozenset('CONTAINS STARTSWITH ENDSWITH GLOB REGEXP RLIKE MATCH MATCHES SIMILAR HAS'.split())
 
-@patch
-def slip(self: Reader, cut: list, i: int, after: Name | Value | None) -> None:
-    "Refuse what is written otherwise here, and say how"
-    token, source = cut[i]
-    both = source + cut[i + 1][1] if i + 1 < len(cut) else ''
-    if source in ('<', '>', '!') and both in _structure: self.fail(f'write {both} without a gap', token.start)
-    found = [both] if source == '=' else [] if source in _structure else [both, source, source[0]]
-    if advice := next(((f, _slips[f]) for f in found if f in _slips), None): self.fail(f'{advice[0]} is not understood: {advice[1]}', token.start)
-    if after and source.upper() in _likes: self.fail("write LIKE '%…%' for a part of a text; of a list, = asks for an element", token.start)
-
 # %% ../../nbs/search/02_parser.ipynb #31226b47
 _arithmetic = frozenset('+ - * / %'.split())
 _structure = frozenset('AND OR NOT IN LIKE ILIKE BETWEEN IS NULL = != <> < <= > >= ( ) ,'.split())
 
-@patch
-def read(self: Reader) -> None:
-    "Replace names and values by numbered places, keep the structure"
-    cut, i, after = self.cut(), 0, None
-    while i < len(cut):
-        token, source = cut[i]
-        self.slip(cut, i, after)
-        if after and source in _arithmetic: self.fail('arithmetic is not allowed', token.start)
-        if source.upper() == 'NULL' and (not i or cut[i - 1][1].upper() not in ('IS', 'NOT')): self.fail('no comparison with NULL is ever true; write IS NULL', token.start)
-        if isinstance(after, Name) and source == '(': self.fail('functions and sub-selects are not allowed', token.start)
-        if source.upper() in _structure: after, i = None, i + 1
-        elif after: self.fail('an operator such as = or AND is missing here', token.start)
-        else:
-            after, i = self.operand(cut, i)
-            token = self.place(after, token)
-        self.tokens.append(token)
-    self.check_depth()
-
-@patch
-def place(self: Reader, operand: Name | Value, token):
-    "The token that stands for an operand in what the parser sees"
-    from sqlglot.tokens import Token, TokenType
-    self.places.append((operand, token.start))
-    return Token(TokenType.IDENTIFIER, str(len(self.places) - 1), token.line, token.col, token.start, token.end)
-
-@patch
-def check_depth(self: Reader) -> None:
-    "Refuse brackets that do not match, and what nests too deep"
-    open, nots = [], 0
-    for t in self.tokens:
-        source = self.text[t.start:t.end + 1].upper()
-        if source == '(': open.append((nots + 1, t.start))
-        if source == ')' and not open: self.fail('no bracket is open that this one could close', t.start)
-        if source == ')': open.pop()
-        nots = nots + 1 if source == 'NOT' else 0
-        if sum(n for n, _ in open) + nots > MAX_DEPTH: self.fail(f'brackets and NOTs nest more than {MAX_DEPTH} deep', t.start)
-    if open: self.fail('this bracket is opened and not closed', open[-1][1])
-
-# %% ../../nbs/search/02_parser.ipynb #85d11fd4
-@patch
-def parse(self: Reader) -> Node:
-    "The tree of the text"
-    from sqlglot import exp
-    from sqlglot.errors import ParseError
-    from sqlglot.parser import Parser
-    self.read()
-    try: found = Parser().parse_into(exp.Condition, self.tokens, self.text)
-    except ParseError as e:
-        line, column = (e.errors[0].get(k) if e.errors else None for k in ('line', 'col'))
-        self.fail('something is missing or too much here', next((t.start for t in self.tokens if (t.line, t.col) == (line, column)), len(self.text)))
-    except RecursionError: raise InvalidQuery('where: the condition nests too deep for the stack that is left') from None
-    if len(found) != 1 or found[0] is None: self.fail('one condition is expected', 0)
-    return self.node(found[0])
-
-@patch
-def at(self: Reader, e) -> int:
-    "Where in the text a parsed expression begins"
-    from sqlglot import exp
-    return min((self.places[int(i.name)][1] for i in e.find_all(exp.Identifier) if i.name.isdecimal()), default=0)
-
 # %% ../../nbs/search/02_parser.ipynb #7c50ce2e
 _operators = dict(EQ='=', NEQ='=', LT='<', LTE='<=', GT='>', GTE='>=')
 _parts = {'this', 'expression', 'expressions', 'field', 'low', 'high', 'negate'}
-
-@patch
-def node(self: Reader, e) -> Node:
-    "A parsed expression as a node of the tree, or `InvalidQuery`"
-    kind = type(e).__name__
-    if extra := {k for k, v in e.args.items() if v} - _parts: self.fail(f'{sorted(extra)[0]!r} is not allowed here', self.at(e))
-    if kind == 'Paren': return self.node(e.this)
-    if kind == 'Not': return Not(self.node(e.this))
-    if kind in ('And', 'Or'): made = {'And': And, 'Or': Or}[kind](tuple(self.node(p) for p in self.chain(e)))
-    elif kind in _operators: made = self.compare(e)
-    elif kind in ('Like', 'ILike'): made = Like(self.subject(e), self.pattern(e.expression), kind == 'ILike')
-    elif kind == 'Between': made = Between(self.subject(e), *(self.one(x) for x in (e.args['low'], e.args['high'])))
-    elif kind == 'In': made = In(self.subject(e), self.listed(e))
-    elif kind == 'Is' and type(e.expression).__name__ == 'Null': made = IsNull(self.subject(e))
-    elif kind == 'Column': made = Compare('=', self.subject(e, e), Value(True))
-    elif kind == 'Is': self.fail('IS goes with NULL alone; write =', self.at(e))
-    else: self.fail('this is not allowed in a condition', self.at(e))
-    if not isinstance(made, (And, Or)): made = self.sized(self.timely(made, e), e)
-    return Not(made) if kind == 'NEQ' or e.args.get('negate') else made
-
-@patch
-def chain(self: Reader, e) -> list:
-    "`a AND b AND c`, which the parser nests, as a list"
-    parts, kind = [], type(e)
-    while type(e) is kind: parts, e = [*parts, e.expression], e.this
-    return [e, *reversed(parts)]
-
-# %% ../../nbs/search/02_parser.ipynb #6c533776
-@patch
-def leaf(self: Reader, e) -> Name | Value | None:
-    "The name or value that an expression is, if it is one"
-    while type(e).__name__ == 'Paren': e = e.this
-    if type(e).__name__ == 'Column' and e.name.isdecimal() and not {k for k, v in e.args.items() if v} - {'this'}: return self.places[int(e.name)][0]
-
-@patch
-def subject(self: Reader, e, of=None) -> Name:
-    "The name that a condition is about"
-    found = self.leaf(e.this if of is None else of)
-    return found if isinstance(found, Name) else self.fail('a name is expected on the left', self.at(e))
-
-@patch
-def one(self: Reader, e) -> Value:
-    "One value"
-    found = self.leaf(e)
-    if isinstance(found, Name): self.fail(f"a value is expected here, and text is written in single quotes: '{str(found):.40}'", self.at(e))
-    if not isinstance(found, Value): self.fail('a value is expected here', self.at(e))
-    return found if not isinstance(found.value, list) else self.fail('a list goes with IN', self.at(e))
-
-# %% ../../nbs/search/02_parser.ipynb #eba04ae0
-@patch
-def compare(self: Reader, e) -> Compare:
-    "A comparison, its name on the left"
-    op, a, b = _operators[type(e).__name__], self.leaf(e.this), self.leaf(e.expression)
-    if isinstance(a, Name) and isinstance(b, Name): return Compare(op, a, b)
-    if isinstance(a, Name): return Compare(op, a, self.one(e.expression))
-    if isinstance(b, Name): return Compare(op.translate(str.maketrans('<>', '><')), b, self.one(e.this))
-    self.fail('a comparison needs a name on one side', self.at(e))
-
-@patch
-def pattern(self: Reader, e) -> str:
-    "What LIKE is given"
-    found = self.one(e).value
-    return found if isinstance(found, str) else self.fail('LIKE needs text', self.at(e))
-
-@patch
-def listed(self: Reader, e) -> tuple[Value, ...]:
-    "The values of `IN (…)` or `IN :list`"
-    field = e.args.get('field')
-    found = [self.leaf(x) for x in ([field] if field else e.expressions)]
-    if not field and (x := next((x for x, o in zip(e.expressions, found) if isinstance(o, Name)), None)): self.one(x)
-    if not found or not all(isinstance(x, Value) for x in found) or field and not isinstance(found[0].value, list): self.fail('IN takes values in brackets, or a :list', self.at(e))
-    return tuple(v for x in found for v in (x.value if isinstance(x.value, list) else [x]))
 
 # %% ../../nbs/search/02_parser.ipynb #92cbaaf7
 CREATED = Name(('created',), 'fields')
@@ -341,19 +328,6 @@ TIMES = "is no time: write '2026-11-01' (that day, UTC), '2026-11-01T12:00' or n
 def untimely(node: Node) -> list[object]:
     "What is compared with the time of creation, and is no time"
     return [v for v in values(node) if isinstance(node, Like) or not _span(v)] if node.name == CREATED else []
-
-@patch
-def timely(self: Reader, node: Node, e) -> Node:
-    "Refuse to compare the time of creation with what is no time"
-    if not (bad := untimely(node)): return node
-    self.fail(f'{bad[0]!r:.40} {TIMES}', self.at_value(bad[0], e))
-
-@patch
-def at_value(self: Reader, bad: object, e) -> int:
-    "Where in the text a value of a parsed expression is"
-    from sqlglot import exp
-    places = [self.places[int(i.name)] for i in e.find_all(exp.Identifier) if i.name.isdecimal()]
-    return next((at for o, at in places if isinstance(o, Value) and any(v is bad for v in ([x.value for x in o.value] if isinstance(o.value, list) else [o.value]))), self.at(e))
 
 SIZE = Name(('size',), 'fields')
 SIZES = "is no size: write bytes, or '100 kB', '20 MB', '1.5 GiB'"
@@ -368,12 +342,6 @@ def as_bytes(node: Node) -> tuple[Node, object]:
     if isinstance(node, In): node = node._replace(values=tuple(map(one, node.values)))
     else: node = node._replace(**{f: one(getattr(node, f)) for f in ('other', 'low', 'high') if f in node._fields})
     return node, bad[0] if bad else None
-
-@patch
-def sized(self: Reader, node: Node, e) -> Node:
-    "Read the sizes of a condition on the size"
-    made, bad = as_bytes(node)
-    return made if bad is None else self.fail(f'{bad!r:.40} {SIZES}', self.at_value(bad, e))
 
 # %% ../../nbs/search/02_parser.ipynb #3740fb94
 def parse_where(

@@ -10,7 +10,6 @@ from datetime import date, datetime, time, timezone
 from functools import lru_cache
 from typing import NamedTuple, NoReturn
 
-from fastcore.basics import patch
 
 from ..errors import InvalidQuery, hint
 from ..refs import parse_time
@@ -227,44 +226,56 @@ class Condition:
         found = [n for c in _walk(self.tree) for n in (c.name, getattr(c, 'other', None)) if isinstance(n, Name)]
         return list(dict.fromkeys(found))
 
-# %% ../../nbs/search/01_predicate.ipynb #19aa4a8b
-@patch
-def matches(
-    self: Condition,
-    view: Mapping,    # {'fields': …, 'metadata': …, 'stats': …}
-) -> bool:            # Unknown is not a match
-    "Whether a record meets the condition"
-    return self.tree is None or truth(self.tree, view) is True
+    def matches(
+        self,
+        view: Mapping,    # {'fields': …, 'metadata': …, 'stats': …}
+    ) -> bool:            # Unknown is not a match
+        "Whether a record meets the condition"
+        return self.tree is None or truth(self.tree, view) is True
 
-@patch
-def found(
-    self: Condition,
-    view: Mapping,
-) -> dict[str, object]:   # None where it is missing
-    "The values of the names used, for an error's message"
-    return {str(n): value(n, view) for n in self.names}
+    def found(
+        self,
+        view: Mapping,
+    ) -> dict[str, object]:   # None where it is missing
+        "The values of the names used, for an error's message"
+        return {str(n): value(n, view) for n in self.names}
 
-# %% ../../nbs/search/01_predicate.ipynb #4bda4ea3
-@patch
-def check(
-    self: Condition,
-    known: Collection[str],   # Keys that some record has, as one would write them: `auc`, `metrics.auc`, `stats.rows`
-) -> None:
-    "Raise `InvalidQuery` for a key that no record has, naming the nearest"
-    bare = {k.partition('.')[2] if k.partition('.')[0] in ROOTS and '.' in k else k for k in known}
-    for n in self.names:
-        key = '.'.join(n.parts)
-        if n.root == 'fields' or key in bare or any(k.startswith(key + '.') for k in bare): continue
-        why = f'no record here has a key {str(n)!r:.80}{self._meant(n, hint(key, [*bare, *FIELDS]))}'
-        if self.point: self.point(why, n)
-        raise InvalidQuery(f'where: {why}')
+    def check(
+        self,
+        known: Collection[str],   # Keys that some record has, as one would write them: `auc`, `metrics.auc`, `stats.rows`
+    ) -> None:
+        "Raise `InvalidQuery` for a key that no record has, naming the nearest"
+        bare = {k.partition('.')[2] if k.partition('.')[0] in ROOTS and '.' in k else k for k in known}
+        for n in self.names:
+            key = '.'.join(n.parts)
+            if n.root == 'fields' or key in bare or any(k.startswith(key + '.') for k in bare): continue
+            why = f'no record here has a key {str(n)!r:.80}{self._meant(n, hint(key, [*bare, *FIELDS]))}'
+            if self.point: self.point(why, n)
+            raise InvalidQuery(f'where: {why}')
 
-@patch
-def _meant(self: Condition, n: Name, near: str) -> str:
-    "What may be meant by an unknown key: on the right of a comparison rather text that lacks its quotes"
-    if not any(isinstance(c, Compare) and c.other == n for c in _walk(self.tree)): return near
-    if str(n).lower() in ('none', 'nan', 'nat', 'na'): return '; did you mean IS NULL?'
-    return f"; did you mean the text '{str(n):.40}'? Single quotes make text, double quotes name a key" + near.replace('; did you mean', '. Or').rstrip('?') + '?' * bool(near)
+    def _meant(self, n: Name, near: str) -> str:
+        "What may be meant by an unknown key: on the right of a comparison rather text that lacks its quotes"
+        if not any(isinstance(c, Compare) and c.other == n for c in _walk(self.tree)): return near
+        if str(n).lower() in ('none', 'nan', 'nat', 'na'): return '; did you mean IS NULL?'
+        return f"; did you mean the text '{str(n):.40}'? Single quotes make text, double quotes name a key" + near.replace('; did you mean', '. Or').rstrip('?') + '?' * bool(near)
+
+    def asks(
+        self,
+        name: Name,
+    ) -> list[Node]:
+        "The conditions that ask for a value of a name"
+        return [c for c in _asking(self.tree) if c.name == name]
+
+    def unlike(
+        self,
+        held: Callable[[Name], Collection[str]],   # Of a name: the types of all values that there are, as `type_word` calls them
+    ) -> str:                                      # Nothing, where all may be well
+        "What is compared with another type than all values that there are"
+        for c in _walk(self.tree):
+            asked = {type_word(v) for v in values(c)}
+            if asked and (there := set(held(c.name)) - {''}) and not there & (asked | {'text'} if 'times' in asked else asked | {'times'} if any(map(_span, values(c))) else asked):
+                return f"{c.name} holds {' and '.join(sorted(there))}; the condition compares it with {' and '.join(sorted(asked))}"
+        return ''
 
 # %% ../../nbs/search/01_predicate.ipynb #129352d3
 def _asking(node: Node | None, sign: bool = True) -> Iterator[Node]:
@@ -276,14 +287,6 @@ def _asking(node: Node | None, sign: bool = True) -> Iterator[Node]:
         case Not(part): yield from _asking(part, not sign)
         case _:
             if sign != isinstance(node, IsNull): yield node
-
-@patch
-def asks(
-    self: Condition,
-    name: Name,
-) -> list[Node]:
-    "The conditions that ask for a value of a name"
-    return [c for c in _asking(self.tree) if c.name == name]
 
 # %% ../../nbs/search/01_predicate.ipynb #78896b49
 def values(node: Node) -> list[object]:
@@ -298,18 +301,6 @@ def values(node: Node) -> list[object]:
 def type_word(v: object) -> str:
     "What to call the type of a value"
     return next((word for kind, word in ((bool, 'TRUE or FALSE'), ((int, float), 'numbers'), (str, 'text'), (date, 'times')) if isinstance(v, kind)), '')
-
-@patch
-def unlike(
-    self: Condition,
-    held: Callable[[Name], Collection[str]],   # Of a name: the types of all values that there are, as `type_word` calls them
-) -> str:                                      # Nothing, where all may be well
-    "What is compared with another type than all values that there are"
-    for c in _walk(self.tree):
-        asked = {type_word(v) for v in values(c)}
-        if asked and (there := set(held(c.name)) - {''}) and not there & (asked | {'text'} if 'times' in asked else asked | {'times'} if any(map(_span, values(c))) else asked):
-            return f"{c.name} holds {' and '.join(sorted(there))}; the condition compares it with {' and '.join(sorted(asked))}"
-    return ''
 
 # %% ../../nbs/search/01_predicate.ipynb #228f2bfc
 def words(text: str) -> list[str]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
-from fastcore.basics import patch
 from ..refs import MAX_VERSION
 
 # %% auto #0
@@ -140,6 +139,33 @@ class Backend(ABC):
     def close(self) -> None: "Let go of connections"
     def __repr__(self) -> str: return f'{type(self).__name__}({self.url!r})'
 
+    def create_many(self, items: Iterable[tuple[str, bytes]]) -> list[bool | Exception]:
+        "`create` for each pair of key and bytes: its answer or its exception"
+        return list(in_threads(lambda kv: self.create(*kv), items, self.can.many))
+
+    def read_many(self, keys: Iterable[str], limit: int | None = None) -> list[bytes | Exception]:
+        "`read` for each key: its bytes or its exception"
+        return list(in_threads(lambda k: self.read(k, limit), keys, self.can.many))
+
+    def _page(self, folder: str, above: int) -> list[Entry]:
+        "One page of a numbered folder: objects with numbers above `above`"
+        with before_claim() if above else nullcontext(): page = list(self.list(folder, _behind(folder, above), self.can.page))   # an empty end is looked at again
+        return [e for e in page if (found := key_number(e.key)) and found[0] > above or not found and not is_beyond(e.key)]
+
+    def tail(
+        self,
+        folder: str,      # A numbered folder, ending in `/`
+        known: int = 0,   # A number that is thought to be near the last; 0: nothing is known
+    ) -> list[Entry]:     # Objects in order, up to the last; empty where the folder is
+        "The last objects of a numbered folder"
+        low, high = max(known - 1, 0), None
+        page = self._page(folder, low)
+        if not page and low: return self.tail(folder)
+        while len(page) == self.can.page:
+            low = max(last_number(page), low + 1)
+            page, high = _jump(self, folder, low, page, high)
+        return page
+
 # %% ../../nbs/storage/01_backend.ipynb #2e60e15d
 def settle(f: Callable, *args) -> object:
     "The result of a call, or the exception that it raised"
@@ -151,16 +177,6 @@ def in_threads(f: Callable, items: Iterable, workers: int) -> Iterator:
     items = list(items)
     if len(items) < 2 or workers < 2: return iter([settle(f, i) for i in items])
     with ThreadPoolExecutor(min(workers, len(items))) as pool: return iter([r.result() for r in [pool.submit(copy_context().run, settle, f, i) for i in items]])
-
-@patch
-def create_many(self: Backend, items: Iterable[tuple[str, bytes]]) -> list[bool | Exception]:
-    "`create` for each pair of key and bytes: its answer or its exception"
-    return list(in_threads(lambda kv: self.create(*kv), items, self.can.many))
-
-@patch
-def read_many(self: Backend, keys: Iterable[str], limit: int | None = None) -> list[bytes | Exception]:
-    "`read` for each key: its bytes or its exception"
-    return list(in_threads(lambda k: self.read(k, limit), keys, self.can.many))
 
 # %% ../../nbs/storage/01_backend.ipynb #82de74d6
 _shown: ContextVar[dict | None] = ContextVar('shown', default=None)
@@ -210,27 +226,6 @@ def _behind(folder: str, n: int) -> str | None:
 def last_number(entries: Iterable[Entry]) -> int:
     "The highest number in a listing of a numbered folder, in whatever order it comes; 0 where there is none"
     return max((found[0] for e in entries if (found := key_number(e.key))), default=0)
-
-@patch
-def _page(self: Backend, folder: str, above: int) -> list[Entry]:
-    "One page of a numbered folder: objects with numbers above `above`"
-    with before_claim() if above else nullcontext(): page = list(self.list(folder, _behind(folder, above), self.can.page))   # an empty end is looked at again
-    return [e for e in page if (found := key_number(e.key)) and found[0] > above or not found and not is_beyond(e.key)]
-
-@patch
-def tail(
-    self: Backend,
-    folder: str,      # A numbered folder, ending in `/`
-    known: int = 0,   # A number that is thought to be near the last; 0: nothing is known
-) -> list[Entry]:     # Objects in order, up to the last; empty where the folder is
-    "The last objects of a numbered folder"
-    low, high = max(known - 1, 0), None
-    page = self._page(folder, low)
-    if not page and low: return self.tail(folder)
-    while len(page) == self.can.page:
-        low = max(last_number(page), low + 1)
-        page, high = _jump(self, folder, low, page, high)
-    return page
 
 def _jump(self: Backend, folder: str, low: int, page: list[Entry], high: int | None) -> tuple[list[Entry], int | None]:
     "The next page that is not empty, found by doubling and then halving its start; the rest, where little can be left"

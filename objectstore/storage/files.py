@@ -10,7 +10,6 @@ from time import monotonic
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, islice
 from pathlib import Path
-from fastcore.basics import patch
 from .backend import Backend, Capabilities, Entry, in_threads, key_number, number_key, settle
 from .atomic import (PATIENCE, PIECE, READ_FLAGS, UNNAMED, Draft, MustBeNamed, Patience, Short, asked_again, batch_size, check_key, copy_piece,
     draft_name, hundred, in_hundred, is_late, key_leaf, lies_there, on_network, publish, read_all, regular, resolved, said, sync_file, sync_folder, whose)
@@ -45,255 +44,331 @@ class FileBackend(Backend):
         self._made: set[str] = set()          # folders that would survive a power cut
         self._named: set[str] = set()         # folders whose drafts need names
 
-# %% ../../nbs/storage/03_files.ipynb #90ec045d
-@patch
-def _see(self: FileBackend, place: str) -> None:
-    "Raise where a folder below the root is a link or is not there"
-    if self._seen.get(place, 0.0) > (now := monotonic()) or len(place) <= len(self.url): return
-    self._see(os.path.dirname(place))
-    st = os.lstat(place)
-    if stat.S_ISLNK(st.st_mode) or getattr(st, 'st_file_attributes', 0) & 0x400: raise OSError(errno.ELOOP, 'a link', place)
-    if not stat.S_ISDIR(st.st_mode): raise NotADirectoryError(errno.ENOTDIR, 'a file, where a folder should be', place)
-    if len(self._seen) >= _known_limit: self._seen.clear()
-    self._seen[place] = now + SEEN
+    def _see(self, place: str) -> None:
+        "Raise where a folder below the root is a link or is not there"
+        if self._seen.get(place, 0.0) > (now := monotonic()) or len(place) <= len(self.url): return
+        self._see(os.path.dirname(place))
+        st = os.lstat(place)
+        if stat.S_ISLNK(st.st_mode) or getattr(st, 'st_file_attributes', 0) & 0x400: raise OSError(errno.ELOOP, 'a link', place)
+        if not stat.S_ISDIR(st.st_mode): raise NotADirectoryError(errno.ENOTDIR, 'a file, where a folder should be', place)
+        if len(self._seen) >= _known_limit: self._seen.clear()
+        self._seen[place] = now + SEEN
 
-@patch
-def _place(self: FileBackend, key: str) -> tuple[str, str]:
-    "The folder of a key, checked once, and its last segment, checked always"
-    above, slash, leaf = key.rpartition('/')
-    m = key_leaf.fullmatch(leaf)
-    place = f'{self._root}/{above}' if slash else self._root
-    if m and m[1]: place = f'{place}/{m[1]}'
-    if not m or place not in self._seen: check_key(key)
-    return place, leaf
+    def _place(self, key: str) -> tuple[str, str]:
+        "The folder of a key, checked once, and its last segment, checked always"
+        above, slash, leaf = key.rpartition('/')
+        m = key_leaf.fullmatch(leaf)
+        place = f'{self._root}/{above}' if slash else self._root
+        if m and m[1]: place = f'{place}/{m[1]}'
+        if not m or place not in self._seen: check_key(key)
+        return place, leaf
 
-# %% ../../nbs/storage/03_files.ipynb #bd253642
-@patch
-def _said(self: FileBackend, e: OSError, key: str = '') -> OSError:
-    "The error of the contract for one of the system"
-    at = f'{self.url}/{key}' if key else self.url
-    found = said(ConnectionError(errno.EHOSTDOWN, e.strerror) if self.shared and type(e) is OSError and e.errno == errno.EIO else e, at)
-    if not isinstance(found, PermissionError) or e.errno == errno.EROFS or not (facts := whose(e.filename if isinstance(e.filename, str) else at)): return found
-    return PermissionError(found.errno, f'{found.strerror} ({facts}): whoever shares a store with a group lets the group write to its folders (chmod g+rws) and works with umask 002', at)
+    def _said(self, e: OSError, key: str = '') -> OSError:
+        "The error of the contract for one of the system"
+        at = f'{self.url}/{key}' if key else self.url
+        found = said(ConnectionError(errno.EHOSTDOWN, e.strerror) if self.shared and type(e) is OSError and e.errno == errno.EIO else e, at)
+        if not isinstance(found, PermissionError) or e.errno == errno.EROFS or not (facts := whose(e.filename if isinstance(e.filename, str) else at)): return found
+        return PermissionError(found.errno, f'{found.strerror} ({facts}): whoever shares a store with a group lets the group write to its folders (chmod g+rws) and works with umask 002', at)
 
-# %% ../../nbs/storage/03_files.ipynb #c3ea564a
-@patch
-def _open(self: FileBackend, key: str) -> int:
-    "A descriptor of the file of a key"
-    place, leaf = self._place(key)
-    try:
-        if self._seen.get(place, 0.0) < monotonic(): self._see(place)
-        return os.open(f'{place}/{leaf}', READ_FLAGS)
-    except (FileNotFoundError, NotADirectoryError):
-        if self.shared and self._listed(place, leaf): return os.open(f'{place}/{leaf}', READ_FLAGS)
-        raise FileNotFoundError(errno.ENOENT, 'no such object', key) from None
-
-# %% ../../nbs/storage/03_files.ipynb #c6efa181
-@patch
-def _listed(self: FileBackend, place: str, leaf: str) -> bool:
-    "Is there such a name, by the listing of its folder and of those above it?"
-    if len(place) > len(self.url) and not self._listed(*os.path.split(place)): return False
-    try: return leaf in asked_again(os.listdir, place or '/', patience=self._patience)
-    except (FileNotFoundError, NotADirectoryError): pass
-    if len(place) > len(self.url) or not self._made_since(place): return False
-    try: return leaf in asked_again(os.listdir, place, patience=self._patience)
-    except (FileNotFoundError, NotADirectoryError): return False
-
-@patch
-def _made_since(self: FileBackend, place: str) -> bool:
-    "Is there such a folder after all, by the listing of the one above it, and of those above that where it seems absent too?"
-    above, name = os.path.split(place)
-    if above == place: return False
-    try: return name in asked_again(os.listdir, above, patience=self._patience)
-    except (FileNotFoundError, NotADirectoryError): return self._made_since(above) and name in os.listdir(above)
-    except PermissionError: return False
-
-# %% ../../nbs/storage/03_files.ipynb #280b6d15
-@patch
-def read(self: FileBackend, key: str, limit: int | None = None) -> bytes:
-    "The whole object; `OverflowError` where it has more than `limit` bytes"
-    try: return asked_again(self._read, key, limit, patience=self._patience) if self._patience else self._read(key, limit)
-    except OSError as e: raise self._said(e, key) from None
-
-@patch
-def _read(self: FileBackend, key: str, limit: int | None) -> bytes:
-    fd = self._open(key)
-    try:
-        st = os.fstat(fd)
-        if not stat.S_ISREG(st.st_mode): regular(st, key)
-        if limit is not None and st.st_size > limit: raise OverflowError(f'{key} has {st.st_size:,} bytes, more than {limit:,}')
-        return read_all(fd, st.st_size, key)
-    finally: os.close(fd)
-
-# %% ../../nbs/storage/03_files.ipynb #29ad910c
-@patch
-def stream(self: FileBackend, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-    "The bytes from `start` to before `end`, piece by piece"
-    late = Patience(self._patience)
-    while True:
+    def _open(self, key: str) -> int:
+        "A descriptor of the file of a key"
+        place, leaf = self._place(key)
         try:
-            for piece in self._stream(key, start, end):
-                yield piece
-                start += len(piece)
-            return
-        except OSError as e:
-            absent = isinstance(e, FileNotFoundError)       # a record names it: then the listing may be a late one
-            if not late.more(Short() if absent else e): raise self._said(late.last(e), key) from None
+            if self._seen.get(place, 0.0) < monotonic(): self._see(place)
+            return os.open(f'{place}/{leaf}', READ_FLAGS)
+        except (FileNotFoundError, NotADirectoryError):
+            if self.shared and self._listed(place, leaf): return os.open(f'{place}/{leaf}', READ_FLAGS)
+            raise FileNotFoundError(errno.ENOENT, 'no such object', key) from None
 
-@patch
-def _stream(self: FileBackend, key: str, start: int, end: int | None) -> Iterator[bytes]:
-    fd = self._open(key)
-    try:
-        size = regular(os.fstat(fd), key).st_size
-        end = size if end is None else end
-        if not 0 <= start <= end <= size: raise Short(errno.EINVAL, f'has {size:,} bytes, not the range {start:,} to {end:,}', key)
-        os.lseek(fd, start, os.SEEK_SET)
-        for at in range(start, end, PIECE): yield read_all(fd, min(PIECE, end - at), key)
-    finally: os.close(fd)
+    def _listed(self, place: str, leaf: str) -> bool:
+        "Is there such a name, by the listing of its folder and of those above it?"
+        if len(place) > len(self.url) and not self._listed(*os.path.split(place)): return False
+        try: return leaf in asked_again(os.listdir, place or '/', patience=self._patience)
+        except (FileNotFoundError, NotADirectoryError): pass
+        if len(place) > len(self.url) or not self._made_since(place): return False
+        try: return leaf in asked_again(os.listdir, place, patience=self._patience)
+        except (FileNotFoundError, NotADirectoryError): return False
 
-# %% ../../nbs/storage/03_files.ipynb #ad363d59
-@patch
-def exists(self: FileBackend, key: str) -> bool:
-    "Is there such an object? On a shared volume by a listing"
-    place, leaf = self._place(key)
-    try:
-        if self.shared and not self._listed(place, leaf): return False
-        asked_again(self._see, place, patience=self._patience)
-        return stat.S_ISREG(asked_again(os.lstat, f'{place}/{leaf}', patience=self._patience).st_mode)
-    except (FileNotFoundError, NotADirectoryError): return False
-    except OSError as e: raise self._said(e, key) from None
+    def _made_since(self, place: str) -> bool:
+        "Is there such a folder after all, by the listing of the one above it, and of those above that where it seems absent too?"
+        above, name = os.path.split(place)
+        if above == place: return False
+        try: return name in asked_again(os.listdir, above, patience=self._patience)
+        except (FileNotFoundError, NotADirectoryError): return self._made_since(above) and name in os.listdir(above)
+        except PermissionError: return False
 
-@patch
-def path(self: FileBackend, key: str) -> Path | None:
-    "The object's own file, where there is one; it must not be written to"
-    place, leaf = self._place(key)
-    return Path(place, leaf) if self.exists(key) else None
-
-# %% ../../nbs/storage/03_files.ipynb #a66e0811
-@patch
-def _ready(self: FileBackend, place: str) -> list[str]:
-    "Make a folder and those above it: the ones whose entries are still to be synced"
-    if place in self._made: self._see(place); return []
-    if place == self._root: return self._ready_root()
-    due = self._ready(os.path.dirname(place))
-    try: os.mkdir(place, self._modes[0])
-    except FileExistsError: pass
-    self._see(place)
-    if self._durable: self._sync_before(place)
-    return [*due, place]
-
-@patch
-def _sync_before(self: FileBackend, place: str) -> None:
-    "Sync the hundred numbers before those of a sub-folder"
-    above, name = os.path.split(place)
-    if not hundred.fullmatch(name) or not int(name): return
-    try: sync_folder(f'{above}/{int(name) - 1:08d}')
-    except FileNotFoundError: pass
-
-@patch
-def _ready_root(self: FileBackend) -> list[str]:
-    "Make the root and what is missing above it; not again, where all that was here has gone: then the volume is no longer mounted"
-    if self._again and self._marker and not lies_there(f'{self._root}/{self._marker}'):
-        raise ConnectionRefusedError(f'what was in {self.url} is not there any more: was its volume unmounted? Nothing was written')
-    absent, p = [], self.url
-    while not os.path.isdir(p): absent.append(p); p = os.path.dirname(p)
-    for p in reversed(absent):
-        try: os.mkdir(p, self._modes[0])
-        except FileExistsError: pass
-        if self._durable: sync_folder(os.path.dirname(p))
-    self._made.add(self._root)
-    return []
-
-# %% ../../nbs/storage/03_files.ipynb #770dd56a
-@patch
-def _lasting(self: FileBackend, due: list[str]) -> None:
-    "Remember folders whose entries have been synced"
-    if len(self._made) >= _known_limit: self._made.clear()
-    self._made.update(due)
-
-@patch
-def _forget(self: FileBackend) -> None:
-    "Look at every folder again"
-    self._seen.clear(); self._made.clear()
-    self._again = True
-@patch
-def _draft(self: FileBackend, place: str) -> Draft:
-    "A new draft in a folder that is there"
-    return Draft(place or '/', self._modes[1], not UNNAMED or place in self._named)
-
-# %% ../../nbs/storage/03_files.ipynb #859d5127
-@patch
-def _keep(self: FileBackend, place: str, leaf: str, fill: Callable[[Draft], object]) -> bool:
-    "A new file with what `fill` writes: True where it is ours"
-    draft, due = asked_again(self._written, place, fill, patience=self._patience)
-    with draft: won = publish(draft, f'{place}/{leaf}', self._patience, not self._links)
-    if won: self._closed(draft, f'{place}/{leaf}')
-    if self._durable and (won or due):
-        for p in (place, *map(os.path.dirname, due)): sync_folder(p)
-    self._lasting(due)
-    return won
-
-@patch
-def _closed(self: FileBackend, draft: Draft, path: str) -> None:
-    "Be sure that an object is read-only: SMB takes that from it when the other name of the file, its draft's, goes"
-    if not self.shared or not draft.name or self._modes[1] & 0o222: return
-    with suppress(OSError):
-        if os.lstat(path).st_mode & 0o222: os.chmod(path, self._modes[1])
-
-@patch
-def _written(self: FileBackend, place: str, fill: Callable[[Draft], object]) -> tuple[Draft, list[str]]:
-    "A new file without its name, and the folders whose entries are still to be synced: where it fails there is nothing"
-    due = self._ready(place)
-    draft = self._draft(place)
-    try:
-        fill(draft)
-        if self._durable: sync_file(draft.fd)
-    except BaseException: draft.close(); raise
-    return draft, due
-
-@patch
-def _keep_somehow(self: FileBackend, place: str, leaf: str, fill: Callable[[Draft], object]) -> bool:
-    "`_keep`, once more where the folder has vanished, or where its drafts need names"
-    try: return self._keep(place, leaf, fill)
-    except MustBeNamed: self._named.add(place)
-    except FileNotFoundError: self._forget()
-    return self._keep(place, leaf, fill)
-
-@patch
-def _taken(self: FileBackend, place: str, leaf: str) -> bool:
-    "Is it plain that a name is taken? It saves who lost a race the work"
-    return self.can.probe and place in self._seen and os.path.lexists(f'{place}/{leaf}')
-
-# %% ../../nbs/storage/03_files.ipynb #5b7ca8d6
-@patch
-def create(self: FileBackend, key: str, data: bytes) -> bool:
-    "Keep `data` under `key` unless something is there: True only where this very call made it"
-    place, leaf = self._place(key)
-    try: return not self._taken(place, leaf) and self._keep_somehow(place, leaf, lambda draft: draft.write(data))
-    except OSError as e: raise self._said(e, key) from None
-
-# %% ../../nbs/storage/03_files.ipynb #586a1445
-@patch
-def upload(self: FileBackend, key: str, source: Path, progress: Callable[[int], None] | None = None) -> None:
-    "Keep the content of a file of any size under a key that was never used"
-    place, leaf = self._place(key)
-    with open(source, 'rb', buffering=0) as f:
-        def fill(draft):
-            f.seek(0)
-            while n := copy_piece(f.fileno(), draft):
-                if progress: progress(n)
-        try: won = self._keep_somehow(place, leaf, fill)
+    def read(self, key: str, limit: int | None = None) -> bytes:
+        "The whole object; `OverflowError` where it has more than `limit` bytes"
+        try: return asked_again(self._read, key, limit, patience=self._patience) if self._patience else self._read(key, limit)
         except OSError as e: raise self._said(e, key) from None
-    if not won: raise FileExistsError(errno.EEXIST, 'there is an object already', f'{self.url}/{key}')
+
+    def _read(self, key: str, limit: int | None) -> bytes:
+        fd = self._open(key)
+        try:
+            st = os.fstat(fd)
+            if not stat.S_ISREG(st.st_mode): regular(st, key)
+            if limit is not None and st.st_size > limit: raise OverflowError(f'{key} has {st.st_size:,} bytes, more than {limit:,}')
+            return read_all(fd, st.st_size, key)
+        finally: os.close(fd)
+
+    def stream(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        "The bytes from `start` to before `end`, piece by piece"
+        late = Patience(self._patience)
+        while True:
+            try:
+                for piece in self._stream(key, start, end):
+                    yield piece
+                    start += len(piece)
+                return
+            except OSError as e:
+                absent = isinstance(e, FileNotFoundError)       # a record names it: then the listing may be a late one
+                if not late.more(Short() if absent else e): raise self._said(late.last(e), key) from None
+
+    def _stream(self, key: str, start: int, end: int | None) -> Iterator[bytes]:
+        fd = self._open(key)
+        try:
+            size = regular(os.fstat(fd), key).st_size
+            end = size if end is None else end
+            if not 0 <= start <= end <= size: raise Short(errno.EINVAL, f'has {size:,} bytes, not the range {start:,} to {end:,}', key)
+            os.lseek(fd, start, os.SEEK_SET)
+            for at in range(start, end, PIECE): yield read_all(fd, min(PIECE, end - at), key)
+        finally: os.close(fd)
+
+    def exists(self, key: str) -> bool:
+        "Is there such an object? On a shared volume by a listing"
+        place, leaf = self._place(key)
+        try:
+            if self.shared and not self._listed(place, leaf): return False
+            asked_again(self._see, place, patience=self._patience)
+            return stat.S_ISREG(asked_again(os.lstat, f'{place}/{leaf}', patience=self._patience).st_mode)
+        except (FileNotFoundError, NotADirectoryError): return False
+        except OSError as e: raise self._said(e, key) from None
+
+    def path(self, key: str) -> Path | None:
+        "The object's own file, where there is one; it must not be written to"
+        place, leaf = self._place(key)
+        return Path(place, leaf) if self.exists(key) else None
+
+    def _ready(self, place: str) -> list[str]:
+        "Make a folder and those above it: the ones whose entries are still to be synced"
+        if place in self._made: self._see(place); return []
+        if place == self._root: return self._ready_root()
+        due = self._ready(os.path.dirname(place))
+        try: os.mkdir(place, self._modes[0])
+        except FileExistsError: pass
+        self._see(place)
+        if self._durable: self._sync_before(place)
+        return [*due, place]
+
+    def _sync_before(self, place: str) -> None:
+        "Sync the hundred numbers before those of a sub-folder"
+        above, name = os.path.split(place)
+        if not hundred.fullmatch(name) or not int(name): return
+        try: sync_folder(f'{above}/{int(name) - 1:08d}')
+        except FileNotFoundError: pass
+
+    def _ready_root(self) -> list[str]:
+        "Make the root and what is missing above it; not again, where all that was here has gone: then the volume is no longer mounted"
+        if self._again and self._marker and not lies_there(f'{self._root}/{self._marker}'):
+            raise ConnectionRefusedError(f'what was in {self.url} is not there any more: was its volume unmounted? Nothing was written')
+        absent, p = [], self.url
+        while not os.path.isdir(p): absent.append(p); p = os.path.dirname(p)
+        for p in reversed(absent):
+            try: os.mkdir(p, self._modes[0])
+            except FileExistsError: pass
+            if self._durable: sync_folder(os.path.dirname(p))
+        self._made.add(self._root)
+        return []
+
+    def _lasting(self, due: list[str]) -> None:
+        "Remember folders whose entries have been synced"
+        if len(self._made) >= _known_limit: self._made.clear()
+        self._made.update(due)
+
+    def _forget(self) -> None:
+        "Look at every folder again"
+        self._seen.clear(); self._made.clear()
+        self._again = True
+
+    def _draft(self, place: str) -> Draft:
+        "A new draft in a folder that is there"
+        return Draft(place or '/', self._modes[1], not UNNAMED or place in self._named)
+
+    def _keep(self, place: str, leaf: str, fill: Callable[[Draft], object]) -> bool:
+        "A new file with what `fill` writes: True where it is ours"
+        draft, due = asked_again(self._written, place, fill, patience=self._patience)
+        with draft: won = publish(draft, f'{place}/{leaf}', self._patience, not self._links)
+        if won: self._closed(draft, f'{place}/{leaf}')
+        if self._durable and (won or due):
+            for p in (place, *map(os.path.dirname, due)): sync_folder(p)
+        self._lasting(due)
+        return won
+
+    def _closed(self, draft: Draft, path: str) -> None:
+        "Be sure that an object is read-only: SMB takes that from it when the other name of the file, its draft's, goes"
+        if not self.shared or not draft.name or self._modes[1] & 0o222: return
+        with suppress(OSError):
+            if os.lstat(path).st_mode & 0o222: os.chmod(path, self._modes[1])
+
+    def _written(self, place: str, fill: Callable[[Draft], object]) -> tuple[Draft, list[str]]:
+        "A new file without its name, and the folders whose entries are still to be synced: where it fails there is nothing"
+        due = self._ready(place)
+        draft = self._draft(place)
+        try:
+            fill(draft)
+            if self._durable: sync_file(draft.fd)
+        except BaseException: draft.close(); raise
+        return draft, due
+
+    def _keep_somehow(self, place: str, leaf: str, fill: Callable[[Draft], object]) -> bool:
+        "`_keep`, once more where the folder has vanished, or where its drafts need names"
+        try: return self._keep(place, leaf, fill)
+        except MustBeNamed: self._named.add(place)
+        except FileNotFoundError: self._forget()
+        return self._keep(place, leaf, fill)
+
+    def _taken(self, place: str, leaf: str) -> bool:
+        "Is it plain that a name is taken? It saves who lost a race the work"
+        return self.can.probe and place in self._seen and os.path.lexists(f'{place}/{leaf}')
+
+    def create(self, key: str, data: bytes) -> bool:
+        "Keep `data` under `key` unless something is there: True only where this very call made it"
+        place, leaf = self._place(key)
+        try: return not self._taken(place, leaf) and self._keep_somehow(place, leaf, lambda draft: draft.write(data))
+        except OSError as e: raise self._said(e, key) from None
+
+    def upload(self, key: str, source: Path, progress: Callable[[int], None] | None = None) -> None:
+        "Keep the content of a file of any size under a key that was never used"
+        place, leaf = self._place(key)
+        with open(source, 'rb', buffering=0) as f:
+            def fill(draft):
+                f.seek(0)
+                while n := copy_piece(f.fileno(), draft):
+                    if progress: progress(n)
+            try: won = self._keep_somehow(place, leaf, fill)
+            except OSError as e: raise self._said(e, key) from None
+        if not won: raise FileExistsError(errno.EEXIST, 'there is an object already', f'{self.url}/{key}')
+
+    def create_many(self, items: Iterable[tuple[str, bytes]]) -> list[bool | Exception]:
+        "`create` for each pair of key and bytes: its answer or its exception"
+        items, answers = iter(items), []
+        while batch := list(islice(items, batch_size())): answers += _Batch(self, batch).run()
+        return answers
+
+    def delete(self, key: str) -> None:
+        "Delete an object; no error where there is none"
+        place, leaf = self._place(key)
+        try:
+            asked_again(self._see, place, patience=self._patience)
+            if os.name == 'nt': os.chmod(f'{place}/{leaf}', stat.S_IWRITE)
+            asked_again(os.unlink, f'{place}/{leaf}', patience=self._patience)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError): pass
+        except OSError as e: raise self._said(e, key) from None
+
+    def sync(self, key: str) -> None:
+        "Be sure that what was just read, and that another machine may just have linked, would survive a power cut"
+        place, _ = self._place(key)
+        try: self._see(place); sync_folder(place)
+        except OSError as e: raise self._said(e, key) from None
+
+    def ask_time(self) -> float:
+        "The time that the file system gives a new file"
+        try:
+            try: return self._time_of_draft()
+            except MustBeNamed: self._named.add(self._root)
+            except FileNotFoundError: self._forget()
+            return self._time_of_draft()
+        except OSError as e: raise self._said(e) from None
+
+    def _time_of_draft(self) -> float:
+        self._ready(self._root)
+        with self._draft(self._root) as draft: return os.fstat(draft.fd).st_mtime
+
+    def sweep(self,
+        older_than: float = 86_400,   # Seconds; a draft that is younger may still be written
+    ) -> int:                         # How many were removed
+        "Remove drafts that a crash has left"
+        if not os.path.isdir(self.url): return 0
+        now, n = self.ask_time(), 0
+        for place, _, names in os.walk(self.url):
+            for p in (f'{place}/{name}' for name in names if draft_name.fullmatch(name)):
+                try:
+                    if now - os.lstat(p).st_mtime > older_than: os.unlink(p); n += 1
+                except FileNotFoundError: pass
+        return n
+
+    def _scan(self, place: str) -> list[os.DirEntry]:
+        "What lies in a folder; nothing where there is none"
+        try: return asked_again(self._scan_once, place, patience=self._patience)
+        except (FileNotFoundError, NotADirectoryError): pass
+        if not self.shared or not (self._listed(*os.path.split(place)) if len(place) > len(self.url) else self._made_since(place)): return []
+        try: return self._scan_once(place)
+        except (FileNotFoundError, NotADirectoryError): return []
+
+    def _scan_once(self, place: str) -> list[os.DirEntry]:
+        self._see(place)
+        with os.scandir(place or '/') as found: return list(found)
+
+    def stamp(self, key: str) -> str:
+        "The stamp of an object, at one look; empty where there is none"
+        place, leaf = self._place(key)
+        try: return file_stamp(os.lstat(f'{place}/{leaf}'))
+        except OSError: return ''
+
+    def _walk(self, place: str, prefix: str, after: str | None) -> Iterator[Entry]:
+        "Objects below a folder, in order of key"
+        for name, e in _in_order(self._scan(place)):
+            if name[-1] != '/':
+                if not key_leaf.fullmatch(name)[1]: yield from _entry(e, prefix + name, after, self._patience)     # a numbered one out of its sub-folder is no object
+            elif hundred.fullmatch(name[:-1]): yield from self._walk_hundred(place, prefix, name[:-1], after)
+            elif not _before(prefix + name, after): yield from self._walk(f'{place}/{name[:-1]}', prefix + name, after)
+
+    def _walk_hundred(self, place: str, prefix: str, digits: str, after: str | None) -> Iterator[Entry]:
+        "The numbered objects in a sub-folder, and before them what else lies there, under keys of its own"
+        if _before(prefix + digits, after): return
+        found = _in_order(self._scan(f'{place}/{digits}'))
+        numbered = [t for t in found if in_hundred(digits, t[0])]
+        if len(numbered) < len(found): yield from self._walk(f'{place}/{digits}', f'{prefix}{digits}/', after)
+        for name, e in numbered: yield from _entry(e, prefix + name, after, self._patience)
+
+    def _at(self, folder: str) -> str:
+        "The place of a folder"
+        return f'{self._root}/{check_key(folder, folder=True)}'[:-1]
+
+    def _entries(self, folder: str, after: str | None) -> Iterator[Entry]:
+        try: yield from self._walk(self._at(folder), folder, after)
+        except OSError as e: raise self._said(e, folder) from None
+
+    def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
+        "All objects below a folder, in order of key, beginning after the key `after`"
+        check_key(folder, folder=True)
+        return islice(self._entries(folder, after), limit)
+
+    def folders(self, folder: str) -> list[str]:
+        "The names of the folders directly below a folder, in order; one that has become empty may still be named"
+        place = self._at(folder)
+        def shown(digits): return any(not in_hundred(digits, name) for name, _ in _in_order(self._scan(f'{place}/{digits}')))
+        try:
+            names = sorted(name[:-1] for name, _ in _in_order(self._scan(place)) if name[-1] == '/')
+            return [n for n in names if not hundred.fullmatch(n) or shown(n)]
+        except OSError as e: raise self._said(e, folder) from None
+
+    def tail(self,
+        folder: str,      # A numbered folder, ending in `/`
+        known: int = 0,   # A number that is thought to be near the last; 0: nothing is known
+    ) -> list[Entry]:     # Objects in order, up to the last; empty where the folder is
+        "The last objects of a numbered folder"
+        place, found = self._at(folder), []
+        after = f'{folder}{number_key(known - 1)}.z' if known > 1 else None
+        def entries(digits, after=None): return self._walk_hundred(place, folder, digits, after)
+        try:
+            hundreds = sorted(e.name for e in self._scan(place) if hundred.fullmatch(e.name) and key_number(f'{e.name}00'))
+            if known: found = [e for d in hundreds[-10:] for e in entries(d, after)]
+            while hundreds and not found: found = [*entries(hundreds.pop())]
+            return found
+        except OSError as e: raise self._said(e, folder) from None
 
 # %% ../../nbs/storage/03_files.ipynb #a7073034
-@patch
-def create_many(self: FileBackend, items: Iterable[tuple[str, bytes]]) -> list[bool | Exception]:
-    "`create` for each pair of key and bytes: its answer or its exception"
-    items, answers = iter(items), []
-    while batch := list(islice(items, batch_size())): answers += _Batch(self, batch).run()
-    return answers
-
 class _Batch:
     "Some objects on their way to the disk together, each with its draft or its answer"
     def __init__(self, backend: FileBackend, items: list[tuple[str, bytes]]):
@@ -315,116 +390,48 @@ class _Batch:
     def drop(self, i: int) -> None:
         if draft := self.drafts.pop(i, None): draft.close()
 
-# %% ../../nbs/storage/03_files.ipynb #dcb9899e
-@patch
-def run(self: _Batch) -> list[bool | Exception]:
-    "All of them, in four rounds"
-    try:
-        self.drafts = {i: None for i, at in enumerate(self.places) if not self.b._taken(*at)}
-        self.each(self.write)
-        if self.b._durable: self.each(lambda i: sync_file(self.drafts[i].fd), _syncs)
-        self.each(self.link)
-        self.sync_folders()
-    finally:
-        drafts = dict(self.drafts)
-        for i in drafts: self.drop(i)
-    for i, draft in drafts.items():
-        if self.answers[i] is True: self.b._closed(draft, '/'.join(self.places[i]))
-    return self.answers
+    def run(self) -> list[bool | Exception]:
+        "All of them, in four rounds"
+        try:
+            self.drafts = {i: None for i, at in enumerate(self.places) if not self.b._taken(*at)}
+            self.each(self.write)
+            if self.b._durable: self.each(lambda i: sync_file(self.drafts[i].fd), _syncs)
+            self.each(self.link)
+            self.sync_folders()
+        finally:
+            drafts = dict(self.drafts)
+            for i in drafts: self.drop(i)
+        for i, draft in drafts.items():
+            if self.answers[i] is True: self.b._closed(draft, '/'.join(self.places[i]))
+        return self.answers
 
-@patch
-def write(self: _Batch, i: int) -> None:
-    place, _ = self.places[i]
-    self.due.update(self.b._ready(place))
-    self.drafts[i] = self.b._draft(place)
-    self.drafts[i].write(self.items[i][1])
+    def write(self, i: int) -> None:
+        place, _ = self.places[i]
+        self.due.update(self.b._ready(place))
+        self.drafts[i] = self.b._draft(place)
+        self.drafts[i].write(self.items[i][1])
 
-@patch
-def link(self: _Batch, i: int) -> None:
-    place, leaf = self.places[i]
-    self.answers[i] = publish(self.drafts[i], f'{place}/{leaf}', 0.0, not self.b._links)
+    def link(self, i: int) -> None:
+        place, leaf = self.places[i]
+        self.answers[i] = publish(self.drafts[i], f'{place}/{leaf}', 0.0, not self.b._links)
+
+    def sync_folders(self) -> None:
+        "Sync each folder once; where that fails, so have the objects in it"
+        won = [i for i, answer in enumerate(self.answers) if answer is True]
+        places = {self.places[i][0] for i in won} | {os.path.dirname(p) for p in self.due}
+        chains = [list(chain) for _, chain in groupby(sorted(places, key=os.path.split), os.path.dirname)]
+        def sync(chain): return [settle(sync_folder, p) for p in chain]
+        done = in_threads(sync, chains, _syncs) if self.b._durable else []
+        failed = {p: e for chain, answers in zip(chains, done) for p, e in zip(chain, answers) if e}
+        for i in won if failed else ():
+            for p, e in failed.items():
+                if f'{self.places[i][0]}/'.startswith(f'{p}/'): self.answers[i] = self.b._said(e, self.items[i][0])
+        if not failed: self.b._lasting(list(self.due))
 
 # %% ../../nbs/storage/03_files.ipynb #8702cdcc
 _syncs = 8   # disks and servers join the syncs that wait at the same time
 
-@patch
-def sync_folders(self: _Batch) -> None:
-    "Sync each folder once; where that fails, so have the objects in it"
-    won = [i for i, answer in enumerate(self.answers) if answer is True]
-    places = {self.places[i][0] for i in won} | {os.path.dirname(p) for p in self.due}
-    chains = [list(chain) for _, chain in groupby(sorted(places, key=os.path.split), os.path.dirname)]
-    def sync(chain): return [settle(sync_folder, p) for p in chain]
-    done = in_threads(sync, chains, _syncs) if self.b._durable else []
-    failed = {p: e for chain, answers in zip(chains, done) for p, e in zip(chain, answers) if e}
-    for i in won if failed else ():
-        for p, e in failed.items():
-            if f'{self.places[i][0]}/'.startswith(f'{p}/'): self.answers[i] = self.b._said(e, self.items[i][0])
-    if not failed: self.b._lasting(list(self.due))
-
-# %% ../../nbs/storage/03_files.ipynb #95d0f2a0
-@patch
-def delete(self: FileBackend, key: str) -> None:
-    "Delete an object; no error where there is none"
-    place, leaf = self._place(key)
-    try:
-        asked_again(self._see, place, patience=self._patience)
-        if os.name == 'nt': os.chmod(f'{place}/{leaf}', stat.S_IWRITE)
-        asked_again(os.unlink, f'{place}/{leaf}', patience=self._patience)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError): pass
-    except OSError as e: raise self._said(e, key) from None
-
-@patch
-def sync(self: FileBackend, key: str) -> None:
-    "Be sure that what was just read, and that another machine may just have linked, would survive a power cut"
-    place, _ = self._place(key)
-    try: self._see(place); sync_folder(place)
-    except OSError as e: raise self._said(e, key) from None
-
-# %% ../../nbs/storage/03_files.ipynb #d3fad28a
-@patch
-def ask_time(self: FileBackend) -> float:
-    "The time that the file system gives a new file"
-    try:
-        try: return self._time_of_draft()
-        except MustBeNamed: self._named.add(self._root)
-        except FileNotFoundError: self._forget()
-        return self._time_of_draft()
-    except OSError as e: raise self._said(e) from None
-
-@patch
-def _time_of_draft(self: FileBackend) -> float:
-    self._ready(self._root)
-    with self._draft(self._root) as draft: return os.fstat(draft.fd).st_mtime
-
-@patch
-def sweep(self: FileBackend,
-    older_than: float = 86_400,   # Seconds; a draft that is younger may still be written
-) -> int:                         # How many were removed
-    "Remove drafts that a crash has left"
-    if not os.path.isdir(self.url): return 0
-    now, n = self.ask_time(), 0
-    for place, _, names in os.walk(self.url):
-        for p in (f'{place}/{name}' for name in names if draft_name.fullmatch(name)):
-            try:
-                if now - os.lstat(p).st_mtime > older_than: os.unlink(p); n += 1
-            except FileNotFoundError: pass
-    return n
-
 # %% ../../nbs/storage/03_files.ipynb #903a00ce
-@patch
-def _scan(self: FileBackend, place: str) -> list[os.DirEntry]:
-    "What lies in a folder; nothing where there is none"
-    try: return asked_again(self._scan_once, place, patience=self._patience)
-    except (FileNotFoundError, NotADirectoryError): pass
-    if not self.shared or not (self._listed(*os.path.split(place)) if len(place) > len(self.url) else self._made_since(place)): return []
-    try: return self._scan_once(place)
-    except (FileNotFoundError, NotADirectoryError): return []
-
-@patch
-def _scan_once(self: FileBackend, place: str) -> list[os.DirEntry]:
-    self._see(place)
-    with os.scandir(place or '/') as found: return list(found)
-
 def _in_order(found: list[os.DirEntry]) -> list[tuple[str, os.DirEntry]]:
     "Names with a key's form, as the ends of keys (a folder has a slash), in order of key"
     named = [(f'{e.name}/' if e.is_dir(follow_symlinks=False) else e.name, e) for e in found if key_leaf.fullmatch(e.name)]
@@ -434,13 +441,6 @@ def _in_order(found: list[os.DirEntry]) -> list[tuple[str, os.DirEntry]]:
 def file_stamp(st: os.stat_result) -> str:
     "What another file in the place of this one has not"
     return f'{st.st_ino:x}-{st.st_ctime_ns:x}'
-
-@patch
-def stamp(self: FileBackend, key: str) -> str:
-    "The stamp of an object, at one look; empty where there is none"
-    place, leaf = self._place(key)
-    try: return file_stamp(os.lstat(f'{place}/{leaf}'))
-    except OSError: return ''
 
 def _entry(e: os.DirEntry, key: str, after: str | None, patience: float) -> Iterator[Entry]:
     "An entry behind `after`, unless it has vanished"
@@ -452,70 +452,6 @@ def _entry(e: os.DirEntry, key: str, after: str | None, patience: float) -> Iter
 def _before(start: str, after: str | None) -> bool:
     "Do all keys that begin with `start` come before `after`?"
     return after is not None and after[:len(start)] > start
-
-# %% ../../nbs/storage/03_files.ipynb #5bbe461b
-@patch
-def _walk(self: FileBackend, place: str, prefix: str, after: str | None) -> Iterator[Entry]:
-    "Objects below a folder, in order of key"
-    for name, e in _in_order(self._scan(place)):
-        if name[-1] != '/':
-            if not key_leaf.fullmatch(name)[1]: yield from _entry(e, prefix + name, after, self._patience)     # a numbered one out of its sub-folder is no object
-        elif hundred.fullmatch(name[:-1]): yield from self._walk_hundred(place, prefix, name[:-1], after)
-        elif not _before(prefix + name, after): yield from self._walk(f'{place}/{name[:-1]}', prefix + name, after)
-
-@patch
-def _walk_hundred(self: FileBackend, place: str, prefix: str, digits: str, after: str | None) -> Iterator[Entry]:
-    "The numbered objects in a sub-folder, and before them what else lies there, under keys of its own"
-    if _before(prefix + digits, after): return
-    found = _in_order(self._scan(f'{place}/{digits}'))
-    numbered = [t for t in found if in_hundred(digits, t[0])]
-    if len(numbered) < len(found): yield from self._walk(f'{place}/{digits}', f'{prefix}{digits}/', after)
-    for name, e in numbered: yield from _entry(e, prefix + name, after, self._patience)
-
-# %% ../../nbs/storage/03_files.ipynb #2809c6cd
-@patch
-def _at(self: FileBackend, folder: str) -> str:
-    "The place of a folder"
-    return f'{self._root}/{check_key(folder, folder=True)}'[:-1]
-
-@patch
-def _entries(self: FileBackend, folder: str, after: str | None) -> Iterator[Entry]:
-    try: yield from self._walk(self._at(folder), folder, after)
-    except OSError as e: raise self._said(e, folder) from None
-
-@patch
-def list(self: FileBackend, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
-    "All objects below a folder, in order of key, beginning after the key `after`"
-    check_key(folder, folder=True)
-    return islice(self._entries(folder, after), limit)
-
-# %% ../../nbs/storage/03_files.ipynb #e42eb16c
-@patch
-def folders(self: FileBackend, folder: str) -> list[str]:
-    "The names of the folders directly below a folder, in order; one that has become empty may still be named"
-    place = self._at(folder)
-    def shown(digits): return any(not in_hundred(digits, name) for name, _ in _in_order(self._scan(f'{place}/{digits}')))
-    try:
-        names = sorted(name[:-1] for name, _ in _in_order(self._scan(place)) if name[-1] == '/')
-        return [n for n in names if not hundred.fullmatch(n) or shown(n)]
-    except OSError as e: raise self._said(e, folder) from None
-
-# %% ../../nbs/storage/03_files.ipynb #46886738
-@patch
-def tail(self: FileBackend,
-    folder: str,      # A numbered folder, ending in `/`
-    known: int = 0,   # A number that is thought to be near the last; 0: nothing is known
-) -> list[Entry]:     # Objects in order, up to the last; empty where the folder is
-    "The last objects of a numbered folder"
-    place, found = self._at(folder), []
-    after = f'{folder}{number_key(known - 1)}.z' if known > 1 else None
-    def entries(digits, after=None): return self._walk_hundred(place, folder, digits, after)
-    try:
-        hundreds = sorted(e.name for e in self._scan(place) if hundred.fullmatch(e.name) and key_number(f'{e.name}00'))
-        if known: found = [e for d in hundreds[-10:] for e in entries(d, after)]
-        while hundreds and not found: found = [*entries(hundreds.pop())]
-        return found
-    except OSError as e: raise self._said(e, folder) from None
 
 # %% ../../nbs/storage/03_files.ipynb #76480460
 def complete(cls: type) -> type:

@@ -12,7 +12,6 @@ from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
-from fastcore.basics import patch
 from ..errors import TierMismatch
 from .backend import MARKER, Backend, Capabilities, Entry, believed, has_shown, in_a_hurry, key_number
 from .mistakes import worded
@@ -49,6 +48,297 @@ class RemoteBackend(Backend):
         self._met = False           # Has it answered?
         self._own_tags = False      # Was it seen to keep what it acknowledges with a tag that is not the hash?
 
+    def __getstate__(self) -> dict:
+        lost = self._lost | self._options.secrets()
+        return vars(self) | dict(_clients={}, _signing=None, _tags={}, _options=self._options.public(), _lost=lost)
+
+    def _client(self, kind: str, size: int = 0) -> object:
+        "The client for a kind of request, and, for those that send, a size"
+        used_before_fork()
+        if first := self.first: self._begin(first)
+        if kind == 'small' and in_a_hurry(): kind = 'quick'
+        size = 0 if size <= 2**18 else 1 << (size - 1).bit_length()   # powers of two: a few clients are enough
+        found = self._clients.get((kind, size))
+        return self._made(kind, size) if found is None else found
+
+    def _made(self, kind: str, size: int) -> object:
+        "A new client, unless another thread has just made it"
+        with _turn:
+            if (found := self._clients.get((kind, size))) is not None: return found
+            if self._signing is None: self._signing = signing(self.scheme, self._options)
+            found = self._clients[kind, size] = client(self.scheme, self.bucket, self.prefix, self.endpoint, self._options, kind, self.timeout, size, self._signing)
+        return found
+
+    def _begin(self, first: Callable) -> None:
+        "What comes before the first request; again, where it fails"
+        self.first = None
+        try: first(self)
+        except BaseException: self.first = first; raise
+
+    def _request(self, kind: str, call: Callable, size: int = 0) -> object:
+        "What `call` makes of a client; once more where its credentials were refused and there are others now"
+        used = self._client(kind, size)
+        try: return calmly(self._place(), call, used)
+        except Exception as e:
+            if not self._renewed(used, e): raise
+        return calmly(self._place(), call, self._client(kind, size))
+
+    def _renewed(self, used: object, e: Exception) -> bool:
+        "Are there other credentials than those of a client that was refused? Then clients are made anew"
+        if not is_refusal(e): return False
+        with _turn:
+            if all(used is not c for c in list(self._clients.values())): return True      # another thread has done it
+            try: found = signing(self.scheme, self._options)
+            except (OSError, TierMismatch): return False
+            if self._signing and found.mark == self._signing.mark: return False
+            self._clients.clear()
+            self._signing = found
+        return True
+
+    def _place(self) -> str:
+        "What to call this place in a message"
+        if self.endpoint: return f'{self.url} at {self.endpoint}' + (f' ({self.said_by})' if self.said_by else '')
+        return f'{self.url} at Amazon, since no endpoint is set (AWS_ENDPOINT_URL)' if self.scheme == 's3' else self.url
+
+    def _explain(self, e: Exception, key: str, body: bool = True, verb: str = 'read') -> BaseException:
+        "The error of the contract for one of `obstore`"
+        said = worded(explain(e, self._place(), self.bucket, key, body), e, self.endpoint, self._options, self._place(), not self._met)
+        if not isinstance(said, PermissionError): return said
+        if verb == 'read' and self._not_listed(said, key): return FileNotFoundError(errno.ENOENT, 'no such object', f'{self._place()}/{key}')
+        return self._not_let(said, key, verb)
+
+    def _not_listed(self, said: PermissionError, key: str) -> bool:
+        "Is what may not be read not there? S3 answers so where a key may be listed below a prefix alone"
+        import obstore
+        if about_keys(said.strerror or '') or not key: return False
+        folder = key.rpartition('/')[0] or None
+        try: found = self._request('small', lambda c: next(obstore.list(c, folder, offset=key[:-1], chunk_size=1000), []))
+        except Exception: return False      # then the refusal stands
+        return all(m['path'] != key for m in found)
+
+    def _not_let(self, said: PermissionError, key: str, verb: str) -> PermissionError:
+        "A refusal, with what was asked and whose keys they are"
+        if self._lost: whose = f'{", ".join(sorted(self._lost))} came from storage_options, which are not sent to other processes: {secrets_belong} of this process'
+        else: whose = f'the keys are from {self._signing.source}' if self._signing else ''
+        may = '' if about_keys(said.strerror or '') else f'these keys may not {verb} {"/".join(p for p in (self.bucket, self.prefix, key) if p)}'
+        return PermissionError(errno.EACCES, '; '.join(p for p in (said.strerror, may, whose) if p))
+
+    def create(self, key: str, data: bytes) -> bool:
+        "Keep `data` under `key` unless something is there; sent once"
+        import obstore
+        check_key(key)
+        try: tag = self._request('once', lambda c: obstore.put(c, key, data, mode='create', use_multipart=False)['e_tag'], len(data))
+        except obstore.exceptions.AlreadyExistsError: return False
+        except Exception as e:
+            if not Answer(e).untagged: raise self._explain(e, key, verb='write') from None
+            tag = None
+        if not (self._proves(tag, data) or self._has(key, data)): return False
+        if key_number(key): self._answered(key, tag)
+        return True
+
+    def _answered(self, key: str, tag: str | None) -> None:
+        "Remember the tag of what was just written"
+        if len(self._tags) > 10_000: self._tags.clear()
+        self._tags[key] = _tag(tag)
+
+    def stamp(self, key: str) -> str: return self._tags.get(key, '')
+
+    def _proves(self, tag: str | None, data: bytes) -> bool:
+        "Does the tag of an acknowledgement prove that the service has these bytes?"
+        if tag and (self._own_tags or len(data) > _small): return True     # a large one is a payload, which is confirmed
+        mine = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        if proven := (tag or '').strip('"').lower() == mine: has_shown(self)
+        return proven
+
+    def _has(self, key: str, data: bytes) -> bool:
+        "Does the service have these bytes? Asked after an acknowledgement that proves nothing"
+        try: found = self.read(key)
+        except FileNotFoundError: raise ConnectionError(errno.EIO, f'{self._place()}: it has acknowledged {key}, and has it not') from None
+        self._own_tags = self._own_tags or found == data
+        return found == data
+
+    def read(self, key: str, limit: int | None = None) -> bytes:
+        "The whole object; `OverflowError` where it has more than `limit` bytes"
+        import obstore
+        check_key(key)
+        try:
+            found = self._request('small', lambda c: obstore.get(c, key))
+            size = self._object(found.meta)['size']
+            if limit is not None and size > limit: raise OverflowError(f'{key} has {size:,} bytes, more than {limit:,}')
+            if size <= _small: return self._no_page(key, _whole(found.bytes().to_bytes(), size, key))
+        except Exception as e: raise self._explain(e, key) from None
+        return b''.join(self._pieces(key, 0, size))
+
+    def _object(self, meta: dict) -> dict:
+        "The description of an object; a service gives each a tag and a time, a web page seldom has both"
+        if meta['e_tag'] is None or meta['last_modified'].timestamp() == 0: raise no_service(self._place())
+        self._met = True
+        return meta
+
+    def _no_page(self, key: str, data: bytes) -> bytes:
+        "A small object as it was read; where it looks like a page, a service has to be behind it"
+        if not like_page(data) or key == MARKER and data.startswith(b'{'): return data
+        if key == MARKER and data.strip(): raise no_service(self._place())
+        self.prove(key)
+        return data
+
+    def exists(self, key: str) -> bool:
+        "Is there such an object?"
+        import obstore
+        check_key(key)
+        try: return bool(self._object(self._request('small', lambda c: obstore.head(c, key))))
+        except Exception as e: said = self._explain(e, key, body=False)
+        if isinstance(said, FileNotFoundError): return False
+        raise said
+
+    def delete(self, key: str) -> None:
+        "Delete an object; no error where there is none"
+        import obstore
+        check_key(key)
+        try: self._request('small', lambda c: obstore.delete(c, key))
+        except Exception as e: said = self._explain(e, key, verb='delete')
+        else: return
+        if not isinstance(said, FileNotFoundError): raise said
+
+    def _entries(self, folder: str, after: str | None, page: int) -> Iterator[list[Entry]]:
+        "A listing, page by page"
+        empty = True
+        try:
+            for found in self._pages(folder, after, page):
+                if found: has_shown(self)
+                self._met, empty = True, empty and not found
+                yield [_entry(m) for m in found if _ours(m['path'])]
+        except Exception as e: raise self._explain(e, folder, verb='list') from None
+        if empty and not believed(self): self.prove(folder)
+
+    def _pages(self, folder: str, after: str | None, page: int) -> Iterator[list[dict]]:
+        "The pages as the client brings them; where its credentials are refused on the way, the rest with others, if there are any"
+        import obstore
+        def ask(c: object) -> Iterator: return iter(obstore.list(c, folder or None, offset=after, chunk_size=page))
+        pages, again = calmly(self._place(), ask, used := self._client('small')), True
+        while True:
+            try: found = calmly(self._place(), next, pages, None)
+            except Exception as e:
+                if not (again and self._renewed(used, e)): raise
+                pages, again = ask(self._client('small')), False
+                continue
+            if found is None: return
+            after = max(after or '', *(m['path'] for m in found)) if found else after
+            yield found
+
+    def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
+        "All objects below a folder, beginning after the key `after`"
+        check_key(folder, folder=True)
+        return islice(in_order(self._entries(folder, after, min(limit or 1000, 1000))), limit)
+
+    def folders(self, folder: str) -> list[str]:
+        "The names of the folders directly below a folder, in order"
+        import obstore
+        check_key(folder, folder=True)
+        def ask() -> dict:
+            try: return self._request('small', lambda c: obstore.list_with_delimiter(c, folder or None))
+            except Exception as e: raise self._explain(e, folder, verb='list') from None
+        if not _any(answer := ask()) and not believed(self):
+            self.prove(folder)
+            answer = ask()
+        if _any(answer): has_shown(self)
+        return sorted({p.rpartition('/')[2] for p in answer['common_prefixes'] if _ours(p)})
+
+    def prove(
+        self,
+        asked: str = '',      # What was listed, and came empty, or read, and looks like a page
+    ) -> None:
+        "Raise where what answers here is no object service, or one that does not list what it has"
+        import obstore
+        try:
+            if asked != IDENTITY and any(self._pages(IDENTITY, None, 1)): return has_shown(self)
+            if asked == MARKER: raise no_service(self._place())
+            raw = self._request('small', lambda c: obstore.get(c, MARKER))
+            self._no_page(MARKER, raw.bytes().to_bytes() if self._object(raw.meta)['size'] <= _small else b'')
+        except Exception as e: said = self._explain(e, MARKER)
+        else: said = ConnectionError(errno.EPROTO, f'{self._place()} holds a store, and lists nothing of it: its listings are not answered')
+        if not isinstance(said, (FileNotFoundError, PermissionError)): raise said
+        has_shown(self)      # an object service, with the words of one: nothing is there yet, or not for us
+
+    def _piece(self, key: str, start: int, end: int, patient: bool = False) -> tuple[bytes, int]:
+        "What an object has between `start` and `end`, and its whole size; `patient`: a service that was there is waited for again"
+        for wait in (0.1, 0.4, None):
+            try: return self._ask(key, start, end)
+            except Exception as e: answer, said = Answer(e), self._explain(e, key)
+            if answer.status == 416: return b'', self._size(key)
+            again = isinstance(said, ConnectionError) and (patient or not (answer.timeout or answer.connecting))
+            if wait is None or not again: raise said
+            time.sleep(wait * self.timeout)
+
+    def _ask(self, key: str, start: int, end: int) -> tuple[bytes, int]:
+        "One request for a piece"
+        import obstore
+        found = self._request('large', lambda c: obstore.get(c, key, options=dict(range=(start, end))))
+        size, sent = found.meta['size'], tuple(found.range)
+        if sent != (start, min(end, size)): raise ConnectionError(errno.EIO, f'{key}: asked for {start:,} to {end:,}, was sent {sent}')
+        return _whole(memoryview(found.bytes()), sent[1] - start, key), size     # not copied: a buffer is as good as bytes
+
+    def _size(self, key: str) -> int:
+        import obstore
+        try: return self._request('small', lambda c: obstore.head(c, key)['size'])
+        except Exception as e: raise self._explain(e, key, body=False) from None
+
+    def _pieces(self, key: str, start: int, end: int) -> Iterator[bytes]:
+        "Pieces from `start` to before `end`, in order"
+        if start >= end: return
+        starts, waiting = iter(range(start, end, _range)), deque()
+        pool = ThreadPoolExecutor(min(_at_once, math.ceil((end - start) / _range)))
+        def ask(n): waiting.extend((at, pool.submit(self._piece, key, at, min(at + _range, end), patient=True)) for at in islice(starts, n))
+        try:
+            ask(_at_once)
+            while waiting:
+                at, piece = waiting.popleft()
+                yield _whole(piece.result()[0], min(_range, end - at), key)
+                ask(1)
+        finally: pool.shutdown(wait=False, cancel_futures=True)
+
+    def stream(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        "The bytes from `start` to before `end`, piece by piece; one request where one piece is enough"
+        check_key(key)
+        alone = end is not None and end - start <= PIECE      # who asks for a piece asks for others at the same time
+        first, size = self._piece(key, start, max(end, start + 1) if alone else start + _range, patient=alone and start > 0)
+        if not start <= (size if end is None else end) <= size: raise Short(errno.EINVAL, f'has {size:,} bytes, not the range {start:,} to {size if end is None else end:,}', key)
+        if start == end: return
+        if first: yield first
+        yield from self._pieces(key, start + len(first), size if end is None else end)
+
+    def upload(self, key: str, source: Path, progress: Callable[[int], None] | None = None) -> None:
+        "Keep the content of a file of any size under a key that was never used"
+        import obstore
+        check_key(key)
+        with open(source, 'rb') as f:
+            size = f.seek(0, 2)
+            f.seek(0)
+            part = max(PIECE, math.ceil(size / _most_parts))
+            many = size > 2 * PIECE
+            if self.exists(key) if many else not self.create(key, f.read()):
+                self.prove()      # a new key is never taken: it may be a page that says so
+                raise FileExistsError(errno.EEXIST, 'there is an object already', f'{self.url}/{key}')
+            if not many: return progress(size) if progress else None
+            at_once, arrived = _sent_at_once(size, part) if progress else _parts_at_once, Arrived(progress)
+            try: self._request('parts', lambda c: obstore.put(c, key, _parts(f, part, arrived, at_once), use_multipart=True, chunk_size=part, max_concurrency=at_once))
+            except Exception as e: raise self._explain(e, key, verb='write') from None
+            arrived(size - arrived.now)
+
+    @property
+    def clock(self) -> str:
+        "The address of the service: all of its buckets have one clock"
+        default = dict(s3=f"https://s3.{s3_region(self._options, None) or 'us-east-1'}.amazonaws.com", gs='https://storage.googleapis.com', az=f"https://{self._options.get('account_name') or self.bucket}.blob.core.windows.net")
+        return self.endpoint or default[self.scheme]
+
+    def ask_time(self) -> float | None:
+        "What the service says in the `Date` of an answer, in seconds since 1970"
+        return date_at(self.clock, self.timeout, all_options(self.scheme, self._options))
+
+    def close(self) -> None:
+        "Let go of connections"
+        self._clients.clear()
+
 _options = options
 
 # %% ../../nbs/storage/06_remote.ipynb #76d23637
@@ -67,141 +357,15 @@ def split_url(url: str) -> tuple[str, str, str]:
     return parts.scheme, parts.netloc, prefix
 
 # %% ../../nbs/storage/06_remote.ipynb #bae2d4e0
-@patch
-def __getstate__(self: RemoteBackend) -> dict:
-    lost = self._lost | self._options.secrets()
-    return vars(self) | dict(_clients={}, _signing=None, _tags={}, _options=self._options.public(), _lost=lost)
-
-@patch
-def _client(self: RemoteBackend, kind: str, size: int = 0) -> object:
-    "The client for a kind of request, and, for those that send, a size"
-    used_before_fork()
-    if first := self.first: self._begin(first)
-    if kind == 'small' and in_a_hurry(): kind = 'quick'
-    size = 0 if size <= 2**18 else 1 << (size - 1).bit_length()   # powers of two: a few clients are enough
-    found = self._clients.get((kind, size))
-    return self._made(kind, size) if found is None else found
-
-@patch
-def _made(self: RemoteBackend, kind: str, size: int) -> object:
-    "A new client, unless another thread has just made it"
-    with _turn:
-        if (found := self._clients.get((kind, size))) is not None: return found
-        if self._signing is None: self._signing = signing(self.scheme, self._options)
-        found = self._clients[kind, size] = client(self.scheme, self.bucket, self.prefix, self.endpoint, self._options, kind, self.timeout, size, self._signing)
-    return found
-
 _turn = threading.RLock()
 
-@patch
-def _begin(self: RemoteBackend, first: Callable) -> None:
-    "What comes before the first request; again, where it fails"
-    self.first = None
-    try: first(self)
-    except BaseException: self.first = first; raise
-
 # %% ../../nbs/storage/06_remote.ipynb #422e4590
-@patch
-def _request(self: RemoteBackend, kind: str, call: Callable, size: int = 0) -> object:
-    "What `call` makes of a client; once more where its credentials were refused and there are others now"
-    used = self._client(kind, size)
-    try: return calmly(self._place(), call, used)
-    except Exception as e:
-        if not self._renewed(used, e): raise
-    return calmly(self._place(), call, self._client(kind, size))
-
-@patch
-def _renewed(self: RemoteBackend, used: object, e: Exception) -> bool:
-    "Are there other credentials than those of a client that was refused? Then clients are made anew"
-    if not is_refusal(e): return False
-    with _turn:
-        if all(used is not c for c in list(self._clients.values())): return True      # another thread has done it
-        try: found = signing(self.scheme, self._options)
-        except (OSError, TierMismatch): return False
-        if self._signing and found.mark == self._signing.mark: return False
-        self._clients.clear()
-        self._signing = found
-    return True
-
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_turn._at_fork_reinit)
 
-# %% ../../nbs/storage/06_remote.ipynb #5dbd311c
-@patch
-def _place(self: RemoteBackend) -> str:
-    "What to call this place in a message"
-    if self.endpoint: return f'{self.url} at {self.endpoint}' + (f' ({self.said_by})' if self.said_by else '')
-    return f'{self.url} at Amazon, since no endpoint is set (AWS_ENDPOINT_URL)' if self.scheme == 's3' else self.url
-
-@patch
-def _explain(self: RemoteBackend, e: Exception, key: str, body: bool = True, verb: str = 'read') -> BaseException:
-    "The error of the contract for one of `obstore`"
-    said = worded(explain(e, self._place(), self.bucket, key, body), e, self.endpoint, self._options, self._place(), not self._met)
-    if not isinstance(said, PermissionError): return said
-    if verb == 'read' and self._not_listed(said, key): return FileNotFoundError(errno.ENOENT, 'no such object', f'{self._place()}/{key}')
-    return self._not_let(said, key, verb)
-
-@patch
-def _not_listed(self: RemoteBackend, said: PermissionError, key: str) -> bool:
-    "Is what may not be read not there? S3 answers so where a key may be listed below a prefix alone"
-    import obstore
-    if about_keys(said.strerror or '') or not key: return False
-    folder = key.rpartition('/')[0] or None
-    try: found = self._request('small', lambda c: next(obstore.list(c, folder, offset=key[:-1], chunk_size=1000), []))
-    except Exception: return False      # then the refusal stands
-    return all(m['path'] != key for m in found)
-
-@patch
-def _not_let(self: RemoteBackend, said: PermissionError, key: str, verb: str) -> PermissionError:
-    "A refusal, with what was asked and whose keys they are"
-    if self._lost: whose = f'{", ".join(sorted(self._lost))} came from storage_options, which are not sent to other processes: {secrets_belong} of this process'
-    else: whose = f'the keys are from {self._signing.source}' if self._signing else ''
-    may = '' if about_keys(said.strerror or '') else f'these keys may not {verb} {"/".join(p for p in (self.bucket, self.prefix, key) if p)}'
-    return PermissionError(errno.EACCES, '; '.join(p for p in (said.strerror, may, whose) if p))
-
 # %% ../../nbs/storage/06_remote.ipynb #a3e3087b
-@patch
-def create(self: RemoteBackend, key: str, data: bytes) -> bool:
-    "Keep `data` under `key` unless something is there; sent once"
-    import obstore
-    check_key(key)
-    try: tag = self._request('once', lambda c: obstore.put(c, key, data, mode='create', use_multipart=False)['e_tag'], len(data))
-    except obstore.exceptions.AlreadyExistsError: return False
-    except Exception as e:
-        if not Answer(e).untagged: raise self._explain(e, key, verb='write') from None
-        tag = None
-    if not (self._proves(tag, data) or self._has(key, data)): return False
-    if key_number(key): self._answered(key, tag)
-    return True
-
 def _tag(tag: str | None) -> str:
     "The tag of an object, as a listing or the answer to a write tells it: its content's, mostly"
     return (tag or '').strip('"').replace(' ', '')
-
-@patch
-def _answered(self: RemoteBackend, key: str, tag: str | None) -> None:
-    "Remember the tag of what was just written"
-    if len(self._tags) > 10_000: self._tags.clear()
-    self._tags[key] = _tag(tag)
-
-@patch
-def stamp(self: RemoteBackend, key: str) -> str: return self._tags.get(key, '')
-
-# %% ../../nbs/storage/06_remote.ipynb #64f74562
-@patch
-def _proves(self: RemoteBackend, tag: str | None, data: bytes) -> bool:
-    "Does the tag of an acknowledgement prove that the service has these bytes?"
-    if tag and (self._own_tags or len(data) > _small): return True     # a large one is a payload, which is confirmed
-    mine = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    if proven := (tag or '').strip('"').lower() == mine: has_shown(self)
-    return proven
-
-@patch
-def _has(self: RemoteBackend, key: str, data: bytes) -> bool:
-    "Does the service have these bytes? Asked after an acknowledgement that proves nothing"
-    try: found = self.read(key)
-    except FileNotFoundError: raise ConnectionError(errno.EIO, f'{self._place()}: it has acknowledged {key}, and has it not') from None
-    self._own_tags = self._own_tags or found == data
-    return found == data
 
 # %% ../../nbs/storage/06_remote.ipynb #6f1b0555
 _small = 2**20   # bytes that any line brings within the time-out of a small request
@@ -211,55 +375,6 @@ def _whole(data: bytes, size: int, key: str) -> bytes:
     if len(data) == size: return data
     raise ConnectionError(errno.EIO, f'{key} broke off after {len(data):,} of {size:,} bytes')
 
-@patch
-def read(self: RemoteBackend, key: str, limit: int | None = None) -> bytes:
-    "The whole object; `OverflowError` where it has more than `limit` bytes"
-    import obstore
-    check_key(key)
-    try:
-        found = self._request('small', lambda c: obstore.get(c, key))
-        size = self._object(found.meta)['size']
-        if limit is not None and size > limit: raise OverflowError(f'{key} has {size:,} bytes, more than {limit:,}')
-        if size <= _small: return self._no_page(key, _whole(found.bytes().to_bytes(), size, key))
-    except Exception as e: raise self._explain(e, key) from None
-    return b''.join(self._pieces(key, 0, size))
-
-@patch
-def _object(self: RemoteBackend, meta: dict) -> dict:
-    "The description of an object; a service gives each a tag and a time, a web page seldom has both"
-    if meta['e_tag'] is None or meta['last_modified'].timestamp() == 0: raise no_service(self._place())
-    self._met = True
-    return meta
-
-@patch
-def _no_page(self: RemoteBackend, key: str, data: bytes) -> bytes:
-    "A small object as it was read; where it looks like a page, a service has to be behind it"
-    if not like_page(data) or key == MARKER and data.startswith(b'{'): return data
-    if key == MARKER and data.strip(): raise no_service(self._place())
-    self.prove(key)
-    return data
-
-# %% ../../nbs/storage/06_remote.ipynb #c64f1416
-@patch
-def exists(self: RemoteBackend, key: str) -> bool:
-    "Is there such an object?"
-    import obstore
-    check_key(key)
-    try: return bool(self._object(self._request('small', lambda c: obstore.head(c, key))))
-    except Exception as e: said = self._explain(e, key, body=False)
-    if isinstance(said, FileNotFoundError): return False
-    raise said
-
-@patch
-def delete(self: RemoteBackend, key: str) -> None:
-    "Delete an object; no error where there is none"
-    import obstore
-    check_key(key)
-    try: self._request('small', lambda c: obstore.delete(c, key))
-    except Exception as e: said = self._explain(e, key, verb='delete')
-    else: return
-    if not isinstance(said, FileNotFoundError): raise said
-
 # %% ../../nbs/storage/06_remote.ipynb #990a9842
 def _ours(key: str) -> bool:
     try: return bool(check_key(key))
@@ -268,34 +383,6 @@ def _ours(key: str) -> bool:
 def _entry(m: Mapping) -> Entry:
     t = m['last_modified'].timestamp()
     return Entry(m['path'], m['size'], t, f'{_tag(m["e_tag"])} {t}')
-
-@patch
-def _entries(self: RemoteBackend, folder: str, after: str | None, page: int) -> Iterator[list[Entry]]:
-    "A listing, page by page"
-    empty = True
-    try:
-        for found in self._pages(folder, after, page):
-            if found: has_shown(self)
-            self._met, empty = True, empty and not found
-            yield [_entry(m) for m in found if _ours(m['path'])]
-    except Exception as e: raise self._explain(e, folder, verb='list') from None
-    if empty and not believed(self): self.prove(folder)
-
-@patch
-def _pages(self: RemoteBackend, folder: str, after: str | None, page: int) -> Iterator[list[dict]]:
-    "The pages as the client brings them; where its credentials are refused on the way, the rest with others, if there are any"
-    import obstore
-    def ask(c: object) -> Iterator: return iter(obstore.list(c, folder or None, offset=after, chunk_size=page))
-    pages, again = calmly(self._place(), ask, used := self._client('small')), True
-    while True:
-        try: found = calmly(self._place(), next, pages, None)
-        except Exception as e:
-            if not (again and self._renewed(used, e)): raise
-            pages, again = ask(self._client('small')), False
-            continue
-        if found is None: return
-        after = max(after or '', *(m['path'] for m in found)) if found else after
-        yield found
 
 def in_order(pages: Iterable[list[Entry]]) -> Iterator[Entry]:
     "The entries of a listing, each once, those of one folder in order; what comes otherwise is read to its end first"
@@ -309,103 +396,13 @@ def in_order(pages: Iterable[list[Entry]]) -> Iterator[Entry]:
         yield from page
         if places: last = places[-1]
 
-@patch
-def list(self: RemoteBackend, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
-    "All objects below a folder, beginning after the key `after`"
-    check_key(folder, folder=True)
-    return islice(in_order(self._entries(folder, after, min(limit or 1000, 1000))), limit)
-
 def _any(answer: dict) -> bool: return bool(answer['common_prefixes'] or answer['objects'])
-
-@patch
-def folders(self: RemoteBackend, folder: str) -> list[str]:
-    "The names of the folders directly below a folder, in order"
-    import obstore
-    check_key(folder, folder=True)
-    def ask() -> dict:
-        try: return self._request('small', lambda c: obstore.list_with_delimiter(c, folder or None))
-        except Exception as e: raise self._explain(e, folder, verb='list') from None
-    if not _any(answer := ask()) and not believed(self):
-        self.prove(folder)
-        answer = ask()
-    if _any(answer): has_shown(self)
-    return sorted({p.rpartition('/')[2] for p in answer['common_prefixes'] if _ours(p)})
 
 # %% ../../nbs/storage/06_remote.ipynb #4c51e2cc
 IDENTITY = 'id/'     # the folder that no store is without
 
-@patch
-def prove(
-    self: RemoteBackend,
-    asked: str = '',      # What was listed, and came empty, or read, and looks like a page
-) -> None:
-    "Raise where what answers here is no object service, or one that does not list what it has"
-    import obstore
-    try:
-        if asked != IDENTITY and any(self._pages(IDENTITY, None, 1)): return has_shown(self)
-        if asked == MARKER: raise no_service(self._place())
-        raw = self._request('small', lambda c: obstore.get(c, MARKER))
-        self._no_page(MARKER, raw.bytes().to_bytes() if self._object(raw.meta)['size'] <= _small else b'')
-    except Exception as e: said = self._explain(e, MARKER)
-    else: said = ConnectionError(errno.EPROTO, f'{self._place()} holds a store, and lists nothing of it: its listings are not answered')
-    if not isinstance(said, (FileNotFoundError, PermissionError)): raise said
-    has_shown(self)      # an object service, with the words of one: nothing is there yet, or not for us
-
 # %% ../../nbs/storage/06_remote.ipynb #3d21fcba
 _range, _at_once = 2**22, 10
-
-@patch
-def _piece(self: RemoteBackend, key: str, start: int, end: int, patient: bool = False) -> tuple[bytes, int]:
-    "What an object has between `start` and `end`, and its whole size; `patient`: a service that was there is waited for again"
-    for wait in (0.1, 0.4, None):
-        try: return self._ask(key, start, end)
-        except Exception as e: answer, said = Answer(e), self._explain(e, key)
-        if answer.status == 416: return b'', self._size(key)
-        again = isinstance(said, ConnectionError) and (patient or not (answer.timeout or answer.connecting))
-        if wait is None or not again: raise said
-        time.sleep(wait * self.timeout)
-
-@patch
-def _ask(self: RemoteBackend, key: str, start: int, end: int) -> tuple[bytes, int]:
-    "One request for a piece"
-    import obstore
-    found = self._request('large', lambda c: obstore.get(c, key, options=dict(range=(start, end))))
-    size, sent = found.meta['size'], tuple(found.range)
-    if sent != (start, min(end, size)): raise ConnectionError(errno.EIO, f'{key}: asked for {start:,} to {end:,}, was sent {sent}')
-    return _whole(memoryview(found.bytes()), sent[1] - start, key), size     # not copied: a buffer is as good as bytes
-
-@patch
-def _size(self: RemoteBackend, key: str) -> int:
-    import obstore
-    try: return self._request('small', lambda c: obstore.head(c, key)['size'])
-    except Exception as e: raise self._explain(e, key, body=False) from None
-
-# %% ../../nbs/storage/06_remote.ipynb #bc8fbb66
-@patch
-def _pieces(self: RemoteBackend, key: str, start: int, end: int) -> Iterator[bytes]:
-    "Pieces from `start` to before `end`, in order"
-    if start >= end: return
-    starts, waiting = iter(range(start, end, _range)), deque()
-    pool = ThreadPoolExecutor(min(_at_once, math.ceil((end - start) / _range)))
-    def ask(n): waiting.extend((at, pool.submit(self._piece, key, at, min(at + _range, end), patient=True)) for at in islice(starts, n))
-    try:
-        ask(_at_once)
-        while waiting:
-            at, piece = waiting.popleft()
-            yield _whole(piece.result()[0], min(_range, end - at), key)
-            ask(1)
-    finally: pool.shutdown(wait=False, cancel_futures=True)
-
-@patch
-def stream(self: RemoteBackend, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-    "The bytes from `start` to before `end`, piece by piece; one request where one piece is enough"
-    check_key(key)
-    alone = end is not None and end - start <= PIECE      # who asks for a piece asks for others at the same time
-    first, size = self._piece(key, start, max(end, start + 1) if alone else start + _range, patient=alone and start > 0)
-    if not start <= (size if end is None else end) <= size: raise Short(errno.EINVAL, f'has {size:,} bytes, not the range {start:,} to {size if end is None else end:,}', key)
-    if start == end: return
-    if first: yield first
-    yield from self._pieces(key, start + len(first), size if end is None else end)
 
 # %% ../../nbs/storage/06_remote.ipynb #d93149f2
 _parts_at_once, _most_parts = 12, 9_000   # a service takes 10,000 parts at most
@@ -413,25 +410,6 @@ _parts_at_once, _most_parts = 12, 9_000   # a service takes 10,000 parts at most
 def _sent_at_once(size: int, part: int) -> int:
     "How many parts are on their way together where somebody looks: an eighth of them, so that what has arrived is known to an eighth"
     return min(_parts_at_once, max(4, size // part // 8))
-
-@patch
-def upload(self: RemoteBackend, key: str, source: Path, progress: Callable[[int], None] | None = None) -> None:
-    "Keep the content of a file of any size under a key that was never used"
-    import obstore
-    check_key(key)
-    with open(source, 'rb') as f:
-        size = f.seek(0, 2)
-        f.seek(0)
-        part = max(PIECE, math.ceil(size / _most_parts))
-        many = size > 2 * PIECE
-        if self.exists(key) if many else not self.create(key, f.read()):
-            self.prove()      # a new key is never taken: it may be a page that says so
-            raise FileExistsError(errno.EEXIST, 'there is an object already', f'{self.url}/{key}')
-        if not many: return progress(size) if progress else None
-        at_once, arrived = _sent_at_once(size, part) if progress else _parts_at_once, Arrived(progress)
-        try: self._request('parts', lambda c: obstore.put(c, key, _parts(f, part, arrived, at_once), use_multipart=True, chunk_size=part, max_concurrency=at_once))
-        except Exception as e: raise self._explain(e, key, verb='write') from None
-        arrived(size - arrived.now)
 
 class Arrived:
     "How much of an upload has arrived; of one that begins anew, what goes beyond the attempt before"
@@ -451,22 +429,5 @@ def _parts(f: BinaryIO, part: int, arrived: Arrived, at_once: int) -> Iterator[b
         sent.append(len(data))
         if len(sent) > at_once + 1: arrived(sent.popleft())
 
-# %% ../../nbs/storage/06_remote.ipynb #f52e2467
-@patch(as_prop=True)
-def clock(self: RemoteBackend) -> str:
-    "The address of the service: all of its buckets have one clock"
-    default = dict(s3=f"https://s3.{s3_region(self._options, None) or 'us-east-1'}.amazonaws.com", gs='https://storage.googleapis.com', az=f"https://{self._options.get('account_name') or self.bucket}.blob.core.windows.net")
-    return self.endpoint or default[self.scheme]
-
-@patch
-def ask_time(self: RemoteBackend) -> float | None:
-    "What the service says in the `Date` of an answer, in seconds since 1970"
-    return date_at(self.clock, self.timeout, all_options(self.scheme, self._options))
-
 # %% ../../nbs/storage/06_remote.ipynb #175c5e73
-@patch
-def close(self: RemoteBackend) -> None:
-    "Let go of connections"
-    self._clients.clear()
-
 complete(RemoteBackend);

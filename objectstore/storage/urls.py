@@ -7,7 +7,6 @@ from __future__ import annotations
 import errno, logging, os, re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote
-from fastcore.basics import patch
 from ..errors import InvalidRef, ObjectStoreError, TierMismatch, hint, missing
 from .backend import Backend, MemoryBackend, in_a_hurry
 from .mistakes import worded
@@ -44,6 +43,100 @@ class NativeBackends:
         for b in self._backends.values(): b.close()
         self._s3 = None
 
+    def _client(self) -> object:
+        "The client of boto3, without retries; whoever has something else to answer with has one with short waits"
+        if found := (self._s3 or {}).get(in_a_hurry()): return found
+        try: import boto3, botocore
+        except ImportError: raise missing('boto3', 's3') from None
+        o = all_options('s3', self._options)
+        self._signing = by = s3_signing(o)
+        verify = False if o.get('allow_invalid_certificates') == 'true' else o.get('root_certificate') or variable('AWS_CA_BUNDLE')
+        keys = Options(by.provider() if by.provider and not by.session else {})
+        used = by.provider() if by.provider else {}
+        for name in ('token', 'access_key_id'): not_logged(used.get(name))
+        how = Options(aws_access_key_id=keys.get('access_key_id'), aws_secret_access_key=keys.get('secret_access_key'), aws_session_token=keys.get('token'))
+        try:
+            with nothing_empty('s3'): found = (by.session or boto_session()).client('s3', endpoint_url=self.endpoint, region_name=s3_region(o, self.endpoint), verify=verify, config=self._manners(botocore, o), **how)
+        except Exception as e: said = type(e).__name__
+        else:
+            self._s3 = {**(self._s3 or {}), in_a_hurry(): found}
+            return found
+        raise TierMismatch(f'boto3 makes no client for {self.endpoint} ({said}): is a variable that begins with AWS_ set to what it does not understand, or empty, or a line of ~/.aws/config?')
+
+    def _manners(self, botocore, o: dict) -> object:
+        "No retries; signed unless that is switched off"
+        from botocore.config import Config
+        wait = times('quick' if in_a_hurry() else 'small', self.timeout)[0]['read_timeout'].total_seconds()
+        return Config(connect_timeout=self.timeout, read_timeout=wait, retries=dict(total_max_attempts=1), s3=dict(addressing_style='path'),
+            signature_version=botocore.UNSIGNED if o.get('skip_signature') == 'true' else None)
+
+    def _ask(self, verb: str, **what) -> dict:
+        "One request to the service, with the errors of the backend contract; once more where its keys were refused and there are others now"
+        for last in (False, True):
+            try: return getattr(self._client(), verb)(**what)
+            except ObjectStoreError: raise
+            except Exception as e: said = e
+            if last or not self._renewed(said): raise worded(self._explain(said, verb), said, self.endpoint, self._options, self._place()) from None
+
+    def _renewed(self, e: Exception) -> bool:
+        "Are there other keys than those that were refused?"
+        status = (getattr(e, 'response', None) or {}).get('ResponseMetadata', {}).get('HTTPStatusCode', 0)
+        if status not in (400, 401, 403) or self._signing is None: return False
+        try: found = s3_signing(all_options('s3', self._options))
+        except (OSError, ObjectStoreError): return False
+        if found.mark == self._signing.mark: return False
+        self._s3 = None
+        return True
+
+    def _explain(self, e: Exception, verb: str) -> OSError:
+        "The error of the contract for one of boto3; a refusal without a service's own code comes from a page"
+        if isinstance(e, OSError) and e.errno is not None: return e
+        answer, kind = getattr(e, 'response', None) or {}, type(e).__name__
+        said, status = answer.get('Error', {}), answer.get('ResponseMetadata', {}).get('HTTPStatusCode', 0)
+        code = str(said.get('Code', ''))
+        why = f"{self._place()}: {code or kind}" + (f": {said['Message']}" if said.get('Message') else '')
+        if kind == 'ResponseParserError' or verb != 'head_bucket' and 300 <= status < 500 and code in ('', str(status)): return no_service(self._place(), status)
+        if status == 404 and (verb == 'head_bucket' or code.startswith('NoSuch')): return FileNotFoundError(errno.ENOENT, why)
+        if status == 404 and code in ('', '404'): return no_service(self._place(), status)
+        if status == 409 and verb == 'create_bucket': return FileExistsError(errno.EEXIST, why)
+        if status in (401, 403) or code in _odd or 'Credential' in kind or kind == 'ProfileNotFound':
+            lost = f'; {", ".join(sorted(self._lost))} are not sent to other processes; {secrets_belong}' if self._lost else ''
+            source = f'; the keys are from {self._signing.source}' if self._signing and not lost else ''
+            may = '' if about_keys(code) else f'; these keys may not {_asked.get(verb, verb)}'
+            return PermissionError(errno.EACCES, f'{why}{may}{lost}{source}')
+        if kind == 'SSLError': return ConnectionRefusedError(errno.ECONNREFUSED, f'{self._place()}: TLS failed')
+        if kind in ('EndpointConnectionError', 'ConnectTimeoutError', 'ProxyConnectionError'): return ConnectionRefusedError(errno.ECONNREFUSED, why)
+        if 300 <= status < 500: return refused(self._place(), status, (code or str(status)) + (f": {said['Message']}" if said.get('Message') else ''))
+        return ConnectionError(errno.ETIMEDOUT if kind == 'ReadTimeoutError' else errno.EIO, why)
+
+    def names(self) -> list[str]:
+        "The names of the service's buckets, in order"
+        answer = self._ask('list_buckets')
+        if 'Buckets' not in answer: raise no_service(self._place())     # a page is read as an empty answer
+        return sorted({b['Name'] for b in answer['Buckets']})
+
+    def exists(self, name: str) -> bool:
+        "Is there such a bucket that we may use? A 404 without a body is not believed alone"
+        try: return bool(self._ask('head_bucket', Bucket=service_bucket(name)))
+        except InvalidRef: return False
+        except FileNotFoundError: pass
+        try: return name in self.names()
+        except PermissionError: return False
+
+    def make(self, name: str) -> None:
+        "Make a bucket; nothing happens where there is one of ours"
+        try: self._ask('create_bucket', Bucket=service_bucket(name))
+        except FileExistsError as e:
+            if not self.exists(name): raise PermissionError(errno.EACCES, f'the bucket {name!r} belongs to somebody else: {e.strerror}') from None
+
+    def backend(self, name: str) -> RemoteBackend:
+        "A bucket as a backend"
+        if name not in self._backends:
+            found = RemoteBackend(f's3://{service_bucket(name)}', endpoint=self.endpoint, options=self._options, timeout=self.timeout)
+            found._lost, found.said_by = set(self._lost), self.said_by
+            self._backends[name] = found
+        return self._backends[name]
+
 # %% ../../nbs/storage/07_urls.ipynb #ceab68e8
 _named = re.compile(r'[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]', re.ASCII)
 _address = re.compile(r'\d+\.\d+\.\d+\.\d+', re.ASCII)
@@ -72,114 +165,9 @@ def not_logged(text: str | None) -> None:
     Veil.texts.add(text)
     for name in ('botocore.auth', 'botocore.endpoint', 'botocore.hooks', 'botocore.httpsession'): logging.getLogger(name).addFilter(_veil)
 
-# %% ../../nbs/storage/07_urls.ipynb #30060f17
-@patch
-def _client(self: NativeBackends) -> object:
-    "The client of boto3, without retries; whoever has something else to answer with has one with short waits"
-    if found := (self._s3 or {}).get(in_a_hurry()): return found
-    try: import boto3, botocore
-    except ImportError: raise missing('boto3', 's3') from None
-    o = all_options('s3', self._options)
-    self._signing = by = s3_signing(o)
-    verify = False if o.get('allow_invalid_certificates') == 'true' else o.get('root_certificate') or variable('AWS_CA_BUNDLE')
-    keys = Options(by.provider() if by.provider and not by.session else {})
-    used = by.provider() if by.provider else {}
-    for name in ('token', 'access_key_id'): not_logged(used.get(name))
-    how = Options(aws_access_key_id=keys.get('access_key_id'), aws_secret_access_key=keys.get('secret_access_key'), aws_session_token=keys.get('token'))
-    try:
-        with nothing_empty('s3'): found = (by.session or boto_session()).client('s3', endpoint_url=self.endpoint, region_name=s3_region(o, self.endpoint), verify=verify, config=self._manners(botocore, o), **how)
-    except Exception as e: said = type(e).__name__
-    else:
-        self._s3 = {**(self._s3 or {}), in_a_hurry(): found}
-        return found
-    raise TierMismatch(f'boto3 makes no client for {self.endpoint} ({said}): is a variable that begins with AWS_ set to what it does not understand, or empty, or a line of ~/.aws/config?')
-
-@patch
-def _manners(self: NativeBackends, botocore, o: dict) -> object:
-    "No retries; signed unless that is switched off"
-    from botocore.config import Config
-    wait = times('quick' if in_a_hurry() else 'small', self.timeout)[0]['read_timeout'].total_seconds()
-    return Config(connect_timeout=self.timeout, read_timeout=wait, retries=dict(total_max_attempts=1), s3=dict(addressing_style='path'),
-        signature_version=botocore.UNSIGNED if o.get('skip_signature') == 'true' else None)
-
-@patch
-def _ask(self: NativeBackends, verb: str, **what) -> dict:
-    "One request to the service, with the errors of the backend contract; once more where its keys were refused and there are others now"
-    for last in (False, True):
-        try: return getattr(self._client(), verb)(**what)
-        except ObjectStoreError: raise
-        except Exception as e: said = e
-        if last or not self._renewed(said): raise worded(self._explain(said, verb), said, self.endpoint, self._options, self._place()) from None
-
-@patch
-def _renewed(self: NativeBackends, e: Exception) -> bool:
-    "Are there other keys than those that were refused?"
-    status = (getattr(e, 'response', None) or {}).get('ResponseMetadata', {}).get('HTTPStatusCode', 0)
-    if status not in (400, 401, 403) or self._signing is None: return False
-    try: found = s3_signing(all_options('s3', self._options))
-    except (OSError, ObjectStoreError): return False
-    if found.mark == self._signing.mark: return False
-    self._s3 = None
-    return True
-
 # %% ../../nbs/storage/07_urls.ipynb #6849909f
 _odd = {'XAdminUserNotFound'}     # the 404 of one gateway that means the key id
 _asked = dict(list_buckets='list the buckets of the service', head_bucket='look at the bucket', create_bucket='make a bucket')
-
-@patch
-def _explain(self: NativeBackends, e: Exception, verb: str) -> OSError:
-    "The error of the contract for one of boto3; a refusal without a service's own code comes from a page"
-    if isinstance(e, OSError) and e.errno is not None: return e
-    answer, kind = getattr(e, 'response', None) or {}, type(e).__name__
-    said, status = answer.get('Error', {}), answer.get('ResponseMetadata', {}).get('HTTPStatusCode', 0)
-    code = str(said.get('Code', ''))
-    why = f"{self._place()}: {code or kind}" + (f": {said['Message']}" if said.get('Message') else '')
-    if kind == 'ResponseParserError' or verb != 'head_bucket' and 300 <= status < 500 and code in ('', str(status)): return no_service(self._place(), status)
-    if status == 404 and (verb == 'head_bucket' or code.startswith('NoSuch')): return FileNotFoundError(errno.ENOENT, why)
-    if status == 404 and code in ('', '404'): return no_service(self._place(), status)
-    if status == 409 and verb == 'create_bucket': return FileExistsError(errno.EEXIST, why)
-    if status in (401, 403) or code in _odd or 'Credential' in kind or kind == 'ProfileNotFound':
-        lost = f'; {", ".join(sorted(self._lost))} are not sent to other processes; {secrets_belong}' if self._lost else ''
-        source = f'; the keys are from {self._signing.source}' if self._signing and not lost else ''
-        may = '' if about_keys(code) else f'; these keys may not {_asked.get(verb, verb)}'
-        return PermissionError(errno.EACCES, f'{why}{may}{lost}{source}')
-    if kind == 'SSLError': return ConnectionRefusedError(errno.ECONNREFUSED, f'{self._place()}: TLS failed')
-    if kind in ('EndpointConnectionError', 'ConnectTimeoutError', 'ProxyConnectionError'): return ConnectionRefusedError(errno.ECONNREFUSED, why)
-    if 300 <= status < 500: return refused(self._place(), status, (code or str(status)) + (f": {said['Message']}" if said.get('Message') else ''))
-    return ConnectionError(errno.ETIMEDOUT if kind == 'ReadTimeoutError' else errno.EIO, why)
-
-# %% ../../nbs/storage/07_urls.ipynb #6ba41d4b
-@patch
-def names(self: NativeBackends) -> list[str]:
-    "The names of the service's buckets, in order"
-    answer = self._ask('list_buckets')
-    if 'Buckets' not in answer: raise no_service(self._place())     # a page is read as an empty answer
-    return sorted({b['Name'] for b in answer['Buckets']})
-
-@patch
-def exists(self: NativeBackends, name: str) -> bool:
-    "Is there such a bucket that we may use? A 404 without a body is not believed alone"
-    try: return bool(self._ask('head_bucket', Bucket=service_bucket(name)))
-    except InvalidRef: return False
-    except FileNotFoundError: pass
-    try: return name in self.names()
-    except PermissionError: return False
-
-@patch
-def make(self: NativeBackends, name: str) -> None:
-    "Make a bucket; nothing happens where there is one of ours"
-    try: self._ask('create_bucket', Bucket=service_bucket(name))
-    except FileExistsError as e:
-        if not self.exists(name): raise PermissionError(errno.EACCES, f'the bucket {name!r} belongs to somebody else: {e.strerror}') from None
-
-@patch
-def backend(self: NativeBackends, name: str) -> RemoteBackend:
-    "A bucket as a backend"
-    if name not in self._backends:
-        found = RemoteBackend(f's3://{service_bucket(name)}', endpoint=self.endpoint, options=self._options, timeout=self.timeout)
-        found._lost, found.said_by = set(self._lost), self.said_by
-        self._backends[name] = found
-    return self._backends[name]
 
 # %% ../../nbs/storage/07_urls.ipynb #64ae9da7
 _url = re.compile(r'([A-Za-z][A-Za-z0-9+.-]+)://(.*)', re.DOTALL)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
-from fastcore.basics import patch
 from ..durations import is_duration
 from ..errors import (Conflict, Damaged, InvalidQuery, InvalidRef, NotFound, Protected, Unsupported,
                                 differs_by_case, hint)
@@ -45,76 +44,147 @@ class Aliases(Looks, dict):
 class AliasVerbs(WriteVerbs):
     "What happens to a version after it was put: aliases, notes, removal"
 
-@patch
-@answered
-def aliases(
-    self: AliasVerbs,
-    ref: str | Ref,         # `bucket/item`
-) -> Aliases:               # Name: version
-    "The aliases of an item"
-    r = parse_ref(ref, selector=False)
-    self._may_ask()
-    bucket = self.origin.bucket(r.bucket)
-    found = bucket.aliases(r.item) | self._waiting_aliases(r)
-    try: found or self._version(r)
-    except NotFound:
-        if not bucket.alias_names(r.item): raise     # their history is there also where nothing else is
-    except (Damaged, Unsupported): pass              # it is there
-    for a in filter(is_duration, found): warnings.warn(f'alias {a!r} reads as a duration, so {r}@{a} is what was the latest then: set_alias({f"{r}@{found[a]}"!r}, …) under another name, then remove_alias({str(r)!r}, {a!r})', stacklevel=outside())
-    return Aliases({a: n for a, n in found.items() if n is not None}, str(r), self)
+    @answered
+    def aliases(
+        self,
+        ref: str | Ref,         # `bucket/item`
+    ) -> Aliases:               # Name: version
+        "The aliases of an item"
+        r = parse_ref(ref, selector=False)
+        self._may_ask()
+        bucket = self.origin.bucket(r.bucket)
+        found = bucket.aliases(r.item) | self._waiting_aliases(r)
+        try: found or self._version(r)
+        except NotFound:
+            if not bucket.alias_names(r.item): raise     # their history is there also where nothing else is
+        except (Damaged, Unsupported): pass              # it is there
+        for a in filter(is_duration, found): warnings.warn(f'alias {a!r} reads as a duration, so {r}@{a} is what was the latest then: set_alias({f"{r}@{found[a]}"!r}, …) under another name, then remove_alias({str(r)!r}, {a!r})', stacklevel=outside())
+        return Aliases({a: n for a, n in found.items() if n is not None}, str(r), self)
 
-@patch
-@answered
-def _moves(self: AliasVerbs, ref: str, alias: str) -> list[dict]:
-    r = parse_ref(ref)
-    return self.origin.bucket(r.bucket).alias_moves(r.item, alias)
+    @answered
+    def _moves(self, ref: str, alias: str) -> list[dict]:
+        r = parse_ref(ref)
+        return self.origin.bucket(r.bucket).alias_moves(r.item, alias)
+
+    @answered
+    def set_alias(
+        self,
+        ref: str | Ref | Version,                   # The version to point at
+        alias: str,                                 # Such as `production`
+        *,
+        require: str | Mapping | None = None,       # A condition that the version must meet
+        if_at: int | Version | None = ...,          # Where it must point now (None: nowhere), else `Conflict`
+    ) -> Version:                                   # The version that it points at
+        "Point an alias at a version"
+        self._may_write()
+        check_alias(alias)
+        v = self._version(ref)
+        if require is not None: _must_meet(v, require)
+        at = (if_at.version or if_at.id) if isinstance(if_at, Version) else if_at
+        return self._aim(v, alias, at)
+
+    @answered
+    def _aim(self, v: Version, alias: str, at: int | str | None = ...) -> Version:
+        "Move an alias, now or when the origin is back"
+        if like := differs_by_case(alias, [] if alias in (known := [*self._aliases_known(v)]) else known): warnings.warn(f'alias {alias!r} of {v.bucket}/{v.item} differs from {like!r} by case alone: they are two', stacklevel=outside())
+        return self._now_or_later(lambda: self._point(v, alias, at), v, 'alias', alias=alias, **({} if at is ... else {'if_at': at}))
+
+    def _aliases_known(self, v: Version) -> Iterable[str]:
+        "The aliases of an item, as far as that takes no request"
+        of = v.bucket, v.item
+        try:
+            if self.keeper.index.there(): return self.keeper.pointing([of]).get(of, {})
+            return v._in.alias_names(v.item) if self.pending is None and v._in.backend.can.place in ('local', 'memory') else ()
+        except (IndexAway, OSError): return ()
+
+    def _point(self, v: Version, alias: str, if_at: int | None = ..., back: str | None = None) -> Version:
+        "Move an alias at the origin, and back where the version was removed meanwhile"
+        moved = v._in.move_alias(v.item, alias, v.version, self.origin.by, if_at, 3 * self.timeout, **({'back': back} if back else {}))
+        if moved and not v._in.is_live(v.item, v.version):
+            before = [m.get('to') for m in v._in.alias_moves(v.item, alias)[:-1]]
+            try: v._in.move_alias(v.item, alias, before[-1] if before else None, self.origin.by, v.version)
+            except Conflict: pass     # whoever removed it has seen the alias too
+            raise v._in.not_found(v.item, v.version)
+        return v
+
+    @answered
+    def remove_alias(
+        self,
+        ref: str | Ref,        # `bucket/item`
+        alias: str,
+    ) -> bool:                 # Was it there?
+        "Remove an alias; its history stays"
+        self._may_write()
+        r = parse_ref(ref)
+        alias_name(alias)
+        if not self._may_wait(None) or not any(w.name == f'{r.bucket}/{r.item}' for w in self.pending.work()):
+            try:
+                with at_origin(): return self.origin.bucket(r.bucket).move_alias(r.item, alias, None, self.origin.by)
+            except (ConnectionError, TimeoutError):
+                if not self._may_wait(None): raise
+        known = alias in self.aliases(Ref(r.bucket, r.item))
+        self._note_down(Ref(r.bucket, r.item), 'alias', None, dict(alias=alias, **self._saw(r, alias)))
+        return known
+
+    @answered
+    def annotate(
+        self,
+        ref: str | Ref | Version,    # The version to describe
+        metadata: Mapping,           # Laid over what was recorded, key by key; None takes a key away
+    ) -> Version:
+        "Add metadata to a version; what was recorded stays as it was"
+        self._may_write()
+        if not isinstance(metadata, Mapping): raise InvalidQuery(f'notes are a mapping, not a {type(metadata).__name__}')
+        told = describable(metadata)
+        if (size := len(to_json(told))) > HEADER_LIMIT: raise Unsupported(f'notes of {size:,} bytes, of {HEADER_LIMIT:,}: put large metadata as an item of its own')
+        v = self._version(ref)
+        def note() -> Version:
+            v._in.annotate(v.item, v.version, told, self.origin.by, 3 * self.timeout)
+            return v
+        return self._now_or_later(note, v, 'note', notes=told)
+
+    @answered
+    def remove(
+        self,
+        ref: str | Ref | Version,    # With a selector: `@3`, `@*`
+        *,
+        force: bool = False,         # Also what an alias points at; the aliases are removed first
+    ) -> int:                        # How many versions this call removed
+        "Remove versions; their numbers are never given again, and until they are collected a copy brings them back"
+        self._may_write()
+        r = parse_ref(ref)
+        if r.selector is None: raise InvalidRef(f'{r} does not say which version to remove: {r}@latest, {r}@3, or {r}@* for all')
+        bucket = self.origin.bucket(r.bucket)
+        wanted = self._named(bucket, r)
+        numbers = {v.version or v.id for v in wanted}
+        pointed = {a: n for a, n in self.aliases(Ref(r.bucket, r.item)).items() if n in numbers}
+        if pointed and not force: raise Protected(f'{_list_aliases(r, pointed)}: move the alias, or give force=True to remove it too')
+        def now(v: Version | Numbered) -> bool:
+            for alias in pointed: bucket.move_alias(r.item, alias, None, self.origin.by)
+            gone.add(v.version)
+            return bucket.remove(r.item, v.version, self.origin.by)
+        gone: set[int] = set()
+        n = sum(self._now_or_later(lambda: now(v), v, 'remove', force=force) is not False for v in wanted)
+        if gone: self._look_again(bucket, r.item, gone)
+        return n
+
+    def _look_again(self, bucket: Bucket, item: str, gone: set[int]) -> None:
+        "An alias may have been set between the look for aliases and the mark; after the mark, whoever sets one sees it"
+        try:
+            with at_origin(): bucket.let_go(item, gone, self.origin.by)
+        except (ConnectionError, TimeoutError): pass     # removed they are
+
+    def _named(self, bucket: Bucket, r: Ref) -> list[Version | Numbered | Unread]:
+        "The versions that a ref names, also those whose record is damaged"
+        if isinstance(r.selector, Every):
+            live, waiting = self._live_numbers(bucket, r)
+            return [*(Numbered(r.bucket, r.item, n) for n in live), *waiting]
+        try: return [self._version(r)]
+        except (Damaged, Unsupported):
+            if isinstance(r.selector, WriteId) and self.pending and self.pending.still(r.selector.id): return [Unread(r.bucket, r.item, r.selector.id)]
+            return [Numbered(r.bucket, r.item, bucket.resolve(r.item, r.selector))]
 
 # %% ../../nbs/store/06_aliases.ipynb #08cb9fd6
-@patch
-@answered
-def set_alias(
-    self: AliasVerbs,
-    ref: str | Ref | Version,                   # The version to point at
-    alias: str,                                 # Such as `production`
-    *,
-    require: str | Mapping | None = None,       # A condition that the version must meet
-    if_at: int | Version | None = ...,          # Where it must point now (None: nowhere), else `Conflict`
-) -> Version:                                   # The version that it points at
-    "Point an alias at a version"
-    self._may_write()
-    check_alias(alias)
-    v = self._version(ref)
-    if require is not None: _must_meet(v, require)
-    at = (if_at.version or if_at.id) if isinstance(if_at, Version) else if_at
-    return self._aim(v, alias, at)
-
-@patch
-@answered
-def _aim(self: AliasVerbs, v: Version, alias: str, at: int | str | None = ...) -> Version:
-    "Move an alias, now or when the origin is back"
-    if like := differs_by_case(alias, [] if alias in (known := [*self._aliases_known(v)]) else known): warnings.warn(f'alias {alias!r} of {v.bucket}/{v.item} differs from {like!r} by case alone: they are two', stacklevel=outside())
-    return self._now_or_later(lambda: self._point(v, alias, at), v, 'alias', alias=alias, **({} if at is ... else {'if_at': at}))
-
-@patch
-def _aliases_known(self: AliasVerbs, v: Version) -> Iterable[str]:
-    "The aliases of an item, as far as that takes no request"
-    of = v.bucket, v.item
-    try:
-        if self.keeper.index.there(): return self.keeper.pointing([of]).get(of, {})
-        return v._in.alias_names(v.item) if self.pending is None and v._in.backend.can.place in ('local', 'memory') else ()
-    except (IndexAway, OSError): return ()
-
-@patch
-def _point(self: AliasVerbs, v: Version, alias: str, if_at: int | None = ..., back: str | None = None) -> Version:
-    "Move an alias at the origin, and back where the version was removed meanwhile"
-    moved = v._in.move_alias(v.item, alias, v.version, self.origin.by, if_at, 3 * self.timeout, **({'back': back} if back else {}))
-    if moved and not v._in.is_live(v.item, v.version):
-        before = [m.get('to') for m in v._in.alias_moves(v.item, alias)[:-1]]
-        try: v._in.move_alias(v.item, alias, before[-1] if before else None, self.origin.by, v.version)
-        except Conflict: pass     # whoever removed it has seen the alias too
-        raise v._in.not_found(v.item, v.version)
-    return v
-
 def _must_meet(v: Version, require: str | Mapping) -> None:
     "Raise `Protected` where a version does not meet a condition"
     condition, seen = parse_where(require), view(v)
@@ -122,89 +192,6 @@ def _must_meet(v: Version, require: str | Mapping) -> None:
     values = ', '.join(f'{k} = {shown(x)}' for k, x in condition.found(seen).items())
     raise Protected(f'{v.ref} does not meet {require!r:.200}: {values or "nothing of it is known"}')
 
-@patch
-@answered
-def remove_alias(
-    self: AliasVerbs,
-    ref: str | Ref,        # `bucket/item`
-    alias: str,
-) -> bool:                 # Was it there?
-    "Remove an alias; its history stays"
-    self._may_write()
-    r = parse_ref(ref)
-    alias_name(alias)
-    if not self._may_wait(None) or not any(w.name == f'{r.bucket}/{r.item}' for w in self.pending.work()):
-        try:
-            with at_origin(): return self.origin.bucket(r.bucket).move_alias(r.item, alias, None, self.origin.by)
-        except (ConnectionError, TimeoutError):
-            if not self._may_wait(None): raise
-    known = alias in self.aliases(Ref(r.bucket, r.item))
-    self._note_down(Ref(r.bucket, r.item), 'alias', None, dict(alias=alias, **self._saw(r, alias)))
-    return known
-
-# %% ../../nbs/store/06_aliases.ipynb #6956ba65
-@patch
-@answered
-def annotate(
-    self: AliasVerbs,
-    ref: str | Ref | Version,    # The version to describe
-    metadata: Mapping,           # Laid over what was recorded, key by key; None takes a key away
-) -> Version:
-    "Add metadata to a version; what was recorded stays as it was"
-    self._may_write()
-    if not isinstance(metadata, Mapping): raise InvalidQuery(f'notes are a mapping, not a {type(metadata).__name__}')
-    told = describable(metadata)
-    if (size := len(to_json(told))) > HEADER_LIMIT: raise Unsupported(f'notes of {size:,} bytes, of {HEADER_LIMIT:,}: put large metadata as an item of its own')
-    v = self._version(ref)
-    def note() -> Version:
-        v._in.annotate(v.item, v.version, told, self.origin.by, 3 * self.timeout)
-        return v
-    return self._now_or_later(note, v, 'note', notes=told)
-
 # %% ../../nbs/store/06_aliases.ipynb #1497f7bf
-@patch
-@answered
-def remove(
-    self: AliasVerbs,
-    ref: str | Ref | Version,    # With a selector: `@3`, `@*`
-    *,
-    force: bool = False,         # Also what an alias points at; the aliases are removed first
-) -> int:                        # How many versions this call removed
-    "Remove versions; their numbers are never given again, and until they are collected a copy brings them back"
-    self._may_write()
-    r = parse_ref(ref)
-    if r.selector is None: raise InvalidRef(f'{r} does not say which version to remove: {r}@latest, {r}@3, or {r}@* for all')
-    bucket = self.origin.bucket(r.bucket)
-    wanted = self._named(bucket, r)
-    numbers = {v.version or v.id for v in wanted}
-    pointed = {a: n for a, n in self.aliases(Ref(r.bucket, r.item)).items() if n in numbers}
-    if pointed and not force: raise Protected(f'{_list_aliases(r, pointed)}: move the alias, or give force=True to remove it too')
-    def now(v: Version | Numbered) -> bool:
-        for alias in pointed: bucket.move_alias(r.item, alias, None, self.origin.by)
-        gone.add(v.version)
-        return bucket.remove(r.item, v.version, self.origin.by)
-    gone: set[int] = set()
-    n = sum(self._now_or_later(lambda: now(v), v, 'remove', force=force) is not False for v in wanted)
-    if gone: self._look_again(bucket, r.item, gone)
-    return n
-
-@patch
-def _look_again(self: AliasVerbs, bucket: Bucket, item: str, gone: set[int]) -> None:
-    "An alias may have been set between the look for aliases and the mark; after the mark, whoever sets one sees it"
-    try:
-        with at_origin(): bucket.let_go(item, gone, self.origin.by)
-    except (ConnectionError, TimeoutError): pass     # removed they are
-
-@patch
-def _named(self: AliasVerbs, bucket: Bucket, r: Ref) -> list[Version | Numbered | Unread]:
-    "The versions that a ref names, also those whose record is damaged"
-    if isinstance(r.selector, Every):
-        live, waiting = self._live_numbers(bucket, r)
-        return [*(Numbered(r.bucket, r.item, n) for n in live), *waiting]
-    try: return [self._version(r)]
-    except (Damaged, Unsupported):
-        if isinstance(r.selector, WriteId) and self.pending and self.pending.still(r.selector.id): return [Unread(r.bucket, r.item, r.selector.id)]
-        return [Numbered(r.bucket, r.item, bucket.resolve(r.item, r.selector))]
-
 def _list_aliases(r: Ref, pointed: Mapping[str, int]) -> str:
     return ', '.join(f'alias {a!r} points at {r.bucket}/{r.item}@{n}' for a, n in pointed.items())

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import ExitStack
 from itertools import islice
-from fastcore.basics import patch
 from ..errors import Damaged, InvalidQuery, NotAvailableOffline, NotFound, ObjectStoreError, Unsupported
 from ..refs import Ref, parse_ref
 from ..calls import explained
@@ -32,24 +31,167 @@ BATCH = 1000     # objects that are encoded before they are sent together
 class BulkVerbs(CopyVerbs):
     "Many objects with few requests: `put_many`, `get_many`"
 
-@patch
-@explained
-def put_many(
-    self: BulkVerbs,
-    items: Mapping | Iterable[tuple],       # Refs and objects: a mapping, pairs, or triples with metadata
-    *,
-    metadata: Mapping | None = None,        # Facts about all of them
-    kind: str | None = None,                # What all of them are for
-    codec: str | None = None,               # A codec for all of them
-    skip_unchanged: bool = False,           # Give back what an item's last versions hold already: so it can be done again where it was interrupted
-) -> list[Version]:                         # The versions, in order. An error has `stored` (versions) and `rest` (refs of what was not, or may not have been)
-    "Store many objects, each as the next version of its item"
-    pairs, run = _each(items.items() if isinstance(items, Mapping) else items, 'items'), Run(skip_unchanged)
-    try: self._put_all(pairs, run, len(items) if isinstance(items, Sized) else None, metadata, kind, codec)
-    except BaseException as e:
-        run.tell(e, pairs if isinstance(items, Sized) else ())
-        raise
-    return [run.found[i] for i in range(len(run.refs))]
+    @explained
+    def put_many(
+        self,
+        items: Mapping | Iterable[tuple],       # Refs and objects: a mapping, pairs, or triples with metadata
+        *,
+        metadata: Mapping | None = None,        # Facts about all of them
+        kind: str | None = None,                # What all of them are for
+        codec: str | None = None,               # A codec for all of them
+        skip_unchanged: bool = False,           # Give back what an item's last versions hold already: so it can be done again where it was interrupted
+    ) -> list[Version]:                         # The versions, in order. An error has `stored` (versions) and `rest` (refs of what was not, or may not have been)
+        "Store many objects, each as the next version of its item"
+        pairs, run = _each(items.items() if isinstance(items, Mapping) else items, 'items'), Run(skip_unchanged)
+        try: self._put_all(pairs, run, len(items) if isinstance(items, Sized) else None, metadata, kind, codec)
+        except BaseException as e:
+            run.tell(e, pairs if isinstance(items, Sized) else ())
+            raise
+        return [run.found[i] for i in range(len(run.refs))]
+
+    @answered
+    def _put_all(self, pairs: Iterator, run: Run, total: int | None, metadata: Mapping | None, kind: str | None, codec: str | None) -> None:
+        "Store what comes, a batch at a time"
+        self._may_write()
+        if not isinstance(metadata, Mapping | None): raise InvalidQuery(f'metadata is a mapping, not a {type(metadata).__name__}')
+        with Progress('put', total, self.progress, unit=' objects') as progress:
+            while batch := [_triple(x) for x in islice(pairs, BATCH)]:
+                for _, obj, _ in batch:
+                    if isinstance(obj, str) and codec is None: warn_of_text(obj)
+                self._put_batch(batch, run, dict(metadata or {}), kind, codec)
+                progress(len(batch))
+
+    def _put_batch(self, batch: list[tuple[Ref, object, dict]], run: Run, metadata: dict, kind: str | None, codec: str | None) -> None:
+        "Encode a batch and claim its versions together, an item at most once a round"
+        first = len(run.refs)
+        run.refs += [r for r, *_ in batch]
+        with ExitStack() as stack:
+            drafts = {i: (r, stack.enter_context(self._drafted(r, obj, codec, kind, metadata | own))) for i, (r, obj, own) in enumerate(batch, first)}
+            for name in {r.bucket for r in run.refs[first:]} if run.skip else (): run.found |= self._there_already(name, {i: d for i, d in drafts.items() if d[0].bucket == name})
+            while True:
+                if run.skip: run.found |= _the_same_again(drafts, run.found)
+                round = {r: i for i, (r, _) in reversed(drafts.items()) if i not in run.found}
+                if not round: return
+                for name in {r.bucket for r in round}: self._put_round(name, {i: drafts[i] for r, i in round.items() if r.bucket == name}, run)
+
+    def _there_already(self, name: str, drafts: Mapping[int, tuple[Ref, Draft]]) -> dict[int, Version]:
+        "Drafts that the last versions of their items hold: of several of one item the longest beginning of them that is its end"
+        own: dict[str, list[list[int]]] = {}       # By item: places of drafts, those together that hold the same one after another
+        for i, (r, d) in drafts.items():
+            runs = own.setdefault(r.item, [])
+            if runs and _holds(drafts[runs[-1][0]][1]) == _holds(d): runs[-1].append(i)
+            else: runs.append([i])
+        found, tails = {}, self._tails(name, {item: len(runs) for item, runs in own.items()})
+        for item, runs in own.items():
+            tail = tails[item]
+            def fits(k): return all(same_content(v, drafts[run[0]][1]) for v, run in zip(tail[-k:], runs))
+            if k := next((k for k in range(min(len(tail), len(runs)), 0, -1) if fits(k)), 0): found |= {i: v for v, run in zip(tail[-k:], runs) for i in run}
+        return found
+
+    def _tails(self, name: str, wanted: Mapping[str, int]) -> dict[str, list[Version]]:
+        "The last versions of some items, so many of each, with those that are pending"
+        waits, bucket = self._waits(name), self.origin.bucket(name)
+        tails = {item: self._pending_versions([w for w in waits.puts if w.item == item][-k:]) for item, k in wanted.items()}
+        ask = {item: k - len(tails[item]) for item, k in wanted.items() if k > len(tails[item])}
+        try:
+            with at_origin(): found = self._ends(bucket, ask) if ask else []
+        except (ConnectionError, TimeoutError):
+            if not self._may_wait(None): raise
+            found = []      # what comes now is pending, too
+        for v in reversed(found): tails[v.item].insert(0, v)
+        return tails
+
+    def _ends(self, bucket: Bucket, ask: Mapping[str, int]) -> list[Version]:
+        "The last versions of some items, so many of each, in order"
+        listed, numbers = bucket.listed(len(ask)), {}
+        for item in ask: numbers[item] = listed[item].live if listed is not None and item in listed else []
+        if listed is None:
+            for item, found in zip(ask, in_threads(lambda i: bucket.end(i).live if ask[i] == 1 else bucket.numbers(i).live, ask, bucket.backend.can.many)):
+                if isinstance(found, Exception): raise found
+                numbers[item] = found
+        last = [(item, n) for item, k in ask.items() for n in numbers[item][-k:]]
+        notes = bucket.all_notes(lenient=True) if len(last) > 8 else None
+        records = bucket.read_records(last)
+        if error := next((r for r in records if isinstance(r, Exception) and not isinstance(r, (Damaged, Unsupported))), None): raise error
+        return [Version(self, bucket, r, None if notes is None else notes.get((r.item, r.version), [])) for r in records if isinstance(r, Record)]
+
+    def _put_round(self, name: str, drafts: dict[int, tuple[Ref, Draft]], run: Run) -> None:
+        "Claim versions of items that differ; where some fail, the others are stored"
+        behind = {w.item for w in self._waiting_puts(name)}
+        now = {i: (r, d) for i, (r, d) in drafts.items() if r.item not in behind}
+        try:
+            with at_origin(): stored = self._put_learnt(name, [(r.item, d) for r, d in now.values()]) if now else []
+        except (ConnectionError, TimeoutError) as e:
+            if not self._may_wait(None): raise
+            stored = [e] * len(now)
+        stored, failed = dict(zip(now, stored)), []
+        for i, (r, d) in drafts.items():
+            try: run.found[i] = self._stored_or_waits(r, d, stored.get(i))
+            except (OSError, ObjectStoreError) as e: failed.append(e)
+        self.tell_like(v for i in now if (v := run.found.get(i)) and v.version == 1)
+        if failed: raise failed[0]
+
+    def _put_learnt(self, name: str, drafts: list[tuple[str, Draft]]) -> list[Record | Exception]:
+        "Put drafts once their last numbers are known, which is when another store may be found in the place of one"
+        for last in (False, False, True):
+            try:
+                bucket = self.origin.for_put(name)
+                bucket.learn(item for item, _ in drafts)
+                break
+            except Renewed:
+                if last: raise
+        return bucket.put_many(drafts)
+
+    def _stored_or_waits(self, r: Ref, draft: Draft, answer: Record | Exception | None) -> Version:
+        "A version that was stored; one that was not becomes pending"
+        if isinstance(answer, Record):
+            self._own[answer.codec, answer.hash] = True
+            return Version(self, self.origin.bucket(r.bucket), answer, notes=[], aliases=[])
+        if answer is None: self._must_wait(r)
+        elif not (isinstance(answer, (ConnectionError, TimeoutError)) and self._may_wait(None)): raise answer
+        return self._wait(r, draft, answer)
+
+    @answered
+    def get_many(
+        self,
+        refs: Iterable[str | Ref | Version],   # What to get
+        *,
+        as_: type | str | None = None,         # As in `get`
+        default: object = ...,                 # What to give for what is not there
+        trust: bool | None = None,             # May loading run code?
+    ) -> list:                                 # The objects, in order
+        "The objects of many versions, read together"
+        self._may_ask()
+        with Progress('get', None, self.progress, unit=' objects') as progress:
+            found = self._together(wanted := [parse_ref(r) for r in _each(refs, 'refs')], progress)
+            for r, v in zip(wanted, found): note_read(self, r, v)
+            return [_or_default(self._object, v, default, as_, None, trust) for v in found]
+
+    def _together(self, wanted: list[Ref], progress: Progress) -> list[Version | NotFound]:
+        "The versions that refs name, their records read together"
+        found: dict[int, Version | NotFound] = {}
+        if self.pending and self.pending.work(): found = {i: v for i, r in enumerate(wanted) if (v := self._waiting_or_not(r))}
+        gone = {r: self._going(*r) for r in {(r.bucket, r.item) for r in wanted}} if self.pending and self.pending.known else {}
+        for name in {r.bucket for i, r in enumerate(wanted) if i not in found}:
+            bucket, at = self.origin.bucket(name), [i for i, r in enumerate(wanted) if r.bucket == name and i not in found]
+            numbers = dict(zip(at, bucket.locate([(wanted[i].item, wanted[i].selector) for i in at])))
+            found |= {i: n for i, n in numbers.items() if isinstance(n, NotFound)}
+            there = [i for i in at if i not in found]
+            for i, r in zip(there, bucket.read_records((wanted[i].item, numbers[i]) for i in there)):
+                if isinstance(r, Exception): raise r
+                found[i] = self._unless_going(Version(self, bucket, r), wanted[i], gone.get((name, wanted[i].item), set()))
+            progress(len(at))
+        if (why := stale_now()) and (r := next((wanted[i] for i, v in found.items() if isinstance(v, NotFound)), None)):
+            raise NotAvailableOffline(f'{why[0]}; {r} may exist, and {self._what_is_near([r])}')
+        return [found[i] for i in range(len(wanted))]
+
+    def _unless_going(self, v: Version, r: Ref, gone: set[int]) -> Version | NotFound:
+        try: return self._unless_removed(v, r, gone)
+        except NotFound as e: return e
+
+    def _waiting_or_not(self, r: Ref) -> Version | NotFound | None:
+        try: return self._waiting(r)
+        except NotFound as e: return e
 
 class Run:
     "How far a `put_many` is"
@@ -65,19 +207,6 @@ class Run:
         if e.stored: e.add_note(f'{len(e.stored):,} are stored: .stored of this error has them; {len(e.rest):,} are not, or may not be: .rest, from {e.rest[0] if e.rest else "nothing"} on. '
                                 'The same call with skip_unchanged=True stores only these')
 
-@patch
-@answered
-def _put_all(self: BulkVerbs, pairs: Iterator, run: Run, total: int | None, metadata: Mapping | None, kind: str | None, codec: str | None) -> None:
-    "Store what comes, a batch at a time"
-    self._may_write()
-    if not isinstance(metadata, Mapping | None): raise InvalidQuery(f'metadata is a mapping, not a {type(metadata).__name__}')
-    with Progress('put', total, self.progress, unit=' objects') as progress:
-        while batch := [_triple(x) for x in islice(pairs, BATCH)]:
-            for _, obj, _ in batch:
-                if isinstance(obj, str) and codec is None: warn_of_text(obj)
-            self._put_batch(batch, run, dict(metadata or {}), kind, codec)
-            progress(len(batch))
-
 def _each(what: object, name: str) -> Iterator:
     "Its elements, if it has any"
     try: return iter(what)
@@ -86,20 +215,6 @@ def _each(what: object, name: str) -> Iterator:
 def _triple(x: object) -> tuple:
     if isinstance(x, tuple) and len(x) in (2, 3) and isinstance(x[-1] if len(x) == 3 else None, Mapping | None): return parse_ref(x[0], selector=False), x[1], dict(x[2]) if len(x) == 3 and x[2] else {}
     raise InvalidQuery(f'{x!r:.80} is no pair of a ref and an object, nor a triple with metadata')
-
-@patch
-def _put_batch(self: BulkVerbs, batch: list[tuple[Ref, object, dict]], run: Run, metadata: dict, kind: str | None, codec: str | None) -> None:
-    "Encode a batch and claim its versions together, an item at most once a round"
-    first = len(run.refs)
-    run.refs += [r for r, *_ in batch]
-    with ExitStack() as stack:
-        drafts = {i: (r, stack.enter_context(self._drafted(r, obj, codec, kind, metadata | own))) for i, (r, obj, own) in enumerate(batch, first)}
-        for name in {r.bucket for r in run.refs[first:]} if run.skip else (): run.found |= self._there_already(name, {i: d for i, d in drafts.items() if d[0].bucket == name})
-        while True:
-            if run.skip: run.found |= _the_same_again(drafts, run.found)
-            round = {r: i for i, (r, _) in reversed(drafts.items()) if i not in run.found}
-            if not round: return
-            for name in {r.bucket for r in round}: self._put_round(name, {i: drafts[i] for r, i in round.items() if r.bucket == name}, run)
 
 def _the_same_again(drafts: Mapping[int, tuple[Ref, Draft]], found: Mapping[int, Version]) -> dict[int, Version]:
     "Drafts that hold what the one before them of their item does, which was stored"
@@ -110,140 +225,11 @@ def _the_same_again(drafts: Mapping[int, tuple[Ref, Draft]], found: Mapping[int,
         else: last.pop(r, None)
     return same
 
-@patch
-def _there_already(self: BulkVerbs, name: str, drafts: Mapping[int, tuple[Ref, Draft]]) -> dict[int, Version]:
-    "Drafts that the last versions of their items hold: of several of one item the longest beginning of them that is its end"
-    own: dict[str, list[list[int]]] = {}       # By item: places of drafts, those together that hold the same one after another
-    for i, (r, d) in drafts.items():
-        runs = own.setdefault(r.item, [])
-        if runs and _holds(drafts[runs[-1][0]][1]) == _holds(d): runs[-1].append(i)
-        else: runs.append([i])
-    found, tails = {}, self._tails(name, {item: len(runs) for item, runs in own.items()})
-    for item, runs in own.items():
-        tail = tails[item]
-        def fits(k): return all(same_content(v, drafts[run[0]][1]) for v, run in zip(tail[-k:], runs))
-        if k := next((k for k in range(min(len(tail), len(runs)), 0, -1) if fits(k)), 0): found |= {i: v for v, run in zip(tail[-k:], runs) for i in run}
-    return found
-
 def _holds(d: Draft) -> tuple: return d.codec, d.description['kind'], d.description['metadata'], d.payload.hash, [(n, p.hash) for n, p in d.members or ()]
 
-@patch
-def _tails(self: BulkVerbs, name: str, wanted: Mapping[str, int]) -> dict[str, list[Version]]:
-    "The last versions of some items, so many of each, with those that are pending"
-    waits, bucket = self._waits(name), self.origin.bucket(name)
-    tails = {item: self._pending_versions([w for w in waits.puts if w.item == item][-k:]) for item, k in wanted.items()}
-    ask = {item: k - len(tails[item]) for item, k in wanted.items() if k > len(tails[item])}
-    try:
-        with at_origin(): found = self._ends(bucket, ask) if ask else []
-    except (ConnectionError, TimeoutError):
-        if not self._may_wait(None): raise
-        found = []      # what comes now is pending, too
-    for v in reversed(found): tails[v.item].insert(0, v)
-    return tails
-
-@patch
-def _ends(self: BulkVerbs, bucket: Bucket, ask: Mapping[str, int]) -> list[Version]:
-    "The last versions of some items, so many of each, in order"
-    listed, numbers = bucket.listed(len(ask)), {}
-    for item in ask: numbers[item] = listed[item].live if listed is not None and item in listed else []
-    if listed is None:
-        for item, found in zip(ask, in_threads(lambda i: bucket.end(i).live if ask[i] == 1 else bucket.numbers(i).live, ask, bucket.backend.can.many)):
-            if isinstance(found, Exception): raise found
-            numbers[item] = found
-    last = [(item, n) for item, k in ask.items() for n in numbers[item][-k:]]
-    notes = bucket.all_notes(lenient=True) if len(last) > 8 else None
-    records = bucket.read_records(last)
-    if error := next((r for r in records if isinstance(r, Exception) and not isinstance(r, (Damaged, Unsupported))), None): raise error
-    return [Version(self, bucket, r, None if notes is None else notes.get((r.item, r.version), [])) for r in records if isinstance(r, Record)]
-
-@patch
-def _put_round(self: BulkVerbs, name: str, drafts: dict[int, tuple[Ref, Draft]], run: Run) -> None:
-    "Claim versions of items that differ; where some fail, the others are stored"
-    behind = {w.item for w in self._waiting_puts(name)}
-    now = {i: (r, d) for i, (r, d) in drafts.items() if r.item not in behind}
-    try:
-        with at_origin(): stored = self._put_learnt(name, [(r.item, d) for r, d in now.values()]) if now else []
-    except (ConnectionError, TimeoutError) as e:
-        if not self._may_wait(None): raise
-        stored = [e] * len(now)
-    stored, failed = dict(zip(now, stored)), []
-    for i, (r, d) in drafts.items():
-        try: run.found[i] = self._stored_or_waits(r, d, stored.get(i))
-        except (OSError, ObjectStoreError) as e: failed.append(e)
-    self.tell_like(v for i in now if (v := run.found.get(i)) and v.version == 1)
-    if failed: raise failed[0]
-
-@patch
-def _put_learnt(self: BulkVerbs, name: str, drafts: list[tuple[str, Draft]]) -> list[Record | Exception]:
-    "Put drafts once their last numbers are known, which is when another store may be found in the place of one"
-    for last in (False, False, True):
-        try:
-            bucket = self.origin.for_put(name)
-            bucket.learn(item for item, _ in drafts)
-            break
-        except Renewed:
-            if last: raise
-    return bucket.put_many(drafts)
-
-@patch
-def _stored_or_waits(self: BulkVerbs, r: Ref, draft: Draft, answer: Record | Exception | None) -> Version:
-    "A version that was stored; one that was not becomes pending"
-    if isinstance(answer, Record):
-        self._own[answer.codec, answer.hash] = True
-        return Version(self, self.origin.bucket(r.bucket), answer, notes=[], aliases=[])
-    if answer is None: self._must_wait(r)
-    elif not (isinstance(answer, (ConnectionError, TimeoutError)) and self._may_wait(None)): raise answer
-    return self._wait(r, draft, answer)
-
 # %% ../../nbs/store/09_bulk.ipynb #1b4f5742
-@patch
-@answered
-def get_many(
-    self: BulkVerbs,
-    refs: Iterable[str | Ref | Version],   # What to get
-    *,
-    as_: type | str | None = None,         # As in `get`
-    default: object = ...,                 # What to give for what is not there
-    trust: bool | None = None,             # May loading run code?
-) -> list:                                 # The objects, in order
-    "The objects of many versions, read together"
-    self._may_ask()
-    with Progress('get', None, self.progress, unit=' objects') as progress:
-        found = self._together(wanted := [parse_ref(r) for r in _each(refs, 'refs')], progress)
-        for r, v in zip(wanted, found): note_read(self, r, v)
-        return [_or_default(self._object, v, default, as_, None, trust) for v in found]
-
 def _or_default(get, v: Version | NotFound, default: object, *args) -> object:
     "The object of a version, or the default where there is none"
     if not isinstance(v, NotFound): return get(v, *args)
     if default is ...: raise v
     return default
-
-@patch
-def _together(self: BulkVerbs, wanted: list[Ref], progress: Progress) -> list[Version | NotFound]:
-    "The versions that refs name, their records read together"
-    found: dict[int, Version | NotFound] = {}
-    if self.pending and self.pending.work(): found = {i: v for i, r in enumerate(wanted) if (v := self._waiting_or_not(r))}
-    gone = {r: self._going(*r) for r in {(r.bucket, r.item) for r in wanted}} if self.pending and self.pending.known else {}
-    for name in {r.bucket for i, r in enumerate(wanted) if i not in found}:
-        bucket, at = self.origin.bucket(name), [i for i, r in enumerate(wanted) if r.bucket == name and i not in found]
-        numbers = dict(zip(at, bucket.locate([(wanted[i].item, wanted[i].selector) for i in at])))
-        found |= {i: n for i, n in numbers.items() if isinstance(n, NotFound)}
-        there = [i for i in at if i not in found]
-        for i, r in zip(there, bucket.read_records((wanted[i].item, numbers[i]) for i in there)):
-            if isinstance(r, Exception): raise r
-            found[i] = self._unless_going(Version(self, bucket, r), wanted[i], gone.get((name, wanted[i].item), set()))
-        progress(len(at))
-    if (why := stale_now()) and (r := next((wanted[i] for i, v in found.items() if isinstance(v, NotFound)), None)):
-        raise NotAvailableOffline(f'{why[0]}; {r} may exist, and {self._what_is_near([r])}')
-    return [found[i] for i in range(len(wanted))]
-
-@patch
-def _unless_going(self: BulkVerbs, v: Version, r: Ref, gone: set[int]) -> Version | NotFound:
-    try: return self._unless_removed(v, r, gone)
-    except NotFound as e: return e
-
-@patch
-def _waiting_or_not(self: BulkVerbs, r: Ref) -> Version | NotFound | None:
-    try: return self._waiting(r)
-    except NotFound as e: return e

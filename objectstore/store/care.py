@@ -6,7 +6,6 @@
 from __future__ import annotations
 import threading, time, weakref
 from pathlib import Path
-from fastcore.basics import patch
 from ..errors import NotFound, ObjectStoreError
 from ..cache.machine import files_folder
 from ..cache.near import at_origin
@@ -24,80 +23,73 @@ class Care:
     "Care of a store: `compact`, `catalog`, `restored`"
     def __init__(self, store: CareVerbs): self._store = store
 
+    @answered
+    def compact(
+        self,
+        bucket: str | None = None,      # Only this bucket
+        *,
+        whole: bool = False,            # Compare with all records first? That finds what no hint said
+    ) -> dict[str, int]:                # Bucket: generation of its newest catalog
+        "Fold the hints in the log into a new catalog"
+        store = self._store
+        store._may_write()
+        names = store._buckets_for(bucket)
+        try: return {name: store.keeper.compact(name, whole) for name in names}
+        except IndexAway as e: raise ObjectStoreError(f'the index of this machine cannot be used now ({e}): compact again later') from e
+
+    @answered
+    def catalog(
+        self,
+        bucket: str,
+    ) -> Path:              # A Parquet file on this machine; read-only
+        "The newest catalog of a bucket as a file; `compact` makes one that is up to date"
+        store = self._store
+        store._may_ask()
+        store._buckets_for(bucket)
+        b = store.origin.bucket(bucket)
+        if not (generation := b.log().generation): raise NotFound(f'bucket {bucket!r} has no catalog yet: store.care.compact({bucket!r}) makes one')
+        key = b.prefix + catalog_key(generation)
+        if own := b.backend.path(key): return own
+        to = files_folder('catalogs')/(store.origin.id(bucket) or 'new')/bucket/f'{generation:010d}.parquet'
+        if not to.exists(): publish(lambda p: p.write_bytes(b.backend.read(key)), to)
+        return to
+
+    @answered
+    def restored(self) -> None:
+        "Say that the storage was restored from a backup and is to go on from there: it gets a new id, which every machine sees"
+        store = self._store
+        store._may_write()
+        origin = store.origin
+        with at_origin():
+            for name in origin.names() if origin.native else [next(iter([*origin._buckets, *origin.names()]), 'none')]: origin.restored(origin.root(origin.bucket(name)))
+
 class CareVerbs(SyncVerbs):
     "Maintenance: `care`, and what of it is done by itself"
 
-@patch(as_prop=True)
-def care(self: CareVerbs) -> Care:
-    "What keeps the store in good order: `compact`, `catalog` and `restored`"
-    return Care(self)
+    @property
+    def care(self) -> Care:
+        "What keeps the store in good order: `compact`, `catalog` and `restored`"
+        return Care(self)
 
-@patch
-@answered
-def compact(
-    self: Care,
-    bucket: str | None = None,      # Only this bucket
-    *,
-    whole: bool = False,            # Compare with all records first? That finds what no hint said
-) -> dict[str, int]:                # Bucket: generation of its newest catalog
-    "Fold the hints in the log into a new catalog"
-    store = self._store
-    store._may_write()
-    names = store._buckets_for(bucket)
-    try: return {name: store.keeper.compact(name, whole) for name in names}
-    except IndexAway as e: raise ObjectStoreError(f'the index of this machine cannot be used now ({e}): compact again later') from e
+    def mend_later(self, bucket: str) -> None:
+        "Compare the index of a bucket with its records, or compact its log, in the background"
+        if self.offline is True or not _mending.acquire(blocking=False): return
+        me = weakref.ref(self)
+        def run() -> None:
+            try:
+                time.sleep(LATER)
+                if store := me(): store._mend(bucket)
+            except (ObjectStoreError, OSError, IndexAway): pass
+            finally: _mending.release()
+        threading.Thread(target=run, daemon=True, name='objectstore-care').start()
 
-# %% ../../nbs/store/11_care.ipynb #81d57bbb
-@patch
-@answered
-def catalog(
-    self: Care,
-    bucket: str,
-) -> Path:              # A Parquet file on this machine; read-only
-    "The newest catalog of a bucket as a file; `compact` makes one that is up to date"
-    store = self._store
-    store._may_ask()
-    store._buckets_for(bucket)
-    b = store.origin.bucket(bucket)
-    if not (generation := b.log().generation): raise NotFound(f'bucket {bucket!r} has no catalog yet: store.care.compact({bucket!r}) makes one')
-    key = b.prefix + catalog_key(generation)
-    if own := b.backend.path(key): return own
-    to = files_folder('catalogs')/(store.origin.id(bucket) or 'new')/bucket/f'{generation:010d}.parquet'
-    if not to.exists(): publish(lambda p: p.write_bytes(b.backend.read(key)), to)
-    return to
-
-# %% ../../nbs/store/11_care.ipynb #7008fd8c
-@patch
-@answered
-def restored(self: Care) -> None:
-    "Say that the storage was restored from a backup and is to go on from there: it gets a new id, which every machine sees"
-    store = self._store
-    store._may_write()
-    origin = store.origin
-    with at_origin():
-        for name in origin.names() if origin.native else [next(iter([*origin._buckets, *origin.names()]), 'none')]: origin.restored(origin.root(origin.bucket(name)))
+    def _mend(self, bucket: str) -> None:
+        keeper = self.keeper
+        with keeper.caring:
+            if bucket in keeper.unsure: keeper.refresh(bucket, whole=True)
+            if bucket in keeper.long and not self.readonly: keeper.compact(bucket)
+        keeper.long.discard(bucket), keeper.unsure.discard(bucket)
 
 # %% ../../nbs/store/11_care.ipynb #253142db
 LATER = 5.0     # seconds until it begins
 _mending = threading.Lock()
-
-@patch
-def mend_later(self: CareVerbs, bucket: str) -> None:
-    "Compare the index of a bucket with its records, or compact its log, in the background"
-    if self.offline is True or not _mending.acquire(blocking=False): return
-    me = weakref.ref(self)
-    def run() -> None:
-        try:
-            time.sleep(LATER)
-            if store := me(): store._mend(bucket)
-        except (ObjectStoreError, OSError, IndexAway): pass
-        finally: _mending.release()
-    threading.Thread(target=run, daemon=True, name='objectstore-care').start()
-
-@patch
-def _mend(self: CareVerbs, bucket: str) -> None:
-    keeper = self.keeper
-    with keeper.caring:
-        if bucket in keeper.unsure: keeper.refresh(bucket, whole=True)
-        if bucket in keeper.long and not self.readonly: keeper.compact(bucket)
-    keeper.long.discard(bucket), keeper.unsure.discard(bucket)

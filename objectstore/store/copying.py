@@ -27,48 +27,95 @@ __all__ = ['CopyVerbs', 'Mirror', 'told']
 class CopyVerbs(FindVerbs):
     "Copies, within a store and between stores"
 
-@patch
-@answered
-def copy(
-    self: CopyVerbs,
-    src: str | Ref | Version,                    # A version; a bucket or `bucket/item@*`: every version
-    dst: str | None = None,                      # `bucket/item` (or a bucket); the same name if None
-    *,
-    to: CopyVerbs | None = None,               # Another store
-) -> Version | Versions:                         # The new version, or all that were brought
-    "Copy a version, every version of an item, or a bucket, here or to another store"
-    to = self if to is None else to
-    if not isinstance(to, CopyVerbs): raise Unsupported(f'to={to!r:.80} is no store: open it with ObjectStore(…)')
-    to._may_write()
-    self._may_ask()
-    r = parse_ref(src, item=False)
-    found = self._copy_all(r, dst, to) if r.item is None or isinstance(r.selector, Every) else self._copy_one(r, dst, to)
-    to.tell_news()
-    return found
+    @answered
+    def copy(
+        self,
+        src: str | Ref | Version,                    # A version; a bucket or `bucket/item@*`: every version
+        dst: str | None = None,                      # `bucket/item` (or a bucket); the same name if None
+        *,
+        to: CopyVerbs | None = None,               # Another store
+    ) -> Version | Versions:                         # The new version, or all that were brought
+        "Copy a version, every version of an item, or a bucket, here or to another store"
+        to = self if to is None else to
+        if not isinstance(to, CopyVerbs): raise Unsupported(f'to={to!r:.80} is no store: open it with ObjectStore(…)')
+        to._may_write()
+        self._may_ask()
+        r = parse_ref(src, item=False)
+        found = self._copy_all(r, dst, to) if r.item is None or isinstance(r.selector, Every) else self._copy_one(r, dst, to)
+        to.tell_news()
+        return found
 
-@patch
-def _copy_one(self: CopyVerbs, r: Ref, dst: str | None, to: CopyVerbs) -> Version:
-    "Copy a version"
-    d = parse_ref(dst, selector=False) if dst is not None else Ref(r.bucket, r.item)
-    if to is self and dst is None: raise InvalidRef(f'copy {r} where to? Give a name, or another store with to=')
-    if self.pending and (waiting := self._waiting(r)): return self._copied(waiting, d, to)
-    bucket = self.origin.bucket(r.bucket)
-    try: record = bucket.record(r.item, n := bucket.resolve(r.item, r.selector))
-    except FileNotFoundError: raise bucket.not_found(r.item, n) from None
-    if bucket.mark(r.item, n) == 'abandoned': raise bucket.not_found(r.item, n)
-    return self._copied(Version(self, bucket, record), d, to)
+    def _copy_one(self, r: Ref, dst: str | None, to: CopyVerbs) -> Version:
+        "Copy a version"
+        d = parse_ref(dst, selector=False) if dst is not None else Ref(r.bucket, r.item)
+        if to is self and dst is None: raise InvalidRef(f'copy {r} where to? Give a name, or another store with to=')
+        if self.pending and (waiting := self._waiting(r)): return self._copied(waiting, d, to)
+        bucket = self.origin.bucket(r.bucket)
+        try: record = bucket.record(r.item, n := bucket.resolve(r.item, r.selector))
+        except FileNotFoundError: raise bucket.not_found(r.item, n) from None
+        if bucket.mark(r.item, n) == 'abandoned': raise bucket.not_found(r.item, n)
+        return self._copied(Version(self, bucket, record), d, to)
 
-@patch
-def _copied(self: CopyVerbs, v: Version, d: Ref, to: CopyVerbs) -> Version:
-    "A version as a new version of another item"
-    there = to.origin.bucket(d.bucket)
-    with ExitStack() as stack:
-        draft = _as_draft(v, stack, self.progress)
-        draft.description['lineage'] = {**draft.description.get('lineage', {}), 'copied': {'from': v.ref, 'id': v.id, 'at': v._record.at}}
-        draft.description['metadata'] = v.metadata
-        draft.description.pop('called', None)
-        if v._in is there: _share(v, there)
-        return to._put_or_wait(d, draft, None, False)
+    def _copied(self, v: Version, d: Ref, to: CopyVerbs) -> Version:
+        "A version as a new version of another item"
+        there = to.origin.bucket(d.bucket)
+        with ExitStack() as stack:
+            draft = _as_draft(v, stack, self.progress)
+            draft.description['lineage'] = {**draft.description.get('lineage', {}), 'copied': {'from': v.ref, 'id': v.id, 'at': v._record.at}}
+            draft.description['metadata'] = v.metadata
+            draft.description.pop('called', None)
+            if v._in is there: _share(v, there)
+            return to._put_or_wait(d, draft, None, False)
+
+    def _copy_all(self, r: Ref, dst: str | None, to: CopyVerbs) -> Versions:
+        "Copy every version of an item or a bucket"
+        d = parse_ref(dst, item=False, selector=False) if dst is not None else Ref(r.bucket, r.item)
+        if (d.item is None) != (r.item is None): raise InvalidRef(f'{r} and {dst} do not match: copy a bucket to a bucket, and all versions of an item to an item')
+        if to is self and d == Ref(r.bucket, r.item): raise InvalidRef(f'copy {r} where to? Give a name, or another store with to=')
+        if not self.origin.bucket(r.bucket).there(): raise self._no_bucket(r.bucket)
+        source, target, left = self.origin.bucket(r.bucket), to.origin.for_put(d.bucket), []
+        items = list(source.scan()) if r.item is None else [r.item]
+        brought = [v for item in items for v in self._copy_item(source, item, target, item if d.item is None else d.item, to, left)]
+        if left: warnings.warn(f'left out, and all else was copied: {"; ".join(left[:10])}' + (f'; and {len(left) - 10:,} more' if len(left) > 10 else ''), stacklevel=4)
+        return Versions(brought, f'Everything of {r} is there already')
+
+    def _copy_item(self, source: Bucket, item: str, target: Bucket, name: str, to: CopyVerbs, left: list[str]) -> list[Version]:
+        "Copy every version of an item that was not brought before"
+        numbers = source.numbers(item)
+        if not numbers.made: raise source.not_found(item)
+        records = _described(source, item, numbers.made, left)
+        there, found = Mirror(target, name, records), []
+        _bring_marks(source, item, target, name, numbers, records, there)
+        for n, r in records.items():
+            if r and there.has(r): continue
+            marks = numbers.marks.get(n, set())
+            if there.next(n): v = self._bring(source, item, n, r, target, name, marks, to, left)
+            elif r and n in numbers.live: v = self._copied_or_left(Version(self, source, r), Ref(target.name, name), to, left)
+            else: continue
+            there.last = max(there.last, (v.version or 0) if v else n)
+            if v: found.append(v); there.at[r.id] = v.version
+        if not there.own: _bring_moves(source, item, target, name, {n: there.at[r.id] for n, r in records.items() if r and there.at.get(r.id)}, left)
+        return found
+
+    def _copied_or_left(self, v: Version, d: Ref, to: CopyVerbs, left: list[str]) -> Version | None:
+        "A version under a new number; None, and a note of it, where its bytes are damaged"
+        try: return self._copied(v, d, to)
+        except Damaged as e: left.append(str(e))
+
+    def _bring(self, source: Bucket, item: str, n: int, r: Record | None, target: Bucket, name: str, marks: set[str], to: CopyVerbs, left: list[str]) -> Version | None:
+        "A version under its own number, write id and date; None where it is gone, or was left out"
+        with ExitStack() as stack:
+            try: draft = _as_draft(Version(self, source, r), stack, self.progress) if r and 'abandoned' not in marks else None
+            except Damaged as e:
+                draft, marks = None, marks or source.numbers(item).marks.get(n, set())       # it may have been collected at this moment
+                if not marks: left.append(str(e))
+            if draft: draft.id, draft.at = r.id, r.at
+            elif r and 'removed' in marks: draft = Draft('bytes', Payload(0, _nothing, b''), {}, _plain(r) | dict(gone=True), id=r.id, at=r.at)
+            else: draft, marks = Draft('bytes', Payload(0, _nothing, b''), {}, dict(kind='data', gone=True), at=r.at if r else None), {'abandoned'}
+            by = {m: _mark(source, item, n, m) for m in marks}
+            try: stored = target.put_as(name, draft, n, by)
+            except Conflict: raise Conflict(f'somebody else put {target.name}/{name} meanwhile: copy again') from None
+        return None if marks else Version(to, target, stored)
 
 def _share(v: Version, bucket: Bucket) -> None:
     "Within a bucket a copy names the same payloads"
@@ -92,20 +139,6 @@ def _members(v: Version, stack: ExitStack, show: bool | str) -> Iterator[tuple[s
     "The files of a stored folder, on this machine"
     for name, (size, hash, put) in Folder(v).members.items():
         yield name, Payload(size, hash, path=stack.enter_context(payload_file(v._in, hash, put, size, show, v.ref)))
-
-# %% ../../nbs/store/08_copying.ipynb #09d1effe
-@patch
-def _copy_all(self: CopyVerbs, r: Ref, dst: str | None, to: CopyVerbs) -> Versions:
-    "Copy every version of an item or a bucket"
-    d = parse_ref(dst, item=False, selector=False) if dst is not None else Ref(r.bucket, r.item)
-    if (d.item is None) != (r.item is None): raise InvalidRef(f'{r} and {dst} do not match: copy a bucket to a bucket, and all versions of an item to an item')
-    if to is self and d == Ref(r.bucket, r.item): raise InvalidRef(f'copy {r} where to? Give a name, or another store with to=')
-    if not self.origin.bucket(r.bucket).there(): raise self._no_bucket(r.bucket)
-    source, target, left = self.origin.bucket(r.bucket), to.origin.for_put(d.bucket), []
-    items = list(source.scan()) if r.item is None else [r.item]
-    brought = [v for item in items for v in self._copy_item(source, item, target, item if d.item is None else d.item, to, left)]
-    if left: warnings.warn(f'left out, and all else was copied: {"; ".join(left[:10])}' + (f'; and {len(left) - 10:,} more' if len(left) > 10 else ''), stacklevel=4)
-    return Versions(brought, f'Everything of {r} is there already')
 
 # %% ../../nbs/store/08_copying.ipynb #985dbd62
 class Mirror:
@@ -154,31 +187,6 @@ def _described(source: Bucket, item: str, numbers: Iterable[int], left: list[str
     return found
 
 # %% ../../nbs/store/08_copying.ipynb #919c1451
-@patch
-def _copy_item(self: CopyVerbs, source: Bucket, item: str, target: Bucket, name: str, to: CopyVerbs, left: list[str]) -> list[Version]:
-    "Copy every version of an item that was not brought before"
-    numbers = source.numbers(item)
-    if not numbers.made: raise source.not_found(item)
-    records = _described(source, item, numbers.made, left)
-    there, found = Mirror(target, name, records), []
-    _bring_marks(source, item, target, name, numbers, records, there)
-    for n, r in records.items():
-        if r and there.has(r): continue
-        marks = numbers.marks.get(n, set())
-        if there.next(n): v = self._bring(source, item, n, r, target, name, marks, to, left)
-        elif r and n in numbers.live: v = self._copied_or_left(Version(self, source, r), Ref(target.name, name), to, left)
-        else: continue
-        there.last = max(there.last, (v.version or 0) if v else n)
-        if v: found.append(v); there.at[r.id] = v.version
-    if not there.own: _bring_moves(source, item, target, name, {n: there.at[r.id] for n, r in records.items() if r and there.at.get(r.id)}, left)
-    return found
-
-@patch
-def _copied_or_left(self: CopyVerbs, v: Version, d: Ref, to: CopyVerbs, left: list[str]) -> Version | None:
-    "A version under a new number; None, and a note of it, where its bytes are damaged"
-    try: return self._copied(v, d, to)
-    except Damaged as e: left.append(str(e))
-
 def _bring_marks(source: Bucket, item: str, target: Bucket, name: str, numbers: Numbers, records: dict[int, Record | None], there: Mirror) -> None:
     "The marks of versions that were brought and are gone at the source by now; and those that an interrupted copy did not come to"
     gone = {k: n for n, r in records.items() if r and 'removed' in numbers.marks.get(n, ()) and (k := there.at.get(r.id)) in there.numbers.live}
@@ -190,22 +198,6 @@ def _bring_marks(source: Bucket, item: str, target: Bucket, name: str, numbers: 
     for k in there.empty: target.backend.create(target.key(name, k, 'abandoned'), mark_now(target.backend, 'copy'))
 
 # %% ../../nbs/store/08_copying.ipynb #3c16172e
-@patch
-def _bring(self: CopyVerbs, source: Bucket, item: str, n: int, r: Record | None, target: Bucket, name: str, marks: set[str], to: CopyVerbs, left: list[str]) -> Version | None:
-    "A version under its own number, write id and date; None where it is gone, or was left out"
-    with ExitStack() as stack:
-        try: draft = _as_draft(Version(self, source, r), stack, self.progress) if r and 'abandoned' not in marks else None
-        except Damaged as e:
-            draft, marks = None, marks or source.numbers(item).marks.get(n, set())       # it may have been collected at this moment
-            if not marks: left.append(str(e))
-        if draft: draft.id, draft.at = r.id, r.at
-        elif r and 'removed' in marks: draft = Draft('bytes', Payload(0, _nothing, b''), {}, _plain(r) | dict(gone=True), id=r.id, at=r.at)
-        else: draft, marks = Draft('bytes', Payload(0, _nothing, b''), {}, dict(kind='data', gone=True), at=r.at if r else None), {'abandoned'}
-        by = {m: _mark(source, item, n, m) for m in marks}
-        try: stored = target.put_as(name, draft, n, by)
-        except Conflict: raise Conflict(f'somebody else put {target.name}/{name} meanwhile: copy again') from None
-    return None if marks else Version(to, target, stored)
-
 _nothing = blake3(b'').hexdigest()
 
 def _mark(source: Bucket, item: str, n: int, mark: str) -> bytes:

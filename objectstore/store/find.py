@@ -110,43 +110,243 @@ def sort_key(sort: str) -> Callable[[Version], tuple]:
 class FindVerbs(AliasVerbs):
     "Search: `find_items`, `get_stats`"
 
-@patch
-@answered
-def find_items(
-    self: FindVerbs,
-    bucket: str | None = None,                 # Only this bucket; `bucket/item`: only this item, and those below it
-    filter: str | re.Pattern | None = None,    # A regular expression on the item's name; a compiled pattern is used with `.match`
-    *,
-    at: object = 'latest',                     # Any selector: "latest", "*", "production", "2026-11-01", 3
-    where: str | Mapping | None = None,        # A condition, `"auc > 0.9 AND stage = :stage"`, or a mapping of equalities
-    params: Mapping | None = None,             # Values for `:names` in the condition
-    text: str | None = None,                   # Words that begin words of the name, of an alias or of text values
-    kind: str | None = None,                   # Only this kind
-    sort: str = '-created',                    # A field or a key that some version has; `-`: largest first
-    limit: int | None = None,                  # At most so many
-) -> Versions:
-    "Find versions by what is known about them"
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0): raise InvalidQuery(f'limit={limit!r}: how many versions at most, or None')
-    if not isinstance(sort, str) or not sort.strip('-'): raise InvalidQuery(f'sort={sort!r}: a field or key such as "created", "-size", "auc"')
-    if bad := next((k for k, x in dict(kind=kind, text=text).items() if not isinstance(x, str | None)), None): raise InvalidQuery(f'{bad}= is text')
-    bucket, under, selector = narrowed(bucket, as_selector(at))
-    selector, passes = self._at_now(selector, bucket), within(under, name_filter(filter))
-    condition = parse_where(where, params, lambda: self._now(bucket))
-    self._may_ask()
-    asked = Asked(bucket, selector, passes, condition, where, params, text, kind, sort, limit, filter, under)
-    try: return self._from_index(asked)
-    except (IndexAway, Lost): return self._from_records(asked)
+    @answered
+    def find_items(
+        self,
+        bucket: str | None = None,                 # Only this bucket; `bucket/item`: only this item, and those below it
+        filter: str | re.Pattern | None = None,    # A regular expression on the item's name; a compiled pattern is used with `.match`
+        *,
+        at: object = 'latest',                     # Any selector: "latest", "*", "production", "2026-11-01", 3
+        where: str | Mapping | None = None,        # A condition, `"auc > 0.9 AND stage = :stage"`, or a mapping of equalities
+        params: Mapping | None = None,             # Values for `:names` in the condition
+        text: str | None = None,                   # Words that begin words of the name, of an alias or of text values
+        kind: str | None = None,                   # Only this kind
+        sort: str = '-created',                    # A field or a key that some version has; `-`: largest first
+        limit: int | None = None,                  # At most so many
+    ) -> Versions:
+        "Find versions by what is known about them"
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0): raise InvalidQuery(f'limit={limit!r}: how many versions at most, or None')
+        if not isinstance(sort, str) or not sort.strip('-'): raise InvalidQuery(f'sort={sort!r}: a field or key such as "created", "-size", "auc"')
+        if bad := next((k for k, x in dict(kind=kind, text=text).items() if not isinstance(x, str | None)), None): raise InvalidQuery(f'{bad}= is text')
+        bucket, under, selector = narrowed(bucket, as_selector(at))
+        selector, passes = self._at_now(selector, bucket), within(under, name_filter(filter))
+        condition = parse_where(where, params, lambda: self._now(bucket))
+        self._may_ask()
+        asked = Asked(bucket, selector, passes, condition, where, params, text, kind, sort, limit, filter, under)
+        try: return self._from_index(asked)
+        except (IndexAway, Lost): return self._from_records(asked)
 
-@patch
-def _at_now(self: FindVerbs, at: Selector, bucket: str | None) -> Selector:
-    "A selector whose duration is counted back from now, the same moment for every item"
-    def then(when): return AsOf(self.origin.bucket(bucket or 'any').moment_of(when)) if isinstance(when, Ago) else when
-    return AliasAt(at.name, then(at.when)) if isinstance(at, AliasAt) else then(at)
+    def _at_now(self, at: Selector, bucket: str | None) -> Selector:
+        "A selector whose duration is counted back from now, the same moment for every item"
+        def then(when): return AsOf(self.origin.bucket(bucket or 'any').moment_of(when)) if isinstance(when, Ago) else when
+        return AliasAt(at.name, then(at.when)) if isinstance(at, AliasAt) else then(at)
 
-@patch
-def _now(self: FindVerbs, bucket: str | None) -> datetime:
-    "The time at the origin, as far as a reader can tell"
-    return self.origin.bucket(bucket or 'any').moment_of(Ago(timedelta(0)))
+    def _now(self, bucket: str | None) -> datetime:
+        "The time at the origin, as far as a reader can tell"
+        return self.origin.bucket(bucket or 'any').moment_of(Ago(timedelta(0)))
+
+    def _from_records(self, q: Asked, names: list[str] | None = None) -> Versions:
+        "What is asked, by reading the records"
+        found = [v for name in names or self._buckets_for(q.bucket) for v in self._selected(name, q.at, q.passes)]
+        kept, why = self._kept(q, found)
+        return Versions(kept[:q.limit], why or _why_empty(found, q.kind, q.text, q.filter, q.at, q.under), asked_by(q.sort, q.condition))
+
+    def _kept(self, q: Asked, found: list[Version]) -> tuple[list[Version], str]:
+        "Those versions that meet what is asked, in order, and what to say about keys that none has"
+        kept = [v for v in found if q.kind in (None, v.kind)]
+        if q.text: kept = [v for v in kept if matches_text(q.text, ' '.join((v.item, str(v.kind), *v.aliases)), v.metadata)]
+        kept, why = passing(kept, q.condition)
+        if kept: self._check_sort(q, _keys(map(view, kept)), near=True)
+        return sorted(kept, key=sort_key(q.sort.lstrip('-')), reverse=q.sort.startswith('-')), why
+
+    def _buckets_for(self, bucket: str | None) -> list[str]:
+        "The buckets to look into: one that must be there, or all"
+        if bucket is None: return self._bucket_names()
+        parse_ref(bucket, item=False)
+        if not self._waiting_puts(bucket) and not self.origin.bucket(bucket).there(): raise self._no_bucket(bucket)
+        return [bucket]
+
+    def _selected(self, name: str, at: Selector, passes: Callable[[str], bool], waits: Waits | None = None) -> Versions:
+        "The versions of a bucket that a selector means"
+        bucket, waits = self.origin.bucket(name), waits or self._waits(name)
+        waiting = [w for w in waits.puts if passes(w.item)]
+        newest = {w.item: w for w in waiting} if at == LATEST else {w.id: w for w in waiting} if isinstance(at, (Every, WriteId)) else {}
+        pending = self._pending_versions(newest.values())      # before the listing: it has what is delivered meanwhile
+        scan = {item: numbers for item, numbers in dict(self._or_waiting(bucket.scan, waits.puts)).items() if passes(item)}
+        aliases = bucket.all_aliases(lenient=True) if scan else {}
+        for item, n in waits.gone:
+            if item in scan: scan[item].made.pop(n, None)
+        for item, moved in waits.aliases.items():
+            if item in scan: aliases[item] = {a: n for a, n in (aliases.get(item, {}) | moved).items() if n is not None}
+        wanted = bucket.select(at, scan, {i: a for i, a in aliases.items() if i in scan})
+        if at == LATEST: wanted = [(i, n) for i, n in wanted if i not in {v.item for v in pending if v.pending}]
+        notes = bucket.all_notes(lenient=True) if wanted else {}
+        found = Versions(with_pending(self._loaded(bucket, wanted, notes, aliases, waits), pending))
+        return Versions(v for v in found if v.id == at.id) if isinstance(at, WriteId) else found
+
+    def _from_index(self, q: Asked) -> Found:
+        "What is asked, from the index, brought up to date first"
+        waiting = self.pending.work() if self.pending else []      # looked at first: what is delivered meanwhile is found at the origin
+        before = {name: self._waits(name) for name in {w.bucket for w in waiting}}
+        names, away = self._refreshed(q.bucket)
+        stamp = self.keeper.index.identity()
+        waits = {(w.bucket, w.item) for w in waiting if w.bucket in names}
+        search = Search(self.keeper.index, names, self._meant(q.at, names), q.tree, q.kind, q.text, q.test, q.sort, waits)
+        others = [v for name in {b for b, _ in waits} for v in self._selected(name, q.at, lambda item: (name, item) in waits and q.passes(item), before[name])]
+        own = _keys(map(view, others))
+        why = self._check_keys(q, search, own)
+        self._check_sort(q, {*search.known, *own})
+        found = Found(self, search, self._kept(q, others)[0] if others else [], q.limit, lambda: '. '.join(s for s in (why or self._why_nothing(q, search), self._elsewhere(q, search)) if s), lambda: list(self._from_records(q)))
+        if found._stamp != stamp: raise IndexAway('it was made anew')
+        found.as_of, found.also, found.asked = away, lambda: self._elsewhere(q, search), asked_by(q.sort, q.condition)
+        return found
+
+    def _meant(self, at: Selector, names: list[str]) -> Selector | Sql:
+        "A selector as the index knows it; where an alias pointed before is asked of its moves"
+        if not (isinstance(at, AliasAt) or isinstance(at, Alias) and at.back): return at
+        found = [(b.name, item, n) for b in map(self.origin.bucket, names) for item in aliases_had(b, at.name) if (n := b._before(item, at))]
+        rows = [str(at) for v in found if (at := self.keeper.index.number(*v)) is not None]
+        return Sql(f"at IN ({', '.join(rows)})")
+
+    def _check_keys(self, q: Asked, search: Search, own: Collection[str]) -> str:
+        "Raise for a key that is nearly one that is there; what to say about one that is not"
+        if q.where is None or '' in search.known: return ''
+        try: q.condition.check({*search.known, *own})
+        except InvalidQuery as e:
+            if (search.known or own) and 'did you mean' in str(e): raise
+            return str(e).split('\n')[0]
+        return ''
+
+    def _check_sort(self, q: Asked, known: Collection[str], near: bool = False) -> None:
+        "Raise for a key to sort by that nothing has, or that is nearly one (`near`: other versions may have it)"
+        if q.sort.lstrip('-') in FIELDS or '' in known or not known: return
+        try: check_sort(q.sort, known)
+        except InvalidQuery as e:
+            if not near or 'did you mean' in str(e): raise
+
+    def _why_nothing(self, q: Asked, search: Search) -> str:
+        "What to say where nothing was found"
+        try: plain = Search(search.index, search.buckets, search.base, passes=q.passes if q.filter not in (None, '') or q.under else None)
+        except IndexAway: return 'Nothing was found'
+        kinds = dict(plain.facets('kind')) if q.kind is not None else {'': plain.count()}
+        why = _why_none(+Counter(kinds), q.kind, q.text, q.filter, q.at, alias_names(search.index) if isinstance(q.at, Alias | AliasAt) else (), q.under, _items(search) if q.under and not any(kinds.values()) else ())
+        return ': '.join(s for s in (why, q.condition.unlike(lambda n: _held(search, n)) if any(kinds.values()) else '') if s)
+
+    def _elsewhere(self, q: Asked, search: Search) -> str:
+        "What another selector finds, where only latest versions were asked for an alias"
+        if q.at != LATEST or not (at := _aliases_asked(q.condition, search.called)): return ''
+        def count(at): return Search(search.index, search.buckets, at, q.tree, q.kind, q.text, q.test).count(COUNTED + 1)
+        try: more, n = count(as_selector(at)), count(q.at)
+        except IndexAway: return ''
+        return f"Only latest versions were asked: at={at!r} finds {f'more than {COUNTED:,}' if more > COUNTED else f'{more:,}'}" if more > n else ''
+
+    def _refreshed(self, bucket: str | None) -> tuple[list[str], datetime | None]:
+        "The buckets to search; and where the origin is away, of when the index is"
+        if bucket is not None: parse_ref(bucket, item=False)
+        waiting = bucket is not None and self._waiting_puts(bucket)
+        names = [bucket] if bucket is not None else self._named_buckets()
+        for _ in range(3):      # a bucket that finds another store there throws the index away, and with it what was read of the others
+            made = self.keeper.index.identity()
+            answers = dict(zip(names, in_threads(self._refresh_bucket, names, 8)))
+            if len(names) < 2 or self.keeper.index.identity() == made: break
+        if error := next((e for e in answers.values() if isinstance(e, Exception) and (bucket is not None or not isinstance(e, PermissionError))), None): raise error
+        there = [n for n, (found, _) in ((n, a) for n, a in answers.items() if isinstance(a, tuple)) if found]
+        if bucket is not None and not there and not waiting and not self.origin.bucket(bucket).there(): raise self._no_bucket(bucket)
+        ages = [age for a in answers.values() if isinstance(a, tuple) and (age := a[1]) is not None]
+        return [bucket] if bucket is not None else there, datetime.fromtimestamp(min(ages), timezone.utc) if ages else None
+
+    def _named_buckets(self) -> list[str]:
+        "Every bucket that may be there, also those that only pending puts are for"
+        def names(): return self.origin.place.names() if self.origin.native else [n for n in map(bucket_of_key, self.origin.place.folders('')) if n]
+        waiting = {w.bucket for w in self._waiting_puts()}
+        known = {n for n, in self.keeper.index.ask('SELECT name FROM buckets WHERE there')} if self.origin_is_away() else set()
+        return sorted({*self._or_waiting(names, waiting), *waiting, *known})
+
+    def origin_is_away(self) -> bool:
+        "Is the origin known to be away, or not to be asked?"
+        return isinstance(self.origin, StackedOrigin) and self.origin.is_away()
+
+    def _refresh_bucket(self, name: str) -> tuple[bool, float | None]:
+        "Bring the index of a bucket up to date. Is the bucket there? And where the origin is away: when the index last was up to date"
+        keeper, age, waiting = self.keeper, None, self._waiting_puts(name)
+        knows = self.pending is not None and self.offline is not False and (known := keeper.known(name)) and known.whole
+        try:
+            with hurry(bool(knows)): keeper.refresh(name, self.max_age)      # else the index answers as it is
+        except IndexAway as e: raise Lost(str(e)) from e
+        except (ConnectionError, TimeoutError) as e:
+            if self.pending is None or self.offline is False: raise
+            note_stale(e)
+            known = keeper.known(name)
+            age = known and (known.checked or known.compared) or time.time()       # nobody has looked since this machine made it: then it was whole
+            if not known or not known.whole: self._or_waiting(lambda: keeper.from_near(self.origin.bucket(name)), waiting)
+        if name in keeper.long or name in keeper.unsure: self.mend_later(name)
+        known = keeper.known(name)
+        return bool(known and known.there or waiting) or bool(keeper.index.ask('SELECT 1 FROM versions WHERE bucket = ? LIMIT 1', (name,))), age
+
+    @answered
+    def get_stats(
+        self,
+        ref: str | Ref | Version | None = None,    # A version, an item, a bucket; None: the store
+    ) -> Stats:
+        "Facts about a version, an item (with those of its latest version), a bucket or the store"
+        self._may_ask()
+        if ref is None: return self._store_stats()
+        r = parse_ref(ref, item=False)
+        if r.item is None: return self._bucket_stats(self._buckets_for(r.bucket)[0])
+        if r.selector is None: return self._item_stats(r)
+        v = self._version(r)
+        return Stats({'ref': v.ref, 'kind': v.kind, 'size': v.size, 'created': v.created, 'author': v.author, **v.stats}, v.ref)
+
+    def _item_stats(self, r: Ref) -> Stats:
+        "Facts about an item"
+        all = self.versions(r)
+        latest = all[-1]
+        facts = {'versions': len(all), 'latest': latest.version, 'size': sum(v.size for v in all), 'first': all[0].created, 'last': latest.created,
+                 'authors': sorted({v.author for v in all}), 'aliases': self.origin.bucket(r.bucket).aliases(r.item)}
+        return Stats({**facts, 'kind': latest.kind, **latest.stats, 'size': facts['size']}, f'{r}, {len(all):,} version{"s" * (len(all) != 1)}')
+
+    def _bucket_stats(self, name: str) -> Stats:
+        "Facts about a bucket"
+        found = self._selected(name, Every(), lambda item: True)
+        kinds = {k: {'versions': n, 'size': sum(v.size for v in found if v.kind == k)} for k, n in Counter(v.kind for v in found).most_common()}
+        return Stats({'items': len({v.item for v in found}), 'versions': len(found), 'size': sum(v.size for v in found), 'kinds': kinds}, name)
+
+    def _store_stats(self) -> Stats:
+        "Facts about the store"
+        buckets = {n: self._bucket_stats(n) for n in self.origin.names()}
+        total = {k: sum(b[k] for b in buckets.values()) for k in ('items', 'versions', 'size')}
+        return Stats({**total, 'buckets': {n: {k: b[k] for k in ('items', 'versions', 'size')} for n, b in buckets.items()}}, self.origin.url)
+
+    def _here(self) -> bool:
+        "Is the origin asked without a network and without anything before it?"
+        return not isinstance(self.origin, StackedOrigin) and not self.origin.native and self.origin.place.can.place in ('local', 'memory')
+
+    def _is_new(self) -> bool:
+        "Is nothing there yet, not even the mark of a store?"
+        return self._here() and not self.origin.place.exists(MARKER)
+
+    def look(self) -> Card:
+        "Where the store is, and its buckets where that can be told without a network"
+        place, new = getattr(self.origin.place, 'can', None), False
+        known = sorted(n for n, b in self.origin._buckets.items() if b.newest)
+        if place and place.place in ('memory', 'local'):
+            try: known, new = self.origin.names(), self._is_new()
+            except (ConnectionError, TimeoutError): pass      # it is away, and nothing of it is near
+        facts = {'place': place.place if place else 'remote, native buckets', 'readonly': self.readonly}
+        if not self._here(): facts['origin'] = self._origin_state()
+        none = 'none yet: a new store, empty' if new else 'none yet' if place and place.place in ('memory', 'local') else 'none that this process has asked for'
+        facts['buckets'] = ', '.join(known[:20]) + (' …' if len(known) > 20 else '') or none
+        return Card(f'{type(self).__name__} {self.origin.url}', None, facts)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        "Refs that are known without asking: items, and their aliases"
+        seen = {f'{b.name}/{item}' for b in self.origin._buckets.values() for item in list(b.newest)}
+        if not self.keeper.index.there(): return sorted(seen)
+        try:
+            items = self.keeper.index.ask("SELECT bucket || '/' || item FROM versions WHERE latest = 1 LIMIT 20000")
+            aliases = self.keeper.index.ask("SELECT bucket || '/' || item || '@' || alias FROM aliases LIMIT 5000")
+        except IndexAway: return sorted(seen)
+        return sorted(seen | {ref for ref, in items + aliases})
 
 def narrowed(bucket: object, at: Selector) -> tuple[str | None, str | None, Selector]:
     "The bucket, the item, and the selector that are meant: a ref may name all of them"
@@ -188,51 +388,7 @@ class Asked:
 
 _item = Name(('item',), 'fields')
 
-# %% ../../nbs/store/07_find.ipynb #b9ff25a5
-@patch
-def _from_records(self: FindVerbs, q: Asked, names: list[str] | None = None) -> Versions:
-    "What is asked, by reading the records"
-    found = [v for name in names or self._buckets_for(q.bucket) for v in self._selected(name, q.at, q.passes)]
-    kept, why = self._kept(q, found)
-    return Versions(kept[:q.limit], why or _why_empty(found, q.kind, q.text, q.filter, q.at, q.under), asked_by(q.sort, q.condition))
-
-@patch
-def _kept(self: FindVerbs, q: Asked, found: list[Version]) -> tuple[list[Version], str]:
-    "Those versions that meet what is asked, in order, and what to say about keys that none has"
-    kept = [v for v in found if q.kind in (None, v.kind)]
-    if q.text: kept = [v for v in kept if matches_text(q.text, ' '.join((v.item, str(v.kind), *v.aliases)), v.metadata)]
-    kept, why = passing(kept, q.condition)
-    if kept: self._check_sort(q, _keys(map(view, kept)), near=True)
-    return sorted(kept, key=sort_key(q.sort.lstrip('-')), reverse=q.sort.startswith('-')), why
-
 # %% ../../nbs/store/07_find.ipynb #3bf8ca7c
-@patch
-def _buckets_for(self: FindVerbs, bucket: str | None) -> list[str]:
-    "The buckets to look into: one that must be there, or all"
-    if bucket is None: return self._bucket_names()
-    parse_ref(bucket, item=False)
-    if not self._waiting_puts(bucket) and not self.origin.bucket(bucket).there(): raise self._no_bucket(bucket)
-    return [bucket]
-
-@patch
-def _selected(self: FindVerbs, name: str, at: Selector, passes: Callable[[str], bool], waits: Waits | None = None) -> Versions:
-    "The versions of a bucket that a selector means"
-    bucket, waits = self.origin.bucket(name), waits or self._waits(name)
-    waiting = [w for w in waits.puts if passes(w.item)]
-    newest = {w.item: w for w in waiting} if at == LATEST else {w.id: w for w in waiting} if isinstance(at, (Every, WriteId)) else {}
-    pending = self._pending_versions(newest.values())      # before the listing: it has what is delivered meanwhile
-    scan = {item: numbers for item, numbers in dict(self._or_waiting(bucket.scan, waits.puts)).items() if passes(item)}
-    aliases = bucket.all_aliases(lenient=True) if scan else {}
-    for item, n in waits.gone:
-        if item in scan: scan[item].made.pop(n, None)
-    for item, moved in waits.aliases.items():
-        if item in scan: aliases[item] = {a: n for a, n in (aliases.get(item, {}) | moved).items() if n is not None}
-    wanted = bucket.select(at, scan, {i: a for i, a in aliases.items() if i in scan})
-    if at == LATEST: wanted = [(i, n) for i, n in wanted if i not in {v.item for v in pending if v.pending}]
-    notes = bucket.all_notes(lenient=True) if wanted else {}
-    found = Versions(with_pending(self._loaded(bucket, wanted, notes, aliases, waits), pending))
-    return Versions(v for v in found if v.id == at.id) if isinstance(at, WriteId) else found
-
 def _why_empty(found: list[Version], kind: str | None, text: str | None, filter: str | re.Pattern | None = None, at: Selector = LATEST, under: str | None = None) -> str:
     "What to say where nothing passed"
     return _why_none(Counter(v.kind for v in found), kind, text, filter, at, under=under)
@@ -257,59 +413,6 @@ def _meant_at(at: Selector, aliases: Iterable[str]) -> str:
     return "; at='*' is every version" if at.name.lower() in ('all', 'any', 'every', 'everything', 'versions') else hint(at.name, aliases)
 
 # %% ../../nbs/store/07_find.ipynb #6e0bd53d
-@patch
-def _from_index(self: FindVerbs, q: Asked) -> Found:
-    "What is asked, from the index, brought up to date first"
-    waiting = self.pending.work() if self.pending else []      # looked at first: what is delivered meanwhile is found at the origin
-    before = {name: self._waits(name) for name in {w.bucket for w in waiting}}
-    names, away = self._refreshed(q.bucket)
-    stamp = self.keeper.index.identity()
-    waits = {(w.bucket, w.item) for w in waiting if w.bucket in names}
-    search = Search(self.keeper.index, names, self._meant(q.at, names), q.tree, q.kind, q.text, q.test, q.sort, waits)
-    others = [v for name in {b for b, _ in waits} for v in self._selected(name, q.at, lambda item: (name, item) in waits and q.passes(item), before[name])]
-    own = _keys(map(view, others))
-    why = self._check_keys(q, search, own)
-    self._check_sort(q, {*search.known, *own})
-    found = Found(self, search, self._kept(q, others)[0] if others else [], q.limit, lambda: '. '.join(s for s in (why or self._why_nothing(q, search), self._elsewhere(q, search)) if s), lambda: list(self._from_records(q)))
-    if found._stamp != stamp: raise IndexAway('it was made anew')
-    found.as_of, found.also, found.asked = away, lambda: self._elsewhere(q, search), asked_by(q.sort, q.condition)
-    return found
-
-@patch
-def _meant(self: FindVerbs, at: Selector, names: list[str]) -> Selector | Sql:
-    "A selector as the index knows it; where an alias pointed before is asked of its moves"
-    if not (isinstance(at, AliasAt) or isinstance(at, Alias) and at.back): return at
-    found = [(b.name, item, n) for b in map(self.origin.bucket, names) for item in aliases_had(b, at.name) if (n := b._before(item, at))]
-    rows = [str(at) for v in found if (at := self.keeper.index.number(*v)) is not None]
-    return Sql(f"at IN ({', '.join(rows)})")
-
-@patch
-def _check_keys(self: FindVerbs, q: Asked, search: Search, own: Collection[str]) -> str:
-    "Raise for a key that is nearly one that is there; what to say about one that is not"
-    if q.where is None or '' in search.known: return ''
-    try: q.condition.check({*search.known, *own})
-    except InvalidQuery as e:
-        if (search.known or own) and 'did you mean' in str(e): raise
-        return str(e).split('\n')[0]
-    return ''
-
-@patch
-def _check_sort(self: FindVerbs, q: Asked, known: Collection[str], near: bool = False) -> None:
-    "Raise for a key to sort by that nothing has, or that is nearly one (`near`: other versions may have it)"
-    if q.sort.lstrip('-') in FIELDS or '' in known or not known: return
-    try: check_sort(q.sort, known)
-    except InvalidQuery as e:
-        if not near or 'did you mean' in str(e): raise
-
-@patch
-def _why_nothing(self: FindVerbs, q: Asked, search: Search) -> str:
-    "What to say where nothing was found"
-    try: plain = Search(search.index, search.buckets, search.base, passes=q.passes if q.filter not in (None, '') or q.under else None)
-    except IndexAway: return 'Nothing was found'
-    kinds = dict(plain.facets('kind')) if q.kind is not None else {'': plain.count()}
-    why = _why_none(+Counter(kinds), q.kind, q.text, q.filter, q.at, alias_names(search.index) if isinstance(q.at, Alias | AliasAt) else (), q.under, _items(search) if q.under and not any(kinds.values()) else ())
-    return ': '.join(s for s in (why, q.condition.unlike(lambda n: _held(search, n)) if any(kinds.values()) else '') if s)
-
 def _items(search: Search) -> list[str]:
     "The first items of the buckets that are searched"
     where, values = ', '.join('?' * len(search.buckets)), search.buckets
@@ -338,137 +441,5 @@ def _aliases_asked(condition: Condition, called: Mapping[str, list[str]]) -> str
     try: return alias if len(one) == 1 and isinstance(parse_selector(alias := one.pop()), Alias) and len(found) + len(called) == 1 else '*'
     except (InvalidRef, AttributeError, TypeError): return '*'
 
-@patch
-def _elsewhere(self: FindVerbs, q: Asked, search: Search) -> str:
-    "What another selector finds, where only latest versions were asked for an alias"
-    if q.at != LATEST or not (at := _aliases_asked(q.condition, search.called)): return ''
-    def count(at): return Search(search.index, search.buckets, at, q.tree, q.kind, q.text, q.test).count(COUNTED + 1)
-    try: more, n = count(as_selector(at)), count(q.at)
-    except IndexAway: return ''
-    return f"Only latest versions were asked: at={at!r} finds {f'more than {COUNTED:,}' if more > COUNTED else f'{more:,}'}" if more > n else ''
-
 # %% ../../nbs/store/07_find.ipynb #b85636b7
-@patch
-def _refreshed(self: FindVerbs, bucket: str | None) -> tuple[list[str], datetime | None]:
-    "The buckets to search; and where the origin is away, of when the index is"
-    if bucket is not None: parse_ref(bucket, item=False)
-    waiting = bucket is not None and self._waiting_puts(bucket)
-    names = [bucket] if bucket is not None else self._named_buckets()
-    for _ in range(3):      # a bucket that finds another store there throws the index away, and with it what was read of the others
-        made = self.keeper.index.identity()
-        answers = dict(zip(names, in_threads(self._refresh_bucket, names, 8)))
-        if len(names) < 2 or self.keeper.index.identity() == made: break
-    if error := next((e for e in answers.values() if isinstance(e, Exception) and (bucket is not None or not isinstance(e, PermissionError))), None): raise error
-    there = [n for n, (found, _) in ((n, a) for n, a in answers.items() if isinstance(a, tuple)) if found]
-    if bucket is not None and not there and not waiting and not self.origin.bucket(bucket).there(): raise self._no_bucket(bucket)
-    ages = [age for a in answers.values() if isinstance(a, tuple) and (age := a[1]) is not None]
-    return [bucket] if bucket is not None else there, datetime.fromtimestamp(min(ages), timezone.utc) if ages else None
-
-@patch
-def _named_buckets(self: FindVerbs) -> list[str]:
-    "Every bucket that may be there, also those that only pending puts are for"
-    def names(): return self.origin.place.names() if self.origin.native else [n for n in map(bucket_of_key, self.origin.place.folders('')) if n]
-    waiting = {w.bucket for w in self._waiting_puts()}
-    known = {n for n, in self.keeper.index.ask('SELECT name FROM buckets WHERE there')} if self.origin_is_away() else set()
-    return sorted({*self._or_waiting(names, waiting), *waiting, *known})
-
-@patch
-def origin_is_away(self: FindVerbs) -> bool:
-    "Is the origin known to be away, or not to be asked?"
-    return isinstance(self.origin, StackedOrigin) and self.origin.is_away()
-
-@patch
-def _refresh_bucket(self: FindVerbs, name: str) -> tuple[bool, float | None]:
-    "Bring the index of a bucket up to date. Is the bucket there? And where the origin is away: when the index last was up to date"
-    keeper, age, waiting = self.keeper, None, self._waiting_puts(name)
-    knows = self.pending is not None and self.offline is not False and (known := keeper.known(name)) and known.whole
-    try:
-        with hurry(bool(knows)): keeper.refresh(name, self.max_age)      # else the index answers as it is
-    except IndexAway as e: raise Lost(str(e)) from e
-    except (ConnectionError, TimeoutError) as e:
-        if self.pending is None or self.offline is False: raise
-        note_stale(e)
-        known = keeper.known(name)
-        age = known and (known.checked or known.compared) or time.time()       # nobody has looked since this machine made it: then it was whole
-        if not known or not known.whole: self._or_waiting(lambda: keeper.from_near(self.origin.bucket(name)), waiting)
-    if name in keeper.long or name in keeper.unsure: self.mend_later(name)
-    known = keeper.known(name)
-    return bool(known and known.there or waiting) or bool(keeper.index.ask('SELECT 1 FROM versions WHERE bucket = ? LIMIT 1', (name,))), age
-
 class Lost(OSError): "The index was lost while it was brought up to date"
-
-# %% ../../nbs/store/07_find.ipynb #bfd1c52c
-@patch
-@answered
-def get_stats(
-    self: FindVerbs,
-    ref: str | Ref | Version | None = None,    # A version, an item, a bucket; None: the store
-) -> Stats:
-    "Facts about a version, an item (with those of its latest version), a bucket or the store"
-    self._may_ask()
-    if ref is None: return self._store_stats()
-    r = parse_ref(ref, item=False)
-    if r.item is None: return self._bucket_stats(self._buckets_for(r.bucket)[0])
-    if r.selector is None: return self._item_stats(r)
-    v = self._version(r)
-    return Stats({'ref': v.ref, 'kind': v.kind, 'size': v.size, 'created': v.created, 'author': v.author, **v.stats}, v.ref)
-
-@patch
-def _item_stats(self: FindVerbs, r: Ref) -> Stats:
-    "Facts about an item"
-    all = self.versions(r)
-    latest = all[-1]
-    facts = {'versions': len(all), 'latest': latest.version, 'size': sum(v.size for v in all), 'first': all[0].created, 'last': latest.created,
-             'authors': sorted({v.author for v in all}), 'aliases': self.origin.bucket(r.bucket).aliases(r.item)}
-    return Stats({**facts, 'kind': latest.kind, **latest.stats, 'size': facts['size']}, f'{r}, {len(all):,} version{"s" * (len(all) != 1)}')
-
-@patch
-def _bucket_stats(self: FindVerbs, name: str) -> Stats:
-    "Facts about a bucket"
-    found = self._selected(name, Every(), lambda item: True)
-    kinds = {k: {'versions': n, 'size': sum(v.size for v in found if v.kind == k)} for k, n in Counter(v.kind for v in found).most_common()}
-    return Stats({'items': len({v.item for v in found}), 'versions': len(found), 'size': sum(v.size for v in found), 'kinds': kinds}, name)
-
-@patch
-def _store_stats(self: FindVerbs) -> Stats:
-    "Facts about the store"
-    buckets = {n: self._bucket_stats(n) for n in self.origin.names()}
-    total = {k: sum(b[k] for b in buckets.values()) for k in ('items', 'versions', 'size')}
-    return Stats({**total, 'buckets': {n: {k: b[k] for k in ('items', 'versions', 'size')} for n, b in buckets.items()}}, self.origin.url)
-
-# %% ../../nbs/store/07_find.ipynb #4268427a
-@patch
-def _here(self: FindVerbs) -> bool:
-    "Is the origin asked without a network and without anything before it?"
-    return not isinstance(self.origin, StackedOrigin) and not self.origin.native and self.origin.place.can.place in ('local', 'memory')
-
-@patch
-def _is_new(self: FindVerbs) -> bool:
-    "Is nothing there yet, not even the mark of a store?"
-    return self._here() and not self.origin.place.exists(MARKER)
-
-@patch
-def look(self: FindVerbs) -> Card:
-    "Where the store is, and its buckets where that can be told without a network"
-    place, new = getattr(self.origin.place, 'can', None), False
-    known = sorted(n for n, b in self.origin._buckets.items() if b.newest)
-    if place and place.place in ('memory', 'local'):
-        try: known, new = self.origin.names(), self._is_new()
-        except (ConnectionError, TimeoutError): pass      # it is away, and nothing of it is near
-    facts = {'place': place.place if place else 'remote, native buckets', 'readonly': self.readonly}
-    if not self._here(): facts['origin'] = self._origin_state()
-    none = 'none yet: a new store, empty' if new else 'none yet' if place and place.place in ('memory', 'local') else 'none that this process has asked for'
-    facts['buckets'] = ', '.join(known[:20]) + (' …' if len(known) > 20 else '') or none
-    return Card(f'{type(self).__name__} {self.origin.url}', None, facts)
-
-# %% ../../nbs/store/07_find.ipynb #9ea1e9ed
-@patch
-def _ipython_key_completions_(self: FindVerbs) -> list[str]:
-    "Refs that are known without asking: items, and their aliases"
-    seen = {f'{b.name}/{item}' for b in self.origin._buckets.values() for item in list(b.newest)}
-    if not self.keeper.index.there(): return sorted(seen)
-    try:
-        items = self.keeper.index.ask("SELECT bucket || '/' || item FROM versions WHERE latest = 1 LIMIT 20000")
-        aliases = self.keeper.index.ask("SELECT bucket || '/' || item || '@' || alias FROM aliases LIMIT 5000")
-    except IndexAway: return sorted(seen)
-    return sorted(seen | {ref for ref, in items + aliases})

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
-from fastcore.basics import patch
 from ..errors import Conflict, NotAvailableOffline, NotFound, hint
 from ..refs import Ago, AliasAt, AsOf, Number, Ref, alias_name, check_alias, decode_segment, parse_ref
 from ..storage.backend import key_number
@@ -144,25 +143,61 @@ def _waits(w: Work) -> Move:
 class HistoryVerbs(WatchVerbs):
     "`history` and `rollback`"
 
-@patch
-@answered
-def history(
-    self: HistoryVerbs,
-    ref: str | Ref | Version,       # `bucket/item`; with a selector, what happened to that version
-    alias: str | None = None,       # Only the moves of this alias
-) -> Moves:                         # Oldest first
-    "What happened to an item: puts, removals, moves of aliases and notes; when, who, what"
-    self._may_ask()
-    r, only = self._about(parse_ref(ref))
-    if alias is not None: alias_name(alias)
-    waiting = [w for w in (self.pending.work() if self.pending else []) if w.name == f'{r.bucket}/{r.item}']     # looked at first: what is delivered meanwhile is found at the origin
-    bucket = self.origin.bucket(r.bucket)
-    told = sorted(self._or_waiting(lambda: [*_all(bucket, r.item, alias)], waiting), key=lambda t: t.order)
-    if not told and not waiting and (alias is None or not bucket.numbers(r.item).made): self._version(r)          # says what there is instead
-    moves = [t.move for t in told if only is None or only in t.versions]
-    moves += [_waits(w) for w in waiting if alias in (None, w.says.get('alias')) and only in (None, w.id, w.says.get('version'))]
-    if not moves: raise self._no_history(bucket, r, alias, only)
-    return Moves(moves, f'{r}{f", alias {alias!r}" if alias else ""}{f", version {only}" if only else ""}: what happened')
+    @answered
+    def history(
+        self,
+        ref: str | Ref | Version,       # `bucket/item`; with a selector, what happened to that version
+        alias: str | None = None,       # Only the moves of this alias
+    ) -> Moves:                         # Oldest first
+        "What happened to an item: puts, removals, moves of aliases and notes; when, who, what"
+        self._may_ask()
+        r, only = self._about(parse_ref(ref))
+        if alias is not None: alias_name(alias)
+        waiting = [w for w in (self.pending.work() if self.pending else []) if w.name == f'{r.bucket}/{r.item}']     # looked at first: what is delivered meanwhile is found at the origin
+        bucket = self.origin.bucket(r.bucket)
+        told = sorted(self._or_waiting(lambda: [*_all(bucket, r.item, alias)], waiting), key=lambda t: t.order)
+        if not told and not waiting and (alias is None or not bucket.numbers(r.item).made): self._version(r)          # says what there is instead
+        moves = [t.move for t in told if only is None or only in t.versions]
+        moves += [_waits(w) for w in waiting if alias in (None, w.says.get('alias')) and only in (None, w.id, w.says.get('version'))]
+        if not moves: raise self._no_history(bucket, r, alias, only)
+        return Moves(moves, f'{r}{f", alias {alias!r}" if alias else ""}{f", version {only}" if only else ""}: what happened')
+
+    def _about(self, r: Ref) -> tuple[Ref, int | str | None]:
+        "The item that a ref is about, and the number or write id of its version, where it names one; also one that was removed"
+        item = Ref(r.bucket, r.item)
+        if r.selector is None: return item, None
+        if isinstance(r.selector, Number): return item, r.selector.n
+        v = self._version(r)
+        return item, v.version or v.id
+
+    def _no_history(self, bucket: Bucket, r: Ref, alias: str | None, only: int | str | None) -> NotFound:
+        "The error where nothing happened"
+        if only is not None: return NotFound(f'nothing happened to {r}@{only}{f" and alias {alias!r}" if alias else ""}: there never was such a version') if alias is None else NotFound(f'alias {alias!r} never pointed at {r}@{only}')
+        return NotFound(f'no alias {alias!r} of {r}{hint(str(alias), bucket.alias_names(r.item))}: it never had one')
+
+    @answered
+    def rollback(
+        self,
+        ref: str | Ref,                                       # `bucket/item`
+        alias: str,
+        *,
+        to: int | str | date | timedelta | None = None,       # How far: a version (`3`, "@3"), or when ("2026-11-01", "7d", a date); None: one more step
+        if_at: int | Version | None = ...,                    # Where it must point now (None: nowhere), else `Conflict`
+    ) -> Version:                                             # The version that it points at now
+        "Take an alias back to where it pointed before; each call goes one more step back"
+        self._may_write()
+        r, bucket = parse_ref(ref, selector=False), None
+        check_alias(alias)
+        if self.pending and any(w.name == str(r) for w in self.pending.work()): raise NotAvailableOffline(f'work on {r} is pending on this machine: sync() first; set_alias names a version without the origin')
+        with at_origin():
+            bucket = self.origin.bucket(r.bucket)
+            steps = _alias_moves(bucket, r.item, alias).get(alias)
+            if not steps: raise self._no_history(bucket, r, alias, None) if bucket.numbers(r.item).made else bucket.not_found(r.item)
+            now = steps[-1].get('to')
+            _must_be_at(r, alias, now, if_at)
+            back = _back_to(bucket, r, alias, steps, to)
+            bucket.move_alias(r.item, alias, steps[back]['to'], self.origin.by, now, 3 * self.timeout, steps[back]['id'])
+            return self._version(Ref(r.bucket, r.item, Number(steps[back]['to'])))
 
 def _all(bucket: Bucket, item: str, alias: str | None) -> Iterator[Told]:
     "Everything that happened to an item, or to an alias of it, in no order"
@@ -170,21 +205,6 @@ def _all(bucket: Bucket, item: str, alias: str | None) -> Iterator[Told]:
     if alias is not None: return
     seen = bucket.numbers(item)
     for what in (_puts(bucket, item, seen), _marks(bucket, item, seen), _noted(bucket, item)): yield from what
-
-@patch
-def _about(self: HistoryVerbs, r: Ref) -> tuple[Ref, int | str | None]:
-    "The item that a ref is about, and the number or write id of its version, where it names one; also one that was removed"
-    item = Ref(r.bucket, r.item)
-    if r.selector is None: return item, None
-    if isinstance(r.selector, Number): return item, r.selector.n
-    v = self._version(r)
-    return item, v.version or v.id
-
-@patch
-def _no_history(self: HistoryVerbs, bucket: Bucket, r: Ref, alias: str | None, only: int | str | None) -> NotFound:
-    "The error where nothing happened"
-    if only is not None: return NotFound(f'nothing happened to {r}@{only}{f" and alias {alias!r}" if alias else ""}: there never was such a version') if alias is None else NotFound(f'alias {alias!r} never pointed at {r}@{only}')
-    return NotFound(f'no alias {alias!r} of {r}{hint(str(alias), bucket.alias_names(r.item))}: it never had one')
 
 # %% ../../nbs/store/13_history.ipynb #d3bdd3f0
 def _step(steps: list[dict], i: int) -> int:
@@ -198,31 +218,6 @@ def _earlier(steps: list[dict]) -> Iterator[int]:
     while i > 0: yield (i := _step(steps, i - 1))
 
 # %% ../../nbs/store/13_history.ipynb #8ecd4b87
-@patch
-@answered
-def rollback(
-    self: HistoryVerbs,
-    ref: str | Ref,                                       # `bucket/item`
-    alias: str,
-    *,
-    to: int | str | date | timedelta | None = None,       # How far: a version (`3`, "@3"), or when ("2026-11-01", "7d", a date); None: one more step
-    if_at: int | Version | None = ...,                    # Where it must point now (None: nowhere), else `Conflict`
-) -> Version:                                             # The version that it points at now
-    "Take an alias back to where it pointed before; each call goes one more step back"
-    self._may_write()
-    r, bucket = parse_ref(ref, selector=False), None
-    check_alias(alias)
-    if self.pending and any(w.name == str(r) for w in self.pending.work()): raise NotAvailableOffline(f'work on {r} is pending on this machine: sync() first; set_alias names a version without the origin')
-    with at_origin():
-        bucket = self.origin.bucket(r.bucket)
-        steps = _alias_moves(bucket, r.item, alias).get(alias)
-        if not steps: raise self._no_history(bucket, r, alias, None) if bucket.numbers(r.item).made else bucket.not_found(r.item)
-        now = steps[-1].get('to')
-        _must_be_at(r, alias, now, if_at)
-        back = _back_to(bucket, r, alias, steps, to)
-        bucket.move_alias(r.item, alias, steps[back]['to'], self.origin.by, now, 3 * self.timeout, steps[back]['id'])
-        return self._version(Ref(r.bucket, r.item, Number(steps[back]['to'])))
-
 def _must_be_at(r: Ref, alias: str, now: int | None, if_at: object) -> None:
     "Raise `Conflict` where an alias does not point where it must"
     wanted = if_at.version if isinstance(if_at, Version) else if_at

@@ -11,7 +11,6 @@ from functools import wraps
 from os import PathLike
 from pathlib import Path
 from typing import Concatenate, Literal, ParamSpec, Self, TypeVar
-from fastcore.basics import patch
 from fastcore.meta import delegates
 from datetime import timedelta
 from ..calls import wrong_call
@@ -147,6 +146,101 @@ class StoreBase(Looks, ObjectStoreInterface):
         self._functions: dict[str, Function] = {}     # `bucket/item`: the calculated function whose results begin with this name
         open_stores.add(self)
 
+    def _made_by(self) -> dict[str, object]: return made_by(self.author, self.provenance)
+
+    def _stacked(self, place, near: bool) -> Origin:
+        "The origin, behind the near tiers and its breaker where it has any"
+        tiers = [open_near(t) for t in self.tiers[:-1]]
+        if twice := next((t for t in tiers if t.url in (place.url, *(o.url for o in tiers if o is not t))), None): raise TierMismatch(f'{twice.url} is named twice: the near copies of an origin lie elsewhere than the origin')
+        remote = not isinstance(place, Backend) or place.can.place == 'remote'
+        if self.tiers[:-1] and not remote and any(t.can.place == 'remote' for t in tiers): raise TierMismatch(f'{self.tiers[0]} is farther than {self.tiers[-1]}: swap them; the nearest comes first and the origin last')
+        if remote and not tiers and near and (cache := cache_folder()): tiers = [open_near(str(cache/'near'))]
+        by, state = self._made_by()['who'], state_folder()
+        if state is None: tiers = []      # without knowing who was there nothing near can be told apart
+        self.pending = Pending.of(state, place.url, getattr(place, 'endpoint', None)) if tiers else None
+        if tiers: return self._over_near(place, by, tiers, state)
+        return Origin(place, by, Places(state) if state else None, own=self.tiers[-1] == _own_folder())
+
+    def _over_near(self, place: Backend | NativeBackends, by: str, tiers: list, state: Path) -> StackedOrigin:
+        "An origin behind near tiers; where nothing can be pending, that is said at the first call"
+        if isinstance(place, Backend): place = timed(place, max(VOLUME_WAIT * self.timeout, 5.0))
+        origin = StackedOrigin(place, by, tiers, self.cache_limit, self.offline, state)
+        if not self.readonly and self.offline is not False and (why := why_not_here(self.pending.files.url)):
+            origin.news.append(f'{why}: while {place.url} is away, what would be pending is refused. Set OBJECTSTORE_STATE_DIR to a folder of this machine')
+        return origin
+
+    @property
+    def keeper(self) -> Keeper:
+        "What keeps the index of the origin up to date"
+        if self._keeper is None or self._keeper.origin is not self.origin: self._keeper = Keeper(self.origin, self._index())
+        return self._keeper
+
+    def _index(self) -> Index:
+        place = self.origin.place
+        if isinstance(place, Backend) and place.can.place == 'memory':
+            inner, of = (place.origin.inner, str(state_folder())) if isinstance(place, Stack) else (place, '')
+            return _in_memory.setdefault(inner, {}).setdefault(of, Index())
+        state = state_folder()
+        if state is None or why_not_here(state): return Index()
+        name = hashlib.blake2b(f'{place.url}\n{getattr(place, "endpoint", None) or self.endpoint or ""}'.encode(), digest_size=16).hexdigest()
+        return Index(state/'index'/f'{name}.db')
+
+    def __reduce__(self):
+        "To another process a store goes as the way to open it, without secrets"
+        options = {k: getattr(self, k) for k in ('readonly', 'offline', 'max_age', 'trust', 'timeout', 'durable', 'progress', 'endpoint', 'cache_limit', 'author', 'provenance')}
+        options |= dict(near=isinstance(self.origin, StackedOrigin), storage_options=dict(self._options.public()))
+        return open_again, (type(self), self.tiers, options)
+
+    def __enter__(self) -> Self: return self
+    def __exit__(self, *error) -> None: self.close()
+
+    def close(self) -> None:
+        "Let go of connections"
+        self.keeper.close()
+        self.origin.place.close()
+
+    def tell_news(self) -> None:
+        "Say once what a write has made besides"
+        while self.origin.news: warnings.warn(self.origin.news.pop(0), stacklevel=outside())
+
+    def _told(self, answer: object, reasons: list) -> object:
+        "An answer, marked and warned of where it came from near because the origin is away"
+        if self.origin.news: self.tell_news()
+        if not reasons:
+            if self.pending and self.pending.known: self.sync_soon()
+            return answer
+        if isinstance(answer, Versions): answer.mark_stale()
+        if isinstance(answer, Version): answer.stale = True
+        if not self._warned: warnings.warn(f'{self.origin.url} is not there: what is near may not be the newest ({reasons[0]})', StaleWarning, stacklevel=3)
+        self._warned = True
+        return answer
+
+    def _what_is_near(self, of: object) -> str:
+        "What can be had without the origin, in words"
+        try: r = parse_ref(of) if of is not None else None
+        except (InvalidRef, TypeError): r = None
+        if r is None or not isinstance(self.origin, StackedOrigin): return 'nothing of it is near'
+        try: near = self.origin.bucket(r.bucket).near_numbers(r.item)
+        except OSError: near = []
+        return f'near are {r.bucket}/{r.item}@' + ', @'.join(map(str, near[-5:])) if near else f'no version of {r.bucket}/{r.item} is near'
+
+    def _may_write(self) -> None:
+        if self.readonly: raise Protected(f'this store was opened with readonly=True: open {self.origin.url} without it to write')
+        self._may_ask()
+
+    def _may_ask(self) -> None:
+        "Raise where the network is not to be used and nothing can be near"
+        if self.offline is True and self._remote and self.pending is None: raise NotAvailableOffline(f'offline=True, and {self.origin.url} is on the network')
+        if self.offline is not True: self._first.tell()
+        self.origin.meet()
+
+    @property
+    def _remote(self) -> bool: return self.origin.native or self.origin.place.can.place == 'remote'
+
+    def __dir__(self) -> list[str]:
+        "What Tab offers: what is meant for use; the rest is there for those who know its name"
+        return [n for n in object.__dir__(self) if n in PUBLIC or n.startswith('__')]
+
 def _check_given(offline: object, progress: object, others: Mapping) -> None:
     "Raise where an argument is not what it must be"
     for name, check in dict(cache_limit=parse_size, author=check_author, provenance=check_provenance).items():
@@ -177,9 +271,6 @@ def _config(tiers: tuple, profile: str | None, given: dict) -> tuple[dict, Confi
     config['tiers'] = list(tiers or config['tiers'] or [default_folder()])
     return config, said
 
-@patch
-def _made_by(self: StoreBase) -> dict[str, object]: return made_by(self.author, self.provenance)
-
 def _own_folder() -> str:
     "Where a store lies that was given no place; empty for a user without a home"
     from platformdirs import user_data_path
@@ -191,118 +282,11 @@ def default_folder() -> str:
     if own := _own_folder(): return own
     raise InvalidSettings('this user has no home, and no setting names a place: give a folder or a URL, or set OBJECTSTORE_TIERS')
 
-@patch
-def _stacked(self: StoreBase, place, near: bool) -> Origin:
-    "The origin, behind the near tiers and its breaker where it has any"
-    tiers = [open_near(t) for t in self.tiers[:-1]]
-    if twice := next((t for t in tiers if t.url in (place.url, *(o.url for o in tiers if o is not t))), None): raise TierMismatch(f'{twice.url} is named twice: the near copies of an origin lie elsewhere than the origin')
-    remote = not isinstance(place, Backend) or place.can.place == 'remote'
-    if self.tiers[:-1] and not remote and any(t.can.place == 'remote' for t in tiers): raise TierMismatch(f'{self.tiers[0]} is farther than {self.tiers[-1]}: swap them; the nearest comes first and the origin last')
-    if remote and not tiers and near and (cache := cache_folder()): tiers = [open_near(str(cache/'near'))]
-    by, state = self._made_by()['who'], state_folder()
-    if state is None: tiers = []      # without knowing who was there nothing near can be told apart
-    self.pending = Pending.of(state, place.url, getattr(place, 'endpoint', None)) if tiers else None
-    if tiers: return self._over_near(place, by, tiers, state)
-    return Origin(place, by, Places(state) if state else None, own=self.tiers[-1] == _own_folder())
-
 VOLUME_WAIT = 10.0     # times `timeout`: for an answer of a shared volume, which may be slow; at least 5 s
 
-@patch
-def _over_near(self: StoreBase, place: Backend | NativeBackends, by: str, tiers: list, state: Path) -> StackedOrigin:
-    "An origin behind near tiers; where nothing can be pending, that is said at the first call"
-    if isinstance(place, Backend): place = timed(place, max(VOLUME_WAIT * self.timeout, 5.0))
-    origin = StackedOrigin(place, by, tiers, self.cache_limit, self.offline, state)
-    if not self.readonly and self.offline is not False and (why := why_not_here(self.pending.files.url)):
-        origin.news.append(f'{why}: while {place.url} is away, what would be pending is refused. Set OBJECTSTORE_STATE_DIR to a folder of this machine')
-    return origin
-
 # %% ../../nbs/store/03_opening.ipynb #4768bd45
-@patch(as_prop=True)
-def keeper(self: StoreBase) -> Keeper:
-    "What keeps the index of the origin up to date"
-    if self._keeper is None or self._keeper.origin is not self.origin: self._keeper = Keeper(self.origin, self._index())
-    return self._keeper
-
 _in_memory: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()     # Backend: its index, by machine
-
-@patch
-def _index(self: StoreBase) -> Index:
-    place = self.origin.place
-    if isinstance(place, Backend) and place.can.place == 'memory':
-        inner, of = (place.origin.inner, str(state_folder())) if isinstance(place, Stack) else (place, '')
-        return _in_memory.setdefault(inner, {}).setdefault(of, Index())
-    state = state_folder()
-    if state is None or why_not_here(state): return Index()
-    name = hashlib.blake2b(f'{place.url}\n{getattr(place, "endpoint", None) or self.endpoint or ""}'.encode(), digest_size=16).hexdigest()
-    return Index(state/'index'/f'{name}.db')
-
-# %% ../../nbs/store/03_opening.ipynb #8a4f443b
-@patch
-def __reduce__(self: StoreBase):
-    "To another process a store goes as the way to open it, without secrets"
-    options = {k: getattr(self, k) for k in ('readonly', 'offline', 'max_age', 'trust', 'timeout', 'durable', 'progress', 'endpoint', 'cache_limit', 'author', 'provenance')}
-    options |= dict(near=isinstance(self.origin, StackedOrigin), storage_options=dict(self._options.public()))
-    return open_again, (type(self), self.tiers, options)
-
-@patch
-def __enter__(self: StoreBase) -> Self: return self
-@patch
-def __exit__(self: StoreBase, *error) -> None: self.close()
-@patch
-def close(self: StoreBase) -> None:
-    "Let go of connections"
-    self.keeper.close()
-    self.origin.place.close()
-
-# %% ../../nbs/store/03_opening.ipynb #2bad33b6
-@patch
-def tell_news(self: StoreBase) -> None:
-    "Say once what a write has made besides"
-    while self.origin.news: warnings.warn(self.origin.news.pop(0), stacklevel=outside())
-
-@patch
-def _told(self: StoreBase, answer: object, reasons: list) -> object:
-    "An answer, marked and warned of where it came from near because the origin is away"
-    if self.origin.news: self.tell_news()
-    if not reasons:
-        if self.pending and self.pending.known: self.sync_soon()
-        return answer
-    if isinstance(answer, Versions): answer.mark_stale()
-    if isinstance(answer, Version): answer.stale = True
-    if not self._warned: warnings.warn(f'{self.origin.url} is not there: what is near may not be the newest ({reasons[0]})', StaleWarning, stacklevel=3)
-    self._warned = True
-    return answer
-
-@patch
-def _what_is_near(self: StoreBase, of: object) -> str:
-    "What can be had without the origin, in words"
-    try: r = parse_ref(of) if of is not None else None
-    except (InvalidRef, TypeError): r = None
-    if r is None or not isinstance(self.origin, StackedOrigin): return 'nothing of it is near'
-    try: near = self.origin.bucket(r.bucket).near_numbers(r.item)
-    except OSError: near = []
-    return f'near are {r.bucket}/{r.item}@' + ', @'.join(map(str, near[-5:])) if near else f'no version of {r.bucket}/{r.item} is near'
-
-@patch
-def _may_write(self: StoreBase) -> None:
-    if self.readonly: raise Protected(f'this store was opened with readonly=True: open {self.origin.url} without it to write')
-    self._may_ask()
-
-@patch
-def _may_ask(self: StoreBase) -> None:
-    "Raise where the network is not to be used and nothing can be near"
-    if self.offline is True and self._remote and self.pending is None: raise NotAvailableOffline(f'offline=True, and {self.origin.url} is on the network')
-    if self.offline is not True: self._first.tell()
-    self.origin.meet()
-
-@patch(as_prop=True)
-def _remote(self: StoreBase) -> bool: return self.origin.native or self.origin.place.can.place == 'remote'
 
 # %% ../../nbs/store/03_opening.ipynb #0ba2d9c0
 PUBLIC = ('list_buckets', 'find_or_create_bucket', 'remove_bucket', 'find_items', 'put', 'get', 'get_stats', 'copy', 'remove', 'versions', 'annotate', 'aliases', 'set_alias',
           'remove_alias', 'calculated', 'put_many', 'get_many', 'history', 'rollback', 'watch', 'explain', 'status', 'sync', 'refresh', 'browse', 'near', 'care', 'close', 'tiers')
-
-@patch
-def __dir__(self: StoreBase) -> list[str]:
-    "What Tab offers: what is meant for use; the rest is there for those who know its name"
-    return [n for n in object.__dir__(self) if n in PUBLIC or n.startswith('__')]

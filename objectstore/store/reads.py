@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
-from fastcore.basics import patch
 from ..errors import Damaged, NotAvailableOffline, NotFound, Unsupported, hint, seconds_of
 from ..refs import LATEST, Alias, Number, Ref, WriteId, name_filter, parse_ref
 from ..tracking import now_reading
@@ -37,151 +36,329 @@ __all__ = ['ReadVerbs', 'Unread', 'Waits', 'with_pending']
 class ReadVerbs(StoreBase):
     "Reads: `get`, `versions`, `store[ref]`, and the buckets"
 
-@patch
-def _version(self: ReadVerbs, ref: object, max_age: float | None = None) -> Version:
-    "The version that a ref names: it is live, or `NotFound`"
-    self._may_ask()
-    r = parse_ref(ref)
-    if self.pending and (waiting := self._waiting(r)): return waiting
-    gone = self._going(r.bucket, r.item) if self.pending and self.pending.known else set()      # looked at first: what is delivered meanwhile is found there
-    bucket = self.origin.bucket(r.bucket)
-    try: found = self._found(bucket, bucket.find(r.item, r.selector, self.max_age if max_age is None else max_age))
-    except NotFound as e:
-        if (why := stale_now()) and not self._removed_for_sure(bucket, r): raise NotAvailableOffline(f'{why[0]}; {r} may exist, and {self._what_is_near(r)}') from e
-        if self._bucket_missing(bucket): raise self._no_bucket(r.bucket) from None
-        raise e
-    return self._unless_removed(found, r, gone) if gone else found
+    def _version(self, ref: object, max_age: float | None = None) -> Version:
+        "The version that a ref names: it is live, or `NotFound`"
+        self._may_ask()
+        r = parse_ref(ref)
+        if self.pending and (waiting := self._waiting(r)): return waiting
+        gone = self._going(r.bucket, r.item) if self.pending and self.pending.known else set()      # looked at first: what is delivered meanwhile is found there
+        bucket = self.origin.bucket(r.bucket)
+        try: found = self._found(bucket, bucket.find(r.item, r.selector, self.max_age if max_age is None else max_age))
+        except NotFound as e:
+            if (why := stale_now()) and not self._removed_for_sure(bucket, r): raise NotAvailableOffline(f'{why[0]}; {r} may exist, and {self._what_is_near(r)}') from e
+            if self._bucket_missing(bucket): raise self._no_bucket(r.bucket) from None
+            raise e
+        return self._unless_removed(found, r, gone) if gone else found
 
-@patch
-def _removed_for_sure(self: ReadVerbs, bucket: Bucket, r: Ref) -> bool:
-    "Does a near mark say that a version is gone? Then no origin has to be asked"
-    return isinstance(r.selector, Number) and bucket.mark(r.item, r.selector.n) is not None
+    def _removed_for_sure(self, bucket: Bucket, r: Ref) -> bool:
+        "Does a near mark say that a version is gone? Then no origin has to be asked"
+        return isinstance(r.selector, Number) and bucket.mark(r.item, r.selector.n) is not None
 
-@patch
-def _found(self: ReadVerbs, bucket: Bucket, r: Record) -> Version:
-    return Version(self, bucket, r, source=lambda: bucket.backend.nearest(bucket.key(r.item, r.version)))
+    def _found(self, bucket: Bucket, r: Record) -> Version:
+        return Version(self, bucket, r, source=lambda: bucket.backend.nearest(bucket.key(r.item, r.version)))
 
-# %% ../../nbs/store/04_reads.ipynb #b89e74d2
-@patch
-def _bucket_missing(self: ReadVerbs, bucket: Bucket) -> bool:
-    if self.origin.native and not self.origin.place.exists(bucket.name): return True
-    return bucket.state()[0] == 0
+    def _bucket_missing(self, bucket: Bucket) -> bool:
+        if self.origin.native and not self.origin.place.exists(bucket.name): return True
+        return bucket.state()[0] == 0
 
-@patch
-def _no_bucket(self: ReadVerbs, name: str) -> NotFound:
-    known, url = self.origin.names(), self.origin.url
-    if not known and is_folder(url) and not os.path.lexists(f'{url}/{MARKER}'): return NotFound(f'no bucket {name!r} in {url}: it is empty, no store was made there yet{near_store(url)}')
-    return NotFound(f'no bucket {name!r} in {self.origin.url}' + (hint(name, known) or (f"; there are {', '.join(known[:5])}" if known else '; it is empty')))
+    def _no_bucket(self, name: str) -> NotFound:
+        known, url = self.origin.names(), self.origin.url
+        if not known and is_folder(url) and not os.path.lexists(f'{url}/{MARKER}'): return NotFound(f'no bucket {name!r} in {url}: it is empty, no store was made there yet{near_store(url)}')
+        return NotFound(f'no bucket {name!r} in {self.origin.url}' + (hint(name, known) or (f"; there are {', '.join(known[:5])}" if known else '; it is empty')))
+
+    def _waiting(self, r: Ref) -> Version | None:
+        "The pending put that a ref means: the newest one of the item, or the one with this write id"
+        if not self.pending.work(): return None if not isinstance(r.selector, WriteId) else self._delivered(r)
+        if isinstance(r.selector, Alias) and not r.selector.back: return self._waiting_alias(r)
+        id = r.selector.id if isinstance(r.selector, WriteId) else None
+        if id is None and r.selector not in (None, LATEST): return None
+        for w in reversed([w for w in self._waiting_puts(r.bucket, r.item) if id in (None, w.id)]):
+            try: return self._pending_version(w)
+            except NotFound:        # it was taken back at this moment
+                if id: raise
+        if id and any(w.id == id for w in self.pending.puts(r.bucket, r.item)): raise NotFound(f'{r} was removed on this machine; the removal is pending')
+        return self._delivered(r) if id else None
+
+    def _waiting_puts(self, bucket: str | None = None, item: str | None = None) -> list[Work]:
+        "Pending puts whose removal does not wait too, oldest first"
+        if not self.pending: return []
+        work = self.pending.work()
+        gone = {w.says['version'] for w in work if w.op == 'remove'}
+        return [w for w in work if w.op == 'put' and bucket in (None, w.bucket) and item in (None, w.item) and w.id not in gone]
+
+    def _delivered(self, r: Ref) -> Version | None:
+        "The version that a delivered put became, where this machine delivered it"
+        if not (n := self.pending.done(r.selector.id)): return None
+        bucket = self.origin.bucket(r.bucket)
+        try: v = self._version(Ref(r.bucket, r.item, Number(n)))
+        except NotFound: v = None
+        if v is None or v.id != r.selector.id: n = bucket._written(r.item, r.selector.id)      # where the store was set back, it may have another number now, or none
+        if v and n is None: raise bucket.broken_promise(v._record, r.selector.id)
+        return v if v and v.version == n else self._version(Ref(r.bucket, r.item, Number(n))) if n else None
+
+    def waiting_notes(self, v: Version) -> list[dict]:
+        "Notes on a version that wait for the origin"
+        return [w.says['move']['notes'] for w in (self.pending.work() if self.pending else []) if w.op == 'note' and w.says['version'] in (v.version, v.id) and w.name == f'{v.bucket}/{v.item}']
+
+    def notes_of(self, v: Version) -> list[dict]:
+        "The notes of a version, and those that wait. What waits is looked at first: what is delivered meanwhile is found at the origin"
+        waiting = self.waiting_notes(v)
+        return v._in.notes(v.item, v.version) + waiting
+
+    def aliases_of(self, v: Version) -> list[str]:
+        "The aliases of a version, with the moves that wait; those are looked at first"
+        waiting = self._waiting_aliases(Ref(v.bucket, v.item))
+        known = v._in.aliases(v.item) | waiting
+        own = {v.id, v.version or self.pending.done(v.id)}
+        return [a for a, n in known.items() if n is not None and n in own]
+
+    def _waiting_aliases(self, r: Ref) -> dict[str, int | str]:
+        "Where pending moves will point the aliases of an item: numbers, or write ids of pending puts"
+        return {w.says['alias']: w.says['version'] for w in (self.pending.work() if self.pending else []) if w.op == 'alias' and w.name == f'{r.bucket}/{r.item}'}
+
+    def _waiting_alias(self, r: Ref) -> Version | None:
+        to = self._waiting_aliases(r).get(r.selector.name, ...)
+        if to is None: raise NotFound(f'alias {r.selector.name!r} of {r.bucket}/{r.item} was removed on this machine; that is pending')
+        return None if to is ... else self._version(Ref(r.bucket, r.item, WriteId(to) if isinstance(to, str) else Number(to)))
+
+    def _unless_removed(self, v: Version, r: Ref, gone: set[int]) -> Version:
+        "A version whose removal does not wait, or the one before it where the latest was asked for"
+        if v.version not in gone: return v
+        before = [n for n in v._in.numbers(v.item).live if n not in gone] if r.selector in (None, LATEST) else []
+        if not before: raise NotFound(f'{v.ref} was removed on this machine; the removal is pending')
+        return self._found(v._in, v._in.record(v.item, before[-1]))
+
+    def _going(self, bucket: str, item: str) -> set[int]:
+        "The versions of an item whose removal is pending"
+        return {self.pending.done(n) if isinstance(n, str) else n for w in self.pending.work() if w.op == 'remove' and w.name == f'{bucket}/{item}' for n in [w.says['version']]} if self.pending else set()
+
+    def _pending_version(self, w: Work) -> Version:
+        "A pending put as a version; where it was delivered since the queue was read: what it became"
+        try: return PendingVersion(self, Waiting(w, self.pending, self.origin.bucket(w.bucket)), self.pending.record(w), w.since)
+        except Damaged:
+            if self.pending.still(w.id): raise
+            return self._became(Ref(w.bucket, w.item, WriteId(w.id)))
+
+    def _became(self, r: Ref) -> Version:
+        "The version that a put became which is not pending any more"
+        if v := self._delivered(r): return v
+        raise NotFound(f'{r} was removed while it was pending')
+
+    def or_delivered(self, v: Version, read: Callable[[Version], object]) -> object:
+        "What is read of a version; of what it became, where it was pending and was delivered meanwhile, for then its bytes have gone with it"
+        try: return read(v)
+        except (Damaged, FileNotFoundError):
+            if not v.pending or self.pending.still(v.id): raise
+            return read(self._became(Ref(v.bucket, v.item, WriteId(v.id))))
+
+    def _pending_versions(self, works: Iterable[Work]) -> list[Version]:
+        "Pending puts as versions; one that was taken back at this moment is none, and of one whose bytes are damaged a warning tells"
+        found = []
+        for w in works:
+            try: found.append(self._pending_version(w))
+            except NotFound: pass
+            except Damaged as e: warnings.warn(f'left out: {e}', stacklevel=4)
+        return found
+
+    def _waits(self, bucket: str, item: str | None = None) -> Waits:
+        "What waits in a bucket, or of an item. Looked at before the origin is asked, nothing is missed: what is delivered meanwhile is found there"
+        work = [w for w in (self.pending.work() if self.pending else []) if w.bucket == bucket and item in (None, w.item)]
+        def what(w): return w.item, self.pending.done(n) or n if isinstance(n := w.says['version'], str) else n
+        gone, notes, aliases = {what(w) for w in work if w.op == 'remove'}, defaultdict(list), defaultdict(dict)
+        for w in work:
+            if w.op == 'note': notes[what(w)].append(w.says['move']['notes'])
+            if w.op == 'alias': aliases[w.item][w.says['alias']] = what(w)[1]
+        return Waits([w for w in work if w.op == 'put' and (w.item, w.id) not in gone], gone, notes, aliases)
+
+    @answered
+    def __getitem__(self, ref: str | Ref) -> Version:
+        "The version that a ref names"
+        try: v = self._version(ref)
+        except NotFound: note_read(self, ref, None); raise
+        if now_reading() is not None: v.asked = getattr(ref, 'ref', None) or str(ref)
+        note_read(self, ref, v)
+        return v
+
+    def __contains__(self, ref: object) -> bool:
+        "Is there such a version?"
+        try: self[ref]
+        except NotFound: return False
+        return True
+
+    def function_of(self, r: Ref) -> Function | None:
+        "The calculated function whose results have such names"
+        if not self._functions or r.selector not in (None, LATEST): return None
+        parts = f'{r.bucket}/{r.item}'.split('/')
+        return next((f for k in range(len(parts), 1, -1) if (f := self._functions.get('/'.join(parts[:k])))), None)
+
+    def _answer(self, ref: object, max_age: float | None) -> Version:
+        "The version that a get gives"
+        f = self.function_of(r := parse_ref(ref)) if self._functions else None
+        try: v = self._version(ref, max_age)
+        except NotFound:
+            if (v := f.make(r) if f else None) is None: note_read(self, ref, None); raise
+            return v
+        v = f.current(r, v) if f else v
+        note_read(self, ref, v)
+        return v
+
+    @answered
+    def get(
+        self,
+        ref: str | Ref | Version,              # `bucket/item`, with a selector where it is not the latest
+        *,
+        as_: type | str | None = None,         # A type, or "pandas", "polars", "lazy", "arrow", "bytes"
+        columns: list[str] | None = None,      # Only these columns of a frame
+        default: object = ...,                 # What to give back where there is no such version
+        max_age: float | str | timedelta | None = None,    # Seconds (or "10 min") for which the latest that was seen is taken for the latest
+        trust: bool | None = None,             # May loading run code? None: if the store was opened so, or this store object has put these very bytes
+    ) -> object:
+        "The object of a version"
+        try: v = self._answer(ref, max_age if max_age is None else seconds_of('max_age', max_age))
+        except NotFound:
+            if default is not ...: return default
+            raise
+        return self._object(v, as_, columns, trust)
+
+    def _object(self, v: Version, as_: object, columns: list[str] | None, trust: bool | None) -> object:
+        "The object of a version"
+        return self._decoded(v, as_, columns, trust) if not v.pending else self.or_delivered(v, lambda v: self._decoded(v, as_, columns, trust))
+
+    def _decoded(self, v: Version, as_: object, columns: list[str] | None, trust: bool | None) -> object:
+        "The object of a version: a folder and a file as such, all else through its codec"
+        r, raw = v._record, as_ in (bytes, 'bytes')
+        if r.codec == 'folder':
+            if as_ is None and columns is None: return Folder(v)
+            raise Unsupported(f'{v.ref} is a folder: get it without as_ and columns, and read its files')
+        if r.codec == 'file' and not raw and columns is None and as_ in (None, Path): return v.path()
+        if trust is None: trust = self.trust or (r.codec, r.hash) in self._own
+        codec = by_name(r.codec)
+        if isinstance(codec, frames.ParquetCodec) and r.data is None and not raw:
+            return get_frame(v._in, r, None if v.pending else twin_place(v._in, self.cache_limit), as_, columns, self.progress)
+        if as_ == 'lazy': return codec.decode(v.path(), r.how, as_=as_, columns=columns, trust=trust)
+        if r.data is not None: return r.data if raw and columns is None else codec.decode(r.data, r.how, as_=as_, columns=columns, trust=trust)
+        for last in (False, False, True):
+            try:
+                with source(v._in, r, self.progress) as s:
+                    if raw and columns is None: return s.read_bytes()
+                    return codec.decode(s, r.how, as_=as_, columns=columns, trust=trust)
+            except FileNotFoundError:     # another process has made room in the near tier
+                if last: raise
+
+    @answered
+    def versions(
+        self,
+        ref: str | Ref,      # `bucket/item`
+    ) -> Versions:           # Oldest first
+        "Every live version of an item"
+        r = parse_ref(ref, selector=False)
+        self._may_ask()
+        bucket = self.origin.bucket(r.bucket)
+        waits = self._waits(r.bucket, r.item)
+        live, waiting = self._live_numbers(bucket, r, waits)
+        if not live: return ItemVersions(waiting)
+        aliases = bucket.all_aliases(bucket.prefix + aliases_folder(r.item), r.item, lenient=True)
+        found = self._loaded(bucket, [(r.item, n) for n in live], bucket.all_notes(r.item, lenient=True), aliases, waits)
+        return ItemVersions(with_pending(found, waiting))
+
+    def _live_numbers(self, bucket: Bucket, r: Ref, waits: Waits | None = None) -> tuple[list[int], list[Version]]:
+        "The numbers of an item that are live, but for those whose removal waits, and what is pending behind them; none at all is `NotFound`"
+        waits = waits or self._waits(r.bucket, r.item)
+        waiting, gone = self._pending_versions(waits.puts), waits.gone
+        live = [n for n in self._or_waiting(lambda: bucket.numbers(r.item).live, waiting) if (r.item, n) not in gone]
+        if not live and not waiting:
+            self._version(Ref(r.bucket, r.item))
+            live = bucket.numbers(r.item).live     # there is one: the listing before was none
+        return live, waiting
+
+    def _loaded(self, bucket: Bucket, wanted: list[tuple[str, int]], notes: dict, aliases: dict, waits: Waits) -> Versions:
+        "Versions from their records, read together; with what waits for the origin"
+        def aliased(r): return sorted(a for a, to in (aliases.get(r.item, {}) | waits.aliases.get(r.item, {})).items() if to in (r.version, r.id))
+        def noted(r): return [*notes.get((r.item, r.version), []), *waits.notes.get((r.item, r.version), []), *waits.notes.get((r.item, r.id), [])]
+        found = []
+        for (item, n), r in zip(wanted, bucket.read_records(wanted)):
+            if isinstance(r, (Damaged, Unsupported)): warnings.warn(f'left out: {r}', stacklevel=3)
+            elif isinstance(r, Exception): raise r
+            elif (item, r.id) not in waits.gone: found.append(Version(self, bucket, r, noted(r), aliased(r)))
+        return Versions(found)
+
+    def file_name(self, r: Record) -> str:
+        "The original name of a stored file, or the last part of the item with the codec's extension"
+        own = r.item.rpartition('/')[2].replace('\\', '_')
+        suffix = '' if r.codec in ('folder', 'file') else by_name(r.codec).suffix
+        return safe_name(r.how.get('name'), own if own.endswith(suffix) else own + suffix)
+
+    def cache_folder(self, bucket: Bucket) -> Path:
+        "Where files of this origin with names of their own lie on this machine"
+        return files_folder()/(self.origin.id(bucket.name) or 'new')/bucket.name
+
+    def bring(self, folder: Folder, top: Path, free: bool) -> None:
+        "Write all files of a stored folder below a folder"
+        v, members = folder.version, list(folder)
+        with Progress(f'get {v.ref}', len(members), self.progress, unit=' files') as progress:
+            def one(name):
+                folder._file(name, member_path(top, name), free)
+                progress(1)
+            for answer in in_threads(one, members, v._in.backend.can.many):
+                if isinstance(answer, Exception): raise answer
+
+    @answered
+    def list_buckets(
+        self,
+        filter: str | re.Pattern | None = None,   # A regular expression found anywhere; a compiled pattern is used with `.match`
+    ) -> list[str]:
+        "The names of the buckets, in order"
+        passes = name_filter(filter)
+        self._may_ask()
+        return [n for n in self._bucket_names() if passes(n)]
+
+    def _bucket_names(self) -> list[str]:
+        "All buckets, also those that only pending puts are for"
+        waiting = {w.bucket for w in self._waiting_puts()}
+        return sorted({*self._or_waiting(self.origin.names, waiting), *waiting})
+
+    def _or_waiting(self, ask: Callable, waiting: object) -> object:
+        "What the origin or a near tier says; nothing, where something waits for an origin that was never met"
+        try: return ask()
+        except ConnectionError as e:
+            if not waiting or self.offline is False: raise
+            note_stale(e)
+            return []
+
+    @answered
+    def find_or_create_bucket(self, name: str) -> str:
+        "Make sure that a bucket is there; its name"
+        self._may_write()
+        try:
+            with at_origin(): return self.origin.make(name).name
+        except ConnectionError as e:
+            if self.pending is None or self.offline is False or not (self._waiting_puts(name) or self.origin.bucket(name).there()): raise
+            note_stale(e)
+            return name
+
+    @answered
+    def remove_bucket(
+        self,
+        name: str,
+        force: bool = False,     # Also where it holds items: all of their versions are removed
+    ) -> bool:                   # True where it is gone or never was; False, and nothing touched, where it holds items: a warning says how many
+        "Remove a bucket"
+        self._may_write()
+        waiting = self._waiting_puts(name)
+        with at_origin(): gone = False if waiting and not force else self.origin.remove(name, force)
+        if gone is None and not waiting: warnings.warn(f'there never was a bucket {name!r} in {self.origin.url}{hint(name, self.origin.names())}', stacklevel=outside())
+        if gone is False: warnings.warn(f'bucket {name!r} stays: {self._held(name, waiting)}; remove_bucket({name!r}, force=True) removes them with it', stacklevel=3)
+        for w in waiting if force else (): self._later(Unread(w.bucket, w.item, w.id), 'remove', force=True)
+        return gone is not False
+
+    def _held(self, name: str, waiting: list[Work]) -> str:
+        "What a bucket holds, in words"
+        live = [len(numbers.live) for numbers in (self._or_waiting(self.origin.bucket(name).scan, waiting) or {}).values() if numbers.live]
+        def count(n, word): return f'{n:,} {word}' + 's' * (n != 1)
+        found = [f'it holds {count(len(live), "item")} with {count(sum(live), "version")}'] if live else []
+        return ' and '.join([*found, *([f'{count(len(waiting), "put")} to it {"is" if len(waiting) == 1 else "are"} pending'] if waiting else [])]) or 'a version came while it was removed'
 
 # %% ../../nbs/store/04_reads.ipynb #e3320762
-@patch
-def _waiting(self: ReadVerbs, r: Ref) -> Version | None:
-    "The pending put that a ref means: the newest one of the item, or the one with this write id"
-    if not self.pending.work(): return None if not isinstance(r.selector, WriteId) else self._delivered(r)
-    if isinstance(r.selector, Alias) and not r.selector.back: return self._waiting_alias(r)
-    id = r.selector.id if isinstance(r.selector, WriteId) else None
-    if id is None and r.selector not in (None, LATEST): return None
-    for w in reversed([w for w in self._waiting_puts(r.bucket, r.item) if id in (None, w.id)]):
-        try: return self._pending_version(w)
-        except NotFound:        # it was taken back at this moment
-            if id: raise
-    if id and any(w.id == id for w in self.pending.puts(r.bucket, r.item)): raise NotFound(f'{r} was removed on this machine; the removal is pending')
-    return self._delivered(r) if id else None
-
-@patch
-def _waiting_puts(self: ReadVerbs, bucket: str | None = None, item: str | None = None) -> list[Work]:
-    "Pending puts whose removal does not wait too, oldest first"
-    if not self.pending: return []
-    work = self.pending.work()
-    gone = {w.says['version'] for w in work if w.op == 'remove'}
-    return [w for w in work if w.op == 'put' and bucket in (None, w.bucket) and item in (None, w.item) and w.id not in gone]
-
-@patch
-def _delivered(self: ReadVerbs, r: Ref) -> Version | None:
-    "The version that a delivered put became, where this machine delivered it"
-    if not (n := self.pending.done(r.selector.id)): return None
-    bucket = self.origin.bucket(r.bucket)
-    try: v = self._version(Ref(r.bucket, r.item, Number(n)))
-    except NotFound: v = None
-    if v is None or v.id != r.selector.id: n = bucket._written(r.item, r.selector.id)      # where the store was set back, it may have another number now, or none
-    if v and n is None: raise bucket.broken_promise(v._record, r.selector.id)
-    return v if v and v.version == n else self._version(Ref(r.bucket, r.item, Number(n))) if n else None
-
-@patch
-def waiting_notes(self: ReadVerbs, v: Version) -> list[dict]:
-    "Notes on a version that wait for the origin"
-    return [w.says['move']['notes'] for w in (self.pending.work() if self.pending else []) if w.op == 'note' and w.says['version'] in (v.version, v.id) and w.name == f'{v.bucket}/{v.item}']
-
-@patch
-def notes_of(self: ReadVerbs, v: Version) -> list[dict]:
-    "The notes of a version, and those that wait. What waits is looked at first: what is delivered meanwhile is found at the origin"
-    waiting = self.waiting_notes(v)
-    return v._in.notes(v.item, v.version) + waiting
-
-@patch
-def aliases_of(self: ReadVerbs, v: Version) -> list[str]:
-    "The aliases of a version, with the moves that wait; those are looked at first"
-    waiting = self._waiting_aliases(Ref(v.bucket, v.item))
-    known = v._in.aliases(v.item) | waiting
-    own = {v.id, v.version or self.pending.done(v.id)}
-    return [a for a, n in known.items() if n is not None and n in own]
-
-@patch
-def _waiting_aliases(self: ReadVerbs, r: Ref) -> dict[str, int | str]:
-    "Where pending moves will point the aliases of an item: numbers, or write ids of pending puts"
-    return {w.says['alias']: w.says['version'] for w in (self.pending.work() if self.pending else []) if w.op == 'alias' and w.name == f'{r.bucket}/{r.item}'}
-
-@patch
-def _waiting_alias(self: ReadVerbs, r: Ref) -> Version | None:
-    to = self._waiting_aliases(r).get(r.selector.name, ...)
-    if to is None: raise NotFound(f'alias {r.selector.name!r} of {r.bucket}/{r.item} was removed on this machine; that is pending')
-    return None if to is ... else self._version(Ref(r.bucket, r.item, WriteId(to) if isinstance(to, str) else Number(to)))
-
-@patch
-def _unless_removed(self: ReadVerbs, v: Version, r: Ref, gone: set[int]) -> Version:
-    "A version whose removal does not wait, or the one before it where the latest was asked for"
-    if v.version not in gone: return v
-    before = [n for n in v._in.numbers(v.item).live if n not in gone] if r.selector in (None, LATEST) else []
-    if not before: raise NotFound(f'{v.ref} was removed on this machine; the removal is pending')
-    return self._found(v._in, v._in.record(v.item, before[-1]))
-
-@patch
-def _going(self: ReadVerbs, bucket: str, item: str) -> set[int]:
-    "The versions of an item whose removal is pending"
-    return {self.pending.done(n) if isinstance(n, str) else n for w in self.pending.work() if w.op == 'remove' and w.name == f'{bucket}/{item}' for n in [w.says['version']]} if self.pending else set()
-
-@patch
-def _pending_version(self: ReadVerbs, w: Work) -> Version:
-    "A pending put as a version; where it was delivered since the queue was read: what it became"
-    try: return PendingVersion(self, Waiting(w, self.pending, self.origin.bucket(w.bucket)), self.pending.record(w), w.since)
-    except Damaged:
-        if self.pending.still(w.id): raise
-        return self._became(Ref(w.bucket, w.item, WriteId(w.id)))
-
-@patch
-def _became(self: ReadVerbs, r: Ref) -> Version:
-    "The version that a put became which is not pending any more"
-    if v := self._delivered(r): return v
-    raise NotFound(f'{r} was removed while it was pending')
-
-@patch
-def or_delivered(self: ReadVerbs, v: Version, read: Callable[[Version], object]) -> object:
-    "What is read of a version; of what it became, where it was pending and was delivered meanwhile, for then its bytes have gone with it"
-    try: return read(v)
-    except (Damaged, FileNotFoundError):
-        if not v.pending or self.pending.still(v.id): raise
-        return read(self._became(Ref(v.bucket, v.item, WriteId(v.id))))
-
-@patch
-def _pending_versions(self: ReadVerbs, works: Iterable[Work]) -> list[Version]:
-    "Pending puts as versions; one that was taken back at this moment is none, and of one whose bytes are damaged a warning tells"
-    found = []
-    for w in works:
-        try: found.append(self._pending_version(w))
-        except NotFound: pass
-        except Damaged as e: warnings.warn(f'left out: {e}', stacklevel=4)
-    return found
-
 @dataclass(frozen=True)
 class Unread:
     "A pending put of which no more is known than that it waits"
@@ -198,234 +375,8 @@ class Waits(NamedTuple):
     notes: dict[tuple[str, int | str], list[dict]]
     aliases: dict[str, dict[str, int | str | None]]   # By item: where they will point
 
-@patch
-def _waits(self: ReadVerbs, bucket: str, item: str | None = None) -> Waits:
-    "What waits in a bucket, or of an item. Looked at before the origin is asked, nothing is missed: what is delivered meanwhile is found there"
-    work = [w for w in (self.pending.work() if self.pending else []) if w.bucket == bucket and item in (None, w.item)]
-    def what(w): return w.item, self.pending.done(n) or n if isinstance(n := w.says['version'], str) else n
-    gone, notes, aliases = {what(w) for w in work if w.op == 'remove'}, defaultdict(list), defaultdict(dict)
-    for w in work:
-        if w.op == 'note': notes[what(w)].append(w.says['move']['notes'])
-        if w.op == 'alias': aliases[w.item][w.says['alias']] = what(w)[1]
-    return Waits([w for w in work if w.op == 'put' and (w.item, w.id) not in gone], gone, notes, aliases)
-
 def with_pending(found: Iterable[Version], waiting: Iterable[Version]) -> list[Version]:
     "Versions, and those that wait behind them, but for those that were delivered and found meanwhile"
     found = list(found)
     ids = {v.id for v in found}
     return [*found, *(v for v in waiting if v.pending and v.id not in ids)]
-
-# %% ../../nbs/store/04_reads.ipynb #531452d6
-@patch
-@answered
-def __getitem__(self: ReadVerbs, ref: str | Ref) -> Version:
-    "The version that a ref names"
-    try: v = self._version(ref)
-    except NotFound: note_read(self, ref, None); raise
-    if now_reading() is not None: v.asked = getattr(ref, 'ref', None) or str(ref)
-    note_read(self, ref, v)
-    return v
-
-@patch
-def __contains__(self: ReadVerbs, ref: object) -> bool:
-    "Is there such a version?"
-    try: self[ref]
-    except NotFound: return False
-    return True
-
-
-
-# %% ../../nbs/store/04_reads.ipynb #16c9a7e2
-@patch
-def function_of(self: ReadVerbs, r: Ref) -> Function | None:
-    "The calculated function whose results have such names"
-    if not self._functions or r.selector not in (None, LATEST): return None
-    parts = f'{r.bucket}/{r.item}'.split('/')
-    return next((f for k in range(len(parts), 1, -1) if (f := self._functions.get('/'.join(parts[:k])))), None)
-
-@patch
-def _answer(self: ReadVerbs, ref: object, max_age: float | None) -> Version:
-    "The version that a get gives"
-    f = self.function_of(r := parse_ref(ref)) if self._functions else None
-    try: v = self._version(ref, max_age)
-    except NotFound:
-        if (v := f.make(r) if f else None) is None: note_read(self, ref, None); raise
-        return v
-    v = f.current(r, v) if f else v
-    note_read(self, ref, v)
-    return v
-
-# %% ../../nbs/store/04_reads.ipynb #ad7b2f08
-@patch
-@answered
-def get(
-    self: ReadVerbs,
-    ref: str | Ref | Version,              # `bucket/item`, with a selector where it is not the latest
-    *,
-    as_: type | str | None = None,         # A type, or "pandas", "polars", "lazy", "arrow", "bytes"
-    columns: list[str] | None = None,      # Only these columns of a frame
-    default: object = ...,                 # What to give back where there is no such version
-    max_age: float | str | timedelta | None = None,    # Seconds (or "10 min") for which the latest that was seen is taken for the latest
-    trust: bool | None = None,             # May loading run code? None: if the store was opened so, or this store object has put these very bytes
-) -> object:
-    "The object of a version"
-    try: v = self._answer(ref, max_age if max_age is None else seconds_of('max_age', max_age))
-    except NotFound:
-        if default is not ...: return default
-        raise
-    return self._object(v, as_, columns, trust)
-
-@patch
-def _object(self: ReadVerbs, v: Version, as_: object, columns: list[str] | None, trust: bool | None) -> object:
-    "The object of a version"
-    return self._decoded(v, as_, columns, trust) if not v.pending else self.or_delivered(v, lambda v: self._decoded(v, as_, columns, trust))
-
-@patch
-def _decoded(self: ReadVerbs, v: Version, as_: object, columns: list[str] | None, trust: bool | None) -> object:
-    "The object of a version: a folder and a file as such, all else through its codec"
-    r, raw = v._record, as_ in (bytes, 'bytes')
-    if r.codec == 'folder':
-        if as_ is None and columns is None: return Folder(v)
-        raise Unsupported(f'{v.ref} is a folder: get it without as_ and columns, and read its files')
-    if r.codec == 'file' and not raw and columns is None and as_ in (None, Path): return v.path()
-    if trust is None: trust = self.trust or (r.codec, r.hash) in self._own
-    codec = by_name(r.codec)
-    if isinstance(codec, frames.ParquetCodec) and r.data is None and not raw:
-        return get_frame(v._in, r, None if v.pending else twin_place(v._in, self.cache_limit), as_, columns, self.progress)
-    if as_ == 'lazy': return codec.decode(v.path(), r.how, as_=as_, columns=columns, trust=trust)
-    if r.data is not None: return r.data if raw and columns is None else codec.decode(r.data, r.how, as_=as_, columns=columns, trust=trust)
-    for last in (False, False, True):
-        try:
-            with source(v._in, r, self.progress) as s:
-                if raw and columns is None: return s.read_bytes()
-                return codec.decode(s, r.how, as_=as_, columns=columns, trust=trust)
-        except FileNotFoundError:     # another process has made room in the near tier
-            if last: raise
-
-# %% ../../nbs/store/04_reads.ipynb #af1bc243
-@patch
-@answered
-def versions(
-    self: ReadVerbs,
-    ref: str | Ref,      # `bucket/item`
-) -> Versions:           # Oldest first
-    "Every live version of an item"
-    r = parse_ref(ref, selector=False)
-    self._may_ask()
-    bucket = self.origin.bucket(r.bucket)
-    waits = self._waits(r.bucket, r.item)
-    live, waiting = self._live_numbers(bucket, r, waits)
-    if not live: return ItemVersions(waiting)
-    aliases = bucket.all_aliases(bucket.prefix + aliases_folder(r.item), r.item, lenient=True)
-    found = self._loaded(bucket, [(r.item, n) for n in live], bucket.all_notes(r.item, lenient=True), aliases, waits)
-    return ItemVersions(with_pending(found, waiting))
-
-@patch
-def _live_numbers(self: ReadVerbs, bucket: Bucket, r: Ref, waits: Waits | None = None) -> tuple[list[int], list[Version]]:
-    "The numbers of an item that are live, but for those whose removal waits, and what is pending behind them; none at all is `NotFound`"
-    waits = waits or self._waits(r.bucket, r.item)
-    waiting, gone = self._pending_versions(waits.puts), waits.gone
-    live = [n for n in self._or_waiting(lambda: bucket.numbers(r.item).live, waiting) if (r.item, n) not in gone]
-    if not live and not waiting:
-        self._version(Ref(r.bucket, r.item))
-        live = bucket.numbers(r.item).live     # there is one: the listing before was none
-    return live, waiting
-
-@patch
-def _loaded(self: ReadVerbs, bucket: Bucket, wanted: list[tuple[str, int]], notes: dict, aliases: dict, waits: Waits) -> Versions:
-    "Versions from their records, read together; with what waits for the origin"
-    def aliased(r): return sorted(a for a, to in (aliases.get(r.item, {}) | waits.aliases.get(r.item, {})).items() if to in (r.version, r.id))
-    def noted(r): return [*notes.get((r.item, r.version), []), *waits.notes.get((r.item, r.version), []), *waits.notes.get((r.item, r.id), [])]
-    found = []
-    for (item, n), r in zip(wanted, bucket.read_records(wanted)):
-        if isinstance(r, (Damaged, Unsupported)): warnings.warn(f'left out: {r}', stacklevel=3)
-        elif isinstance(r, Exception): raise r
-        elif (item, r.id) not in waits.gone: found.append(Version(self, bucket, r, noted(r), aliased(r)))
-    return Versions(found)
-
-# %% ../../nbs/store/04_reads.ipynb #5c6e195b
-@patch
-def file_name(self: ReadVerbs, r: Record) -> str:
-    "The original name of a stored file, or the last part of the item with the codec's extension"
-    own = r.item.rpartition('/')[2].replace('\\', '_')
-    suffix = '' if r.codec in ('folder', 'file') else by_name(r.codec).suffix
-    return safe_name(r.how.get('name'), own if own.endswith(suffix) else own + suffix)
-
-@patch
-def cache_folder(self: ReadVerbs, bucket: Bucket) -> Path:
-    "Where files of this origin with names of their own lie on this machine"
-    return files_folder()/(self.origin.id(bucket.name) or 'new')/bucket.name
-
-@patch
-def bring(self: ReadVerbs, folder: Folder, top: Path, free: bool) -> None:
-    "Write all files of a stored folder below a folder"
-    v, members = folder.version, list(folder)
-    with Progress(f'get {v.ref}', len(members), self.progress, unit=' files') as progress:
-        def one(name):
-            folder._file(name, member_path(top, name), free)
-            progress(1)
-        for answer in in_threads(one, members, v._in.backend.can.many):
-            if isinstance(answer, Exception): raise answer
-
-# %% ../../nbs/store/04_reads.ipynb #66c52ce9
-@patch
-@answered
-def list_buckets(
-    self: ReadVerbs,
-    filter: str | re.Pattern | None = None,   # A regular expression found anywhere; a compiled pattern is used with `.match`
-) -> list[str]:
-    "The names of the buckets, in order"
-    passes = name_filter(filter)
-    self._may_ask()
-    return [n for n in self._bucket_names() if passes(n)]
-
-@patch
-def _bucket_names(self: ReadVerbs) -> list[str]:
-    "All buckets, also those that only pending puts are for"
-    waiting = {w.bucket for w in self._waiting_puts()}
-    return sorted({*self._or_waiting(self.origin.names, waiting), *waiting})
-
-@patch
-def _or_waiting(self: ReadVerbs, ask: Callable, waiting: object) -> object:
-    "What the origin or a near tier says; nothing, where something waits for an origin that was never met"
-    try: return ask()
-    except ConnectionError as e:
-        if not waiting or self.offline is False: raise
-        note_stale(e)
-        return []
-
-@patch
-@answered
-def find_or_create_bucket(self: ReadVerbs, name: str) -> str:
-    "Make sure that a bucket is there; its name"
-    self._may_write()
-    try:
-        with at_origin(): return self.origin.make(name).name
-    except ConnectionError as e:
-        if self.pending is None or self.offline is False or not (self._waiting_puts(name) or self.origin.bucket(name).there()): raise
-        note_stale(e)
-        return name
-
-@patch
-@answered
-def remove_bucket(
-    self: ReadVerbs,
-    name: str,
-    force: bool = False,     # Also where it holds items: all of their versions are removed
-) -> bool:                   # True where it is gone or never was; False, and nothing touched, where it holds items: a warning says how many
-    "Remove a bucket"
-    self._may_write()
-    waiting = self._waiting_puts(name)
-    with at_origin(): gone = False if waiting and not force else self.origin.remove(name, force)
-    if gone is None and not waiting: warnings.warn(f'there never was a bucket {name!r} in {self.origin.url}{hint(name, self.origin.names())}', stacklevel=outside())
-    if gone is False: warnings.warn(f'bucket {name!r} stays: {self._held(name, waiting)}; remove_bucket({name!r}, force=True) removes them with it', stacklevel=3)
-    for w in waiting if force else (): self._later(Unread(w.bucket, w.item, w.id), 'remove', force=True)
-    return gone is not False
-
-@patch
-def _held(self: ReadVerbs, name: str, waiting: list[Work]) -> str:
-    "What a bucket holds, in words"
-    live = [len(numbers.live) for numbers in (self._or_waiting(self.origin.bucket(name).scan, waiting) or {}).values() if numbers.live]
-    def count(n, word): return f'{n:,} {word}' + 's' * (n != 1)
-    found = [f'it holds {count(len(live), "item")} with {count(sum(live), "version")}'] if live else []
-    return ' and '.join([*found, *([f'{count(len(waiting), "put")} to it {"is" if len(waiting) == 1 else "are"} pending'] if waiting else [])]) or 'a version came while it was removed'

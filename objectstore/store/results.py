@@ -113,131 +113,122 @@ class Found(Versions):
         self._stale = True
         for v in self._loaded.values(): v.stale = True
 
-# %% ../../nbs/store/02_results.ipynb #ae91b212
-@patch
-def _fill(self: Found, n: int | None) -> None:
-    "Know at least `n` of the versions, or all"
-    try:
-        while not self._end and (n is None or len(self._order) < n): self._next()
-    except IndexAway: self._from_records()
+    def _fill(self, n: int | None) -> None:
+        "Know at least `n` of the versions, or all"
+        try:
+            while not self._end and (n is None or len(self._order) < n): self._next()
+        except IndexAway: self._from_records()
 
-@patch
-def _from_records(self: Found) -> None:
-    "The index is lost: the records answer"
-    self._order, self._loaded, self._end, self._others, self._search = list(self._again()), {}, True, [], None
+    def _from_records(self) -> None:
+        "The index is lost: the records answer"
+        self._order, self._loaded, self._end, self._others, self._search = list(self._again()), {}, True, [], None
 
-@patch
-def _next(self: Found) -> None:
-    "Ask for one page more, and put between its rows what the index does not hold"
-    s = self._search
-    n = self._page if self._limit is None else min(self._page, self._limit - len(self._order))
-    rows = s.page(n, self._last)
-    if s.index.identity() != self._stamp: raise IndexAway('it was made anew')
-    for p in rows:
-        if p.bucket not in s.buckets: continue      # it was made after the question
-        while self._others and self._before(self._others[0], p.by): self._order.append(self._others.pop(0))
-        self._order.append(p)
-    self._end, self._last = len(rows) < n, rows[-1] if rows else None
-    if self._end: self._order, self._others = self._order + self._others, []
-    if self._limit is not None and len(self._order) >= self._limit: self._order, self._end = self._order[:self._limit], True
-    self._page = min(4 * self._page, LARGEST)
+    def _next(self) -> None:
+        "Ask for one page more, and put between its rows what the index does not hold"
+        s = self._search
+        n = self._page if self._limit is None else min(self._page, self._limit - len(self._order))
+        rows = s.page(n, self._last)
+        if s.index.identity() != self._stamp: raise IndexAway('it was made anew')
+        for p in rows:
+            if p.bucket not in s.buckets: continue      # it was made after the question
+            while self._others and self._before(self._others[0], p.by): self._order.append(self._others.pop(0))
+            self._order.append(p)
+        self._end, self._last = len(rows) < n, rows[-1] if rows else None
+        if self._end: self._order, self._others = self._order + self._others, []
+        if self._limit is not None and len(self._order) >= self._limit: self._order, self._end = self._order[:self._limit], True
+        self._page = min(4 * self._page, LARGEST)
 
-@patch
-def _before(self: Found, v: Version, c: Cell) -> bool:
-    "Does a version come before a row?"
-    a, b = rank(sort_cell(v, self._search.sort)), rank(c / 1e6 if self._search.sort == 'created' else c)
-    return a >= b if self._search.down else a < b
+    def _before(self, v: Version, c: Cell) -> bool:
+        "Does a version come before a row?"
+        a, b = rank(sort_cell(v, self._search.sort)), rank(c / 1e6 if self._search.sort == 'created' else c)
+        return a >= b if self._search.down else a < b
 
-# %% ../../nbs/store/02_results.ipynb #4df0f035
-@patch
-def _load(self: Found, i: int, n: int = 25) -> None:
-    "Bring the rows of versions from the `i`-th on"
-    try: found = self._rows([p for p in self._order[i:i + n] if isinstance(p, Place) and p not in self._loaded])
-    except IndexAway: self._from_records(); return
-    for p, (row, aliases) in found.items(): self._loaded[p] = FoundVersion(self._store, self._store.origin.bucket(row.bucket), row, aliases, self._stale)
+    def _load(self, i: int, n: int = 25) -> None:
+        "Bring the rows of versions from the `i`-th on"
+        try: found = self._rows([p for p in self._order[i:i + n] if isinstance(p, Place) and p not in self._loaded])
+        except IndexAway: self._from_records(); return
+        for p, (row, aliases) in found.items(): self._loaded[p] = FoundVersion(self._store, self._store.origin.bucket(row.bucket), row, aliases, self._stale)
 
-@patch
-def _rows(self: Found, places: list[Place]) -> dict[Place, tuple[Row, list[str]]]:
-    "The rows of versions, also where they have moved since"
-    index = self._search.index
-    def held(places): return {p: rows[p.at] for rows in [index.rows([p.at for p in places])] for p in places if p.at in rows and rows[p.at][0][:3] == p[2:]}
-    found = held(places)
-    if lost := [p for p in places if p not in found]:
-        if index.identity() != self._stamp: raise IndexAway('it was made anew')
-        now = {p: p._replace(at=at) for p in lost if (at := index.number(*p[2:])) is not None}
-        again = held([*now.values()])
-        found |= {p: again[q] for p, q in now.items() if q in again}
-    return found
+    def _rows(self, places: list[Place]) -> dict[Place, tuple[Row, list[str]]]:
+        "The rows of versions, also where they have moved since"
+        index = self._search.index
+        def held(places): return {p: rows[p.at] for rows in [index.rows([p.at for p in places])] for p in places if p.at in rows and rows[p.at][0][:3] == p[2:]}
+        found = held(places)
+        if lost := [p for p in places if p not in found]:
+            if index.identity() != self._stamp: raise IndexAway('it was made anew')
+            now = {p: p._replace(at=at) for p in lost if (at := index.number(*p[2:])) is not None}
+            again = held([*now.values()])
+            found |= {p: again[q] for p, q in now.items() if q in again}
+        return found
 
-@patch
-def _at(self: Found, i: int) -> Version | None:
-    "One version; None where it was removed meanwhile"
-    if (p := self._order[i]) not in self._loaded and isinstance(p, Place):
-        self._load(i, 25 if i < FIRST else 500)
-        p = self._order[i]
-    return self._loaded.get(p) if isinstance(p, Place) else p
+    def _at(self, i: int) -> Version | None:
+        "One version; None where it was removed meanwhile"
+        if (p := self._order[i]) not in self._loaded and isinstance(p, Place):
+            self._load(i, 25 if i < FIRST else 500)
+            p = self._order[i]
+        return self._loaded.get(p) if isinstance(p, Place) else p
 
-@patch
-def __len__(self: Found) -> int:
-    self._fill(None)
-    return len(self._order)
+    def __len__(self) -> int:
+        self._fill(None)
+        return len(self._order)
 
-@patch
-def __reduce__(self: Found):
-    "To another process go the versions"
-    return Versions, (list(self), self.why if not self else '', self.asked)
+    def __reduce__(self):
+        "To another process go the versions"
+        return Versions, (list(self), self.why if not self else '', self.asked)
 
-@patch
-def __bool__(self: Found) -> bool: return bool(self._order)
+    def __bool__(self) -> bool: return bool(self._order)
 
-@patch
-def __iter__(self: Found) -> Iterator[Version]:
-    i = 0
-    while True:
-        self._fill(i + 1)
-        if i >= len(self._order): return
-        if v := self._at(i): yield v
-        i += 1
+    def __iter__(self) -> Iterator[Version]:
+        i = 0
+        while True:
+            self._fill(i + 1)
+            if i >= len(self._order): return
+            if v := self._at(i): yield v
+            i += 1
 
-@patch
-def __getitem__(self: Found, i: int | slice | str) -> Version | Versions | list:
-    "A version, some of them, or the values of a key"
-    if isinstance(check_place(i), str): return [value(named(i), view(v)) for v in self]
-    if isinstance(i, slice):
-        self._fill(i.stop if i.stop is not None and i.stop >= 0 and (i.start or 0) >= 0 else None)
-        return Versions((v for k in range(*i.indices(len(self._order))) if (v := self._at(k))), self.why if not self else '', self.asked)
-    self._fill(i + 1 if i >= 0 else None)
-    if not -len(self._order) <= i < len(self._order): raise IndexError(f'{i} of {len(self._order):,} versions')
-    if (v := self._at(i % len(self._order))) is None: raise NotFound('this version was removed after it was found: search again')
-    return v
+    def __getitem__(self, i: int | slice | str) -> Version | Versions | list:
+        "A version, some of them, or the values of a key"
+        if isinstance(check_place(i), str): return [value(named(i), view(v)) for v in self]
+        if isinstance(i, slice):
+            self._fill(i.stop if i.stop is not None and i.stop >= 0 and (i.start or 0) >= 0 else None)
+            return Versions((v for k in range(*i.indices(len(self._order))) if (v := self._at(k))), self.why if not self else '', self.asked)
+        self._fill(i + 1 if i >= 0 else None)
+        if not -len(self._order) <= i < len(self._order): raise IndexError(f'{i} of {len(self._order):,} versions')
+        if (v := self._at(i % len(self._order))) is None: raise NotFound('this version was removed after it was found: search again')
+        return v
 
-# %% ../../nbs/store/02_results.ipynb #08ea8509
-@patch(as_prop=True)
-def refs(self: Found) -> list[str]: return [v.ref for v in self]
+    @property
+    def refs(self) -> list[str]: return [v.ref for v in self]
 
-@patch
-def _ipython_key_completions_(self: Found) -> list[str]:
-    "Fields and keys"
-    return [*FIELDS, *sorted(k for k in (self._search.known if self._search else ()) if k)]
+    def _ipython_key_completions_(self) -> list[str]:
+        "Fields and keys"
+        return [*FIELDS, *sorted(k for k in (self._search.known if self._search else ()) if k)]
 
-@patch
-def _counted(self: Found) -> int | None:
-    "How many there are; None where there are too many to count for a table"
-    if self._end: return len(self._order)
-    try: n = self._search.count(COUNTED + 1) + sum(v.pending for v in self._others)
-    except IndexAway: return len(self)
-    n = n if self._limit is None else min(n, self._limit)
-    return n if n <= COUNTED else None
+    def _counted(self) -> int | None:
+        "How many there are; None where there are too many to count for a table"
+        if self._end: return len(self._order)
+        try: n = self._search.count(COUNTED + 1) + sum(v.pending for v in self._others)
+        except IndexAway: return len(self)
+        n = n if self._limit is None else min(n, self._limit)
+        return n if n <= COUNTED else None
 
-@patch
-def look(self: Found) -> Table:
-    "The first versions as a table"
-    shown, n = Versions.look(self[:20]), self._counted()
-    if self and self._search: shown.footer = self.also() or None
-    if not self: shown.caption = self.why
-    else: shown.caption, shown.total, shown.cut = f'{n:,} version{"s" * (n != 1)}' if n is not None else f'More than {COUNTED:,} versions', n, n is None
-    if self.as_of: shown.caption += f', as of {self.as_of:%Y-%m-%d %H:%M} UTC: the origin is away'
-    return shown
+    def look(self) -> Table:
+        "The first versions as a table"
+        shown, n = Versions.look(self[:20]), self._counted()
+        if self and self._search: shown.footer = self.also() or None
+        if not self: shown.caption = self.why
+        else: shown.caption, shown.total, shown.cut = f'{n:,} version{"s" * (n != 1)}' if n is not None else f'More than {COUNTED:,} versions', n, n is None
+        if self.as_of: shown.caption += f', as of {self.as_of:%Y-%m-%d %H:%M} UTC: the origin is away'
+        return shown
+
+    def facets(self, key: str) -> Facets:
+        "The same, counted by the index"
+        name = named(key)
+        if self._limit is not None or self._search is None or key in ('created', 'pending'): return Versions.facets(self, key)
+        try: counted = Counter({cell(v): n for v, n in self._search.facets(key if name.root == 'fields' else name)})
+        except IndexAway: return Versions.facets(self, key)
+        counted.update(_facets((v for v in [*self._others, *self._order] if isinstance(v, Version)), key))
+        return Facets([(uncell(c), n) for c, n in counted.most_common()], key, hint(key, [*FIELDS, *(k for k in self._search.known if k)]) if not counted else '')
 
 # %% ../../nbs/store/02_results.ipynb #dc35d7a2
 class Facets(Looks, dict):
@@ -263,13 +254,3 @@ def facets(
 ) -> Facets:           # Most frequent first
     "The values of a key, and how many versions have each; of a list each element counts"
     return Facets([(uncell(c), n) for c, n in _facets(self, key).most_common()], key)
-
-@patch
-def facets(self: Found, key: str) -> Facets:
-    "The same, counted by the index"
-    name = named(key)
-    if self._limit is not None or self._search is None or key in ('created', 'pending'): return Versions.facets(self, key)
-    try: counted = Counter({cell(v): n for v, n in self._search.facets(key if name.root == 'fields' else name)})
-    except IndexAway: return Versions.facets(self, key)
-    counted.update(_facets((v for v in [*self._others, *self._order] if isinstance(v, Version)), key))
-    return Facets([(uncell(c), n) for c, n in counted.most_common()], key, hint(key, [*FIELDS, *(k for k in self._search.known if k)]) if not counted else '')

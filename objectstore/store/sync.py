@@ -8,7 +8,6 @@ import os, re, threading, time, warnings, weakref
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from fastcore.basics import patch
 from ..errors import (InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, PendingWarning,
                                 StillPending, Unsupported, hint, seconds_of)
 from ..refs import LATEST, Number, Ref, parse_ref
@@ -40,138 +39,278 @@ __all__ = ['AGAIN', 'ANSWER', 'SEND', 'SyncVerbs', 'Notice', 'NearCopies', 'Kept
 class SyncVerbs(BulkVerbs):
     "Pending work and near copies: `sync`, `refresh`, `near`, `explain`, `status`"
 
-@patch
-@explained
-def sync(
-    self: SyncVerbs,
-    *,
-    queue: str | None = None,      # Deliver what waits for another address here, by the name that `status()` gives it
-    drop: str | None = None,       # Forget what waits for another address, by that name
-) -> Report:                       # What became of each piece of pending work
-    "Deliver what is pending, whatever was known of the origin; what cannot be delivered waits on"
-    if drop is not None: return self._dropped_queue(drop)
-    if queue is not None: self._take_over(queue)
-    report = self._deliver(wait=True)
-    report.elsewhere = self._waits_elsewhere()
-    if self.pending is None: return report
-    for queue in self._queues_elsewhere(): report += self._deliver_from(queue, True, self._is_ours)
-    told = {(o.what, o.why) for o in report.conflicts}
-    earlier = self.pending.conflicts()
-    report += [Outcome(w['what'], 'conflict', w['why']) for _, w in earlier if (w['what'], w['why']) not in told]
-    self.pending.told(key for key, _ in earlier)
-    return report
+    @explained
+    def sync(
+        self,
+        *,
+        queue: str | None = None,      # Deliver what waits for another address here, by the name that `status()` gives it
+        drop: str | None = None,       # Forget what waits for another address, by that name
+    ) -> Report:                       # What became of each piece of pending work
+        "Deliver what is pending, whatever was known of the origin; what cannot be delivered waits on"
+        if drop is not None: return self._dropped_queue(drop)
+        if queue is not None: self._take_over(queue)
+        report = self._deliver(wait=True)
+        report.elsewhere = self._waits_elsewhere()
+        if self.pending is None: return report
+        for queue in self._queues_elsewhere(): report += self._deliver_from(queue, True, self._is_ours)
+        told = {(o.what, o.why) for o in report.conflicts}
+        earlier = self.pending.conflicts()
+        report += [Outcome(w['what'], 'conflict', w['why']) for _, w in earlier if (w['what'], w['why']) not in told]
+        self.pending.told(key for key, _ in earlier)
+        return report
 
-@patch
-def _deliver(self: SyncVerbs, wait: bool = False) -> Report:
-    "Deliver what is pending; conflicts stay written down"
-    if self.pending is None or not self.pending.work(): return Report()
-    return self._deliver_from(self.pending, wait)
+    def _deliver(self, wait: bool = False) -> Report:
+        "Deliver what is pending; conflicts stay written down"
+        if self.pending is None or not self.pending.work(): return Report()
+        return self._deliver_from(self.pending, wait)
 
-@patch
-def _deliver_from(self: SyncVerbs, queue: Pending, wait: bool, only: Callable[[Work], bool] = lambda w: True) -> Report:
-    "Deliver what is pending in a queue, or some of it"
-    def all_wait(why): return Report(Outcome(f'{w.op} {w.name}', 'waits', why) for w in queue.work() if only(w))
-    if self.offline is True: return all_wait('offline=True: the origin is not asked')
-    with queue.alone(wait) as mine:
-        if not mine: return all_wait('another process is delivering')
-        if (b := self.origin.breaker) and b.open and not b.try_now(): return all_wait(f'{self.origin.url} is not there: {b.why}')
-        queue.sweep()
-        again = self._still_there if wait else lambda: False
-        with (Progress('sync', len(queue.work()), self.progress, unit=' items') as progress,
-              Notice(f'sync waits for {self.origin.url}', wait and self.progress)):
-            try: return deliver_all(self.origin, queue, 3 * self.timeout, progress, self.keeper.told, only, again)
-            finally: self.keeper.settle()
+    def _deliver_from(self, queue: Pending, wait: bool, only: Callable[[Work], bool] = lambda w: True) -> Report:
+        "Deliver what is pending in a queue, or some of it"
+        def all_wait(why): return Report(Outcome(f'{w.op} {w.name}', 'waits', why) for w in queue.work() if only(w))
+        if self.offline is True: return all_wait('offline=True: the origin is not asked')
+        with queue.alone(wait) as mine:
+            if not mine: return all_wait('another process is delivering')
+            if (b := self.origin.breaker) and b.open and not b.try_now(): return all_wait(f'{self.origin.url} is not there: {b.why}')
+            queue.sweep()
+            again = self._still_there if wait else lambda: False
+            with (Progress('sync', len(queue.work()), self.progress, unit=' items') as progress,
+                  Notice(f'sync waits for {self.origin.url}', wait and self.progress)):
+                try: return deliver_all(self.origin, queue, 3 * self.timeout, progress, self.keeper.told, only, again)
+                finally: self.keeper.settle()
 
-@patch
-def _still_there(self: SyncVerbs) -> bool:
-    "Is the origin there, asked anew where it has just not answered?"
-    return (b := self.origin.breaker) is None or not b.open or b.try_now()
+    def _still_there(self) -> bool:
+        "Is the origin there, asked anew where it has just not answered?"
+        return (b := self.origin.breaker) is None or not b.open or b.try_now()
 
-@patch
-def _is_ours(self: SyncVerbs, w: Work) -> bool:
-    "Is a piece of work that was queued under another address for this store? Its id is not enough: a copy has the same"
-    if not w.bucket or not isinstance(self.origin, StackedOrigin): return False
-    try: return self.origin.is_for(w.says.get('origin'), w.bucket)
-    except InvalidRef: return False      # no bucket of a service can have this name
+    def _is_ours(self, w: Work) -> bool:
+        "Is a piece of work that was queued under another address for this store? Its id is not enough: a copy has the same"
+        if not w.bucket or not isinstance(self.origin, StackedOrigin): return False
+        try: return self.origin.is_for(w.says.get('origin'), w.bucket)
+        except InvalidRef: return False      # no bucket of a service can have this name
 
-@patch
-def _queues_elsewhere(self: SyncVerbs) -> list[Pending]:
-    "Queues of other addresses that hold work for this store"
-    return [q for q in self.pending.elsewhere() if any(self._is_ours(w) for w in q.work())] if self.pending else []
+    def _queues_elsewhere(self) -> list[Pending]:
+        "Queues of other addresses that hold work for this store"
+        return [q for q in self.pending.elsewhere() if any(self._is_ours(w) for w in q.work())] if self.pending else []
 
-@patch
-def _other_queues(self: SyncVerbs) -> list[Pending]:
-    "Queues of this machine that hold work for other addresses"
-    if self.pending is not None: found = self.pending.elsewhere()
-    else: found = Pending(state/'pending'/'none').elsewhere() if (state := state_folder()) else []
-    return [q for q in found if self._not_ours(q)]
+    def _other_queues(self) -> list[Pending]:
+        "Queues of this machine that hold work for other addresses"
+        if self.pending is not None: found = self.pending.elsewhere()
+        else: found = Pending(state/'pending'/'none').elsewhere() if (state := state_folder()) else []
+        return [q for q in found if self._not_ours(q)]
 
-@patch
-def _not_ours(self: SyncVerbs, queue: Pending) -> list[Work]: return [w for w in queue.work() if not self._is_ours(w)]
+    def _not_ours(self, queue: Pending) -> list[Work]: return [w for w in queue.work() if not self._is_ours(w)]
 
-@patch
-def _waits_elsewhere(self: SyncVerbs) -> list[str]:
-    "What waits on this machine for other addresses, in words"
-    return [f'{len(self._not_ours(q)):,} of pending work for {q.whose()} (queue {q.name})' for q in self._other_queues()]
+    def _waits_elsewhere(self) -> list[str]:
+        "What waits on this machine for other addresses, in words"
+        return [f'{len(self._not_ours(q)):,} of pending work for {q.whose()} (queue {q.name})' for q in self._other_queues()]
 
-@patch
-def _queue(self: SyncVerbs, name: str) -> Pending:
-    "A queue of another address, by its name"
-    known = {q.name: q for q in self._other_queues()}
-    if name in known: return known[name]
-    there = f'; there are {", ".join(f"{n} ({q.whose()})" for n, q in known.items())}' if known else ''
-    raise NotFound(f'no queue {name!r} with work for another address is on this machine{there}')
+    def _queue(self, name: str) -> Pending:
+        "A queue of another address, by its name"
+        known = {q.name: q for q in self._other_queues()}
+        if name in known: return known[name]
+        there = f'; there are {", ".join(f"{n} ({q.whose()})" for n, q in known.items())}' if known else ''
+        raise NotFound(f'no queue {name!r} with work for another address is on this machine{there}')
 
-@patch
-def _take_over(self: SyncVerbs, name: str) -> None:
-    "Take over what waits for another address; what cannot be stays there, and a warning says so"
-    other = self._queue(name)
-    if self.pending is None:
-        raise Unsupported(f'{self.origin.url} has no near tier, so nothing waits for it: open it with one to take over {name}')
-    with other.alone(True) as mine, self.pending.alone(True) as ours:
-        if not (mine and ours):
-            raise StillPending(f'another process is delivering: the queue {name} stays for {other.whose()}')
-        self.pending.take(other)
-    if left := len(other.work()):
-        said = f'{left:,} of the queue {name} are about versions of {other.whose()}, and stay for it'
-        warnings.warn(said, PendingWarning, stacklevel=outside())
+    def _take_over(self, name: str) -> None:
+        "Take over what waits for another address; what cannot be stays there, and a warning says so"
+        other = self._queue(name)
+        if self.pending is None:
+            raise Unsupported(f'{self.origin.url} has no near tier, so nothing waits for it: open it with one to take over {name}')
+        with other.alone(True) as mine, self.pending.alone(True) as ours:
+            if not (mine and ours):
+                raise StillPending(f'another process is delivering: the queue {name} stays for {other.whose()}')
+            self.pending.take(other)
+        if left := len(other.work()):
+            said = f'{left:,} of the queue {name} are about versions of {other.whose()}, and stay for it'
+            warnings.warn(said, PendingWarning, stacklevel=outside())
 
-@patch
-def _dropped_queue(self: SyncVerbs, name: str) -> Report:
-    "Forget what waits for another address"
-    other = self._queue(name)
-    with other.alone(True) as mine:
-        if not mine: raise StillPending(f'another process is delivering to {other.whose()}: nothing was dropped')
-        return Report(Outcome(f'{w.op} {w.name}', 'dropped', f'it waited for {other.whose()}') for w in other.drop())
+    def _dropped_queue(self, name: str) -> Report:
+        "Forget what waits for another address"
+        other = self._queue(name)
+        with other.alone(True) as mine:
+            if not mine: raise StillPending(f'another process is delivering to {other.whose()}: nothing was dropped')
+            return Report(Outcome(f'{w.op} {w.name}', 'dropped', f'it waited for {other.whose()}') for w in other.drop())
 
-@patch
-def __exit__(self: SyncVerbs, kind, error, trace) -> None:
-    try: report = self.sync()
-    except (ObjectStoreError, OSError):
-        if kind is None: raise
-        return
-    finally: self.close()
-    if report.conflicts: warnings.warn(f'{len(report.conflicts)} could not be done at {self.origin.url} any more: ' + '; '.join(f'{o.what}: {o.why}' for o in report.conflicts[:5]), PendingWarning, stacklevel=2)
-    if report.waiting and kind is None: raise StillPending(f'{len(report.waiting)} of {len(report)} could not be delivered to {self.origin.url} ({report.waiting[0].why}); they are safe on this machine: sync() delivers them later')
+    def __exit__(self, kind, error, trace) -> None:
+        try: report = self.sync()
+        except (ObjectStoreError, OSError):
+            if kind is None: raise
+            return
+        finally: self.close()
+        if report.conflicts: warnings.warn(f'{len(report.conflicts)} could not be done at {self.origin.url} any more: ' + '; '.join(f'{o.what}: {o.why}' for o in report.conflicts[:5]), PendingWarning, stacklevel=2)
+        if report.waiting and kind is None: raise StillPending(f'{len(report.waiting)} of {len(report)} could not be delivered to {self.origin.url} ({report.waiting[0].why}); they are safe on this machine: sync() delivers them later')
 
-@patch
-def wait_for(self: SyncVerbs, v: PendingVersion, timeout: float | str | timedelta | None = None) -> Version:
-    "The version that a pending put becomes"
-    timeout = None if timeout is None else seconds_of('timeout', timeout)
-    until, pause = None if timeout is None else time.monotonic() + timeout, 0.1
-    with Notice(f'{v.bucket}/{v.item} waits for {self.origin.url}', self.progress) as notice:
-        while (n := self.pending.done(v.id)) is None:
-            report = self._deliver(wait=True)
-            if self.pending.done(v.id) is not None: continue
-            why = next((o.why for o in report if o.what == f'put {v.bucket}/{v.item}'), 'nobody knows why')
-            if all(w.id != v.id for w in self.pending.work()):
-                raise NotFound(f'{v.ref} was removed while it was pending')
-            if until is not None and time.monotonic() > until:
-                raise StillPending(f'{v.ref} has no number yet after {timeout:g} s ({why}); it is safe on this machine')
-            notice.say(f'{v.bucket}/{v.item} waits for {self.origin.url}: {why}')
-            time.sleep(pause if until is None else max(0, min(pause, until - time.monotonic())))
-            pause = min(2 * pause, 2.0)
-    return self._version(Ref(v.bucket, v.item, Number(n)))
+    def wait_for(self, v: PendingVersion, timeout: float | str | timedelta | None = None) -> Version:
+        "The version that a pending put becomes"
+        timeout = None if timeout is None else seconds_of('timeout', timeout)
+        until, pause = None if timeout is None else time.monotonic() + timeout, 0.1
+        with Notice(f'{v.bucket}/{v.item} waits for {self.origin.url}', self.progress) as notice:
+            while (n := self.pending.done(v.id)) is None:
+                report = self._deliver(wait=True)
+                if self.pending.done(v.id) is not None: continue
+                why = next((o.why for o in report if o.what == f'put {v.bucket}/{v.item}'), 'nobody knows why')
+                if all(w.id != v.id for w in self.pending.work()):
+                    raise NotFound(f'{v.ref} was removed while it was pending')
+                if until is not None and time.monotonic() > until:
+                    raise StillPending(f'{v.ref} has no number yet after {timeout:g} s ({why}); it is safe on this machine')
+                notice.say(f'{v.bucket}/{v.item} waits for {self.origin.url}: {why}')
+                time.sleep(pause if until is None else max(0, min(pause, until - time.monotonic())))
+                pause = min(2 * pause, 2.0)
+        return self._version(Ref(v.bucket, v.item, Number(n)))
+
+    def sync_soon(self) -> None:
+        "After a call that the origin has answered: deliver in the background what waits"
+        if self.offline is True or time.monotonic() < self._next_sync or not self.pending.work() or self.origin.is_away(): return
+        self.sync_later()
+
+    def sync_later(self) -> None:
+        "Deliver in the background, once at a time"
+        if not self.pending.work(): return
+        def run() -> None:
+            if not self._delivering.acquire(blocking=False): return
+            try: waits = self._deliver().waiting
+            except (ObjectStoreError, OSError) as e: waits = [e]
+            finally: self._delivering.release()
+            self._pause = min(2 * self._pause, AGAIN[1]) if waits else AGAIN[0]
+            self._next_sync = time.monotonic() + self._pause if waits else 0.0
+        if not self._delivering.locked(): threading.Thread(target=run, daemon=True, name='objectstore-sync').start()
+
+    def _when_back(self) -> None:
+        "Deliver in the background when the breaker finds that the origin is back"
+        breaker, me = getattr(self.origin, 'breaker', None), weakref.ref(self)
+        def back() -> None:
+            if store := me(): store.sync_later()
+        if breaker:
+            breaker.back.append(back)
+            weakref.finalize(self, _without, breaker.back, back)
+
+    @explained
+    def refresh(
+        self,
+        *,
+        whole: bool = False,      # Compare the index with all records, too? That finds what no hint said
+    ) -> None:
+        "Ask anew: forget what was taken for the latest, bring the index up to date, look whether the origin is there, and deliver what waits"
+        self._who_is_there()
+        for b in list(self.origin._buckets.values()):
+            for known in (b.newest, b.looked): known.clear()
+            b.changes += 1
+        self.origin._made.clear()
+        if self.pending is not None and self.offline is not True:
+            if self.origin.breaker and self.origin.breaker.open: self.origin.breaker.try_now()
+            self._next_sync = 0.0
+            self.sync_soon()
+        if self.keeper.index.there() or whole: self._refresh_index(whole)
+
+    def _who_is_there(self) -> None:
+        "Ask who is there, where that can be asked"
+        if self.offline is True or self.origin_is_away(): return
+        roots = [self.origin.root(b) for b in list(self.origin._buckets.values())]
+        for root in roots if self.origin.native else roots[:1]:
+            try: self.origin.make_sure(root, anew=True)
+            except OSError: pass
+
+    @answered
+    def _refresh_index(self, whole: bool) -> None:
+        "Bring the index up to date, where the origin is there"
+        if self.offline is True or self.origin_is_away(): return
+        try:
+            for name in self._named_buckets(): self.keeper.refresh(name, whole=whole)
+        except (IndexAway, PermissionError): return
+        except (ConnectionError, TimeoutError):
+            if self.pending is None or self.offline is False: raise
+
+    @property
+    def near(self) -> NearCopies:
+        "What is kept near: `keep` and `drop`"
+        return NearCopies(self)
+
+    @explained
+    def explain(self, ref: str | Ref | Version) -> Explained:
+        "How a get of a ref would be answered, tier by tier, and why; the origin is not asked"
+        r = parse_ref(ref)
+        rows = self._explain_pending(r)
+        done = any(so.endswith(ANSWER) for *_, so in rows)
+        bucket, away = self.origin.bucket(r.bucket), isinstance(self.origin, StackedOrigin) and self.origin.is_away()
+        for near in getattr(bucket.backend, 'nears', []):
+            has = [n for n in bucket.near_numbers(r.item) if _whole(near, bucket, r.item, n)]
+            so = _near_says(r, has, done, away)
+            rows.append([str(near.root), ', '.join(f'@{n}' for n in has[-5:]) or 'nothing of it', so])
+            done = done or so.startswith(ANSWER)
+        missing = '' if done or rows and rows[0][0] == 'pending' else self._not_known(bucket, r)
+        has = f'away: {self._why_away()}' if away else 'nothing of it, as far as is known' if missing else 'all versions'
+        rows.append([self.origin.url, has, _origin_says(r, done, away)])
+        if (f := self.function_of(r)) and (why := f.reason(r)): rows.append(['calculated', *why]); missing = ''
+        return Explained(rows, f'get {r}' + (f': {missing}' if missing else ''))
+
+    def _not_known(self, bucket: Bucket, r: Ref) -> str:
+        "Why a get would find nothing, as far as that can be told without a network; empty where it would find something, or nobody knows"
+        if self._here():
+            try: self._version(r)
+            except NotFound as e: return str(e)
+            except (ObjectStoreError, OSError): return ''
+            return ''
+        if bucket.newest.get(r.item) or getattr(bucket.backend, 'nears', []) and bucket.near_numbers(r.item): return ''
+        try:
+            if not (known := self.keeper.known(bucket.name)) or not known.whole: return ''
+            if self.keeper.index.ask('SELECT 1 FROM versions WHERE bucket = ? AND item = ? LIMIT 1', (bucket.name, r.item)): return ''
+            items = [i for i, in self.keeper.index.ask('SELECT item FROM versions WHERE bucket = ? AND latest = 1 LIMIT 20000', (bucket.name,))]
+        except IndexAway: return ''
+        return f'no item {r.item!r} is known in bucket {r.bucket!r}{hint(r.item, items)}'
+
+    def _explain_pending(self, r: Ref) -> list[list]:
+        "What waits for the origin, where something of the item does"
+        n = len(self._waiting_puts(r.bucket, r.item)) if self.pending else 0
+        try: answers = n and self._waiting(r) is not None
+        except ObjectStoreError: answers = False
+        which = 'the newest of them' if r.selector in (None, LATEST) else 'one of them'
+        return [['pending', f'{n} put' + 's' * (n > 1), f'{which} is {ANSWER}' if answers else 'not what is asked for']] if n else []
+
+    def _why_away(self) -> str:
+        "Why the origin is away, without saying again where it is"
+        return self._in_short(b.why) if (b := self.origin.breaker) else 'offline=True'
+
+    def _in_short(self, why: str) -> str:
+        "A reason without the place, which is said beside it"
+        return re.sub(rf'^(\[Errno \d+\] )?({re.escape(self.origin.url)}( at \S+)?( \([^)]*\))?: )?', '', why)
+
+    def _origin_state(self) -> str:
+        "Whether the origin is there, in words, as far as this process knows"
+        b = getattr(self.origin, 'breaker', None)
+        if b and b.open: return f'{self._never()}away since {_clock(b.since)}: {self._why_away()}'
+        if self.offline is True: return f'{self._never()}offline=True: not asked'
+        if self.origin.places and self.origin.places.lost(self.origin.url): return 'empty, and another store was here: is the volume mounted?'
+        back = next((s.witness.lost for s in list(Sight._all.values()) if self.origin in s.users and s.witness.lost), '')
+        if back: return f'set back to an earlier state ({back}): care.restored() lets it go on'
+        if b and b.refusal: return f'it answers, and refuses: {self._in_short(b.refusal)}'
+        if b and b.slow: return f'there, but slow since {_clock(b.slow)}: readers take what is near ({self._in_short(b.late)})'
+        if not b and self.origin.said: return self._in_short(self.origin.said)
+        if self._here(): return 'new, empty' if self._is_new() else 'there, as far as is known'
+        asked = b.reached if b else self.origin.said is not None
+        return 'there, as far as is known' if asked else f'{self._never()}not asked yet'
+
+    def _never(self) -> str: return '' if self.origin.reached() else 'never reached by this machine; '
+
+    @explained
+    def status(self) -> Status:
+        "Tiers and whether they are there, what is kept near, what is pending; no network is used"
+        near, limit = self.origin.tiers if isinstance(self.origin, StackedOrigin) else [], Size(self.cache_limit) if self.cache_limit else None
+        tiers = [[t.url, 'near', *_near_state(t), limit] for t in near]
+        tiers.append([self.origin.url, 'origin', self._origin_state(), None, None])
+        work = [*self.pending.work(), *(w for q in self._queues_elsewhere() for w in q.work() if self._is_ours(w))] if self.pending else []
+        pending = [[f'{w.op} {w.name}', w.since] for w in work]
+        pending += [[f'{w["what"]}: conflict: {w["why"]}', datetime.fromtimestamp(w['at'], timezone.utc)] for _, w in (self.pending.conflicts() if self.pending else [])]
+        others = [(q, self._not_ours(q)) for q in self._other_queues()]
+        elsewhere = [[q.name, q.whose(), len(works), works[0].since] for q, works in others if works]
+        named = f'{type(self).__name__} {self.origin.url}'
+        return Status(store=named, offline=self.offline, tiers=tiers, pending=pending, elsewhere=elsewhere, **self._machine_says())
+
+    def _machine_says(self) -> dict[str, str]:
+        "What this machine's folder of state does not allow"
+        if self.keeper.index.lasting or not self.origin.native and self.origin.place.can.place == 'memory': return {}
+        state = state_folder()
+        why = 'no folder for it: set OBJECTSTORE_STATE_DIR' if state is None else why_not_here(state)
+        return {'index': f'lasts as long as this process, in {self.keeper.index.path.parent} ({why})', **({'nothing can be pending': why} if self.pending and why else {})}
 
 # %% ../../nbs/store/10_sync.ipynb #603c5a02
 class Notice:
@@ -204,77 +343,8 @@ class Notice:
 # %% ../../nbs/store/10_sync.ipynb #895ae01c
 AGAIN = 5.0, 300.0      # seconds until a delivery in the background is tried again, doubling
 
-@patch
-def sync_soon(self: SyncVerbs) -> None:
-    "After a call that the origin has answered: deliver in the background what waits"
-    if self.offline is True or time.monotonic() < self._next_sync or not self.pending.work() or self.origin.is_away(): return
-    self.sync_later()
-
-@patch
-def sync_later(self: SyncVerbs) -> None:
-    "Deliver in the background, once at a time"
-    if not self.pending.work(): return
-    def run() -> None:
-        if not self._delivering.acquire(blocking=False): return
-        try: waits = self._deliver().waiting
-        except (ObjectStoreError, OSError) as e: waits = [e]
-        finally: self._delivering.release()
-        self._pause = min(2 * self._pause, AGAIN[1]) if waits else AGAIN[0]
-        self._next_sync = time.monotonic() + self._pause if waits else 0.0
-    if not self._delivering.locked(): threading.Thread(target=run, daemon=True, name='objectstore-sync').start()
-
-@patch
-def _when_back(self: SyncVerbs) -> None:
-    "Deliver in the background when the breaker finds that the origin is back"
-    breaker, me = getattr(self.origin, 'breaker', None), weakref.ref(self)
-    def back() -> None:
-        if store := me(): store.sync_later()
-    if breaker:
-        breaker.back.append(back)
-        weakref.finalize(self, _without, breaker.back, back)
-
 def _without(calls: list, call) -> None:
     if call in calls: calls.remove(call)
-
-# %% ../../nbs/store/10_sync.ipynb #55347cf1
-@patch
-@explained
-def refresh(
-    self: SyncVerbs,
-    *,
-    whole: bool = False,      # Compare the index with all records, too? That finds what no hint said
-) -> None:
-    "Ask anew: forget what was taken for the latest, bring the index up to date, look whether the origin is there, and deliver what waits"
-    self._who_is_there()
-    for b in list(self.origin._buckets.values()):
-        for known in (b.newest, b.looked): known.clear()
-        b.changes += 1
-    self.origin._made.clear()
-    if self.pending is not None and self.offline is not True:
-        if self.origin.breaker and self.origin.breaker.open: self.origin.breaker.try_now()
-        self._next_sync = 0.0
-        self.sync_soon()
-    if self.keeper.index.there() or whole: self._refresh_index(whole)
-
-@patch
-def _who_is_there(self: SyncVerbs) -> None:
-    "Ask who is there, where that can be asked"
-    if self.offline is True or self.origin_is_away(): return
-    roots = [self.origin.root(b) for b in list(self.origin._buckets.values())]
-    for root in roots if self.origin.native else roots[:1]:
-        try: self.origin.make_sure(root, anew=True)
-        except OSError: pass
-
-@patch
-@answered
-def _refresh_index(self: SyncVerbs, whole: bool) -> None:
-    "Bring the index up to date, where the origin is there"
-    if self.offline is True or self.origin_is_away(): return
-    try:
-        for name in self._named_buckets(): self.keeper.refresh(name, whole=whole)
-    except (IndexAway, PermissionError): return
-    except (ConnectionError, TimeoutError):
-        if self.pending is None or self.offline is False: raise
 
 # %% ../../nbs/store/10_sync.ipynb #f5dddbbc
 class NearCopies:
@@ -286,6 +356,57 @@ class NearCopies:
         own = [(v.hash, v._record.put, v._record.size)] if v._record.put else []
         return own + ([(h, p, s) for s, h, p in Folder(v).members.values()] if v.codec == 'folder' else [])
 
+    @explained
+    def keep(
+        self,
+        refs: str | Version | Iterable,       # What to have at hand: refs or versions
+    ) -> Kept:                                # Bytes that are held, and of how many versions
+        "Fetch versions and hold them, for work without the origin; a limit does not evict them"
+        refs = [refs] if isinstance(refs, (str, Ref, Version)) else list(refs)
+        found = []
+        with Progress('keep', len(refs), self.store.progress, unit=' versions') as progress:
+            for ref in refs:
+                v = self.store[ref] if not isinstance(ref, Version) else ref
+                found.append((v, self._hold(v)))
+                progress(1)
+        if not_held := [v for v, held in found if not held]: self._say_why(not_held, len(refs))
+        return Kept(sum(v.size for v, held in found if held), sum(held for _, held in found))
+
+    def _say_why(self, not_held: list[Version], n: int) -> None:
+        "Warn of versions that are not held"
+        nears = getattr(not_held[0]._in.backend, 'nears', [])
+        why = next((f'{near.root}: {near.refused}' for near in nears if near.refused), 'it keeps too little' if nears else 'this store has no near tier')
+        names = ', '.join(v.ref for v in not_held[:3]) + ', …' * (len(not_held) > 3)
+        warnings.warn(f'{len(not_held)} of {n} versions are not held near ({names}): {why}', stacklevel=outside())
+
+    def _hold(self, v: Version) -> bool:
+        "Fetch a version and hold it: is all of it near now?"
+        if v.pending: return True
+        payloads, stack, own = self._bytes_of(v), v._in.backend, v._in.key(v.item, v.version)
+        lines = [*(v._in.prefix + payload_key(h, p) for h, p, _ in payloads), own]
+        for near in getattr(stack, 'nears', []): near.keep(f'{HELD}{v.id}', '\n'.join(lines).encode())
+        for hash, put, size in payloads:
+            with payload_file(v._in, hash, put, size, self.store.progress, v.ref): pass
+        if getattr(stack, 'nears', []): stack.read(own)     # it may have been evicted for what was fetched before it was held
+        v.notes, v.aliases, v._in.state()     # what else is asked for without the origin
+        if not getattr(stack, 'nears', []): return stack.can.place in ('memory', 'local')
+        return any(all(quietly(near.has, key) for key in (f'{HELD}{v.id}', *lines)) for near in stack.nears)
+
+    @explained
+    def drop(
+        self,
+        ref: str | Version,                   # `bucket/item` for all of its versions, or with a selector
+    ) -> None:
+        "Forget near copies; what is pending stays, and so does everything at the origin"
+        r = parse_ref(ref)
+        bucket = self.store.origin.bucket(r.bucket)
+        numbers = bucket.near_numbers(r.item) if r.selector is None else [bucket.resolve(r.item, r.selector)]
+        for n in numbers:
+            v = Version(self.store, bucket, bucket.record(r.item, n))
+            for key in [*(bucket.prefix + payload_key(h, p) for h, p, _ in self._bytes_of(v)), bucket.key(r.item, n)]: bucket.backend.forget_all(key)
+            for near in bucket.backend.nears: near.drop(f'{HELD}{v.id}')
+            bucket.records.pop((r.item, n), None)
+
 class Kept(Looks, int):
     "What is held near: its bytes, as a number, and how many `versions` they are"
     def __new__(cls, size: int, versions: int):
@@ -295,117 +416,13 @@ class Kept(Looks, int):
     def __getnewargs__(self) -> tuple[int, int]: return int(self), self.versions
     def look(self) -> Card: return Card('held near', None, {'versions': self.versions, 'size': Size(self)})
 
-@patch
-@explained
-def keep(
-    self: NearCopies,
-    refs: str | Version | Iterable,       # What to have at hand: refs or versions
-) -> Kept:                                # Bytes that are held, and of how many versions
-    "Fetch versions and hold them, for work without the origin; a limit does not evict them"
-    refs = [refs] if isinstance(refs, (str, Ref, Version)) else list(refs)
-    found = []
-    with Progress('keep', len(refs), self.store.progress, unit=' versions') as progress:
-        for ref in refs:
-            v = self.store[ref] if not isinstance(ref, Version) else ref
-            found.append((v, self._hold(v)))
-            progress(1)
-    if not_held := [v for v, held in found if not held]: self._say_why(not_held, len(refs))
-    return Kept(sum(v.size for v, held in found if held), sum(held for _, held in found))
-
-@patch
-def _say_why(self: NearCopies, not_held: list[Version], n: int) -> None:
-    "Warn of versions that are not held"
-    nears = getattr(not_held[0]._in.backend, 'nears', [])
-    why = next((f'{near.root}: {near.refused}' for near in nears if near.refused), 'it keeps too little' if nears else 'this store has no near tier')
-    names = ', '.join(v.ref for v in not_held[:3]) + ', …' * (len(not_held) > 3)
-    warnings.warn(f'{len(not_held)} of {n} versions are not held near ({names}): {why}', stacklevel=outside())
-
-@patch
-def _hold(self: NearCopies, v: Version) -> bool:
-    "Fetch a version and hold it: is all of it near now?"
-    if v.pending: return True
-    payloads, stack, own = self._bytes_of(v), v._in.backend, v._in.key(v.item, v.version)
-    lines = [*(v._in.prefix + payload_key(h, p) for h, p, _ in payloads), own]
-    for near in getattr(stack, 'nears', []): near.keep(f'{HELD}{v.id}', '\n'.join(lines).encode())
-    for hash, put, size in payloads:
-        with payload_file(v._in, hash, put, size, self.store.progress, v.ref): pass
-    if getattr(stack, 'nears', []): stack.read(own)     # it may have been evicted for what was fetched before it was held
-    v.notes, v.aliases, v._in.state()     # what else is asked for without the origin
-    if not getattr(stack, 'nears', []): return stack.can.place in ('memory', 'local')
-    return any(all(quietly(near.has, key) for key in (f'{HELD}{v.id}', *lines)) for near in stack.nears)
-
-@patch
-@explained
-def drop(
-    self: NearCopies,
-    ref: str | Version,                   # `bucket/item` for all of its versions, or with a selector
-) -> None:
-    "Forget near copies; what is pending stays, and so does everything at the origin"
-    r = parse_ref(ref)
-    bucket = self.store.origin.bucket(r.bucket)
-    numbers = bucket.near_numbers(r.item) if r.selector is None else [bucket.resolve(r.item, r.selector)]
-    for n in numbers:
-        v = Version(self.store, bucket, bucket.record(r.item, n))
-        for key in [*(bucket.prefix + payload_key(h, p) for h, p, _ in self._bytes_of(v)), bucket.key(r.item, n)]: bucket.backend.forget_all(key)
-        for near in bucket.backend.nears: near.drop(f'{HELD}{v.id}')
-        bucket.records.pop((r.item, n), None)
-
-@patch(as_prop=True)
-def near(self: SyncVerbs) -> NearCopies:
-    "What is kept near: `keep` and `drop`"
-    return NearCopies(self)
-
 # %% ../../nbs/store/10_sync.ipynb #6b0e14f6
 class Explained(Looks, list):
     "Tier by tier, how a get would be answered"
     def __init__(self, rows: Iterable, caption: str): super().__init__(rows); self.caption = caption
     def look(self) -> Table: return Table(['tier', 'has', 'so'], self, caption=self.caption)
 
-@patch
-@explained
-def explain(self: SyncVerbs, ref: str | Ref | Version) -> Explained:
-    "How a get of a ref would be answered, tier by tier, and why; the origin is not asked"
-    r = parse_ref(ref)
-    rows = self._explain_pending(r)
-    done = any(so.endswith(ANSWER) for *_, so in rows)
-    bucket, away = self.origin.bucket(r.bucket), isinstance(self.origin, StackedOrigin) and self.origin.is_away()
-    for near in getattr(bucket.backend, 'nears', []):
-        has = [n for n in bucket.near_numbers(r.item) if _whole(near, bucket, r.item, n)]
-        so = _near_says(r, has, done, away)
-        rows.append([str(near.root), ', '.join(f'@{n}' for n in has[-5:]) or 'nothing of it', so])
-        done = done or so.startswith(ANSWER)
-    missing = '' if done or rows and rows[0][0] == 'pending' else self._not_known(bucket, r)
-    has = f'away: {self._why_away()}' if away else 'nothing of it, as far as is known' if missing else 'all versions'
-    rows.append([self.origin.url, has, _origin_says(r, done, away)])
-    if (f := self.function_of(r)) and (why := f.reason(r)): rows.append(['calculated', *why]); missing = ''
-    return Explained(rows, f'get {r}' + (f': {missing}' if missing else ''))
-
-@patch
-def _not_known(self: SyncVerbs, bucket: Bucket, r: Ref) -> str:
-    "Why a get would find nothing, as far as that can be told without a network; empty where it would find something, or nobody knows"
-    if self._here():
-        try: self._version(r)
-        except NotFound as e: return str(e)
-        except (ObjectStoreError, OSError): return ''
-        return ''
-    if bucket.newest.get(r.item) or getattr(bucket.backend, 'nears', []) and bucket.near_numbers(r.item): return ''
-    try:
-        if not (known := self.keeper.known(bucket.name)) or not known.whole: return ''
-        if self.keeper.index.ask('SELECT 1 FROM versions WHERE bucket = ? AND item = ? LIMIT 1', (bucket.name, r.item)): return ''
-        items = [i for i, in self.keeper.index.ask('SELECT item FROM versions WHERE bucket = ? AND latest = 1 LIMIT 20000', (bucket.name,))]
-    except IndexAway: return ''
-    return f'no item {r.item!r} is known in bucket {r.bucket!r}{hint(r.item, items)}'
-
 ANSWER = 'the answer'
-
-@patch
-def _explain_pending(self: SyncVerbs, r: Ref) -> list[list]:
-    "What waits for the origin, where something of the item does"
-    n = len(self._waiting_puts(r.bucket, r.item)) if self.pending else 0
-    try: answers = n and self._waiting(r) is not None
-    except ObjectStoreError: answers = False
-    which = 'the newest of them' if r.selector in (None, LATEST) else 'one of them'
-    return [['pending', f'{n} put' + 's' * (n > 1), f'{which} is {ANSWER}' if answers else 'not what is asked for']] if n else []
 
 def _whole(near: Near, bucket: Bucket, item: str, n: int) -> bool:
     "Does a near tier have a version with its bytes?"
@@ -424,16 +441,6 @@ def _origin_says(r: Ref, done: bool, away: bool) -> str:
     if away: return 'cannot be had now'
     return 'asked for it' if isinstance(r.selector, Number) else 'asked which version it is'
 
-@patch
-def _why_away(self: SyncVerbs) -> str:
-    "Why the origin is away, without saying again where it is"
-    return self._in_short(b.why) if (b := self.origin.breaker) else 'offline=True'
-
-@patch
-def _in_short(self: SyncVerbs, why: str) -> str:
-    "A reason without the place, which is said beside it"
-    return re.sub(rf'^(\[Errno \d+\] )?({re.escape(self.origin.url)}( at \S+)?( \([^)]*\))?: )?', '', why)
-
 # %% ../../nbs/store/10_sync.ipynb #52617116
 SEND = "A store opened at its address delivers a queue; sync(queue='…') sends it to this store, sync(drop='…') forgets it"
 
@@ -448,49 +455,7 @@ class Status(Looks, dict):
         whole = next((t[2] for t in self['tiers'] if t[1] == 'origin' and len(t[2]) > 60), None)     # a cell is shorter
         return Card(self['store'], whole, {k: self[k] for k in ('offline', 'index', 'nothing can be pending') if self.get(k, '') != ''}, tables)
 
-@patch
-def _origin_state(self: SyncVerbs) -> str:
-    "Whether the origin is there, in words, as far as this process knows"
-    b = getattr(self.origin, 'breaker', None)
-    if b and b.open: return f'{self._never()}away since {_clock(b.since)}: {self._why_away()}'
-    if self.offline is True: return f'{self._never()}offline=True: not asked'
-    if self.origin.places and self.origin.places.lost(self.origin.url): return 'empty, and another store was here: is the volume mounted?'
-    back = next((s.witness.lost for s in list(Sight._all.values()) if self.origin in s.users and s.witness.lost), '')
-    if back: return f'set back to an earlier state ({back}): care.restored() lets it go on'
-    if b and b.refusal: return f'it answers, and refuses: {self._in_short(b.refusal)}'
-    if b and b.slow: return f'there, but slow since {_clock(b.slow)}: readers take what is near ({self._in_short(b.late)})'
-    if not b and self.origin.said: return self._in_short(self.origin.said)
-    if self._here(): return 'new, empty' if self._is_new() else 'there, as far as is known'
-    asked = b.reached if b else self.origin.said is not None
-    return 'there, as far as is known' if asked else f'{self._never()}not asked yet'
-
 def _clock(t: float) -> str: return time.strftime('%H:%M:%S', time.localtime(t))
-
-@patch
-def _never(self: SyncVerbs) -> str: return '' if self.origin.reached() else 'never reached by this machine; '
-
-@patch
-@explained
-def status(self: SyncVerbs) -> Status:
-    "Tiers and whether they are there, what is kept near, what is pending; no network is used"
-    near, limit = self.origin.tiers if isinstance(self.origin, StackedOrigin) else [], Size(self.cache_limit) if self.cache_limit else None
-    tiers = [[t.url, 'near', *_near_state(t), limit] for t in near]
-    tiers.append([self.origin.url, 'origin', self._origin_state(), None, None])
-    work = [*self.pending.work(), *(w for q in self._queues_elsewhere() for w in q.work() if self._is_ours(w))] if self.pending else []
-    pending = [[f'{w.op} {w.name}', w.since] for w in work]
-    pending += [[f'{w["what"]}: conflict: {w["why"]}', datetime.fromtimestamp(w['at'], timezone.utc)] for _, w in (self.pending.conflicts() if self.pending else [])]
-    others = [(q, self._not_ours(q)) for q in self._other_queues()]
-    elsewhere = [[q.name, q.whose(), len(works), works[0].since] for q, works in others if works]
-    named = f'{type(self).__name__} {self.origin.url}'
-    return Status(store=named, offline=self.offline, tiers=tiers, pending=pending, elsewhere=elsewhere, **self._machine_says())
-
-@patch
-def _machine_says(self: SyncVerbs) -> dict[str, str]:
-    "What this machine's folder of state does not allow"
-    if self.keeper.index.lasting or not self.origin.native and self.origin.place.can.place == 'memory': return {}
-    state = state_folder()
-    why = 'no folder for it: set OBJECTSTORE_STATE_DIR' if state is None else why_not_here(state)
-    return {'index': f'lasts as long as this process, in {self.keeper.index.path.parent} ({why})', **({'nothing can be pending': why} if self.pending and why else {})}
 
 def _near_state(t: FileBackend) -> tuple[str, Size | None]:
     "The state of a near tier, and its size"

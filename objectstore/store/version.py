@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import BinaryIO
-from fastcore.basics import patch
 from ..errors import (Damaged, InvalidCall, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError,
                                 Protected, TierMismatch, Unsupported, hint, missing)
 from ..refs import item_key
@@ -121,6 +120,12 @@ class Stats(Looks, dict):
     def __dir__(self) -> list[str]: return [*super().__dir__(), *map(str, self)]
     def __reduce__(self): return Stats, (dict(self), self.title)
 
+    def look(self) -> Card:
+        "The facts as a card"
+        tables = _tables(self)
+        plain = {k: fact(k, v) for k, v in self.items() if k not in tables}
+        return Card(self.title or 'stats', None, plain, {k: as_table(v, k) for k, v in tables.items()})
+
 def fact(name: str, value: object) -> object:
     "A fact as a person reads it"
     return Size(value) if name == 'size' and isinstance(value, int) else value
@@ -136,13 +141,6 @@ def as_table(rows: Mapping[str, Mapping], of: str) -> Table:
     return Table([_one.get(of, of.rstrip('s')), *columns], [[name, *(fact(c, row.get(c)) for c in columns)] for name, row in rows.items()])
 
 _one = {'schema': 'column', 'largest': 'file'}     # what a row of such a table is
-
-@patch
-def look(self: Stats) -> Card:
-    "The facts as a card"
-    tables = _tables(self)
-    plain = {k: fact(k, v) for k, v in self.items() if k not in tables}
-    return Card(self.title or 'stats', None, plain, {k: as_table(v, k) for k, v in tables.items()})
 
 # %% ../../nbs/store/01_version.ipynb #fd31c5a7
 class Version(Looks):
@@ -194,60 +192,157 @@ class Version(Looks):
     def __hash__(self) -> int: return hash((self.id, self.ref))
     def __reduce__(self): return _reopen, (self._store, self.ref)
 
+    def _fresh(self, what: str, fetch) -> object:
+        "A thing that may change, fetched again after this process has changed something in the bucket"
+        if (known := self._known.get(what)) and known[0] == self._in.changes: return known[1]
+        with noting_stale() as reasons: value = fetch()
+        if reasons: self._store._told(self, reasons)
+        self._known[what] = self._in.changes, value
+        return value
+
+    @property
+    @answered
+    def created(self) -> datetime:
+        "When it was claimed, by the clock of the origin (UTC)"
+        return moment(self._record.at)
+
+    @property
+    @answered
+    def called(self) -> datetime | None:
+        "When the put was called that was pending before it got its number, by the clock of its machine (UTC); None where it was not pending"
+        us = self._record.description.get('called')
+        return None if us is None else moment(us)
+
+    @property
+    @answered
+    def notes(self) -> dict:
+        "What was added after the put"
+        found = self._fresh('notes', lambda: self._store.notes_of(self))
+        return {k: v for note in found for k, v in note.items()}
+
+    @property
+    @answered
+    def metadata(self) -> dict:
+        "What was recorded, overlaid by notes"
+        return deepcopy(merge(self._record.description.get('metadata', {}), [self.notes]))
+
+    @property
+    @answered
+    def aliases(self) -> list[str]:
+        "The aliases that point at it"
+        found = self._fresh('aliases', lambda: self._store.aliases_of(self))
+        return sorted(found)
+
+    @property
+    def stats(self) -> Stats:
+        "What was found out about the object when it was put"
+        return Stats(deepcopy(self._record.description.get('stats', {})), f'{self.ref}: stats')
+
+    @property
+    def lineage(self) -> Lineage:
+        "What made it: who, which notebook or script, which code, which libraries, from what"
+        return Lineage(deepcopy(self._record.description.get('lineage', {})), f'{self.ref}: lineage', self)
+
+    @explained
+    def get(
+        self,
+        *,
+        as_: type | str | None = None,         # A type, or "pandas", "polars", "lazy", "arrow", "bytes"
+        columns: list[str] | None = None,      # Only these columns of a frame
+        trust: bool | None = None,             # May loading run code?
+    ) -> object:
+        "The object that was put"
+        return self._store.get(self, as_=as_, columns=columns, trust=trust)
+
+    @answered
+    def path(
+        self,
+        to: str | Path | None = None,          # Where a copy of your own goes: a file name, or a folder that exists; else a read-only file in the cache
+    ) -> Path:                                 # A file (for a stored folder, a folder) with the original name
+        "The version as a file"
+        own = self.file_name
+        if not isinstance(to, str | os.PathLike | None): raise InvalidCall(f'to={to!r:.80}: a file name, or a folder that exists')
+        if to is not None: to = Path(to)/own if Path(to).is_dir() else Path(to)
+        if self.codec == 'folder': return Folder(self).path(to)
+        r = self._record
+        return as_file(self._in, r.hash, r.put, r.size, r.data, to or self._cached()/own, to is not None, self._store.progress, self.ref)
+
+    @property
+    def file_name(self) -> str:
+        "The original name of a file, or one made of the item and the codec"
+        return self._store.file_name(self._record)
+
+    def _cached(self) -> Path:
+        "The folder of this version in this machine's cache"
+        return self._store.cache_folder(self._in)/item_key(self.item)/'@'/number_key(self.version or 0)/self.id[:16]
+
+    @answered
+    def open(self) -> BinaryIO:
+        "The payload as a seekable binary file. What is on this machine is verified; what is far is read in ranges as they are asked for, and verified at the end if it is read straight through"
+        r = self._record
+        if r.codec == 'folder': raise Unsupported(f'{self.ref} is a folder: get it, and open its files')
+        if r.data is not None: return io.BytesIO(r.data)
+        if path := own_verified(self._in, r.hash, r.put, r.size): return open(path, 'rb')
+        return io.BufferedReader(FarFile(self), BLOCK)
+
+    @explained
+    def wait(self, timeout: float | str | timedelta | None = None) -> Version:
+        "The version itself, once it has a number: it has"
+        return self
+
+    def at_hand(self, what: str) -> bool:
+        "Is something known already, or on this machine?"
+        if self._in.backend.can.place in ('memory', 'local'): return True
+        if what in ('created', 'record'): return True
+        return bool((known := self._known.get(what)) and known[0] == self._in.changes)
+
+    def _shown_metadata(self) -> dict:
+        try: return dict(self.metadata if self.at_hand('notes') else self._record.description.get('metadata', {}))
+        except Damaged: return dict(self._record.description.get('metadata', {}))      # a note cannot be read: what was recorded is shown
+
+    def look(self) -> Card:
+        "The version as a card"
+        marks = [f'[{a}]' for a in self.aliases] if self.at_hand('aliases') else []
+        marks += [f'({w})' for w in ('pending', 'stale') if getattr(self, w)]
+        metadata = self._shown_metadata()
+        description = metadata.pop('description', None)
+        created = self.created if self.at_hand('created') else None
+        facts = {'kind': self.kind, 'size': Size(self.size), 'codec': self.codec, 'created': created, 'called': self.called if self.at_hand('record') and not self.pending else None, 'author': self.author, 'bucket': f'{self.bucket}, made by this put' if self.bucket_made else None}
+        tables = _tables(self.stats)
+        plain = {k: v for k, v in self.stats.items() if k not in tables and k not in facts}
+        return Card(' '.join([self.ref, *marks]), description, {**facts, **plain}, {'metadata': metadata, **{k: as_table(v, k) for k, v in tables.items()}})
+
+    def facts(self) -> dict[str, object]:
+        "Everything that two versions can differ in, by dotted name"
+        own = {k: getattr(self, k) for k in ('kind', 'codec', 'size', 'hash', 'author')}
+        return own | flat(self.metadata) | flat(self.stats, 'stats') | flat(self._record.description.get('lineage', {}), 'lineage')
+
+    @explained
+    def compare(
+        self,
+        other: Version | str | int,    # Another version, its ref, or a number or selector of the same item: `4`, `"@production"`
+    ) -> Comparison:                   # Name: value here, value there; only what differs
+        "What differs between two versions"
+        if isinstance(other, int) or isinstance(other, str) and '/' not in other.partition('@')[0]: other = f'{self.bucket}/{self.item}@{str(other).removeprefix("@")}'
+        other = other if isinstance(other, Version) else self._store[other]
+        a, b = self.facts(), other.facts()
+        return Comparison({k: (a.get(k), b.get(k)) for k in dict.fromkeys([*a, *b]) if a.get(k) != b.get(k)}, (self.ref, other.ref))
+
+    def row(self) -> dict[str, object]:
+        "The version as a row: fields, plain facts, keys of the metadata"
+        stats = {f'stats.{k}': x for k, x in self.stats.items() if not isinstance(x, (Mapping, list))}
+        return {**{f: getattr(self, f) for f in _fields}, **stats, **{f'metadata.{k}' if k in _fields else k: x for k, x in flat(self.metadata).items()}}
+
+    @property
+    def __dataclass_fields__(self) -> dict:
+        "The columns of the version's row, as `dataclasses.asdict` takes them"
+        def one(name):
+            field = copy(_a_field)
+            field.name = Column(name)
+            return field
+        return {name: one(name if name in _fields or not hasattr(type(self), name) else f'metadata.{name}') for name in self.row()}
+
 def _reopen(store, ref: str) -> Version: return store[ref]
-
-# %% ../../nbs/store/01_version.ipynb #c0c9623e
-@patch
-def _fresh(self: Version, what: str, fetch) -> object:
-    "A thing that may change, fetched again after this process has changed something in the bucket"
-    if (known := self._known.get(what)) and known[0] == self._in.changes: return known[1]
-    with noting_stale() as reasons: value = fetch()
-    if reasons: self._store._told(self, reasons)
-    self._known[what] = self._in.changes, value
-    return value
-
-@patch(as_prop=True)
-@answered
-def created(self: Version) -> datetime:
-    "When it was claimed, by the clock of the origin (UTC)"
-    return moment(self._record.at)
-
-@patch(as_prop=True)
-@answered
-def called(self: Version) -> datetime | None:
-    "When the put was called that was pending before it got its number, by the clock of its machine (UTC); None where it was not pending"
-    us = self._record.description.get('called')
-    return None if us is None else moment(us)
-
-@patch(as_prop=True)
-@answered
-def notes(self: Version) -> dict:
-    "What was added after the put"
-    found = self._fresh('notes', lambda: self._store.notes_of(self))
-    return {k: v for note in found for k, v in note.items()}
-
-@patch(as_prop=True)
-@answered
-def metadata(self: Version) -> dict:
-    "What was recorded, overlaid by notes"
-    return deepcopy(merge(self._record.description.get('metadata', {}), [self.notes]))
-
-@patch(as_prop=True)
-@answered
-def aliases(self: Version) -> list[str]:
-    "The aliases that point at it"
-    found = self._fresh('aliases', lambda: self._store.aliases_of(self))
-    return sorted(found)
-
-@patch(as_prop=True)
-def stats(self: Version) -> Stats:
-    "What was found out about the object when it was put"
-    return Stats(deepcopy(self._record.description.get('stats', {})), f'{self.ref}: stats')
-
-@patch(as_prop=True)
-def lineage(self: Version) -> Lineage:
-    "What made it: who, which notebook or script, which code, which libraries, from what"
-    return Lineage(deepcopy(self._record.description.get('lineage', {})), f'{self.ref}: lineage', self)
 
 # %% ../../nbs/store/01_version.ipynb #90921aed
 class Lineage(Stats):
@@ -292,90 +387,12 @@ def _open_kept(v: Version) -> BinaryIO:
     if path := own_verified(v._in, r.hash, r.put, r.size): return open(path, 'rb')
     raise FileNotFoundError(f'the bytes of {v.ref} are not in the queue any more')
 
-@patch
-@explained
-def get(
-    self: Version,
-    *,
-    as_: type | str | None = None,         # A type, or "pandas", "polars", "lazy", "arrow", "bytes"
-    columns: list[str] | None = None,      # Only these columns of a frame
-    trust: bool | None = None,             # May loading run code?
-) -> object:
-    "The object that was put"
-    return self._store.get(self, as_=as_, columns=columns, trust=trust)
-
-@patch
-@answered
-def path(
-    self: Version,
-    to: str | Path | None = None,          # Where a copy of your own goes: a file name, or a folder that exists; else a read-only file in the cache
-) -> Path:                                 # A file (for a stored folder, a folder) with the original name
-    "The version as a file"
-    own = self.file_name
-    if not isinstance(to, str | os.PathLike | None): raise InvalidCall(f'to={to!r:.80}: a file name, or a folder that exists')
-    if to is not None: to = Path(to)/own if Path(to).is_dir() else Path(to)
-    if self.codec == 'folder': return Folder(self).path(to)
-    r = self._record
-    return as_file(self._in, r.hash, r.put, r.size, r.data, to or self._cached()/own, to is not None, self._store.progress, self.ref)
-
-@patch(as_prop=True)
-def file_name(self: Version) -> str:
-    "The original name of a file, or one made of the item and the codec"
-    return self._store.file_name(self._record)
-
-@patch
-def _cached(self: Version) -> Path:
-    "The folder of this version in this machine's cache"
-    return self._store.cache_folder(self._in)/item_key(self.item)/'@'/number_key(self.version or 0)/self.id[:16]
-
-@patch
-@answered
-def open(self: Version) -> BinaryIO:
-    "The payload as a seekable binary file. What is on this machine is verified; what is far is read in ranges as they are asked for, and verified at the end if it is read straight through"
-    r = self._record
-    if r.codec == 'folder': raise Unsupported(f'{self.ref} is a folder: get it, and open its files')
-    if r.data is not None: return io.BytesIO(r.data)
-    if path := own_verified(self._in, r.hash, r.put, r.size): return open(path, 'rb')
-    return io.BufferedReader(FarFile(self), BLOCK)
-
 class FarFile(RangeFile):
     "The payload of a version that is not on this machine"
     def __init__(self, v: Version):
         self._store, self.ref = v._store, v.ref
         super().__init__(*ranges_of(v._in, v._record))
     _fetch = answered(RangeFile._fetch)
-
-@patch
-@explained
-def wait(self: Version, timeout: float | str | timedelta | None = None) -> Version:
-    "The version itself, once it has a number: it has"
-    return self
-
-# %% ../../nbs/store/01_version.ipynb #06e36d9d
-@patch
-def at_hand(self: Version, what: str) -> bool:
-    "Is something known already, or on this machine?"
-    if self._in.backend.can.place in ('memory', 'local'): return True
-    if what in ('created', 'record'): return True
-    return bool((known := self._known.get(what)) and known[0] == self._in.changes)
-
-@patch
-def _shown_metadata(self: Version) -> dict:
-    try: return dict(self.metadata if self.at_hand('notes') else self._record.description.get('metadata', {}))
-    except Damaged: return dict(self._record.description.get('metadata', {}))      # a note cannot be read: what was recorded is shown
-
-@patch
-def look(self: Version) -> Card:
-    "The version as a card"
-    marks = [f'[{a}]' for a in self.aliases] if self.at_hand('aliases') else []
-    marks += [f'({w})' for w in ('pending', 'stale') if getattr(self, w)]
-    metadata = self._shown_metadata()
-    description = metadata.pop('description', None)
-    created = self.created if self.at_hand('created') else None
-    facts = {'kind': self.kind, 'size': Size(self.size), 'codec': self.codec, 'created': created, 'called': self.called if self.at_hand('record') and not self.pending else None, 'author': self.author, 'bucket': f'{self.bucket}, made by this put' if self.bucket_made else None}
-    tables = _tables(self.stats)
-    plain = {k: v for k, v in self.stats.items() if k not in tables and k not in facts}
-    return Card(' '.join([self.ref, *marks]), description, {**facts, **plain}, {'metadata': metadata, **{k: as_table(v, k) for k, v in tables.items()}})
 
 # %% ../../nbs/store/01_version.ipynb #56af9265
 def view(v: Version) -> dict[str, Mapping]:
@@ -389,12 +406,6 @@ def flat(value: object, name: str = '') -> dict[str, object]:
     if not isinstance(value, Mapping): return {name: value}
     return {k: v for key, x in value.items() for k, v in flat(x, f'{name}.{key}' if name else str(key)).items()}
 
-@patch
-def facts(self: Version) -> dict[str, object]:
-    "Everything that two versions can differ in, by dotted name"
-    own = {k: getattr(self, k) for k in ('kind', 'codec', 'size', 'hash', 'author')}
-    return own | flat(self.metadata) | flat(self.stats, 'stats') | flat(self._record.description.get('lineage', {}), 'lineage')
-
 class Comparison(Looks, dict):
     "What differs between two versions: name, and both values"
     def __init__(self, changed: Mapping, refs: tuple[str, str]):
@@ -403,18 +414,6 @@ class Comparison(Looks, dict):
     def look(self) -> Table:
         rows = [[name, *(v[:12] + '…' if name == 'hash' and isinstance(v, str) else fact(name, v) for v in both)] for name, both in self.items()]
         return Table(['what', *self.refs], rows, caption=f'{self.refs[0]} and {self.refs[1]}: {len(rows)} differences' if rows else 'No differences')
-
-@patch
-@explained
-def compare(
-    self: Version,
-    other: Version | str | int,    # Another version, its ref, or a number or selector of the same item: `4`, `"@production"`
-) -> Comparison:                   # Name: value here, value there; only what differs
-    "What differs between two versions"
-    if isinstance(other, int) or isinstance(other, str) and '/' not in other.partition('@')[0]: other = f'{self.bucket}/{self.item}@{str(other).removeprefix("@")}'
-    other = other if isinstance(other, Version) else self._store[other]
-    a, b = self.facts(), other.facts()
-    return Comparison({k: (a.get(k), b.get(k)) for k in dict.fromkeys([*a, *b]) if a.get(k) != b.get(k)}, (self.ref, other.ref))
 
 # %% ../../nbs/store/01_version.ipynb #9afe6174
 class Rows(Looks, Reversible, Collection):
@@ -473,6 +472,27 @@ class Versions(Rows):
         "The origin was away: all of it may be out of date"
         for v in self: v.stale = True
 
+    def _keys(self) -> list[Name]:
+        "What they were sorted or filtered by, and the metadata keys that most of them have"
+        found = Counter(k for v in self[:200] for k, x in v._shown_metadata().items() if k != 'description' and not isinstance(x, (Mapping, list)))
+        asked = [n for n in dict.fromkeys(self.asked) if not (n.root == 'fields' and str(n) in _columns or n.parts == ('description',))]
+        return [*asked, *[n for k, _ in found.most_common(SHOWN_KEYS) if (n := Name((k,))) not in asked]]
+
+    def look(self) -> Table:
+        "The first versions as a table"
+        if not self: return Table([], [], caption=self.why or 'No versions')
+        keys, top = self._keys(), self[:20]
+        rows = [[v.ref, v.kind, Size(v.size), v.created if v.at_hand('created') else None, v.author, ' '.join(v.aliases) if v.at_hand('aliases') else None, *(_shown_cell(v, k) for k in keys)] for v in top]
+        if any(descriptions := [v._shown_metadata().get('description') for v in top]):
+            rows = [[r[0], d, *r[1:]] for r, d in zip(rows, descriptions)]
+        head = ['version', *(['description'] if any(descriptions) else []), 'kind', 'size', 'created', 'author', 'aliases', *map(str, keys)]
+        return Table(head, rows, caption=f'{len(self):,} version{"s" * (len(self) != 1)}', total=len(self))
+
+    def columns(self) -> dict[str, list]:
+        "Their rows, by column; also what they were sorted or filtered by"
+        rows = [v.row() | {str(n): _shown_cell(v, n) for n in self.asked if n.root != 'fields'} for v in self]
+        return {name: [row.get(name) for row in rows] for name in dict.fromkeys(k for row in rows for k in row)}
+
 # %% ../../nbs/store/01_version.ipynb #7f711677
 class ItemVersions(Versions):
     "Every version of one item, oldest first"
@@ -488,49 +508,16 @@ SHOWN_KEYS = 4     # metadata keys that get a column
 
 _columns = {'version', 'kind', 'size', 'created', 'author', 'alias', 'item', 'bucket'}     # fields that every table shows
 
-@patch
-def _keys(self: Versions) -> list[Name]:
-    "What they were sorted or filtered by, and the metadata keys that most of them have"
-    found = Counter(k for v in self[:200] for k, x in v._shown_metadata().items() if k != 'description' and not isinstance(x, (Mapping, list)))
-    asked = [n for n in dict.fromkeys(self.asked) if not (n.root == 'fields' and str(n) in _columns or n.parts == ('description',))]
-    return [*asked, *[n for k, _ in found.most_common(SHOWN_KEYS) if (n := Name((k,))) not in asked]]
-
 def _shown_cell(v: Version, name: Name) -> object:
     "The value of a name, as far as it is at hand"
     return getattr(v, str(name)) if name.root == 'fields' else value(name, {'metadata': v._shown_metadata(), 'stats': v.stats})
 
-@patch
-def look(self: Versions) -> Table:
-    "The first versions as a table"
-    if not self: return Table([], [], caption=self.why or 'No versions')
-    keys, top = self._keys(), self[:20]
-    rows = [[v.ref, v.kind, Size(v.size), v.created if v.at_hand('created') else None, v.author, ' '.join(v.aliases) if v.at_hand('aliases') else None, *(_shown_cell(v, k) for k in keys)] for v in top]
-    if any(descriptions := [v._shown_metadata().get('description') for v in top]):
-        rows = [[r[0], d, *r[1:]] for r, d in zip(rows, descriptions)]
-    head = ['version', *(['description'] if any(descriptions) else []), 'kind', 'size', 'created', 'author', 'aliases', *map(str, keys)]
-    return Table(head, rows, caption=f'{len(self):,} version{"s" * (len(self) != 1)}', total=len(self))
-
 # %% ../../nbs/store/01_version.ipynb #fc2f9f72
 _fields = ('ref', 'bucket', 'item', 'version', 'kind', 'codec', 'size', 'created', 'author', 'hash', 'id', 'aliases')
-
-@patch
-def row(self: Version) -> dict[str, object]:
-    "The version as a row: fields, plain facts, keys of the metadata"
-    stats = {f'stats.{k}': x for k, x in self.stats.items() if not isinstance(x, (Mapping, list))}
-    return {**{f: getattr(self, f) for f in _fields}, **stats, **{f'metadata.{k}' if k in _fields else k: x for k, x in flat(self.metadata).items()}}
 
 class Column(str): "The name of a column, by which a version is asked for the cell"
 
 _a_field = next(iter(fields(make_dataclass('Cell', ['value']))))
-
-@patch(as_prop=True)
-def __dataclass_fields__(self: Version) -> dict:
-    "The columns of the version's row, as `dataclasses.asdict` takes them"
-    def one(name):
-        field = copy(_a_field)
-        field.name = Column(name)
-        return field
-    return {name: one(name if name in _fields or not hasattr(type(self), name) else f'metadata.{name}') for name in self.row()}
 
 def _cell(self: Version, name: str) -> object:
     "What `dataclasses.asdict` asks a version for; any other name is none of a version's"
@@ -541,12 +528,6 @@ def _cell(self: Version, name: str) -> object:
 
 Version.__getattr__ = _cell      # a module's own function of this name would answer for the module
 Version.__dataclass_params__ = SimpleNamespace(repr=False)     # pprint asks what looks like a dataclass whether its repr is its own
-
-@patch
-def columns(self: Versions) -> dict[str, list]:
-    "Their rows, by column; also what they were sorted or filtered by"
-    rows = [v.row() | {str(n): _shown_cell(v, n) for n in self.asked if n.root != 'fields'} for v in self]
-    return {name: [row.get(name) for row in rows] for name in dict.fromkeys(k for row in rows for k in row)}
 
 # %% ../../nbs/store/01_version.ipynb #2ab37ecc
 class Folder(Looks, Mapping):
@@ -572,36 +553,31 @@ class Folder(Looks, Mapping):
     @property
     def sizes(self) -> dict[str, int]: return {name: size for name, (size, *_) in self.members.items()}
 
-# %% ../../nbs/store/01_version.ipynb #e3ea7e77
-@patch
-@answered
-def _file(self: Folder, name: str, to: Path, free: bool) -> Path:
-    "One file of the folder"
-    if name not in self.members: raise NotFound(f'no file {name!r} in {self.version.ref}{hint(name, self.members)}')
-    def one(v: Version) -> Path:
-        size, hash, put = (self if v is self.version else Folder(v)).members[name]
-        return as_file(v._in, hash, put, size, b'' if not size else None, to, free, v._store.progress, f'{v.ref} {name}')
-    return self._store.or_delivered(self.version, one)
+    @answered
+    def _file(self, name: str, to: Path, free: bool) -> Path:
+        "One file of the folder"
+        if name not in self.members: raise NotFound(f'no file {name!r} in {self.version.ref}{hint(name, self.members)}')
+        def one(v: Version) -> Path:
+            size, hash, put = (self if v is self.version else Folder(v)).members[name]
+            return as_file(v._in, hash, put, size, b'' if not size else None, to, free, v._store.progress, f'{v.ref} {name}')
+        return self._store.or_delivered(self.version, one)
 
-@patch
-@answered
-def path(
-    self: Folder,
-    to: str | Path | None = None,     # Where a copy of your own goes; else read-only files in the cache
-) -> Path:                            # A folder with all of the files
-    "The whole folder as files"
-    top = Path(to) if to is not None else self.version._cached()/self.version.file_name
-    for name in self.members: member_path(top, name)
-    top.mkdir(parents=True, exist_ok=True)
-    self.version._store.bring(self, top, to is not None)
-    return top
+    @answered
+    def path(
+        self,
+        to: str | Path | None = None,     # Where a copy of your own goes; else read-only files in the cache
+    ) -> Path:                            # A folder with all of the files
+        "The whole folder as files"
+        top = Path(to) if to is not None else self.version._cached()/self.version.file_name
+        for name in self.members: member_path(top, name)
+        top.mkdir(parents=True, exist_ok=True)
+        self.version._store.bring(self, top, to is not None)
+        return top
 
-@patch
-def read(self: Folder, name: str) -> bytes:
-    "The bytes of one file"
-    return self[name].read_bytes()
+    def read(self, name: str) -> bytes:
+        "The bytes of one file"
+        return self[name].read_bytes()
 
-@patch
-def look(self: Folder) -> Table:
-    "The first files as a table"
-    return Table(['file', 'size'], [[n, Size(s)] for n, s in self.sizes.items()], caption=f'{self.version.ref}: {len(self):,} files, {human_size(sum(self.sizes.values()))}')
+    def look(self) -> Table:
+        "The first files as a table"
+        return Table(['file', 'size'], [[n, Size(s)] for n, s in self.sizes.items()], caption=f'{self.version.ref}: {len(self):,} files, {human_size(sum(self.sizes.values()))}')

@@ -8,7 +8,6 @@ import json, time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
-from fastcore.basics import patch
 from datetime import timedelta
 from ..calls import explained
 from ..errors import Damaged, InvalidRef, NotFound, seconds_of
@@ -38,44 +37,130 @@ class Event(NamedTuple):
 class WatchVerbs(CareVerbs):
     "Events: `watch`"
 
-@patch
-def _or_none(self: WatchVerbs, ref: Ref) -> Version | None:
-    "A version, where it is live"
-    try: return self._version(ref)
-    except (NotFound, Damaged): return None
+    def _or_none(self, ref: Ref) -> Version | None:
+        "A version, where it is live"
+        try: return self._version(ref)
+        except (NotFound, Damaged): return None
+
+    def _item_events(self, r: Ref, n: int) -> list[Event]:
+        "Versions of an item behind a number, oldest first"
+        bucket = self.origin.bucket(r.bucket)
+        with at_origin(): numbers = Numbers(bucket.backend.tail(bucket.folder(r.item), n))
+        if numbers.made and min(numbers.made) > n + 1:
+            with at_origin(): numbers = bucket.numbers(r.item)
+        found = ((k, self._or_none(Ref(r.bucket, r.item, Number(k)))) for k in numbers.live if k > n)
+        return [Event('put', v.ref, v, None, str(k)) for k, v in found if v]
+
+    def _alias_events(self, r: Ref, n: int) -> list[Event]:
+        "Moves of an alias behind a number, oldest first"
+        bucket, name = self.origin.bucket(r.bucket), r.selector.name
+        folder = bucket.prefix + alias_folder(r.item, name)
+        with at_origin():
+            keys = [e.key for e in bucket.backend.tail(folder, n) if key_number(e.key)[0] > n]
+            if keys and key_number(keys[0])[0] > n + 1: keys = [e.key for e in bucket.backend.list(folder) if key_number(e.key) and key_number(e.key)[0] > n]
+            moves = [(key_number(k)[0], read_move(raw, k).get('to')) for k, raw in zip(keys, bucket.backend.read_many(keys))]
+        return [Event('alias', f'{r.bucket}/{r.item}@{name}', self._or_none(Ref(r.bucket, r.item, Number(to))) if to else None, name, str(k)) for k, to in moves]
+
+    def _start_of(self, r: Ref, since: object) -> int:
+        "The number behind which events are wanted"
+        bucket = self.origin.bucket(r.bucket)
+        if r.selector is not None:
+            if since is None: return max(bucket.alias_target(r.item, r.selector.name)[0] - 1, 0)     # its target now, and each move
+            if not isinstance(since, Version): return _number(since)
+            return max((i + 1 for i, m in enumerate(bucket.alias_moves(r.item, r.selector.name)) if m.get('to') == since.version), default=0)
+        return bucket.numbers(r.item).last if since is None else since.version if isinstance(since, Version) else _number(since)
+
+    def _place(self, b: Bucket, since: object) -> Place:
+        "Where a watch of a bucket begins"
+        if isinstance(since, str): return Place.of(since)
+        with at_origin(): log = b.log()
+        if isinstance(since, Version): return Place(0, since.created.timestamp())
+        return Place(log.generation, 0.0, {_short(h) for h in log.hints}, {i: n.last for i, n in b.scan().items()})
+
+    def _bucket_events(self, b: Bucket, place: Place) -> list[Event]:
+        "What is new in a bucket; the place moves on"
+        before = place.text()
+        with at_origin():
+            log = b.log()
+            changes = self._of_catalog(b, place.generation, log) if log.generation > place.generation else []
+            new = [h for h in sorted(log.hints, key=log.hints.get) if _short(h) not in place.seen]
+            for found in b.read_hints(new).values(): changes += found or []
+        place.generation, place.seen = max(log.generation, place.generation), {_short(h) for h in log.hints}
+        events = [e for c in dict.fromkeys(changes) for e in self._told_of(b, c, place)]
+        after = place.text()
+        return [e._replace(cursor=after if e is events[-1] else before) for e in events]      # who stops in the middle is told of all of them again
+
+    def _of_catalog(self, b: Bucket, since: int, log: Log) -> list[Change]:
+        "What has changed between two catalogs"
+        try: catalog = b.read_catalog(log.generation)
+        except (Damaged, FileNotFoundError): return [Change('put', i, n.live[-1]) for i, n in b.scan().items() if n.live]
+        puts = sorted((r.created, r.item, r.version) for r, *_ in catalog.rows(since))
+        return [*(Change('put', i, n) for _, i, n in puts), *(Change(op, i, what) for g, op, i, what in catalog.events if g > since)]
+
+    def _told_of(self, b: Bucket, c: Change, place: Place) -> Iterator[Event]:
+        "The events of a change"
+        if c.op == 'state': return
+        name = f'{b.name}/{c.item}'
+        if c.op == 'put': yield from self._puts(b, c, place)
+        elif c.op == 'alias':
+            to = b.alias_target(c.item, c.what)[1]
+            yield Event('alias', f'{name}@{c.what}', self._or_none(Ref(b.name, c.item, Number(to))) if to else None, c.what, '')
+        else: yield Event(c.op, f'{name}@{c.what}', self._or_none(Ref(b.name, c.item, Number(c.what))) if c.op == 'note' else None, None, '')
+
+    def _puts(self, b: Bucket, c: Change, place: Place) -> Iterator[Event]:
+        "A put, and those before it that were not told of"
+        if c.what <= (last := place.last.get(c.item, 0)): return
+        numbers = b.numbers(c.item)
+        for n in numbers.live:
+            if n <= last or n > c.what or not (v := self._or_none(Ref(b.name, c.item, Number(n)))): continue
+            if last or n == c.what or v.created.timestamp() >= place.time: yield Event('put', v.ref, v, None, '')
+        place.last[c.item] = c.what
+
+    @explained
+    def watch(
+        self,
+        ref: str | Ref,                          # A bucket, `bucket/item`, or an alias: `models/churn@production`
+        *,
+        since: str | Version | None = None,      # Go on behind this cursor or version; None: from now on
+        timeout: float | str | timedelta | None = None,   # End when nothing has happened for so many seconds, or "10 min"; None: never
+    ) -> Iterator[Event]:
+        "Events as they happen: of an alias its target now, and each move; of an item each new version; of a bucket everything"
+        r = parse_ref(ref, item=False)
+        if r.selector is not None and not (isinstance(r.selector, Alias) and not r.selector.back): raise InvalidRef(f'{r} cannot be watched: a bucket, an item, or an alias of one can')
+        wait = None if timeout is None else seconds_of('timeout', timeout)
+        return self._watched(r, since, wait, self._looker(r, since))
+
+    @answered
+    def _looker(self, r: Ref, since: object) -> Callable[[], list[Event]]:
+        "A function that gives what is new"
+        self._may_ask()
+        if r.item is None:
+            self._buckets_for(r.bucket)
+            bucket = self.origin.bucket(r.bucket)
+            place = self._place(bucket, since)
+            return lambda: self._bucket_events(bucket, place)
+        at, events = [self._start_of(r, since)], self._item_events if r.selector is None else self._alias_events
+        def look():
+            found = events(r, at[0])
+            if found: at[0] = int(found[-1].cursor)
+            return found
+        return look
+
+    def _watched(self, r: Ref, since: object, timeout: float | None, look: Callable[[], list[Event]]) -> Iterator[Event]:
+        "Look, and look again"
+        pause, quiet = SOONEST, time.monotonic()
+        while True:
+            self.keeper.hints.flush()
+            try: found = look()
+            except (ConnectionError, TimeoutError): found = []
+            if found: pause, quiet = SOONEST, time.monotonic()
+            yield from found
+            left = None if timeout is None else quiet + timeout - time.monotonic()
+            if left is not None and left <= 0: return
+            time.sleep(pause if left is None else min(pause, left))
+            pause = min(1.5 * pause, LATEST_POLL)
 
 # %% ../../nbs/store/12_watch.ipynb #2e18c3b2
-@patch
-def _item_events(self: WatchVerbs, r: Ref, n: int) -> list[Event]:
-    "Versions of an item behind a number, oldest first"
-    bucket = self.origin.bucket(r.bucket)
-    with at_origin(): numbers = Numbers(bucket.backend.tail(bucket.folder(r.item), n))
-    if numbers.made and min(numbers.made) > n + 1:
-        with at_origin(): numbers = bucket.numbers(r.item)
-    found = ((k, self._or_none(Ref(r.bucket, r.item, Number(k)))) for k in numbers.live if k > n)
-    return [Event('put', v.ref, v, None, str(k)) for k, v in found if v]
-
-@patch
-def _alias_events(self: WatchVerbs, r: Ref, n: int) -> list[Event]:
-    "Moves of an alias behind a number, oldest first"
-    bucket, name = self.origin.bucket(r.bucket), r.selector.name
-    folder = bucket.prefix + alias_folder(r.item, name)
-    with at_origin():
-        keys = [e.key for e in bucket.backend.tail(folder, n) if key_number(e.key)[0] > n]
-        if keys and key_number(keys[0])[0] > n + 1: keys = [e.key for e in bucket.backend.list(folder) if key_number(e.key) and key_number(e.key)[0] > n]
-        moves = [(key_number(k)[0], read_move(raw, k).get('to')) for k, raw in zip(keys, bucket.backend.read_many(keys))]
-    return [Event('alias', f'{r.bucket}/{r.item}@{name}', self._or_none(Ref(r.bucket, r.item, Number(to))) if to else None, name, str(k)) for k, to in moves]
-
-@patch
-def _start_of(self: WatchVerbs, r: Ref, since: object) -> int:
-    "The number behind which events are wanted"
-    bucket = self.origin.bucket(r.bucket)
-    if r.selector is not None:
-        if since is None: return max(bucket.alias_target(r.item, r.selector.name)[0] - 1, 0)     # its target now, and each move
-        if not isinstance(since, Version): return _number(since)
-        return max((i + 1 for i, m in enumerate(bucket.alias_moves(r.item, r.selector.name)) if m.get('to') == since.version), default=0)
-    return bucket.numbers(r.item).last if since is None else since.version if isinstance(since, Version) else _number(since)
-
 def _number(since: object) -> int:
     try: return int(since)
     except (TypeError, ValueError): raise InvalidRef(f'since={since!r:.80} is no cursor of this watch: give the cursor of one of its events, or a version') from None
@@ -99,103 +184,5 @@ class Place:
 
 def _short(key: str) -> str: return key[-12:]
 
-@patch
-def _place(self: WatchVerbs, b: Bucket, since: object) -> Place:
-    "Where a watch of a bucket begins"
-    if isinstance(since, str): return Place.of(since)
-    with at_origin(): log = b.log()
-    if isinstance(since, Version): return Place(0, since.created.timestamp())
-    return Place(log.generation, 0.0, {_short(h) for h in log.hints}, {i: n.last for i, n in b.scan().items()})
-
-@patch
-def _bucket_events(self: WatchVerbs, b: Bucket, place: Place) -> list[Event]:
-    "What is new in a bucket; the place moves on"
-    before = place.text()
-    with at_origin():
-        log = b.log()
-        changes = self._of_catalog(b, place.generation, log) if log.generation > place.generation else []
-        new = [h for h in sorted(log.hints, key=log.hints.get) if _short(h) not in place.seen]
-        for found in b.read_hints(new).values(): changes += found or []
-    place.generation, place.seen = max(log.generation, place.generation), {_short(h) for h in log.hints}
-    events = [e for c in dict.fromkeys(changes) for e in self._told_of(b, c, place)]
-    after = place.text()
-    return [e._replace(cursor=after if e is events[-1] else before) for e in events]      # who stops in the middle is told of all of them again
-
-@patch
-def _of_catalog(self: WatchVerbs, b: Bucket, since: int, log: Log) -> list[Change]:
-    "What has changed between two catalogs"
-    try: catalog = b.read_catalog(log.generation)
-    except (Damaged, FileNotFoundError): return [Change('put', i, n.live[-1]) for i, n in b.scan().items() if n.live]
-    puts = sorted((r.created, r.item, r.version) for r, *_ in catalog.rows(since))
-    return [*(Change('put', i, n) for _, i, n in puts), *(Change(op, i, what) for g, op, i, what in catalog.events if g > since)]
-
-@patch
-def _told_of(self: WatchVerbs, b: Bucket, c: Change, place: Place) -> Iterator[Event]:
-    "The events of a change"
-    if c.op == 'state': return
-    name = f'{b.name}/{c.item}'
-    if c.op == 'put': yield from self._puts(b, c, place)
-    elif c.op == 'alias':
-        to = b.alias_target(c.item, c.what)[1]
-        yield Event('alias', f'{name}@{c.what}', self._or_none(Ref(b.name, c.item, Number(to))) if to else None, c.what, '')
-    else: yield Event(c.op, f'{name}@{c.what}', self._or_none(Ref(b.name, c.item, Number(c.what))) if c.op == 'note' else None, None, '')
-
-@patch
-def _puts(self: WatchVerbs, b: Bucket, c: Change, place: Place) -> Iterator[Event]:
-    "A put, and those before it that were not told of"
-    if c.what <= (last := place.last.get(c.item, 0)): return
-    numbers = b.numbers(c.item)
-    for n in numbers.live:
-        if n <= last or n > c.what or not (v := self._or_none(Ref(b.name, c.item, Number(n)))): continue
-        if last or n == c.what or v.created.timestamp() >= place.time: yield Event('put', v.ref, v, None, '')
-    place.last[c.item] = c.what
-
 # %% ../../nbs/store/12_watch.ipynb #060af62c
 SOONEST, LATEST_POLL = 0.05, 2.0     # seconds between two looks
-
-@patch
-@explained
-def watch(
-    self: WatchVerbs,
-    ref: str | Ref,                          # A bucket, `bucket/item`, or an alias: `models/churn@production`
-    *,
-    since: str | Version | None = None,      # Go on behind this cursor or version; None: from now on
-    timeout: float | str | timedelta | None = None,   # End when nothing has happened for so many seconds, or "10 min"; None: never
-) -> Iterator[Event]:
-    "Events as they happen: of an alias its target now, and each move; of an item each new version; of a bucket everything"
-    r = parse_ref(ref, item=False)
-    if r.selector is not None and not (isinstance(r.selector, Alias) and not r.selector.back): raise InvalidRef(f'{r} cannot be watched: a bucket, an item, or an alias of one can')
-    wait = None if timeout is None else seconds_of('timeout', timeout)
-    return self._watched(r, since, wait, self._looker(r, since))
-
-@patch
-@answered
-def _looker(self: WatchVerbs, r: Ref, since: object) -> Callable[[], list[Event]]:
-    "A function that gives what is new"
-    self._may_ask()
-    if r.item is None:
-        self._buckets_for(r.bucket)
-        bucket = self.origin.bucket(r.bucket)
-        place = self._place(bucket, since)
-        return lambda: self._bucket_events(bucket, place)
-    at, events = [self._start_of(r, since)], self._item_events if r.selector is None else self._alias_events
-    def look():
-        found = events(r, at[0])
-        if found: at[0] = int(found[-1].cursor)
-        return found
-    return look
-
-@patch
-def _watched(self: WatchVerbs, r: Ref, since: object, timeout: float | None, look: Callable[[], list[Event]]) -> Iterator[Event]:
-    "Look, and look again"
-    pause, quiet = SOONEST, time.monotonic()
-    while True:
-        self.keeper.hints.flush()
-        try: found = look()
-        except (ConnectionError, TimeoutError): found = []
-        if found: pause, quiet = SOONEST, time.monotonic()
-        yield from found
-        left = None if timeout is None else quiet + timeout - time.monotonic()
-        if left is not None and left <= 0: return
-        time.sleep(pause if left is None else min(pause, left))
-        pause = min(1.5 * pause, LATEST_POLL)

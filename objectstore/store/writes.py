@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from fastcore.basics import patch
 from ..errors import (CommitUnknown, Conflict, Damaged, InvalidQuery, InvalidRef, NotAvailableOffline,
                                 NotFound, ObjectStoreError, PendingWarning, Unsupported)
 from ..refs import Ref, check_alias, parse_ref
@@ -67,33 +66,227 @@ def _encodable(text: str) -> bool:
 class WriteVerbs(ReadVerbs):
     "Writes: `put`, and what a put is checked for"
 
-@patch
-@contextmanager
-def _drafted(self: WriteVerbs, ref: Ref, obj: object, codec: str | None, kind: str | None, metadata: Mapping | None) -> Iterator[Draft]:
-    "An object as a draft, as long as the context lasts"
-    if kind is not None and not (isinstance(kind, str) and kind.strip() and len(kind) <= 100 and _encodable(kind)): raise InvalidQuery(f'{kind!r:.80} is no kind: a word such as "model" is')
-    if not isinstance(metadata, Mapping | None): raise InvalidQuery(f'metadata is a mapping, not a {type(metadata).__name__}')
-    told = describable(metadata or {})
-    with self._encoded(ref, obj, codec) as draft:
-        by = dict(draft.description.pop('by'))
-        draft.description = dict(kind=kind or draft.description.pop('kind') or 'data', author=by.pop('who', ''), metadata=told, stats=draft.description['stats'],
-                                 lineage=by, **{k: v for k, v in draft.description.items() if k == 'bytes'})
-        yield draft
+    @contextmanager
+    def _drafted(self, ref: Ref, obj: object, codec: str | None, kind: str | None, metadata: Mapping | None) -> Iterator[Draft]:
+        "An object as a draft, as long as the context lasts"
+        if kind is not None and not (isinstance(kind, str) and kind.strip() and len(kind) <= 100 and _encodable(kind)): raise InvalidQuery(f'{kind!r:.80} is no kind: a word such as "model" is')
+        if not isinstance(metadata, Mapping | None): raise InvalidQuery(f'metadata is a mapping, not a {type(metadata).__name__}')
+        told = describable(metadata or {})
+        with self._encoded(ref, obj, codec) as draft:
+            by = dict(draft.description.pop('by'))
+            draft.description = dict(kind=kind or draft.description.pop('kind') or 'data', author=by.pop('who', ''), metadata=told, stats=draft.description['stats'],
+                                     lineage=by, **{k: v for k, v in draft.description.items() if k == 'bytes'})
+            yield draft
 
-@patch
-@contextmanager
-def _encoded(self: WriteVerbs, ref: Ref, obj: object, codec: str | None) -> Iterator[Draft]:
-    "An object encoded: a folder, a file where it lies, or anything that a codec takes"
-    if isinstance(obj, (Version, Folder)): raise Unsupported(f'{obj!s:.80} is in a store already: copy it')
-    if isinstance(obj, Path) and codec is None:
-        yield self._folder_draft(ref, obj) if obj.is_dir() else self._file_draft(ref, obj)
-        return
-    c = codec_for(obj, codec)
-    if c.unsafe: warnings.warn(f'{ref} is stored as {c.name}: whoever gets it needs trust=True, because loading it can run any code', stacklevel=7)
-    with Spool() as f:
-        how, p = c.encode(obj, f), f.payload()
-        proved(c, obj, p.path or p.data, how)
-        yield Draft(c.name, p, how, dict(kind=c.kind, stats=c.stats(obj), by=self._made_by()))
+    @contextmanager
+    def _encoded(self, ref: Ref, obj: object, codec: str | None) -> Iterator[Draft]:
+        "An object encoded: a folder, a file where it lies, or anything that a codec takes"
+        if isinstance(obj, (Version, Folder)): raise Unsupported(f'{obj!s:.80} is in a store already: copy it')
+        if isinstance(obj, Path) and codec is None:
+            yield self._folder_draft(ref, obj) if obj.is_dir() else self._file_draft(ref, obj)
+            return
+        c = codec_for(obj, codec)
+        if c.unsafe: warnings.warn(f'{ref} is stored as {c.name}: whoever gets it needs trust=True, because loading it can run any code', stacklevel=7)
+        with Spool() as f:
+            how, p = c.encode(obj, f), f.payload()
+            proved(c, obj, p.path or p.data, how)
+            yield Draft(c.name, p, how, dict(kind=c.kind, stats=c.stats(obj), by=self._made_by()))
+
+    def _file_draft(self, ref: Ref, path: Path) -> Draft:
+        "A file as a draft"
+        if not path.exists(): raise NotFound(f'no file {str(path)!r} on this machine')
+        if not path.is_file(): raise Unsupported(f'{str(path)!r} is neither a file nor a folder, and has no content to store')
+        check_rights(path)
+        stats = by_name('file').stats(path)
+        with Progress(f'hash {ref}', path.stat().st_size, self.progress) as progress: payload = file_payload(path, progress)
+        return Draft('file', payload, {'name': stats['name']}, dict(kind=None, stats=stats, by=self._made_by()))
+
+    def _folder_draft(self, ref: Ref, top: Path) -> Draft:
+        "A folder as a draft"
+        files = folder_files(top)
+        if not files: raise Unsupported(f'{str(top)!r} holds no files: there is nothing to store')
+        with Progress(f'hash {ref}', len(files), self.progress, unit=' files') as progress: members = [(n, _hashed(p, progress)) for n, p in files]
+        size = sum(p.size for _, p in members)
+        largest = dict(sorted(((n, {'size': p.size}) for n, p in members), key=lambda x: -x[1]['size'])[:10])
+        return Draft('folder', Payload(0, ''), {'name': top.absolute().name.encode(errors='backslashreplace').decode()}, dict(kind=None, stats={'files': len(members), 'size': size, 'largest': largest}, by=self._made_by(), bytes=size), members)
+
+    @answered
+    def put(
+        self,
+        ref: str | Ref,                     # `bucket/item`
+        obj: object,                        # What to store; a `Path` stores the file or folder
+        *,
+        metadata: Mapping | None = None,    # Facts to find it by
+        kind: str | None = None,            # What it is for; inferred where it is plain
+        alias: str | None = None,           # An alias to move to the new version
+        codec: str | None = None,           # A codec by name, in place of the one that suits the type
+        if_latest: int | None = None,       # Only if this is the latest version now (0: there is none), else `Conflict`
+        skip_unchanged: bool = False,       # Give back the latest version where it holds the same
+    ) -> Version:                           # The new version, acknowledged
+        "Store an object as the next version of an item"
+        self._may_write()
+        r = parse_ref(ref, selector=False)
+        if alias is not None: check_alias(alias)
+        if isinstance(obj, str) and codec is None: warn_of_text(obj)
+        if if_latest is not None and (isinstance(if_latest, bool) or not isinstance(if_latest, int) or if_latest < 0): raise InvalidRef(f'if_latest={if_latest!r}: the number of a version, or 0 for none')
+        with self._drafted(r, obj, codec, kind, metadata) as draft, self._turn(r):
+            v = self._put_or_wait(r, draft, if_latest, skip_unchanged)
+        self._own[v.codec, v.hash] = True
+        if alias is not None: self._then_alias(v, alias)
+        return v
+
+    def _put_or_wait(self, r: Ref, draft: Draft, if_latest: int | None, skip_unchanged: bool) -> Version:
+        "Store a draft, or keep it until the origin is back"
+        if waiting := self._waiting_puts(r.bucket, r.item):
+            return self._behind(r, draft, waiting, if_latest, skip_unchanged)
+        try:
+            with at_origin(): return self._put_now(r, draft, if_latest, skip_unchanged)
+        except (ConnectionError, TimeoutError) as e:
+            if not self._may_wait(if_latest):
+                if isinstance(e, CommitUnknown): self.origin.bucket(r.bucket).tell('put', r.item, e.tried, Maybe())
+                raise
+            return self._wait(r, draft, e)
+
+    def _put_now(self, r: Ref, draft: Draft, if_latest: int | None, skip_unchanged: bool) -> Version:
+        "Store a draft; where another store is found in the place of one, in that: nothing was claimed yet"
+        for last in (False, False, True):
+            try:
+                bucket = self.origin.for_put(r.bucket)
+                return skip_unchanged and self._unchanged(bucket, r.item, draft) or self._put(bucket, r, draft, if_latest)
+            except Renewed:
+                if last: raise
+
+    def _behind(self, r: Ref, draft: Draft, waiting: list, if_latest: int | None, skip_unchanged: bool) -> Version:
+        "A put of an item that has pending puts: it comes behind them"
+        latest = self._pending_version(waiting[-1])
+        if if_latest is not None: raise Conflict(f'the latest version of {r} is pending on this machine and has no number yet: sync() first')
+        if skip_unchanged and not draft.members and same_content(latest, draft): return latest
+        self._must_wait(r)
+        return self._wait(r, draft)
+
+    def _must_wait(self, r: Ref) -> None:
+        "Raise where a put that has to come behind pending ones may not become pending"
+        if self.offline is False:
+            raise NotAvailableOffline(f'earlier puts of {r} are pending on this machine: sync() delivers them')
+        if not self._may_wait(None): (b := self.origin.breaker).try_now()     # it may be there, and nobody has asked it yet
+        if self._may_wait(None): return
+        raise NeverReached(f'{r} is not stored: earlier puts of it are pending, and this machine has never reached '
+                           f'{self.origin.url} ({b.refusal or b.why}): look at its address and its settings; '
+                           'offline=True keeps what is put behind them')
+
+    def _may_wait(self, if_latest: int | None) -> bool:
+        "May a put become pending? Not where it must be decided now; nor where the origin was never reached, unless `offline=True`"
+        if self.pending is None or self.offline is False or if_latest is not None: return False
+        return self.offline is True or self.origin.reached()
+
+    def _wait(self, r: Ref, draft: Draft, why: BaseException | None = None) -> PendingVersion:
+        "Keep a draft on this machine"
+        tried, id = getattr(why, 'tried', None), getattr(why, 'id', None)
+        if id: draft.id = id
+        try: w = self.pending.add_put(r.bucket, r.item, draft, self._known_id(r.bucket), tried)
+        except (OSError, Unsupported) as e:
+            if id: raise why from e
+            raise type(e)(*([e.errno] if getattr(e, 'errno', None) else []), f'{r} is not stored: {why or "earlier puts of it are pending"}; and it cannot be kept on this machine until it can be: {e}') from e
+        warnings.warn(f'{r} is pending: it is safe on this machine and has no number yet ({why or "earlier puts of it are pending"})', PendingWarning, stacklevel=5)
+        return self._pending_version(w)
+
+    def _known_id(self, bucket: str) -> str | None:
+        "The name of the store that is there, as far as it is known"
+        try: return self.origin.identity(bucket)
+        except OSError: return None
+
+    def _now_or_later(self, now, v: Version | Numbered, op: str, **says) -> object:
+        "Do something to a version at the origin, or write it down"
+        if v.pending or self._may_wait(None) and any(w.name == f'{v.bucket}/{v.item}' for w in self.pending.work()): return self._later(v, op, **says)
+        try:
+            with at_origin(): return now()
+        except (ConnectionError, TimeoutError):
+            if not self._may_wait(None): raise
+            return self._later(v, op, **says)
+
+    def _later(self, v: Version | Numbered, op: str, **says) -> Version:
+        "Write down what is to be done to a version"
+        if v.pending and op == 'remove' and self._dropped(v): return v
+        if op == 'alias' and 'if_at' not in says: says |= self._saw(v, says['alias'])
+        return self._note_down(v, op, v.id if v.pending else v.version, says)
+
+    def _note_down(self, v: Version | Ref, op: str, version: int | str | None, says: dict) -> Version | Ref:
+        id = new_id()
+        what = {'notes': says.pop('notes')} if op == 'note' else {}
+        made = {'id': id, 'by': self.origin.by, 'called': time.time_ns() // 1000, **what}
+        self.pending.add(op, v.bucket, v.item, id, version=version, move=made, origin=self._known_id(v.bucket), **says)
+        self.origin.bucket(v.bucket).changes += 1
+        if isinstance(v, Version): v._in.changes += 1
+        return v
+
+    def _dropped(self, v: PendingVersion) -> bool:
+        "Was a pending put, and what was to be done to it, dropped? Not one that may have been sent already: its removal is delivered behind it"
+        with self.pending.alone() as mine:
+            works = [w for w in self.pending.work() if v.id in (w.id, w.says.get('version'))]
+            if not mine or self.pending.tried(v.id) is not None or not any(w.id == v.id for w in works): return False
+            for w in reversed(works): self.pending.finish(w)
+        return True
+
+    def _saw(self, v: Version | Ref, alias: str) -> dict:
+        "Where an alias points as far as this machine knows, which a move that is delivered later takes for granted"
+        r = Ref(v.bucket, v.item)
+        waiting = self._waiting_aliases(r)
+        if alias in waiting: return {'saw': waiting[alias]}
+        bucket = self.origin.bucket(v.bucket)
+        key, last = bucket.backend.near_last(bucket.prefix + alias_folder(v.item, alias))
+        return {'saw': read_move(last, key).get('to')} if last else {}
+
+    def _put(self, bucket: Bucket, r: Ref, draft: Draft, if_latest: int | None) -> Version:
+        "Store a draft"
+        if draft.members: self._know_members(bucket, r.item)
+        sent = sum(p.size for _, p in draft.members) or draft.payload.size
+        with Progress(f'put {r}', sent, self.progress) as progress:
+            stored = bucket.put(r.item, draft, if_latest, progress if progress.show else None, patience=3 * self.timeout)
+        v = Version(self, bucket, stored, notes=[], aliases=[])
+        v.bucket_made, bucket.new = bucket.new, False
+        if v.version == 1: self.tell_like([v])
+        return v
+
+    def tell_like(self, made: Iterable[Version]) -> None:
+        "Say of new items which others differ from them by case alone: of two such names one is probably a slip"
+        for v in made:
+            if v._in.cases is None: v._in.cases = self._cases(v._in, v.item)
+            like = v._in.cases.setdefault(v.item.casefold(), v.item)
+            if like != v.item: warnings.warn(f'{v.bucket}/{v.item} is a new item, and differs from {v.bucket}/{like} by case alone: they are two', stacklevel=outside())
+
+    def _cases(self, bucket: Bucket, new: str) -> dict[str, str]:
+        "The items of a bucket by their names without case, as far as that takes no request: from the index, else from a listing of what is on this machine"
+        try:
+            if self.keeper.index.there(): known = [i for i, in self.keeper.index.ask('SELECT item FROM versions WHERE bucket = ? AND latest = 1 LIMIT ?', (bucket.name, CASES))]
+            else: known = bucket.items(CASES // 10) if bucket.backend.can.place in ('local', 'memory') else [*bucket.highest]
+        except (IndexAway, OSError): known = []
+        return {i.casefold(): i for i in reversed(known) if i != new}
+
+    def _turn(self, r: Ref) -> threading.Lock:
+        "Puts of one item queue up within a process: they would only take each other's numbers"
+        return self._turns.setdefault(r, threading.Lock())
+
+    def _unchanged(self, bucket: Bucket, item: str, draft: Draft) -> Version | None:
+        "The latest version, where it holds the same as a draft"
+        if (n := bucket.latest(item)) is None: return None
+        try: v = Version(self, bucket, bucket.record(item, n))
+        except Damaged: return None
+        return v if same_content(v, draft) and _is_there(v, draft) else None
+
+    def _then_alias(self, v: Version, alias: str) -> None:
+        "Move an alias to a version that was just put"
+        try: self._aim(v, alias)
+        except (ObjectStoreError, OSError) as e:
+            e.add_note(f'{v.ref} is stored; only the alias {alias!r} was not moved')
+            raise
+
+    def _know_members(self, bucket: Bucket, item: str) -> None:
+        "Remember the files of a folder's latest version, which the next one may share"
+        if (n := bucket.latest(item)) is None: return
+        try:
+            r = bucket.record(item, n)
+            if r.codec == 'folder': bucket.puts.update((hash, put) for _, hash, put in Folder(Version(self, bucket, r)).members.values())
+        except Damaged: return
 
 _address = re.compile(r'(?:s3a?|gs|gcs|az|abfss?|wasbs?|hdfs|file|sftp)://\S+|https?://[^\s?#]+/[^\s/?#]*\.(?!html?\b|php\b)\w{1,8}(?:[?#]\S*)?', re.IGNORECASE)
 
@@ -108,16 +301,6 @@ def warn_of_text(text: str) -> None:
     warnings.warn(say, stacklevel=outside())
 
 # %% ../../nbs/store/05_writes.ipynb #1df8d5b8
-@patch
-def _file_draft(self: WriteVerbs, ref: Ref, path: Path) -> Draft:
-    "A file as a draft"
-    if not path.exists(): raise NotFound(f'no file {str(path)!r} on this machine')
-    if not path.is_file(): raise Unsupported(f'{str(path)!r} is neither a file nor a folder, and has no content to store')
-    check_rights(path)
-    stats = by_name('file').stats(path)
-    with Progress(f'hash {ref}', path.stat().st_size, self.progress) as progress: payload = file_payload(path, progress)
-    return Draft('file', payload, {'name': stats['name']}, dict(kind=None, stats=stats, by=self._made_by()))
-
 def folder_files(top: Path) -> list[tuple[str, Path]]:
     "Relative name and path of every file below a folder, in order; links, pipes and devices are refused"
     found = []
@@ -133,117 +316,12 @@ def folder_files(top: Path) -> list[tuple[str, Path]]:
     if bad := next((n for n, _ in found if not _encodable(n) or '\\' in n), None): raise Unsupported(f'{bad!r} is a file name that other systems cannot have: rename it')
     return sorted(found)
 
-@patch
-def _folder_draft(self: WriteVerbs, ref: Ref, top: Path) -> Draft:
-    "A folder as a draft"
-    files = folder_files(top)
-    if not files: raise Unsupported(f'{str(top)!r} holds no files: there is nothing to store')
-    with Progress(f'hash {ref}', len(files), self.progress, unit=' files') as progress: members = [(n, _hashed(p, progress)) for n, p in files]
-    size = sum(p.size for _, p in members)
-    largest = dict(sorted(((n, {'size': p.size}) for n, p in members), key=lambda x: -x[1]['size'])[:10])
-    return Draft('folder', Payload(0, ''), {'name': top.absolute().name.encode(errors='backslashreplace').decode()}, dict(kind=None, stats={'files': len(members), 'size': size, 'largest': largest}, by=self._made_by(), bytes=size), members)
-
 def _hashed(path: Path, progress: Progress) -> Payload:
     p = file_payload(path)
     progress(1)
     return Payload(p.size, p.hash, path=path, stamp=p.stamp)
 
-# %% ../../nbs/store/05_writes.ipynb #6f947eac
-@patch
-@answered
-def put(
-    self: WriteVerbs,
-    ref: str | Ref,                     # `bucket/item`
-    obj: object,                        # What to store; a `Path` stores the file or folder
-    *,
-    metadata: Mapping | None = None,    # Facts to find it by
-    kind: str | None = None,            # What it is for; inferred where it is plain
-    alias: str | None = None,           # An alias to move to the new version
-    codec: str | None = None,           # A codec by name, in place of the one that suits the type
-    if_latest: int | None = None,       # Only if this is the latest version now (0: there is none), else `Conflict`
-    skip_unchanged: bool = False,       # Give back the latest version where it holds the same
-) -> Version:                           # The new version, acknowledged
-    "Store an object as the next version of an item"
-    self._may_write()
-    r = parse_ref(ref, selector=False)
-    if alias is not None: check_alias(alias)
-    if isinstance(obj, str) and codec is None: warn_of_text(obj)
-    if if_latest is not None and (isinstance(if_latest, bool) or not isinstance(if_latest, int) or if_latest < 0): raise InvalidRef(f'if_latest={if_latest!r}: the number of a version, or 0 for none')
-    with self._drafted(r, obj, codec, kind, metadata) as draft, self._turn(r):
-        v = self._put_or_wait(r, draft, if_latest, skip_unchanged)
-    self._own[v.codec, v.hash] = True
-    if alias is not None: self._then_alias(v, alias)
-    return v
-
-# %% ../../nbs/store/05_writes.ipynb #a2ba1d9a
-@patch
-def _put_or_wait(self: WriteVerbs, r: Ref, draft: Draft, if_latest: int | None, skip_unchanged: bool) -> Version:
-    "Store a draft, or keep it until the origin is back"
-    if waiting := self._waiting_puts(r.bucket, r.item):
-        return self._behind(r, draft, waiting, if_latest, skip_unchanged)
-    try:
-        with at_origin(): return self._put_now(r, draft, if_latest, skip_unchanged)
-    except (ConnectionError, TimeoutError) as e:
-        if not self._may_wait(if_latest):
-            if isinstance(e, CommitUnknown): self.origin.bucket(r.bucket).tell('put', r.item, e.tried, Maybe())
-            raise
-        return self._wait(r, draft, e)
-
-@patch
-def _put_now(self: WriteVerbs, r: Ref, draft: Draft, if_latest: int | None, skip_unchanged: bool) -> Version:
-    "Store a draft; where another store is found in the place of one, in that: nothing was claimed yet"
-    for last in (False, False, True):
-        try:
-            bucket = self.origin.for_put(r.bucket)
-            return skip_unchanged and self._unchanged(bucket, r.item, draft) or self._put(bucket, r, draft, if_latest)
-        except Renewed:
-            if last: raise
-
-@patch
-def _behind(self: WriteVerbs, r: Ref, draft: Draft, waiting: list, if_latest: int | None, skip_unchanged: bool) -> Version:
-    "A put of an item that has pending puts: it comes behind them"
-    latest = self._pending_version(waiting[-1])
-    if if_latest is not None: raise Conflict(f'the latest version of {r} is pending on this machine and has no number yet: sync() first')
-    if skip_unchanged and not draft.members and same_content(latest, draft): return latest
-    self._must_wait(r)
-    return self._wait(r, draft)
-
-@patch
-def _must_wait(self: WriteVerbs, r: Ref) -> None:
-    "Raise where a put that has to come behind pending ones may not become pending"
-    if self.offline is False:
-        raise NotAvailableOffline(f'earlier puts of {r} are pending on this machine: sync() delivers them')
-    if not self._may_wait(None): (b := self.origin.breaker).try_now()     # it may be there, and nobody has asked it yet
-    if self._may_wait(None): return
-    raise NeverReached(f'{r} is not stored: earlier puts of it are pending, and this machine has never reached '
-                       f'{self.origin.url} ({b.refusal or b.why}): look at its address and its settings; '
-                       'offline=True keeps what is put behind them')
-
-@patch
-def _may_wait(self: WriteVerbs, if_latest: int | None) -> bool:
-    "May a put become pending? Not where it must be decided now; nor where the origin was never reached, unless `offline=True`"
-    if self.pending is None or self.offline is False or if_latest is not None: return False
-    return self.offline is True or self.origin.reached()
-
-@patch
-def _wait(self: WriteVerbs, r: Ref, draft: Draft, why: BaseException | None = None) -> PendingVersion:
-    "Keep a draft on this machine"
-    tried, id = getattr(why, 'tried', None), getattr(why, 'id', None)
-    if id: draft.id = id
-    try: w = self.pending.add_put(r.bucket, r.item, draft, self._known_id(r.bucket), tried)
-    except (OSError, Unsupported) as e:
-        if id: raise why from e
-        raise type(e)(*([e.errno] if getattr(e, 'errno', None) else []), f'{r} is not stored: {why or "earlier puts of it are pending"}; and it cannot be kept on this machine until it can be: {e}') from e
-    warnings.warn(f'{r} is pending: it is safe on this machine and has no number yet ({why or "earlier puts of it are pending"})', PendingWarning, stacklevel=5)
-    return self._pending_version(w)
-
 # %% ../../nbs/store/05_writes.ipynb #93fa6dc9
-@patch
-def _known_id(self: WriteVerbs, bucket: str) -> str | None:
-    "The name of the store that is there, as far as it is known"
-    try: return self.origin.identity(bucket)
-    except OSError: return None
-
 @dataclass(frozen=True)
 class Numbered:
     "A version of which no more than the number is known"
@@ -252,96 +330,8 @@ class Numbered:
     version: int
     pending = False
 
-@patch
-def _now_or_later(self: WriteVerbs, now, v: Version | Numbered, op: str, **says) -> object:
-    "Do something to a version at the origin, or write it down"
-    if v.pending or self._may_wait(None) and any(w.name == f'{v.bucket}/{v.item}' for w in self.pending.work()): return self._later(v, op, **says)
-    try:
-        with at_origin(): return now()
-    except (ConnectionError, TimeoutError):
-        if not self._may_wait(None): raise
-        return self._later(v, op, **says)
-
-@patch
-def _later(self: WriteVerbs, v: Version | Numbered, op: str, **says) -> Version:
-    "Write down what is to be done to a version"
-    if v.pending and op == 'remove' and self._dropped(v): return v
-    if op == 'alias' and 'if_at' not in says: says |= self._saw(v, says['alias'])
-    return self._note_down(v, op, v.id if v.pending else v.version, says)
-
-@patch
-def _note_down(self: WriteVerbs, v: Version | Ref, op: str, version: int | str | None, says: dict) -> Version | Ref:
-    id = new_id()
-    what = {'notes': says.pop('notes')} if op == 'note' else {}
-    made = {'id': id, 'by': self.origin.by, 'called': time.time_ns() // 1000, **what}
-    self.pending.add(op, v.bucket, v.item, id, version=version, move=made, origin=self._known_id(v.bucket), **says)
-    self.origin.bucket(v.bucket).changes += 1
-    if isinstance(v, Version): v._in.changes += 1
-    return v
-
-@patch
-def _dropped(self: WriteVerbs, v: PendingVersion) -> bool:
-    "Was a pending put, and what was to be done to it, dropped? Not one that may have been sent already: its removal is delivered behind it"
-    with self.pending.alone() as mine:
-        works = [w for w in self.pending.work() if v.id in (w.id, w.says.get('version'))]
-        if not mine or self.pending.tried(v.id) is not None or not any(w.id == v.id for w in works): return False
-        for w in reversed(works): self.pending.finish(w)
-    return True
-
-@patch
-def _saw(self: WriteVerbs, v: Version | Ref, alias: str) -> dict:
-    "Where an alias points as far as this machine knows, which a move that is delivered later takes for granted"
-    r = Ref(v.bucket, v.item)
-    waiting = self._waiting_aliases(r)
-    if alias in waiting: return {'saw': waiting[alias]}
-    bucket = self.origin.bucket(v.bucket)
-    key, last = bucket.backend.near_last(bucket.prefix + alias_folder(v.item, alias))
-    return {'saw': read_move(last, key).get('to')} if last else {}
-
 # %% ../../nbs/store/05_writes.ipynb #6458a7ba
-@patch
-def _put(self: WriteVerbs, bucket: Bucket, r: Ref, draft: Draft, if_latest: int | None) -> Version:
-    "Store a draft"
-    if draft.members: self._know_members(bucket, r.item)
-    sent = sum(p.size for _, p in draft.members) or draft.payload.size
-    with Progress(f'put {r}', sent, self.progress) as progress:
-        stored = bucket.put(r.item, draft, if_latest, progress if progress.show else None, patience=3 * self.timeout)
-    v = Version(self, bucket, stored, notes=[], aliases=[])
-    v.bucket_made, bucket.new = bucket.new, False
-    if v.version == 1: self.tell_like([v])
-    return v
-
 CASES = 20_000     # items of a bucket that a new one is compared with
-
-@patch
-def tell_like(self: WriteVerbs, made: Iterable[Version]) -> None:
-    "Say of new items which others differ from them by case alone: of two such names one is probably a slip"
-    for v in made:
-        if v._in.cases is None: v._in.cases = self._cases(v._in, v.item)
-        like = v._in.cases.setdefault(v.item.casefold(), v.item)
-        if like != v.item: warnings.warn(f'{v.bucket}/{v.item} is a new item, and differs from {v.bucket}/{like} by case alone: they are two', stacklevel=outside())
-
-@patch
-def _cases(self: WriteVerbs, bucket: Bucket, new: str) -> dict[str, str]:
-    "The items of a bucket by their names without case, as far as that takes no request: from the index, else from a listing of what is on this machine"
-    try:
-        if self.keeper.index.there(): known = [i for i, in self.keeper.index.ask('SELECT item FROM versions WHERE bucket = ? AND latest = 1 LIMIT ?', (bucket.name, CASES))]
-        else: known = bucket.items(CASES // 10) if bucket.backend.can.place in ('local', 'memory') else [*bucket.highest]
-    except (IndexAway, OSError): known = []
-    return {i.casefold(): i for i in reversed(known) if i != new}
-
-@patch
-def _turn(self: WriteVerbs, r: Ref) -> threading.Lock:
-    "Puts of one item queue up within a process: they would only take each other's numbers"
-    return self._turns.setdefault(r, threading.Lock())
-
-@patch
-def _unchanged(self: WriteVerbs, bucket: Bucket, item: str, draft: Draft) -> Version | None:
-    "The latest version, where it holds the same as a draft"
-    if (n := bucket.latest(item)) is None: return None
-    try: v = Version(self, bucket, bucket.record(item, n))
-    except Damaged: return None
-    return v if same_content(v, draft) and _is_there(v, draft) else None
 
 def _is_there(v: Version, draft: Draft) -> bool:
     "Has a version that holds the same its bytes, as far as `Bucket.is_whole` looks? The files of a folder are not looked at"
@@ -356,20 +346,3 @@ def same_content(v: Version, draft: Draft) -> bool:
 def _same_files(v: Version, draft: Draft) -> bool:
     "Does a stored folder hold the files of a draft?"
     return {n: (size, hash) for n, (size, hash, _) in Folder(v).members.items()} == {n: (p.size, p.hash) for n, p in draft.members}
-
-@patch
-def _then_alias(self: WriteVerbs, v: Version, alias: str) -> None:
-    "Move an alias to a version that was just put"
-    try: self._aim(v, alias)
-    except (ObjectStoreError, OSError) as e:
-        e.add_note(f'{v.ref} is stored; only the alias {alias!r} was not moved')
-        raise
-
-@patch
-def _know_members(self: WriteVerbs, bucket: Bucket, item: str) -> None:
-    "Remember the files of a folder's latest version, which the next one may share"
-    if (n := bucket.latest(item)) is None: return
-    try:
-        r = bucket.record(item, n)
-        if r.codec == 'folder': bucket.puts.update((hash, put) for _, hash, put in Folder(Version(self, bucket, r)).members.values())
-    except Damaged: return

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json, os, random, secrets, shutil, signal, socket, subprocess, sysconfig, tempfile, time, weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from fastcore.basics import patch
 from ..errors import ObjectStoreError, missing
 
 # %% auto #0
@@ -39,27 +38,25 @@ class Child:
     @property
     def running(self) -> bool: return self.main.poll() is None
 
+    def end(
+        self,
+        how: int = signal.SIGTERM,   # `SIGKILL`: at once, as a crash would
+        seconds: float = 10,         # How long it may take before it is killed
+    ) -> None:
+        "End the process and whatever it has started"
+        if self.running: self.main.send_signal(how)
+        try: self.main.wait(seconds)
+        except subprocess.TimeoutExpired: self.main.kill()
+        self.guard.kill()
+        for p in (self.guard, self.main): p.wait()
+        self.guard.stdin.close()
+
 # %% ../../nbs/testing/01_service.ipynb #08e8dcf2
 def _disown() -> None:
     "In a forked process: let go of the children of the process that it came from"
     for c in list(_live): c.guard.stdin.close()
 
 os.register_at_fork(after_in_child=_disown)
-
-# %% ../../nbs/testing/01_service.ipynb #08810440
-@patch
-def end(
-    self: Child,
-    how: int = signal.SIGTERM,   # `SIGKILL`: at once, as a crash would
-    seconds: float = 10,         # How long it may take before it is killed
-) -> None:
-    "End the process and whatever it has started"
-    if self.running: self.main.send_signal(how)
-    try: self.main.wait(seconds)
-    except subprocess.TimeoutExpired: self.main.kill()
-    self.guard.kill()
-    for p in (self.guard, self.main): p.wait()
-    self.guard.stdin.close()
 
 # %% ../../nbs/testing/01_service.ipynb #bfa1e22e
 def port_free(port: int) -> bool:
@@ -131,6 +128,68 @@ class Service:
     def running(self) -> bool: return bool(self._children) and all(c.running for c in self._children)
     def __repr__(self) -> str: return f"{type(self).__name__}({self.endpoint or 'not started'}{'' if self.running or not self.endpoint else ', stopped'})"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        "The variables under which obstore, boto3 and others find this service"
+        return dict(AWS_ENDPOINT_URL=self.endpoint, AWS_ACCESS_KEY_ID=self.access_key, AWS_SECRET_ACCESS_KEY=self.secret_key,
+            AWS_REGION=self.region, AWS_DEFAULT_REGION=self.region, AWS_ALLOW_HTTP='true')
+
+    def client(
+        self,
+        endpoint: str | None = None,   # Another way to it, such as a proxy
+    ):                                 # A boto3 client
+        "The service through boto3"
+        try: import boto3
+        except ImportError: raise missing('boto3', 's3') from None
+        from botocore.config import Config
+        config = Config(s3=dict(addressing_style='path'), retries=dict(max_attempts=1), connect_timeout=5, read_timeout=30, proxies={})
+        return boto3.client('s3', endpoint_url=endpoint or self.endpoint, aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key, region_name=self.region, config=config)
+
+    def make_bucket(self, name: str) -> str:
+        "Make a bucket of the service's own, unless it is there; returns its name"
+        s3 = self.client()
+        try: s3.create_bucket(Bucket=name)
+        except (s3.exceptions.BucketAlreadyOwnedByYou, s3.exceptions.BucketAlreadyExists): s3.head_bucket(Bucket=name)
+        return name
+
+    def _launch(self, seconds: float) -> None:
+        "Start the processes and wait until they answer; a subclass says how"
+        raise NotImplementedError(f'{type(self).__name__} does not say how it is started')
+
+    def start(self, seconds: float = 30) -> Service:
+        "Start, or start again; returns the service when it answers"
+        if self.running: return self
+        self.kill()
+        try: self._launch(seconds)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def _child(self, command: list[str], env: Mapping[str, str] | None = None) -> Child:
+        "Start one of the processes of this service"
+        self._children.append(Child(command, self.log, env, self._leaves))
+        return self._children[-1]
+
+    def stop(self, seconds: float = 10) -> None:
+        "Let it finish, then end it; its data stays"
+        for c in reversed(self._children): c.end(signal.SIGTERM, seconds)
+        self._children.clear()
+
+    def kill(self) -> None:
+        "End it as a crash would; its data stays"
+        for c in reversed(self._children): c.end(signal.SIGKILL)
+        self._children.clear()
+
+    def close(self) -> None:
+        "End it for good, and remove its folder if it is a temporary one"
+        if not self.temporary: self.stop()
+        self._close()
+
+    def __enter__(self) -> Service: return self.start()
+    def __exit__(self, *error) -> None: self.close()
+
 def _close(children: list[Child], leaves: list[Path], pid: int) -> None:
     "End the processes at once and remove what they leave, if this is the process that started them"
     if pid != os.getpid(): return
@@ -139,82 +198,6 @@ def _close(children: list[Child], leaves: list[Path], pid: int) -> None:
     for p in leaves:
         if p.is_dir(): shutil.rmtree(p, ignore_errors=True)
         else: p.unlink(missing_ok=True)
-
-# %% ../../nbs/testing/01_service.ipynb #23b96466
-@patch(as_prop=True)
-def environment(self: Service) -> dict[str, str]:
-    "The variables under which obstore, boto3 and others find this service"
-    return dict(AWS_ENDPOINT_URL=self.endpoint, AWS_ACCESS_KEY_ID=self.access_key, AWS_SECRET_ACCESS_KEY=self.secret_key,
-        AWS_REGION=self.region, AWS_DEFAULT_REGION=self.region, AWS_ALLOW_HTTP='true')
-
-# %% ../../nbs/testing/01_service.ipynb #4da08305
-@patch
-def client(
-    self: Service,
-    endpoint: str | None = None,   # Another way to it, such as a proxy
-):                                 # A boto3 client
-    "The service through boto3"
-    try: import boto3
-    except ImportError: raise missing('boto3', 's3') from None
-    from botocore.config import Config
-    config = Config(s3=dict(addressing_style='path'), retries=dict(max_attempts=1), connect_timeout=5, read_timeout=30, proxies={})
-    return boto3.client('s3', endpoint_url=endpoint or self.endpoint, aws_access_key_id=self.access_key,
-        aws_secret_access_key=self.secret_key, region_name=self.region, config=config)
-
-@patch
-def make_bucket(self: Service, name: str) -> str:
-    "Make a bucket of the service's own, unless it is there; returns its name"
-    s3 = self.client()
-    try: s3.create_bucket(Bucket=name)
-    except (s3.exceptions.BucketAlreadyOwnedByYou, s3.exceptions.BucketAlreadyExists): s3.head_bucket(Bucket=name)
-    return name
-
-# %% ../../nbs/testing/01_service.ipynb #96dca31d
-@patch
-def _launch(self: Service, seconds: float) -> None:
-    "Start the processes and wait until they answer; a subclass says how"
-    raise NotImplementedError(f'{type(self).__name__} does not say how it is started')
-
-@patch
-def start(self: Service, seconds: float = 30) -> Service:
-    "Start, or start again; returns the service when it answers"
-    if self.running: return self
-    self.kill()
-    try: self._launch(seconds)
-    except BaseException:
-        self.kill()
-        raise
-    return self
-
-@patch
-def _child(self: Service, command: list[str], env: Mapping[str, str] | None = None) -> Child:
-    "Start one of the processes of this service"
-    self._children.append(Child(command, self.log, env, self._leaves))
-    return self._children[-1]
-
-# %% ../../nbs/testing/01_service.ipynb #8ecfb3f4
-@patch
-def stop(self: Service, seconds: float = 10) -> None:
-    "Let it finish, then end it; its data stays"
-    for c in reversed(self._children): c.end(signal.SIGTERM, seconds)
-    self._children.clear()
-
-@patch
-def kill(self: Service) -> None:
-    "End it as a crash would; its data stays"
-    for c in reversed(self._children): c.end(signal.SIGKILL)
-    self._children.clear()
-
-@patch
-def close(self: Service) -> None:
-    "End it for good, and remove its folder if it is a temporary one"
-    if not self.temporary: self.stop()
-    self._close()
-
-@patch
-def __enter__(self: Service) -> Service: return self.start()
-@patch
-def __exit__(self: Service, *error) -> None: self.close()
 
 # %% ../../nbs/testing/01_service.ipynb #96bae4f7
 _weed = ['-master.telemetry=false', '-admin.ui=false', '-webdav=false', '-s3.port.iceberg=0', '-s3.port.lance=0',
