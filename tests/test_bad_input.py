@@ -21,6 +21,7 @@ from objectstore.format import records
 from objectstore.storage import config
 from objectstore.refs import Alias, AsOf, Back, Number, Ref, WriteId
 from objectstore.format.records import Record, pack, to_json
+from planting import planted
 from stacks import Stack, b, home, make_stack, stack, store  # noqa: F401 (fixtures)
 from test_store import bad_html
 
@@ -516,7 +517,7 @@ def test_a_folder_of_another_user_is_not_used(home, tmp_path, monkeypatch):
     (tmp_path/'theirs').mkdir()
     monkeypatch.setenv('OBJECTSTORE_CACHE_DIR', str(tmp_path/'theirs'))
     s = ObjectStore('data'); v = s.put('a/x', b'%' * 50_000)
-    with mock.patch.object(os, 'geteuid', lambda: 4711), pytest.warns(UserWarning, match='another user.*OBJECTSTORE_CACHE_DIR'): p = v.path()
+    with planted(os, 'geteuid', lambda: 4711), pytest.warns(UserWarning, match='another user.*OBJECTSTORE_CACHE_DIR'): p = v.path()
     assert p.read_bytes() == b'%' * 50_000 and 'theirs' not in str(p)
     assert not list((tmp_path/'theirs').iterdir())
 

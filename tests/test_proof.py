@@ -133,7 +133,7 @@ def test_a_missing_library_is_no_damage(monkeypatch):
 
 # Planted bugs: each is found at put; and with the proof switched off, the table above finds it
 
-def planted(monkeypatch, codec, bug):
+def miscoded(monkeypatch, codec, bug):
     "Break the encoding of a codec: `bug(obj)` is written in place of `obj`"
     fired, real = [], type(codec).encode
     def encode(self, obj, file): fired.append(1); return real(self, bug(obj), file)
@@ -160,7 +160,7 @@ bugs = {
 def test_planted(name, monkeypatch, tmp_path):
     codec, value, bug = bugs[name]
     s = ObjectStore(tmp_path, progress=False, durable=False)
-    fired = planted(monkeypatch, by_name(codec), bug)
+    fired = miscoded(monkeypatch, by_name(codec), bug)
     with pytest.raises(Unsupported, match='nothing was stored|come back'): s.put('lab/x', value)
     assert fired and 'lab/x' not in s
     with monkeypatch.context() as m:

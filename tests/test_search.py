@@ -18,6 +18,7 @@ from objectstore.search.keeper import as_known
 from objectstore.search.changelog import Change
 from objectstore.refs import name_filter
 from objectstore.search.parser import parse_where
+from planting import planted_here
 from trial import PATIENCE, soak, start, together
 
 
@@ -513,7 +514,7 @@ def test_a_comparison_hides_nothing_meanwhile(tmp_path, monkeypatch):
     refs, keeper, seen = sorted(store.find_items(at='*').refs), store.keeper, []
     monkeypatch.setenv('OBJECTSTORE_STATE_DIR', str(tmp_path/'another'))
     other = ObjectStore(str(folder), durable=False)
-    other.keeper.hints.add = lambda *a: None          # its hints are lost
+    planted_here(other.keeper.hints, 'add', lambda *a: None)      # its hints are lost
     for ref in refs[::2]: other.annotate(ref, {'seen': True})
     read = type(keeper)._read
     def look(*args):
@@ -528,7 +529,7 @@ def test_a_comparison_hides_nothing_meanwhile(tmp_path, monkeypatch):
 def _does_everything(folder, who, n, state, planted):
     "Threads of one process, each with items of its own; what a search answers another than what this thread has had acknowledged"
     os.environ['OBJECTSTORE_STATE_DIR'] = state
-    if planted: Writer.touched = lambda *args: set()
+    if planted: planted_here(Writer, 'touched', lambda *args: set())
     store = ObjectStore(folder, durable=False)
     def thread(k):
         rng, live, alias, wrong = random.Random(f'{who}{k}'), {}, {}, []

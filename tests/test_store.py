@@ -23,11 +23,11 @@ from objectstore import (CommitUnknown, Conflict, Damaged, Folder, InvalidQuery,
                          NotAvailableOffline, NotFound, ObjectStore, ObjectStoreError, ObjectStoreInterface,
                          Protected, Stats, TierMismatch, Unsupported, Untrusted, Version, Versions, get_config)
 from objectstore.format import buckets, origin, commit, records
-from objectstore import refs
+from objectstore import display, refs
 from objectstore.store import writes, version
 from objectstore.cache import download
 from objectstore.storage.backend import MemoryBackend
-from trial import soak
+from planting import planted, spare
 from stacks import HERE, Stack, b, flat_html, home, make_stack, other_process, requests, stack, store, together, wait_a_tick  # noqa: F401 (fixtures)
 from trial import soak
 
@@ -387,7 +387,7 @@ class StoreContract:
         def create(key, data):
             if '/aliases/' in f'/{key}': raise PermissionError('no aliases today')
             return real(key, data)
-        with mock.patch.object(place, 'create', create), pytest.raises(ObjectStoreError) as e: store.put(f'{b}/x', 3, alias='production')
+        with planted(place, 'create', create), pytest.raises(ObjectStoreError) as e: store.put(f'{b}/x', 3, alias='production')
         assert f'{b}/x@3' in ' '.join([str(e.value), *getattr(e.value, '__notes__', [])]) and stack.open().get(f'{b}/x') == 3 and isinstance(e.value, Protected)
 
     # ---- remove
@@ -422,7 +422,7 @@ class StoreContract:
         def remove(self, item, n, by):
             other.set_alias(f'{x}@1', 'production')
             return real(self, item, n, by)
-        with mock.patch.object(buckets.Bucket, 'remove', remove): store.remove(f'{x}@1')
+        with planted(buckets.Bucket, 'remove', remove): store.remove(f'{x}@1')
         assert all(f'{x}@{n}' in store for n in stack.open().aliases(x).values())
 
     def test_a_damaged_record_can_be_removed_and_put_over(self, store, b):
@@ -577,7 +577,7 @@ class StoreContract:
         def scandir(p='.'):
             if str(p).endswith('closed'): raise PermissionError(13, 'Permission denied', str(p))
             return real(p)
-        with mock.patch.object(os, 'scandir', scandir), pytest.raises((ObjectStoreError, PermissionError)): store.put(f'{b}/x', f)
+        with planted(os, 'scandir', scandir), pytest.raises((ObjectStoreError, PermissionError)): store.put(f'{b}/x', f)
         assert f'{b}/x' not in store
 
     def test_a_large_folder(self, stack, store, b):
@@ -729,7 +729,7 @@ class StoreContract:
                 left[0] -= 1
                 if left[0] < 0: raise PermissionError('cut')
                 return real(key, data)
-            with mock.patch.object(place, 'create', create):
+            with planted(place, 'create', create):
                 try: store.copy(b, 'other', to=to); break
                 except Protected: tries += 1
         assert tries > 3 and self._all(to, 'other') == self._all(store, b)
@@ -980,7 +980,7 @@ class StoreContract:
         def append(backend, folder, data, *args, **kw):
             if data.get('is') == 'removed': writer.put(f'{b}/x', 'late')
             return real(backend, folder, data, *args, **kw)
-        with mock.patch.object(origin, 'append', append): assert store.remove_bucket(b) is False
+        with planted(origin, 'append', append): assert store.remove_bucket(b) is False
         assert stack.open().get(f'{b}/x') == 'late' and b in stack.open().list_buckets() and stack.open().origin.bucket(b).state()[1] is True
 
     # ---- threads and processes
@@ -1083,7 +1083,7 @@ class StoreContract:
         for show, wanted in ((True, True), (False, False), ('auto', False)):
             for seconds in (0.9, 0.01):
                 ticks = iter(range(10 ** 6))
-                with mock.patch.object(download, 'time', mock.Mock(wraps=time, monotonic=lambda: next(ticks) * seconds)):
+                with planted(download, 'time', spare(mock.Mock(wraps=time, monotonic=lambda: next(ticks) * seconds))):
                     s = stack.open(progress=show)
                     v = s.put(f'{b}/big-{show}-{seconds}', Path('big.bin'))
                     s.put_many({f'{b}/p{i}': i for i in range(3)})
@@ -1262,7 +1262,7 @@ def test_a_full_disk_is_an_error_of_the_store_and_nothing_half_done():
     s = ObjectStore('memory://')
     s.put('a/x', 1)
     for verb in ('create', 'upload'):
-        with mock.patch.object(s.origin.place, verb, mock.Mock(side_effect=OSError(28, 'No space left on device'))):
+        with planted(s.origin.place, verb, mock.Mock(side_effect=OSError(28, 'No space left on device'))):
             with pytest.raises(OSError) as e: s.put('a/x', LARGE)
             assert e.value.errno == 28 or 'No space' in str(e.value)
     assert s.get('a/x') == 1 and s.put('a/x', 2).version == 2
@@ -1272,18 +1272,18 @@ def test_a_full_disk_is_an_error_of_the_store_and_nothing_half_done():
 
 def _first(numbers): return [n for n in sorted(numbers.made)]
 PLANTED = {
-    'removed versions stay live': (lambda: mock.patch.object(buckets.Numbers, 'live', property(_first)), 'test_selectors_skip_what_was_removed'),
-    'a removal deletes the record': (lambda: mock.patch.object(buckets.Bucket, 'remove', lambda self, item, n, by: self.backend.delete(self.key(item, n)) or True), 'test_remove_needs_a_selector_and_counts'),
-    'hashes are not checked': (lambda: mock.patch.object(download, 'verify_file', lambda *args: None), 'test_a_payload_that_is_changed_missing_or_anothers_is_never_returned'),
-    'records are believed': (lambda: mock.patch.object(records, '_check', lambda *a: b'0'), 'test_a_record_that_is_changed_or_anothers_is_never_believed'),
-    'already exists is trusted': (lambda: mock.patch.object(records.Claim, 'once', lambda self, n: self.backend.create(self.folder + f'{n:010d}', self.build(n, 0)) or True), 'test_stores_side_by_side_give_each_number_once'),
-    'everything is trusted': (lambda: mock.patch.object(ObjectStore, '_object', _trusting(ObjectStore._object)), 'test_a_pickle_is_loaded_only_with_trust'),
-    'aliases protect nothing': (lambda: mock.patch.object(buckets.Bucket, 'aliases', lambda self, item: {}), 'test_an_aliased_version_is_protected'),
-    'HTML is not escaped': (lambda: mock.patch('objectstore.display.escape', lambda text: text), 'test_nothing_that_is_stored_is_markup'),
-    'a removal does not look again': (lambda: mock.patch.object(origin.Bucket, 'has_live', lambda self: False), 'test_a_bucket_that_holds_something_is_not_touched'),
-    'if_at is not read': (lambda: mock.patch.object(buckets.Bucket, 'move_alias', _regardless(buckets.Bucket.move_alias)), 'test_one_of_several_that_move_an_alias_away_wins'),
-    'default hides everything': (lambda: mock.patch.object(ObjectStore, 'get', _hiding(ObjectStore.get)), 'test_default_answers_only_not_found'),
-    'readonly is not read': (lambda: mock.patch.object(ObjectStore, '_may_write', lambda self: None), 'test_a_readonly_store_reads_and_does_not_write'),
+    'removed versions stay live': (lambda: planted(buckets.Numbers, 'live', property(_first)), 'test_selectors_skip_what_was_removed'),
+    'a removal deletes the record': (lambda: planted(buckets.Bucket, 'remove', lambda self, item, n, by: self.backend.delete(self.key(item, n)) or True), 'test_remove_needs_a_selector_and_counts'),
+    'hashes are not checked': (lambda: planted(download, 'verify_file', lambda *args: None), 'test_a_payload_that_is_changed_missing_or_anothers_is_never_returned'),
+    'records are believed': (lambda: planted(records, '_check', lambda *a: b'0'), 'test_a_record_that_is_changed_or_anothers_is_never_believed'),
+    'already exists is trusted': (lambda: planted(records.Claim, 'once', lambda self, n: self.backend.create(self.folder + f'{n:010d}', self.build(n, 0)) or True), 'test_stores_side_by_side_give_each_number_once'),
+    'everything is trusted': (lambda: planted(ObjectStore, '_object', _trusting(ObjectStore._object)), 'test_a_pickle_is_loaded_only_with_trust'),
+    'aliases protect nothing': (lambda: planted(buckets.Bucket, 'aliases', lambda self, item: {}), 'test_an_aliased_version_is_protected'),
+    'HTML is not escaped': (lambda: planted(display, 'escape', lambda text: text), 'test_nothing_that_is_stored_is_markup'),
+    'a removal does not look again': (lambda: planted(origin.Bucket, 'has_live', lambda self: False), 'test_a_bucket_that_holds_something_is_not_touched'),
+    'if_at is not read': (lambda: planted(buckets.Bucket, 'move_alias', _regardless(buckets.Bucket.move_alias)), 'test_one_of_several_that_move_an_alias_away_wins'),
+    'default hides everything': (lambda: planted(ObjectStore, 'get', _hiding(ObjectStore.get)), 'test_default_answers_only_not_found'),
+    'readonly is not read': (lambda: planted(ObjectStore, '_may_write', lambda self: None), 'test_a_readonly_store_reads_and_does_not_write'),
 }
 
 def _trusting(real): return lambda self, v, as_, columns, trust: real(self, v, as_, columns, True)
@@ -1299,10 +1299,10 @@ def _hiding(real):
 @pytest.mark.parametrize('bug', PLANTED)
 def test_a_planted_bug_is_caught(bug, tmp_path, monkeypatch, request):
     plant, test = PLANTED[bug]
-    def run(word, planted):
+    def run(word, plant):
         stack = make_stack('local', tmp_path/word, request, monkeypatch)
         f, have = getattr(StoreContract(), test), dict(stack=stack, b='lab', tmp_path=tmp_path/word)
-        with planted(): f(**{k: stack.open() if k == 'store' else have[k] for k in inspect.signature(f).parameters})
+        with plant(): f(**{k: stack.open() if k == 'store' else have[k] for k in inspect.signature(f).parameters})
     (tmp_path/'sound').mkdir(); (tmp_path/'ill').mkdir()
     run('sound', lambda: warnings.catch_warnings())
     with pytest.raises((AssertionError, ObjectStoreError, pytest.fail.Exception)): run('ill', plant)

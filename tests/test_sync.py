@@ -17,6 +17,7 @@ from objectstore.storage.files import FileBackend
 from objectstore.format.origin import Origin
 from objectstore.cache.outbox import Pending
 from away import Line, Switch, World, env, forget_all, on_line, quiet, within
+from planting import planted_here
 from trial import SOAK, Wrapped, alone, content, dense, die, soak, start, whole
 
 LARGE = 40_000
@@ -108,7 +109,7 @@ def counted(n: int | None, when: str | float) -> list:
 
 def _sync(folder: str, n: int | None = None, when: str | float = '', planted: bool = False) -> int:
     "Sync in a process of its own"
-    if planted: replay.Bucket.deliver = jumps
+    if planted: planted_here(replay.Bucket, 'deliver', jumps)
     with env(OBJECTSTORE_STATE_DIR=f'{folder}/state'):
         store = ObjectStore(f'{folder}/near', f'{folder}/origin', progress=False)
         seen = counted(n, when)

@@ -12,6 +12,7 @@ from objectstore.storage.files import FileBackend
 from objectstore.cache.machine import _said
 from objectstore.search.changelog import flush_hints
 from objectstore.errors import NotAvailableOffline, PendingWarning, StaleWarning, Unsupported
+from planting import planted
 from volume import mounted, why_not
 
 pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.filterwarnings('ignore:.*is a new store')]
@@ -177,10 +178,7 @@ def test_an_answer_of_eio_to_a_link_is_away_where_all_is(volume):
     def link(draft, target):
         volume.set('eio')
         return real(draft, target)
-    atomic._link = link
-    try:
-        with pytest.raises(ConnectionError): b.create('a/c', b'y')
-    finally: atomic._link = real
+    with planted(atomic, '_link', link), pytest.raises(ConnectionError): b.create('a/c', b'y')
 
 def test_the_read_only_bit_stays(volume):
     volume.set('ok', 'read_only_bit')
