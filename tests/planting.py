@@ -2,9 +2,9 @@
 
 A bug that is planted at a name that has moved would pass without its fault.
 
-    monkeypatch.setattr(download, 'verify_file', lambda *args: None)       # the test fails if it is never called
+    monkeypatch.setattr(download, 'verify_file', lambda *args: None)       # fails if it is never called
     with planted(buckets.Bucket, 'remove', deletes): ...                   # the same, for a part of a test
-    monkeypatch.setattr(subprocess, 'run', spare(never))                   # need not be called: the test itself says why
+    monkeypatch.setattr(subprocess, 'run', spare(never))                   # need not be called: the test says why
 
 `monkeypatch` is pytest's own, which fails already where the name does not exist. Beyond that, what can be called is
 counted, and the test fails at its end if it was not called. What cannot be called (a number, a class, a module of the

@@ -34,7 +34,8 @@ def test_a_name_that_is_not_there_fails():
         with pytest.raises((AttributeError, ImportError)): m.setattr('objectstore.download.PATIENCE', 1)
 
 NEVER_MET = {'function': ('f', lambda self, x: 1), 'property': ('p', property(lambda self: 1)),
-             'class method': ('c', classmethod(lambda cls: 1)), 'static method': ('s', staticmethod(lambda x: 1)), 'mock': ('f', mock.Mock(return_value=1)),
+             'class method': ('c', classmethod(lambda cls: 1)), 'static method': ('s', staticmethod(lambda x: 1)),
+             'mock': ('f', mock.Mock(return_value=1)),
              'partial': ('f', functools.partialmethod(lambda self, y, x: 1, 2)), 'built-in': ('s', len)}
 
 @pytest.mark.parametrize('what', NEVER_MET)
