@@ -320,7 +320,9 @@ def open_backend(
     scheme, rest, query = split_tier(tier)
     if scheme == 'path': return FileBackend(rest, durable=durable, marker=marker)
     by = _schemes[scheme]
-    facts = dict(endpoint=query.pop('endpoint', None) or endpoint, timeout=timeout, durable=durable, marker=marker)
-    found = by.open(rest, **{k: facts[k] for k in by.facts}, **by.check(options) | query)
+    known = dict(by.check(options))
+    said = known.pop('endpoint', None)
+    facts = dict(endpoint=query.pop('endpoint', None) or endpoint or said, timeout=timeout, durable=durable, marker=marker)
+    found = by.open(rest, **{k: facts[k] for k in by.facts}, **known | query)
     if isinstance(found, (Backend, NativeBackends)): return found
     raise TierMismatch(f'{_written_as(by.open)}, which is registered for {scheme}://, gives a {type(found).__name__} and no Backend')
