@@ -10,7 +10,7 @@ from html import escape
 from itertools import count
 from pathlib import Path
 import anywidget, traitlets as t
-from . import actions
+from . import actions    # noqa: F401 (it adds what can be done)
 from . import views
 from ..refs import parse_ref
 from ..store.version import Version

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/format/08_origin.ipynb #34a5c240
 from __future__ import annotations
-import os, warnings
+import warnings
 from collections.abc import Callable
 from fastcore.basics import patch
 from ..errors import (Conflict, Damaged, InvalidRef, NotAvailableOffline, NotFound, Unsupported,

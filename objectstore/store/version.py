@@ -30,7 +30,7 @@ from ..format.commit import parse_listing
 from ..cache.breaker import REFUSALS, Gone, NeverReached
 from ..cache.near import noting_stale
 from ..cache.download import BLOCK, as_file, member_path, RangeFile, own_verified, ranges_of, source
-from ..display import Looks, Card, Shown, Size, Table, human_size
+from ..display import Looks, Card, Size, Table, human_size
 
 # %% auto #0
 __all__ = ['QUESTIONS', 'SHOWN_KEYS', 'answered', 'store_place', 'note_read', 'noted', 'note_answer', 'Stats', 'fact', 'as_table',
