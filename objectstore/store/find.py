@@ -5,6 +5,7 @@
 # %% ../../nbs/store/07_find.ipynb #572aa1f1
 from __future__ import annotations
 import math, re, time
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -109,6 +110,14 @@ def sort_key(sort: str) -> Callable[[Version], tuple]:
 # %% ../../nbs/store/07_find.ipynb #9ab4c1c8
 class FindVerbs(AliasVerbs):
     "Search: `find_items`, `get_stats`"
+
+    @abstractmethod
+    def _origin_state(self) -> str:
+        "Whether the origin is there, in words, as far as this process knows; `SyncVerbs` has it"
+
+    @abstractmethod
+    def mend_later(self, bucket: str) -> None:
+        "Compare the index of a bucket with its records, or compact its log, in the background; `CareVerbs` has it"
 
     @answered
     def find_items(

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/store/10_sync.ipynb #026a105b
 from __future__ import annotations
-import os, re, threading, time, warnings, weakref
+import os, re, threading, time, warnings
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -158,11 +158,6 @@ class SyncVerbs(BulkVerbs):
                 pause = min(2 * pause, 2.0)
         return self._version(Ref(v.bucket, v.item, Number(n)))
 
-    def sync_soon(self) -> None:
-        "After a call that the origin has answered: deliver in the background what waits"
-        if self.offline is True or time.monotonic() < self._next_sync or not self.pending.work() or self.origin.is_away(): return
-        self.sync_later()
-
     def sync_later(self) -> None:
         "Deliver in the background, once at a time"
         if not self.pending.work(): return
@@ -174,15 +169,6 @@ class SyncVerbs(BulkVerbs):
             self._pause = min(2 * self._pause, AGAIN[1]) if waits else AGAIN[0]
             self._next_sync = time.monotonic() + self._pause if waits else 0.0
         if not self._delivering.locked(): threading.Thread(target=run, daemon=True, name='objectstore-sync').start()
-
-    def _when_back(self) -> None:
-        "Deliver in the background when the breaker finds that the origin is back"
-        breaker, me = getattr(self.origin, 'breaker', None), weakref.ref(self)
-        def back() -> None:
-            if store := me(): store.sync_later()
-        if breaker:
-            breaker.back.append(back)
-            weakref.finalize(self, _without, breaker.back, back)
 
     @explained
     def refresh(
@@ -343,8 +329,7 @@ class Notice:
 # %% ../../nbs/store/10_sync.ipynb #895ae01c
 AGAIN = 5.0, 300.0      # seconds until a delivery in the background is tried again, doubling
 
-def _without(calls: list, call) -> None:
-    if call in calls: calls.remove(call)
+
 
 # %% ../../nbs/store/10_sync.ipynb #f5dddbbc
 class NearCopies:

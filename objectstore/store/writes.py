@@ -5,6 +5,7 @@
 # %% ../../nbs/store/05_writes.ipynb #e411d2ad
 from __future__ import annotations
 import math, os, re, threading, time, warnings
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,6 +66,10 @@ def _encodable(text: str) -> bool:
 # %% ../../nbs/store/05_writes.ipynb #0902d5e8
 class WriteVerbs(ReadVerbs):
     "Writes: `put`, and what a put is checked for"
+
+    @abstractmethod
+    def _aim(self, v: Version, alias: str, at: int | str | None = ...) -> Version:
+        "Move an alias, now or when the origin is back; `AliasVerbs` has it"
 
     @contextmanager
     def _drafted(self, ref: Ref, obj: object, codec: str | None, kind: str | None, metadata: Mapping | None) -> Iterator[Draft]:
