@@ -178,9 +178,9 @@ def _once(self, v, read): return read(v)
 def _origin_first(self, v): return v._in.notes(v.item, v.version) + self.waiting_notes(v)
 def _all(found, waiting): return [*found, *waiting]
 PLANTED = {
-    'pending bytes that are gone are damaged': (stores.ObjectStore, '_pending_version', _no_second_look, gets),
-    'so are those of a version at hand': (stores.ObjectStore, 'or_delivered', _once, a_version_at_hand),
-    'the origin is asked before the queue': (stores.ObjectStore, 'notes_of', _origin_first, brackets),
+    'pending bytes that are gone are damaged': (ObjectStore, '_pending_version', _no_second_look, gets),
+    'so are those of a version at hand': (ObjectStore, 'or_delivered', _once, a_version_at_hand),
+    'the origin is asked before the queue': (ObjectStore, 'notes_of', _origin_first, brackets),
     'both sides are believed': (stores, 'with_pending', _all, versions_of_large),
 }
 

@@ -22,7 +22,7 @@ from .views import SHOWN_VERSIONS, by_folder, compared, detail, facets, history,
 from .search_line import Understood, as_alias, as_place, held_fast, parts, understand, wrong
 
 # %% auto #0
-__all__ = ['PAGE', 'STALE_AFTER', 'STATES', 'EARLY', 'EVERY', 'Workers', 'as_of', 'Browsing', 'Asking']
+__all__ = ['PAGE', 'STALE_AFTER', 'STATES', 'EARLY', 'EVERY', 'Workers', 'as_of', 'Controller', 'Asking']
 
 # %% ../../nbs/browser/05_controller.ipynb #4fe787a3
 class Workers:
@@ -93,7 +93,7 @@ def as_of(v: Version, store: ObjectStore) -> Version:
     twin._store = store
     return twin
 
-class Browsing:
+class Controller:
     "What a browser shows, and how it comes to it"
     def __init__(
         self,
