@@ -29,9 +29,9 @@ from ..format.buckets import Recent
 from ..format.origin import Origin
 from ..cache.near import Stack
 from ..search.local_index import Index
-from ..search.keeper import Keeper
+from ..search.rebuild import Keeper
 from ..cache.outbox import Pending
-from ..cache.stacked import StackedOrigin, open_near
+from ..cache.stacked import StackedOrigin, near_numbers, open_near
 from ..storage.first_contact import First
 from .version import Stats, Version, Versions, store_place
 from ..display import Looks
@@ -238,7 +238,7 @@ class StoreBase(Looks, ObjectStoreInterface):
         try: r = parse_ref(of) if of is not None else None
         except (InvalidRef, TypeError): r = None
         if r is None or not isinstance(self.origin, StackedOrigin): return 'nothing of it is near'
-        try: near = self.origin.bucket(r.bucket).near_numbers(r.item)
+        try: near = near_numbers(self.origin.bucket(r.bucket), r.item)
         except OSError: near = []
         return f'near are {r.bucket}/{r.item}@' + ', @'.join(map(str, near[-5:])) if near else f'no version of {r.bucket}/{r.item} is near'
 

@@ -22,7 +22,7 @@ from ..storage.files import FileBackend
 from ..cache.machine import state_folder, why_not_here
 from ..cache.outbox import Pending, Work
 from ..cache.replay import Outcome, Report, deliver_all
-from ..cache.stacked import StackedOrigin
+from ..cache.stacked import StackedOrigin, near_numbers
 from ..cache.download import Progress, _watched, payload_file, text_bar
 from ..display import Card, Size, Table
 from .version import Folder, PendingVersion, Version
@@ -219,7 +219,7 @@ class SyncVerbs(BulkVerbs):
         done = any(so.endswith(ANSWER) for *_, so in rows)
         bucket, away = self.origin.bucket(r.bucket), isinstance(self.origin, StackedOrigin) and self.origin.is_away()
         for near in getattr(bucket.backend, 'nears', []):
-            has = [n for n in bucket.near_numbers(r.item) if _whole(near, bucket, r.item, n)]
+            has = [n for n in near_numbers(bucket, r.item) if _whole(near, bucket, r.item, n)]
             so = _near_says(r, has, done, away)
             rows.append([str(near.root), ', '.join(f'@{n}' for n in has[-5:]) or 'nothing of it', so])
             done = done or so.startswith(ANSWER)
@@ -236,7 +236,7 @@ class SyncVerbs(BulkVerbs):
             except NotFound as e: return str(e)
             except (ObjectStoreError, OSError): return ''
             return ''
-        if bucket.newest.get(r.item) or getattr(bucket.backend, 'nears', []) and bucket.near_numbers(r.item): return ''
+        if bucket.newest.get(r.item) or getattr(bucket.backend, 'nears', []) and near_numbers(bucket, r.item): return ''
         try:
             if not (known := self.keeper.known(bucket.name)) or not known.whole: return ''
             if self.keeper.index.ask('SELECT 1 FROM versions WHERE bucket = ? AND item = ? LIMIT 1', (bucket.name, r.item)): return ''
@@ -385,7 +385,7 @@ class NearCopies:
         "Forget near copies; what is pending stays, and so does everything at the origin"
         r = parse_ref(ref)
         bucket = self.store.origin.bucket(r.bucket)
-        numbers = bucket.near_numbers(r.item) if r.selector is None else [bucket.resolve(r.item, r.selector)]
+        numbers = near_numbers(bucket, r.item) if r.selector is None else [bucket.resolve(r.item, r.selector)]
         for n in numbers:
             v = Version(self.store, bucket, bucket.record(r.item, n))
             for key in [*(bucket.prefix + payload_key(h, p) for h, p, _ in self._bytes_of(v)), bucket.key(r.item, n)]: bucket.backend.forget_all(key)
