@@ -10,7 +10,7 @@ import pytest
 from objectstore import Damaged, NotFound, ObjectStore
 from objectstore.store import copying
 from objectstore.storage.backend import MemoryBackend
-from objectstore.format.buckets import Bucket
+from objectstore.format.commit import Bucket
 from trial import Wrapped, store_over
 
 pytestmark = pytest.mark.usefixtures('own_cache')

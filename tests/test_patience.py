@@ -17,7 +17,7 @@ from objectstore.storage.backend import Capabilities, MemoryBackend, in_a_hurry
 from objectstore.cache.breaker import Breaker
 from objectstore.cache.replay import in_flight
 from objectstore.search.changelog import Hints
-from objectstore.format.buckets import Bucket
+from objectstore.format.commit import Bucket
 from away import Service, forget_all, quiet
 from test_offline import stocked
 

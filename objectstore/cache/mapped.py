@@ -13,8 +13,8 @@ from ..codecs.frames import categories, shaped, to_category, wish
 from .near import GOT, TWIN, Near, quietly
 from ..codecs.parquet import chosen, index_names, lazy_frame, read_parquet, with_facts, without_facts
 from ..format.records import Record, payload_key
-from ..format.buckets import Bucket, Recent
-from ..format.commit import stamp
+from ..format.buckets import Recent
+from ..format.commit import Bucket, stamp
 from .download import _Hashing, is_verified, own_verified, payload_file, range_file, verified
 from .machine import cache_folder
 if TYPE_CHECKING: import numpy as np, pyarrow as pa

@@ -14,7 +14,8 @@ from ..storage.remote import IDENTITY
 from ..storage.urls import NativeBackends, open_backend
 from ..format.identity import MARKER, Places
 from ..format.witness import ASK_AGAIN, Renewed, Sight, Witness, awake, store_name
-from ..format.buckets import Bucket, Numbers
+from ..format.buckets import Numbers
+from ..format.commit import Bucket
 from ..format.origin import Origin, vet_reading
 from .breaker import Breaker, Guarded, guarded
 from .near import Fenced, Stack, firm_now, note_stale, quietly

@@ -16,7 +16,7 @@ from ..errors import Damaged, InvalidRef, ObjectStoreError
 from ..refs import MAX_VERSION, alias_name, item_key
 from ..format.records import RECORD_LIMIT, from_json, move, seal, to_json, unseal
 from ..cache.breaker import is_absence
-from ..format.buckets import Bucket
+from ..format.commit import Bucket
 from .encoding import ROOM, Filled, Row, Texts, as_texts, from_text
 
 # %% auto #0

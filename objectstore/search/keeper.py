@@ -14,7 +14,8 @@ from itertools import islice
 from typing import NamedTuple
 from ..errors import Damaged, Unsupported
 from ..storage.backend import in_threads
-from ..format.buckets import Bucket, Maybe, merge
+from ..format.buckets import Maybe, merge
+from ..format.commit import Bucket
 from ..format.origin import Origin
 from ..cache.near import at_origin
 from .encoding import Filled, Row, row_of

@@ -13,7 +13,8 @@ from itertools import chain, islice
 from ..errors import Damaged, Unsupported
 from ..refs import item_of_key
 from ..format.records import Record
-from ..format.buckets import Bucket, Numbers
+from ..format.buckets import Numbers
+from ..format.commit import Bucket
 from ..cache.near import at_origin
 from .encoding import MAX_KNOWN, Texts, as_row, row_keys, row_of, row_sum, uncell
 from .local_index import IndexAway, Key, Writer

@@ -12,8 +12,8 @@ from ..errors import Conflict, Damaged, InvalidRef, ObjectStoreError, Unsupporte
 from ..refs import Every, Ref, parse_ref
 from ..storage.backend import key_number
 from ..format.records import INLINE_LIMIT, RECORD_LIMIT, Record, alias_folder, append, mark_now, notes_folder, read_back, read_move
-from ..format.buckets import Bucket, Maybe, Numbers, may_be_kept
-from ..format.commit import Draft, Payload
+from ..format.buckets import Maybe, Numbers, may_be_kept
+from ..format.commit import Bucket, Draft, Payload
 from ..cache.download import payload_file, source
 from .version import Folder, Version, Versions
 from .reads import answered

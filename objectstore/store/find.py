@@ -18,7 +18,8 @@ from ..storage.backend import hurry, in_threads
 from ..format.identity import MARKER
 from ..search.predicate import FIELDS, And, Compare, Condition, IsNull, Name, Node, Or, Value, matches_text, named, type_word, value
 from ..search.parser import parse_where
-from ..format.buckets import Bucket, Numbers
+from ..format.buckets import Numbers
+from ..format.commit import Bucket
 from ..cache.near import note_stale
 from ..format.origin import bucket_of_key
 from ..cache.stacked import StackedOrigin

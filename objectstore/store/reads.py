@@ -21,7 +21,7 @@ from ..codecs.codec import by_name
 from ..cache.machine import files_folder
 from ..format.identity import MARKER, is_folder, near_store
 from ..format.records import Record, aliases_folder
-from ..format.buckets import Bucket
+from ..format.commit import Bucket
 from ..cache.near import at_origin, note_stale, stale_now
 from ..cache.outbox import Waiting, Work
 from ..cache.download import Progress, member_path, safe_name, source

@@ -5,20 +5,20 @@
 # %% ../../nbs/store/02_results.ipynb #72848218
 from __future__ import annotations
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from datetime import datetime
 from ..errors import NotFound, hint
 from ..search.predicate import FIELDS, Condition, Name, named, value
 from ..format.origin_clock import moment
 from ..format.records import Record
-from ..format.buckets import Bucket
+from ..format.commit import Bucket
 from ..search.encoding import Cell, Row, cell, uncell
 from ..search.local_index import IndexAway
 from ..search.compiler import Place, Search
 from ..display import Table
 from .version import Facets, Stats, Version, Versions, answered, check_place, count_cells, view
-from ..display import Looks
+
 
 # %% auto #0
 __all__ = ['FIRST', 'LARGEST', 'COUNTED', 'FoundVersion', 'asked_by', 'rank', 'sort_cell', 'Found']

@@ -14,7 +14,7 @@ from ..refs import LATEST, Number, Ref, parse_ref
 from ..calls import explained
 from ..format.witness import Sight
 from ..format.records import payload_key, unpack
-from ..format.buckets import Bucket
+from ..format.commit import Bucket
 from ..cache.near import HELD, NEAR_WAIT, Near, quietly
 from ..cache.breaker import Breaker
 from ..storage.atomic import within

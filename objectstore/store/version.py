@@ -26,8 +26,8 @@ from ..search.encoding import cell, uncell
 from ..tracking import Input, answer_hash, now_reading, one_question, plain_args
 from ..format.origin_clock import moment
 from ..format.records import Record
-from ..format.buckets import Bucket, merge
-from ..format.commit import parse_listing
+from ..format.buckets import merge
+from ..format.commit import Bucket, parse_listing
 from ..cache.breaker import REFUSALS, Gone, NeverReached
 from ..cache.near import noting_stale
 from ..cache.download import BLOCK, as_file, member_path, RangeFile, own_verified, ranges_of, source

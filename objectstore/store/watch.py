@@ -14,7 +14,8 @@ from ..errors import Damaged, InvalidRef, NotFound, seconds_of
 from ..refs import Alias, Number, Ref, parse_ref
 from ..storage.backend import key_number
 from ..format.records import alias_folder, read_move
-from ..format.buckets import Bucket, Numbers
+from ..format.buckets import Numbers
+from ..format.commit import Bucket
 from ..cache.near import at_origin
 from ..search.changelog import Change, Log, read_catalog, read_hints, read_log
 from .version import Version, answered

@@ -19,8 +19,8 @@ from ..cache.breaker import NeverReached
 from ..codecs.codec import by_name, check_rights, codec_for, proved
 from ..search.predicate import LONGEST
 from ..format.records import alias_folder, new_id, read_move
-from ..format.buckets import Bucket, Maybe
-from ..format.commit import Draft, Payload, Spool, file_payload
+from ..format.buckets import Maybe
+from ..format.commit import Bucket, Draft, Payload, Spool, file_payload
 from ..cache.near import at_origin
 from ..cache.download import Progress
 from .version import Folder, PendingVersion, Version
