@@ -6,8 +6,10 @@ from .errors import (CommitUnknown, Conflict, Damaged, InvalidCall, InvalidQuery
                      StillPending, TierMismatch, Unsupported, Untrusted)
 from .storage.options import BucketMissing, Refused
 from .storage.config import InvalidSettings, get_config
+from .storage.urls import register_backend
 from .format.witness import Renewed
 from .cache.breaker import Gone, NeverReached
+from .codecs.codec import register_codec
 from .store.version import Folder, Stats, Version, Versions
 from .store.opening import ObjectStoreInterface
 from .search import rebuild
@@ -18,7 +20,7 @@ from .computed.mapping import MapFailed
 from .browser.browse import browse
 from .testing.service import ServiceFailed
 
-__all__ = ['ObjectStore', 'LocalObjectStore', 'ObjectStoreInterface', 'Version', 'Versions', 'Folder', 'Stats', 'get_config', 'browse', 'ObjectStoreError', 'NotFound',
+__all__ = ['ObjectStore', 'LocalObjectStore', 'ObjectStoreInterface', 'Version', 'Versions', 'Folder', 'Stats', 'get_config', 'browse', 'register_backend', 'register_codec', 'ObjectStoreError', 'NotFound',
            'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged', 'InvalidCall', 'InvalidRef', 'InvalidQuery', 'TierMismatch', 'Unsupported', 'CommitUnknown',
            'StillPending', 'MissingExtra', 'BucketMissing', 'Refused', 'ServiceFailed', 'InvalidSettings', 'Renewed', 'Gone', 'NeverReached', 'PendingWarning', 'StaleWarning',
            'CalculationFailed', 'MapFailed', 'Cycle', 'scratch']

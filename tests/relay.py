@@ -11,6 +11,7 @@ moment for a second, so that those who come beside each other are always seen to
 from __future__ import annotations
 import asyncio, random, threading
 from collections import Counter
+from contextlib import suppress
 from objectstore.storage.backend import Capabilities, MemoryBackend
 from proxy import Exchange, Fault, Proxy, kind
 
@@ -22,6 +23,7 @@ async def two_winners(x: Exchange, fault: Fault) -> None:
     first = relay.under_way.get(key)
     if first is None: return await _first(x, relay, key)
     relay.beside += 1
+    relay.second[key].set()
     if not relay.wins(): return await x.reply(await x.forward())
     await first.wait()
     bucket, _, name = key.strip('/').partition('/')
@@ -30,19 +32,27 @@ async def two_winners(x: Exchange, fault: Fault) -> None:
     await x.reply(await x.forward())
 
 async def _first(x: Exchange, relay: Relay, key: str) -> None:
-    relay.under_way[key] = done = asyncio.Event()
-    try: await x.reply(await x.forward())
+    "Under way until a second one comes, where a probe sends one: on a busy machine they would meet by chance alone"
+    relay.under_way[key], relay.second[key] = done, second = asyncio.Event(), asyncio.Event()
+    try:
+        if '/probe/' in key and key not in relay.met:
+            relay.met.add(key)
+            with suppress(TimeoutError): await asyncio.wait_for(second.wait(), relay.patience)
+        await x.reply(await x.forward())
     finally:
-        relay.under_way.pop(key)
+        relay.under_way.pop(key), relay.second.pop(key)
         done.set()
 
 
 class Relay(Proxy):
     "Before one S3 endpoint; see the top of this file"
+    patience = 3.0       # seconds for which a first writer of a probe's key is under way, if no second one comes
     def __init__(self, endpoint: str, share: float, client, seed: int = 0, **line):
         super().__init__(endpoint, **line)
         self.share, self.client, self._random = share, client, random.Random(seed)
         self.under_way: dict[str, asyncio.Event] = {}
+        self.second: dict[str, asyncio.Event] = {}       # Set when a second writer comes
+        self.met: set[str] = set()                       # Keys for which a second one was waited for
         self.beside = self.twice = 0
         self.fault('two_winners', method='PUT', when=lambda r: '/log/' not in r.path)
     def wins(self) -> bool: return self._random.random() < self.share

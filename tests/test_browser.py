@@ -590,8 +590,7 @@ def test_the_first_load_shows_a_skeleton(show, store):
         def find_items(self, *args, **kwargs):
             gate.wait(20)
             return find(self, *args, **kwargs)
-    late = Late('memory://')
-    late.origin = store.origin
+    late = Late.over(store.origin)
     p = show(late, settle=False)
     p.wait_for_selector('.osb-blank .osb-bone')
     gate.set(); p.settle()
@@ -800,8 +799,7 @@ class Many:
     def __len__(self): return self.n
     def __getitem__(self, i):
         if isinstance(i, slice): return [self[k] for k in range(*i.indices(self.n))]
-        v = object.__new__(type(self.v))
-        v.__dict__.update(self.v.__dict__)
+        v = self.v.seen_by(self.v._store)
         v._record = replace(self.v._record, item=f'item-{i:06}')
         return v
 
@@ -811,8 +809,7 @@ def test_a_hundred_thousand_rows(show, figure):
     found = Many(v, 100_000)
     class Big(ObjectStore):
         def find_items(self, *args, **kwargs): return found
-    big = Big('memory://')
-    big.origin = s.origin
+    big = Big.over(s.origin)
     began = time.monotonic()
     p = show(big, settle=False)
     p.wait_for_selector('.osb-body .osb-row .osb-text')

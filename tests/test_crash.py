@@ -101,7 +101,7 @@ def act_and_die(folder: Path, log: Path, act: str, how: str, n: int, after: bool
     "In a process of its own: do one thing, and die in the middle of it, or at the latest when it was acknowledged"
     if planted: files.FileBackend.create = writes_in_place
     store = ObjectStore(folder)
-    if how == 'operation': store.origin = Origin(KillAt(store.origin.place, n, after), 'tester')
+    if how == 'operation': store = ObjectStore.over(Origin(KillAt(store.origin.place, n, after), 'tester'))
     def ack(what):
         fd = _open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         _write(fd, f'{what}\n'.encode())
@@ -175,8 +175,7 @@ def test_planted_write_in_place_is_caught():
 # A client of a real service
 
 def act_on_service(place, log, act, n, after) -> None:
-    store = remote(place)
-    store.origin = Origin(KillAt(store.origin.place, n, after), 'tester')
+    store = ObjectStore.over(Origin(KillAt(remote(place).origin.place, n, after), 'tester'))
     acts[act](store, lambda what: (Path(log).write_text(str(what)), die()))
 
 @pytest.mark.parametrize('act', ['large', 'remove', 'set_alias'])

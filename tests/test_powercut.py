@@ -49,13 +49,18 @@ def cut(image: Path, at: Path, copy: Path, i: int, act: str, durable: bool) -> t
     "In a process of its own: one acknowledgement, then the power goes"
     with mounted(image, at):
         v = acts[act](ObjectStore(at/'store', durable=durable), i)
+        (at/f'{UNSYNCED}-{i}').write_bytes(UNSYNCED.encode() * 1000)
         time.sleep(0.2)
         subprocess.run(['cp', '--sparse=always', image, copy], check=True)
         return v.ref, str(i)
 
-def found(copy: Path, at: Path, ref: str, name: str, act: str) -> str:
-    "What a machine that starts again finds: intact, empty or missing"
+UNSYNCED = 'nobody-synced-this'      # a file that reaches the disk only where somebody on this machine calls sync()
+
+def found(copy: Path, at: Path, ref: str, name: str, act: str, planted: str) -> str:
+    "What a machine that starts again finds: intact, empty or missing; of a planted bug nothing is shown where all was synced"
     with mounted(copy, at):
+        told = at/f'{UNSYNCED}-{name}'
+        if planted and told.is_file() and told.read_bytes() == UNSYNCED.encode() * 1000: return 'synced'
         store = ObjectStore(at/'store')
         try:
             v = store[f'{ref.partition("@")[0]}@prod'] if act == 'alias' else store[ref]
@@ -72,11 +77,11 @@ def cuts(top: Path, n: int, planted: str) -> Counter:
     durable = planted != 'durable=False'
     os.environ['OBJECTSTORE_CACHE_DIR'] = str(top/'cache')
     new_image(image := top/'disk.img')
-    count = Counter(intact=0, empty=0, missing=0)
+    count = Counter(intact=0, empty=0, missing=0, synced=0)
     for i in range(n):
         act = list(acts)[i % len(acts)]
         ref, name = cut(image, top/'mnt', top/'copy.img', i, act, durable)
-        count[found(top/'copy.img', top/'copy', ref, name, act)] += 1
+        count[found(top/'copy.img', top/'copy', ref, name, act, planted)] += 1
     return count
 
 @pytest.mark.parametrize('planted', ['', 'durable=False', 'no sync of folders'])
@@ -86,4 +91,5 @@ def test_power_cut(planted, tmp_path, figure):
     count = alone(cuts, tmp_path, n, planted)
     figure(f'5 power cut{planted and ", planted: "}{planted}', cuts=n, **count)
     if not planted: assert count['intact'] == n
-    else: assert count['intact'] < n, 'the kernel wrote everything by itself: nothing was shown'
+    elif count['synced'] == n: pytest.skip(f'somebody else on this machine called sync() in each of {n} cuts')
+    else: assert count['intact'] < n - count['synced'], 'the kernel wrote everything by itself: nothing was shown'

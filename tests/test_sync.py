@@ -250,8 +250,7 @@ def frozen_at(folder: Path, n: int, size: int) -> tuple[bool, dict]:
         try: first.result(30)
         except FileNotFoundError: pass
     replay.deliver_all(Origin(memory, 'x'), Pending(folder))
-    store = ObjectStore('memory://')
-    store.origin = origin
+    store = ObjectStore.over(origin)
     assert not Pending(folder).work()
     return reached, judge(store, {'lab/m': ['0', '1']})
 

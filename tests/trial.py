@@ -96,9 +96,7 @@ class ServiceLike(MemoryBackend):
 
 def store_over(backend: Backend, timeout: float = 1.0) -> ObjectStore:
     "A store over a backend of the test's own"
-    store = ObjectStore('memory://', timeout=timeout, progress=False)
-    store.origin = Origin(backend, 'tester')
-    return store
+    return ObjectStore.over(Origin(backend, 'tester'), timeout=timeout, progress=False)
 
 def where(place) -> dict:
     "What another process needs to know of a place on a service"

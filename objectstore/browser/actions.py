@@ -11,7 +11,7 @@ from ..refs import Ref, check_alias, parse_ref
 from ..display import visible
 from ..store.version import Folder, Version
 from .search_line import sentence
-from .controller import Controller, as_of
+from .controller import Controller
 from ..store import copying, aliases, sync
 
 # %% auto #0
@@ -66,7 +66,7 @@ def _load(b: Browsing, ref: str, name: str, force: bool = False) -> dict:
     names = b.names
     if name in names and not force: return _ask('Overwrite?', f'{name} is there already: a {type(names[name]).__name__}. Overwrite it?', 'Overwrite', name=name)
     obj = b.quiet.get(ref)
-    names[name] = Folder(as_of(obj.version, b.store)) if isinstance(obj, Folder) else obj
+    names[name] = Folder(obj.version.seen_by(b.store)) if isinstance(obj, Folder) else obj
     return _done(f'{name} = {ref}: a {type(names[name]).__name__}')
 
 def _alias(b: Browsing, ref: str, alias: str, at: int | None = 0) -> dict:

@@ -8,6 +8,7 @@ import queue, threading, weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from copy import copy
 from datetime import datetime, timezone
 from ..errors import InvalidQuery, NotAvailableOffline, NotFound, ObjectStoreError
 from ..refs import Ref, parse_ref
@@ -22,7 +23,7 @@ from .views import SHOWN_VERSIONS, by_folder, compared, detail, facets, history,
 from .search_line import Understood, as_alias, as_place, held_fast, parts, understand, wrong
 
 # %% auto #0
-__all__ = ['PAGE', 'STALE_AFTER', 'STATES', 'EARLY', 'EVERY', 'Workers', 'as_of', 'Controller', 'Asking']
+__all__ = ['PAGE', 'STALE_AFTER', 'STATES', 'EARLY', 'EVERY', 'Workers', 'Controller', 'Asking']
 
 # %% ../../nbs/browser/05_controller.ipynb #4fe787a3
 class Workers:
@@ -81,17 +82,9 @@ STATES = ('loading', 'ready', 'empty', 'no-match', 'offline', 'stale', 'error')
 
 def _quiet(store: ObjectStore) -> ObjectStore:
     "The same store for threads of a browser: what it would say in a notebook's output, bars and warnings, is shown in the browser"
-    twin = object.__new__(type(store))
-    twin.__dict__.update(store.__dict__)
-    twin.progress, twin._warned = False, True
-    return twin
-
-def as_of(v: Version, store: ObjectStore) -> Version:
-    "The same version as one of another view of its store"
-    twin = object.__new__(type(v))
-    twin.__dict__.update(v.__dict__)
-    twin._store = store
-    return twin
+    view = copy(store)
+    view.progress, view._warned = False, True
+    return view
 
 class Controller:
     "What a browser shows, and how it comes to it"
@@ -338,7 +331,7 @@ class Controller:
                 if wanted(): self.tell('detail', {'ref': ref, 'error': visible(str(e), 400)})
                 return
             if not wanted(): return
-            self.tell('value', as_of(v, self.store))
+            self.tell('value', v.seen_by(self.store))
             told = detail(self.store, v, self.names)
             if wanted(): self.tell('detail', told | {'asked': ref})
         self.workers.do(facts, 'detail')

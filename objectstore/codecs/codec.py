@@ -14,13 +14,14 @@ from types import ModuleType, UnionType
 from typing import BinaryIO
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from ..entry_points import entry_points, loaded
 from ..errors import Damaged, MissingExtra, ObjectStoreError, Unsupported, Untrusted, hint, missing
 from .equality import Difference, ancestry, difference, is_a, is_dataclass, type_name, zone_name
 
 # %% auto #0
 __all__ = ['need', 'Codec', 'raw', 'untrusted', 'asked', 'cannot_give', 'as_given', 'check_asks', 'listed', 'Sink', 'register',
-           'codec_names', 'by_name', 'codec_for', 'proved', 'remedy', 'round_trip', 'tagged_json', 'read_tagged',
-           'built', 'JsonCodec', 'TextCodec', 'BytesCodec', 'FileCodec', 'check_rights', 'PickleCodec']
+           'codec_names', 'register_codec', 'by_name', 'codec_for', 'proved', 'remedy', 'round_trip', 'tagged_json',
+           'read_tagged', 'built', 'JsonCodec', 'TextCodec', 'BytesCodec', 'FileCodec', 'check_rights', 'PickleCodec']
 
 # %% ../../nbs/codecs/02_codec.ipynb #66406975
 def need(
@@ -158,6 +159,47 @@ def codec_names() -> list[str]:
     "The names of all codecs that are known here"
     return sorted({c.name for c in _codecs})
 
+# %% ../../nbs/codecs/02_codec.ipynb #6165ab72
+def register_codec(
+    codec: Codec | type[Codec],   # The codec, or its class
+    *,
+    replace: bool = False,        # May it take the name of another one? What was put with that is read with this one then
+) -> Codec | type[Codec]:         # What was given, so that this can decorate a class
+    "Codec: make one known in this process, and ask it before all others"
+    _add(codec, replace, first=True)
+    return codec
+
+def _add(codec: Codec | type[Codec], replace: bool = False, first: bool = False) -> None:
+    "Register what comes from elsewhere; an installed package's is asked last, so that no other object changes its codec"
+    global _codecs
+    c = codec() if isinstance(codec, type) else codec
+    if not isinstance(c, Codec): raise Unsupported(f'{c!r:.80} is no codec: derive it from objectstore.codecs.codec.Codec')
+    others = [o for o in _codecs if o.name == c.name and _written_as(o) != _written_as(c)]
+    if others and not replace: raise Unsupported(f'there is a codec {c.name!r} already ({_written_as(others[0])}): choose another name, or give replace=True')
+    register(c, first)
+    _codecs = [o for o in _codecs if o not in others]
+
+def _written_as(c: Codec) -> str: return f'{type(c).__module__}.{type(c).__qualname__}'
+
+# %% ../../nbs/codecs/02_codec.ipynb #3cc9fe66
+def _find(name: str) -> list[Codec]:
+    "The codecs of that name, the newest first; an installed package's where there is none yet"
+    if not (found := [c for c in _codecs if c.name == name]) and (e := entry_points('objectstore.codecs').get(name)):
+        _add(loaded(e))
+        found = [c for c in _codecs if c.name == name]
+    return found
+
+_asked: set[str] = set()     # Entry points that were registered, or cannot be
+
+def _register_installed() -> list[str]:
+    "Register what installed packages bring and nobody has asked for yet; the words of those that cannot be imported"
+    found, said = entry_points('objectstore.codecs'), []
+    for name in [n for n in found if n not in _asked and n not in codec_names()]:
+        try: _add(loaded(found[name]))
+        except Unsupported as e: said.append(str(e))
+        _asked.add(name)
+    return said
+
 # %% ../../nbs/codecs/02_codec.ipynb #6b5af143
 def by_name(
     name: str,      # As a record gives it
@@ -165,8 +207,9 @@ def by_name(
     "The codec that a record names"
     for c in _codecs:
         if c.name == name: return c
-    raise Unsupported(f"this was stored with codec {name!r}, which is not known here: import the package that registers it, "
-        f"or register one with objectstore.codecs.codec.register{hint(name, codec_names())}. Known: {', '.join(codec_names())}")
+    if found := _find(name): return found[0]
+    raise Unsupported(f"this was stored with codec {name!r}, which is not known here: install or import the package that brings it, "
+        f"or register one with objectstore.register_codec{hint(name, codec_names())}. Known: {', '.join(codec_names())}")
 
 # %% ../../nbs/codecs/02_codec.ipynb #80c5803f
 def codec_for(
@@ -175,15 +218,20 @@ def codec_for(
 ) -> Codec:
     "The codec for an object"
     if name is not None: return _named(obj, name)
-    for c in _codecs:
-        if not c.unsafe and c.accepts(obj): return c
+    if c := _accepting(obj): return c
+    broken = _register_installed()
+    if c := _accepting(obj): return c
     raise Unsupported(f"no codec takes a {type_name(obj)}. Known: {', '.join(codec_names())}. Put what it holds as one of these, "
-        "register a codec for it (objectstore.codecs.codec.register), or choose codec='pickle': then whoever gets it has to trust you, because loading a pickle can run any code")
+        "register a codec for it (objectstore.register_codec), or choose codec='pickle': then whoever gets it has to trust you, because loading a pickle can run any code"
+        + ''.join(f'. {b}' for b in broken))
+
+def _accepting(obj: object) -> Codec | None:
+    "The first codec that takes an object unasked"
+    return next((c for c in _codecs if not c.unsafe and c.accepts(obj)), None)
 
 def _named(obj: object, name: str) -> Codec:
     "The codec of that name, if it takes the object"
-    found = [c for c in _codecs if c.name == name]
-    if not found: raise Unsupported(f"no codec {name!r:.80}{hint(str(name)[:80], codec_names())}. Known: {', '.join(codec_names())}")
+    if not (found := _find(name)): raise Unsupported(f"no codec {name!r:.80}{hint(str(name)[:80], codec_names())}. Known: {', '.join(codec_names())}")
     for c in found:
         if c.accepts(obj): return c
     raise Unsupported(f'codec {name!r} does not take a {type_name(obj)}')

@@ -4,19 +4,23 @@
 
 # %% ../../nbs/storage/07_urls.ipynb #2135ad1c
 from __future__ import annotations
-import errno, logging, os, re
-from collections.abc import Mapping
+import errno, inspect, logging, os, re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 from ..errors import InvalidRef, ObjectStoreError, TierMismatch, hint, missing
 from .backend import Backend, MemoryBackend, in_a_hurry
 from .mistakes import worded
+from ..entry_points import entry_points, loaded
 from ..environment import set_as, variable, yes_or_no
 from .options import ENDPOINTS, KNOWN, SECRET, Options, Signing, about_keys, all_options, boto_session, check_endpoint, client_options, no_order, no_service, option_prefix, options as check_options, refused, has_login, nothing_empty, option, s3_endpoint, s3_region, s3_signing, secrets_belong, times
 from .files import FileBackend
 from .remote import RemoteBackend
 
 # %% auto #0
-__all__ = ['login_belongs', 'NativeBackends', 'service_bucket', 'Veil', 'not_logged', 'split_tier', 'plain_path', 'open_backend']
+__all__ = ['FACTS', 'login_belongs', 'NativeBackends', 'service_bucket', 'Veil', 'not_logged', 'Scheme', 'register_backend',
+           'find_scheme', 'unknown_scheme', 'split_tier', 'plain_path', 'open_backend']
 
 # %% ../../nbs/storage/07_urls.ipynb #4dbeed33
 class NativeBackends:
@@ -169,12 +173,92 @@ def not_logged(text: str | None) -> None:
 _odd = {'XAdminUserNotFound'}     # the 404 of one gateway that means the key id
 _asked = dict(list_buckets='list the buckets of the service', head_bucket='look at the bucket', create_bucket='make a bucket')
 
-# %% ../../nbs/storage/07_urls.ipynb #64ae9da7
-_url = re.compile(r'([A-Za-z][A-Za-z0-9+.-]+)://(.*)', re.DOTALL)
-_typo = re.compile(r'(s3|gs|az|memory|file):(?!//)', re.ASCII)
-_schemes = ('file', 's3', 'gs', 'az', 'memory')
+# %% ../../nbs/storage/07_urls.ipynb #59838066
+FACTS = ('endpoint', 'timeout', 'durable', 'marker')     # what every store knows of its tiers; `open_backend` says what each means
+
+class Scheme(NamedTuple):
+    "URL scheme: what opens its tiers, and the options that they have"
+    open: Callable[..., Backend | NativeBackends]        # Given what follows `scheme://`; options and facts by name
+    options: frozenset[str]                              # What the query of a URL may hold
+    check: Callable[[Mapping | None], Mapping]           # `storage_options`, checked
+    facts: frozenset[str] = frozenset(FACTS)             # Those that `open` takes
+
+_schemes: dict[str, Scheme] = {}
+
+# %% ../../nbs/storage/07_urls.ipynb #3708ecde
+def register_backend(
+    scheme: str,                             # `lesson`, for tiers such as `lesson://memory/trial`
+    open_function: Callable[..., Backend],   # Given what follows `lesson://`, as it is written; its other parameters are the options of such a tier
+    *,
+    replace: bool = False,                   # May it take a scheme that is registered already?
+) -> None:
+    "Scheme of a backend: make `scheme://...` a kind of tier"
+    if not _own_scheme.fullmatch(scheme) or scheme == 'path': raise TierMismatch(f"{scheme!r} cannot be a scheme: a letter, then letters, digits, '+', '.' or '-', all lower-case")
+    if scheme in _schemes and not replace and _written_as(_schemes[scheme].open) != _written_as(open_function):
+        raise TierMismatch(f'{scheme}:// is registered already, with {_written_as(_schemes[scheme].open)}: choose another scheme, or give replace=True')
+    names = frozenset([*inspect.signature(open_function).parameters][1:])
+    if leak := sorted(n for n in names - SECRET if _looks_secret.search(n)): raise TierMismatch(f'{leak[0]!r} is the name of a secret, which is no option of a tier: let the backend read it from the environment')
+    options = names - {*FACTS} | names & {'endpoint'}
+    _schemes[scheme] = Scheme(open_function, options, partial(_known_options, scheme, options), names & {*FACTS})
+
+_own_scheme = re.compile(r'[a-z][a-z0-9+.-]+', re.ASCII)
+
+def _written_as(f: object) -> str:
+    "Where a function or class is defined: the same for a cell that is run twice"
+    f = f.func if isinstance(f, partial) else f
+    return f'{f.__module__}.{f.__qualname__}' if inspect.isfunction(f) or inspect.ismethod(f) or isinstance(f, type) else repr(f)
+
+def _known_options(scheme: str, known: frozenset[str], given: Mapping | None) -> Options:
+    "Options for a registered scheme as they were given, or `TierMismatch` that names the nearest known one"
+    if unknown := sorted((given or {}).keys() - known): raise TierMismatch(f'{unknown[0]!r} is no option of {scheme}://{hint(unknown[0], known)}')
+    return Options(given or {})
+
+# %% ../../nbs/storage/07_urls.ipynb #6d4831ef
+def find_scheme(
+    name: str,               # Lower-case
+) -> Scheme | None:          # None where nobody brings it
+    "The scheme of that name, which may be an installed package's"
+    if name not in _schemes and (e := entry_points('objectstore.backends').get(name)): register_backend(name, loaded(e))
+    return _schemes.get(name)
+
+def unknown_scheme(name: str) -> TierMismatch:
+    "The error for a scheme that nobody brings: what there is, and how another one comes to be"
+    if said := _other_words.get(name): return TierMismatch(f'{name}:// is no kind of tier: {said}')
+    there = [*_schemes, *(entry_points('objectstore.backends').keys() - _schemes.keys())]
+    return TierMismatch(f'{name}:// is no kind of tier: paths, {", ".join(f"{s}://" for s in there)} are{hint(name, there) or "."} '
+                        f'Install the package that brings it, or call objectstore.register_backend({name!r}, ...) in this process')
+
 _other_words = dict(http="an address is the endpoint: 's3://bucket?endpoint=http://…'", https="an address is the endpoint: 's3://bucket?endpoint=https://…'",
     s3a='write s3://', s3n='write s3://', gcs='write gs://', azure='write az://', abfs='write az://', abfss='write az://', wasb='write az://')
+
+# %% ../../nbs/storage/07_urls.ipynb #fd9fa884
+def _open_memory(rest: str, **_) -> MemoryBackend: return MemoryBackend.named(rest)
+
+def _open_folder(rest: str, durable: bool, marker: str | None, shared: str | None = None, private: str | None = None, **_) -> FileBackend:
+    "The backend of a folder, given as a `file://` URL"
+    host, slash, path = rest.partition('/')
+    if host not in ('', 'localhost') or not path: raise TierMismatch("the URL of a folder has three slashes: 'file:///mnt/lab'")
+    return FileBackend(path if re.match(r'[A-Za-z]:', path) else slash + path, shared=_yes('shared', shared), private=_yes('private', private) or False, durable=durable, marker=marker)
+
+def _yes(name: str, value: str | None) -> bool | None:
+    "A switch in a URL, which is on where it is only named; None where it is not"
+    try: return value if value is None else yes_or_no(value or True)
+    except ValueError as e: raise TierMismatch(f'{name}: {e}') from None
+
+def _open_remote(scheme: str, rest: str, *, endpoint: str | None, timeout: float, durable: bool, marker: str | None, **options) -> RemoteBackend | NativeBackends:
+    "The backend of a service's bucket, or of all of its buckets"
+    if scheme == 's3' and not rest.strip('/'): return NativeBackends(endpoint=endpoint, options=options, timeout=timeout)
+    return RemoteBackend(f'{scheme}://{rest}', endpoint=endpoint, options=options, timeout=timeout)
+
+def _no_options(given: Mapping | None) -> dict: return {}     # storage_options are for services
+
+_schemes['file'] = Scheme(_open_folder, frozenset({'shared', 'private'}), _no_options)
+for s in KNOWN: _schemes[s] = Scheme(partial(_open_remote, s), frozenset(KNOWN[s] | client_options), partial(check_options, s))
+_schemes['memory'] = Scheme(_open_memory, frozenset(), _no_options)
+
+# %% ../../nbs/storage/07_urls.ipynb #64ae9da7
+_url = re.compile(r'([A-Za-z][A-Za-z0-9+.-]+)://(.*)', re.DOTALL)
+_typo = re.compile(r'([a-z][a-z0-9+.-]*):(?!//)', re.ASCII)
 
 def split_tier(
     tier: str | os.PathLike,           # As somebody wrote it
@@ -182,13 +266,13 @@ def split_tier(
     "A tier taken apart, or `TierMismatch`"
     text = os.fspath(tier)
     if not isinstance(text, str) or not text.strip() or '\0' in text: raise TierMismatch('a tier is a path or a URL such as s3://lab')
-    if m := _typo.match(text): raise TierMismatch(f"{m[0]!r} needs two slashes: '{m[1]}://…'; a folder of such a name is './{m[0]}…'")
+    if (m := _typo.match(text)) and m[1] in _schemes: raise TierMismatch(f"{m[0]!r} needs two slashes: '{m[1]}://…'; a folder of such a name is './{m[0]}…'")
     m = _url.fullmatch(text)
     if not m: return 'path', text, {}
     scheme, (rest, _, query) = m[1].lower(), m[2].partition('?')
     first = rest.partition('/')[0]
     if '@' in first or ':' in first and '@' in rest: raise TierMismatch(f'a tier must not hold a user or a password; {secrets_belong}')
-    if scheme not in _schemes: raise TierMismatch(f'{scheme}:// is no kind of tier: {_other_words.get(scheme) or "paths, " + ", ".join(f"{s}://" for s in _schemes) + " are" + hint(scheme, _schemes)}')
+    if find_scheme(scheme) is None: raise unknown_scheme(scheme)
     if '#' in rest: raise TierMismatch(f"'#' cannot be in the URL of a tier ({scheme}://…)")
     return scheme, unquote(rest) if scheme == 'file' else rest, _query(scheme, query)
 
@@ -197,7 +281,7 @@ _looks_secret = re.compile(r'secret|password|passwd|token(?!_)|access_?key|accou
 
 def _query(scheme: str, query: str) -> dict[str, str]:
     "The options in the query of a tier, by their plain names"
-    known = dict(file={'shared', 'private'}, memory=set()).get(scheme, KNOWN.get(scheme, set()) | client_options)
+    known = _schemes[scheme].options
     found = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         plain = option_prefix.sub('', name.lower(), count=1)
@@ -234,23 +318,9 @@ def open_backend(
 ) -> Backend | NativeBackends:                   # Nothing has been sent yet
     "The backend of a tier"
     scheme, rest, query = split_tier(tier)
-    if scheme == 'memory': return MemoryBackend.named(rest)
-    if scheme in ('path', 'file'): return _open_folder(scheme, rest, query, durable, marker)
-    endpoint = query.pop('endpoint', None) or endpoint
-    options = check_options(scheme, options) | query
-    if scheme == 's3' and not rest.strip('/'): return NativeBackends(endpoint=endpoint, options=options, timeout=timeout)
-    return RemoteBackend(f'{scheme}://{rest}', endpoint=endpoint, options=options, timeout=timeout)
-
-def _open_folder(scheme: str, rest: str, query: dict[str, str], durable: bool, marker: str | None) -> FileBackend:
-    "The backend of a folder, given as a path or as a `file://` URL"
-    if scheme == 'file':
-        host, slash, path = rest.partition('/')
-        if host not in ('', 'localhost') or not path: raise TierMismatch("the URL of a folder has three slashes: 'file:///mnt/lab'")
-        rest = path if re.match(r'[A-Za-z]:', path) else slash + path
-    yes = {k: _yes(k, v) for k, v in query.items()}
-    return FileBackend(rest, shared=yes.get('shared'), private=yes.get('private', False), durable=durable, marker=marker)
-
-def _yes(name: str, value: str) -> bool:
-    "A switch in a URL, which is on where it is only named"
-    try: return yes_or_no(value or True)
-    except ValueError as e: raise TierMismatch(f'{name}: {e}') from None
+    if scheme == 'path': return FileBackend(rest, durable=durable, marker=marker)
+    by = _schemes[scheme]
+    facts = dict(endpoint=query.pop('endpoint', None) or endpoint, timeout=timeout, durable=durable, marker=marker)
+    found = by.open(rest, **{k: facts[k] for k in by.facts}, **by.check(options) | query)
+    if isinstance(found, (Backend, NativeBackends)): return found
+    raise TierMismatch(f'{_written_as(by.open)}, which is registered for {scheme}://, gives a {type(found).__name__} and no Backend')

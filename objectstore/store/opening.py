@@ -146,6 +146,25 @@ class StoreBase(Looks, ObjectStoreInterface):
         self._functions: dict[str, Function] = {}     # `bucket/item`: the calculated function whose results begin with this name
         open_stores.add(self)
 
+    @classmethod
+    def over(
+        cls,
+        origin: Origin,       # Asked as it is: no near tier is put before it, so nothing can be pending
+        **options: object,    # As for a store that is opened by its URL: `timeout`, `readonly`, `author`, ...
+    ) -> Self:
+        "A store over an origin that was made before, such as one over a backend of your own"
+        store = cls('memory://', **options)
+        store.origin, store.tiers, store.endpoint = origin, [origin.url], getattr(origin.place, 'endpoint', None)
+        return store
+
+    def __copy__(self) -> Self:
+        """Another view of this store, in this process: options changed there do not change here.
+        Shared: the origin with its connections and caches, its index, pending work, the locks of puts, calculated functions.
+        Its own: `progress`, `max_age`, `trust` and the other options, and whether it was said that something is stale."""
+        view = type(self).__new__(type(self))
+        vars(view).update(vars(self))
+        return view
+
     def _made_by(self) -> dict[str, object]: return made_by(self.author, self.provenance)
 
     def _stacked(self, place, near: bool) -> Origin:

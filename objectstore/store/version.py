@@ -13,7 +13,7 @@ from dataclasses import fields, make_dataclass
 from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Self
 from ..errors import (Damaged, InvalidCall, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError,
                                 Protected, TierMismatch, Unsupported, hint, missing)
 from ..refs import item_key
@@ -193,6 +193,16 @@ class Version(Looks):
     def __eq__(self, other: object) -> bool: return isinstance(other, Version) and (self.id, self.ref) == (other.id, other.ref)
     def __hash__(self) -> int: return hash((self.id, self.ref))
     def __reduce__(self): return _reopen, (self._store, self.ref)
+
+    def seen_by(
+        self,
+        store,      # A view of the store that this version came from, such as a copy of it
+    ) -> Self:      # Shared: the record and what is known of it. Its own: the store that is asked for the rest
+        "The same version, in another view of its store"
+        view = type(self).__new__(type(self))
+        vars(view).update(vars(self))
+        view._store = store
+        return view
 
     def _fresh(self, what: str, fetch) -> object:
         "A thing that may change, fetched again after this process has changed something in the bucket"

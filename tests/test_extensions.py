@@ -1,0 +1,125 @@
+"Backends and codecs of others: registered in a process, or brought by an installed package; the example of the tutorials keeps the contract"
+import subprocess, sys, textwrap
+import pytest
+
+BROUGHT = """
+    from objectstore.codecs.codec import Codec
+    from objectstore.storage.backend import MemoryBackend
+
+    def open_lesson(rest, *, loud=None): return MemoryBackend.named(f'{rest}{loud or ""}')
+
+    class Molecule:
+        def __init__(self, smiles): self.smiles = smiles
+
+    class SmilesCodec(Codec):
+        name, suffix = 'smiles', '.smi'
+        def accepts(self, obj): return isinstance(obj, (Molecule, str))
+        def encode(self, obj, file): file.write(obj.smiles.encode()); return {}
+        def load(self, source, how): return Molecule(source.decode())
+        def prove(self, obj, source, how): return None
+"""
+
+ENTRY_POINTS = """
+    [objectstore.backends]
+    lesson = brought:open_lesson
+    broken = brought_not:open
+    [objectstore.codecs]
+    smiles = brought:SmilesCodec
+    broken = brought_not:Codec
+"""
+
+@pytest.fixture
+def installed(tmp_path):
+    "A folder of packages in which one brings a backend and a codec"
+    (tmp_path/'brought.py').write_text(textwrap.dedent(BROUGHT))
+    (tmp_path/'brought-1.dist-info').mkdir()
+    (tmp_path/'brought-1.dist-info'/'METADATA').write_text('Metadata-Version: 2.1\nName: brought\nVersion: 1\n')
+    (tmp_path/'brought-1.dist-info'/'entry_points.txt').write_text(textwrap.dedent(ENTRY_POINTS))
+    return tmp_path
+
+def run(script: str, *folders) -> None:
+    "In a process of its own, where nothing is registered yet"
+    head = f'import sys, importlib.metadata as md\nsys.path += {[str(f) for f in folders]!r}\n'
+    count = 'looks, real = [], md.entry_points\ndef counted(**kw): looks.append(kw["group"]); return real(**kw)\nmd.entry_points = counted\n'
+    p = subprocess.run([sys.executable, '-W', 'ignore', '-c', head + count + textwrap.dedent(script)], capture_output=True, text=True, timeout=300)
+    assert not p.returncode, p.stderr
+
+def test_a_package_brings_a_backend(installed):
+    run("""
+        from objectstore import ObjectStore, TierMismatch, Unsupported
+        store = ObjectStore('memory://a')
+        store.put('lab/x', 1)
+        assert looks == []                                    # nobody looks for what is known
+        store = ObjectStore('lesson://here?loud=er')
+        store.put('lab/x', 'text')
+        assert store.get('lab/x') == 'text' == ObjectStore('memory://hereer').get('lab/x')
+        for bad, error, words in [('lesson://x?lod=1', TierMismatch, "did you mean 'loud'"), ('lessen://x', TierMismatch, "did you mean 'lesson'"),
+                                  ('gone://x', TierMismatch, 'register_backend'), ('broken://x', Unsupported, 'the package brought cannot be imported')]:
+            try: ObjectStore(bad)
+            except error as e: assert words in str(e), e
+            else: assert False, bad
+        assert looks == ['objectstore.backends'], looks       # once, whatever was asked
+    """, installed)
+
+def test_a_package_brings_a_codec_which_is_asked_last(installed):
+    run("""
+        from objectstore import ObjectStore, Unsupported
+        from objectstore.codecs.codec import by_name, codec_for
+        store = ObjectStore('memory://a')
+        store.put('lab/x', 'text')
+        assert looks == []
+        import brought
+        v = store.put('lab/m', brought.Molecule('CCO'))
+        assert v.codec == 'smiles' and store.get('lab/m').smiles == 'CCO'
+        assert codec_for('text').name == 'text' and by_name('smiles').suffix == '.smi'
+        for name, words in [('smile', "did you mean 'smiles'"), ('smile', 'register_codec'), ('broken', 'the package brought cannot be imported')]:
+            try: by_name(name)
+            except Unsupported as e: assert words in str(e), e
+            else: assert False, name
+        try: store.put('lab/o', object())
+        except Unsupported as e: assert 'no codec takes' in str(e)
+        else: assert False
+        assert looks == ['objectstore.codecs'], looks
+    """, installed)
+
+def test_an_unknown_name_is_read_where_a_package_brings_it(installed):
+    run("""
+        from objectstore.codecs.codec import by_name
+        assert by_name('smiles').decode(b'CCO', {}).smiles == 'CCO' and 'brought' in sys.modules
+    """, installed)
+
+def test_installed_while_the_process_runs(installed, tmp_path):
+    run(f"""
+        from objectstore.codecs.codec import by_name
+        from objectstore import Unsupported
+        for _ in range(3):
+            try: by_name('smiles')
+            except Unsupported: pass
+            else: assert False
+        assert len(looks) == 1
+        sys.path.append({str(installed)!r})
+        by_name('smiles')
+    """)
+
+def test_nobody_takes_a_name_by_accident():
+    run("""
+        from objectstore import ObjectStore, Unsupported, TierMismatch, register_backend, register_codec
+        from objectstore.codecs.codec import Codec, by_name
+        from objectstore.storage.backend import MemoryBackend
+        class Mine(Codec):
+            name = 'json'
+            def accepts(self, obj): return False
+        for what, error in [(lambda: register_codec(Mine), Unsupported), (lambda: register_codec(object()), Unsupported),
+                            (lambda: register_backend('s3', MemoryBackend.named), TierMismatch), (lambda: register_backend('S3', MemoryBackend.named), TierMismatch),
+                            (lambda: register_backend('mine', lambda rest, password: None), TierMismatch)]:
+            try: what()
+            except error: pass
+            else: assert False, what
+        by_name('json').decode(b'1', {})
+        assert register_codec(Mine, replace=True) is Mine and isinstance(by_name('json'), Mine)
+        register_codec(Mine)                                   # a cell that is run again
+        register_backend('mine', lambda rest: 7)
+        try: ObjectStore('mine://x')
+        except TierMismatch as e: assert 'no Backend' in str(e)
+        else: assert False
+    """)
