@@ -6,7 +6,7 @@ import pytest
 import objectstore
 from objectstore import (Conflict, InvalidCall, InvalidQuery, InvalidRef, NotAvailableOffline, NotFound, ObjectStore,
                          PendingWarning, StaleWarning, Unsupported)
-from objectstore.format import commit, origin_clock
+from objectstore.format import buckets, commit, origin_clock
 from objectstore.store import history, store as store_module
 from objectstore import refs
 from objectstore.storage.backend import MemoryBackend, key_number, number_key

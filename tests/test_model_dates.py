@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from exploring import Explored, explore
 from objectstore import NotFound
-from objectstore.format import origin_clock, commit, records
+from objectstore.format import buckets, origin_clock, commit, records
 from objectstore.store import version
 from objectstore.storage.backend import Capabilities, MemoryBackend, key_number
 from objectstore.format.origin_clock import moment
