@@ -89,7 +89,7 @@ def rows_have(text: str) -> str: return f"[...document.querySelectorAll('.osb-bo
 
 def mine(chromium, place) -> Timed:
     "The browser: a new machine; one with an index; clicks, searches and keys"
-    import objectstore.browser.widget      # what is imported once is no part of what follows
+    import objectstore.browser.widget      # noqa: F401 (what is imported once is no part of what follows)
     from bridge import open_page, wired
     found = Timed()
     with wired():
@@ -248,7 +248,7 @@ def with_ipydatagrid(chromium, folder: Path) -> Timed | None:
         start = time.perf_counter()
         run_cell(page, 1, wait=False)
         page.wait_for_function("document.querySelector('.ipydatagrid-widget canvas, .lm-DataGrid canvas')", timeout=180_000)
-        blank = page.evaluate(INKED)
+        page.evaluate(INKED)
         page.wait_for_function(f'(() => {{ const f = {INKED}; window.inked ??= f(); return f() > 0 && document.querySelector("canvas").width > 50 }})()', timeout=180_000)
         found['first row, with an index'] = time.perf_counter() - start
         page.wait_for_timeout(1500)

@@ -1,6 +1,5 @@
 """Many processes that put one item: 50 x 20 on local files beside raw `link` claims; 16 x 20 on Ceph RGW, 4 x 50 on SeaweedFS. Every version is counted afterwards"""
-import multiprocessing as mp, os, sys, time, warnings
-from pathlib import Path
+import multiprocessing as mp, os, time, warnings
 from common import heading, say, scratch, service, table, verdict
 from objectstore import ObjectStore
 

@@ -48,7 +48,6 @@ def main():
     with scratch() as d, service('seaweed') as place:
         if place is None: return
         import io
-        import obstore
         from common import raw_remote
         s, o = ObjectStore(place.url, progress=False, timeout=10.0), raw_remote(place, timeout='60s')
         s.put('lab/frame', df)

@@ -1,5 +1,5 @@
 """Large payloads: a file of 512 MB (`bench_large.py 5000`: 5 GB) through put and get with its peak memory; a folder of 10,000 files; 256 MB beside raw obstore"""
-import os, sys, time, warnings
+import sys, warnings
 from common import compare, heading, in_process, ratio, raw_remote, report, say, scratch, service, table, verdict
 
 MB, FILES = (*map(int, filter(str.isdigit, sys.argv[1:])), *(512, 10_000)[len([*filter(str.isdigit, sys.argv[1:])]):])[:2]
@@ -82,7 +82,6 @@ def folder():
 def beside_obstore():
     import obstore
     from objectstore import ObjectStore
-    from pathlib import Path
     at = iter(range(10**6))
     with scratch() as d, service('seaweed') as place:
         if place is None: return

@@ -1,6 +1,6 @@
 """put_many and get_many of 10,000 objects of 4 KB: S3 beside raw obstore with the same concurrency, durable files beside single puts"""
-import os, sys, time, warnings
-from common import compare, heading, raw_remote, ratio, report, say, scratch, service, verdict
+import sys, warnings
+from common import compare, heading, raw_remote, ratio, report, scratch, service, verdict
 from objectstore import ObjectStore
 
 N = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
@@ -51,7 +51,7 @@ def files():
             s.put_many((f'many/{r}-{i}', f'{i:06}{WORD}') for i in range(n))
         def raw():
             r = d/'raw'/str(next(at)); r.mkdir(); k = iter(range(n))
-            for i in range(n): raw_put(r, k)
+            for _ in range(n): raw_put(r, k)
         s.put_many((f'known/{i}', 'ready') for i in range(n))
         def next_single():
             for i in range(n): s.put(f'known/{i}', f'{i:06}{WORD}')

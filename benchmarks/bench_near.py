@@ -1,11 +1,11 @@
 """Gets that a near tier answers, with SeaweedFS as the origin: 4 KB of JSON beside diskcache, joblib and pins; a frame of 2,000,000 rows and
 nine columns as Arrow, Polars and pandas beside `pyarrow.ipc` over a memory map, `pandas.read_parquet` and pins (`bench_near.py 200000`: fewer rows)"""
-import json, os, sys, time, warnings
+import json, os, time, warnings
 from contextlib import contextmanager
 from unittest.mock import patch
 from bench_frames import frame
 from bench_small import OBJ, RAW, _quiet, _same, raw_get
-from common import compare, heading, in_process, installed, ratio, report, say, scratch, service, table, verdict
+from common import compare, heading, in_process, installed, ratio, report, say, scratch, service, verdict
 from objectstore import ObjectStore
 from objectstore.cache.download import SETTLED
 

@@ -2,8 +2,6 @@
 machines, by tests/test_sync.py; a file of 5 GB through two tiers with its peak memory; requests through a stack (`bench_offline.py 100 waits memory`: 100 MB, these two only)"""
 import os, subprocess, sys, time, warnings
 from contextlib import contextmanager
-from pathlib import Path
-from statistics import median
 from unittest.mock import patch
 from bench_large import hash_of, make
 from common import HERE, heading, human, in_process, say, scratch, service, table, verdict

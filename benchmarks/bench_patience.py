@@ -21,7 +21,7 @@ def told(f) -> str:
 def slow(open, proxy, wait: float) -> list[list[str]]:
     "Each verb in a process of its own, as far as it knows"
     def new(): flush_hints(); return open()
-    s, rows = new(), []
+    _, rows = new(), []     # the first store of the process stays open
     def row(name, f):
         store = new()
         with proxy.fault('late', wait=wait): rows.append([name, told(lambda: f(store))])

@@ -1,6 +1,6 @@
 """The proof at put: puts with it and without it, in turns; 2,000,000 rows, a small frame, 4 KB of JSON, an array"""
 import contextlib, sys
-from common import compare, heading, installed, median, ratio, report, scratch, verdict
+from common import compare, heading, installed, median, report, scratch, verdict
 import objectstore.store.writes as writes
 from objectstore import ObjectStore
 

@@ -17,7 +17,6 @@ from blake3 import blake3
 from common import heading, human, installed, say, scratch, table
 from objectstore import ObjectStore
 from objectstore.storage.backend import Entry, MemoryBackend, number_key
-from objectstore.format.origin import Origin
 from objectstore.format.records import Record, pack, to_json
 
 N = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000

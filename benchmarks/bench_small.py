@@ -105,7 +105,7 @@ def remote():
 
 def _pins(d, place, puts, gets, n):
     "pins on S3: through s3fs where it is installed, else through obstore's adapter for fsspec"
-    import fsspec, pins
+    import fsspec
     from importlib.util import find_spec
     from pins.boards import BaseBoard
     if find_spec('s3fs'): fs, by = fsspec.filesystem('s3', endpoint_url=place.service.endpoint), 's3fs'

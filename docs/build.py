@@ -4,26 +4,36 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from fastcore.nbio import mk_cell, read_nb, write_nb
-from pages import ROOT, Links, stage
+from pages import ROOT, Links, clashes, stage
 
 WORK, SITE = ROOT/'_proc', ROOT/'_docs'
 PAGES, BUILT = WORK/'pages', WORK/'html'
-SECTIONS = [('Tutorials', 'nbs/tutorials'), ('Explanations', 'nbs/explanations'), ('Reference', 'nbs')]
+SECTIONS = [('Tutorials', 'tutorials'), ('Explanations', 'explanations'), ('The store', 'store'), ('Calculated objects', 'computed'), ('The browser', 'browser'),
+            ('Search', 'search'), ('Caches', 'cache'), ('Codecs', 'codecs'), ('The format', 'format'), ('Storage', 'storage'), ('Foundations', '.'), ('Testing', 'testing')]
 
 def notebooks(folder: str) -> list[Path]:
     "The notebooks of one folder, in their order"
-    return sorted(p for p in (ROOT/folder).glob('*.ipynb') if p.name[0] not in '_.')
+    return sorted(p for p in (ROOT/'nbs'/folder).glob('*.ipynb') if p.name[0] not in '_.')
+
+def check_notebooks() -> None:
+    "Each notebook makes a page, and no two of them one of the same name"
+    there = [p for p in (ROOT/'nbs').rglob('*.ipynb') if not any(part[0] in '_.' for part in p.relative_to(ROOT).parts)]
+    if without := {*there} - {nb for _, folder in SECTIONS for nb in notebooks(folder)}: sys.exit(f'docs: in no section, so without a page: {", ".join(sorted(map(str, without)))}')
+    if found := clashes(there): sys.exit(f'docs: pages of one name: {"; ".join(found)}')
 
 def stage_all() -> dict[str, list[str]]:
     "Stage each notebook in a fresh process; the pages of each section"
     shutil.rmtree(WORK, ignore_errors=True)
     PAGES.mkdir(parents=True)
-    for image in (p for p in (ROOT/'nbs').rglob('*') if p.suffix in {'.png', '.svg', '.jpg'}): shutil.copy(image, PAGES)
+    for image in (p for p in (ROOT/'nbs').rglob('*') if p.suffix in {'.png', '.svg', '.jpg'}):
+        to = PAGES/image.relative_to(ROOT/'nbs')
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, to)
     spawn = multiprocessing.get_context('spawn')
     with tempfile.TemporaryDirectory() as home, ProcessPoolExecutor(2, spawn, max_tasks_per_child=1) as pool:
         os.environ['HOME'] = home           # no settings, history or default store of whoever builds the site
         runs = {title: [pool.submit(stage, nb, WORK, PAGES) for nb in notebooks(folder)] for title, folder in SECTIONS}
-        try: return {title: [run.result().stem for run in section] for title, section in runs.items()}
+        try: return {title: [run.result().relative_to(PAGES).with_suffix('').as_posix() for run in section] for title, section in runs.items()}
         except Exception:
             pool.shutdown(cancel_futures=True)
             raise
@@ -39,19 +49,20 @@ def add_contents(sections: dict[str, list[str]]) -> None:
 def check_offline() -> None:
     "The site must work where there is no network"
     far = re.compile(r'<(?:script|img|iframe|link(?=[^>]*stylesheet))[^>]*(?:src|href)="(?:https?:)?//[^"]+')
-    found = {m for page in BUILT.glob('*.html') for m in far.findall(page.read_text())}
+    found = {m for page in BUILT.rglob('*.html') for m in far.findall(page.read_text())}
     if found: sys.exit('the pages fetch from the network:\n' + '\n'.join(sorted(found)))
 
 def main() -> None:
+    check_notebooks()
     sections = stage_all()
     add_contents(sections)
-    pages = sorted(PAGES.glob('*.ipynb'))
-    links = Links(pages)
+    pages = sorted(PAGES.rglob('*.ipynb'))
+    links = Links(pages, PAGES)
     for page in pages: links.page(page)
     def run(tool, *args): subprocess.run([Path(sys.executable).with_name(tool), *map(str, args)], check=True)
     run('sphinx-build', '-q', '-n', '-W', '--keep-going', '-c', ROOT/'docs', '-d', WORK/'doctrees', PAGES, BUILT)
     check_offline()
-    run('lychee', '--offline', '--include-fragments', '--no-progress', '--root-dir', BUILT, *sorted(BUILT.glob('*.html')))
+    run('lychee', '--offline', '--include-fragments', '--no-progress', '--root-dir', BUILT, *sorted(BUILT.rglob('*.html')))
     shutil.rmtree(SITE, ignore_errors=True)
     BUILT.rename(SITE)                  # the last site stays until this one has passed
     print(f'{len(pages)} pages: {SITE.relative_to(ROOT)}/index.html')

@@ -48,7 +48,7 @@ class Size(int): "A number of bytes, shown with a unit"
 def human_size(n: int) -> str:
     "Bytes with a unit of thousands: `2.1 MB`"
     if n < 1000: return f'{n} B'
-    for unit in ('kB', 'MB', 'GB', 'TB', 'PB', 'EB'):
+    for unit in ('kB', 'MB', 'GB', 'TB', 'PB', 'EB'):    # noqa: B007 (used below)
         n /= 1000
         if n < 999.5: break
     return f'{n:.1f} {unit}' if n < 99.95 else f'{n:,.0f} {unit}'

@@ -5,7 +5,6 @@
 # %% ../nbs/02_refs.ipynb #2394ed51
 from __future__ import annotations
 import re, unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, timezone
 from functools import lru_cache

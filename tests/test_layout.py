@@ -91,6 +91,26 @@ def test_packages_are_small_and_say_what_they_hold():
         assert 0 < len(own) <= WIDEST, f'{package or "objectstore"} has {len(own)} modules'
         assert ast.get_docstring(ast.parse((PACKAGE/package/'__init__.py').read_text()))
 
+def about(package: str) -> list[str]:
+    "The cells of the first page of a package"
+    cells = json.loads((ROOT/'nbs'/package/f'00_about_{package}.ipynb').read_text())['cells']
+    return [''.join(c['source']) for c in cells]
+
+@pytest.mark.parametrize('package', PACKAGES[1:])
+def test_the_first_page_of_a_package_shows_its_pages_in_order(package):
+    "A row for each notebook: link, module, and a sentence"
+    rows = re.findall(r'^\| \[[^]]+\]\(([^)/]+)\) \| `([a-z_.]+)` \| [\w`].{10,}\. \|$', '\n'.join(about(package)), re.MULTILINE)
+    own = sorted((m for m in MODULES if m.rpartition('.')[0] == package), key=rank)
+    assert rows == [(f'{notebook_of(m).rpartition("/")[2]}.ipynb', m) for m in own], f'nbs/{package}/00_about_{package}.ipynb does not list what the package has'
+
+@pytest.mark.parametrize('package', PACKAGES[1:])
+def test_the_first_page_of_a_package_says_what_it_may_import(package):
+    may = next(c for c in about(package) if c.startswith('## What it may import'))
+    allowed = {package, '', *re.findall(r'`([a-z]+)`', may)} & {*PACKAGES}
+    for m in (m for m in MODULES if m.rpartition('.')[0] == package):
+        found = {i.rpartition('.')[0] for i in imported(path_of(m).read_text(), m) if (m, i) not in ABOVE}
+        assert found <= allowed, f'{m} imports {", ".join(sorted(found - allowed))}, which the first page of {package} does not allow'
+
 def test_no_two_modules_have_one_name():
     leaves = [m.rpartition('.')[2] for m in MODULES]
     assert len({*leaves}) == len(leaves) and not {*leaves} & TAKEN

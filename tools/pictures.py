@@ -4,7 +4,7 @@
     pictures.py FOLDER compare     # those whose name has this word
 """
 from __future__ import annotations
-import json, os, sys, warnings
+import os, sys, warnings
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp

@@ -12,7 +12,6 @@ from ..display import visible
 from ..store.version import Folder, Version
 from .search_line import sentence
 from .controller import Controller
-from ..store import copying, aliases, sync
 
 # %% auto #0
 __all__ = ['ACTS', 'Browsing']

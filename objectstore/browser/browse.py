@@ -5,7 +5,6 @@
 # %% ../../nbs/browser/09_browse.ipynb #054b967a
 from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
-from fastcore.basics import patch
 from ..storage.config import InvalidSettings
 from ..store.store import ObjectStore
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from ..store.version import Version
 from ..store.store import ObjectStore
 from .search_line import understand
 from .views import changed, row
-from ..store import find
 
 # %% auto #0
 __all__ = ['ROWS', 'AT_A_TIME', 'Overview', 'all_versions']

@@ -16,7 +16,6 @@ from ..store.store import ObjectStore
 from ..computed.lineage import recorded, sources
 from .row_differences import rows_apart
 from .preview import NEAR, is_near, preview
-from ..store import find
 
 # %% auto #0
 __all__ = ['SHOWN_VALUES', 'SHOWN_KEYS', 'SHOWN_VERSIONS', 'FAR_BACK', 'LINES', 'DIFF', 'moment_text', 'row', 'by_folder',

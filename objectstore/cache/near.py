@@ -415,7 +415,7 @@ class Stack(Backend):
 
     def _near_list(self, folder: str, after: str | None, limit: int | None) -> Iterator[Entry]:
         "What the near tiers have below a folder; when the origin has made it, and which object that was, is not known"
-        found = {e.key: e._replace(modified=0.0, stamp='') for n in reversed(self.nears) for e in (quietly(lambda: [*n.at(folder + '0').list(folder, after, limit)]) or []) if e.key not in n.bad}
+        found = {e.key: e._replace(modified=0.0, stamp='') for n in reversed(self.nears) for e in (quietly(lambda n=n: [*n.at(folder + '0').list(folder, after, limit)]) or []) if e.key not in n.bad}
         return iter(sorted(found.values(), key=lambda e: e.key)[:limit])
 
     def near_last(self, folder: str) -> tuple[str, bytes | None]:

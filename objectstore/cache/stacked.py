@@ -223,7 +223,7 @@ class StackedOrigin(Origin):
         "The identity of the origin, also while it is away"
         stack = self._stack_of(bucket)
         if surely: self.sight(stack.origin).turn = -1
-        try: stack.nears
+        try: stack.nears    # noqa: B018 (it asks)
         except Renewed: pass      # another store: it is known now
         return (stack.identity() or '').partition('-')[0] or None
 

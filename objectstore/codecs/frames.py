@@ -11,10 +11,10 @@ from decimal import Decimal
 from functools import lru_cache, partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO
-from .codec import Codec, Sink, ancestry, asked, by_name, cannot_give, is_a, need, raw, register, remedy, round_trip, type_name
+from .codec import Codec, Sink, ancestry, asked, cannot_give, is_a, need, raw, register, remedy, type_name
 from ..errors import Damaged, ObjectStoreError, Unsupported
 from .equality import Difference, difference, same_dtype
-from .parquet import ParquetReader, doubled, index_names, is_text, read_parquet, refusal, to_polars, with_facts, without_facts, write_parquet
+from .parquet import ParquetReader, doubled, index_names, is_text, read_parquet, refusal, to_polars, with_facts, write_parquet
 if TYPE_CHECKING: import numpy as np, pandas as pd, polars as pl, pyarrow as pa
 
 # %% auto #0
@@ -225,10 +225,11 @@ def _missing(gaps: pd.Series) -> str:
 def to_pandas(
     t: pa.Table,
     facts: dict,                     # As `from_pandas` has left them
-    own: dict[str, object] = {},     # Columns that are made already, which the frame may keep
+    own: dict[str, object] | None = None,    # Columns that are made already, which the frame may keep
 ) -> pd.DataFrame:
     "The pandas frame that `from_pandas` was given, or the columns of it that were read"
     fields = facts.get('fields', {})
+    own = own or {}
     made = {n: fields[n] for n in t.schema.names if n not in own and fields.get(n, {}).keys() & {'categories', 'python', 'arrow'}}
     df = t.select([n for n in t.schema.names if n not in made and n not in own]).to_pandas()
     changed = {n: _restored(df[n], t[n], f) for n, f in fields.items() if n not in made and n not in own and n in df.columns and n in t.schema.names}
@@ -504,7 +505,7 @@ def shaped(
 ) -> object:
     "A table as a frame"
     if want.startswith('pandas.'):
-        df = to_pandas(t, facts, own or {})
+        df = to_pandas(t, facts, own)
         return df if want == 'pandas.DataFrame' else _column(df, df.columns, want).rename(facts.get('name', df.columns[0]))
     if want == 'pyarrow.Table': return t
     if want == 'pyarrow.RecordBatch': return _one_batch(t)

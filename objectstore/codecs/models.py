@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO
-from .codec import Codec, Sink, ancestry, as_given, by_name, cannot_give, is_a, need, raw, register, round_trip, type_name, untrusted
+from .codec import Codec, Sink, ancestry, as_given, cannot_give, is_a, need, register, type_name, untrusted
 from ..environment import veiled
-from ..errors import MissingExtra, Unsupported, Untrusted
+from ..errors import MissingExtra, Unsupported
 from .equality import Difference, difference, exif_tags, same_pictures
 if TYPE_CHECKING: import matplotlib.figure, numpy as np, PIL.Image, torch
 

@@ -75,7 +75,6 @@ class ParquetReader:
         group: int | None = None,           # A group of rows; None: all
     ) -> pa.Table:                          # Without the facts
         "A part of the table, with the types that it had"
-        import pyarrow as pa
         with self._turn:
             if self.ranges: self.ranges.hold(_ranges(self.file, names, group))
             t = self.file.read(columns=names) if group is None else self.file.read_row_group(group, columns=names)
@@ -194,7 +193,7 @@ def lazy_frame(
     read: Callable[[list[str], int], pa.Table],       # Some columns of a group
 ) -> pl.LazyFrame:
     "A Polars plan over a table that is read by groups of rows"
-    pl = need('polars', 'frames')
+    need('polars', 'frames')
     from polars.io.plugins import register_io_source
     nothing = to_polars(schema.empty_table())
     def part(names, i):
@@ -204,7 +203,7 @@ def lazy_frame(
         yield nothing.select(names)
         for i in range(groups):
             if limit is not None and limit <= 0: return
-            df, n = _group(lambda ns: part(ns, i), names or nothing.columns[:1], keep, limit)
+            df, n = _group(lambda ns, i=i: part(ns, i), names or nothing.columns[:1], keep, limit)
             if limit is not None: limit -= n
             if df is not None: yield df.select(names) if names else df
     return register_io_source(rows, schema=nothing.schema)

@@ -19,7 +19,6 @@ from ..codecs.codec import codec_for, type_name
 from ..store.version import Folder, Version
 from ..store.store import ObjectStore
 from ..store.reads import Function
-from ..codecs import frames, models
 
 # %% auto #0
 __all__ = ['fingerprint', 'source_text', 'code_parts', 'counted_functions', 'texts_of', 'know_texts', 'Param', 'param',

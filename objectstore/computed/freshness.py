@@ -21,7 +21,6 @@ from ..store.store import ObjectStore, open_store
 from ..store.reads import Function
 from .lineage import recorded, recorded_inputs
 from .fingerprint import Param, code_parts, fingerprint, read_signature
-from ..store import find, sync
 
 # %% auto #0
 __all__ = ['StoredResults', 'check_function', 'Call', 'changed_code', 'State', 'place_store', 'Explanation']

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/computed/02_leases.ipynb #3a5e6472
 from __future__ import annotations
-import os, sys, threading, time, warnings
+import os, threading, time, warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache

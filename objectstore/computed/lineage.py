@@ -15,7 +15,6 @@ from ..display import Card, Table, shown, visible
 from ..store.version import Lineage, Version, store_place
 from ..store.store import ObjectStore, open_store
 from ..store.reads import answered
-from ..store import find
 
 # %% auto #0
 __all__ = ['UNREADABLE', 'MORE', 'recorded', 'recorded_inputs', 'sources', 'Node', 'Graph', 'Traced', 'trace', 'Picture',

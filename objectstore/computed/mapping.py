@@ -14,10 +14,9 @@ from ..storage.backend import in_threads
 from ..tracking import Input, now_reading, unnoted
 from ..format.records import new_id
 from ..cache.download import Progress
-from ..display import Table, shown
+from ..display import Table
 from ..store.version import Version, Versions, store_place
 from ..display import Looks
-from ..store.store import ObjectStore
 from .fingerprint import know_texts, texts_of
 from .freshness import Call, State
 from .calculated import Calculating, CalculationFailed

@@ -18,7 +18,7 @@ from ..refs import (MAX_VERSION, Ago, Alias, AliasAt, AsOf, Back, Number, Select
 from .witness import Recent, Seen, Sight, awake
 from ..storage.backend import Backend, Entry, in_threads, is_beyond, key_number, last_number, number_key, same_stamp, stamp_tag
 from ..storage.atomic import Short
-from .origin_clock import clock_of, latest_date, micros, moment, running, time_there
+from .origin_clock import clock_of, latest_date, micros, moment, time_there
 from .records import (RECORD_LIMIT, STATE, Record, alias_folder, aliases_folder, last_move, read_move, moves, notes_folder,
                                  payload_key, records_folder, unpack)
 

@@ -4,7 +4,6 @@
 
 # %% ../../nbs/format/08_origin.ipynb #34a5c240
 from __future__ import annotations
-import os
 from collections.abc import Callable
 from ..errors import (Conflict, Damaged, InvalidRef, NotAvailableOffline, NotFound, Unsupported,
                                 differs_by_case, hint)

@@ -11,13 +11,12 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
-from blake3 import blake3
 from ..errors import Damaged, InvalidRef, ObjectStoreError
 from ..refs import MAX_VERSION, alias_name, item_key
 from ..format.records import RECORD_LIMIT, from_json, move, seal, to_json, unseal
 from ..cache.breaker import is_absence
 from ..format.commit import Bucket
-from .encoding import ROOM, Filled, Row, Texts, as_texts, from_text
+from .encoding import ROOM, Filled, Row, Texts, from_text
 
 # %% auto #0
 __all__ = ['MOST_CHANGES', 'SOON', 'LEAVING', 'PART', 'LATEST_TIME', 'NESTED', 'Change', 'Log', 'catalog_key', 'read_log',

@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import NamedTuple
 from zlib import crc32
 from .predicate import LONGEST, Name, texts, value, words
-from ..format.origin_clock import micros, moment
 from ..format.records import Record
 from ..format.buckets import merge
 

@@ -301,7 +301,7 @@ class Draft:
         self.name = f'{place}/.tmp-{token_hex(8)}' if named else None
         kind = os.O_CREAT | os.O_EXCL | flags('NOFOLLOW') if named else flags('TMPFILE')
         try: self.fd = os.open(self.name or place, os.O_RDWR | kind | flags('CLOEXEC', 'BINARY'), mode)
-        except OSError as e: raise MustBeNamed if not named and e.errno in _cannot else e
+        except OSError as e: raise MustBeNamed if not named and e.errno in _cannot else e    # noqa: B904 (its context is enough)
 
     def write(self, data: bytes) -> None:
         rest = memoryview(data).cast('B')

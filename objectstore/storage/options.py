@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 from ..errors import NotFound, ObjectStoreError, TierMismatch, Unsupported, hint
-from ..environment import brief, calmly, cleaned, sendable, set_as, variable, yes_or_no
+from ..environment import calmly, cleaned, sendable, set_as, variable, yes_or_no
 
 # %% auto #0
 __all__ = ['client_options', 'KNOWN', 'SECRET', 'SWITCHES', 'option_prefix', 'no_order', 'PATIENT', 'STALLED', 'SLOW',

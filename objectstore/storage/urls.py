@@ -14,7 +14,7 @@ from .backend import Backend, MemoryBackend, in_a_hurry
 from .mistakes import worded
 from ..entry_points import entry_points, loaded
 from ..environment import set_as, variable, yes_or_no
-from .options import ENDPOINTS, KNOWN, SECRET, Options, Signing, about_keys, all_options, boto_session, check_endpoint, client_options, no_order, no_service, option_prefix, options as check_options, refused, has_login, nothing_empty, option, s3_endpoint, s3_region, s3_signing, secrets_belong, times
+from .options import ENDPOINTS, KNOWN, SECRET, Options, about_keys, all_options, boto_session, client_options, no_order, no_service, option_prefix, options as check_options, refused, has_login, nothing_empty, option, s3_endpoint, s3_region, s3_signing, secrets_belong, times
 from .files import FileBackend
 from .remote import RemoteBackend
 
@@ -50,7 +50,7 @@ class NativeBackends:
     def _client(self) -> object:
         "The client of boto3, without retries; whoever has something else to answer with has one with short waits"
         if found := (self._s3 or {}).get(in_a_hurry()): return found
-        try: import boto3, botocore
+        try: import boto3, botocore    # noqa: F401 (is it there?)
         except ImportError: raise missing('boto3', 's3') from None
         o = all_options('s3', self._options)
         self._signing = by = s3_signing(o)
@@ -320,7 +320,9 @@ def open_backend(
     scheme, rest, query = split_tier(tier)
     if scheme == 'path': return FileBackend(rest, durable=durable, marker=marker)
     by = _schemes[scheme]
-    facts = dict(endpoint=query.pop('endpoint', None) or endpoint, timeout=timeout, durable=durable, marker=marker)
-    found = by.open(rest, **{k: facts[k] for k in by.facts}, **by.check(options) | query)
+    known = dict(by.check(options))
+    said = known.pop('endpoint', None)
+    facts = dict(endpoint=query.pop('endpoint', None) or endpoint or said, timeout=timeout, durable=durable, marker=marker)
+    found = by.open(rest, **{k: facts[k] for k in by.facts}, **known | query)
     if isinstance(found, (Backend, NativeBackends)): return found
     raise TierMismatch(f'{_written_as(by.open)}, which is registered for {scheme}://, gives a {type(found).__name__} and no Backend')

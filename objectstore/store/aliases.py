@@ -164,7 +164,7 @@ class AliasVerbs(WriteVerbs):
             gone.add(v.version)
             return bucket.remove(r.item, v.version, self.origin.by)
         gone: set[int] = set()
-        n = sum(self._now_or_later(lambda: now(v), v, 'remove', force=force) is not False for v in wanted)
+        n = sum(self._now_or_later(lambda v=v: now(v), v, 'remove', force=force) is not False for v in wanted)
         if gone: self._look_again(bucket, r.item, gone)
         return n
 

@@ -83,7 +83,7 @@ class BulkVerbs(CopyVerbs):
         found, tails = {}, self._tails(name, {item: len(runs) for item, runs in own.items()})
         for item, runs in own.items():
             tail = tails[item]
-            def fits(k): return all(same_content(v, drafts[run[0]][1]) for v, run in zip(tail[-k:], runs))
+            def fits(k, tail=tail, runs=runs): return all(same_content(v, drafts[run[0]][1]) for v, run in zip(tail[-k:], runs))
             if k := next((k for k in range(min(len(tail), len(runs)), 0, -1) if fits(k)), 0): found |= {i: v for v, run in zip(tail[-k:], runs) for i in run}
         return found
 

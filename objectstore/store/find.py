@@ -200,7 +200,7 @@ class FindVerbs(AliasVerbs):
         stamp = self.keeper.index.identity()
         waits = {(w.bucket, w.item) for w in waiting if w.bucket in names}
         search = Search(self.keeper.index, names, self._meant(q.at, names), q.tree, q.kind, q.text, q.test, q.sort, waits)
-        others = [v for name in {b for b, _ in waits} for v in self._selected(name, q.at, lambda item: (name, item) in waits and q.passes(item), before[name])]
+        others = [v for name in {b for b, _ in waits} for v in self._selected(name, q.at, lambda item, name=name: (name, item) in waits and q.passes(item), before[name])]
         own = _keys(map(view, others))
         why = self._check_keys(q, search, own)
         self._check_sort(q, {*search.known, *own})

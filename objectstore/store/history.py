@@ -105,7 +105,7 @@ def moves_below(
 
 def _alias_moves(bucket: Bucket, item: str, alias: str | None = None) -> dict[str, list[dict]]:
     "The moves of the aliases of an item, or of one of them"
-    if alias is not None: return {alias: moves for moves in moves_below(bucket, alias_folder(item, alias)).values()}
+    if alias is not None: return {alias: moves for moves in moves_below(bucket, alias_folder(item, alias)).values()}    # noqa: B035 (one at most)
     return {decode_segment(name[1:]): moves for name, moves in moves_below(bucket, aliases_folder(item)).items() if name[:1] == '@'}
 
 def _aliased(bucket: Bucket, item: str, moves: dict[str, list[dict]]) -> Iterator[Told]:

@@ -11,7 +11,6 @@ from functools import wraps
 from os import PathLike
 from pathlib import Path
 from typing import Concatenate, Literal, ParamSpec, Self, TypeVar
-from fastcore.meta import delegates
 from datetime import timedelta
 from ..calls import wrong_call
 from ..errors import InvalidRef, NotAvailableOffline, Protected, StaleWarning, TierMismatch, seconds_of
@@ -33,7 +32,7 @@ from ..search.rebuild import Keeper
 from ..cache.outbox import Pending
 from ..cache.stacked import StackedOrigin, near_numbers, open_near
 from ..storage.first_contact import First
-from .version import Stats, Version, Versions, store_place
+from .version import Stats, Version, Versions
 from ..display import Looks
 
 # %% auto #0
@@ -140,7 +139,7 @@ class StoreBase(Looks, ObjectStoreInterface):
         self._delivering, self._next_sync, self._pause = threading.Lock(), 0.0, 5.0    # Delivery in the background: one at a time, and not at once again
         if self.pending: self._when_back()
         self._keeper = None                           # What keeps the index of the origin
-        self.keeper
+        self.keeper    # noqa: B018 (made here, not at the first search)
         self._own = Recent(100_000)                   # Codec and hash of what this object has put
         self._turns = weakref.WeakValueDictionary()   # Ref: the lock that puts of one item queue at
         self._functions: dict[str, Function] = {}     # `bucket/item`: the calculated function whose results begin with this name

@@ -16,7 +16,7 @@ from ..errors import Damaged, NotAvailableOffline, NotFound, Unsupported, hint, 
 from ..refs import LATEST, Alias, Number, Ref, WriteId, name_filter, parse_ref
 from ..tracking import now_reading
 from ..storage.backend import in_threads
-from ..codecs import frames, models
+from ..codecs import frames, models    # noqa: F401 (they register their codecs)
 from ..codecs.codec import by_name
 from ..cache.machine import files_folder
 from ..format.identity import MARKER, is_folder, near_store
@@ -27,8 +27,7 @@ from ..cache.outbox import Waiting, Work
 from ..cache.download import Progress, member_path, safe_name, source
 from ..cache.mapped import get_frame, twin_place
 from .version import Folder, ItemVersions, PendingVersion, Version, Versions, answered, note_read
-from ..calls import no_attribute
-from .opening import StoreBase, PUBLIC, outside, Function
+from .opening import StoreBase, outside, Function
 
 # %% auto #0
 __all__ = ['ReadVerbs', 'Unread', 'Waits', 'with_pending']
@@ -281,7 +280,7 @@ class ReadVerbs(StoreBase):
         def aliased(r): return sorted(a for a, to in (aliases.get(r.item, {}) | waits.aliases.get(r.item, {})).items() if to in (r.version, r.id))
         def noted(r): return [*notes.get((r.item, r.version), []), *waits.notes.get((r.item, r.version), []), *waits.notes.get((r.item, r.id), [])]
         found = []
-        for (item, n), r in zip(wanted, bucket.read_records(wanted)):
+        for (item, _), r in zip(wanted, bucket.read_records(wanted)):
             if isinstance(r, (Damaged, Unsupported)): warnings.warn(f'left out: {r}', stacklevel=3)
             elif isinstance(r, Exception): raise r
             elif (item, r.id) not in waits.gone: found.append(Version(self, bucket, r, noted(r), aliased(r)))

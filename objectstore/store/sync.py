@@ -8,7 +8,7 @@ import os, re, threading, time, warnings
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from ..errors import (InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, PendingWarning,
+from ..errors import (InvalidRef, NotFound, ObjectStoreError, PendingWarning,
                                 StillPending, Unsupported, hint, seconds_of)
 from ..refs import LATEST, Number, Ref, parse_ref
 from ..calls import explained

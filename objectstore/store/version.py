@@ -31,7 +31,7 @@ from ..format.commit import Bucket, parse_listing
 from ..cache.breaker import REFUSALS, Gone, NeverReached
 from ..cache.near import noting_stale
 from ..cache.download import BLOCK, as_file, member_path, RangeFile, own_verified, ranges_of, source
-from ..display import Looks, Card, Shown, Size, Table, human_size
+from ..display import Looks, Card, Size, Table, human_size
 if TYPE_CHECKING: from objectstore.computed.lineage import Traced
 
 # %% auto #0
