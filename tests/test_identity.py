@@ -97,8 +97,7 @@ def answers(s: ObjectStore, order: int = 0, index: bool = True) -> dict:
 
 def a_minute_later(monkeypatch) -> None:
     "Nothing is taken for granted any more that was seen before"
-    at = (objectstore.format.origin, objectstore.format.commit, objectstore.cache.stacked)
-    for module in at: monkeypatch.setattr(module, 'ASK_AGAIN', -1.0)
+    for module in (objectstore.format.origin, objectstore.format.commit, objectstore.cache.stacked): monkeypatch.setattr(module, 'ASK_AGAIN', -1.0)
 
 def filled(storage: Storage) -> tuple[ObjectStore, dict]:
     "A store object that has put and got four versions, of which a backup has two"
