@@ -230,6 +230,44 @@ def test_inputs_from_threads_and_pools(files, tmp_path):
     threading.Thread(target=lambda: seen.append(now_reading())).start()
     assert pool.submit(now_reading).result() is None and seen == [None]
 
+def test_threads_are_as_they_were_when_nothing_records(store):
+    "`Thread.start` and the pools' `submit` are replaced while a calculation records, also where two overlap, and no longer"
+    def now(): return [threading.Thread.start, ThreadPoolExecutor.submit, ProcessPoolExecutor.submit]
+    def replaced(): return [a is not b for a, b in zip(now(), real)]
+    real, inside, gates = now(), [], [threading.Event(), threading.Event()]
+    @store.calculated('f/x')
+    def f(i):
+        inside.append(replaced())
+        assert gates[i].wait(60)
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.submit(f, 0), pool.submit(f, 1)
+        while len(inside) < 2: time.sleep(0.01)
+        gates[0].set(), one.result()
+        assert all(replaced()) and all(map(all, inside))
+        gates[1].set(), two.result()
+    assert now() == real
+
+def test_who_else_replaces_thread_start_keeps_it(store, monkeypatch):
+    "As a debugger that is attached while a calculation records: what it put there stays, and a thread is followed once"
+    store.put('data/raw', [1, 2, 3])
+    started, of = [], threading.Thread.start
+    monkeypatch.setattr(threading.Thread, 'start', of)       # to have it back
+    def attached() -> None:
+        ours = threading.Thread.start
+        def traced(self): started.append(self.name); ours(self)
+        threading.Thread.start = traced
+    @store.calculated('f/x')
+    def f(i, attach):
+        if attach: attached()
+        t = threading.Thread(target=store.get, args=('data/raw',), name=f'reader {i}')
+        t.start(), t.join()
+        return i
+    first = f.version_of(1, True)
+    traced = threading.Thread.start
+    second = f.version_of(2, False)
+    assert threading.Thread.start is traced is not of and [n for n in started if n.startswith('reader')] == ['reader 1', 'reader 2']
+    assert [[i['asked'] for i in v.lineage['inputs']] for v in (first, second)] == [['data/raw']] * 2
+
 def test_inputs_in_another_store(tmp_path):
     a, b = ObjectStore(tmp_path/'a', durable=False), ObjectStore(tmp_path/'b', durable=False)
     b.put('data/raw', 1)
