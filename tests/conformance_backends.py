@@ -9,7 +9,7 @@ Subclass `BackendConformance` in a test module, with a fixture `backend` that gi
 A backend that can be pickled is raced from several processes, one that cannot from threads.
 """
 from __future__ import annotations
-import hashlib, multiprocessing, os, pickle, threading, time
+import hashlib, multiprocessing, pickle, threading, time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache

@@ -575,7 +575,7 @@ def test_lineage_up_and_down(store):
     assert 'data/raw@1' in repr(v.lineage())
 
 def test_lineage_is_other_people_s_text(store):
-    v = store.calculated('f/x')(lambda: store.get('data/raw', default=0)).version_of()
+    _v = store.calculated('f/x')(lambda: store.get('data/raw', default=0)).version_of()
     for bad in ([5], 'text', [{'asked': 5}], [{'asked': '<script>', 'hash': None, 'found': '"];x'}], [{'asked': 'a', 'hash': 'x', 'args': {}}], [None]):
         with store._drafted(__import__('objectstore').names.parse_ref('f/y'), 1, None, None, None) as d:
             d.description['lineage'] |= {'inputs': bad, 'function': {'name': '<b>', 'code': 5}, 'params': 7}

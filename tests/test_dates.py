@@ -5,7 +5,7 @@ from datetime import timedelta
 from unittest import mock
 
 import pytest
-from objectstore import Damaged, NotFound, ObjectStore, PendingWarning, StaleWarning
+from objectstore import Damaged, NotFound, ObjectStore, PendingWarning
 from objectstore.format import origin_clock, records
 from objectstore.storage.backend import MemoryBackend
 from objectstore.storage.files import FileBackend
