@@ -55,7 +55,14 @@ def margin(text: str, width: int) -> str:
 
 def described(node: ast.ClassDef) -> list[ast.FunctionDef]:
     "The public methods of a class that say of themselves what they do"
-    return [n for n in node.body if isinstance(n, DEFS[:2]) and ast.get_docstring(n) and (n.name[0] != '_' or n.name.startswith('__') and n.name != '__init__')]
+    found = [n for n in node.body if isinstance(n, DEFS[:2]) and ast.get_docstring(n) and (n.name[0] != '_' or n.name.startswith('__') and n.name != '__init__')]
+    return [n for n in found if n.name in verbs() or n.name[0] == '_'] if called(node.name) != node.name else found
+
+@lru_cache
+def verbs() -> set[str]:
+    "What Tab offers of a store; the other methods of its groups of verbs are for each other"
+    from objectstore.store.opening import PUBLIC
+    return {*PUBLIC}
 
 def called(cls: str) -> str:
     "The name by which a class is known: the groups of verbs are those of a store"
