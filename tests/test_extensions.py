@@ -1,6 +1,8 @@
 "Backends and codecs of others: registered in a process, or brought by an installed package; the example of the tutorials keeps the contract"
-import subprocess, sys, textwrap
+import json, subprocess, sys, textwrap, uuid
+from pathlib import Path
 import pytest
+from objectstore.testing.backend_suite import BackendConformance
 
 BROUGHT = """
     from objectstore.codecs.codec import Codec
@@ -40,7 +42,7 @@ def installed(tmp_path):
 def run(script: str, *folders) -> None:
     "In a process of its own, where nothing is registered yet"
     head = f'import sys, importlib.metadata as md\nsys.path += {[str(f) for f in folders]!r}\n'
-    count = 'looks, real = [], md.entry_points\ndef counted(**kw): looks.append(kw["group"]); return real(**kw)\nmd.entry_points = counted\n'
+    count = 'looks, real = [], md.entry_points\ndef counted(**kw): looks.append(kw.get("group")); return real(**kw)\nmd.entry_points = counted\n'
     p = subprocess.run([sys.executable, '-W', 'ignore', '-c', head + count + textwrap.dedent(script)], capture_output=True, text=True, timeout=300)
     assert not p.returncode, p.stderr
 
@@ -123,3 +125,48 @@ def test_nobody_takes_a_name_by_accident():
         except TierMismatch as e: assert 'no Backend' in str(e)
         else: assert False
     """)
+
+# the example of the tutorial, in a module of its own: raced from several processes
+
+ROOT = Path(__file__).parent.parent
+
+@pytest.fixture(scope='module')
+def lesson(tmp_path_factory):
+    "The backend of nbs/tutorials/own_backend.ipynb, as a module that other processes find"
+    folder = tmp_path_factory.mktemp('lesson')
+    cells = json.loads((ROOT/'nbs'/'tutorials'/'own_backend.ipynb').read_text())['cells']
+    sources = [''.join(c['source']) for c in cells if c['cell_type'] == 'code']
+    (folder/'lesson_backend.py').write_text('\n\n'.join(sources[:3]))
+    sys.path.insert(0, str(folder))
+    yield __import__('lesson_backend')
+    sys.path.remove(str(folder))
+
+class TestLessonInAFolder(BackendConformance):
+    @pytest.fixture
+    def backend(self, lesson, tmp_path): return lesson.FsspecBackend(str(tmp_path/'root'), fs='file')
+
+class TestLessonInMemory(BackendConformance):
+    @pytest.fixture
+    def backend(self, lesson): return lesson.FsspecBackend(uuid.uuid4().hex)
+
+def test_a_store_over_the_lesson_outlives_its_process(lesson, tmp_path):
+    "Put by two processes, one after the other, and read by a third, each of which registers the scheme"
+    script = f"""
+        import lesson_backend
+        from objectstore import ObjectStore, register_backend
+        register_backend('lesson', lesson_backend.FsspecBackend)
+        store = ObjectStore('lesson://{tmp_path}/root?fs=file')
+        v = store.put('lab/x', {{'a': 1}}, alias='production')
+        store.put('lab/large', b'x' * 200_000)
+        store.remove(v, force=True)
+        store.put('lab/x', 'text', metadata={{'n': 2}})
+        assert store.find_items(where='n >= 2')[0].item == 'x'
+    """
+    for _ in range(2): run(script, Path(lesson.__file__).parent)
+    run(f"""
+        import lesson_backend
+        from objectstore import ObjectStore, register_backend
+        register_backend('lesson', lesson_backend.FsspecBackend)
+        store = ObjectStore('lesson://{tmp_path}/root?fs=file')
+        assert [v.version for v in store.versions('lab/x')] == [2, 4] and store.get('lab/large@1') == b'x' * 200_000
+    """, Path(lesson.__file__).parent)

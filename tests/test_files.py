@@ -4,7 +4,7 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 import pytest
-from conformance_backends import MB, keys, pattern
+from objectstore.testing.backend_suite import MB, keys, pattern
 from objectstore.storage import files
 from objectstore.storage.backend import key_number, number_key
 from objectstore.storage.atomic import PIECE

@@ -1,1 +1,1 @@
-"""A real S3 service for demos and tests"""
+"""Conformance suite of backends, and a real S3 service for demos and tests"""
