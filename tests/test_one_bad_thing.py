@@ -8,7 +8,7 @@ import json, os, tempfile, warnings
 from pathlib import Path
 import pytest
 from objectstore import Damaged, NotFound, ObjectStore
-from objectstore.format import buckets
+from objectstore.format import commit
 from objectstore.search import changelog, rebuild as wholes
 from objectstore.search.changelog import flush_hints
 from objectstore.format.records import seal
@@ -209,7 +209,7 @@ def test_planted_a_state_that_must_be_readable(quick, monkeypatch):
     def state(self):
         n, last = last_move(self.backend, self.prefix + STATE)
         return n, last.get('is') == 'made'
-    monkeypatch.setattr(buckets.Bucket, 'state', state)
+    monkeypatch.setattr(commit.Bucket, 'state', state)
     wrong, _ = stopped(quick, BAD['state of a bucket'][0], 'new', verbs=[lists, finds])
     assert 'lists' in dict(wrong)
 
