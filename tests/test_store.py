@@ -20,7 +20,7 @@ import objectstore
 from objectstore import (CommitUnknown, Conflict, Damaged, Folder, InvalidQuery, InvalidRef, LocalObjectStore,
                          NotAvailableOffline, NotFound, ObjectStore, ObjectStoreError, ObjectStoreInterface,
                          Protected, Stats, TierMismatch, Unsupported, Untrusted, Version, Versions, get_config)
-from objectstore.format import buckets, origin, records
+from objectstore.format import buckets, commit, origin, records
 from objectstore import refs
 from objectstore.cache import download
 from trial import soak
