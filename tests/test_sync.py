@@ -13,6 +13,7 @@ from objectstore.search.changelog import flush_hints
 from objectstore.storage.backend import MemoryBackend
 from objectstore.storage.files import FileBackend
 from objectstore.format.origin import Origin
+from objectstore.search import changelog
 from objectstore.cache.outbox import Pending
 from away import Switch, World, env, forget_all, on_line, quiet
 from trial import SOAK, Wrapped, alone, content, dense, die, soak, start, whole
@@ -107,10 +108,12 @@ def counted(n: int | None, when: str | float) -> list:
 def _sync(folder: str, n: int | None = None, when: str | float = '', planted: bool = False) -> int:
     "Sync in a process of its own"
     if planted: replay.deliver_draft = jumps
+    changelog.SOON = 60.0      # hints come together at the end, as many writes each time
     with env(OBJECTSTORE_STATE_DIR=f'{folder}/state'):
         store = ObjectStore(f'{folder}/near', f'{folder}/origin', progress=False)
         seen = counted(n, when)
         store.sync()
+        changelog.flush_hints(60)
     return len(seen)
 
 def killed(folder: Path, n: int, when: str | float, planted: bool = False) -> bool:
