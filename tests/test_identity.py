@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from objectstore import NotFound, ObjectStore, StaleWarning
 from objectstore.storage.backend import MemoryBackend
-from objectstore.cache.breaker import Breaker
 from objectstore.search.changelog import flush_hints
 from objectstore.format.origin import Origin
 from objectstore.storage.remote import RemoteBackend
-from objectstore.format.witness import Sight, Witness, save_witnesses
+from objectstore.format.witness import save_witnesses
 import objectstore.cache.near, objectstore.format.origin, objectstore.format.commit, objectstore.cache.stacked
 from away import Service, clean, env, forget_all, on_line, quiet, Switch  # noqa: F401 (fixtures)
 from services import Place
@@ -97,7 +96,7 @@ def answers(s: ObjectStore, order: int = 0, index: bool = True) -> dict:
 
 def a_minute_later(monkeypatch) -> None:
     "Nothing is taken for granted any more that was seen before"
-    for module in (objectstore.origin, objectstore.format.commit, objectstore.stacks): monkeypatch.setattr(module, 'ASK_AGAIN', -1.0)
+    for module in (objectstore.format.origin, objectstore.format.commit, objectstore.cache.stacked): monkeypatch.setattr(module, 'ASK_AGAIN', -1.0)
 
 def filled(storage: Storage) -> tuple[ObjectStore, dict]:
     "A store object that has put and got four versions, of which a backup has two"
@@ -137,7 +136,7 @@ def differing(said: dict, truth: dict) -> dict: return {k: (said[k], truth[k]) f
 @pytest.mark.parametrize('what', WHAT)
 def test_another_store_in_the_same_place(storage, what, figure, monkeypatch):
     stale, burnt, asked = 0, 0, 0
-    if storage.kind != 'files' and what != WHAT[0]: monkeypatch.setattr(objectstore.origin, 'ASK_AGAIN', -1.0)     # else a number won a moment ago that shows another write means that two have won
+    if storage.kind != 'files' and what != WHAT[0]: monkeypatch.setattr(objectstore.format.origin, 'ASK_AGAIN', -1.0)     # else a number won a moment ago that shows another write means that two have won
     for order in orders(storage, bool(storage.nears)):
         for index in (True, False):
             storage.empty() if storage.kind != 'files' or Path(storage.url).exists() else None
@@ -300,7 +299,6 @@ def test_a_pinned_near_get_is_right_from_the_first_request_that_shows_the_change
         A, _ = filled(storage)
         A.put('lab/other', 'x')
         answers(A), A.get('lab/other')
-        other_item = dict(storage.raw._objects)
         storage.empty()
         for i in range(4): storage.other().put('lab/m', f'new {i}')
         storage.other().put('lab/other', 'y')
