@@ -21,7 +21,6 @@ from objectstore.format import commit
 from objectstore.cache import download
 from objectstore.storage.files import FileBackend
 from objectstore.search.changelog import flush_hints
-from objectstore.storage.urls import NativeBackends
 from planting import spare
 from services import Place
 from surroundings import foreign

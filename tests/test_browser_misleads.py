@@ -1,5 +1,5 @@
 "The browser: what is highlighted, shown and acted on is one version; what is left out is counted; nothing is lost in a saved page"
-import json, re
+import re
 import pandas as pd, pytest
 from objectstore import ObjectStore, browse
 from objectstore.browser.widget import Browser, picture

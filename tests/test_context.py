@@ -61,7 +61,7 @@ def test_a_commit_in_the_meantime_is_seen(repo, monkeypatch):
 def test_a_hostile_git_folder(tmp_path):
     secret = tmp_path/'secret'; secret.write_text('CANARY' * 7)
     g = tmp_path/'r/.git'; g.mkdir(parents=True)
-    for head in ('ref: ../../secret', f'ref: refs/../../../secret', f'ref: {secret}', 'x' * 10**6, '', '\x00', 'ref: refs/heads/\x00', 'ref: refs/' + 'a' * 5000, 'ref: refs/heads/.invalid'):
+    for head in ('ref: ../../secret', 'ref: refs/../../../secret', f'ref: {secret}', 'x' * 10**6, '', '\x00', 'ref: refs/heads/\x00', 'ref: refs/' + 'a' * 5000, 'ref: refs/heads/.invalid'):
         (g/'HEAD').write_text(head)
         assert git_commit(str(g)) is None, head[:40]
     (g/'HEAD').write_bytes(b'\xff\xfe'); assert git_commit(str(g)) is None

@@ -2,12 +2,10 @@
 or not at all, and the store goes on"""
 import itertools, json, os, random, shutil, tempfile, threading, time
 from collections import Counter
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 import pytest
-from objectstore import NotFound, ObjectStore, ObjectStoreError
-from objectstore.storage import atomic, files
+from objectstore import NotFound, ObjectStore
+from objectstore.storage import files
 from objectstore.search.changelog import flush_hints
 from objectstore.format.origin import Origin
 from services import Place

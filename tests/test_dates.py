@@ -4,7 +4,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from objectstore import Damaged, NotFound, ObjectStore, PendingWarning, StaleWarning
+from objectstore import Damaged, NotFound, ObjectStore, PendingWarning
 from objectstore.format import origin_clock, records
 from objectstore.storage.backend import MemoryBackend
 from objectstore.storage.files import FileBackend

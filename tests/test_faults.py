@@ -12,12 +12,11 @@ from objectstore.storage import files
 from objectstore.format import commit, records
 from objectstore.storage.backend import MemoryBackend
 from objectstore.storage.files import FileBackend
-from objectstore.errors import Conflict
-from objectstore.format.records import Claim, read_back
+from objectstore.format.records import Claim
 from proxy import Proxy
 from services import Place
 from planting import planted_here
-from trial import PATIENCE, WRITES, ServiceLike, Wrapped, alone, content, dense, drafts, named, payloads, records as record_files, remote, soak, store_over, whole
+from trial import PATIENCE, ServiceLike, Wrapped, alone, content, dense, drafts, named, payloads, remote, soak, store_over, whole
 
 pytestmark = pytest.mark.usefixtures('own_cache')
 
@@ -257,7 +256,7 @@ def test_full_disk(tmp_path, figure):
             name, size = f'{i}', (0, 3_000, 40_000, 90_000)[i % 4]
             try: kept[store.put('b/m', content(name, size)).ref] = name
             except OSError as e: assert e.errno == errno.ENOSPC, e; full['refused'] += 1
-            except ObjectStoreError as e: full['refused'] += 1
+            except ObjectStoreError: full['refused'] += 1
         lost = [ref for ref, name in kept.items() if whole(ObjectStore(at/'store').get(ref)) != name]
         short = [v.ref for v in ObjectStore(at/'store').versions('b/m') if whole(v.get()) is None]
         dense(ObjectStore(at/'store'), 'b/m')

@@ -166,7 +166,7 @@ def crash(work, after: int, moment: float) -> list[int]:
 @unix
 def test_kill_9_during_create(b, capsys):
     "RELIABILITY.md 4 and 6"
-    dice, acknowledged, n = random.Random(4), 0, 0
+    dice, acknowledged = random.Random(4), 0
     for turn in range(kills := soak(30, 200)):
         def work(told):
             for i in range(10_000):
@@ -235,7 +235,7 @@ def every_nth(monkeypatch, do, code):
             except OSError as e: error = e
         yield nth, error
         if faults.n < nth: return
-    assert False, 'too many steps'
+    raise AssertionError('too many steps')
 
 def left_open(b) -> list[str]:
     "Descriptors of files below the root"

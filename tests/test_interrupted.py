@@ -14,14 +14,14 @@ import pytest
 import objectstore
 from objectstore import NotFound, ObjectStore
 from objectstore.format import buckets
-from objectstore.search import keeper, changelog
+from objectstore.search import keeper
 from objectstore.cache import outbox
 from objectstore.storage.backend import MemoryBackend
 from objectstore.storage.files import FileBackend
 from objectstore.search.changelog import flush_hints
 from away import env, forget_all, quiet
 from planting import planted
-from trial import SOAK, _context, content, soak, start, whole
+from trial import _context, content, soak, start, whole
 
 LARGE = 40_000
 HERE = str(Path(objectstore.__file__).parent)

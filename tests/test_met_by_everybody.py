@@ -10,8 +10,6 @@ from objectstore.store import history, store as store_module
 from objectstore import refs
 from objectstore.storage.backend import MemoryBackend, key_number, number_key
 from objectstore.durations import is_duration, parse_duration
-from objectstore.storage.files import FileBackend
-from objectstore.format.origin_clock import micros
 from objectstore.format.records import pack
 from objectstore.storage.config import get_config
 from planting import planted

@@ -2,16 +2,14 @@
 import os, threading, time, warnings
 import pytest
 from objectstore import (CommitUnknown, Conflict, Damaged, NotAvailableOffline, NotFound, ObjectStore,
-                         PendingWarning, Protected, StaleWarning, StillPending, TierMismatch, Unsupported)
-from objectstore.cache import breaker, near, outbox, stacked
-from objectstore.store import sync
+                         PendingWarning, Protected, StillPending, Unsupported)
+from objectstore.cache import breaker, outbox
 from objectstore.search.changelog import flush_hints
 from objectstore.storage.backend import MemoryBackend
-from objectstore.cache.breaker import Breaker, Guarded
-from away import Line, Service, Switch, World, env, forget_all, on_line, quiet, within
+from objectstore.cache.breaker import Breaker
+from away import Line, World, env, forget_all, quiet, within
 from proxy import Proxy
 from planting import spare
-from services import Place
 from trial import PATIENCE, SOAK, content, whole
 
 HOW = ['refuse', 'hang', 'error']
@@ -335,7 +333,7 @@ def test_offline_by_the_environment(memory):
     assert not memory.switch.asked
 
 def test_offline_false_never_makes_do(memory):
-    store = stocked(memory)
+    _store = stocked(memory)
     memory.away()
     firm = memory.open(offline=False)
     for f in (lambda: firm.get('lab/m'), lambda: firm.put('lab/m', 4), lambda: firm.find_items(), lambda: firm.set_alias('lab/m@1', 'x'), lambda: firm.remove('lab/m@1')):

@@ -2,24 +2,23 @@
 
 The oracle is `ObjectStore._from_records`, which reads every record and decides in Python. `make soak`: ten times as many examples.
 """
-import json, os, random, re, shutil, sqlite3, subprocess, sys, threading, time, warnings
+import os, random, re, shutil, sqlite3, subprocess, sys, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timezone
 from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from objectstore.search.changelog import flush_hints
-from objectstore import InvalidQuery, NotFound, ObjectStore
-from objectstore.storage.backend import MemoryBackend
+from objectstore import InvalidQuery, ObjectStore
 from objectstore.store.find import Asked, as_selector
 from objectstore.store.results import sort_cell
-from objectstore.search.local_index import FORMAT, Index, IndexAway, Writer
+from objectstore.search.local_index import FORMAT, Index, Writer
 from objectstore.search.keeper import as_known
-from objectstore.search.changelog import Change, read_log
+from objectstore.search.changelog import read_log
 from objectstore.refs import name_filter
 from objectstore.search.parser import parse_where
 from planting import planted_here
-from trial import PATIENCE, soak, start, together
+from trial import PATIENCE, soak, together
 
 
 @pytest.fixture(autouse=True)
@@ -467,7 +466,7 @@ def test_a_put_that_cannot_be_written_into_the_index_is_found_all_the_same(tmp_p
 
 def test_another_thread_does_not_drop_the_locks(tmp_path):
     "Closing any descriptor of a file drops every lock that the process has on it; without them another process would delete the log of the index that this one uses"
-    fcntl = pytest.importorskip('fcntl')
+    pytest.importorskip('fcntl')
     index = Index(tmp_path/'index.db')
     index.ask('SELECT count(*) FROM versions')
     def locked():

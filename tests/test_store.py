@@ -5,12 +5,10 @@
 (must buckets be made by hand?) and `quick` (may a test store thousands of objects?); `stacks.Stack` is one.
 """
 from __future__ import annotations
-import inspect, os, pickle, re, subprocess, sys, threading, time, warnings
-from concurrent.futures import ProcessPoolExecutor
+import inspect, os, pickle, re, subprocess, sys, time, warnings
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from html.parser import HTMLParser
-from multiprocessing import get_context
 from pathlib import Path
 from unittest import mock
 
@@ -22,12 +20,11 @@ import objectstore
 from objectstore import (CommitUnknown, Conflict, Damaged, Folder, InvalidQuery, InvalidRef, LocalObjectStore,
                          NotAvailableOffline, NotFound, ObjectStore, ObjectStoreError, ObjectStoreInterface,
                          Protected, Stats, TierMismatch, Unsupported, Untrusted, Version, Versions, get_config)
-from objectstore.format import buckets, origin, commit, records
-from objectstore import display, refs
-from objectstore.store import writes, version
-from objectstore.cache import download
-from objectstore.storage.backend import MemoryBackend
 from planting import planted, spare
+from objectstore.format import buckets, commit, origin, records
+from objectstore import display, refs
+from objectstore.cache import download
+from trial import soak
 from stacks import HERE, Stack, b, flat_html, home, make_stack, other_process, requests, stack, store, together, wait_a_tick  # noqa: F401 (fixtures)
 from trial import soak
 
@@ -141,7 +138,7 @@ class StoreContract:
 
     def test_not_found_names_what_is_near(self, store, b):
         store.put(f'{b}/models/churn', 1, alias='production')
-        for ref, near in {f'{b}/models/chrun': f"'models/churn'", f'{b}/models/churn@7': 'it has 1', f'{b}/models/churn@prodution': "'production'",
+        for ref, near in {f'{b}/models/chrun': "'models/churn'", f'{b}/models/churn@7': 'it has 1', f'{b}/models/churn@prodution': "'production'",
                           f'{b[:-1]}/models/churn': b, f'{b}/models/churn@-2': 'it has 1', f'{b}/models/churn@2001-01-01': 'it has 1'}.items():
             with pytest.raises(NotFound) as e: store[ref]
             assert near in str(e.value), ref
@@ -356,7 +353,7 @@ class StoreContract:
         assert store.aliases(x) == {'production': 2}
         stores = [stack.open() for _ in range(4)]
         def move(i):
-            try: stores[i].set_alias(f'{x}@3', f'production', if_at=2); return 1
+            try: stores[i].set_alias(f'{x}@3', 'production', if_at=2); return 1
             except Conflict: return 0
         assert sum(together(4, move)) >= 1 and store.aliases(x) == {'production': 3}
         assert [m['to'] for m in store.aliases(x).history('production')] == [1, 2, 3]           # one move, whoever made it
@@ -822,7 +819,7 @@ class StoreContract:
         if stack.nears: pytest.skip('near tiers answer: test_offline.py')
         x = f'{b}/x'
         v, f = store.put(x, LARGE, alias='production'), store.put(f'{b}/f', folder_of(Path('photos'), {'a': LARGE[::-1]}))
-        aliases, s = store.aliases(x), stack.open()
+        _aliases, s = store.aliases(x), stack.open()
         v, folder = s[v.ref], s.get(f)
         calls = dict(get=lambda: s.get(x), item=lambda: s[x], put=lambda: s.put(x, 1), many=lambda: s.get_many([x]), find=lambda: s.find_items(b), stats=lambda: s.get_stats(), list=lambda: s.list_buckets(),
                      inside=lambda: x in s, created=lambda: store.put, aliases=lambda: v.aliases, metadata=lambda: v.metadata, path=lambda: v.path(), open=lambda: v.open().read(1), vget=lambda: v.get(),
@@ -890,7 +887,7 @@ class StoreContract:
 
     def _broken(self, store, b, key_of):
         "Break what `key_of` names in every way: the rest is found, and the version itself is damaged"
-        v, w = store.put(f'{b}/x', 1, alias='production', metadata={'a': 1}), store.put(f'{b}/y', 2)
+        v, _ = store.put(f'{b}/x', 1, alias='production', metadata={'a': 1}), store.put(f'{b}/y', 2)
         store.annotate(v, {'b': 2})
         for data in (b'', b'[]', b'nonsense', b'x' * (records.RECORD_LIMIT + 1)):
             self._overwrite(v, v._in.prefix + key_of(v), data)
@@ -967,7 +964,7 @@ class StoreContract:
         for i in range(20 if stack.quick else 5):
             store.find_or_create_bucket(b)
             writer.origin.for_put(b)
-            answers = together(2, lambda k: store.remove_bucket(b) if k else writer.put(f'{b}/x{i}', i))
+            together(2, lambda k: store.remove_bucket(b) if k else writer.put(f'{b}/x{i}', i))
             fresh = stack.open()
             lost += not (fresh.get(f'{b}/x{i}', default=None) == i and b in fresh.list_buckets() and f'{b}/x{i}@1' in fresh.find_items(b).refs)
             fresh.remove(f'{b}/x{i}@*')
@@ -1085,7 +1082,7 @@ class StoreContract:
                 ticks = iter(range(10 ** 6))
                 with planted(download, 'time', spare(mock.Mock(wraps=time, monotonic=lambda: next(ticks) * seconds))):
                     s = stack.open(progress=show)
-                    v = s.put(f'{b}/big-{show}-{seconds}', Path('big.bin'))
+                    _v = s.put(f'{b}/big-{show}-{seconds}', Path('big.bin'))
                     s.put_many({f'{b}/p{i}': i for i in range(3)})
                 said = capsys.readouterr()
                 assert not said.out and ('big' in said.err) is (wanted and seconds == 0.9), (show, seconds, said.err)

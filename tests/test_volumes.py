@@ -1,10 +1,8 @@
 """What volumes of a network answer when they are not well, by a file system of the tests' own (volume.py)"""
-import os, stat, subprocess, sys, threading, time, warnings
-from pathlib import Path
+import os, stat, threading, warnings
 import numpy as np, pytest
 from objectstore import ObjectStore
-from objectstore.storage import deadlines, atomic
-from objectstore.cache import near
+from objectstore.storage import atomic
 from objectstore.cache.breaker import Breaker
 from objectstore.storage.deadlines import Timed
 from objectstore.storage.atomic import within
