@@ -1,4 +1,4 @@
-"Every notebook is a test: nbdev executes it in a process of its own. One alone: `pytest -k 60_store`."
+"Every notebook is a test: nbdev executes it in a process of its own. One alone: `pytest -k store/04_reads`."
 import importlib.util, os, signal, sys
 from pathlib import Path
 import pytest
