@@ -14,7 +14,7 @@ from unittest.mock import patch
 from blake3 import blake3
 from common import heading, human, installed, say, scratch, service, table
 from objectstore import ObjectStore
-from objectstore.search.changelog import Change
+from objectstore.search.changelog import Change, hint_at
 from objectstore.format.records import Record, pack, to_json
 
 N = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
@@ -39,7 +39,7 @@ def fill(store: ObjectStore) -> int:
     for k in range(0, len(at), 5000):
         made = [record(*x) for x in at[k:k + 5000]]
         assert all(x is True for x in bucket.backend.create_many([(bucket.key(r.item, r.version), pack(r)) for r in made]))
-        bucket.hint_at([Change('put', r.item, r.version) for r in made], 'bench@lab')
+        hint_at(bucket, [Change('put', r.item, r.version) for r in made], 'bench@lab')
     say(f'- {len(at):,} versions of {N:,} items, filled in {human(time.perf_counter() - start)}')
     return len(at)
 

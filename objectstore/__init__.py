@@ -12,10 +12,8 @@ from .cache.breaker import Gone, NeverReached
 from .codecs.codec import register_codec
 from .store.version import Folder, Stats, Version, Versions
 from .store.opening import ObjectStoreInterface
-from .search import rebuild
 from .store.store import LocalObjectStore, ObjectStore
 from .computed.calculated import CalculationFailed, Cycle, scratch
-from .computed import lineage
 from .computed.mapping import MapFailed
 from .browser.browse import browse
 from .testing.service import ServiceFailed

@@ -917,7 +917,7 @@ class Held:
 def new_here(monkeypatch):
     "A store with 60 items that this machine has not read, and what holds its records back"
     from objectstore.search.local_index import Index
-    from objectstore.search.keeper import Keeper
+    from objectstore.search.rebuild import Keeper
     s = ObjectStore('memory://', progress=False)
     s.put_many([(f'lab/run-{i:02}', i, {'auc': i / 100}) for i in range(60)], kind='run')
     s.keeper.close()

@@ -577,9 +577,9 @@ def test_lineage_up_and_down(store):
 def test_lineage_is_other_people_s_text(store):
     v = store.calculated('f/x')(lambda: store.get('data/raw', default=0)).version_of()
     for bad in ([5], 'text', [{'asked': 5}], [{'asked': '<script>', 'hash': None, 'found': '"];x'}], [{'asked': 'a', 'hash': 'x', 'args': {}}], [None]):
-        with store._drafted(__import__('objectstore').names.parse_ref('f/y'), 1, None, None, None) as d:
+        with store._drafted(__import__('objectstore').refs.parse_ref('f/y'), 1, None, None, None) as d:
             d.description['lineage'] |= {'inputs': bad, 'function': {'name': '<b>', 'code': 5}, 'params': 7}
-            w = store._put_or_wait(__import__('objectstore').names.parse_ref('f/y'), d, None, False)
+            w = store._put_or_wait(__import__('objectstore').refs.parse_ref('f/y'), d, None, False)
         html = w.lineage()._repr_mimebundle_()['text/html']
         assert '<script>' not in html and '<b>' not in html and w.lineage().picture.mermaid
         assert store.calculated('f/y')(lambda: 2)() == 2

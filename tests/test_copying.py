@@ -10,7 +10,7 @@ import pytest
 from objectstore import Damaged, NotFound, ObjectStore
 from objectstore.store import copying
 from objectstore.storage.backend import MemoryBackend
-from objectstore.format.buckets import Bucket
+from objectstore.format.commit import Bucket
 from trial import Wrapped, store_over
 
 pytestmark = pytest.mark.usefixtures('own_cache')
@@ -101,11 +101,11 @@ def test_planted_no_mending_of_marks_is_caught(monkeypatch):
 
 def test_planted_marks_before_their_versions_are_caught(monkeypatch):
     "Whoever puts into a copy that was cut off there would find his own put removed"
-    real, fired = Bucket.put_as, []
-    def first(self, item, draft, n, marks):
-        for m, data in marks.items(): fired.append(self.backend.create(self.key(item, n, m), data))
-        return real(self, item, draft, n, marks)
-    monkeypatch.setattr(Bucket, 'put_as', first)
+    real, fired = copying.put_as, []
+    def first(bucket, item, draft, n, marks):
+        for m, data in marks.items(): fired.append(bucket.backend.create(bucket.key(item, n, m), data))
+        return real(bucket, item, draft, n, marks)
+    monkeypatch.setattr(copying, 'put_as', first)
     with pytest.raises((AssertionError, NotFound)): at_every_write(own_put=True)
     assert fired
 

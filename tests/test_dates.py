@@ -175,9 +175,9 @@ def late(monkeypatch):
             won = super().create(key, data)
             if self.waits and '/records/' in key and '.' not in key.rpartition('/')[2]: self.waits -= 1; clock[0] += 61
             return won
-    from objectstore.format import buckets, commit
+    from objectstore.format import commit
     real = origin_clock.running
-    for module in (origin_clock, records, commit, buckets): monkeypatch.setattr(module, 'running', lambda: real() + clock[0])
+    for module in (origin_clock, records, commit): monkeypatch.setattr(module, 'running', lambda: real() + clock[0])
     return Slow()
 
 @pytest.mark.parametrize('how', ['put', 'put_many', 'if_latest'])

@@ -199,7 +199,7 @@ def test_planted_at_the_readers(laid, monkeypatch, what):
 
 def test_planted_an_index_that_is_told_later(laid, monkeypatch):
     "Another process finds neither the pending put nor the version"
-    monkeypatch.setattr(keeper.Keeper, 'told', lambda self: None)
+    monkeypatch.setattr(keeper.IndexUpdates, 'told', lambda self: None)
     laid.again()
     reader, other, missed = laid.open(), laid.open(), []
     reader._next_sync = float('inf')

@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 
 from objectstore import NotFound, ObjectStore
-from objectstore.format import buckets, records
+from objectstore.format import commit, records
 from stacks import Peer, Stack, b, home, make_stack, other_process, peer, stack, store  # noqa: F401 (fixtures)
 from trial import soak
 
@@ -202,10 +202,10 @@ def _once(real):
     return target
 
 PLANTED = {
-    'the latest is remembered': ((buckets.Bucket, 'latest', lambda real: _remembers), test_puts_removals_and_aliases),
-    'marks are not looked for': ((buckets.Bucket, 'is_live', lambda real: _no_marks), test_a_removed_latest_and_what_is_before_it),
-    'aliases are remembered': ((buckets.Bucket, 'alias_target', _once), test_puts_removals_and_aliases),
-    'only n+1 is looked for': ((buckets.Bucket, '_still_newest', lambda real: lambda self, item, n: not self.backend.exists(self.key(item, n + 1))), test_a_removed_latest_and_what_is_before_it),
+    'the latest is remembered': ((commit.Bucket, 'latest', lambda real: _remembers), test_puts_removals_and_aliases),
+    'marks are not looked for': ((commit.Bucket, 'is_live', lambda real: _no_marks), test_a_removed_latest_and_what_is_before_it),
+    'aliases are remembered': ((commit.Bucket, 'alias_target', _once), test_puts_removals_and_aliases),
+    'only n+1 is looked for': ((commit.Bucket, '_still_newest', lambda real: lambda self, item, n: not self.backend.exists(self.key(item, n + 1))), test_a_removed_latest_and_what_is_before_it),
     'one page is a listing': ((type(ObjectStore('memory://').origin.place), 'tail', _first_page), test_1500_versions_of_one_item),
 }
 

@@ -97,7 +97,7 @@ def answers(s: ObjectStore, order: int = 0, index: bool = True) -> dict:
 
 def a_minute_later(monkeypatch) -> None:
     "Nothing is taken for granted any more that was seen before"
-    for module in (objectstore.origin, objectstore.format.commit, objectstore.stacks): monkeypatch.setattr(module, 'ASK_AGAIN', -1.0)
+    for module in (objectstore.format.origin, objectstore.format.commit, objectstore.cache.stacked): monkeypatch.setattr(module, 'ASK_AGAIN', -1.0)
 
 def filled(storage: Storage) -> tuple[ObjectStore, dict]:
     "A store object that has put and got four versions, of which a backup has two"
@@ -137,7 +137,7 @@ def differing(said: dict, truth: dict) -> dict: return {k: (said[k], truth[k]) f
 @pytest.mark.parametrize('what', WHAT)
 def test_another_store_in_the_same_place(storage, what, figure, monkeypatch):
     stale, burnt, asked = 0, 0, 0
-    if storage.kind != 'files' and what != WHAT[0]: monkeypatch.setattr(objectstore.origin, 'ASK_AGAIN', -1.0)     # else a number won a moment ago that shows another write means that two have won
+    if storage.kind != 'files' and what != WHAT[0]: monkeypatch.setattr(objectstore.format.origin, 'ASK_AGAIN', -1.0)     # else a number won a moment ago that shows another write means that two have won
     for order in orders(storage, bool(storage.nears)):
         for index in (True, False):
             storage.empty() if storage.kind != 'files' or Path(storage.url).exists() else None

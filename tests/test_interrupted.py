@@ -197,8 +197,8 @@ def test_planted_an_interruption_that_nobody_hears_of(quick, monkeypatch):
     def heard(self, bucket, op, item, what, says):
         if isinstance(says, buckets.Maybe): fired.append(op); return
         real(self, bucket, op, item, what, says)
-    real = keeper.Keeper.heard
-    monkeypatch.setattr(keeper.Keeper, 'heard', heard)
+    real = keeper.IndexUpdates.heard
+    monkeypatch.setattr(keeper.IndexUpdates, 'heard', heard)
     (folder := quick/'x').mkdir()
     with pytest.raises(AssertionError, match='does not find'): interrupted(folder, 'far', small, at_write(1, True))
     assert fired == ['put']

@@ -46,8 +46,8 @@ def imported(source: str, module: str) -> set[str]:
         found |= {name.partition('.')[2] for name in names if name.startswith('objectstore.')}
     return found & {*MODULES}
 
-ABOVE = {('store.store', 'computed.freshness'), ('store.store', 'computed.mapping'), ('store.store', 'browser.browse'),
-         ('store.store', 'browser.overview'), ('store.store', 'browser.widget')}     # imported in the bodies of `calculated` and `browse`, and for their types
+ABOVE = {('store.version', 'computed.lineage'), ('store.store', 'computed.freshness'), ('store.store', 'computed.mapping'), ('store.store', 'browser.browse'),
+         ('store.store', 'browser.overview'), ('store.store', 'browser.widget')}     # imported in the bodies of `lineage`, `calculated` and `browse`, and for their types
 
 def upward(source: str, module: str) -> list[str]:
     "What a module imports that does not stand below it"

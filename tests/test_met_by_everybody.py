@@ -6,7 +6,7 @@ import pytest
 import objectstore
 from objectstore import (Conflict, InvalidCall, InvalidQuery, InvalidRef, NotAvailableOffline, NotFound, ObjectStore,
                          PendingWarning, StaleWarning, Unsupported)
-from objectstore.format import buckets, origin_clock
+from objectstore.format import buckets, commit, origin_clock
 from objectstore.store import history, store as store_module
 from objectstore import refs
 from objectstore.storage.backend import MemoryBackend, key_number, number_key
@@ -101,9 +101,9 @@ def test_each_rollback_goes_one_more_step_back(churn):
 def test_a_rollback_that_does_not_know_where_it_is_would_be_seen(churn):
     "Planted: the move says not to which earlier one it goes back, which is 3, 4, 3"
     hit = []
-    real = buckets.Bucket.move_alias
+    real = commit.Bucket.move_alias
     def forgets(self, *args, back=None, **kwargs): hit.append(back); return real(self, *args[:6], **kwargs)
-    with mock.patch.object(buckets.Bucket, 'move_alias', forgets):
+    with mock.patch.object(commit.Bucket, 'move_alias', forgets):
         assert [churn.rollback('models/churn', 'production').version for _ in range(3)] == [3, 4, 3] and len(hit) == 3
 
 def test_moves_between_rollbacks(churn):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from exploring import Explored, explore
 from objectstore import NotFound
-from objectstore.format import buckets, origin_clock, commit, records
+from objectstore.format import origin_clock, commit, records
 from objectstore.store import version
 from objectstore.storage.backend import Capabilities, MemoryBackend, key_number
 from objectstore.format.origin_clock import moment
@@ -149,7 +149,7 @@ class World:
 
     def __enter__(self):
         self.stack = ExitStack()
-        for module in (origin_clock, records, commit, buckets): self.stack.enter_context(mock.patch.object(module, 'running', self.running))
+        for module in (origin_clock, records, commit): self.stack.enter_context(mock.patch.object(module, 'running', self.running))
         real = time.time
         self.stack.enter_context(mock.patch.object(time, 'time', lambda: real() + self.off))
         return self
@@ -243,7 +243,7 @@ def never_late(monkeypatch):
 
 def nothing_before(monkeypatch):
     fired = []
-    monkeypatch.setattr(buckets.Bucket, 'date_before', lambda self, item, n: fired.append(1) or 0)
+    monkeypatch.setattr(commit.Bucket, 'date_before', lambda self, item, n: fired.append(1) or 0)
     return fired
 
 @pytest.mark.parametrize('plant', [wall_clock, never_late, nothing_before])

@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest import mock
 import pytest
 from objectstore import Damaged, NotFound, ObjectStore, ObjectStoreError
-from objectstore.format import buckets
+from objectstore.format import commit
 from objectstore.search import changelog, rebuild as wholes
 from objectstore.cache import outbox
 from objectstore.search.changelog import catalog_row, catalog_schema, flush_hints, write_catalog
@@ -213,7 +213,7 @@ def test_planted_a_state_that_must_be_readable(quick, monkeypatch):
     def state(self):
         n, last = last_move(self.backend, self.prefix + STATE)
         return n, last.get('is') == 'made'
-    monkeypatch.setattr(buckets.Bucket, 'state', state)
+    monkeypatch.setattr(commit.Bucket, 'state', state)
     wrong, _ = stopped(quick, BAD['state of a bucket'][0], 'new', verbs=[lists, finds])
     assert 'lists' in dict(wrong)
 

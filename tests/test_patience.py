@@ -17,7 +17,7 @@ from objectstore.storage.backend import Capabilities, MemoryBackend, in_a_hurry
 from objectstore.cache.breaker import Breaker
 from objectstore.cache.replay import in_flight
 from objectstore.search.changelog import Hints
-from objectstore.format.buckets import Bucket
+from objectstore.format.commit import Bucket
 from away import Service, forget_all, quiet
 from test_offline import stocked
 
@@ -262,20 +262,20 @@ def test_an_interruption_stops_all_that_is_in_flight():
 def test_leaving_asks_a_service_that_hangs_once(clean, monkeypatch):
     "Hints of twenty buckets, and a service that answers none"
     asked = []
-    def hangs(self, changes, by): asked.append(self.name); raise LATE
+    def hangs(bucket, changes, by): asked.append(bucket.name); raise LATE
     hints = Hints('ann@lab')
     for i in range(20): hints._due[Bucket(f'b{i}', MemoryBackend())] = []
-    monkeypatch.setattr(Bucket, 'hint_at', hangs)
+    monkeypatch.setattr(changelog, 'hint_at', hangs)
     hints.flush()
     assert asked == ['b0'] and not hints._due
 
 def test_leaving_has_one_deadline_for_all_stores(clean, monkeypatch):
     asked, now = [], [0.0]
-    def slow(self, changes, by): asked.append(self.name); now[0] += 2; return []
+    def slow(bucket, changes, by): asked.append(bucket.name); now[0] += 2; return []
     many = [Hints('ann@lab') for _ in range(5)]
     for k, hints in enumerate(many):
         for i in range(4): hints._due[Bucket(f'b{k}{i}', MemoryBackend())] = []
-    monkeypatch.setattr(Bucket, 'hint_at', slow)
+    monkeypatch.setattr(changelog, 'hint_at', slow)
     monkeypatch.setattr(changelog, '_all', many)
     monkeypatch.setattr(changelog, 'time', SimpleNamespace(monotonic=lambda: now[0]))
     changelog.flush_hints()

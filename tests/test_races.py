@@ -8,7 +8,7 @@ from objectstore.format.witness import Renewed
 from objectstore import Conflict, NotFound, ObjectStore
 from objectstore.errors import Damaged
 from objectstore.storage.backend import MemoryBackend, key_number, number_key
-from objectstore.format.buckets import Bucket
+from objectstore.format.commit import Bucket
 from objectstore.storage.files import FileBackend
 from objectstore.format.records import Claim
 from services import Place

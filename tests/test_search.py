@@ -15,7 +15,7 @@ from objectstore.store.find import Asked, as_selector
 from objectstore.store.results import sort_cell
 from objectstore.search.local_index import FORMAT, Index, IndexAway, Writer
 from objectstore.search.keeper import as_known
-from objectstore.search.changelog import Change
+from objectstore.search.changelog import Change, read_log
 from objectstore.refs import name_filter
 from objectstore.search.parser import parse_where
 from trial import PATIENCE, soak, start, together
@@ -627,7 +627,7 @@ def test_two_compactors_at_once(tmp_path, figure):
     reader = ObjectStore(f'file://{folder}')
     found = {v.ref for v in reader.find_items(at='*')}
     missed = {v.ref for v in plainly(reader, at='*')} - found
-    catalogs = reader.origin.bucket('lab').log().catalogs
+    catalogs = read_log(reader.origin.bucket('lab')).catalogs
     figure('search: two compactors', compactions=2 * n, generations=max(catalogs), missed=len(missed))
     assert not missed and len(catalogs) <= 3 and answers(reader) == answers(ObjectStore(folder))
 
@@ -644,7 +644,7 @@ def test_a_crash_in_the_middle_of_a_compaction(tmp_path):
     fresh = ObjectStore(f'file://{tmp_path/"lab"}')
     assert answers(fresh) == expected == answers(store)
     store.care.compact('lab')
-    assert answers(fresh) == expected == answers(store) and len(store.origin.bucket('lab').log().hints) == 0
+    assert answers(fresh) == expected == answers(store) and len(read_log(store.origin.bucket('lab')).hints) == 0
 
 
 # What may not be believed

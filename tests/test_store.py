@@ -417,12 +417,12 @@ class StoreContract:
         assert store.aliases(x) == {} and store.aliases(x).history('production')[-1]['to'] is None
 
     def test_an_alias_that_is_set_during_a_removal_does_not_point_at_nothing(self, stack, store, b):
-        x, other, real = f'{b}/x', stack.open(), buckets.Bucket.remove
+        x, other, real = f'{b}/x', stack.open(), commit.Bucket.remove
         store.put(x, 1); store.put(x, 2)
         def remove(self, item, n, by):
             other.set_alias(f'{x}@1', 'production')
             return real(self, item, n, by)
-        with mock.patch.object(buckets.Bucket, 'remove', remove): store.remove(f'{x}@1')
+        with mock.patch.object(commit.Bucket, 'remove', remove): store.remove(f'{x}@1')
         assert all(f'{x}@{n}' in store for n in stack.open().aliases(x).values())
 
     def test_a_damaged_record_can_be_removed_and_put_over(self, store, b):
@@ -1273,15 +1273,15 @@ def test_a_full_disk_is_an_error_of_the_store_and_nothing_half_done():
 def _first(numbers): return [n for n in sorted(numbers.made)]
 PLANTED = {
     'removed versions stay live': (lambda: mock.patch.object(buckets.Numbers, 'live', property(_first)), 'test_selectors_skip_what_was_removed'),
-    'a removal deletes the record': (lambda: mock.patch.object(buckets.Bucket, 'remove', lambda self, item, n, by: self.backend.delete(self.key(item, n)) or True), 'test_remove_needs_a_selector_and_counts'),
+    'a removal deletes the record': (lambda: mock.patch.object(commit.Bucket, 'remove', lambda self, item, n, by: self.backend.delete(self.key(item, n)) or True), 'test_remove_needs_a_selector_and_counts'),
     'hashes are not checked': (lambda: mock.patch.object(download, 'verify_file', lambda *args: None), 'test_a_payload_that_is_changed_missing_or_anothers_is_never_returned'),
     'records are believed': (lambda: mock.patch.object(records, '_check', lambda *a: b'0'), 'test_a_record_that_is_changed_or_anothers_is_never_believed'),
     'already exists is trusted': (lambda: mock.patch.object(records.Claim, 'once', lambda self, n: self.backend.create(self.folder + f'{n:010d}', self.build(n, 0)) or True), 'test_stores_side_by_side_give_each_number_once'),
     'everything is trusted': (lambda: mock.patch.object(ObjectStore, '_object', _trusting(ObjectStore._object)), 'test_a_pickle_is_loaded_only_with_trust'),
-    'aliases protect nothing': (lambda: mock.patch.object(buckets.Bucket, 'aliases', lambda self, item: {}), 'test_an_aliased_version_is_protected'),
+    'aliases protect nothing': (lambda: mock.patch.object(commit.Bucket, 'aliases', lambda self, item: {}), 'test_an_aliased_version_is_protected'),
     'HTML is not escaped': (lambda: mock.patch('objectstore.display.escape', lambda text: text), 'test_nothing_that_is_stored_is_markup'),
     'a removal does not look again': (lambda: mock.patch.object(origin.Bucket, 'has_live', lambda self: False), 'test_a_bucket_that_holds_something_is_not_touched'),
-    'if_at is not read': (lambda: mock.patch.object(buckets.Bucket, 'move_alias', _regardless(buckets.Bucket.move_alias)), 'test_one_of_several_that_move_an_alias_away_wins'),
+    'if_at is not read': (lambda: mock.patch.object(commit.Bucket, 'move_alias', _regardless(commit.Bucket.move_alias)), 'test_one_of_several_that_move_an_alias_away_wins'),
     'default hides everything': (lambda: mock.patch.object(ObjectStore, 'get', _hiding(ObjectStore.get)), 'test_default_answers_only_not_found'),
     'readonly is not read': (lambda: mock.patch.object(ObjectStore, '_may_write', lambda self: None), 'test_a_readonly_store_reads_and_does_not_write'),
 }

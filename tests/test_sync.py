@@ -12,7 +12,7 @@ from objectstore import NotAvailableOffline, ObjectStore, PendingWarning
 from objectstore.cache import replay, near, outbox
 from objectstore.search.changelog import flush_hints
 from objectstore.storage.backend import MemoryBackend, number_key
-from objectstore.format.buckets import Bucket
+from objectstore.format.commit import Bucket
 from objectstore.storage.files import FileBackend
 from objectstore.format.origin import Origin
 from objectstore.cache.outbox import Pending
@@ -108,7 +108,7 @@ def counted(n: int | None, when: str | float) -> list:
 
 def _sync(folder: str, n: int | None = None, when: str | float = '', planted: bool = False) -> int:
     "Sync in a process of its own"
-    if planted: replay.Bucket.deliver = jumps
+    if planted: replay.deliver_draft = jumps
     with env(OBJECTSTORE_STATE_DIR=f'{folder}/state'):
         store = ObjectStore(f'{folder}/near', f'{folder}/origin', progress=False)
         seen = counted(n, when)
@@ -120,9 +120,9 @@ def killed(folder: Path, n: int, when: str | float, planted: bool = False) -> bo
     p.join(500)
     return p.exitcode == -9
 
-def jumps(self, item, draft, first, patience=3.0, fresh=False):
+def jumps(bucket, item, draft, first, patience=3.0, fresh=False):
     "Planted: whoever delivers again goes to the end of the item"
-    return self.put(item, draft)
+    return bucket.put(item, draft)
 
 @pytest.fixture
 def trip(clean):
@@ -156,7 +156,7 @@ def test_killed_at_random(trip, figure):
     assert kills > n / 2
 
 def test_planted_jump_to_the_end_is_caught_by_kills(trip, monkeypatch):
-    monkeypatch.setattr(replay.Bucket, 'deliver', jumps)
+    monkeypatch.setattr(replay, 'deliver_draft', jumps)
     def bad(k):
         trip.again()
         killed(trip.folder, k, 'after', True)
@@ -327,10 +327,10 @@ def test_two_machines_keep_all_that_they_did_offline(machines, share, figure):
     assert good(total)
 
 def test_planted_trust_in_silence_is_caught(machines, monkeypatch):
-    def trusts(self, item, draft, first, patience=3.0, fresh=False):
-        try: return self.put(item, draft)
-        except ConnectionError: return draft.record(self.name, item, first, '', 0)
-    monkeypatch.setattr(replay.Bucket, 'deliver', trusts)
+    def trusts(bucket, item, draft, first, patience=3.0, fresh=False):
+        try: return bucket.put(item, draft)
+        except ConnectionError: return draft.record(bucket.name, item, first, '', 0)
+    monkeypatch.setattr(replay, 'deliver_draft', trusts)
     def bad(seed):
         try: return not good(two_machines(machines, 20, 0.2, seed)[0])
         except AssertionError: return True

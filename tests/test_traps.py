@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from objectstore import Conflict, Damaged, NotFound, ObjectStore
 from objectstore.storage.backend import MemoryBackend
-from objectstore.format.buckets import Bucket
+from objectstore.format.commit import Bucket
 from objectstore.storage.files import FileBackend
 from objectstore.format.records import payload_key
 from services import Place

@@ -6,38 +6,47 @@
 from __future__ import annotations
 import keyword, threading, time
 from collections.abc import Callable, Sequence
-from fastcore.basics import patch
 from ..errors import InvalidQuery, NotAvailableOffline, ObjectStoreError, Protected
 from ..refs import Ref, check_alias, parse_ref
 from ..display import visible
 from ..store.version import Folder, Version
 from .search_line import sentence
-from .controller import Browsing
+from .controller import Controller
 
 # %% auto #0
-__all__ = ['ACTS']
+__all__ = ['ACTS', 'Browsing']
 
 # %% ../../nbs/browser/06_actions.ipynb #f56b0c34
-@patch
-def act(self: Browsing, what: str, ref: str = '', **how) -> None:
-    "Do something: `load alias unalias restore undo remove unmake copy sync`; what can be taken back is told with what that takes, and in words"
-    run = ACTS.get(what)
-    if run is None: return
-    def job(wanted: Callable[[], bool]) -> None:
-        try:
-            if what != 'load' and self.readonly: raise Protected('this browser is read-only')
-            said = run(self, ref, **how)
-        except Exception as e: said = {'kind': 'error', 'text': sentence(e)}       # whatever a codec or a service says
-        self.tell('told', {'what': what, 'ref': ref, 'n': time.monotonic_ns(), **said})
-        if what != 'load' and said['kind'] == 'done': self._again(said.get('pick') or ref)
-    self.workers.do(job)
+class Browsing(Controller):
+    "The controller of a browser, and what can be done with it"
 
-@patch
-def _again(self: Browsing, ref: str) -> None:
-    "Show what a change has changed"
-    self.totals.clear()
-    self.find()
-    if ref and self.ref and ref.partition('@')[0] == self.ref.partition('@')[0]: self.pick(ref)
+    def act(self, what: str, ref: str = '', **how) -> None:
+        "Do something: `load alias unalias restore undo remove unmake copy sync`; what can be taken back is told with what that takes, and in words"
+        run = ACTS.get(what)
+        if run is None: return
+        def job(wanted: Callable[[], bool]) -> None:
+            try:
+                if what != 'load' and self.readonly: raise Protected('this browser is read-only')
+                said = run(self, ref, **how)
+            except Exception as e: said = {'kind': 'error', 'text': sentence(e)}       # whatever a codec or a service says
+            self.tell('told', {'what': what, 'ref': ref, 'n': time.monotonic_ns(), **said})
+            if what != 'load' and said['kind'] == 'done': self._again(said.get('pick') or ref)
+        self.workers.do(job)
+
+    def _again(self, ref: str) -> None:
+        "Show what a change has changed"
+        self.totals.clear()
+        self.find()
+        if ref and self.ref and ref.partition('@')[0] == self.ref.partition('@')[0]: self.pick(ref)
+
+    def receive(self, asks: object) -> None:
+        "Enqueue what a page asks for"
+        if not isinstance(asks, dict): return
+        how = {k: x for k, x in asks.items() if k != 'verb'}
+        verb = {'find': self.find, 'page': self.page, 'cancel': self.cancel, 'pick': self.pick, 'look': self.look, 'leave': self.leave, 'preview': self.preview, 'compare': self.compare, 'act': self.act, 'refresh': self.refresh}.get(asks.get('verb'))
+        if verb is None or asks['verb'] == 'find' and not how.keys() <= {'bucket', 'query', 'sort', 'folders', 'within'}: return
+        try: verb(**how)
+        except TypeError: return          # not what this page sends
 
 def _done(text: str, **more) -> dict: return {'kind': 'done', 'text': visible(text, 400), **more}
 
@@ -130,14 +139,3 @@ def _sync(b: Browsing, ref: str = '') -> dict:
     return _done(report[0].look().caption + (f'; {report[0].waiting[0].why}' if report[0].waiting else ''))
 
 ACTS = dict(load=_load, alias=_alias, unalias=_unalias, restore=_restore, undo=_undo, remove=_remove, unmake=_unmake, copy=_copy, sync=_sync)
-
-# %% ../../nbs/browser/06_actions.ipynb #8765ea34
-@patch
-def receive(self: Browsing, asks: object) -> None:
-    "Enqueue what a page asks for"
-    if not isinstance(asks, dict): return
-    how = {k: x for k, x in asks.items() if k != 'verb'}
-    verb = {'find': self.find, 'page': self.page, 'cancel': self.cancel, 'pick': self.pick, 'look': self.look, 'leave': self.leave, 'preview': self.preview, 'compare': self.compare, 'act': self.act, 'refresh': self.refresh}.get(asks.get('verb'))
-    if verb is None or asks['verb'] == 'find' and not how.keys() <= {'bucket', 'query', 'sort', 'folders', 'within'}: return
-    try: verb(**how)
-    except TypeError: return          # not what this page sends

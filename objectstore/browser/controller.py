@@ -23,7 +23,7 @@ from .views import SHOWN_VERSIONS, by_folder, compared, detail, facets, history,
 from .search_line import Understood, as_alias, as_place, held_fast, parts, understand, wrong
 
 # %% auto #0
-__all__ = ['PAGE', 'STALE_AFTER', 'STATES', 'EARLY', 'EVERY', 'Workers', 'Browsing', 'Asking']
+__all__ = ['PAGE', 'STALE_AFTER', 'STATES', 'EARLY', 'EVERY', 'Workers', 'Controller', 'Asking']
 
 # %% ../../nbs/browser/05_controller.ipynb #4fe787a3
 class Workers:
@@ -86,7 +86,7 @@ def _quiet(store: ObjectStore) -> ObjectStore:
     view.progress, view._warned = False, True
     return view
 
-class Browsing:
+class Controller:
     "What a browser shows, and how it comes to it"
     def __init__(
         self,

@@ -10,7 +10,6 @@ from html import escape
 from itertools import count
 from pathlib import Path
 import anywidget, traitlets as t
-from . import actions    # noqa: F401 (it adds what can be done)
 from . import views
 from ..refs import parse_ref
 from ..store.version import Version
@@ -20,7 +19,8 @@ from .views import detail, history
 from ..display import Card, visible
 from ..search.keeper import as_known
 from .overview import Overview
-from .controller import PAGE, STATES, Asking, Browsing
+from .controller import PAGE, STATES, Asking
+from .actions import Browsing
 
 # %% auto #0
 __all__ = ['ANSWERS', 'KEPT_WITHIN', 'SHELVED', 'Browser', 'kept_page', 'picture']

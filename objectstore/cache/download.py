@@ -16,8 +16,8 @@ from ..errors import Damaged
 from ..storage.backend import in_threads
 from ..storage.atomic import PATIENCE, PIECE, Short, asked_again, errnos, flags, lock, on_network, said
 from ..format.records import Record, payload_key
-from ..format.buckets import Bucket, Recent
-from ..format.commit import stamp
+from ..format.buckets import Recent
+from ..format.commit import Bucket, stamp
 
 # %% auto #0
 __all__ = ['SETTLED', 'WORTH_A_BAR', 'AT_ONCE', 'STUCK', 'BLOCK', 'is_verified', 'verified', 'settled_hash', 'verify_file',

@@ -8,20 +8,20 @@ import mmap, os, shutil, time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from blake3 import blake3
-from fastcore.basics import patch
 from ..codecs.codec import by_name
 from ..codecs.frames import categories, shaped, to_category, wish
 from .near import GOT, TWIN, Near, quietly
 from ..codecs.parquet import chosen, index_names, lazy_frame, read_parquet, with_facts, without_facts
 from ..format.records import Record, payload_key
-from ..format.buckets import Bucket, Recent
-from ..format.commit import stamp
+from ..format.buckets import Recent
+from ..format.commit import Bucket, stamp
 from .download import _Hashing, is_verified, own_verified, payload_file, range_file, verified
 from .machine import cache_folder
 if TYPE_CHECKING: import numpy as np, pyarrow as pa
 
 # %% auto #0
-__all__ = ['TWINS_LIMIT', 'twin_table', 'HashingSink', 'write_twin', 'Twin', 'twin_place', 'get_frame']
+__all__ = ['TWINS_LIMIT', 'twin_table', 'HashingSink', 'write_twin', 'Twin', 'twin_place', 'mapped_twin', 'make_twin',
+           'got_before', 'get_frame']
 
 # %% ../../nbs/cache/05_mapped.ipynb #4bdef804
 _CODES, _VIEW = '\0codes:', '\0view:'      # before the name of a column that another one is made of
@@ -161,36 +161,33 @@ def _own_place(url: str, limit: int) -> Near | None:
     found.limit = limit
     return found
 
-@patch
-def twin(self: Near, key: str, hash: str) -> Twin | None:
+def mapped_twin(near: Near, key: str, hash: str) -> Twin | None:
     "The twin of a payload; one that is damaged is dropped"
-    path = f'{self.files.url}/{key}{TWIN}'
+    path = f'{near.files.url}/{key}{TWIN}'
     try: found = Twin(path, hash)
     except OSError: return None
-    except (ValueError, LookupError): return self.files.delete(key + TWIN)
-    self.used[key] = self.used[key + TWIN] = time.time()
+    except (ValueError, LookupError): return near.files.delete(key + TWIN)
+    near.used[key] = near.used[key + TWIN] = time.time()
     return found
 
-@patch
-def make_twin(self: Near, key: str, payload: Path, r: Record) -> Twin | None:
+def make_twin(near: Near, key: str, payload: Path, r: Record) -> Twin | None:
     "Make the twin of a verified payload, where there is room for it"
     import pyarrow as pa
     t, facts = read_parquet(payload)
-    if t.nbytes > (self.limit or 2**63) / 2 or not _fits(self.files.url, t.nbytes): return None
+    if t.nbytes > (near.limit or 2**63) / 2 or not _fits(near.files.url, t.nbytes): return None
     try:
-        with self.room(key + TWIN) as draft: write_twin(twin_table(t, facts, r.how.get('was', '')), r.hash, draft)
+        with near.room(key + TWIN) as draft: write_twin(twin_table(t, facts, r.how.get('was', '')), r.hash, draft)
     except (OSError, pa.ArrowException): return None
-    return self.twin(key, r.hash)
+    return mapped_twin(near, key, r.hash)
 
 def _fits(place: str, size: int) -> bool:
     "Does this take at most a twentieth of what is free?"
     return size <= shutil.disk_usage(os.path.dirname(place) if not os.path.isdir(place) else place).free / 20
 
-@patch
-def got_before(self: Near, key: str) -> bool:
+def got_before(near: Near, key: str) -> bool:
     "Was a payload got before? It is from now on"
-    if quietly(self.has, key + GOT): return True
-    self.keep(key + GOT, b'')
+    if quietly(near.has, key + GOT): return True
+    near.keep(key + GOT, b'')
     return False
 
 # %% ../../nbs/cache/05_mapped.ipynb #e2febc24
@@ -204,9 +201,9 @@ def get_frame(
 ) -> object:
     "A frame: from its twin; by ranges where it is far and only some of it is wanted; else from its payload"
     codec, (_, want), key = by_name(r.codec), wish(r.how, as_), bucket.prefix + payload_key(r.hash, r.put)
-    if twins and (twin := twins.twin(key, r.hash)): return twin.give(want, columns)
+    if twins and (twin := mapped_twin(twins, key, r.hash)): return twin.give(want, columns)
     part = columns is not None or want == 'polars.LazyFrame'
     if part and own_verified(bucket, r.hash, r.put, r.size) is None: return codec.decode(range_file(bucket, r), r.how, as_=as_, columns=columns)
     with payload_file(bucket, r.hash, r.put, r.size, show, r.name) as path:
-        twin = twins.make_twin(key, path, r) if twins and twins.got_before(key) else None
+        twin = make_twin(twins, key, path, r) if twins and got_before(twins, key) else None
         return twin.give(want, columns) if twin else codec.decode(path, r.how, as_=as_, columns=columns)

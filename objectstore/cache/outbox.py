@@ -15,9 +15,8 @@ from ..errors import Damaged, ObjectStoreError, Unsupported
 from .machine import why_not_here
 from ..storage.files import FileBackend
 from ..format.records import INLINE_LIMIT, Record, new_id, to_json
-from ..format.buckets import Bucket
 from ..format.origin_clock import micros
-from ..format.commit import Draft, Payload, check_unchanged
+from ..format.commit import Bucket, Draft, Payload, check_unchanged
 from .near import quietly
 from .download import lock, verify_file
 

@@ -9,11 +9,9 @@ from collections import Counter
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
-from fastcore.basics import patch
 from ..errors import CommitUnknown, Conflict, Damaged, ObjectStoreError
 from ..format.records import Record, alias_folder, append, moves, notes_folder, payload_key, read_back, unpack
-from ..format.buckets import Bucket
-from ..format.commit import INLINE_LIMIT, Draft, parse_listing
+from ..format.commit import Bucket, INLINE_LIMIT, Draft, parse_listing
 from .download import copy_file
 from ..format.origin import Origin
 from .near import at_origin, quietly
@@ -24,28 +22,26 @@ from ..display import Table
 from ..display import Looks
 
 # %% auto #0
-__all__ = ['FEW', 'IDLE', 'Outcome', 'Together', 'in_flight', 'Delivery', 'Report', 'deliver_all']
+__all__ = ['FEW', 'IDLE', 'stored_record', 'named_by', 'deliver_draft', 'append_once', 'Outcome', 'deliver', 'Together',
+           'in_flight', 'Delivery', 'Report', 'deliver_all']
 
 # %% ../../nbs/cache/07_replay.ipynb #073e0d74
-@patch
-def stored(self: Bucket, item: str, n: int) -> Record | None:
+def stored_record(bucket: Bucket, item: str, n: int) -> Record | None:
     "The record of a number as the origin has it; None where there is none; one that cannot be read is nobody's, and ends the delivery: it may be ours"
-    raw = read_back(self.backend, self.key(item, n))
-    return None if raw is None else unpack(raw, self.name, item, n)
+    raw = read_back(bucket.backend, bucket.key(item, n))
+    return None if raw is None else unpack(raw, bucket.name, item, n)
 
-@patch
-def named_by(self: Bucket, r: Record) -> list[tuple[str, str]]:
+def named_by(bucket: Bucket, r: Record) -> list[tuple[str, str]]:
     "Hash and put id of every payload that a record names"
     own = [(r.hash, r.put)] if r.put else []
     if r.codec != 'folder': return own
     import io
-    if r.data is None: self.read_payload(r.hash, r.put, r.size, out := io.BytesIO())
+    if r.data is None: bucket.read_payload(r.hash, r.put, r.size, out := io.BytesIO())
     listing = r.data if r.data is not None else out.getvalue()
     return own + [(hash, put) for _, hash, put in parse_listing(listing, r.name).values()]
 
-@patch
-def deliver(
-    self: Bucket,
+def deliver_draft(
+    bucket: Bucket,
     item: str,
     draft: Draft,
     first: int,               # The first number that was ever tried
@@ -55,62 +51,56 @@ def deliver(
     "Store a draft under its write id, exactly once"
     n, placed = first, None
     while True:
-        r, won = None if fresh else self.stored(item, n), False
+        r, won = None if fresh else stored_record(bucket, item, n), False
         fresh = False
         if r is None:
-            if placed is None: placed = self._placed(draft)
-            r = self._claim_one(item, draft, placed, n, patience)
+            if placed is None: placed = _placed(bucket, draft)
+            r = _claim_one(bucket, item, draft, placed, n, patience)
             won = r is not None
         elif r.id != draft.id:
             n += 1
-            self._read_on(r)
+            _read_on(bucket, r)
         if r is None or r.id != draft.id: continue
-        mark = None if won else self.mark(item, n)
+        mark = None if won else bucket.mark(item, n)
         if mark == 'removed': return r
-        if mark is None and self._confirmed_or_abandoned(item, draft, r): return self._known(r)
+        if mark is None and _confirmed_or_abandoned(bucket, item, draft, r): return _acknowledged(bucket, r)
         placed, n = None, n + 1
 
-@patch
-def _placed(self: Bucket, draft: Draft) -> str:
+def _placed(bucket: Bucket, draft: Draft) -> str:
     "Upload what a draft needs; the put id of its payload"
-    if draft.members: self.place_members(draft, True)
-    return self.place(draft.payload) if draft.payload.size > INLINE_LIMIT else ''
+    if draft.members: bucket.place_members(draft, True)
+    return bucket.place(draft.payload) if draft.payload.size > INLINE_LIMIT else ''
 
-@patch
-def _claim_one(self: Bucket, item: str, draft: Draft, put: str, n: int, patience: float) -> Record | None:
+def _claim_one(bucket: Bucket, item: str, draft: Draft, put: str, n: int, patience: float) -> Record | None:
     "Try one number: the record where it is ours, None where something is there, or where it was given up: what it is, the caller reads"
-    claim = self.claiming(item, draft, put, n, patience)
+    claim = bucket.claiming(item, draft, put, n, patience)
     while (won := claim.once(n)) is None:
         claim._doubt()
-        if claim.spent(): raise CommitUnknown(f'{self.backend.url} neither keeps {self.name}/{item}@{n} nor says why')
+        if claim.spent(): raise CommitUnknown(f'{bucket.backend.url} neither keeps {bucket.name}/{item}@{n} nor says why')
     if not won: return None
-    if claim.late: self.abandon(item, n, draft); return None
-    return self._claimed(draft.record(self.name, item, n, put, claim.at))
+    if claim.late: bucket.abandon(item, n, draft); return None
+    return bucket._claimed(draft.record(bucket.name, item, n, put, claim.at))
 
-@patch
-def _read_on(self: Bucket, r: Record) -> None:
+def _read_on(bucket: Bucket, r: Record) -> None:
     "The next number comes behind what was read here"
-    if r.version >= self.dates.get(r.item, (0, 0))[0]: self.dates[r.item] = r.version, r.at
+    if r.version >= bucket.dates.get(r.item, (0, 0))[0]: bucket.dates[r.item] = r.version, r.at
 
-@patch
-def _confirmed_or_abandoned(self: Bucket, item: str, draft: Draft, r: Record) -> bool:
-    try: whole = self.confirmed(self.named_by(r))
+def _confirmed_or_abandoned(bucket: Bucket, item: str, draft: Draft, r: Record) -> bool:
+    try: whole = bucket.confirmed(named_by(bucket, r))
     except Damaged: whole = False
-    if not whole: self.abandon(item, r.version, draft)
+    if not whole: bucket.abandon(item, r.version, draft)
     return whole
 
-@patch
-def _known(self: Bucket, r: Record) -> Record:
-    self.highest[r.item] = max(r.version, self.highest.get(r.item, 0))
-    self.won[r.item, r.version] = r.id
-    self.acknowledged(r.item, r.version, r.id, r.at)
-    self.tell('put', r.item, r.version, r)
-    return self._keep(r)
+def _acknowledged(bucket: Bucket, r: Record) -> Record:
+    bucket.highest[r.item] = max(r.version, bucket.highest.get(r.item, 0))
+    bucket.won[r.item, r.version] = r.id
+    bucket.acknowledged(r.item, r.version, r.id, r.at)
+    bucket.tell('put', r.item, r.version, r)
+    return bucket._keep(r)
 
 # %% ../../nbs/cache/07_replay.ipynb #257f5757
-@patch
 def append_once(
-    self: Bucket,
+    bucket: Bucket,
     folder: str,                       # Of moves
     id: str,                           # Write id of the move
     make: Callable[[dict], dict],      # The move, from the last one that is there; raises where it makes no sense any more
@@ -118,10 +108,10 @@ def append_once(
 ) -> None:
     "Append a move unless it is there: what was appended meanwhile is looked at first"
     while True:
-        found = moves(self.backend, self.prefix + folder)
+        found = moves(bucket.backend, bucket.prefix + folder)
         if any(m['id'] == id for m in found): return
         says, last = make(found[-1] if found else {}), found[-1]['at'] if found else 0
-        try: append(self.backend, self.prefix + folder, says, len(found), False, patience, last); return
+        try: append(bucket.backend, bucket.prefix + folder, says, len(found), False, patience, last); return
         except Conflict: continue
 
 @dataclass
@@ -131,9 +121,8 @@ class Outcome:
     became: str                 # `models/churn@7`, `delivered`, `waits`, `conflict`
     why: str = ''
 
-@patch
 def deliver(
-    self: Origin,
+    origin: Origin,
     pending: Pending,
     w: Work,
     patience: float = 3.0,
@@ -142,8 +131,8 @@ def deliver(
     "Deliver one piece of work; a put is never given up. It leaves the queue when whoever looks elsewhere finds it there"
     what, n = f'{w.op} {w.name}', None
     try:
-        if w.op == 'put': became, n = self._deliver_put(pending, w, self.for_put(w.bucket), patience)
-        else: became = getattr(self, f'_deliver_{w.op}')(pending, w, self.bucket(w.bucket), patience)
+        if w.op == 'put': became, n = _deliver_put(origin, pending, w, patience)
+        else: became = _deliver_to[w.op](origin, pending, w, patience)
     except Conflict as e:
         if w.op == 'put': raise
         pending.end(w, str(e))
@@ -152,72 +141,69 @@ def deliver(
     pending.finish(w, n)
     return Outcome(what, became)
 
-@patch
-def _deliver_put(self: Origin, pending: Pending, w: Work, bucket: Bucket, patience: float) -> tuple[str, int]:
+def _deliver_put(origin: Origin, pending: Pending, w: Work, patience: float) -> tuple[str, int]:
     "What a put became, and its number; another process that has delivered it has taken the number away that it tried: one written down anew is too high"
+    bucket = origin.for_put(w.bucket)
     if n := pending.done(w.id): return f'{w.name}@{n}', n
     draft = pending.whole_draft(w)
     first = pending.tried(w.id)
     if fresh := first is None: first = pending.tried(w.id, bucket.first(w.item))
     if n := pending.done(w.id): return f'{w.name}@{n}', n
-    r = bucket.deliver(w.item, draft, first, patience, fresh)
+    r = deliver_draft(bucket, w.item, draft, first, patience, fresh)
     for (_, p), key in zip(draft.members or [('', draft.payload)], _payload_keys(bucket, r, draft)):
         if p.path and key and not bucket.backend.holds(key): quietly(_keep_near, bucket.backend, key, p.path)
     return r.name, r.version
 
 def _payload_keys(bucket: Bucket, r: Record, draft: Draft) -> list[str]:
     "Where the payloads of a draft are, in its order"
-    put = {hash: put for hash, put in bucket.named_by(r)}
+    put = {hash: put for hash, put in named_by(bucket, r)}
     return [bucket.prefix + payload_key(p.hash, put[p.hash]) if p.hash in put else '' for p in [*(p for _, p in draft.members)] or [draft.payload]]
 
 def _keep_near(backend, key: str, file) -> None:
     if room := backend.room(key) if key else None:
         with room as to: copy_file(file, to)
 
-@patch
-def _version_of(self: Origin, pending: Pending, w: Work, bucket: Bucket) -> int:
+def _version_of(pending: Pending, w: Work) -> int:
     "The version that a piece of work is about: a number, or what a put has become"
     of = w.says['version']
     n = pending.done(of) if isinstance(of, str) else of
     if n is None: raise Conflict(f'the put {of} of {w.name}, which this {w.op} was for, was not delivered')
     return n
 
-@patch
-def _deliver_note(self: Origin, pending: Pending, w: Work, bucket: Bucket, patience: float) -> str:
-    n = self._version_of(pending, w, bucket)
-    bucket.append_once(notes_folder(w.item, n), w.id, lambda now: w.says['move'], patience)
+def _deliver_note(origin: Origin, pending: Pending, w: Work, patience: float) -> str:
+    bucket, n = origin.bucket(w.bucket), _version_of(pending, w)
+    append_once(bucket, notes_folder(w.item, n), w.id, lambda now: w.says['move'], patience)
     bucket.changes += 1
     bucket.tell('note', w.item, n, w.says['move']['notes'])
     return f'{w.name}@{n}'
 
-@patch
-def _deliver_alias(self: Origin, pending: Pending, w: Work, bucket: Bucket, patience: float) -> str:
-    n = self._version_of(pending, w, bucket) if w.says['version'] is not None else None
-    alias, meant = w.says['alias'], self._meant(pending, w)
+def _deliver_alias(origin: Origin, pending: Pending, w: Work, patience: float) -> str:
+    bucket, n = origin.bucket(w.bucket), _version_of(pending, w) if w.says['version'] is not None else None
+    alias, meant = w.says['alias'], _meant(pending, w)
     def moved(now: dict) -> dict:
         if meant is not ... and now.get('to') not in (meant, n): raise Conflict(f'alias {alias!r} of {w.name} points at {now.get("to") or "nothing"} now, not at {meant or "nothing"} as it did when it was moved on this machine')
         if n is not None and not bucket.is_live(w.item, n): raise Conflict(f'{w.name}@{n} was removed meanwhile')
         return {**w.says['move'], 'to': n}
-    bucket.append_once(alias_folder(w.item, alias), w.id, moved, patience)
+    append_once(bucket, alias_folder(w.item, alias), w.id, moved, patience)
     bucket.changes += 1
     bucket.tell('alias', w.item, alias, n)
     return f'{w.name}@{alias}'
 
-@patch
-def _meant(self: Origin, pending: Pending, w: Work) -> int | None:
+def _meant(pending: Pending, w: Work) -> int | None:
     "Where an alias was thought to point when it was moved; ... where nobody knew"
     at = w.says.get('if_at', w.says.get('saw', ...))
     return pending.done(at) if isinstance(at, str) else at
 
-@patch
-def _deliver_remove(self: Origin, pending: Pending, w: Work, bucket: Bucket, patience: float) -> str:
-    n = self._version_of(pending, w, bucket)
+def _deliver_remove(origin: Origin, pending: Pending, w: Work, patience: float) -> str:
+    bucket, n = origin.bucket(w.bucket), _version_of(pending, w)
     pointed = [a for a, to in bucket.aliases(w.item).items() if to == n]
     if pointed and not w.says['force']: raise Conflict(f'alias {pointed[0]!r} points at {w.name}@{n} now')
-    for alias in pointed: bucket.move_alias(w.item, alias, None, self.by)
-    bucket.remove(w.item, n, self.by)
-    bucket.let_go(w.item, {n}, self.by)
+    for alias in pointed: bucket.move_alias(w.item, alias, None, origin.by)
+    bucket.remove(w.item, n, origin.by)
+    bucket.let_go(w.item, {n}, origin.by)
     return f'{w.name}@{n}'
+
+_deliver_to = dict(note=_deliver_note, alias=_deliver_alias, remove=_deliver_remove)
 
 # %% ../../nbs/cache/07_replay.ipynb #e79acba0
 class Together:
@@ -316,7 +302,7 @@ class Delivery:
         if self.gone: self.late.add(w.key); return self.gone
         try:
             if w.op == 'put' and (e := self.shut.get(w.bucket)): raise e
-            self.outcomes[w.key] = self.origin.deliver(self.pending, w, self.patience, self.told)
+            self.outcomes[w.key] = deliver(self.origin, self.pending, w, self.patience, self.told)
         except (OSError, ObjectStoreError) as e: return self._held_up(w, e)
         self.told_of += 1
         self.progress(1)
@@ -353,7 +339,7 @@ def deliver_all(
     pending: Pending,
     patience: float = 3.0,                              # Seconds to go on after an unclear answer
     progress: Callable[[int], object] = lambda n: None,
-    told: Callable[[], object] = lambda: None,          # See `Origin.deliver`
+    told: Callable[[], object] = lambda: None,          # See `deliver`
     only: Callable[[Work], bool] = lambda w: True,
     again: Callable[[], bool] = lambda: False,          # Is what a slow answer has held up to be tried once more?
 ) -> Report:

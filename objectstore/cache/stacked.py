@@ -7,7 +7,6 @@ from __future__ import annotations
 import errno, os, time
 from collections.abc import Callable
 from pathlib import Path
-from fastcore.basics import patch
 from ..errors import Damaged, TierMismatch
 from ..storage.backend import Backend, hurry
 from ..storage.files import FileBackend
@@ -15,14 +14,16 @@ from ..storage.remote import IDENTITY
 from ..storage.urls import NativeBackends, open_backend
 from ..format.identity import MARKER, Places
 from ..format.witness import ASK_AGAIN, Renewed, Sight, Witness, awake, store_name
-from ..format.buckets import Bucket, Numbers
+from ..format.buckets import Numbers
+from ..format.commit import Bucket
 from ..format.origin import Origin, vet_reading
 from .breaker import Breaker, Guarded, guarded
 from .near import Fenced, Stack, firm_now, note_stale, quietly
 from .outbox import Pending
 
 # %% auto #0
-__all__ = ['open_near', 'asker', 'known_name', 'again', 'instead', 'missing_store', 'GuardedService', 'StackedOrigin']
+__all__ = ['open_near', 'asker', 'known_name', 'again', 'instead', 'missing_store', 'GuardedService', 'StackedOrigin',
+           'near_numbers']
 
 # %% ../../nbs/cache/08_stacked.ipynb #eb63c93f
 def open_near(tier: str) -> FileBackend:
@@ -233,7 +234,6 @@ class StackedOrigin(Origin):
 def _unnamed(place) -> bool: return place.url == 'memory://'
 
 # %% ../../nbs/cache/08_stacked.ipynb #a610654e
-@patch
-def near_numbers(self: Bucket, item: str) -> list[int]:
+def near_numbers(bucket: Bucket, item: str) -> list[int]:
     "The versions of an item that are near"
-    return Numbers(self.backend._near_list(self.folder(item), None, None)).live if isinstance(self.backend, Stack) else []
+    return Numbers(bucket.backend._near_list(bucket.folder(item), None, None)).live if isinstance(bucket.backend, Stack) else []

@@ -190,7 +190,7 @@ def _written_as(c: Codec) -> str: return f'{type(c).__module__}.{type(c).__qualn
 # %% ../../nbs/codecs/02_codec.ipynb #3cc9fe66
 def _find(name: str) -> list[Codec]:
     "The codecs of that name, the newest first; an installed package's where there is none yet"
-    if not (found := [c for c in _codecs if c.name == name]) and (e := entry_points('objectstore.codecs').get(name)):
+    if not (found := [c for c in _codecs if c.name == name]) and isinstance(name, str) and (e := entry_points('objectstore.codecs').get(name)):
         _add(loaded(e))
         found = [c for c in _codecs if c.name == name]
     return found

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from fastcore.basics import patch
 from ..errors import (Damaged, InvalidQuery, NotAvailableOffline, ObjectStoreError, StaleWarning,
                                 Unsupported)
 from ..refs import Ref
@@ -21,12 +20,12 @@ from ..cache.download import Progress
 from ..store.version import Version, answered, store_place
 from .fingerprint import Param
 from .leases import Holder, Lease, await_end, holder, is_dead, leads_back
-from .freshness import Calculated, Call
+from .freshness import Call, StoredResults
 from ..store.writes import describable
 
 # %% auto #0
 __all__ = ['DEEPEST', 'MANY_INPUTS', 'CalculationFailed', 'Cycle', 'failure', 'Frame', 'running', 'check_cycle', 'scratch',
-           'on_own_stack', 'deeper', 'defined_in', 'plain_param', 'Flight']
+           'on_own_stack', 'deeper', 'defined_in', 'plain_param', 'Calculating', 'Flight']
 
 # %% ../../nbs/computed/05_calculated.ipynb #dce91808
 class CalculationFailed(ObjectStoreError, RuntimeError): "A function that was to calculate a result has raised an error; nothing was stored"
@@ -121,54 +120,192 @@ def plain_param(p: Param) -> object:
 
 MANY_INPUTS = 300_000       # bytes of JSON that a record may spend on them
 
-@patch
-def _inputs(self: Call, reads: Reads) -> list | str:
+def _inputs(call: Call, reads: Reads) -> list | str:
     "What was read, as the record has it: in it, or, where it is much, in an item beside it"
-    home = store_place(self.of._store)
+    home = store_place(call.of._store)
     inputs = [(replace(i, place='', endpoint=None) if (i.place, i.endpoint) == home else i).plain() for i in reads]
     if len(to_json(inputs)) < MANY_INPUTS: return inputs
-    return self.of._store.put(f'{self.ref}/inputs', inputs, kind='lineage').ref
+    return call.of._store.put(f'{call.ref}/inputs', inputs, kind='lineage').ref
 
-@patch
-def _says(self: Call, reads: Reads, code: Mapping, own: list[str], seconds: float) -> dict:
+def _says(call: Call, reads: Reads, code: Mapping, own: list[str], seconds: float) -> dict:
     "What the record says of the making"
-    f = self.of
+    f = call.of
     function = {'name': f.__qualname__, 'module': f.__module__, **(defined_in(f.fn) if f._store.provenance == 'full' else {}), 'code': dict(code), **({'own': own} if own else {}), **({'version': f.version} if f.version is not None else {})}
-    return {'function': function, 'params': {n: p.fp for n, p in self.params.items()}, 'inputs': self._inputs(reads), 'seconds': round(seconds, 3)}
+    return {'function': function, 'params': {n: p.fp for n, p in call.params.items()}, 'inputs': _inputs(call, reads), 'seconds': round(seconds, 3)}
 
 # %% ../../nbs/computed/05_calculated.ipynb #ecc7f474
-@patch
-def _run(self: Calculated, call: Call, frame: Frame) -> Version:
-    "Calculate, and store the result"
-    follow_threads()
-    reads, before, began = Reads(), self.code(), time.monotonic()
-    with running(frame):
-        with reading(reads): value = self.fn(*call.bound.args, **call.bound.kwargs)
-        reads.closed = True
-        if inspect.isawaitable(value) or inspect.isgenerator(value):
-            if hasattr(value, 'close'): value.close()
-            raise Unsupported(f'{self.__qualname__} returned a {type(value).__name__}, whose items are not there yet: return what it yields, as a list')
-        after = self.code()
-        own = sorted(n for n in {**before, **after} if before.get(n) != after.get(n) and n)
-        with unnoted(): return self._keep(call, value, call._says(reads, before, own, time.monotonic() - began))
+class Calculating(StoredResults):
+    "A function whose results are calculated when they are missing or outdated"
 
-@patch
-@answered
-def _keep(self: Calculated, call: Call, value: object, says: dict) -> Version:
-    "Store a result as the next version of its item; offline it becomes pending"
-    store, r = self._store, call.ref
-    told = {'params': {n: plain_param(p) for n, p in call.params.items() if not self._signature.hides(n, p)}} if call.params else None
-    try:
-        with store._drafted(r, value, None, None, told) as draft, store._turn(r):
-            draft.description['lineage'] |= says
-            v = store._put_or_wait(r, draft, None, False)
-    except ObjectStoreError as e:
-        e.result = value
-        e.add_note(f'{r} was calculated but not stored; the result is the attribute `result` of this error')
-        raise
-    store._own[v.codec, v.hash] = True
-    v._source = v._source or 'calculated'
-    return v
+    def _run(self, call: Call, frame: Frame) -> Version:
+        "Calculate, and store the result"
+        follow_threads()
+        reads, before, began = Reads(), self.code(), time.monotonic()
+        with running(frame):
+            with reading(reads): value = self.fn(*call.bound.args, **call.bound.kwargs)
+            reads.closed = True
+            if inspect.isawaitable(value) or inspect.isgenerator(value):
+                if hasattr(value, 'close'): value.close()
+                raise Unsupported(f'{self.__qualname__} returned a {type(value).__name__}, whose items are not there yet: return what it yields, as a list')
+            after = self.code()
+            own = sorted(n for n in {**before, **after} if before.get(n) != after.get(n) and n)
+            with unnoted(): return self._keep(call, value, _says(call, reads, before, own, time.monotonic() - began))
+
+    @answered
+    def _keep(self, call: Call, value: object, says: dict) -> Version:
+        "Store a result as the next version of its item; offline it becomes pending"
+        store, r = self._store, call.ref
+        told = {'params': {n: plain_param(p) for n, p in call.params.items() if not self._signature.hides(n, p)}} if call.params else None
+        try:
+            with store._drafted(r, value, None, None, told) as draft, store._turn(r):
+                draft.description['lineage'] |= says
+                v = store._put_or_wait(r, draft, None, False)
+        except ObjectStoreError as e:
+            e.result = value
+            e.add_note(f'{r} was calculated but not stored; the result is the attribute `result` of this error')
+            raise
+        store._own[v.codec, v.hash] = True
+        v._source = v._source or 'calculated'
+        return v
+
+    @answered
+    def _bucket(self, call: Call):
+        "The bucket that the result goes to; None where the origin is away and the result can wait on this machine. What would refuse the result refuses before the work"
+        self._store._may_write()
+        try: return self._store.origin.for_put(call.ref.bucket)
+        except (ConnectionError, TimeoutError):
+            if not self._store._may_wait(None): raise
+            return None
+
+    def _take(self, bucket, call: Call, h: Holder) -> Lease | None:
+        "The lease of an item; None where somebody else was first"
+        lease = Lease(bucket, call.ref.item, self._store.origin.by)
+        return lease if lease.take(h) else None
+
+    def _await(self, bucket, call: Call, h: Holder) -> Holder:
+        "Wait for another holder; its error is ours"
+        held = [f.lease for f in _stack.get() if f.lease]
+        for lease in held: lease.waits = str(call.ref)
+        find = lambda name: holder(self._store.origin.bucket(name.partition('/')[0]), name.partition('/')[2])
+        def tick(h: Holder) -> None:
+            progress(1)
+            if h.says.get('waits') and leads_back(find, h, {lease.id for lease in held}): raise Cycle(f'{call.ref} waits for what is being calculated here, in another process')
+        with Progress(f'{h.by} calculates {call.ref}', None, self._store.progress, unit=' looks') as progress:
+            try: end = await_end(bucket, call.ref.item, h, tick)
+            finally:
+                for lease in held: lease.waits = ''
+        if end.of == h.of and end.says.get('is') == 'failed' and isinstance(end.says.get('error'), Mapping): raise failure(end.says['error'], end.by, str(call.ref))
+        return end
+
+    def _leased(self, call: Call, memo: dict) -> Version:
+        "Calculate under the lease of the item, or wait for whoever has it"
+        with unnoted():
+            if (bucket := self._bucket(call)) is None: return self._run(call, Frame(call.key))
+            while True:
+                try:
+                    h = holder(bucket, call.ref.item)
+                    if not h.over and not is_dead(h):
+                        h = self._await(bucket, call, h)
+                        if (s := self.state(call, memo, True)).fresh: return s.version
+                    lease = self._take(bucket, call, h)
+                except (ConnectionError, TimeoutError, PermissionError): return self._run(call, Frame(call.key))
+                if lease: return self._with(lease, call, memo)
+
+    def _with(self, lease: Lease, call: Call, memo: dict) -> Version:
+        "Calculate while a lease is held, unless somebody has done it just before"
+        how, error = 'dropped', {}
+        try:
+            s = self.state(call, memo, True)
+            v = s.version if s.fresh else self._run(call, Frame(call.key, lease))
+            how = 'done'
+            return v
+        except Exception as e:
+            how, error = 'failed', {'error': {'type': type(e).__name__, 'text': str(e)[:2000]}}
+            raise
+        finally: lease.end(how, **error)
+
+    def _fresh(self, call: Call, memo: dict | None = None) -> Version:
+        "A fresh result of a call, as a version"
+        check_cycle(call.key)
+        with deeper() as depth: return self._ask(call, memo) if depth % 10 else on_own_stack(self._ask, call, memo)
+
+    def _ask(self, call: Call, memo: dict | None) -> Version:
+        asked, memo = time.monotonic(), {} if memo is None else memo
+        while True:
+            if (s := self.state(call, memo, True)).fresh: return s.version
+            flight, mine = _board(call.key)
+            if mine: return self._fly(flight, call, memo)
+            with Progress(f'calculate {call.ref}', None, self._store.progress) as progress: _wait(flight, call.key, progress)
+            if flight.began >= asked and flight.version is not None: return flight.version
+            memo.clear()        # the flight began before we asked: an input may have changed since
+
+    def _fly(self, flight: Flight, call: Call, memo: dict) -> Version:
+        try:
+            flight.version = self._leased(call, memo)
+            return flight.version
+        except Exception as e: flight.error = e; raise
+        finally:
+            with _turn: _flights.pop(call.key, None)
+            flight.over.set()
+
+    def _hash_of(self, call: Call, memo: dict) -> str | None:
+        "The hash of a fresh result, for whoever was made from it; None where it cannot be calculated"
+        try: return self._fresh(call, memo).hash
+        except Cycle: raise
+        except Exception: return None          # the function's own error: whoever needs the result will meet it
+
+    def version_for(self, call: Call) -> Version:
+        "A fresh result, noted as an input of the calculation around it"
+        place, endpoint = store_place(self._store)
+        def note(v: Version | None) -> None:
+            if reads := now_reading(): reads.note(Input(str(call.ref), v and v.hash, v and v.ref, v and v.id, 'call', place=place, endpoint=endpoint))
+        try:
+            with unnoted(): v = self._fresh(call)
+        except Exception: note(None); raise
+        note(v)
+        return v
+
+    @answered
+    def _object(self, v: Version) -> object:
+        with unnoted(): return self._store._object(v, None, None, None)
+
+    def _result(self, call: Call) -> object:
+        v = self.version_for(call)
+        try: return self._object(v)
+        except (Damaged, NotAvailableOffline):
+            if call.gone == v.id: raise
+            call.gone = v.id
+            return self._result(call)
+
+    def __call__(self, *args, **kwargs) -> object:
+        "A fresh result for these arguments"
+        return self._result(self.call(args, kwargs))
+
+    def version_of(self, *args, **kwargs) -> Version:
+        "A fresh result for these arguments, as a version"
+        return self.version_for(self.call(args, kwargs))
+
+    def make(self, r: Ref) -> Version | None:
+        "The result that a ref names, calculated"
+        return self.version_for(call) if (call := self.call_of(r)) else None
+
+    def current(self, r: Ref, v: Version) -> Version:
+        "A stored result as it is, with a warning where it is outdated; a fresh one for another calculation"
+        with unnoted():
+            call = self.call_of(r, v._record.description.get('metadata', {}).get('params', {}))
+            if not _stack.get(): reason, why = self._judge(v, call, {}, False)
+        if _stack.get(): return self.version_for(call) if call else v
+        if reason != 'fresh': warnings.warn(f'{v.ref} is outdated: {reason}: {why}; {self.__qualname__}(...) makes it fresh', StaleWarning, stacklevel=5)
+        return v
+
+    def last_error(self, *args, **kwargs) -> CalculationFailed | None:
+        "The error that the last calculation for these arguments ended with, anywhere; None where it did not fail"
+        call = self.call(args, kwargs)
+        h = self._last(call)
+        return failure(h.says['error'], h.by, str(call.ref)) if h.says.get('is') == 'failed' and isinstance(h.says.get('error'), Mapping) else None
+
+    @answered
+    def _last(self, call: Call) -> Holder: return holder(self._store.origin.bucket(call.ref.bucket), call.ref.item)
 
 # %% ../../nbs/computed/05_calculated.ipynb #3b6c8eaa
 class Flight:
@@ -203,166 +340,3 @@ def _wait(f: Flight, key: tuple, progress: Progress) -> None:
     finally:
         if mine := _stack.get(): _waits.pop(mine[-1].key, None)
     if f.error is not None: raise f.error
-
-# %% ../../nbs/computed/05_calculated.ipynb #01f3b11f
-@patch
-@answered
-def _bucket(self: Calculated, call: Call):
-    "The bucket that the result goes to; None where the origin is away and the result can wait on this machine. What would refuse the result refuses before the work"
-    self._store._may_write()
-    try: return self._store.origin.for_put(call.ref.bucket)
-    except (ConnectionError, TimeoutError):
-        if not self._store._may_wait(None): raise
-        return None
-
-@patch
-def _take(self: Calculated, bucket, call: Call, h: Holder) -> Lease | None:
-    "The lease of an item; None where somebody else was first"
-    lease = Lease(bucket, call.ref.item, self._store.origin.by)
-    return lease if lease.take(h) else None
-
-@patch
-def _await(self: Calculated, bucket, call: Call, h: Holder) -> Holder:
-    "Wait for another holder; its error is ours"
-    held = [f.lease for f in _stack.get() if f.lease]
-    for lease in held: lease.waits = str(call.ref)
-    find = lambda name: holder(self._store.origin.bucket(name.partition('/')[0]), name.partition('/')[2])
-    def tick(h: Holder) -> None:
-        progress(1)
-        if h.says.get('waits') and leads_back(find, h, {lease.id for lease in held}): raise Cycle(f'{call.ref} waits for what is being calculated here, in another process')
-    with Progress(f'{h.by} calculates {call.ref}', None, self._store.progress, unit=' looks') as progress:
-        try: end = await_end(bucket, call.ref.item, h, tick)
-        finally:
-            for lease in held: lease.waits = ''
-    if end.of == h.of and end.says.get('is') == 'failed' and isinstance(end.says.get('error'), Mapping): raise failure(end.says['error'], end.by, str(call.ref))
-    return end
-
-# %% ../../nbs/computed/05_calculated.ipynb #831486ef
-@patch
-def _leased(self: Calculated, call: Call, memo: dict) -> Version:
-    "Calculate under the lease of the item, or wait for whoever has it"
-    with unnoted():
-        if (bucket := self._bucket(call)) is None: return self._run(call, Frame(call.key))
-        while True:
-            try:
-                h = holder(bucket, call.ref.item)
-                if not h.over and not is_dead(h):
-                    h = self._await(bucket, call, h)
-                    if (s := self.state(call, memo, True)).fresh: return s.version
-                lease = self._take(bucket, call, h)
-            except (ConnectionError, TimeoutError, PermissionError): return self._run(call, Frame(call.key))
-            if lease: return self._with(lease, call, memo)
-
-@patch
-def _with(self: Calculated, lease: Lease, call: Call, memo: dict) -> Version:
-    "Calculate while a lease is held, unless somebody has done it just before"
-    how, error = 'dropped', {}
-    try:
-        s = self.state(call, memo, True)
-        v = s.version if s.fresh else self._run(call, Frame(call.key, lease))
-        how = 'done'
-        return v
-    except Exception as e:
-        how, error = 'failed', {'error': {'type': type(e).__name__, 'text': str(e)[:2000]}}
-        raise
-    finally: lease.end(how, **error)
-
-# %% ../../nbs/computed/05_calculated.ipynb #57b0502f
-@patch
-def _fresh(self: Calculated, call: Call, memo: dict | None = None) -> Version:
-    "A fresh result of a call, as a version"
-    check_cycle(call.key)
-    with deeper() as depth: return self._ask(call, memo) if depth % 10 else on_own_stack(self._ask, call, memo)
-
-@patch
-def _ask(self: Calculated, call: Call, memo: dict | None) -> Version:
-    asked, memo = time.monotonic(), {} if memo is None else memo
-    while True:
-        if (s := self.state(call, memo, True)).fresh: return s.version
-        flight, mine = _board(call.key)
-        if mine: return self._fly(flight, call, memo)
-        with Progress(f'calculate {call.ref}', None, self._store.progress) as progress: _wait(flight, call.key, progress)
-        if flight.began >= asked and flight.version is not None: return flight.version
-        memo.clear()        # the flight began before we asked: an input may have changed since
-
-@patch
-def _fly(self: Calculated, flight: Flight, call: Call, memo: dict) -> Version:
-    try:
-        flight.version = self._leased(call, memo)
-        return flight.version
-    except Exception as e: flight.error = e; raise
-    finally:
-        with _turn: _flights.pop(call.key, None)
-        flight.over.set()
-
-@patch
-def _hash_of(self: Calculated, call: Call, memo: dict) -> str | None:
-    "The hash of a fresh result, for whoever was made from it; None where it cannot be calculated"
-    try: return self._fresh(call, memo).hash
-    except Cycle: raise
-    except Exception: return None          # the function's own error: whoever needs the result will meet it
-
-# %% ../../nbs/computed/05_calculated.ipynb #001d7523
-@patch
-def version_for(self: Calculated, call: Call) -> Version:
-    "A fresh result, noted as an input of the calculation around it"
-    place, endpoint = store_place(self._store)
-    def note(v: Version | None) -> None:
-        if reads := now_reading(): reads.note(Input(str(call.ref), v and v.hash, v and v.ref, v and v.id, 'call', place=place, endpoint=endpoint))
-    try:
-        with unnoted(): v = self._fresh(call)
-    except Exception: note(None); raise
-    note(v)
-    return v
-
-@patch
-@answered
-def _object(self: Calculated, v: Version) -> object:
-    with unnoted(): return self._store._object(v, None, None, None)
-
-@patch
-def _result(self: Calculated, call: Call) -> object:
-    v = self.version_for(call)
-    try: return self._object(v)
-    except (Damaged, NotAvailableOffline):
-        if call.gone == v.id: raise
-        call.gone = v.id
-        return self._result(call)
-
-@patch
-def __call__(self: Calculated, *args, **kwargs) -> object:
-    "A fresh result for these arguments"
-    return self._result(self.call(args, kwargs))
-
-@patch
-def version_of(self: Calculated, *args, **kwargs) -> Version:
-    "A fresh result for these arguments, as a version"
-    return self.version_for(self.call(args, kwargs))
-
-# %% ../../nbs/computed/05_calculated.ipynb #478a1e07
-@patch
-def make(self: Calculated, r: Ref) -> Version | None:
-    "The result that a ref names, calculated"
-    return self.version_for(call) if (call := self.call_of(r)) else None
-
-@patch
-def current(self: Calculated, r: Ref, v: Version) -> Version:
-    "A stored result as it is, with a warning where it is outdated; a fresh one for another calculation"
-    with unnoted():
-        call = self.call_of(r, v._record.description.get('metadata', {}).get('params', {}))
-        if not _stack.get(): reason, why = self._judge(v, call, {}, False)
-    if _stack.get(): return self.version_for(call) if call else v
-    if reason != 'fresh': warnings.warn(f'{v.ref} is outdated: {reason}: {why}; {self.__qualname__}(...) makes it fresh', StaleWarning, stacklevel=5)
-    return v
-
-# %% ../../nbs/computed/05_calculated.ipynb #81fae9e8
-@patch
-def last_error(self: Calculated, *args, **kwargs) -> CalculationFailed | None:
-    "The error that the last calculation for these arguments ended with, anywhere; None where it did not fail"
-    call = self.call(args, kwargs)
-    h = self._last(call)
-    return failure(h.says['error'], h.by, str(call.ref)) if h.says.get('is') == 'failed' and isinstance(h.says.get('error'), Mapping) else None
-
-@patch
-@answered
-def _last(self: Calculated, call: Call) -> Holder: return holder(self._store.origin.bucket(call.ref.bucket), call.ref.item)

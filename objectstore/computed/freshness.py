@@ -5,6 +5,7 @@
 # %% ../../nbs/computed/04_freshness.ipynb #4d573896
 from __future__ import annotations
 import functools, inspect, json, re, types
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,11 +23,11 @@ from .lineage import recorded, recorded_inputs
 from .fingerprint import Param, code_parts, fingerprint, read_signature
 
 # %% auto #0
-__all__ = ['Calculated', 'check_function', 'Call', 'changed_code', 'State', 'place_store', 'Explanation']
+__all__ = ['StoredResults', 'check_function', 'Call', 'changed_code', 'State', 'place_store', 'Explanation']
 
 # %% ../../nbs/computed/04_freshness.ipynb #6d56fa50
-class Calculated(Function):
-    "A function whose results are versions of items, calculated when they are missing or outdated"
+class StoredResults(Function):
+    "A function whose results are versions of items: their names, what is stored of them, and whether it is fresh"
     def __init__(
         self,
         store: ObjectStore,
@@ -42,10 +43,10 @@ class Calculated(Function):
         code_parts(fn)          # reads the source now: the file may be edited while this code runs
 
     def __repr__(self) -> str: return f'<calculated {self.__qualname__}: {self.base}>'
-    def __get__(self, obj: object, owner: type | None = None) -> Calculated:
+    def __get__(self, obj: object, owner: type | None = None) -> StoredResults:
         "A method: what it is called on is its first parameter"
         return self if obj is None else self._on(obj)
-    def _on(self, obj: object) -> Calculated:
+    def _on(self, obj: object) -> StoredResults:
         bound = type(self)(self._store, self.base, self.fn, self.version, self.ignore, self.uses)
         bound._first = obj,
         return bound
@@ -136,6 +137,10 @@ class Calculated(Function):
             if hash != i.hash: return why or _words(i, hash)
         return None
 
+    @abstractmethod
+    def _hash_of(self, call: Call, memo: dict) -> str | None:
+        "The hash of a fresh result; None where it cannot be calculated; `Calculating` has it"
+
     def explain(self, *args, **kwargs) -> Explanation:
         "Why a call with these arguments would calculate, or would not"
         call = self.call(args, kwargs)
@@ -151,13 +156,11 @@ class Calculated(Function):
         s = self.state(call) if call else State(*self._judge(v, None, {}, False), v)
         return f'{s.reason}: {s.why}', 'a get calculates it' if v is None else 'a get returns what is stored' + ('' if s.fresh else ', with a warning; a call calculates')
 
-Calculated.__abstractmethods__ = frozenset()     # its three verbs follow by patch
-
 def check_function(fn: object) -> None:
     "Raise `Unsupported` for what cannot be calculated"
     def bad(why): raise Unsupported(f'{getattr(fn, "__qualname__", repr(fn))!s:.80} cannot be calculated: {why}')
     if isinstance(fn, (staticmethod, classmethod, property)): bad(f'put @{type(fn).__name__} above @store.calculated(...)')
-    if isinstance(fn, Calculated): bad('it is calculated already')
+    if isinstance(fn, StoredResults): bad('it is calculated already')
     if not isinstance(fn, types.FunctionType): bad('only a function that is defined with def or lambda is; wrap it in one')
     if inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn): bad('it is a generator, and its items can be stored only when all are there: return list(...)')
     if inspect.iscoroutinefunction(fn): bad('it is async: calculate in a plain function, which may call asyncio.run(...); await asyncio.to_thread(f, ...) then waits for it')
@@ -166,7 +169,7 @@ def check_function(fn: object) -> None:
 @dataclass
 class Call:
     "A calculated function with its arguments"
-    of: Calculated
+    of: StoredResults
     bound: inspect.BoundArguments
     params: dict[str, Param]       # Those that matter
     ref: Ref                       # The item of the result
@@ -245,8 +248,8 @@ def _ask_again(store: ObjectStore, i: Input) -> object:
 def _called(store: ObjectStore, i: Input, memo: dict, ensure: bool) -> tuple[str | None, str]:
     "The hash of an input that another calculated function makes"
     f = store.function_of(r := parse_ref(i.asked))
-    v = f.stored(r) if isinstance(f, Calculated) else store._version(r)
-    if not isinstance(f, Calculated): return v.hash, ''
+    v = f.stored(r) if isinstance(f, StoredResults) else store._version(r)
+    if not isinstance(f, StoredResults): return v.hash, ''
     call = f.call_of(r, v._record.description.get('metadata', {}).get('params', {}) if v else {})
     if v is None and not (ensure and call): return None, ''
     at = store_place(store), i.asked

@@ -13,7 +13,7 @@ from ..refs import item_key
 from ..storage.backend import key_number
 from ..format.origin_clock import time_by_object
 from ..format.records import RECORD_LIMIT, append, move, new_id, read_move
-from ..format.buckets import Bucket
+from ..format.commit import Bucket
 from ..cache.near import at_origin
 
 # %% auto #0

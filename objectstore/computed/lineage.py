@@ -8,7 +8,6 @@ import html, re, shutil, subprocess
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from fastcore.basics import patch
 from ..errors import InvalidRef, NotFound, ObjectStoreError
 from ..refs import Number, parse_ref
 from ..tracking import Input, read_input, unnoted
@@ -18,8 +17,8 @@ from ..store.store import ObjectStore, open_store
 from ..store.reads import answered
 
 # %% auto #0
-__all__ = ['UNREADABLE', 'MORE', 'recorded', 'recorded_inputs', 'sources', 'Node', 'Graph', 'Traced', 'Picture', 'levels',
-           'spots']
+__all__ = ['UNREADABLE', 'MORE', 'recorded', 'recorded_inputs', 'sources', 'Node', 'Graph', 'Traced', 'trace', 'Picture',
+           'levels', 'spots']
 
 # %% ../../nbs/computed/01_lineage.ipynb #67da7af1
 def recorded(v: Version) -> dict:
@@ -165,25 +164,19 @@ class Traced(Lineage):
         said = {k: self[k] for k in ('params', 'libraries') if isinstance(self.get(k), Mapping)}
         return Card(self.title, None, facts, {**tables, **said})
 
-@patch
 @answered
-def _trace(self: Version, down: bool, depth: int) -> Graph:
-    key = f'{store_place(self._store)[0]} {self.id}'
-    graph = Graph(key, {key: Node(self.ref, self)})
+def trace(
+    v: Version,
+    down: bool,      # Also what was made from it?
+    depth: int,      # How many steps to follow
+) -> Graph:
+    "The graph of what a version was made from, and of what was made from it"
+    key = f'{store_place(v._store)[0]} {v.id}'
+    graph = Graph(key, {key: Node(v.ref, v)})
     with unnoted():
         graph.climb(key, depth)
-        if down: graph.descend(self, depth)
+        if down: graph.descend(v, depth)
     return graph
-
-@patch
-def __call__(
-    self: Lineage,
-    down: bool = True,      # Also what was made from it? Every record of the store is read for that
-    depth: int = 50,        # How many steps to follow
-) -> Traced:
-    "What the version was made from, step by step, and what was made from it"
-    if self.of is None: return self
-    return Traced(self, self.title, self.of, self.of._trace(down, depth))
 
 # %% ../../nbs/computed/01_lineage.ipynb #925bcf4e
 class Picture:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from functools import lru_cache
-from fastcore.basics import patch
 from ..errors import NotFound, ObjectStoreError, Unsupported
 from ..storage.backend import in_threads
 from ..tracking import Input, now_reading, unnoted
@@ -19,11 +18,11 @@ from ..display import Table
 from ..store.version import Version, Versions, store_place
 from ..display import Looks
 from .fingerprint import know_texts, texts_of
-from .freshness import Calculated, Call, State
-from .calculated import CalculationFailed
+from .freshness import Call, State
+from .calculated import Calculating, CalculationFailed
 
 # %% auto #0
-__all__ = ['packed', 'work', 'Results', 'MapFailed']
+__all__ = ['Calculated', 'packed', 'work', 'Results', 'MapFailed']
 
 # %% ../../nbs/computed/06_mapping.ipynb #28928ba3
 def _named(module: str, name: str) -> Calculated:
@@ -41,20 +40,77 @@ def _has_name(f: Calculated) -> bool:
 
 def _shell() -> Calculated: return Calculated.__new__(Calculated)
 
-@patch
-def __reduce__(self: Calculated):
-    if _has_name(self):
-        return (_named, (self.__module__, self.__qualname__)) if not self._first else (_on, (self.__module__, self.__qualname__, self._first[0]))
-    return _shell, (), dict(of=(self._store, self.base, self.fn, self.version, self.ignore, self.uses), first=self._first, texts=texts_of(self.fn))
+class Calculated(Calculating):
+    "A function whose results are versions of items, calculated when they are missing or outdated, here or elsewhere"
+
+    def __reduce__(self):
+        if _has_name(self):
+            return (_named, (self.__module__, self.__qualname__)) if not self._first else (_on, (self.__module__, self.__qualname__, self._first[0]))
+        return _shell, (), dict(of=(self._store, self.base, self.fn, self.version, self.ignore, self.uses), first=self._first, texts=texts_of(self.fn))
+
+    def __setstate__(self, says: dict) -> None:
+        know_texts(says['of'][2], says['texts'])
+        self.__init__(*says['of'])
+        self._first = says['first']
+        self._store._functions.setdefault(str(self.base), self)
+
+    def map(
+        self,
+        params: Iterable,                      # A mapping: by name; a tuple: in order; anything else: the first parameter
+        executor: Executor | None = None,      # Any of `concurrent.futures`, such as Dask's `client.get_executor()`; None: one after the other, here
+    ) -> Results:                              # Fresh results, in order
+        "Fresh results for many parameters"
+        calls = [self.call(*_arguments(p)) for p in params]
+        with Progress(f'calculate {self.base}', len(calls), self._store.progress, unit=' results') as progress, unnoted():
+            found = self._known_fresh(calls)
+            progress(sum(c.key in found for c in calls))
+            todo = list({c.key: c for c in calls if c.key not in found}.values())
+            found |= {c.key: self._settled(c) for c in _counting(todo, progress)} if executor is None else self._sent(todo, executor, progress)
+        return self._gathered(calls, [found[c.key] for c in calls])
+
+    def _known_fresh(self, calls: list[Call]) -> dict[tuple, Version]:
+        "The results that are fresh already; what several of them were made from is asked for once"
+        memo, place = {}, self._store.origin.bucket(self.base.bucket).backend
+        states = in_threads(lambda c: self.state(c, memo), calls, place.can.many)
+        return {c.key: s.version for c, s in zip(calls, states) if isinstance(s, State) and s.fresh}
+
+    def _settled(self, c: Call) -> Version | Exception:
+        try: return self.version_for(c)
+        except Exception as e: return e        # whatever the function raises
+
+    def _sent(self, calls: list[Call], executor: Executor, progress: Progress) -> dict[tuple, Version | Exception]:
+        "The results of calls, from an executor"
+        if isinstance(executor, ThreadPoolExecutor): futures = {executor.submit(copy_context().run, self.version_for, c): c for c in calls}
+        elif calls:
+            f = packed(self)
+            futures = {executor.submit(work, new_id(), f, packed((c.bound.args[len(self._first):], c.bound.kwargs))): c for c in calls}
+        else: return {}
+        found = {}
+        try:
+            for future in as_completed(futures):
+                c = futures[future]
+                found[c.key] = self._arrived(c, future)
+                progress(1)
+        finally:
+            for future in futures: future.cancel()
+        return found
+
+    def _arrived(self, c: Call, future: Future) -> Version | Exception:
+        "What a worker has made, as this process sees it"
+        try: v = future.result()
+        except Exception as e: return e        # whatever the function, or the cluster, raises
+        if isinstance(v, Version): return v
+        return self.stored(c.ref) or NotFound(f'{v} was calculated by a worker, and is not in {self._store.origin.url} as this process sees it: workers need a store that all of them reach')
+
+    def _gathered(self, calls: list[Call], found: list[Version | Exception]) -> Results:
+        results, (place, endpoint) = Results(self, calls, found), store_place(self._store)
+        if reads := now_reading():
+            for c, v in zip(calls, found): reads.note(Input(str(c.ref), *((v.hash, v.ref, v.id) if isinstance(v, Version) else (None, None, None)), 'call', place=place, endpoint=endpoint))
+        if not (errors := results.errors): return results
+        first = next(iter(errors.items()))
+        raise MapFailed(f'{len(errors):,} of {len(calls):,} results of {self.base} failed; the others are stored. The first: {first[0]}: {type(first[1]).__name__}: {first[1]}', results) from first[1]
 
 def _on(module: str, name: str, obj: object) -> Calculated: return _named(module, name)._on(obj)
-
-@patch
-def __setstate__(self: Calculated, says: dict) -> None:
-    know_texts(says['of'][2], says['texts'])
-    self.__init__(*says['of'])
-    self._first = says['first']
-    self._store._functions.setdefault(str(self.base), self)
 
 def packed(obj: object) -> bytes:
     "Pickled for another process; functions of a notebook by value, where cloudpickle is there"
@@ -109,67 +165,5 @@ def _arguments(p: object) -> tuple[tuple, dict]:
     "The arguments that an element of `params` stands for"
     return ((), dict(p)) if isinstance(p, Mapping) else (p, {}) if isinstance(p, tuple) else ((p,), {})
 
-@patch
-def map(
-    self: Calculated,
-    params: Iterable,                      # A mapping: by name; a tuple: in order; anything else: the first parameter
-    executor: Executor | None = None,      # Any of `concurrent.futures`, such as Dask's `client.get_executor()`; None: one after the other, here
-) -> Results:                              # Fresh results, in order
-    "Fresh results for many parameters"
-    calls = [self.call(*_arguments(p)) for p in params]
-    with Progress(f'calculate {self.base}', len(calls), self._store.progress, unit=' results') as progress, unnoted():
-        found = self._known_fresh(calls)
-        progress(sum(c.key in found for c in calls))
-        todo = list({c.key: c for c in calls if c.key not in found}.values())
-        found |= {c.key: self._settled(c) for c in _counting(todo, progress)} if executor is None else self._sent(todo, executor, progress)
-    return self._gathered(calls, [found[c.key] for c in calls])
-
 def _counting(calls: list[Call], progress: Progress) -> Iterator[Call]:
     for c in calls: yield c; progress(1)
-
-@patch
-def _known_fresh(self: Calculated, calls: list[Call]) -> dict[tuple, Version]:
-    "The results that are fresh already; what several of them were made from is asked for once"
-    memo, place = {}, self._store.origin.bucket(self.base.bucket).backend
-    states = in_threads(lambda c: self.state(c, memo), calls, place.can.many)
-    return {c.key: s.version for c, s in zip(calls, states) if isinstance(s, State) and s.fresh}
-
-@patch
-def _settled(self: Calculated, c: Call) -> Version | Exception:
-    try: return self.version_for(c)
-    except Exception as e: return e        # whatever the function raises
-
-@patch
-def _sent(self: Calculated, calls: list[Call], executor: Executor, progress: Progress) -> dict[tuple, Version | Exception]:
-    "The results of calls, from an executor"
-    if isinstance(executor, ThreadPoolExecutor): futures = {executor.submit(copy_context().run, self.version_for, c): c for c in calls}
-    elif calls:
-        f = packed(self)
-        futures = {executor.submit(work, new_id(), f, packed((c.bound.args[len(self._first):], c.bound.kwargs))): c for c in calls}
-    else: return {}
-    found = {}
-    try:
-        for future in as_completed(futures):
-            c = futures[future]
-            found[c.key] = self._arrived(c, future)
-            progress(1)
-    finally:
-        for future in futures: future.cancel()
-    return found
-
-@patch
-def _arrived(self: Calculated, c: Call, future: Future) -> Version | Exception:
-    "What a worker has made, as this process sees it"
-    try: v = future.result()
-    except Exception as e: return e        # whatever the function, or the cluster, raises
-    if isinstance(v, Version): return v
-    return self.stored(c.ref) or NotFound(f'{v} was calculated by a worker, and is not in {self._store.origin.url} as this process sees it: workers need a store that all of them reach')
-
-@patch
-def _gathered(self: Calculated, calls: list[Call], found: list[Version | Exception]) -> Results:
-    results, (place, endpoint) = Results(self, calls, found), store_place(self._store)
-    if reads := now_reading():
-        for c, v in zip(calls, found): reads.note(Input(str(c.ref), *((v.hash, v.ref, v.id) if isinstance(v, Version) else (None, None, None)), 'call', place=place, endpoint=endpoint))
-    if not (errors := results.errors): return results
-    first = next(iter(errors.items()))
-    raise MapFailed(f'{len(errors):,} of {len(calls):,} results of {self.base} failed; the others are stored. The first: {first[0]}: {type(first[1]).__name__}: {first[1]}', results) from first[1]

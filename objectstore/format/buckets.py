@@ -16,14 +16,14 @@ from ..errors import Damaged, InvalidRef, NotFound, ObjectStoreError, Unsupporte
 from ..refs import (MAX_VERSION, Ago, Alias, AliasAt, AsOf, Back, Number, Selector, WriteId, item_key,
                               item_of_key)
 from .witness import Recent, Seen, Sight, awake
-from ..storage.backend import Backend, Entry, in_threads, is_beyond, key_number, number_key, same_stamp, stamp_tag
+from ..storage.backend import Backend, Entry, in_threads, is_beyond, key_number, last_number, number_key, same_stamp, stamp_tag
 from ..storage.atomic import Short
 from .origin_clock import clock_of, latest_date, micros, moment, time_there
-from .records import (RECORD_LIMIT, Record, alias_folder, aliases_folder, last_move, read_move, moves, notes_folder,
+from .records import (RECORD_LIMIT, STATE, Record, alias_folder, aliases_folder, last_move, read_move, moves, notes_folder,
                                  payload_key, records_folder, unpack)
 
 # %% auto #0
-__all__ = ['DEAD', 'KEPT_LIMIT', 'Numbers', 'no_doubt', 'Bucket', 'Maybe', 'may_be_kept', 'move_or_none', 'merge']
+__all__ = ['DEAD', 'KEPT_LIMIT', 'Numbers', 'no_doubt', 'BucketReads', 'Maybe', 'may_be_kept', 'move_or_none', 'merge']
 
 # %% ../../nbs/format/06_buckets.ipynb #9309c6a6
 DEAD = ('removed', 'abandoned')     # marks that take a version away
@@ -53,10 +53,10 @@ class Numbers:
     def whole(self) -> bool: return not self.made or 1 in self.made
 
 # %% ../../nbs/format/06_buckets.ipynb #accd9029
-def no_doubt(bucket: Bucket, item: str, n: int) -> None: "Nobody can be asked who is there"
+def no_doubt(bucket: BucketReads, item: str, n: int) -> None: "Nobody can be asked who is there"
 
-class Bucket:
-    "One bucket of an origin"
+class BucketReads:
+    "What is read of a bucket: which versions there are, what their records say, and the bytes they name"
     def __init__(self, name: str, backend: Backend, prefix: str = ''):
         self.name, self.backend, self.prefix = name, backend, prefix
         self.highest: dict[str, int] = Recent(100_000)           # item: highest number that this process has seen
@@ -68,7 +68,7 @@ class Bucket:
         self.puts: dict[str, str] = Recent(100_000)              # hash of a payload: put id of a copy that a version names
         self.sure: dict[str, float] = Recent(100_000)            # item: when its highest number was last made sure of, by a clock that counts sleep
         self.sight = Sight()                                     # what this process has seen of the origin
-        self.doubt: Callable[[Bucket, str, int], None] = no_doubt     # looks who is there; raises `Renewed` where that is another store
+        self.doubt: Callable[[BucketReads, str, int], None] = no_doubt     # looks who is there; raises `Renewed` where that is another store
         self.won: dict[tuple[str, int], str] = Recent(100_000)   # numbers that this process was told it has: the write id
         self.new = False                                         # made by this process, which has not said so yet
         self.cases: dict[str, str] | None = None                 # items of which a name without case is known, by that; None: not looked yet
@@ -514,6 +514,30 @@ class Bucket:
         except FileNotFoundError: raise Damaged(f'the payload {key} is missing at {self.backend.url}') from None
         except Short as e: raise Damaged(f'the payload {key} at {self.backend.url} {e.strerror}') from None
         if got != size or hasher.hexdigest() != hash: raise Damaged(f'the bytes of {key} at {self.backend.url} are not those that were put')
+
+    def known_id(self, item: str, n: int) -> str:
+        "The write id of a version, as far as this machine knows it"
+        if own := self.won.get((item, n)) or self.sight.ids.get((self.name, item, n)): return own
+        r = self.records.get((item, n)) or self.near_record(item, n)
+        return r.id if r else ''
+
+    def state(self) -> tuple[int, bool]:
+        "How often a bucket's state has changed, and whether it says that the bucket is there"
+        try: n, last = last_move(self.backend, self.prefix + STATE)
+        except Damaged as e:       # then what is in it says whether it is there
+            warnings.warn(f'the state of bucket {self.name!r} cannot be read: {e}', stacklevel=4)
+            return last_number(self.backend.tail(self.prefix + STATE)), False
+        return n, last.get('is') == 'made'
+
+    def has_live(self) -> bool:
+        "Is any version of any item live?"
+        return any(numbers.live for numbers in self.scan().values())
+
+    def there(self) -> bool:
+        "Is this bucket there?"
+        n, made = self.state()
+        if not n and self.backend.can.place == 'remote': n, made = self.state()     # a bucket without a state is none of ours, or was not listed
+        return made or ((n > 0 or self.backend.partial()) and self.has_live())
 
 # %% ../../nbs/format/06_buckets.ipynb #175a456f
 class Maybe: "What a change says of which nobody here knows whether it was kept"

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 from blake3 import blake3
-from fastcore.basics import patch
 from ..errors import CommitUnknown, Conflict, Damaged, NotAvailableOffline, ObjectStoreError
 from ..refs import MAX_VERSION
 from .witness import ASK_AGAIN, Renewed, awake
@@ -19,12 +18,12 @@ from ..storage.backend import Backend, before_claim, in_threads, last_number
 from .origin_clock import LATE, origin_now, running
 from .records import (INLINE_LIMIT, Claim, Record, alias_folder, append, last_move, mark_now, move, new_id, notes_folder, pack,
                                  payload_key, put_id, read_back, to_json, unpack)
-from .buckets import Bucket, Maybe, may_be_kept
+from .buckets import BucketReads, Maybe, may_be_kept
 from ..storage.atomic import PATIENCE, Patience, Short
 
 # %% auto #0
 __all__ = ['PROBED', 'MEMBERS_AT_ONCE', 'AT_ONCE', 'Payload', 'Spool', 'file_payload', 'stamp', 'check_unchanged', 'Draft',
-           'parse_listing']
+           'Bucket', 'parse_listing']
 
 # %% ../../nbs/format/07_commit.ipynb #2f9aceeb
 @dataclass
@@ -111,29 +110,300 @@ class Draft:
                       to_json(dict(id=self.id, at=at, **self.description)), inside)
 
 # %% ../../nbs/format/07_commit.ipynb #a3503ad9
-@patch
-def place(
-    self: Bucket,
-    p: Payload,                                       # What to keep
-    share: bool = True,                               # May a key that another version names be used?
-    progress: Callable[[int], None] | None = None,    # Told of bytes as they are sent
-) -> str:                                             # The put id in its key
-    "Make sure that a payload is at the origin"
-    if share and (put := self.shared(p)): return put
-    with _as_file(p) as path: put = self._upload(path, p.hash, progress)
-    check_unchanged(p)
-    return put
+class Bucket(BucketReads):
+    "One bucket of an origin"
 
-@patch
-def _upload(self: Bucket, path: Path, hash: str, progress: Callable[[int], None] | None) -> str:
-    "Upload a file, a second time under another key where the reply to the first was lost: no key is written twice"
-    for attempt in (1, 2):
-        put = put_id()
-        try: self.backend.upload(self.prefix + payload_key(hash, put), path, progress)
+    def place(
+        self,
+        p: Payload,                                       # What to keep
+        share: bool = True,                               # May a key that another version names be used?
+        progress: Callable[[int], None] | None = None,    # Told of bytes as they are sent
+    ) -> str:                                             # The put id in its key
+        "Make sure that a payload is at the origin"
+        if share and (put := self.shared(p)): return put
+        with _as_file(p) as path: put = self._upload(path, p.hash, progress)
+        check_unchanged(p)
+        return put
+
+    def _upload(self, path: Path, hash: str, progress: Callable[[int], None] | None) -> str:
+        "Upload a file, a second time under another key where the reply to the first was lost: no key is written twice"
+        for attempt in (1, 2):
+            put = put_id()
+            try: self.backend.upload(self.prefix + payload_key(hash, put), path, progress)
+            except ConnectionRefusedError: raise
+            except (ConnectionError, FileExistsError):   # a library may have sent it twice, or a service refused it for nothing
+                if attempt == 2: raise
+            else: return put
+
+    def shared(self, p: Payload) -> str | None:
+        "The put id of a copy that another version names, whose bytes are right as far as was looked"
+        put = self.puts.get(p.hash)
+        if put is None or self.is_whole(p, put): return put
+        self.puts.pop(p.hash, None)
+
+    def is_whole(self, p: Payload, put: str) -> bool:
+        "Does a key hold a payload: all of it in a folder, one piece of it at a service?"
+        backend, key = self.backend.deciding(), self.prefix + payload_key(p.hash, put)
+        try: return _same_piece(backend, key, p) if backend.can.place == 'remote' else _same_hash(backend, key, p)
+        except OSError: return False        # where more than this copy is wrong, an upload tells
+
+    def confirmed(
+        self,
+        keys: Iterable[tuple[str, str]],     # Hash and put id of each payload that a version names
+    ) -> bool:
+        "Is every key there, without a mark of a collector?"
+        keys = {payload_key(*k) for k in keys}
+        if len(keys) <= 256: return all(self._there(k) for k in keys)
+        found = {e.key[len(self.prefix):] for e in self.backend.list(f'{self.prefix}payloads/')}
+        return keys <= found - {k.partition('.gc-')[0] for k in found if '.gc-' in k}
+
+    def _there(self, key: str) -> bool:
+        "One key, by a listing that begins just before it"
+        key = self.prefix + key
+        entries = self.backend.list(key.rpartition('/')[0] + '/', key[:-1])
+        near = {e.key for e in takewhile(lambda e: e.key[:len(key)] <= key, entries) if e.key.startswith(key)}
+        return near == {key}
+
+    def claim(
+        self,
+        item: str,
+        draft: Draft,
+        put: str,                       # Put id of the payload; empty where it travels in the record
+        first: int,                     # The first number to try
+        walk: bool = True,              # Go on where it is taken?
+        patience: float = 3.0,          # Seconds to go on after an unclear answer
+    ) -> tuple[Record, bool]:           # The record, as it is stored; and whether its date was out of date when that was known
+        "Give a draft the next number"
+        c = self.claiming(item, draft, put, first, patience)
+        try: n = c.number(first, walk)
+        except CommitUnknown as e: raise self._unknown(item, draft, first, e) from e
+        return self._claimed(draft.record(self.name, item, n, put, c.at)), c.late
+
+    def claiming(self, item: str, draft: Draft, put: str, first: int, patience: float) -> Claim:
+        "The claim of a number for a draft"
+        self.trying[item] = tried = set()
+        def build(n, at):
+            tried.add(n)
+            return pack(draft.record(self.name, item, n, put, at))
+        def read(n, raw): return (r := unpack(raw, self.name, item, n)).id, r.at
+        return Claim(self.backend, self.folder(item), draft.id, build, read, self.date_before(item, first), patience, draft.at)
+
+    def _claimed(self, r: Record) -> Record:
+        "Remember a number that was won"
+        n, item = r.version, r.item
+        self.highest[item] = max(n, self.highest.get(item, 0))
+        self.newest[item] = max(n, self.newest.get(item, 0))
+        if n >= self.dates.get(item, (0, 0))[0]: self.dates[item] = n, r.at
+        self.fresh[item, n] = running()
+        self.won[item, n] = r.id
+        self.acknowledged(item, n, r.id, r.at)
+        return self._keep(r)
+
+    def _unknown(self, item: str, draft: Draft, n: int, e: Exception) -> CommitUnknown:
+        "The error of a put of which nobody knows whether it was kept, under number `n` or later"
+        unknown = CommitUnknown(f'the put of {self.name}/{item} with write id {draft.id} may or may not have been kept: look for {self.name}/{item}@id:{draft.id} before putting it again ({e})')
+        unknown.id, unknown.tried = draft.id, n
+        return unknown
+
+    def confirm(self, item: str, draft: Draft, n: int, keys: list[tuple[str, str]], patience: float) -> bool:
+        "`confirmed`, asked until an answer comes: the number is claimed, so no other error than `CommitUnknown` would be true"
+        until, late = time.monotonic() + patience, Patience(PATIENCE if self.backend.can.place == 'shared' else 0.0)
+        while True:
+            try:
+                if (there := self.confirmed(keys)) or not late.more(Short()): return there      # a volume's listing may be late
+            except Renewed as e: raise self._unknown(item, draft, n, e) from e
+            except OSError as e:
+                if not isinstance(e, ConnectionError) or isinstance(e, NotAvailableOffline) or time.monotonic() > until: raise self._unknown(item, draft, n, e) from e
+                time.sleep(0.05)
+
+    @may_be_kept('put')
+    def put(
+        self,
+        item: str,
+        draft: Draft,
+        if_latest: int | None = None,                     # The latest live number that the caller knows; 0: none
+        progress: Callable[[int], None] | None = None,    # Told of bytes as they are sent
+        patience: float = 3.0,                            # Seconds to go on after an unclear answer
+        tried: int | None = None,                         # A number under which this draft may lie already
+    ) -> Record:                                          # Acknowledged
+        "Store a draft as the next version of an item"
+        if draft.members or draft.payload.size > INLINE_LIMIT: pack(draft.record(self.name, item, 1, put_id(), 0))   # too large a description is refused before bytes are sent
+        for attempt in range(5):
+            share = attempt == 0
+            first = (tried or self.first(item)) if if_latest is None else self.expect(item, if_latest)
+            named = self.place_members(draft, share, progress) if draft.members else []
+            put = self.place(draft.payload, share, progress) if draft.payload.size > INLINE_LIMIT else ''
+            if put: named.append((draft.payload.hash, put))
+            try: r, late = self.claim(item, draft, put, first, if_latest is None, patience)
+            except Conflict: raise Conflict(f'version {first} of {self.name}/{item} was put by somebody else at this moment: somebody was first') from None
+            if not late and self.confirm(item, draft, r.version, named, patience): self.tell('put', item, r.version, r); return r
+            try: self.abandon(item, r.version, draft)
+            except ConnectionError as e: raise self._unknown(item, draft, r.version, e) from e
+            draft, tried = replace(draft, id=new_id()), None
+        if late: raise ConnectionError(f'{self.backend.url} took more than {LATE:.0f} s to answer each of five claims of {self.name}/{item}')
+        raise Damaged(f'{self.backend.url} lost the payload of {self.name}/{item} five times between upload and confirmation')
+
+    def first(self, item: str) -> int:
+        "The number to claim first: the last one is asked for, unless this process was sure of it a minute ago"
+        last = self.highest.get(item)       # also 0: a claim of 1 that nobody answered must be looked for at 1
+        with before_claim(): return (self.end(item).last if last is None or not self._is_sure(item, last) else last) + 1
+
+    def _is_sure(self, item: str, last: int) -> bool:
+        "May the number behind this one be claimed without asking? A look that costs nothing is made"
+        if self.backend.can.probe: return self._is_same(item, last) if last else True
+        return awake() - self.sure.get(item, -math.inf) < ASK_AGAIN
+
+    def expect(self, item: str, latest: int) -> int:
+        "The number to claim where the latest live version is the expected one, else `Conflict`"
+        with nullcontext() if latest else before_claim(): numbers = self.end(item)
+        found = numbers.live[-1] if numbers.live else 0
+        if found != latest: raise Conflict(f'the latest version of {self.name}/{item} is {found or "none"}, not {latest or "none"}: somebody was first')
+        return numbers.last + 1
+
+    def abandon(self, item: str, n: int, draft: Draft) -> None:
+        "Mark a number whose payload did not last, or whose date was out of date, and forget where the payload was"
+        self.backend.create(self.key(item, n, 'abandoned'), mark_now(self.backend, 'confirm'))
+        self.tell('remove', item, n)
+        self.newest.pop(item, None)
+        for hash in (draft.payload.hash, *(p.hash for _, p in draft.members)): self.puts.pop(hash, None)
+
+    def place_members(self, draft: Draft, share: bool, progress: Callable[[int], None] | None = None) -> list[tuple[str, str]]:
+        "Make sure that the files of a folder are at the origin, and write their keys into the draft's listing"
+        def known(p): return self.puts.get(p.hash) if self.backend.can.place == 'remote' else self.shared(p)    # not a request for each file
+        puts = {p.hash: put for p in {p.hash: p for _, p in draft.members}.values() if share and (put := known(p))}
+        new = {p.hash: p for _, p in draft.members if p.hash not in puts}
+        small = [p for p in new.values() if p.size <= INLINE_LIMIT * 32]
+        for batch in _batches(small): puts |= self._place_small(batch, progress)
+        for p in new.values():
+            if p.hash not in puts: puts[p.hash] = self.place(p, False, progress)
+        listing = b''.join(to_json([name, p.size, p.hash, puts[p.hash]]) + b'\n' for name, p in draft.members)
+        draft.payload = Payload(len(listing), blake3(listing).hexdigest(), listing)
+        return sorted({(p.hash, puts[p.hash]) for _, p in draft.members})
+
+    def _place_small(self, batch: list[Payload], progress: Callable[[int], None] | None) -> dict[str, str]:
+        "Upload many small files at once: hash and put id of each"
+        puts = {p.hash: put_id() for p in batch}
+        data = [(self.prefix + payload_key(p.hash, puts[p.hash]), p.data if p.data is not None else p.path.read_bytes()) for p in batch]
+        for p, (_, bytes), answer in zip(batch, data, self.backend.create_many(data)):
+            if blake3(bytes).hexdigest() != p.hash: raise ObjectStoreError(f'{p.path} was changed while it was being put: nothing was stored')
+            if isinstance(answer, PermissionError): raise answer
+            if answer is not True: puts[p.hash] = self.place(p, False)
+            if progress: progress(p.size)
+        return puts
+
+    def learn(self, items: Iterable[str]) -> None:
+        "Find out the last numbers of many items; what a listing did not show a minute ago is taken for new, which a claim will tell"
+        unknown, now = [i for i in dict.fromkeys(items) if i not in self.highest or not self._is_sure(i, self.highest[i])], time.monotonic()
+        with before_claim():
+            if now - self.scanned > 60 and self.listed(len(unknown)) is not None: self.scanned = now
+            if now - self.scanned < 60: unknown = [i for i in unknown if self.highest.setdefault(i, 0) and not self._is_sure(i, self.highest[i])]
+            for answer in in_threads(self.end, unknown, self.backend.can.many):
+                if isinstance(answer, Exception): raise answer
+
+    def put_many(self, drafts: list[tuple[str, Draft]]) -> list[Record | Exception]:
+        "Store many drafts, each as the next version of its item; the items differ; in place of a record: why it was not stored, or may not have been"
+        self.learn(item for item, _ in drafts)
+        return [a for i in range(0, len(drafts), AT_ONCE) for a in self._put_some(drafts[i:i + AT_ONCE])]
+
+    def _put_some(self, drafts: list[tuple[str, Draft]]) -> list[Record | Exception]:
+        "Claim a number for each draft at once, and go on one by one with what was not won so"
+        now, began = origin_now(self.backend), running()
+        def first(i, item, d):
+            n = self.highest[item] + 1
+            return d.record(self.name, item, n, '', max(now + i, self.date_before(item, n) + 1))
+        tries = {i: first(i, item, d) for i, (item, d) in enumerate(drafts) if d.payload.size <= INLINE_LIMIT and not d.members and self.highest[item] < MAX_VERSION}
+        done, patience = [], 3.0
+        try:
+            answers = dict(zip(tries, self.backend.create_many([(self.key(r.item, r.version), pack(r)) for r in tries.values()])))
+            late = running() - began > LATE
+            for i, (item, d) in enumerate(drafts):
+                done.append(self._won(tries[i], d, late) if answers.get(i) is True else self._again(item, d, tries.get(i), answers.get(i), patience))
+                if isinstance(done[-1], CommitUnknown): patience = 0.0      # a service that kept nothing of one is not waited for again
+            return done
+        except (OSError, ObjectStoreError): raise
+        except BaseException:
+            for r in tries.values(): self.tell('put', r.item, r.version, Maybe())
+            raise
+
+    def _again(self, item: str, draft: Draft, tried: Record | None, answer: bool | Exception | None, patience: float) -> Record | Exception:
+        "Put what was not won at once; where the first answer was unclear, so is a refusal now"
+        unclear = isinstance(answer, OSError) and not isinstance(answer, (ConnectionRefusedError, PermissionError))
+        try:
+            failed = unclear and not isinstance(answer, ConnectionError)    # a disk may fail after the object has got its name
+            if failed and read_back(self.backend, self.key(item, tried.version)) == pack(tried): return self._unknown(item, draft, tried.version, answer)
+            return self.put(item, draft, patience=patience, tried=tried.version if unclear and tried else None)
+        except ConnectionRefusedError as e: return self._unknown(item, draft, tried.version, e) if unclear else e
+        except (OSError, ObjectStoreError) as e: return e      # the others go on
+
+    def _won(self, r: Record, draft: Draft, late: bool) -> Record | Exception:
+        "A number that was won; one whose date is out of date is given up"
+        self._claimed(r)
+        if not late: self.tell('put', r.item, r.version, r); return r
+        try:
+            self.abandon(r.item, r.version, draft)
+            return self.put(r.item, replace(draft, id=new_id()))
+        except (ConnectionError, TimeoutError) as e: return self._unknown(r.item, draft, r.version, e)
+
+    @may_be_kept('remove')
+    def remove(self, item: str, n: int, by: str) -> bool:
+        "Mark a version as removed: True where this call did it"
+        key, data = self.key(item, n, 'removed'), mark_now(self.backend, by)
+        try: won = self.backend.create(key, data)
         except ConnectionRefusedError: raise
-        except (ConnectionError, FileExistsError):   # a library may have sent it twice, or a service refused it for nothing
-            if attempt == 2: raise
-        else: return put
+        except ConnectionError: won = False
+        if self.newest.get(item) == n: self.newest.pop(item)
+        found = data if won else read_back(self.backend, key)
+        if found is None: raise CommitUnknown(f'{self.backend.url} does not say whether {self.name}/{item}@{n} was removed: remove it again')
+        self.tell('remove', item, n)
+        return found == data
+
+    @may_be_kept('alias')
+    def move_alias(
+        self,
+        item: str,
+        alias: str,
+        to: int | None,                   # The version to point at; None removes the alias
+        by: str,
+        if_at: int | None = ...,          # Where it must point now; None: nowhere
+        patience: float = 3.0,
+        back: str | None = None,          # The write id of the earlier move that this one goes back to, if it does
+    ) -> bool:                            # Did it have to be moved?
+        "Move an alias, or raise `Conflict` where it does not point where it must"
+        folder = self.prefix + alias_folder(item, alias)
+        last, m = self._last(folder, if_at is ...)
+        now = m.get('to')
+        if if_at is not ... and now != if_at: raise Conflict(f'alias {alias!r} of {self.name}/{item} points at {now or "nothing"}, not at {if_at or "nothing"}: somebody was first')
+        if now == to: return False
+        try: append(self.backend, folder, move(by, to=to, **({'back': back} if back else {})), last, if_at is ..., patience, m.get('at', 0))
+        except Conflict: raise Conflict(f'alias {alias!r} of {self.name}/{item} was moved by somebody else at this moment: look where it points now') from None
+        self.changes += 1
+        self.tell('alias', item, alias, to)
+        return True
+
+    def _last(self, folder: str, lenient: bool = True) -> tuple[int, dict]:
+        "The last move of a numbered folder; behind a damaged one a new one goes on, where nothing depends on what that said"
+        try: return last_move(self.backend, folder)
+        except Damaged as e:
+            if not lenient: raise
+            warnings.warn(f'{e}: a new move goes behind it', stacklevel=3)
+            return last_number(self.backend.tail(folder)), {}
+
+    def let_go(self, item: str, gone: Collection[int], by: str) -> None:
+        "Aliases that were pointed at versions while these were removed go back to where they pointed before, or to nothing"
+        for alias in [a for a, n in self.aliases(item).items() if n in gone]:
+            steps = [m.get('to') for m in self.alias_moves(item, alias)]
+            before = steps[-2] if len(steps) > 1 and steps[-1] in gone else None
+            try: self.move_alias(item, alias, before if before is not None and self.is_live(item, before) else None, by, steps[-1])
+            except Conflict: pass       # it was moved on meanwhile
+
+    @may_be_kept('note')
+    def annotate(self, item: str, n: int, notes: dict, by: str, patience: float = 3.0) -> None:
+        "Add notes to a version"
+        folder = self.prefix + notes_folder(item, n)
+        last, m = self._last(folder)
+        append(self.backend, folder, move(by, notes=notes), last, patience=patience, after=m.get('at', 0))
+        self.changes += 1
+        self.tell('note', item, n, notes)
 
 @contextmanager
 def _as_file(p: Payload) -> Iterator[Path]:
@@ -145,20 +415,6 @@ def _as_file(p: Payload) -> Iterator[Path]:
 
 # %% ../../nbs/format/07_commit.ipynb #4846c6c0
 PROBED = 2**16      # bytes of a payload at a service that are compared before a version shares it
-
-@patch
-def shared(self: Bucket, p: Payload) -> str | None:
-    "The put id of a copy that another version names, whose bytes are right as far as was looked"
-    put = self.puts.get(p.hash)
-    if put is None or self.is_whole(p, put): return put
-    self.puts.pop(p.hash, None)
-
-@patch
-def is_whole(self: Bucket, p: Payload, put: str) -> bool:
-    "Does a key hold a payload: all of it in a folder, one piece of it at a service?"
-    backend, key = self.backend.deciding(), self.prefix + payload_key(p.hash, put)
-    try: return _same_piece(backend, key, p) if backend.can.place == 'remote' else _same_hash(backend, key, p)
-    except OSError: return False        # where more than this copy is wrong, an upload tells
 
 def _same_hash(backend: Backend, key: str, p: Payload) -> bool:
     found = blake3()
@@ -177,157 +433,8 @@ def _piece_of(p: Payload, start: int, end: int) -> bytes:
         f.seek(start)
         return f.read(end - start)
 
-# %% ../../nbs/format/07_commit.ipynb #12003031
-@patch
-def confirmed(
-    self: Bucket,
-    keys: Iterable[tuple[str, str]],     # Hash and put id of each payload that a version names
-) -> bool:
-    "Is every key there, without a mark of a collector?"
-    keys = {payload_key(*k) for k in keys}
-    if len(keys) <= 256: return all(self._there(k) for k in keys)
-    found = {e.key[len(self.prefix):] for e in self.backend.list(f'{self.prefix}payloads/')}
-    return keys <= found - {k.partition('.gc-')[0] for k in found if '.gc-' in k}
-
-@patch
-def _there(self: Bucket, key: str) -> bool:
-    "One key, by a listing that begins just before it"
-    key = self.prefix + key
-    entries = self.backend.list(key.rpartition('/')[0] + '/', key[:-1])
-    near = {e.key for e in takewhile(lambda e: e.key[:len(key)] <= key, entries) if e.key.startswith(key)}
-    return near == {key}
-
-# %% ../../nbs/format/07_commit.ipynb #246582dd
-@patch
-def claim(
-    self: Bucket,
-    item: str,
-    draft: Draft,
-    put: str,                       # Put id of the payload; empty where it travels in the record
-    first: int,                     # The first number to try
-    walk: bool = True,              # Go on where it is taken?
-    patience: float = 3.0,          # Seconds to go on after an unclear answer
-) -> tuple[Record, bool]:           # The record, as it is stored; and whether its date was out of date when that was known
-    "Give a draft the next number"
-    c = self.claiming(item, draft, put, first, patience)
-    try: n = c.number(first, walk)
-    except CommitUnknown as e: raise self._unknown(item, draft, first, e) from e
-    return self._claimed(draft.record(self.name, item, n, put, c.at)), c.late
-
-@patch
-def claiming(self: Bucket, item: str, draft: Draft, put: str, first: int, patience: float) -> Claim:
-    "The claim of a number for a draft"
-    self.trying[item] = tried = set()
-    def build(n, at):
-        tried.add(n)
-        return pack(draft.record(self.name, item, n, put, at))
-    def read(n, raw): return (r := unpack(raw, self.name, item, n)).id, r.at
-    return Claim(self.backend, self.folder(item), draft.id, build, read, self.date_before(item, first), patience, draft.at)
-
-@patch
-def _claimed(self: Bucket, r: Record) -> Record:
-    "Remember a number that was won"
-    n, item = r.version, r.item
-    self.highest[item] = max(n, self.highest.get(item, 0))
-    self.newest[item] = max(n, self.newest.get(item, 0))
-    if n >= self.dates.get(item, (0, 0))[0]: self.dates[item] = n, r.at
-    self.fresh[item, n] = running()
-    self.won[item, n] = r.id
-    self.acknowledged(item, n, r.id, r.at)
-    return self._keep(r)
-
-@patch
-def _unknown(self: Bucket, item: str, draft: Draft, n: int, e: Exception) -> CommitUnknown:
-    "The error of a put of which nobody knows whether it was kept, under number `n` or later"
-    unknown = CommitUnknown(f'the put of {self.name}/{item} with write id {draft.id} may or may not have been kept: look for {self.name}/{item}@id:{draft.id} before putting it again ({e})')
-    unknown.id, unknown.tried = draft.id, n
-    return unknown
-
-@patch
-def confirm(self: Bucket, item: str, draft: Draft, n: int, keys: list[tuple[str, str]], patience: float) -> bool:
-    "`confirmed`, asked until an answer comes: the number is claimed, so no other error than `CommitUnknown` would be true"
-    until, late = time.monotonic() + patience, Patience(PATIENCE if self.backend.can.place == 'shared' else 0.0)
-    while True:
-        try:
-            if (there := self.confirmed(keys)) or not late.more(Short()): return there      # a volume's listing may be late
-        except Renewed as e: raise self._unknown(item, draft, n, e) from e
-        except OSError as e:
-            if not isinstance(e, ConnectionError) or isinstance(e, NotAvailableOffline) or time.monotonic() > until: raise self._unknown(item, draft, n, e) from e
-            time.sleep(0.05)
-
-# %% ../../nbs/format/07_commit.ipynb #e9d36220
-@patch
-@may_be_kept('put')
-def put(
-    self: Bucket,
-    item: str,
-    draft: Draft,
-    if_latest: int | None = None,                     # The latest live number that the caller knows; 0: none
-    progress: Callable[[int], None] | None = None,    # Told of bytes as they are sent
-    patience: float = 3.0,                            # Seconds to go on after an unclear answer
-    tried: int | None = None,                         # A number under which this draft may lie already
-) -> Record:                                          # Acknowledged
-    "Store a draft as the next version of an item"
-    if draft.members or draft.payload.size > INLINE_LIMIT: pack(draft.record(self.name, item, 1, put_id(), 0))   # too large a description is refused before bytes are sent
-    for attempt in range(5):
-        share = attempt == 0
-        first = (tried or self.first(item)) if if_latest is None else self.expect(item, if_latest)
-        named = self.place_members(draft, share, progress) if draft.members else []
-        put = self.place(draft.payload, share, progress) if draft.payload.size > INLINE_LIMIT else ''
-        if put: named.append((draft.payload.hash, put))
-        try: r, late = self.claim(item, draft, put, first, if_latest is None, patience)
-        except Conflict: raise Conflict(f'version {first} of {self.name}/{item} was put by somebody else at this moment: somebody was first') from None
-        if not late and self.confirm(item, draft, r.version, named, patience): self.tell('put', item, r.version, r); return r
-        try: self.abandon(item, r.version, draft)
-        except ConnectionError as e: raise self._unknown(item, draft, r.version, e) from e
-        draft, tried = replace(draft, id=new_id()), None
-    if late: raise ConnectionError(f'{self.backend.url} took more than {LATE:.0f} s to answer each of five claims of {self.name}/{item}')
-    raise Damaged(f'{self.backend.url} lost the payload of {self.name}/{item} five times between upload and confirmation')
-
-@patch
-def first(self: Bucket, item: str) -> int:
-    "The number to claim first: the last one is asked for, unless this process was sure of it a minute ago"
-    last = self.highest.get(item)       # also 0: a claim of 1 that nobody answered must be looked for at 1
-    with before_claim(): return (self.end(item).last if last is None or not self._is_sure(item, last) else last) + 1
-
-@patch
-def _is_sure(self: Bucket, item: str, last: int) -> bool:
-    "May the number behind this one be claimed without asking? A look that costs nothing is made"
-    if self.backend.can.probe: return self._is_same(item, last) if last else True
-    return awake() - self.sure.get(item, -math.inf) < ASK_AGAIN
-
-@patch
-def expect(self: Bucket, item: str, latest: int) -> int:
-    "The number to claim where the latest live version is the expected one, else `Conflict`"
-    with nullcontext() if latest else before_claim(): numbers = self.end(item)
-    found = numbers.live[-1] if numbers.live else 0
-    if found != latest: raise Conflict(f'the latest version of {self.name}/{item} is {found or "none"}, not {latest or "none"}: somebody was first')
-    return numbers.last + 1
-
-@patch
-def abandon(self: Bucket, item: str, n: int, draft: Draft) -> None:
-    "Mark a number whose payload did not last, or whose date was out of date, and forget where the payload was"
-    self.backend.create(self.key(item, n, 'abandoned'), mark_now(self.backend, 'confirm'))
-    self.tell('remove', item, n)
-    self.newest.pop(item, None)
-    for hash in (draft.payload.hash, *(p.hash for _, p in draft.members)): self.puts.pop(hash, None)
-
 # %% ../../nbs/format/07_commit.ipynb #95667ac1
 MEMBERS_AT_ONCE = 64 * 2**20     # bytes of small members that are held in memory together
-
-@patch
-def place_members(self: Bucket, draft: Draft, share: bool, progress: Callable[[int], None] | None = None) -> list[tuple[str, str]]:
-    "Make sure that the files of a folder are at the origin, and write their keys into the draft's listing"
-    def known(p): return self.puts.get(p.hash) if self.backend.can.place == 'remote' else self.shared(p)    # not a request for each file
-    puts = {p.hash: put for p in {p.hash: p for _, p in draft.members}.values() if share and (put := known(p))}
-    new = {p.hash: p for _, p in draft.members if p.hash not in puts}
-    small = [p for p in new.values() if p.size <= INLINE_LIMIT * 32]
-    for batch in _batches(small): puts |= self._place_small(batch, progress)
-    for p in new.values():
-        if p.hash not in puts: puts[p.hash] = self.place(p, False, progress)
-    listing = b''.join(to_json([name, p.size, p.hash, puts[p.hash]]) + b'\n' for name, p in draft.members)
-    draft.payload = Payload(len(listing), blake3(listing).hexdigest(), listing)
-    return sorted({(p.hash, puts[p.hash]) for _, p in draft.members})
 
 def _batches(payloads: Iterable[Payload]) -> Iterator[list[Payload]]:
     "Payloads in batches of a bounded size"
@@ -337,18 +444,6 @@ def _batches(payloads: Iterable[Payload]) -> Iterator[list[Payload]]:
         size += p.size
         if size > MEMBERS_AT_ONCE: yield batch; batch, size = [], 0
     if batch: yield batch
-
-@patch
-def _place_small(self: Bucket, batch: list[Payload], progress: Callable[[int], None] | None) -> dict[str, str]:
-    "Upload many small files at once: hash and put id of each"
-    puts = {p.hash: put_id() for p in batch}
-    data = [(self.prefix + payload_key(p.hash, puts[p.hash]), p.data if p.data is not None else p.path.read_bytes()) for p in batch]
-    for p, (_, bytes), answer in zip(batch, data, self.backend.create_many(data)):
-        if blake3(bytes).hexdigest() != p.hash: raise ObjectStoreError(f'{p.path} was changed while it was being put: nothing was stored')
-        if isinstance(answer, PermissionError): raise answer
-        if answer is not True: puts[p.hash] = self.place(p, False)
-        if progress: progress(p.size)
-    return puts
 
 def parse_listing(listing: bytes, what: str) -> dict[str, tuple[int, str, str]]:
     "Name: size, hash and put id of each file of a folder, or `Damaged`"
@@ -368,129 +463,4 @@ def _row(line: bytes) -> list:
 _payload = re.compile('payloads/[0-9a-f]{2}/[0-9a-f]{64}-([0-9a-f]{16}|[0-9a-f]{32}-[0-9]+)')     # the second: of a pending folder
 
 # %% ../../nbs/format/07_commit.ipynb #b0e5057d
-@patch
-def learn(self: Bucket, items: Iterable[str]) -> None:
-    "Find out the last numbers of many items; what a listing did not show a minute ago is taken for new, which a claim will tell"
-    unknown, now = [i for i in dict.fromkeys(items) if i not in self.highest or not self._is_sure(i, self.highest[i])], time.monotonic()
-    with before_claim():
-        if now - self.scanned > 60 and self.listed(len(unknown)) is not None: self.scanned = now
-        if now - self.scanned < 60: unknown = [i for i in unknown if self.highest.setdefault(i, 0) and not self._is_sure(i, self.highest[i])]
-        for answer in in_threads(self.end, unknown, self.backend.can.many):
-            if isinstance(answer, Exception): raise answer
-
-@patch
-def put_many(self: Bucket, drafts: list[tuple[str, Draft]]) -> list[Record | Exception]:
-    "Store many drafts, each as the next version of its item; the items differ; in place of a record: why it was not stored, or may not have been"
-    self.learn(item for item, _ in drafts)
-    return [a for i in range(0, len(drafts), AT_ONCE) for a in self._put_some(drafts[i:i + AT_ONCE])]
-
 AT_ONCE = 1000     # drafts that get their dates together, and are written before these are out of date
-
-@patch
-def _put_some(self: Bucket, drafts: list[tuple[str, Draft]]) -> list[Record | Exception]:
-    "Claim a number for each draft at once, and go on one by one with what was not won so"
-    now, began = origin_now(self.backend), running()
-    def first(i, item, d):
-        n = self.highest[item] + 1
-        return d.record(self.name, item, n, '', max(now + i, self.date_before(item, n) + 1))
-    tries = {i: first(i, item, d) for i, (item, d) in enumerate(drafts) if d.payload.size <= INLINE_LIMIT and not d.members and self.highest[item] < MAX_VERSION}
-    done, patience = [], 3.0
-    try:
-        answers = dict(zip(tries, self.backend.create_many([(self.key(r.item, r.version), pack(r)) for r in tries.values()])))
-        late = running() - began > LATE
-        for i, (item, d) in enumerate(drafts):
-            done.append(self._won(tries[i], d, late) if answers.get(i) is True else self._again(item, d, tries.get(i), answers.get(i), patience))
-            if isinstance(done[-1], CommitUnknown): patience = 0.0      # a service that kept nothing of one is not waited for again
-        return done
-    except (OSError, ObjectStoreError): raise
-    except BaseException:
-        for r in tries.values(): self.tell('put', r.item, r.version, Maybe())
-        raise
-
-@patch
-def _again(self: Bucket, item: str, draft: Draft, tried: Record | None, answer: bool | Exception | None, patience: float) -> Record | Exception:
-    "Put what was not won at once; where the first answer was unclear, so is a refusal now"
-    unclear = isinstance(answer, OSError) and not isinstance(answer, (ConnectionRefusedError, PermissionError))
-    try:
-        failed = unclear and not isinstance(answer, ConnectionError)    # a disk may fail after the object has got its name
-        if failed and read_back(self.backend, self.key(item, tried.version)) == pack(tried): return self._unknown(item, draft, tried.version, answer)
-        return self.put(item, draft, patience=patience, tried=tried.version if unclear and tried else None)
-    except ConnectionRefusedError as e: return self._unknown(item, draft, tried.version, e) if unclear else e
-    except (OSError, ObjectStoreError) as e: return e      # the others go on
-
-@patch
-def _won(self: Bucket, r: Record, draft: Draft, late: bool) -> Record | Exception:
-    "A number that was won; one whose date is out of date is given up"
-    self._claimed(r)
-    if not late: self.tell('put', r.item, r.version, r); return r
-    try:
-        self.abandon(r.item, r.version, draft)
-        return self.put(r.item, replace(draft, id=new_id()))
-    except (ConnectionError, TimeoutError) as e: return self._unknown(r.item, draft, r.version, e)
-
-# %% ../../nbs/format/07_commit.ipynb #0f2c42ba
-@patch
-@may_be_kept('remove')
-def remove(self: Bucket, item: str, n: int, by: str) -> bool:
-    "Mark a version as removed: True where this call did it"
-    key, data = self.key(item, n, 'removed'), mark_now(self.backend, by)
-    try: won = self.backend.create(key, data)
-    except ConnectionRefusedError: raise
-    except ConnectionError: won = False
-    if self.newest.get(item) == n: self.newest.pop(item)
-    found = data if won else read_back(self.backend, key)
-    if found is None: raise CommitUnknown(f'{self.backend.url} does not say whether {self.name}/{item}@{n} was removed: remove it again')
-    self.tell('remove', item, n)
-    return found == data
-
-@patch
-@may_be_kept('alias')
-def move_alias(
-    self: Bucket,
-    item: str,
-    alias: str,
-    to: int | None,                   # The version to point at; None removes the alias
-    by: str,
-    if_at: int | None = ...,          # Where it must point now; None: nowhere
-    patience: float = 3.0,
-    back: str | None = None,          # The write id of the earlier move that this one goes back to, if it does
-) -> bool:                            # Did it have to be moved?
-    "Move an alias, or raise `Conflict` where it does not point where it must"
-    folder = self.prefix + alias_folder(item, alias)
-    last, m = self._last(folder, if_at is ...)
-    now = m.get('to')
-    if if_at is not ... and now != if_at: raise Conflict(f'alias {alias!r} of {self.name}/{item} points at {now or "nothing"}, not at {if_at or "nothing"}: somebody was first')
-    if now == to: return False
-    try: append(self.backend, folder, move(by, to=to, **({'back': back} if back else {})), last, if_at is ..., patience, m.get('at', 0))
-    except Conflict: raise Conflict(f'alias {alias!r} of {self.name}/{item} was moved by somebody else at this moment: look where it points now') from None
-    self.changes += 1
-    self.tell('alias', item, alias, to)
-    return True
-
-@patch
-def _last(self: Bucket, folder: str, lenient: bool = True) -> tuple[int, dict]:
-    "The last move of a numbered folder; behind a damaged one a new one goes on, where nothing depends on what that said"
-    try: return last_move(self.backend, folder)
-    except Damaged as e:
-        if not lenient: raise
-        warnings.warn(f'{e}: a new move goes behind it', stacklevel=3)
-        return last_number(self.backend.tail(folder)), {}
-
-@patch
-def let_go(self: Bucket, item: str, gone: Collection[int], by: str) -> None:
-    "Aliases that were pointed at versions while these were removed go back to where they pointed before, or to nothing"
-    for alias in [a for a, n in self.aliases(item).items() if n in gone]:
-        steps = [m.get('to') for m in self.alias_moves(item, alias)]
-        before = steps[-2] if len(steps) > 1 and steps[-1] in gone else None
-        try: self.move_alias(item, alias, before if before is not None and self.is_live(item, before) else None, by, steps[-1])
-        except Conflict: pass       # it was moved on meanwhile
-
-@patch
-@may_be_kept('note')
-def annotate(self: Bucket, item: str, n: int, notes: dict, by: str, patience: float = 3.0) -> None:
-    "Add notes to a version"
-    folder = self.prefix + notes_folder(item, n)
-    last, m = self._last(folder)
-    append(self.backend, folder, move(by, notes=notes), last, patience=patience, after=m.get('at', 0))
-    self.changes += 1
-    self.tell('note', item, n, notes)

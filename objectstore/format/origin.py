@@ -4,19 +4,18 @@
 
 # %% ../../nbs/format/08_origin.ipynb #34a5c240
 from __future__ import annotations
-import warnings
 from collections.abc import Callable
-from fastcore.basics import patch
 from ..errors import (Conflict, Damaged, InvalidRef, NotAvailableOffline, NotFound, Unsupported,
                                 differs_by_case, hint)
 from ..refs import bucket_key, item_of_key
 from .identity import MARKER, Places, check_parent, default_store, is_folder, new_store
 from .probe import probe
 from .witness import ASK_AGAIN, Renewed, Seen, Sight, Witness, awake
-from ..storage.backend import Backend, in_threads, key_number, last_number, number_key
+from ..storage.backend import Backend, in_threads, key_number, number_key
 from ..storage.atomic import lies_there
 from .records import RECORD_LIMIT, STATE, Record, append, from_json, last_move, mark_now, move, moves, new_id, read_back, read_move, records_folder, to_json, unpack
-from .buckets import Bucket, Maybe
+from .buckets import Maybe
+from .commit import Bucket
 
 # %% auto #0
 __all__ = ['FORMAT', 'Origin', 'vet', 'vet_reading', 'bucket_of_key']
@@ -314,36 +313,6 @@ def vet_reading(root: Backend) -> bool:
 
 # %% ../../nbs/format/08_origin.ipynb #08d37bf9
 def _endpoint(root: Backend) -> str: return getattr(getattr(root, 'inner', root), 'endpoint', None) or ''
-
-# %% ../../nbs/format/08_origin.ipynb #ecfcb416
-@patch
-def known_id(self: Bucket, item: str, n: int) -> str:
-    "The write id of a version, as far as this machine knows it"
-    if own := self.won.get((item, n)) or self.sight.ids.get((self.name, item, n)): return own
-    r = self.records.get((item, n)) or self.near_record(item, n)
-    return r.id if r else ''
-
-# %% ../../nbs/format/08_origin.ipynb #67dbe332
-@patch
-def state(self: Bucket) -> tuple[int, bool]:
-    "How often a bucket's state has changed, and whether it says that the bucket is there"
-    try: n, last = last_move(self.backend, self.prefix + STATE)
-    except Damaged as e:       # then what is in it says whether it is there
-        warnings.warn(f'the state of bucket {self.name!r} cannot be read: {e}', stacklevel=4)
-        return last_number(self.backend.tail(self.prefix + STATE)), False
-    return n, last.get('is') == 'made'
-
-@patch
-def has_live(self: Bucket) -> bool:
-    "Is any version of any item live?"
-    return any(numbers.live for numbers in self.scan().values())
-
-@patch
-def there(self: Bucket) -> bool:
-    "Is this bucket there?"
-    n, made = self.state()
-    if not n and self.backend.can.place == 'remote': n, made = self.state()     # a bucket without a state is none of ours, or was not listed
-    return made or ((n > 0 or self.backend.partial()) and self.has_live())
 
 # %% ../../nbs/format/08_origin.ipynb #c389d289
 def bucket_of_key(key: str) -> str | None:

@@ -11,17 +11,17 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
-from fastcore.basics import patch
 from ..errors import Damaged, InvalidRef, ObjectStoreError
 from ..refs import MAX_VERSION, alias_name, item_key
 from ..format.records import RECORD_LIMIT, from_json, move, seal, to_json, unseal
 from ..cache.breaker import is_absence
-from ..format.buckets import Bucket
+from ..format.commit import Bucket
 from .encoding import ROOM, Filled, Row, Texts, from_text
 
 # %% auto #0
-__all__ = ['MOST_CHANGES', 'SOON', 'LEAVING', 'PART', 'LATEST_TIME', 'NESTED', 'Change', 'Log', 'catalog_key', 'is_item', 'Hints',
-           'flush_hints', 'catalog_schema', 'catalog_row', 'write_catalog', 'Catalog']
+__all__ = ['MOST_CHANGES', 'SOON', 'LEAVING', 'PART', 'LATEST_TIME', 'NESTED', 'Change', 'Log', 'catalog_key', 'read_log',
+           'hint_at', 'read_hints', 'is_item', 'Hints', 'flush_hints', 'catalog_schema', 'catalog_row', 'write_catalog',
+           'Catalog', 'publish_catalog', 'read_catalog']
 
 # %% ../../nbs/search/06_changelog.ipynb #c93bc5e2
 class Change(NamedTuple):
@@ -41,11 +41,10 @@ _hint = re.compile('h-[0-9a-f]{32}')
 
 def catalog_key(generation: int) -> str: return f'log/c-{generation:010d}.parquet'
 
-@patch
-def log(self: Bucket) -> Log:
+def read_log(bucket: Bucket) -> Log:
     "The log of a bucket, by one listing"
-    start, hints, catalogs = f'{self.prefix}log/', {}, []
-    for e in self.backend.list(start):
+    start, hints, catalogs = f'{bucket.prefix}log/', {}, []
+    for e in bucket.backend.list(start):
         name = e.key[len(start):]
         if m := _catalog.fullmatch(name): catalogs.append(int(m[1]))
         elif _hint.fullmatch(name): hints[e.key] = e.modified
@@ -54,27 +53,25 @@ def log(self: Bucket) -> Log:
 # %% ../../nbs/search/06_changelog.ipynb #f3b0ceaf
 MOST_CHANGES = 5000     # in one hint
 
-@patch
 def hint_at(
-    self: Bucket,
+    bucket: Bucket,
     changes: Iterable[Change],
     by: str,
 ) -> list[str]:            # Keys
     "Leave hints of changes"
     changes, keys = list(dict.fromkeys(changes)), []
     for i in range(0, len(changes), MOST_CHANGES):
-        key = f'{self.prefix}log/h-{secrets.token_hex(16)}'
-        if self.backend.create(key, seal(key, to_json(move(by, changed=changes[i:i + MOST_CHANGES])))): keys.append(key)
+        key = f'{bucket.prefix}log/h-{secrets.token_hex(16)}'
+        if bucket.backend.create(key, seal(key, to_json(move(by, changed=changes[i:i + MOST_CHANGES])))): keys.append(key)
     return keys
 
-@patch
 def read_hints(
-    self: Bucket,
+    bucket: Bucket,
     keys: Iterable[str],
 ) -> dict[str, list[Change] | None]:     # None: it is gone, folded into a catalog
     "What hints say"
     keys = list(keys)
-    return {k: _changes(k, raw) for k, raw in zip(keys, self.backend.read_many(keys, RECORD_LIMIT))}
+    return {k: _changes(k, raw) for k, raw in zip(keys, bucket.backend.read_many(keys, RECORD_LIMIT))}
 
 def _changes(key: str, raw: bytes | Exception) -> list[Change] | None:
     if isinstance(raw, FileNotFoundError): return None
@@ -146,7 +143,7 @@ class Hints:
                 with self._lock: due, self._writing, self._due, self._unknown, self._thread = self._due, self._unknown, {}, set(), None
                 while due and time.monotonic() <= until:
                     bucket, changes = next(iter(due.items()))
-                    try: keys = bucket.hint_at(changes, self.by)
+                    try: keys = hint_at(bucket, changes, self.by)
                     except (OSError, ObjectStoreError) as e:
                         keys, until = None, -math.inf if is_absence(e) else until     # all are at one origin
                     del due[bucket]
@@ -306,21 +303,18 @@ class Catalog:
 _rows = ['item', 'version', 'created', 'size', 'kind', 'codec', 'author', 'id', 'hash', 'metadata', 'notes', 'stats', 'latest']
 
 # %% ../../nbs/search/06_changelog.ipynb #bc448046
-@patch
-def publish_catalog(self: Bucket, generation: int, data: bytes) -> bool:
+def publish_catalog(bucket: Bucket, generation: int, data: bytes) -> bool:
     "Publish a catalog, unless somebody else has published this generation"
-    try: return self.backend.create(self.prefix + catalog_key(generation), data)
+    try: return bucket.backend.create(bucket.prefix + catalog_key(generation), data)
     except ConnectionRefusedError: raise
-    except ConnectionError: return self._same_catalog(generation, data)
+    except ConnectionError: return _same_catalog(bucket, generation, data)
 
-@patch
-def _same_catalog(self: Bucket, generation: int, data: bytes) -> bool:
+def _same_catalog(bucket: Bucket, generation: int, data: bytes) -> bool:
     "Was it kept after all?"
-    try: return self.backend.read(self.prefix + catalog_key(generation)) == data
+    try: return bucket.backend.read(bucket.prefix + catalog_key(generation)) == data
     except FileNotFoundError: return False
 
-@patch
-def read_catalog(self: Bucket, generation: int) -> Catalog:
+def read_catalog(bucket: Bucket, generation: int) -> Catalog:
     "The catalog of a generation"
-    key = self.prefix + catalog_key(generation)
-    return Catalog(self.backend.path(key) or self.backend.read(key), self.name)
+    key = bucket.prefix + catalog_key(generation)
+    return Catalog(bucket.backend.path(key) or bucket.backend.read(key), bucket.name)

@@ -5,6 +5,7 @@
 # %% ../../nbs/search/07_keeper.ipynb #c43a97cb
 from __future__ import annotations
 import atexit, os, threading, time, warnings, weakref
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,15 +14,16 @@ from itertools import islice
 from typing import NamedTuple
 from ..errors import Damaged, Unsupported
 from ..storage.backend import in_threads
-from ..format.buckets import Bucket, Maybe, merge
+from ..format.buckets import Maybe, merge
+from ..format.commit import Bucket
 from ..format.origin import Origin
 from ..cache.near import at_origin
 from .encoding import Filled, Row, row_of
 from .local_index import Index, IndexAway, Key, Writer
-from .changelog import Change, Hints, Log
+from .changelog import Change, Hints, Log, read_hints, read_log
 
 # %% auto #0
-__all__ = ['UNSURE', 'FEW', 'PAGE', 'LONG_LOG', 'Known', 'Keeper', 'settle_all', 'Filling', 'as_known', 'as_changes']
+__all__ = ['UNSURE', 'FEW', 'PAGE', 'LONG_LOG', 'Known', 'IndexUpdates', 'settle_all', 'Filling', 'as_known', 'as_changes']
 
 # %% ../../nbs/search/07_keeper.ipynb #3913f579
 class Known(NamedTuple):
@@ -32,8 +34,8 @@ class Known(NamedTuple):
     checked: float          # When its log was last looked at, by this machine's clock
     compared: float         # When it was last compared with the records
 
-class Keeper:
-    "Keeps the index of an origin"
+class IndexUpdates(ABC):
+    "What keeps the index of an origin up to date with what changes"
     def __init__(self, origin: Origin, index: Index):
         self.origin, self.index, self.hints = origin, index, Hints(origin.by, self._wrote)
         self._due: list[tuple[Bucket, Change, object, float]] = []
@@ -161,10 +163,10 @@ class Keeper:
     def _refresh(self, bucket: Bucket, known: Known | None, whole: bool, now: float) -> bool:
         "Was anything new?"
         if known and not self._same_origin(bucket): known = None
-        log = bucket.log()
+        log = read_log(bucket)
         if len(log.hints) >= LONG_LOG: self.long.add(bucket.name)
         if known and known.whole and abs(now - known.compared) > UNSURE: self.unsure.add(bucket.name)
-        if known and not whole and self._gone(bucket, known, log) and self._gone(bucket, known, log := bucket.log()): whole = True
+        if known and not whole and self._gone(bucket, known, log) and self._gone(bucket, known, log := read_log(bucket)): whole = True
         if known and known.whole and not whole: changed = self._catch_up(bucket, known, log)
         elif whole or not log.generation or not self._from_catalog(bucket, log): changed = self.compare(bucket, log) is not None
         else: changed = self._catch_up(bucket, self._now_known(bucket.name), log, again=True) or True
@@ -195,6 +197,18 @@ class Keeper:
         if log.generation != known.generation: return log.generation < known.generation
         return any(h not in log.hints for h in self.seen(bucket))
 
+    @abstractmethod
+    def compare(self, bucket: Bucket, log: Log | None = None) -> int:
+        "Compare the index of a bucket with its records, and mend it; `Keeper` has it"
+
+    @abstractmethod
+    def _from_catalog(self, bucket: Bucket, log: Log) -> bool:
+        "Fill the index of a bucket from its catalog; False where that cannot be read; `Keeper` has it"
+
+    @abstractmethod
+    def _newer(self, bucket: Bucket, since: int, log: Log) -> None:
+        "Take in what has changed between two catalogs; `Keeper` has it"
+
     def seen(self, bucket: Bucket) -> set[str]:
         "The hints that were read"
         return {h for h, in self.index.ask('SELECT hint FROM seen WHERE bucket = ?', (bucket.name,))}
@@ -209,7 +223,7 @@ class Keeper:
         if newer := log.generation > known.generation: again = self._newer(bucket, known.generation, log) or True
         new = [h for h in log.hints if again or h not in seen] if (seen := set() if again else self.seen(bucket)) or log.hints else []
         if new:
-            said = bucket.read_hints(new)
+            said = read_hints(bucket, new)
             if any(changes == [] for changes in said.values()): self.unsure.add(bucket.name)      # it meant to say something
             changes = {c for changes in said.values() for c in changes or ()}
             self._still_those(bucket, changes)
@@ -287,7 +301,7 @@ class Keeper:
             except FileNotFoundError: pass
         return found
 
-_all: weakref.WeakSet[Keeper] = weakref.WeakSet()
+_all: weakref.WeakSet[IndexUpdates] = weakref.WeakSet()
 
 def _in_child() -> None:
     "Threads of the parent may have held its locks"

@@ -13,7 +13,7 @@ from ..refs import Every, Ref, WriteId, alias_name, check_alias, parse_ref
 from ..search.parser import parse_where
 from ..format.origin_clock import moment
 from ..format.records import HEADER_LIMIT, to_json
-from ..format.buckets import Bucket
+from ..format.commit import Bucket
 from ..cache.near import at_origin
 from ..display import Table, shown
 from .version import Version, view

@@ -13,9 +13,8 @@ from ..calls import explained
 from ..storage.backend import in_threads
 from ..format.witness import Renewed
 from ..cache.near import at_origin, stale_now
-from ..format.commit import Draft
+from ..format.commit import Bucket, Draft
 from ..format.records import Record
-from ..format.buckets import Bucket
 from ..cache.download import Progress
 from .version import Version, note_read
 from .reads import answered

@@ -10,7 +10,7 @@ from ..errors import NotFound, ObjectStoreError
 from ..cache.machine import files_folder
 from ..cache.near import at_origin
 from ..cache.download import publish
-from ..search.changelog import catalog_key
+from ..search.changelog import catalog_key, read_log
 from ..search.local_index import IndexAway
 from .reads import answered
 from .sync import SyncVerbs
@@ -47,7 +47,7 @@ class Care:
         store._may_ask()
         store._buckets_for(bucket)
         b = store.origin.bucket(bucket)
-        if not (generation := b.log().generation): raise NotFound(f'bucket {bucket!r} has no catalog yet: store.care.compact({bucket!r}) makes one')
+        if not (generation := read_log(b).generation): raise NotFound(f'bucket {bucket!r} has no catalog yet: store.care.compact({bucket!r}) makes one')
         key = b.prefix + catalog_key(generation)
         if own := b.backend.path(key): return own
         to = files_folder('catalogs')/(store.origin.id(bucket) or 'new')/bucket/f'{generation:010d}.parquet'

@@ -8,20 +8,19 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from blake3 import blake3
-from fastcore.basics import patch
 from ..errors import Conflict, Damaged, InvalidRef, ObjectStoreError, Unsupported
 from ..refs import Every, Ref, parse_ref
 from ..storage.backend import key_number
 from ..format.records import INLINE_LIMIT, RECORD_LIMIT, Record, alias_folder, append, mark_now, notes_folder, read_back, read_move
-from ..format.buckets import Bucket, Maybe, Numbers, may_be_kept
-from ..format.commit import Draft, Payload
+from ..format.buckets import Maybe, Numbers, may_be_kept
+from ..format.commit import Bucket, Draft, Payload
 from ..cache.download import payload_file, source
 from .version import Folder, Version, Versions
 from .reads import answered
 from .find import FindVerbs
 
 # %% auto #0
-__all__ = ['CopyVerbs', 'Mirror', 'told']
+__all__ = ['CopyVerbs', 'Mirror', 'put_as', 'told']
 
 # %% ../../nbs/store/08_copying.ipynb #98f23b56
 class CopyVerbs(FindVerbs):
@@ -113,7 +112,7 @@ class CopyVerbs(FindVerbs):
             elif r and 'removed' in marks: draft = Draft('bytes', Payload(0, _nothing, b''), {}, _plain(r) | dict(gone=True), id=r.id, at=r.at)
             else: draft, marks = Draft('bytes', Payload(0, _nothing, b''), {}, dict(kind='data', gone=True), at=r.at if r else None), {'abandoned'}
             by = {m: _mark(source, item, n, m) for m in marks}
-            try: stored = target.put_as(name, draft, n, by)
+            try: stored = put_as(target, name, draft, n, by)
             except Conflict: raise Conflict(f'somebody else put {target.name}/{name} meanwhile: copy again') from None
         return None if marks else Version(to, target, stored)
 
@@ -204,19 +203,18 @@ def _mark(source: Bucket, item: str, n: int, mark: str) -> bytes:
     "A mark as it lies at the source; one of the copy's own where there is none"
     return read_back(source.backend, source.key(item, n, mark)) or mark_now(source.backend, 'copy')
 
-@patch
 @may_be_kept('put')
-def put_as(self: Bucket, item: str, draft: Draft, n: int, marks: Mapping[str, bytes]) -> Record:
+def put_as(bucket: Bucket, item: str, draft: Draft, n: int, marks: Mapping[str, bytes]) -> Record:
     "Store a draft under one number, with its marks, or `Conflict`"
-    named = self.place_members(draft, True) if draft.members else []
-    put = self.place(draft.payload) if draft.payload.size > INLINE_LIMIT else ''
+    named = bucket.place_members(draft, True) if draft.members else []
+    put = bucket.place(draft.payload) if draft.payload.size > INLINE_LIMIT else ''
     if put: named.append((draft.payload.hash, put))
-    r, _ = self.claim(item, draft, put, n, walk=False)
-    for m, data in marks.items(): self.backend.create(self.key(item, n, m), data)
-    if marks: self.newest.pop(item, None); return r
-    if self.confirmed(named): self.tell('put', item, n, r); return r
-    self.abandon(item, n, draft)
-    raise Damaged(f'the payload of {self.name}/{item}@{n} was collected while it was copied: copy again')
+    r, _ = bucket.claim(item, draft, put, n, walk=False)
+    for m, data in marks.items(): bucket.backend.create(bucket.key(item, n, m), data)
+    if marks: bucket.newest.pop(item, None); return r
+    if bucket.confirmed(named): bucket.tell('put', item, n, r); return r
+    bucket.abandon(item, n, draft)
+    raise Damaged(f'the payload of {bucket.name}/{item}@{n} was collected while it was copied: copy again')
 
 # %% ../../nbs/store/08_copying.ipynb #466466b3
 def _bring_moves(source: Bucket, item: str, target: Bucket, name: str, at: Mapping[int, int], left: list[str]) -> None:

@@ -5,11 +5,11 @@
 # %% ../../nbs/store/07_find.ipynb #572aa1f1
 from __future__ import annotations
 import math, re, time
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
-from fastcore.basics import patch
 from ..durations import duration_text
 from ..errors import InvalidQuery, InvalidRef, NotFound, hint
 from ..refs import (LATEST, Ago, Alias, AliasAt, AsOf, Back, Every, Number, Ref, Selector, WriteId,
@@ -18,7 +18,8 @@ from ..storage.backend import hurry, in_threads
 from ..format.identity import MARKER
 from ..search.predicate import FIELDS, And, Compare, Condition, IsNull, Name, Node, Or, Value, matches_text, named, type_word, value
 from ..search.parser import parse_where
-from ..format.buckets import Bucket, Numbers
+from ..format.buckets import Numbers
+from ..format.commit import Bucket
 from ..cache.near import note_stale
 from ..format.origin import bucket_of_key
 from ..cache.stacked import StackedOrigin
@@ -32,7 +33,8 @@ from .reads import Waits, answered, with_pending
 from .aliases import AliasVerbs
 
 # %% auto #0
-__all__ = ['as_selector', 'aliases_had', 'passing', 'check_sort', 'sort_key', 'FindVerbs', 'narrowed', 'within', 'Asked', 'Lost']
+__all__ = ['as_selector', 'versions_meant', 'aliases_had', 'passing', 'check_sort', 'sort_key', 'FindVerbs', 'narrowed', 'within',
+           'Asked', 'Lost']
 
 # %% ../../nbs/store/07_find.ipynb #d76a966f
 def as_selector(at: object) -> Selector:
@@ -45,9 +47,8 @@ def as_selector(at: object) -> Selector:
     if isinstance(at, str): return parse_selector(at.removeprefix('@'))
     raise InvalidRef(f'at={at!r} selects nothing: write "latest", "*", "production", "2026-11-01", "7d" or a number')
 
-@patch
-def select(
-    self: Bucket,
+def versions_meant(
+    bucket: Bucket,
     at: Selector,
     scan: dict[str, Numbers],              # The numbers of every item
     aliases: dict[str, dict[str, int]],    # The aliases of every item
@@ -57,15 +58,14 @@ def select(
         case Every() | WriteId(): return [(item, n) for item, numbers in scan.items() for n in numbers.live]
         case Back(k): found = {item: (numbers.live[-k:-k + 1 or None] or [None])[0] for item, numbers in scan.items()}
         case Number(n): found = {item: n if n in numbers.live else None for item, numbers in scan.items()}
-        case AsOf(t): found = {item: self.as_of(item, t, numbers.live) for item, numbers in scan.items()}
+        case AsOf(t): found = {item: bucket.as_of(item, t, numbers.live) for item, numbers in scan.items()}
         case Alias(name, 0): found = {item: to.get(name) for item, to in aliases.items()}
-        case Alias() | AliasAt(): found = {item: self._before(item, at) for item in aliases_had(self, at.name) & scan.keys()}
+        case Alias() | AliasAt(): found = {item: _alias_before(bucket, item, at) for item in aliases_had(bucket, at.name) & scan.keys()}
     return [(item, n) for item, n in found.items() if n is not None and n in scan[item].live]
 
-@patch
-def _before(self: Bucket, item: str, at: Alias | AliasAt) -> int | None:
+def _alias_before(bucket: Bucket, item: str, at: Alias | AliasAt) -> int | None:
     "Where an alias pointed before; None: nowhere"
-    try: return self.resolve(item, at)
+    try: return bucket.resolve(item, at)
     except NotFound: return None
 
 def aliases_had(bucket: Bucket, name: str) -> set[str]:
@@ -109,6 +109,14 @@ def sort_key(sort: str) -> Callable[[Version], tuple]:
 # %% ../../nbs/store/07_find.ipynb #9ab4c1c8
 class FindVerbs(AliasVerbs):
     "Search: `find_items`, `get_stats`"
+
+    @abstractmethod
+    def _origin_state(self) -> str:
+        "Whether the origin is there, in words, as far as this process knows; `SyncVerbs` has it"
+
+    @abstractmethod
+    def mend_later(self, bucket: str) -> None:
+        "Compare the index of a bucket with its records, or compact its log, in the background; `CareVerbs` has it"
 
     @answered
     def find_items(
@@ -178,7 +186,7 @@ class FindVerbs(AliasVerbs):
             if item in scan: scan[item].made.pop(n, None)
         for item, moved in waits.aliases.items():
             if item in scan: aliases[item] = {a: n for a, n in (aliases.get(item, {}) | moved).items() if n is not None}
-        wanted = bucket.select(at, scan, {i: a for i, a in aliases.items() if i in scan})
+        wanted = versions_meant(bucket, at, scan, {i: a for i, a in aliases.items() if i in scan})
         if at == LATEST: wanted = [(i, n) for i, n in wanted if i not in {v.item for v in pending if v.pending}]
         notes = bucket.all_notes(lenient=True) if wanted else {}
         found = Versions(with_pending(self._loaded(bucket, wanted, notes, aliases, waits), pending))
@@ -204,7 +212,7 @@ class FindVerbs(AliasVerbs):
     def _meant(self, at: Selector, names: list[str]) -> Selector | Sql:
         "A selector as the index knows it; where an alias pointed before is asked of its moves"
         if not (isinstance(at, AliasAt) or isinstance(at, Alias) and at.back): return at
-        found = [(b.name, item, n) for b in map(self.origin.bucket, names) for item in aliases_had(b, at.name) if (n := b._before(item, at))]
+        found = [(b.name, item, n) for b in map(self.origin.bucket, names) for item in aliases_had(b, at.name) if (n := _alias_before(b, item, at))]
         rows = [str(at) for v in found if (at := self.keeper.index.number(*v)) is not None]
         return Sql(f"at IN ({', '.join(rows)})")
 

@@ -12,7 +12,8 @@ from ..refs import Ago, AliasAt, AsOf, Number, Ref, alias_name, check_alias, dec
 from ..storage.backend import key_number
 from ..format.origin_clock import moment
 from ..format.records import RECORD_LIMIT, Record, alias_folder, aliases_folder, from_json, notes_folder
-from ..format.buckets import DEAD, Bucket, move_or_none
+from ..format.buckets import DEAD, move_or_none
+from ..format.commit import Bucket
 from ..cache.near import at_origin
 from ..cache.outbox import Work
 from ..display import Table, human_size

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/store/03_opening.ipynb #a194f8ae
 from __future__ import annotations
-import hashlib, os, re, threading, warnings, weakref
+import hashlib, os, re, threading, time, warnings, weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -28,9 +28,9 @@ from ..format.buckets import Recent
 from ..format.origin import Origin
 from ..cache.near import Stack
 from ..search.local_index import Index
-from ..search.keeper import Keeper
+from ..search.rebuild import Keeper
 from ..cache.outbox import Pending
-from ..cache.stacked import StackedOrigin, open_near
+from ..cache.stacked import StackedOrigin, near_numbers, open_near
 from ..storage.first_contact import First
 from .version import Stats, Version, Versions
 from ..display import Looks
@@ -212,6 +212,24 @@ class StoreBase(Looks, ObjectStoreInterface):
     def __enter__(self) -> Self: return self
     def __exit__(self, *error) -> None: self.close()
 
+    def _when_back(self) -> None:
+        "Deliver in the background when the breaker finds that the origin is back"
+        breaker, me = getattr(self.origin, 'breaker', None), weakref.ref(self)
+        def back() -> None:
+            if store := me(): store.sync_later()
+        if breaker:
+            breaker.back.append(back)
+            weakref.finalize(self, _without, breaker.back, back)
+
+    def sync_soon(self) -> None:
+        "After a call that the origin has answered: deliver in the background what waits"
+        if self.offline is True or time.monotonic() < self._next_sync or not self.pending.work() or self.origin.is_away(): return
+        self.sync_later()
+
+    @abstractmethod
+    def sync_later(self) -> None:
+        "Deliver in the background what is pending, once at a time; `SyncVerbs` has it"
+
     def close(self) -> None:
         "Let go of connections"
         self.keeper.close()
@@ -238,7 +256,7 @@ class StoreBase(Looks, ObjectStoreInterface):
         try: r = parse_ref(of) if of is not None else None
         except (InvalidRef, TypeError): r = None
         if r is None or not isinstance(self.origin, StackedOrigin): return 'nothing of it is near'
-        try: near = self.origin.bucket(r.bucket).near_numbers(r.item)
+        try: near = near_numbers(self.origin.bucket(r.bucket), r.item)
         except OSError: near = []
         return f'near are {r.bucket}/{r.item}@' + ', @'.join(map(str, near[-5:])) if near else f'no version of {r.bucket}/{r.item} is near'
 
@@ -278,6 +296,9 @@ def _tier_text(tier: str | PathLike) -> str:
     return plain_path(tier) if split_tier(tier)[0] == 'path' else os.fspath(tier)
 
 open_stores: weakref.WeakSet[StoreBase] = weakref.WeakSet()      # Of this process
+
+def _without(calls: list, call) -> None:
+    if call in calls: calls.remove(call)
 
 def open_again(kind: type[T], tiers: list[str], options: dict) -> T: return kind(*tiers, **options)
 

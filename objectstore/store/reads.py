@@ -5,6 +5,7 @@
 # %% ../../nbs/store/04_reads.ipynb #0dfd66e9
 from __future__ import annotations
 import os, re, warnings
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from ..codecs.codec import by_name
 from ..cache.machine import files_folder
 from ..format.identity import MARKER, is_folder, near_store
 from ..format.records import Record, aliases_folder
-from ..format.buckets import Bucket
+from ..format.commit import Bucket
 from ..cache.near import at_origin, note_stale, stale_now
 from ..cache.outbox import Waiting, Work
 from ..cache.download import Progress, member_path, safe_name, source
@@ -34,6 +35,10 @@ __all__ = ['ReadVerbs', 'Unread', 'Waits', 'with_pending']
 # %% ../../nbs/store/04_reads.ipynb #a8f2b4d3
 class ReadVerbs(StoreBase):
     "Reads: `get`, `versions`, `store[ref]`, and the buckets"
+
+    @abstractmethod
+    def _later(self, v: Version | Unread, op: str, **says) -> Version | Unread:
+        "Write down what is to be done to a version when the origin is back; `WriteVerbs` has it"
 
     def _version(self, ref: object, max_age: float | None = None) -> Version:
         "The version that a ref names: it is live, or `NotFound`"

@@ -5,24 +5,23 @@
 # %% ../../nbs/store/02_results.ipynb #72848218
 from __future__ import annotations
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from datetime import datetime
-from fastcore.basics import patch
 from ..errors import NotFound, hint
 from ..search.predicate import FIELDS, Condition, Name, named, value
 from ..format.origin_clock import moment
 from ..format.records import Record
-from ..format.buckets import Bucket
+from ..format.commit import Bucket
 from ..search.encoding import Cell, Row, cell, uncell
 from ..search.local_index import IndexAway
 from ..search.compiler import Place, Search
 from ..display import Table
-from .version import Stats, Version, Versions, answered, check_place, view
-from ..display import Looks
+from .version import Facets, Stats, Version, Versions, answered, check_place, count_cells, view
+
 
 # %% auto #0
-__all__ = ['FIRST', 'LARGEST', 'COUNTED', 'FoundVersion', 'asked_by', 'rank', 'sort_cell', 'Found', 'Facets']
+__all__ = ['FIRST', 'LARGEST', 'COUNTED', 'FoundVersion', 'asked_by', 'rank', 'sort_cell', 'Found']
 
 # %% ../../nbs/store/02_results.ipynb #97b4ec7c
 class FoundVersion(Version):
@@ -227,30 +226,5 @@ class Found(Versions):
         if self._limit is not None or self._search is None or key in ('created', 'pending'): return Versions.facets(self, key)
         try: counted = Counter({cell(v): n for v, n in self._search.facets(key if name.root == 'fields' else name)})
         except IndexAway: return Versions.facets(self, key)
-        counted.update(_facets((v for v in [*self._others, *self._order] if isinstance(v, Version)), key))
+        counted.update(count_cells((v for v in [*self._others, *self._order] if isinstance(v, Version)), key))
         return Facets([(uncell(c), n) for c, n in counted.most_common()], key, hint(key, [*FIELDS, *(k for k in self._search.known if k)]) if not counted else '')
-
-# %% ../../nbs/store/02_results.ipynb #dc35d7a2
-class Facets(Looks, dict):
-    "The values of a key, and how many versions have each"
-    def __init__(self, found: Iterable[tuple], key: str, near: str = ''):      # near: what may be meant by a key that none has
-        super().__init__((v if v.__hash__ else repr(v), n) for v, n in found)
-        self.key, self.near = key, near
-    def __reduce__(self): return Facets, (list(self.items()), self.key, self.near)
-    def look(self) -> Table: return Table([self.key, 'versions'], [[v, n] for v, n in self.items()], caption=None if self else f'No version has {self.key!r}{self.near}')
-
-def _facets(versions: Iterable[Version], key: str) -> Counter:
-    "The cells of a key, counted"
-    counted: Counter = Counter()
-    for v in versions:
-        x = value(named(key), view(v))
-        for y in x if isinstance(x, list) else [x]: counted[cell(y.isoformat() if isinstance(y, datetime) else y)] += y is not None
-    return +counted
-
-@patch
-def facets(
-    self: Versions,
-    key: str,          # A field or key: "stage", "metrics.auc"
-) -> Facets:           # Most frequent first
-    "The values of a key, and how many versions have each; of a list each element counts"
-    return Facets([(uncell(c), n) for c, n in _facets(self, key).most_common()], key)

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/store/10_sync.ipynb #026a105b
 from __future__ import annotations
-import os, re, threading, time, warnings, weakref
+import os, re, threading, time, warnings
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -14,7 +14,7 @@ from ..refs import LATEST, Number, Ref, parse_ref
 from ..calls import explained
 from ..format.witness import Sight
 from ..format.records import payload_key, unpack
-from ..format.buckets import Bucket
+from ..format.commit import Bucket
 from ..cache.near import HELD, NEAR_WAIT, Near, quietly
 from ..cache.breaker import Breaker
 from ..storage.atomic import within
@@ -22,7 +22,7 @@ from ..storage.files import FileBackend
 from ..cache.machine import state_folder, why_not_here
 from ..cache.outbox import Pending, Work
 from ..cache.replay import Outcome, Report, deliver_all
-from ..cache.stacked import StackedOrigin
+from ..cache.stacked import StackedOrigin, near_numbers
 from ..cache.download import Progress, _watched, payload_file, text_bar
 from ..display import Card, Size, Table
 from .version import Folder, PendingVersion, Version
@@ -158,11 +158,6 @@ class SyncVerbs(BulkVerbs):
                 pause = min(2 * pause, 2.0)
         return self._version(Ref(v.bucket, v.item, Number(n)))
 
-    def sync_soon(self) -> None:
-        "After a call that the origin has answered: deliver in the background what waits"
-        if self.offline is True or time.monotonic() < self._next_sync or not self.pending.work() or self.origin.is_away(): return
-        self.sync_later()
-
     def sync_later(self) -> None:
         "Deliver in the background, once at a time"
         if not self.pending.work(): return
@@ -174,15 +169,6 @@ class SyncVerbs(BulkVerbs):
             self._pause = min(2 * self._pause, AGAIN[1]) if waits else AGAIN[0]
             self._next_sync = time.monotonic() + self._pause if waits else 0.0
         if not self._delivering.locked(): threading.Thread(target=run, daemon=True, name='objectstore-sync').start()
-
-    def _when_back(self) -> None:
-        "Deliver in the background when the breaker finds that the origin is back"
-        breaker, me = getattr(self.origin, 'breaker', None), weakref.ref(self)
-        def back() -> None:
-            if store := me(): store.sync_later()
-        if breaker:
-            breaker.back.append(back)
-            weakref.finalize(self, _without, breaker.back, back)
 
     @explained
     def refresh(
@@ -233,7 +219,7 @@ class SyncVerbs(BulkVerbs):
         done = any(so.endswith(ANSWER) for *_, so in rows)
         bucket, away = self.origin.bucket(r.bucket), isinstance(self.origin, StackedOrigin) and self.origin.is_away()
         for near in getattr(bucket.backend, 'nears', []):
-            has = [n for n in bucket.near_numbers(r.item) if _whole(near, bucket, r.item, n)]
+            has = [n for n in near_numbers(bucket, r.item) if _whole(near, bucket, r.item, n)]
             so = _near_says(r, has, done, away)
             rows.append([str(near.root), ', '.join(f'@{n}' for n in has[-5:]) or 'nothing of it', so])
             done = done or so.startswith(ANSWER)
@@ -250,7 +236,7 @@ class SyncVerbs(BulkVerbs):
             except NotFound as e: return str(e)
             except (ObjectStoreError, OSError): return ''
             return ''
-        if bucket.newest.get(r.item) or getattr(bucket.backend, 'nears', []) and bucket.near_numbers(r.item): return ''
+        if bucket.newest.get(r.item) or getattr(bucket.backend, 'nears', []) and near_numbers(bucket, r.item): return ''
         try:
             if not (known := self.keeper.known(bucket.name)) or not known.whole: return ''
             if self.keeper.index.ask('SELECT 1 FROM versions WHERE bucket = ? AND item = ? LIMIT 1', (bucket.name, r.item)): return ''
@@ -343,8 +329,7 @@ class Notice:
 # %% ../../nbs/store/10_sync.ipynb #895ae01c
 AGAIN = 5.0, 300.0      # seconds until a delivery in the background is tried again, doubling
 
-def _without(calls: list, call) -> None:
-    if call in calls: calls.remove(call)
+
 
 # %% ../../nbs/store/10_sync.ipynb #f5dddbbc
 class NearCopies:
@@ -400,7 +385,7 @@ class NearCopies:
         "Forget near copies; what is pending stays, and so does everything at the origin"
         r = parse_ref(ref)
         bucket = self.store.origin.bucket(r.bucket)
-        numbers = bucket.near_numbers(r.item) if r.selector is None else [bucket.resolve(r.item, r.selector)]
+        numbers = near_numbers(bucket, r.item) if r.selector is None else [bucket.resolve(r.item, r.selector)]
         for n in numbers:
             v = Version(self.store, bucket, bucket.record(r.item, n))
             for key in [*(bucket.prefix + payload_key(h, p) for h, p, _ in self._bytes_of(v)), bucket.key(r.item, n)]: bucket.backend.forget_all(key)

@@ -13,7 +13,7 @@ from dataclasses import fields, make_dataclass
 from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 from ..errors import (Damaged, InvalidCall, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError,
                                 Protected, TierMismatch, Unsupported, hint, missing)
 from ..refs import item_key
@@ -22,20 +22,22 @@ from ..storage.backend import number_key, one_call
 from ..storage.atomic import Foreign, Short
 from ..calls import explained, no_attribute, wrong_call
 from ..search.predicate import Name, named, value
+from ..search.encoding import cell, uncell
 from ..tracking import Input, answer_hash, now_reading, one_question, plain_args
 from ..format.origin_clock import moment
 from ..format.records import Record
-from ..format.buckets import Bucket, merge
-from ..format.commit import parse_listing
+from ..format.buckets import merge
+from ..format.commit import Bucket, parse_listing
 from ..cache.breaker import REFUSALS, Gone, NeverReached
 from ..cache.near import noting_stale
 from ..cache.download import BLOCK, as_file, member_path, RangeFile, own_verified, ranges_of, source
 from ..display import Looks, Card, Size, Table, human_size
+if TYPE_CHECKING: from objectstore.computed.lineage import Traced
 
 # %% auto #0
 __all__ = ['QUESTIONS', 'SHOWN_KEYS', 'answered', 'store_place', 'note_read', 'noted', 'note_answer', 'Stats', 'fact', 'as_table',
            'Version', 'Lineage', 'PendingVersion', 'FarFile', 'view', 'flat', 'Comparison', 'Rows', 'check_place',
-           'Versions', 'ItemVersions', 'Column', 'Folder']
+           'Versions', 'Facets', 'count_cells', 'ItemVersions', 'Column', 'Folder']
 
 # %% ../../nbs/store/01_version.ipynb #316025f1
 def answered(verb: Callable) -> Callable:
@@ -362,6 +364,15 @@ class Lineage(Stats):
         self.of = of
     def __reduce__(self): return Lineage, (dict(self), self.title, self.of)
 
+    def __call__(
+        self,
+        down: bool = True,      # Also what was made from it? Every record of the store is read for that
+        depth: int = 50,        # How many steps to follow
+    ) -> Traced:
+        "What the version was made from, step by step, and what was made from it"
+        from objectstore.computed.lineage import Traced, trace
+        return self if self.of is None else Traced(self, self.title, self.of, trace(self.of, down, depth))
+
 # %% ../../nbs/store/01_version.ipynb #bbaf9900
 class PendingVersion(Version):
     "A put that is safe on this machine and has no number yet"
@@ -502,6 +513,30 @@ class Versions(Rows):
         "Their rows, by column; also what they were sorted or filtered by"
         rows = [v.row() | {str(n): _shown_cell(v, n) for n in self.asked if n.root != 'fields'} for v in self]
         return {name: [row.get(name) for row in rows] for name in dict.fromkeys(k for row in rows for k in row)}
+
+    def facets(
+        self,
+        key: str,          # A field or key: "stage", "metrics.auc"
+    ) -> Facets:           # Most frequent first
+        "The values of a key, and how many versions have each; of a list each element counts"
+        return Facets([(uncell(c), n) for c, n in count_cells(self, key).most_common()], key)
+
+# %% ../../nbs/store/01_version.ipynb #dc35d7a2
+class Facets(Looks, dict):
+    "The values of a key, and how many versions have each"
+    def __init__(self, found: Iterable[tuple], key: str, near: str = ''):      # near: what may be meant by a key that none has
+        super().__init__((v if v.__hash__ else repr(v), n) for v, n in found)
+        self.key, self.near = key, near
+    def __reduce__(self): return Facets, (list(self.items()), self.key, self.near)
+    def look(self) -> Table: return Table([self.key, 'versions'], [[v, n] for v, n in self.items()], caption=None if self else f'No version has {self.key!r}{self.near}')
+
+def count_cells(versions: Iterable[Version], key: str) -> Counter:
+    "The cells of a key, counted"
+    counted: Counter = Counter()
+    for v in versions:
+        x = value(named(key), view(v))
+        for y in x if isinstance(x, list) else [x]: counted[cell(y.isoformat() if isinstance(y, datetime) else y)] += y is not None
+    return +counted
 
 # %% ../../nbs/store/01_version.ipynb #7f711677
 class ItemVersions(Versions):

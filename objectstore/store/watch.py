@@ -14,9 +14,10 @@ from ..errors import Damaged, InvalidRef, NotFound, seconds_of
 from ..refs import Alias, Number, Ref, parse_ref
 from ..storage.backend import key_number
 from ..format.records import alias_folder, read_move
-from ..format.buckets import Bucket, Numbers
+from ..format.buckets import Numbers
+from ..format.commit import Bucket
 from ..cache.near import at_origin
-from ..search.changelog import Change, Log
+from ..search.changelog import Change, Log, read_catalog, read_hints, read_log
 from .version import Version, answered
 from .care import CareVerbs
 
@@ -73,7 +74,7 @@ class WatchVerbs(CareVerbs):
     def _place(self, b: Bucket, since: object) -> Place:
         "Where a watch of a bucket begins"
         if isinstance(since, str): return Place.of(since)
-        with at_origin(): log = b.log()
+        with at_origin(): log = read_log(b)
         if isinstance(since, Version): return Place(0, since.created.timestamp())
         return Place(log.generation, 0.0, {_short(h) for h in log.hints}, {i: n.last for i, n in b.scan().items()})
 
@@ -81,10 +82,10 @@ class WatchVerbs(CareVerbs):
         "What is new in a bucket; the place moves on"
         before = place.text()
         with at_origin():
-            log = b.log()
+            log = read_log(b)
             changes = self._of_catalog(b, place.generation, log) if log.generation > place.generation else []
             new = [h for h in sorted(log.hints, key=log.hints.get) if _short(h) not in place.seen]
-            for found in b.read_hints(new).values(): changes += found or []
+            for found in read_hints(b, new).values(): changes += found or []
         place.generation, place.seen = max(log.generation, place.generation), {_short(h) for h in log.hints}
         events = [e for c in dict.fromkeys(changes) for e in self._told_of(b, c, place)]
         after = place.text()
@@ -92,7 +93,7 @@ class WatchVerbs(CareVerbs):
 
     def _of_catalog(self, b: Bucket, since: int, log: Log) -> list[Change]:
         "What has changed between two catalogs"
-        try: catalog = b.read_catalog(log.generation)
+        try: catalog = read_catalog(b, log.generation)
         except (Damaged, FileNotFoundError): return [Change('put', i, n.live[-1]) for i, n in b.scan().items() if n.live]
         puts = sorted((r.created, r.item, r.version) for r, *_ in catalog.rows(since))
         return [*(Change('put', i, n) for _, i, n in puts), *(Change(op, i, what) for g, op, i, what in catalog.events if g > since)]

@@ -5,6 +5,7 @@
 # %% ../../nbs/store/05_writes.ipynb #e411d2ad
 from __future__ import annotations
 import math, os, re, threading, time, warnings
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from ..cache.breaker import NeverReached
 from ..codecs.codec import by_name, check_rights, codec_for, proved
 from ..search.predicate import LONGEST
 from ..format.records import alias_folder, new_id, read_move
-from ..format.buckets import Bucket, Maybe
-from ..format.commit import Draft, Payload, Spool, file_payload
+from ..format.buckets import Maybe
+from ..format.commit import Bucket, Draft, Payload, Spool, file_payload
 from ..cache.near import at_origin
 from ..cache.download import Progress
 from .version import Folder, PendingVersion, Version
@@ -65,6 +66,10 @@ def _encodable(text: str) -> bool:
 # %% ../../nbs/store/05_writes.ipynb #0902d5e8
 class WriteVerbs(ReadVerbs):
     "Writes: `put`, and what a put is checked for"
+
+    @abstractmethod
+    def _aim(self, v: Version, alias: str, at: int | str | None = ...) -> Version:
+        "Move an alias, now or when the origin is back; `AliasVerbs` has it"
 
     @contextmanager
     def _drafted(self, ref: Ref, obj: object, codec: str | None, kind: str | None, metadata: Mapping | None) -> Iterator[Draft]:
