@@ -4,10 +4,9 @@
 
 # %% ../nbs/07_tracking.ipynb #185c2a78
 from __future__ import annotations
-import contextvars, json, threading
+import contextvars, json, os, threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
@@ -17,7 +16,7 @@ from .refs import Selector
 
 # %% auto #0
 __all__ = ['Input', 'read_input', 'Reads', 'now_reading', 'reading', 'unnoted', 'one_question', 'answer_hash', 'plain_args',
-           'follow_threads']
+           'Following', 'following_threads']
 
 # %% ../nbs/07_tracking.ipynb #1e5fc0f9
 @dataclass(frozen=True)
@@ -103,23 +102,26 @@ def plain_args(args: Mapping) -> str | None:
     except (TypeError, ValueError): return None
 
 # %% ../nbs/07_tracking.ipynb #a4533e24
-_thread_start, _thread_submit = threading.Thread.start, ThreadPoolExecutor.submit
-
-def _start(self: threading.Thread) -> None:
+def _starting(real: Callable) -> Callable:
     "`Thread.start`, with the context of a calculation; the threads of a pool serve others too, and get it with each piece of work"
-    if now_reading() is not None and getattr(getattr(self, '_target', None), '__module__', None) != 'concurrent.futures.thread':
-        context, run = contextvars.copy_context(), self.run
-        self.run = lambda: context.run(run)
-    _thread_start(self)
+    def start(self: threading.Thread) -> None:
+        if now_reading() is not None and getattr(getattr(self, '_target', None), '__module__', None) != 'concurrent.futures.thread':
+            context, run = contextvars.copy_context(), self.run
+            self.run = lambda: context.run(run)
+        real(self)
+    return start
 
-def _submit(self: ThreadPoolExecutor, fn: Callable, /, *args, **kwargs) -> Future:
-    if now_reading() is None: return _thread_submit(self, fn, *args, **kwargs)
-    return _thread_submit(self, contextvars.copy_context().run, fn, *args, **kwargs)
+def _submitting(real: Callable) -> Callable:
+    "A pool's `submit`, with the context of a calculation"
+    def submit(self: ThreadPoolExecutor, fn: Callable, /, *args, **kwargs) -> Future:
+        if now_reading() is None: return real(self, fn, *args, **kwargs)
+        return real(self, contextvars.copy_context().run, fn, *args, **kwargs)
+    return submit
 
 # %% ../nbs/07_tracking.ipynb #346f9a13
 def _read_away(fn: Callable, args: tuple, kwargs: dict) -> tuple[object, list[Input]]:
     "In another process: a result, and what was read for it"
-    with reading() as reads: return fn(*args, **kwargs), list(reads)
+    with following_threads(), reading() as reads: return fn(*args, **kwargs), list(reads)
 
 def _away(submit: Callable) -> Callable:
     "A pool's `submit`, by which what is read in its processes is noted here"
@@ -139,8 +141,39 @@ def _hand_over(inner: Future, outer: Future, reads: Reads) -> None:
     for i in inputs: reads.note(i)
     outer.set_result(value)
 
-@lru_cache(1)
-def follow_threads() -> None:
-    "Let what a calculation starts read on its behalf, from now on"
-    from concurrent.futures import ProcessPoolExecutor
-    threading.Thread.start, ThreadPoolExecutor.submit, ProcessPoolExecutor.submit = _start, _submit, _away(ProcessPoolExecutor.submit)
+# %% ../nbs/07_tracking.ipynb #346f9a14
+class Following:
+    "`Thread.start` and the `submit` of pools, replaced as long as something in this process records"
+    def __init__(self): self.lock, self.count, self.replaced = threading.Lock(), 0, []
+
+    def begin(self) -> None:
+        from concurrent.futures import ProcessPoolExecutor
+        with self.lock:
+            self.count += 1
+            if self.count > 1: return
+            places = (threading.Thread, 'start', _starting), (ThreadPoolExecutor, 'submit', _submitting), (ProcessPoolExecutor, 'submit', _away)
+            for cls, name, made in places:
+                ours = made(real := getattr(cls, name))
+                setattr(cls, name, ours)
+                self.replaced.append((cls, name, real, ours))
+
+    def end(self) -> None:
+        with self.lock:
+            self.count -= 1
+            if self.count: return
+            for cls, name, real, ours in self.replaced:
+                if getattr(cls, name) is ours: setattr(cls, name, real)      # else somebody else has replaced it meanwhile, and ours does nothing more
+            self.replaced.clear()
+
+_following = Following()
+
+def _in_child() -> None: _following.lock = threading.Lock()     # a thread of the parent may have held it
+
+if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_in_child)
+
+@contextmanager
+def following_threads() -> Iterator[None]:
+    "While this lasts, what is started where something is noted reads on its behalf"
+    _following.begin()
+    try: yield
+    finally: _following.end()

@@ -7,13 +7,11 @@ Origins in memory and in files go away by a switch in this process, SeaweedFS be
 real time-outs but the tests that measure them.
 """
 from __future__ import annotations
-import errno, os, secrets, threading, time, warnings
+import errno, os, secrets, time, warnings
 from contextlib import contextmanager
 from pathlib import Path
 import pytest
 from objectstore import ObjectStore, PendingWarning, StaleWarning
-from objectstore.cache import breaker
-from objectstore.storage import config
 from objectstore.storage.backend import Capabilities, MemoryBackend
 from objectstore.cache.breaker import Breaker
 from objectstore.format.witness import Sight

@@ -6,7 +6,6 @@
 from __future__ import annotations
 import json, os, queue, shutil
 from contextlib import contextmanager
-from pathlib import Path
 import pytest
 
 CHROMIUM = os.environ.get('OBJECTSTORE_TEST_CHROMIUM') or shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')

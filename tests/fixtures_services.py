@@ -26,7 +26,7 @@ def _started(service_class, again=1):
     except (RuntimeError, subprocess.TimeoutExpired) as e:
         service.close()
         if not again: raise
-        warnings.warn(f'{service_class.__name__} did not start, and is tried once more: {e}')
+        warnings.warn(f'{service_class.__name__} did not start, and is tried once more: {e}', stacklevel=2)
         return _started(service_class, again - 1)
 
 

@@ -5,7 +5,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from types import FunctionType
-from typing import Any, Optional
+from typing import Any, Optional    # noqa: F401 (Any: by way of this module)
 from uuid import UUID
 from zoneinfo import ZoneInfo
 import numpy as np, pandas as pd, polars as pl, pyarrow as pa, pydantic, torch

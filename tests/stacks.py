@@ -21,7 +21,7 @@ from objectstore.format import commit
 from objectstore.cache import download
 from objectstore.storage.files import FileBackend
 from objectstore.search.changelog import flush_hints
-from objectstore.storage.urls import NativeBackends
+from planting import spare
 from services import Place
 from surroundings import foreign
 
@@ -73,7 +73,7 @@ class Stack:
 
 def little_patience(monkeypatch) -> None:
     "A volume that answers late is another suite's matter: here what is absent is absent"
-    monkeypatch.setattr(FileBackend, '__init__', partialmethod(FileBackend.__init__, patience=0.1))
+    monkeypatch.setattr(FileBackend, '__init__', spare(partialmethod(FileBackend.__init__, patience=0.1)))
     for module in (download, commit): monkeypatch.setattr(module, 'PATIENCE', 0.1)
 
 def make_stack(name: str, tmp_path: Path, request, monkeypatch) -> Stack:

@@ -7,19 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 import pytest
-from objectstore import (Conflict, Damaged, NotAvailableOffline, NotFound, ObjectStore, ObjectStoreError, Protected,
+from objectstore import (Conflict, Damaged, NotAvailableOffline, ObjectStore, Protected,
                          TierMismatch, Unsupported)
-from objectstore.storage import backend, options, remote
+from objectstore.storage import backend
 from objectstore.format import records
 from objectstore.storage.backend import MARKER, MemoryBackend, number_key
-from objectstore.cache.breaker import Breaker
-from objectstore.storage.options import Answer, Refused
+from objectstore.storage.options import Refused
 from objectstore.errors import CommitUnknown
 from objectstore.format.records import Claim
 from objectstore.storage.remote import RemoteBackend
 from away import World, env, forget_all, quiet
 from proxy import PORTALS
-from services import Place
 from trial import content, soak
 
 LARGE = content('large', 50_000)

@@ -4,7 +4,7 @@ of the library's tree, or comes back as it was; nothing runs, leaves the store's
 The figures are printed for each place: tried / refused / kept / escaped.
 """
 from __future__ import annotations
-import http.server, io, json, os, pickle, re, socket, ssl, subprocess, threading, unicodedata, warnings
+import http.server, io, json, os, pickle, re, socket, ssl, subprocess, threading, unicodedata
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from blake3 import blake3
 
-from objectstore import ObjectStore, ObjectStoreError, InvalidQuery, InvalidRef, NotFound, Untrusted, Version
+from objectstore import ObjectStore, ObjectStoreError, Untrusted, Version
 from objectstore.search import changelog
 from objectstore import refs
 from objectstore.format import records
-from objectstore.storage import config
 from objectstore.refs import Alias, AsOf, Back, Number, Ref, WriteId
 from objectstore.format.records import Record, pack, to_json
+from planting import planted
 from stacks import Stack, b, home, make_stack, stack, store  # noqa: F401 (fixtures)
 from test_store import bad_html
 
@@ -179,7 +179,6 @@ OBJECT_SELECTORS = [Number(0), Number(-5), Number(10 ** 12), Number(2 ** 70), Nu
 @warnings_off
 def test_selectors(stack, store, b, tally):
     store.put(f'{b}/x', 'first', alias='production')
-    never = lambda answer: False
     for s in SELECTORS:
         ref, found = f'{b}/x@{s}', s in ('9999-12-31', '9999-12-31T23:59:59-14:00')
         for what, call in dict(get=lambda: store.get(ref), item=lambda: store[ref], remove=lambda: store.remove(ref, force=True), alias=lambda: store.set_alias(ref, 'new'), note=lambda: store.annotate(ref, {'a': 1}), copy=lambda: store.copy(ref, f'{b}/y'),
@@ -295,7 +294,7 @@ def test_forged_folders(stack, store, b, tally):
 def test_forged_payloads(stack, store, b, tally, marker):
     evil, objects = pickle.dumps(Sneaky(marker)), io.BytesIO()
     np.save(objects, np.array([Sneaky(marker), None], dtype=object), allow_pickle=True)
-    deep, table = b'[' * 100_000 + b']' * 100_000, {}
+    deep = b'[' * 100_000 + b']' * 100_000
     codecs = ['json', 'text', 'bytes', 'npy', 'npz', 'parquet', 'arrow', 'pickle', 'file', 'folder', 'skops', 'safetensors', 'png', 'image', 'figure']
     payloads = dict(pickle=evil, objects=objects.getvalue(), deep=deep[:30_000], nan=b'{"a":NaN}', twice=b'{"a":1,"a":2}', none=b'', text=b'text', binary=bytes(range(256)), zip=b'PK\x03\x04' + evil, long=b'9' * 20_000, tags=b'{"$dict":[[[1],2]]}', tagged=b'{"$date":5}', type=b'{"$type":"os.system"}',
                     npy=b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }" + b' ' * 60 + b'\n' + evil, header=b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999,), }" + b' ' * 48 + b'\n',
@@ -516,7 +515,7 @@ def test_a_folder_of_another_user_is_not_used(home, tmp_path, monkeypatch):
     (tmp_path/'theirs').mkdir()
     monkeypatch.setenv('OBJECTSTORE_CACHE_DIR', str(tmp_path/'theirs'))
     s = ObjectStore('data'); v = s.put('a/x', b'%' * 50_000)
-    with mock.patch.object(os, 'geteuid', lambda: 4711), pytest.warns(UserWarning, match='another user.*OBJECTSTORE_CACHE_DIR'): p = v.path()
+    with planted(os, 'geteuid', lambda: 4711), pytest.warns(UserWarning, match='another user.*OBJECTSTORE_CACHE_DIR'): p = v.path()
     assert p.read_bytes() == b'%' * 50_000 and 'theirs' not in str(p)
     assert not list((tmp_path/'theirs').iterdir())
 

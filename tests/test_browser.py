@@ -846,7 +846,7 @@ def test_nothing_from_a_store_becomes_markup(show):
 
 def test_a_broken_payload_is_said(show, tmp_path):
     s = ObjectStore(tmp_path)
-    v = s.put('lab/big', pd.DataFrame({'a': np.random.default_rng(0).normal(size=20_000)}))
+    s.put('lab/big', pd.DataFrame({'a': np.random.default_rng(0).normal(size=20_000)}))
     [payload] = [f for f in tmp_path.rglob('payloads/*/*') if f.is_file()]
     payload.chmod(0o644)
     payload.write_bytes(b'<script>window.pwned=1</script>' + payload.read_bytes()[31:])

@@ -3,7 +3,7 @@ import json, os, socket, subprocess, sys, time
 from pathlib import Path
 from urllib.request import urlopen
 import pytest
-from bridge import CHROMIUM, FLAGS
+from bridge import CHROMIUM
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM, reason='no Chromium here: apt-get install chromium, or name one in OBJECTSTORE_TEST_CHROMIUM')]
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,8 +1,9 @@
 "The browser: what is highlighted, shown and acted on is one version; what is left out is counted; nothing is lost in a saved page"
-import json, re
+import re
 import pandas as pd, pytest
 from objectstore import ObjectStore, browse
 from objectstore.browser.widget import Browser, picture
+from planting import spare
 from test_browser import answer, button, store, version_rows      # noqa: F401
 
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::objectstore.errors.PendingWarning', 'ignore::objectstore.errors.StaleWarning')
@@ -394,8 +395,13 @@ def test_what_a_saved_notebook_keeps_asks_the_origin_nothing(tmp_path, monkeypat
     s.put_many([(f'lab/item-{i:02}', i) for i in range(30)])
     w, asked = Browser(s, names={}).wait(60), []
     for op in ('list', 'read', 'read_many', 'tail', 'create'):
-        monkeypatch.setattr(FileBackend, op, lambda self, *a, op=op, run=getattr(FileBackend, op), **how: (asked.append((op, *a[:1])), run(self, *a, **how))[1])
+        def watched(self, *a, op=op, run=getattr(FileBackend, op), **how):
+            asked.append((op, *a[:1]))
+            return run(self, *a, **how)
+        monkeypatch.setattr(FileBackend, op, spare(watched))
     assert 'item-29' in kept_page(w.browsing, 60.0).html() and not asked, asked
+    s.put('lab/item-30', 30)
+    assert {op for op, *_ in asked} >= {'create', 'tail'}      # it would have been seen
 
 def test_an_export_of_a_saved_notebook_shows_what_was_there(many, monkeypatch):
     nbconvert, nbformat = pytest.importorskip('nbconvert'), pytest.importorskip('nbformat')

@@ -11,6 +11,7 @@ from objectstore import (CalculationFailed, Cycle, InvalidRef, NotFound, ObjectS
 from objectstore.computed import leases
 from objectstore.storage.backend import Capabilities, MemoryBackend
 from objectstore.computed.calculated import Lease, failure
+from objectstore.refs import parse_ref
 from objectstore.tracking import now_reading
 from objectstore.computed.leases import Holder
 from away import quiet
@@ -229,6 +230,44 @@ def test_inputs_from_threads_and_pools(files, tmp_path):
     seen = []
     threading.Thread(target=lambda: seen.append(now_reading())).start()
     assert pool.submit(now_reading).result() is None and seen == [None]
+
+def test_threads_are_as_they_were_when_nothing_records(store):
+    "`Thread.start` and the pools' `submit` are replaced while a calculation records, also where two overlap, and no longer"
+    def now(): return [threading.Thread.start, ThreadPoolExecutor.submit, ProcessPoolExecutor.submit]
+    def replaced(): return [a is not b for a, b in zip(now(), real)]
+    real, inside, gates = now(), [], [threading.Event(), threading.Event()]
+    @store.calculated('f/x')
+    def f(i):
+        inside.append(replaced())
+        assert gates[i].wait(60)
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.submit(f, 0), pool.submit(f, 1)
+        while len(inside) < 2: time.sleep(0.01)
+        gates[0].set(), one.result()
+        assert all(replaced()) and all(map(all, inside))
+        gates[1].set(), two.result()
+    assert now() == real
+
+def test_who_else_replaces_thread_start_keeps_it(store, monkeypatch):
+    "As a debugger that is attached while a calculation records: what it put there stays, and a thread is followed once"
+    store.put('data/raw', [1, 2, 3])
+    started, of = [], threading.Thread.start
+    monkeypatch.setattr(threading.Thread, 'start', of)       # to have it back
+    def attached() -> None:
+        ours = threading.Thread.start
+        def traced(self): started.append(self.name); ours(self)
+        threading.Thread.start = traced
+    @store.calculated('f/x')
+    def f(i, attach):
+        if attach: attached()
+        t = threading.Thread(target=store.get, args=('data/raw',), name=f'reader {i}')
+        t.start(), t.join()
+        return i
+    first = f.version_of(1, True)
+    traced = threading.Thread.start
+    second = f.version_of(2, False)
+    assert threading.Thread.start is traced is not of and [n for n in started if n.startswith('reader')] == ['reader 1', 'reader 2']
+    assert [[i['asked'] for i in v.lineage['inputs']] for v in (first, second)] == [['data/raw']] * 2
 
 def test_inputs_in_another_store(tmp_path):
     a, b = ObjectStore(tmp_path/'a', durable=False), ObjectStore(tmp_path/'b', durable=False)
@@ -575,11 +614,11 @@ def test_lineage_up_and_down(store):
     assert 'data/raw@1' in repr(v.lineage())
 
 def test_lineage_is_other_people_s_text(store):
-    v = store.calculated('f/x')(lambda: store.get('data/raw', default=0)).version_of()
+    _v = store.calculated('f/x')(lambda: store.get('data/raw', default=0)).version_of()
     for bad in ([5], 'text', [{'asked': 5}], [{'asked': '<script>', 'hash': None, 'found': '"];x'}], [{'asked': 'a', 'hash': 'x', 'args': {}}], [None]):
-        with store._drafted(__import__('objectstore').refs.parse_ref('f/y'), 1, None, None, None) as d:
+        with store._drafted(parse_ref('f/y'), 1, None, None, None) as d:
             d.description['lineage'] |= {'inputs': bad, 'function': {'name': '<b>', 'code': 5}, 'params': 7}
-            w = store._put_or_wait(__import__('objectstore').refs.parse_ref('f/y'), d, None, False)
+            w = store._put_or_wait(parse_ref('f/y'), d, None, False)
         html = w.lineage()._repr_mimebundle_()['text/html']
         assert '<script>' not in html and '<b>' not in html and w.lineage().picture.mermaid
         assert store.calculated('f/y')(lambda: 2)() == 2

@@ -8,6 +8,7 @@ from objectstore import CalculationFailed, ObjectStore
 from objectstore.computed import leases
 from objectstore.computed.mapping import MapFailed
 from services import Place
+from planting import planted_here
 from trial import PATIENCE, gate, remote, start, together, where
 
 pytestmark = [pytest.mark.usefixtures('own_cache'), pytest.mark.filterwarnings('ignore::objectstore.errors.StaleWarning')]
@@ -64,12 +65,12 @@ def test_once_on_a_service(name, request, ran, figure):
 
 def hold(kind, at, folder, machine: bool) -> None:
     "In a process of its own, which is killed: begin a calculation that never ends"
-    if not machine: leases.machine, leases.BEAT = (lambda: None), 1.0
+    if not machine: planted_here(leases, 'machine', lambda: None); planted_here(leases, 'BEAT', 1.0)
     slow_one(opened(kind, at), folder, 3600)()
 
 def take_over(kind, at, folder, holds: float) -> None:
     "Wait in another process until the holder is known to be dead, and calculate in its place, once"
-    leases.HOLDS = holds
+    planted_here(leases, 'HOLDS', holds)
     assert slow_one(opened(kind, at), folder, 0.1)() == {'answer': 42}
 
 def killed(kind, at, folder, machine: bool, holds: float, waiters: int) -> dict:

@@ -3,12 +3,10 @@ import dataclasses, datetime as dt, decimal, enum, io, json, math, os, pickle, r
 from collections import Counter, OrderedDict, namedtuple
 from pathlib import Path
 from typing import Optional
-from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from objectstore.codecs.codec import Codec, by_name, codec_for, codec_names, register, round_trip
-from objectstore.errors import Damaged, MissingExtra, ObjectStoreError, Unsupported, Untrusted
-import objectstore.codecs.frames, objectstore.codecs.models
+from objectstore.errors import Damaged, ObjectStoreError, Unsupported, Untrusted
 from trial import soak
 
 few = settings(max_examples=soak(30, 300), deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -6,6 +6,7 @@ import pytest
 
 import objectstore.provenance as provenance, objectstore.environment as environment
 from objectstore.provenance import git_commit, git_root, made_by
+from planting import spare
 
 ROOT = str(Path(provenance.__file__).parents[1])
 needs_git = pytest.mark.skipif(not shutil.which('git'), reason='git is not installed')
@@ -60,7 +61,7 @@ def test_a_commit_in_the_meantime_is_seen(repo, monkeypatch):
 def test_a_hostile_git_folder(tmp_path):
     secret = tmp_path/'secret'; secret.write_text('CANARY' * 7)
     g = tmp_path/'r/.git'; g.mkdir(parents=True)
-    for head in ('ref: ../../secret', f'ref: refs/../../../secret', f'ref: {secret}', 'x' * 10**6, '', '\x00', 'ref: refs/heads/\x00', 'ref: refs/' + 'a' * 5000, 'ref: refs/heads/.invalid'):
+    for head in ('ref: ../../secret', 'ref: refs/../../../secret', f'ref: {secret}', 'x' * 10**6, '', '\x00', 'ref: refs/heads/\x00', 'ref: refs/' + 'a' * 5000, 'ref: refs/heads/.invalid'):
         (g/'HEAD').write_text(head)
         assert git_commit(str(g)) is None, head[:40]
     (g/'HEAD').write_bytes(b'\xff\xfe'); assert git_commit(str(g)) is None
@@ -125,8 +126,9 @@ def test_libraries_are_only_looked_at(monkeypatch):
 
 def test_no_subprocess(monkeypatch):
     def never(*a, **k): raise AssertionError('a process was started')
-    for name in ('Popen', 'run'): monkeypatch.setattr(subprocess, name, never)
-    monkeypatch.setattr(os, 'system', never); monkeypatch.setattr(os, 'fork', never, raising=False)
+    for name in ('Popen', 'run'): monkeypatch.setattr(subprocess, name, spare(never))
+    monkeypatch.setattr(os, 'system', spare(never))
+    monkeypatch.setattr(os, 'fork', spare(never), raising=False)       # there is none on Windows
     provenance._place.cache_clear(); made_by()
 
 def test_it_is_cheap():

@@ -4,13 +4,13 @@ A version that is gone at the source is gone in the copy once the copy was run a
 """
 from __future__ import annotations
 import warnings
-from unittest import mock
 
 import pytest
 from objectstore import Damaged, NotFound, ObjectStore
 from objectstore.store import copying
 from objectstore.storage.backend import MemoryBackend
 from objectstore.format.commit import Bucket
+from planting import planted
 from trial import Wrapped, store_over
 
 pytestmark = pytest.mark.usefixtures('own_cache')
@@ -116,7 +116,7 @@ def lose_payload(bucket: Bucket, times: int):
         keys = list(keys)
         if self.backend is bucket.backend and keys and left[0]: left[0] -= 1; return False
         return real(self, keys)
-    return mock.patch.object(Bucket, 'confirmed', confirmed), left
+    return planted(Bucket, 'confirmed', confirmed), left
 
 def copied_after_a_lost_payload() -> tuple[set, list, list]:
     source, to = store_over(MemoryBackend()), store_over(MemoryBackend())

@@ -2,15 +2,14 @@
 or not at all, and the store goes on"""
 import itertools, json, os, random, shutil, tempfile, threading, time
 from collections import Counter
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 import pytest
-from objectstore import NotFound, ObjectStore, ObjectStoreError
-from objectstore.storage import atomic, files
+from objectstore import NotFound, ObjectStore
+from objectstore.storage import files
 from objectstore.search.changelog import flush_hints
 from objectstore.format.origin import Origin
 from services import Place
+from planting import planted_here
 from trial import SOAK, WRITES, Wrapped, alone, content, dense, die, drafts, forked, named, payloads, remote, soak, start, together, where, whole
 
 pytestmark = pytest.mark.usefixtures('own_cache')
@@ -99,7 +98,7 @@ def kill_in_system(n: int, after: bool) -> None:
 
 def act_and_die(folder: Path, log: Path, act: str, how: str, n: int, after: bool, planted: bool = False) -> None:
     "In a process of its own: do one thing, and die in the middle of it, or at the latest when it was acknowledged"
-    if planted: files.FileBackend.create = writes_in_place
+    if planted: planted_here(files.FileBackend, 'create', writes_in_place)
     store = ObjectStore(folder)
     if how == 'operation': store = ObjectStore.over(Origin(KillAt(store.origin.place, n, after), 'tester'))
     def ack(what):

@@ -3,11 +3,11 @@ What was refused is sent once more with the new ones, within the call; without n
 from __future__ import annotations
 import os, secrets, subprocess, threading
 import pytest
-from objectstore import ObjectStore, Protected, ObjectStoreError
+from objectstore import ObjectStore, Protected
 from objectstore.storage import remote, urls
 from objectstore.testing.service import weed_program
 from proxy import Proxy, answer, kind
-from services import CephService, Place, S3Service, run
+from services import CephService, Place
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):

@@ -1,16 +1,16 @@
 """Stored bytes that change: the right bytes or an error of the store's own, never wrong bytes and never a foreign exception"""
-import os, random, shutil, tempfile, warnings
+import os, random, shutil
 from collections import Counter, defaultdict
 from pathlib import Path
 import pytest
-from objectstore import Damaged, ObjectStore, ObjectStoreError
-from objectstore.format import buckets, records
+from objectstore import ObjectStore, ObjectStoreError
+from objectstore.format import records
 from objectstore.cache import download
 from objectstore.storage.backend import MemoryBackend
 from objectstore.storage.files import FileBackend
 from proxy import Proxy
 from services import Place
-from trial import Wrapped, content, remote, soak, store_over, whole
+from trial import content, remote, soak, store_over
 
 pytestmark = [pytest.mark.usefixtures('own_cache'), pytest.mark.filterwarnings('ignore')]
 

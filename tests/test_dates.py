@@ -2,15 +2,15 @@
 from __future__ import annotations
 import time
 from datetime import timedelta
-from unittest import mock
 
 import pytest
-from objectstore import Damaged, NotFound, ObjectStore, PendingWarning, StaleWarning
+from objectstore import Damaged, NotFound, ObjectStore, PendingWarning
 from objectstore.format import origin_clock, records
 from objectstore.storage.backend import MemoryBackend
 from objectstore.storage.files import FileBackend
 from counted import world
 from services import Place
+from planting import planted, spare
 from trial import Wrapped, remote, store_over, together, where
 
 pytestmark = pytest.mark.usefixtures('own_cache')
@@ -41,7 +41,7 @@ def test_created_of_a_new_version_costs_nothing(counted):
 
 def test_dates_are_those_of_the_service(counted):
     s, ref = counted.known(1)
-    with mock.patch.object(time, 'time', lambda real=time.time: real() - 31_536_000): v = s.put(ref, 2)
+    with planted(time, 'time', lambda real=time.time: real() - 31_536_000): v = s.put(ref, 2)
     listed = s.origin.bucket('lab').numbers(v.item).made[v.version]
     assert abs(v.created.timestamp() - listed) < 120
 
@@ -51,7 +51,7 @@ def test_a_service_that_tells_no_date_dates_an_object(counted, kind):
     origin_clock._clocks.pop(counted.proxy.endpoint, None)
     def bare(r): return r.method == 'HEAD' and r.path == '/'
     if kind == '500':
-        with mock.patch.object(type(s.origin.bucket('lab').backend), 'ask_time', lambda self: None): v = s.put(ref, 2)
+        with planted(type(s.origin.bucket('lab').backend), 'ask_time', lambda self: None): v = s.put(ref, 2)
     else:
         with counted.proxy.fault(kind, when=bare) as f: v = s.put(ref, 2)
         assert f.hits == 1
@@ -177,7 +177,7 @@ def late(monkeypatch):
             return won
     from objectstore.format import commit
     real = origin_clock.running
-    for module in (origin_clock, records, commit): monkeypatch.setattr(module, 'running', lambda: real() + clock[0])
+    for module in (origin_clock, records, commit): monkeypatch.setattr(module, 'running', spare(lambda: real() + clock[0]))
     return Slow()
 
 @pytest.mark.parametrize('how', ['put', 'put_many', 'if_latest'])

@@ -10,11 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 import pytest
-from objectstore import NotFound, ObjectStore
-from objectstore.cache import replay
+from objectstore import ObjectStore
 from objectstore.search import keeper
 from objectstore.store import reads as stores
-from objectstore.storage.backend import MemoryBackend
 from objectstore.storage.files import FileBackend
 from objectstore.search.changelog import flush_hints
 from objectstore.cache.outbox import Pending

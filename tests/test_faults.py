@@ -12,11 +12,11 @@ from objectstore.storage import files
 from objectstore.format import commit, records
 from objectstore.storage.backend import MemoryBackend
 from objectstore.storage.files import FileBackend
-from objectstore.errors import Conflict
-from objectstore.format.records import Claim, read_back
+from objectstore.format.records import Claim
 from proxy import Proxy
 from services import Place
-from trial import PATIENCE, WRITES, ServiceLike, Wrapped, alone, content, dense, drafts, named, payloads, records as record_files, remote, soak, store_over, whole
+from planting import planted_here
+from trial import PATIENCE, ServiceLike, Wrapped, alone, content, dense, drafts, named, payloads, remote, soak, store_over, whole
 
 pytestmark = pytest.mark.usefixtures('own_cache')
 
@@ -256,7 +256,7 @@ def test_full_disk(tmp_path, figure):
             name, size = f'{i}', (0, 3_000, 40_000, 90_000)[i % 4]
             try: kept[store.put('b/m', content(name, size)).ref] = name
             except OSError as e: assert e.errno == errno.ENOSPC, e; full['refused'] += 1
-            except ObjectStoreError as e: full['refused'] += 1
+            except ObjectStoreError: full['refused'] += 1
         lost = [ref for ref, name in kept.items() if whole(ObjectStore(at/'store').get(ref)) != name]
         short = [v.ref for v in ObjectStore(at/'store').versions('b/m') if whole(v.get()) is None]
         dense(ObjectStore(at/'store'), 'b/m')
@@ -345,7 +345,7 @@ def test_planted_draft_in_place_is_caught(tmp_path, figure):
                 f.write(data[len(data) // 2:])
             return True
     store = store_over(InPlace(tmp_path))
-    store.origin.ensure = lambda bucket: None
+    planted_here(store.origin, 'ensure', lambda bucket: None)
     for i in range(20):
         try: store.put('b/m', content(f'{i}'))
         except (ObjectStoreError, OSError): pass

@@ -10,6 +10,7 @@ from objectstore.storage.backend import key_number, number_key
 from objectstore.storage.atomic import PIECE
 from objectstore.storage.files import FileBackend
 from objectstore.errors import Unsupported
+from planting import spare
 from trial import soak
 
 unix = pytest.mark.skipif(os.name == 'nt', reason='Unix only')
@@ -165,7 +166,7 @@ def crash(work, after: int, moment: float) -> list[int]:
 @unix
 def test_kill_9_during_create(b, capsys):
     "RELIABILITY.md 4 and 6"
-    dice, acknowledged, n = random.Random(4), 0, 0
+    dice, acknowledged = random.Random(4), 0
     for turn in range(kills := soak(30, 200)):
         def work(told):
             for i in range(10_000):
@@ -213,7 +214,8 @@ class Faults:
     def __init__(self, monkeypatch, nth: int = 0, code: int = errno.EIO):
         self.nth, self.code, self.n, self.calls, self.thread = nth, code, 0, [], threading.get_ident()
         for name in self.names:
-            if hasattr(os, name): monkeypatch.setattr(os, name, self._wrap(name, getattr(os, name)))
+            if not hasattr(os, name): continue
+            monkeypatch.setattr(os, name, spare(self._wrap(name, getattr(os, name))))      # `calls` tells
 
     def _wrap(self, name, f):
         def call(*args, **kw):
@@ -233,7 +235,7 @@ def every_nth(monkeypatch, do, code):
             except OSError as e: error = e
         yield nth, error
         if faults.n < nth: return
-    assert False, 'too many steps'
+    raise AssertionError('too many steps')
 
 def left_open(b) -> list[str]:
     "Descriptors of files below the root"
@@ -348,10 +350,10 @@ def watched(monkeypatch):
             fd = real['open'](path, flags, *a, **k)
             opened[fd] = 'draft' if flags & os.O_RDWR else os.fspath(path)
             return fd
-        m.setattr(os, 'open', open_)
-        m.setattr(os, 'fsync', lambda fd: (real['fsync'](fd), calls.append(('sync', opened.get(fd))))[0])
-        m.setattr(os, 'link', lambda a, t, **k: (real['link'](a, t, **k), calls.append(('link', t)))[0])
-        m.setattr(os, 'mkdir', lambda p, *a: (real['mkdir'](p, *a), calls.append(('mkdir', p)))[0])
+        m.setattr(os, 'open', spare(open_))
+        m.setattr(os, 'fsync', spare(lambda fd: (real['fsync'](fd), calls.append(('sync', opened.get(fd))))[0]))
+        m.setattr(os, 'link', spare(lambda a, t, **k: (real['link'](a, t, **k), calls.append(('link', t)))[0]))
+        m.setattr(os, 'mkdir', spare(lambda p, *a: (real['mkdir'](p, *a), calls.append(('mkdir', p)))[0]))
         yield calls
 
 @unix

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from objectstore import NotFound, ObjectStore, StaleWarning
 from objectstore.storage.backend import MemoryBackend
-from objectstore.cache.breaker import Breaker
 from objectstore.search.changelog import flush_hints
 from objectstore.format.origin import Origin
 from objectstore.storage.remote import RemoteBackend
-from objectstore.format.witness import Sight, Witness, save_witnesses
+from objectstore.format.witness import save_witnesses
 import objectstore.cache.near, objectstore.format.origin, objectstore.format.commit, objectstore.cache.stacked
 from away import Service, clean, env, forget_all, on_line, quiet, Switch  # noqa: F401 (fixtures)
 from services import Place
@@ -300,7 +299,6 @@ def test_a_pinned_near_get_is_right_from_the_first_request_that_shows_the_change
         A, _ = filled(storage)
         A.put('lab/other', 'x')
         answers(A), A.get('lab/other')
-        other_item = dict(storage.raw._objects)
         storage.empty()
         for i in range(4): storage.other().put('lab/m', f'new {i}')
         storage.other().put('lab/other', 'y')

@@ -14,13 +14,14 @@ import pytest
 import objectstore
 from objectstore import NotFound, ObjectStore
 from objectstore.format import buckets
-from objectstore.search import keeper, changelog
+from objectstore.search import keeper
 from objectstore.cache import outbox
 from objectstore.storage.backend import MemoryBackend
 from objectstore.storage.files import FileBackend
 from objectstore.search.changelog import flush_hints
 from away import env, forget_all, quiet
-from trial import SOAK, _context, content, soak, start, whole
+from planting import planted
+from trial import _context, content, soak, start, whole
 
 LARGE = 40_000
 HERE = str(Path(objectstore.__file__).parent)
@@ -289,7 +290,7 @@ def test_put_many_goes_on_where_one_of_a_batch_fails(quick):
     def create(self, key, data):
         if '/04/@/' in key: raise PermissionError('not this one')
         return real(self, key, data)
-    with mock.patch.object(FileBackend, 'create', create), mock.patch.object(FileBackend, 'create_many', lambda self, items: [_settled(self, *kv) for kv in items]):
+    with planted(FileBackend, 'create', create), planted(FileBackend, 'create_many', lambda self, items: [_settled(self, *kv) for kv in items]):
         with pytest.raises(Exception) as e: s.put_many((f'lab/{i:02}', i) for i in range(8))
     assert len(e.value.stored) == 7 and e.value.rest == ['lab/04']
     s.put_many([(f'lab/{i:02}', i) for i in range(8)], skip_unchanged=True)

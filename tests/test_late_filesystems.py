@@ -19,6 +19,7 @@ from objectstore.storage.files import FileBackend
 from objectstore.errors import Damaged, NotAvailableOffline, ObjectStoreError, StaleWarning
 from objectstore.format.commit import check_unchanged, file_payload
 from objectstore.cache.download import verify_file
+from planting import spare
 
 pytestmark = [pytest.mark.usefixtures('own_cache'), pytest.mark.skipif(os.name != 'posix', reason='file systems of Linux')]
 SOAK = int(os.environ.get('OBJECTSTORE_SOAK', 1))
@@ -125,8 +126,8 @@ class Smb:
         self.drafts: dict[str, str] = {}         # draft: the name that it was given
         self.fresh: set[str] = set()             # files whose times move when a handle is closed
         self.lock = threading.Lock()
-        for name in self.real: monkeypatch.setattr(os, name, getattr(self, name))
-        monkeypatch.setattr(download, 'open', self.file, raising=False)
+        for name in self.real: monkeypatch.setattr(os, name, spare(getattr(self, name)))     # `told` says what was met
+        monkeypatch.setattr(download, 'open', spare(self.file), raising=False)     # before the built-in one
 
     def ours(self, path) -> bool: return str(path).startswith(self.folder)
 
@@ -234,7 +235,7 @@ class Late:
     "The first calls to the system of some kinds, on names that hold a word, are answered by an error"
     def __init__(self, monkeypatch, folder, code: int, times: int, word: str = '', names=('open', 'lstat', 'scandir', 'listdir', 'unlink', 'link')):
         self.folder, self.code, self.left, self.word, self.told = str(folder), code, Counter({n: times for n in names}), word, Counter()
-        for name in names: monkeypatch.setattr(os, name, self._wrap(name, getattr(os, name)))
+        for name in names: monkeypatch.setattr(os, name, spare(self._wrap(name, getattr(os, name))))
     def _wrap(self, name, real):
         def call(*args, **more):
             path = str(args[1] if name == 'link' else args[0]) if args else ''

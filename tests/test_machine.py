@@ -6,7 +6,7 @@ from objectstore import ObjectStore
 from objectstore.storage import files
 from objectstore.cache import machine, outbox
 from objectstore.storage.files import FileBackend
-from objectstore.cache.machine import _safe, _said, why_not_here
+from objectstore.cache.machine import _safe, _said
 from objectstore.errors import Damaged, PendingWarning, Unsupported
 
 BIG, FRAME = os.urandom(300_000), pd.DataFrame({'x': np.arange(30_000.0)})

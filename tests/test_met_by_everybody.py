@@ -1,7 +1,6 @@
 "What everybody meets on the first day: history, going back, dates and durations, calls that are meant otherwise"
 import re, warnings
 from datetime import datetime, timedelta, timezone
-from unittest import mock
 import pytest
 import objectstore
 from objectstore import (Conflict, InvalidCall, InvalidQuery, InvalidRef, NotAvailableOffline, NotFound, ObjectStore,
@@ -11,10 +10,9 @@ from objectstore.store import history, store as store_module
 from objectstore import refs
 from objectstore.storage.backend import MemoryBackend, key_number, number_key
 from objectstore.durations import is_duration, parse_duration
-from objectstore.storage.files import FileBackend
-from objectstore.format.origin_clock import micros
 from objectstore.format.records import pack
 from objectstore.storage.config import get_config
+from planting import planted
 
 
 @pytest.fixture(params=['memory', 'local'])
@@ -103,7 +101,7 @@ def test_a_rollback_that_does_not_know_where_it_is_would_be_seen(churn):
     hit = []
     real = commit.Bucket.move_alias
     def forgets(self, *args, back=None, **kwargs): hit.append(back); return real(self, *args[:6], **kwargs)
-    with mock.patch.object(commit.Bucket, 'move_alias', forgets):
+    with planted(commit.Bucket, 'move_alias', forgets):
         assert [churn.rollback('models/churn', 'production').version for _ in range(3)] == [3, 4, 3] and len(hit) == 3
 
 def test_moves_between_rollbacks(churn):
@@ -138,7 +136,7 @@ def test_a_rollback_is_decided_once(churn):
         found = real(*args)
         if not hit: hit.append(1); churn.set_alias('models/churn@1', 'production')      # somebody else comes between
         return found
-    with mock.patch.object(history, '_back_to', slow), pytest.raises(Conflict): churn.rollback('models/churn', 'production')
+    with planted(history, '_back_to', slow), pytest.raises(Conflict): churn.rollback('models/churn', 'production')
     assert hit and churn['models/churn@production'].version == 1
 
 def test_a_copy_knows_how_far_an_alias_went_back(churn, tmp_path):
@@ -151,7 +149,7 @@ def test_a_copy_knows_how_far_an_alias_went_back(churn, tmp_path):
 
 def _moved(store, days: int):
     "Every date of a store, so many days earlier, as if it had been then"
-    return mock.patch.object(buckets, 'time_there', lambda backend: datetime.now(timezone.utc) + timedelta(days=days))
+    return planted(buckets, 'time_there', lambda backend: datetime.now(timezone.utc) + timedelta(days=days))
 
 def test_a_version_as_it_was_some_days_ago(churn):
     with pytest.raises(NotFound, match='the first of them of 20'): churn['models/churn@7d']
@@ -178,7 +176,7 @@ def test_the_clock_of_the_origin_counts(store, monkeypatch):
     class Ahead(datetime):
         @classmethod
         def now(cls, tz=None): return far
-    with mock.patch.object(origin_clock, 'datetime', Ahead):
+    with planted(origin_clock, 'datetime', Ahead):
         with pytest.raises(NotFound): store['m/a@7d']
         clock = origin_clock.clock_of(store.origin.bucket('m').backend)
         clock._told = None                                                                         # planted: nothing was told, so the machine is asked
@@ -235,14 +233,14 @@ def test_find_items_takes_a_ref(store):
     assert found('models/churn', where='version = 1') == [] and found('models/churn', at=1) == ['models/churn@1', 'models/churn/weekly@1']
     assert 'did you mean' in store.find_items('models/chrun').why
     with pytest.raises(InvalidQuery, match='one of them'): found('models/churn@1', at=2)
-    with mock.patch.object(ObjectStore, '_from_index', lambda self, q: (_ for _ in ()).throw(objectstore.store.find.IndexAway())):
+    with planted(ObjectStore, '_from_index', lambda self, q: (_ for _ in ()).throw(objectstore.store.find.IndexAway())):
         assert found('models/churn') == ['models/churn@2', 'models/churn/weekly@2'] and 'chrun' in store.find_items('models/chrun').why
 
 def test_what_is_sorted_or_filtered_by_is_a_column(store):
     pl = pytest.importorskip('polars')
     for f1 in (0.7, 0.9): store.put('m/a', f1, metadata={'metrics': {'f1': f1, 'auc': 1}, 'b': {'c': {'d': 3}}})
     for index in (True, False):
-        with mock.patch.object(ObjectStore, '_from_index', ObjectStore._from_index if index else lambda self, q: (_ for _ in ()).throw(objectstore.store.find.IndexAway())):
+        with planted(ObjectStore, '_from_index', ObjectStore._from_index if index else lambda self, q: (_ for _ in ()).throw(objectstore.store.find.IndexAway())):
             found = store.find_items('m', at='*', where='metrics.f1 > .5', sort='-b.c.d')
             head = repr(found).splitlines()[1].split()
             assert {'metrics.f1', 'b.c.d'} <= {*head} and 'metrics.auc' not in head and {'metrics.f1', 'b.c.d'} <= {*repr(found[:1]).splitlines()[1].split()}
@@ -293,7 +291,7 @@ def test_every_verb_explains_a_call(churn):
         with pytest.raises(InvalidCall): getattr(v, name)(nonsense_=1)
 
 def test_a_type_error_from_within_stays_what_it_is(churn):
-    with mock.patch.object(ObjectStore, '_answer', lambda self, ref, max_age: None + 1), pytest.raises(TypeError) as e: churn.get('models/churn')
+    with planted(ObjectStore, '_answer', lambda self, ref, max_age: None + 1), pytest.raises(TypeError) as e: churn.get('models/churn')
     assert not isinstance(e.value, InvalidCall)
 
 def test_nobody_looks_for_a_hint_where_all_is_well(monkeypatch):
@@ -315,7 +313,7 @@ def test_verbs_of_other_libraries_are_named(churn):
 def test_what_fails_within_is_told_as_it_was(churn):
     "A property that fails is not said to be missing"
     v = churn['models/churn']
-    with mock.patch.object(ObjectStore, 'notes_of', lambda self, v: v.no_such_thing), pytest.raises(AttributeError, match='no_such_thing'): v.metadata
+    with planted(ObjectStore, 'notes_of', lambda self, v: v.no_such_thing), pytest.raises(AttributeError, match='no_such_thing'): v.metadata
 
 def test_odd_values_are_refused_in_words(churn, tmp_path):
     "What is no ref, no time, no place: an error of the library's own, whatever verb it is given to"
@@ -380,7 +378,7 @@ def test_a_store_that_counts_on_would_be_seen(store):
     bucket, hit = store.origin.bucket('m'), []
     _planted(bucket.backend, bucket.key('a', 1), refs.MAX_VERSION)
     bucket.forget()
-    with mock.patch.object(objectstore.format.records.Claim, '_fits', lambda self, n: hit.append(n)): v = store.put('m/a', 'more')
+    with planted(objectstore.format.records.Claim, '_fits', lambda self, n: hit.append(n)): v = store.put('m/a', 'more')
     assert hit and v.version == refs.MAX_VERSION + 1 and key_number(bucket.key('a', v.version)) is None     # which no listing shows
 
 
@@ -480,7 +478,7 @@ def test_a_bar_counts_what_has_arrived(tmp_path, parts):
     backend = object.__new__(remote.RemoteBackend)
     backend.url = 's3://lab'
     def progress(n): claims.append((sum(c for c, _ in claims[-1:]) + n, line.arrived))
-    with mock.patch.object(obstore, 'put', line.put), mock.patch.object(remote.RemoteBackend, 'exists', lambda self, key: False), mock.patch.object(remote.RemoteBackend, '_request', lambda self, kind, call: call(None)):
+    with planted(obstore, 'put', line.put), planted(remote.RemoteBackend, 'exists', lambda self, key: False), planted(remote.RemoteBackend, '_request', lambda self, kind, call: call(None)):
         backend.upload('payloads/aa/x', file, progress)
     assert claims and all(claimed <= arrived for claimed, arrived in claims) and claims[-1][0] == size == line.arrived
     if parts >= 13: assert claims[0][0] <= size / 4 + 2 * PIECE and len(claims) > parts // 2
@@ -506,7 +504,7 @@ def test_a_bar_that_counts_what_was_handed_over_would_be_seen(tmp_path):
         while data := f.read(part):
             yield data
             hit.append(1); arrived(len(data))
-    with mock.patch.object(remote, '_parts', eager), pytest.raises(AssertionError): test_a_bar_counts_what_has_arrived(tmp_path, 40)
+    with planted(remote, '_parts', eager), pytest.raises(AssertionError): test_a_bar_counts_what_has_arrived(tmp_path, 40)
     assert hit
 
 def test_a_bar_is_there_before_anything_has_arrived(capsys):

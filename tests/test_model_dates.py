@@ -7,7 +7,6 @@ from __future__ import annotations
 import os, time
 from contextlib import ExitStack
 from typing import NamedTuple
-from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -17,6 +16,7 @@ from objectstore.format import origin_clock, commit, records
 from objectstore.store import version
 from objectstore.storage.backend import Capabilities, MemoryBackend, key_number
 from objectstore.format.origin_clock import moment
+from planting import planted, spare
 from trial import Wrapped, store_over
 
 pytestmark = pytest.mark.usefixtures('own_cache')
@@ -149,9 +149,9 @@ class World:
 
     def __enter__(self):
         self.stack = ExitStack()
-        for module in (origin_clock, records, commit): self.stack.enter_context(mock.patch.object(module, 'running', self.running))
+        for module in (origin_clock, records, commit): self.stack.enter_context(planted(module, 'running', spare(self.running)))
         real = time.time
-        self.stack.enter_context(mock.patch.object(time, 'time', lambda: real() + self.off))
+        self.stack.enter_context(planted(time, 'time', spare(lambda: real() + self.off)))
         return self
     def __exit__(self, *_): self.stack.close()
 
@@ -224,7 +224,7 @@ def test_a_plan_that_holds():
         run(world, PLAN)
         assert not mistakes(world) and len(told(world)) == 9
 
-def planted(monkeypatch, plant) -> list[str]:
+def mistaken(monkeypatch, plant) -> list[str]:
     with World(1.0, 31_536_000.0) as world:
         fired = plant(monkeypatch)
         run(world, PLAN)
@@ -248,7 +248,7 @@ def nothing_before(monkeypatch):
 
 @pytest.mark.parametrize('plant', [wall_clock, never_late, nothing_before])
 def test_planted_faults_in_the_code_are_caught(plant, monkeypatch):
-    assert planted(monkeypatch, plant)
+    assert mistaken(monkeypatch, plant)
 
 def test_planted_the_time_of_a_listing_is_caught(monkeypatch):
     "What `created` was before: the time that a listing shows"

@@ -1,14 +1,14 @@
 "Near tiers are caches: rotten, gone, full, closed, shared, somebody else's; what comes back is right, or comes from farther"
-import os, random, shutil, stat, threading
+import os, random, shutil, threading
 from collections import Counter
 from pathlib import Path
 import pytest
 from objectstore import Damaged, NotAvailableOffline, NotFound, ObjectStore, TierMismatch
-from objectstore.cache import near, stacked
+from objectstore.cache import near
 from objectstore.cache.near import Near
 from objectstore.cache.stacked import open_near
 from away import World, env, forget_all, quiet
-from trial import content, soak, start, together, whole
+from trial import content, soak, together, whole
 
 LARGE = 60_000
 
@@ -55,7 +55,7 @@ def rot(world, areas, n: int, seed: int = 0) -> Counter:
     "Damage near copies, some each time, and ask for everything in a new process"
     store, rng, total = stocked(world), random.Random(seed), Counter()
     with quiet(): wrong_answers(store)
-    for i in range(n):
+    for _ in range(n):
         found = copies(world.folder/'near', *areas)
         for p in rng.sample(found, min(3, len(found))): damage(p, rng, found); total['damaged'] += 1
         forget_all()
@@ -78,12 +78,12 @@ def test_planted_moves_that_are_believed_are_caught(memory, monkeypatch):
 
 def test_offline_a_rotten_near_copy_is_healed_by_the_next_tier(request, clean, figure):
     world, total, rng = World('memory', 3, clean, request), Counter(), random.Random(1)
-    store = stocked(world)
+    _store = stocked(world)
     forget_all()
     shutil.rmtree(clean/'near')
     with quiet(): wrong_answers(world.open())
     world.away()
-    for i in range(soak(20, 200)):
+    for _ in range(soak(20, 200)):
         found = copies(clean/'near', 'records', 'payloads', 'aliases', 'notes')
         for p in rng.sample(found, 4): damage(p, rng, found)
         forget_all()
@@ -267,7 +267,7 @@ def test_planted_an_eviction_of_what_is_held_is_caught(memory, monkeypatch):
     with pytest.raises((AssertionError, NotAvailableOffline)): test_keep_and_drop(memory)
 
 def test_leftovers_of_a_dead_process_are_swept(memory):
-    store = stocked(memory)
+    _store = stocked(memory)
     folder = copies(memory.folder/'near', 'payloads')[0].parent
     (old := folder/'.tmp-0123456789abcdef').write_bytes(b'x')
     os.utime(old, (1, 1))

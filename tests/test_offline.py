@@ -2,15 +2,14 @@
 import os, threading, time, warnings
 import pytest
 from objectstore import (CommitUnknown, Conflict, Damaged, NotAvailableOffline, NotFound, ObjectStore,
-                         PendingWarning, Protected, StaleWarning, StillPending, TierMismatch, Unsupported)
-from objectstore.cache import breaker, near, outbox, stacked
-from objectstore.store import sync
+                         PendingWarning, Protected, StillPending, Unsupported)
+from objectstore.cache import breaker, outbox
 from objectstore.search.changelog import flush_hints
 from objectstore.storage.backend import MemoryBackend
-from objectstore.cache.breaker import Breaker, Guarded
-from away import Line, Service, Switch, World, env, forget_all, on_line, quiet, within
+from objectstore.cache.breaker import Breaker
+from away import Line, World, env, forget_all, quiet, within
 from proxy import Proxy
-from services import Place
+from planting import spare
 from trial import PATIENCE, SOAK, content, whole
 
 HOW = ['refuse', 'hang', 'error']
@@ -334,7 +333,7 @@ def test_offline_by_the_environment(memory):
     assert not memory.switch.asked
 
 def test_offline_false_never_makes_do(memory):
-    store = stocked(memory)
+    _store = stocked(memory)
     memory.away()
     firm = memory.open(offline=False)
     for f in (lambda: firm.get('lab/m'), lambda: firm.put('lab/m', 4), lambda: firm.find_items(), lambda: firm.set_alias('lab/m@1', 'x'), lambda: firm.remove('lab/m@1')):
@@ -478,7 +477,8 @@ def test_planted_without_a_breaker_each_get_asks(far, monkeypatch):
     stocked(far)
     forget_all()
     far.away('hang')
-    for note in ('trip', 'lag'): monkeypatch.setattr(Breaker, note, lambda self, why: None)
+    monkeypatch.setattr(Breaker, 'lag', lambda self, why: None)
+    monkeypatch.setattr(Breaker, 'trip', spare(lambda self, why: None))     # of what hangs nobody is told that it is away
     store = far.open(timeout=0.2)
     with quiet(), far.proxy.counting() as asked: [store.get('lab/m') for _ in range(3)]
     assert len(asked) >= 3      # each waited for an answer of its own

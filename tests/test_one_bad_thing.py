@@ -4,18 +4,14 @@
     VERBS      each on what is not damaged, with what it must answer
 """
 from __future__ import annotations
-import json, os, random, tempfile, warnings
-from contextlib import contextmanager
+import json, os, tempfile, warnings
 from pathlib import Path
-from unittest import mock
 import pytest
-from objectstore import Damaged, NotFound, ObjectStore, ObjectStoreError
+from objectstore import Damaged, NotFound, ObjectStore
 from objectstore.format import commit
 from objectstore.search import changelog, rebuild as wholes
-from objectstore.cache import outbox
-from objectstore.search.changelog import catalog_row, catalog_schema, flush_hints, write_catalog
+from objectstore.search.changelog import flush_hints
 from objectstore.format.records import seal
-from objectstore.search.encoding import Texts
 from away import env, forget_all, quiet
 from trial import SOAK
 

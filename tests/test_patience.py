@@ -199,7 +199,7 @@ def test_a_wait_says_what_it_waits_for(memory, capfd):
     assert any('lab/m waits for memory://' in str(w.message) and 'refuses connections' in str(w.message) for w in told)
 
 def test_a_notice_is_shown_where_somebody_looks(capfd):
-    with sync.Notice('models/churn waits for s3://lab', True, after=0) as notice:
+    with sync.Notice('models/churn waits for s3://lab', True, after=0):
         wait(lambda: 'models/churn waits' in capfd.readouterr().err)
 
 

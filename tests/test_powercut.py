@@ -8,6 +8,7 @@ from objectstore import ObjectStore, ObjectStoreError
 from objectstore.storage import files
 from objectstore.search import changelog
 from test_crash import a_folder
+from planting import planted_here
 from trial import alone, content, dense, soak, whole
 
 def mount(image: Path, at: Path, *options: str) -> None:
@@ -72,8 +73,8 @@ def found(copy: Path, at: Path, ref: str, name: str, act: str, planted: str) -> 
         return 'intact' if whole(got) == name and store.put('b/m', b'goes on') else 'empty'
 
 def cuts(top: Path, n: int, planted: str) -> Counter:
-    changelog.SOON = 60.0      # a hint is synced too, and would bring to the disk what was not
-    if planted == 'no sync of folders': files.sync_folder = lambda place: None
+    planted_here(changelog, 'SOON', 60.0)      # a hint is synced too, and would bring to the disk what was not
+    if planted == 'no sync of folders': planted_here(files, 'sync_folder', lambda place: None)
     durable = planted != 'durable=False'
     os.environ['OBJECTSTORE_CACHE_DIR'] = str(top/'cache')
     new_image(image := top/'disk.img')

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json, os, pickle, subprocess, sys, warnings
 from pathlib import Path
 import pytest
-from objectstore import LocalObjectStore, ObjectStore, ObjectStoreError, TierMismatch, get_config
+from objectstore import LocalObjectStore, ObjectStore, TierMismatch, get_config
 from objectstore import environment
 from objectstore.computed import fingerprint
 from objectstore.storage import first_contact

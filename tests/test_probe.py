@@ -8,7 +8,7 @@ from objectstore.storage.backend import MemoryBackend, in_threads, settle
 from objectstore.storage.files import FileBackend
 from objectstore.errors import ObjectStoreError, Protected, Unsupported
 from objectstore.format.origin import Origin
-from objectstore.format.probe import AT_ONCE, PROBES_LAST, RACES, Race, probe, run_races
+from objectstore.format.probe import AT_ONCE, PROBES_LAST, RACES, Race, probe
 from objectstore.format.records import read_back
 from objectstore.storage.remote import RemoteBackend
 from proxy import Proxy
@@ -199,7 +199,7 @@ def test_whoever_may_not_delete_leaves_small_objects():
 @pytest.mark.parametrize('op', ['create', 'read', 'list', 'delete'])
 def test_interrupted_half_way(op):
     "Ctrl-C: its keys go, whatever it was doing; the next probe works"
-    main, n = threading.get_ident(), [0]
+    n = [0]
     def answer(o, key, run):
         n[0] += o == op
         if o == op and n[0] == 40 and op in ('create', 'read'): raise KeyboardInterrupt

@@ -1,10 +1,10 @@
 "Proof at put: what is acknowledged comes back the same, by each way of reading; what would not is refused, with a remedy that works"
-import io, re, subprocess, sys, warnings
+import io, re, subprocess, sys
 from pathlib import Path
 import pytest
 from objectstore import ObjectStore
 from objectstore.codecs.codec import Codec, by_name, codec_names, register
-from objectstore.errors import Damaged, InvalidQuery, MissingExtra, ObjectStoreError, Unsupported
+from objectstore.errors import InvalidQuery, MissingExtra, ObjectStoreError, Unsupported
 from objectstore.codecs.equality import difference
 import objectstore.codecs.codec as codec, objectstore.store.writes as writes
 for library in 'numpy', 'pandas', 'polars', 'sklearn', 'skops', 'torch', 'safetensors', 'PIL', 'pydantic': pytest.importorskip(library)
@@ -126,14 +126,14 @@ def test_a_missing_library_is_no_damage(monkeypatch):
     @register
     class Odd(Codec):
         name = 'odd'
-        def load(self, source, how): import a_library_that_is_not_here
+        def load(self, source, how): import a_library_that_is_not_here     # noqa: F401 (it is looked for)
     try:
         with pytest.raises(MissingExtra, match='a_library_that_is_not_here'): by_name('odd').decode(b'x', {})
     finally: codec._codecs.remove(by_name('odd'))
 
 # Planted bugs: each is found at put; and with the proof switched off, the table above finds it
 
-def planted(monkeypatch, codec, bug):
+def miscoded(monkeypatch, codec, bug):
     "Break the encoding of a codec: `bug(obj)` is written in place of `obj`"
     fired, real = [], type(codec).encode
     def encode(self, obj, file): fired.append(1); return real(self, bug(obj), file)
@@ -160,7 +160,7 @@ bugs = {
 def test_planted(name, monkeypatch, tmp_path):
     codec, value, bug = bugs[name]
     s = ObjectStore(tmp_path, progress=False, durable=False)
-    fired = planted(monkeypatch, by_name(codec), bug)
+    fired = miscoded(monkeypatch, by_name(codec), bug)
     with pytest.raises(Unsupported, match='nothing was stored|come back'): s.put('lab/x', value)
     assert fired and 'lab/x' not in s
     with monkeypatch.context() as m:
@@ -172,7 +172,7 @@ def test_planted(name, monkeypatch, tmp_path):
 def test_planted_a_payload_cut_short(monkeypatch, tmp_path):
     "Bytes that are lost on the way to the file"
     s = ObjectStore(tmp_path, progress=False, durable=False)
-    for codec, value in ('parquet', big), ('npy', kept['npy']['large']), ('json', {'a': list(range(100))}), ('png', kept['png']['turned']), ('pickle', object), ('safetensors', {'a': np.ones(9)}):
+    for codec, value in ('parquet', big), ('npy', kept['npy']['large']), ('json', {'a': list(range(100))}), ('png', kept['png']['turned']), ('pickle', object), ('safetensors', {'a': np.ones(9)}):     # noqa: F402 (only here)
         c, fired = by_name(codec), []
         with monkeypatch.context() as m:
             real = type(c).encode

@@ -1,5 +1,5 @@
 "`where` against an independent oracle, and everything that is not a condition"
-import math, string, sys, threading
+import math, sys, threading
 from datetime import date, datetime, timedelta, timezone
 
 import numpy as np

@@ -7,7 +7,7 @@ import pytest
 from objectstore.format.witness import Renewed
 from objectstore import Conflict, NotFound, ObjectStore
 from objectstore.errors import Damaged
-from objectstore.storage.backend import MemoryBackend, key_number, number_key
+from objectstore.storage.backend import MemoryBackend, key_number
 from objectstore.format.commit import Bucket
 from objectstore.storage.files import FileBackend
 from objectstore.format.records import Claim

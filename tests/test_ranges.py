@@ -166,7 +166,7 @@ def test_flipped_ranges_are_damage(near, proxy, frame, figure):
     near('writer').put('lab/train', frame)
     store, rng, wrong, found = near(), random.Random(5), 0, 0
     want = frame['c5']
-    for i in range(n := soak(40, 300)):
+    for _ in range(n := soak(40, 300)):
         with proxy.fault('flip', path='payloads/', at=rng.randrange(2_000_000), nth=2) as f:
             try: wrong += not store.get('lab/train@1', columns=['c5'])['c5'].equals(want)
             except Damaged: found += 1

@@ -1,7 +1,6 @@
 "What only services can do wrong: absence, lost replies, cut bodies, slowness; and what must never leave this process"
 import json, multiprocessing, os, pickle, shutil, socket, ssl, subprocess, sys, threading, time, traceback
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 import pytest
@@ -10,7 +9,7 @@ from objectstore.storage.backend import key_number, number_key
 from objectstore.errors import InvalidRef, MissingExtra, NotFound, TierMismatch
 from objectstore.storage.remote import RemoteBackend
 from objectstore.storage.urls import NativeBackends, open_backend
-from services import CephService, Place
+from services import Place
 from trial import PATIENCE
 
 

@@ -2,23 +2,23 @@
 
 The oracle is `ObjectStore._from_records`, which reads every record and decides in Python. `make soak`: ten times as many examples.
 """
-import json, os, random, re, shutil, sqlite3, subprocess, sys, threading, time, warnings
+import os, random, re, shutil, sqlite3, subprocess, sys, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timezone
 from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from objectstore.search.changelog import flush_hints
-from objectstore import InvalidQuery, NotFound, ObjectStore
-from objectstore.storage.backend import MemoryBackend
+from objectstore import InvalidQuery, ObjectStore
 from objectstore.store.find import Asked, as_selector
 from objectstore.store.results import sort_cell
-from objectstore.search.local_index import FORMAT, Index, IndexAway, Writer
+from objectstore.search.local_index import FORMAT, Index, Writer
 from objectstore.search.keeper import as_known
-from objectstore.search.changelog import Change, read_log
+from objectstore.search.changelog import read_log
 from objectstore.refs import name_filter
 from objectstore.search.parser import parse_where
-from trial import PATIENCE, soak, start, together
+from planting import planted_here
+from trial import PATIENCE, soak, together
 
 
 @pytest.fixture(autouse=True)
@@ -466,7 +466,7 @@ def test_a_put_that_cannot_be_written_into_the_index_is_found_all_the_same(tmp_p
 
 def test_another_thread_does_not_drop_the_locks(tmp_path):
     "Closing any descriptor of a file drops every lock that the process has on it; without them another process would delete the log of the index that this one uses"
-    fcntl = pytest.importorskip('fcntl')
+    pytest.importorskip('fcntl')
     index = Index(tmp_path/'index.db')
     index.ask('SELECT count(*) FROM versions')
     def locked():
@@ -513,7 +513,7 @@ def test_a_comparison_hides_nothing_meanwhile(tmp_path, monkeypatch):
     refs, keeper, seen = sorted(store.find_items(at='*').refs), store.keeper, []
     monkeypatch.setenv('OBJECTSTORE_STATE_DIR', str(tmp_path/'another'))
     other = ObjectStore(str(folder), durable=False)
-    other.keeper.hints.add = lambda *a: None          # its hints are lost
+    planted_here(other.keeper.hints, 'add', lambda *a: None)      # its hints are lost
     for ref in refs[::2]: other.annotate(ref, {'seen': True})
     read = type(keeper)._read
     def look(*args):
@@ -528,7 +528,7 @@ def test_a_comparison_hides_nothing_meanwhile(tmp_path, monkeypatch):
 def _does_everything(folder, who, n, state, planted):
     "Threads of one process, each with items of its own; what a search answers another than what this thread has had acknowledged"
     os.environ['OBJECTSTORE_STATE_DIR'] = state
-    if planted: Writer.touched = lambda *args: set()
+    if planted: planted_here(Writer, 'touched', lambda *args: set())
     store = ObjectStore(folder, durable=False)
     def thread(k):
         rng, live, alias, wrong = random.Random(f'{who}{k}'), {}, {}, []

@@ -10,6 +10,7 @@ import pytest
 
 from objectstore import LocalObjectStore, ObjectStore, ObjectStoreError, get_config
 from objectstore.storage import options, remote
+from planting import planted
 from services import Place
 from stacks import home, requests  # noqa: F401 (fixtures)
 
@@ -213,7 +214,7 @@ def test_a_canary_in_every_option(home, monkeypatch, logged, scheme):
         value = CANARY if secret else f'http://me:{CANARY.replace("/", "")}@h:1'
         given = {name: value, **({'access_key_id': 'a', 'secret_access_key': 'b'} if of == 's3' else {}), **({'account_name': 'lab'} if of == 'az' else {})} | {name: value}
         clean('traceback', *told(lambda: ObjectStore(f'{tier.rstrip("/")}{"//" if scheme == "native" else ""}?{name}={urllib.parse.quote(value, safe="")}', near=False, endpoint='http://127.0.0.1:9').get('lab/x')))
-        with mock.patch.object(sys.modules[__name__], 'FORMS', [*FORMS, CANARY.replace('/', '')]):
+        with planted(sys.modules[__name__], 'FORMS', [*FORMS, CANARY.replace('/', '')]):
             try: s = ObjectStore(tier, near=False, timeout=0.1, endpoint='http://127.0.0.1:9' if of == 's3' else None, storage_options=given)
             except ObjectStoreError as e: clean('message', str(e), repr(e)); continue
             clean('repr', *outputs(s), *outputs(s.origin.place)); clean('pickle', pickle.dumps(s), pickle.dumps(s.origin.place))

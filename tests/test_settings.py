@@ -1,6 +1,5 @@
 "Settings: which file counts, what is refused, and that no secret is repeated"
-import os, pickle, warnings
-from pathlib import Path
+import os, pickle
 
 import pytest
 

@@ -1,5 +1,4 @@
 "How the site is made of the notebooks: a page each, a section for each public method, links that find what a class inherits"
-import sys
 from pathlib import Path
 import pytest
 from fastcore.nbio import mk_cell, new_nb, read_nb, write_nb

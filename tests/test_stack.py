@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from objectstore import Conflict, NotFound, ObjectStore, Protected
 from objectstore.cache import near
-from away import World, forget_all, quiet
+from away import World, forget_all
 from trial import content, soak, together, whole
 
 LARGE = 100_000

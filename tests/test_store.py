@@ -5,12 +5,10 @@
 (must buckets be made by hand?) and `quick` (may a test store thousands of objects?); `stacks.Stack` is one.
 """
 from __future__ import annotations
-import inspect, os, pickle, re, subprocess, sys, threading, time, warnings
-from concurrent.futures import ProcessPoolExecutor
+import inspect, os, pickle, re, subprocess, sys, time, warnings
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from html.parser import HTMLParser
-from multiprocessing import get_context
 from pathlib import Path
 from unittest import mock
 
@@ -22,11 +20,10 @@ import objectstore
 from objectstore import (CommitUnknown, Conflict, Damaged, Folder, InvalidQuery, InvalidRef, LocalObjectStore,
                          NotAvailableOffline, NotFound, ObjectStore, ObjectStoreError, ObjectStoreInterface,
                          Protected, Stats, TierMismatch, Unsupported, Untrusted, Version, Versions, get_config)
-from objectstore.format import buckets, origin, commit, records
-from objectstore import refs
-from objectstore.store import writes, version
+from planting import planted, spare
+from objectstore.format import buckets, commit, origin, records
+from objectstore import display, refs
 from objectstore.cache import download
-from objectstore.storage.backend import MemoryBackend
 from trial import soak
 from stacks import HERE, Stack, b, flat_html, home, make_stack, other_process, requests, stack, store, together, wait_a_tick  # noqa: F401 (fixtures)
 from trial import soak
@@ -141,7 +138,7 @@ class StoreContract:
 
     def test_not_found_names_what_is_near(self, store, b):
         store.put(f'{b}/models/churn', 1, alias='production')
-        for ref, near in {f'{b}/models/chrun': f"'models/churn'", f'{b}/models/churn@7': 'it has 1', f'{b}/models/churn@prodution': "'production'",
+        for ref, near in {f'{b}/models/chrun': "'models/churn'", f'{b}/models/churn@7': 'it has 1', f'{b}/models/churn@prodution': "'production'",
                           f'{b[:-1]}/models/churn': b, f'{b}/models/churn@-2': 'it has 1', f'{b}/models/churn@2001-01-01': 'it has 1'}.items():
             with pytest.raises(NotFound) as e: store[ref]
             assert near in str(e.value), ref
@@ -356,7 +353,7 @@ class StoreContract:
         assert store.aliases(x) == {'production': 2}
         stores = [stack.open() for _ in range(4)]
         def move(i):
-            try: stores[i].set_alias(f'{x}@3', f'production', if_at=2); return 1
+            try: stores[i].set_alias(f'{x}@3', 'production', if_at=2); return 1
             except Conflict: return 0
         assert sum(together(4, move)) >= 1 and store.aliases(x) == {'production': 3}
         assert [m['to'] for m in store.aliases(x).history('production')] == [1, 2, 3]           # one move, whoever made it
@@ -387,7 +384,7 @@ class StoreContract:
         def create(key, data):
             if '/aliases/' in f'/{key}': raise PermissionError('no aliases today')
             return real(key, data)
-        with mock.patch.object(place, 'create', create), pytest.raises(ObjectStoreError) as e: store.put(f'{b}/x', 3, alias='production')
+        with planted(place, 'create', create), pytest.raises(ObjectStoreError) as e: store.put(f'{b}/x', 3, alias='production')
         assert f'{b}/x@3' in ' '.join([str(e.value), *getattr(e.value, '__notes__', [])]) and stack.open().get(f'{b}/x') == 3 and isinstance(e.value, Protected)
 
     # ---- remove
@@ -422,7 +419,7 @@ class StoreContract:
         def remove(self, item, n, by):
             other.set_alias(f'{x}@1', 'production')
             return real(self, item, n, by)
-        with mock.patch.object(commit.Bucket, 'remove', remove): store.remove(f'{x}@1')
+        with planted(commit.Bucket, 'remove', remove): store.remove(f'{x}@1')
         assert all(f'{x}@{n}' in store for n in stack.open().aliases(x).values())
 
     def test_a_damaged_record_can_be_removed_and_put_over(self, store, b):
@@ -577,7 +574,7 @@ class StoreContract:
         def scandir(p='.'):
             if str(p).endswith('closed'): raise PermissionError(13, 'Permission denied', str(p))
             return real(p)
-        with mock.patch.object(os, 'scandir', scandir), pytest.raises((ObjectStoreError, PermissionError)): store.put(f'{b}/x', f)
+        with planted(os, 'scandir', scandir), pytest.raises((ObjectStoreError, PermissionError)): store.put(f'{b}/x', f)
         assert f'{b}/x' not in store
 
     def test_a_large_folder(self, stack, store, b):
@@ -729,7 +726,7 @@ class StoreContract:
                 left[0] -= 1
                 if left[0] < 0: raise PermissionError('cut')
                 return real(key, data)
-            with mock.patch.object(place, 'create', create):
+            with planted(place, 'create', create):
                 try: store.copy(b, 'other', to=to); break
                 except Protected: tries += 1
         assert tries > 3 and self._all(to, 'other') == self._all(store, b)
@@ -822,7 +819,7 @@ class StoreContract:
         if stack.nears: pytest.skip('near tiers answer: test_offline.py')
         x = f'{b}/x'
         v, f = store.put(x, LARGE, alias='production'), store.put(f'{b}/f', folder_of(Path('photos'), {'a': LARGE[::-1]}))
-        aliases, s = store.aliases(x), stack.open()
+        _aliases, s = store.aliases(x), stack.open()
         v, folder = s[v.ref], s.get(f)
         calls = dict(get=lambda: s.get(x), item=lambda: s[x], put=lambda: s.put(x, 1), many=lambda: s.get_many([x]), find=lambda: s.find_items(b), stats=lambda: s.get_stats(), list=lambda: s.list_buckets(),
                      inside=lambda: x in s, created=lambda: store.put, aliases=lambda: v.aliases, metadata=lambda: v.metadata, path=lambda: v.path(), open=lambda: v.open().read(1), vget=lambda: v.get(),
@@ -890,7 +887,7 @@ class StoreContract:
 
     def _broken(self, store, b, key_of):
         "Break what `key_of` names in every way: the rest is found, and the version itself is damaged"
-        v, w = store.put(f'{b}/x', 1, alias='production', metadata={'a': 1}), store.put(f'{b}/y', 2)
+        v, _ = store.put(f'{b}/x', 1, alias='production', metadata={'a': 1}), store.put(f'{b}/y', 2)
         store.annotate(v, {'b': 2})
         for data in (b'', b'[]', b'nonsense', b'x' * (records.RECORD_LIMIT + 1)):
             self._overwrite(v, v._in.prefix + key_of(v), data)
@@ -967,7 +964,7 @@ class StoreContract:
         for i in range(20 if stack.quick else 5):
             store.find_or_create_bucket(b)
             writer.origin.for_put(b)
-            answers = together(2, lambda k: store.remove_bucket(b) if k else writer.put(f'{b}/x{i}', i))
+            together(2, lambda k: store.remove_bucket(b) if k else writer.put(f'{b}/x{i}', i))
             fresh = stack.open()
             lost += not (fresh.get(f'{b}/x{i}', default=None) == i and b in fresh.list_buckets() and f'{b}/x{i}@1' in fresh.find_items(b).refs)
             fresh.remove(f'{b}/x{i}@*')
@@ -980,7 +977,7 @@ class StoreContract:
         def append(backend, folder, data, *args, **kw):
             if data.get('is') == 'removed': writer.put(f'{b}/x', 'late')
             return real(backend, folder, data, *args, **kw)
-        with mock.patch.object(origin, 'append', append): assert store.remove_bucket(b) is False
+        with planted(origin, 'append', append): assert store.remove_bucket(b) is False
         assert stack.open().get(f'{b}/x') == 'late' and b in stack.open().list_buckets() and stack.open().origin.bucket(b).state()[1] is True
 
     # ---- threads and processes
@@ -1083,9 +1080,9 @@ class StoreContract:
         for show, wanted in ((True, True), (False, False), ('auto', False)):
             for seconds in (0.9, 0.01):
                 ticks = iter(range(10 ** 6))
-                with mock.patch.object(download, 'time', mock.Mock(wraps=time, monotonic=lambda: next(ticks) * seconds)):
+                with planted(download, 'time', spare(mock.Mock(wraps=time, monotonic=lambda: next(ticks) * seconds))):
                     s = stack.open(progress=show)
-                    v = s.put(f'{b}/big-{show}-{seconds}', Path('big.bin'))
+                    _v = s.put(f'{b}/big-{show}-{seconds}', Path('big.bin'))
                     s.put_many({f'{b}/p{i}': i for i in range(3)})
                 said = capsys.readouterr()
                 assert not said.out and ('big' in said.err) is (wanted and seconds == 0.9), (show, seconds, said.err)
@@ -1262,7 +1259,7 @@ def test_a_full_disk_is_an_error_of_the_store_and_nothing_half_done():
     s = ObjectStore('memory://')
     s.put('a/x', 1)
     for verb in ('create', 'upload'):
-        with mock.patch.object(s.origin.place, verb, mock.Mock(side_effect=OSError(28, 'No space left on device'))):
+        with planted(s.origin.place, verb, mock.Mock(side_effect=OSError(28, 'No space left on device'))):
             with pytest.raises(OSError) as e: s.put('a/x', LARGE)
             assert e.value.errno == 28 or 'No space' in str(e.value)
     assert s.get('a/x') == 1 and s.put('a/x', 2).version == 2
@@ -1272,18 +1269,18 @@ def test_a_full_disk_is_an_error_of_the_store_and_nothing_half_done():
 
 def _first(numbers): return [n for n in sorted(numbers.made)]
 PLANTED = {
-    'removed versions stay live': (lambda: mock.patch.object(buckets.Numbers, 'live', property(_first)), 'test_selectors_skip_what_was_removed'),
-    'a removal deletes the record': (lambda: mock.patch.object(commit.Bucket, 'remove', lambda self, item, n, by: self.backend.delete(self.key(item, n)) or True), 'test_remove_needs_a_selector_and_counts'),
-    'hashes are not checked': (lambda: mock.patch.object(download, 'verify_file', lambda *args: None), 'test_a_payload_that_is_changed_missing_or_anothers_is_never_returned'),
-    'records are believed': (lambda: mock.patch.object(records, '_check', lambda *a: b'0'), 'test_a_record_that_is_changed_or_anothers_is_never_believed'),
-    'already exists is trusted': (lambda: mock.patch.object(records.Claim, 'once', lambda self, n: self.backend.create(self.folder + f'{n:010d}', self.build(n, 0)) or True), 'test_stores_side_by_side_give_each_number_once'),
-    'everything is trusted': (lambda: mock.patch.object(ObjectStore, '_object', _trusting(ObjectStore._object)), 'test_a_pickle_is_loaded_only_with_trust'),
-    'aliases protect nothing': (lambda: mock.patch.object(commit.Bucket, 'aliases', lambda self, item: {}), 'test_an_aliased_version_is_protected'),
-    'HTML is not escaped': (lambda: mock.patch('objectstore.display.escape', lambda text: text), 'test_nothing_that_is_stored_is_markup'),
-    'a removal does not look again': (lambda: mock.patch.object(origin.Bucket, 'has_live', lambda self: False), 'test_a_bucket_that_holds_something_is_not_touched'),
-    'if_at is not read': (lambda: mock.patch.object(commit.Bucket, 'move_alias', _regardless(commit.Bucket.move_alias)), 'test_one_of_several_that_move_an_alias_away_wins'),
-    'default hides everything': (lambda: mock.patch.object(ObjectStore, 'get', _hiding(ObjectStore.get)), 'test_default_answers_only_not_found'),
-    'readonly is not read': (lambda: mock.patch.object(ObjectStore, '_may_write', lambda self: None), 'test_a_readonly_store_reads_and_does_not_write'),
+    'removed versions stay live': (lambda: planted(buckets.Numbers, 'live', property(_first)), 'test_selectors_skip_what_was_removed'),
+    'a removal deletes the record': (lambda: planted(commit.Bucket, 'remove', lambda self, item, n, by: self.backend.delete(self.key(item, n)) or True), 'test_remove_needs_a_selector_and_counts'),
+    'hashes are not checked': (lambda: planted(download, 'verify_file', lambda *args: None), 'test_a_payload_that_is_changed_missing_or_anothers_is_never_returned'),
+    'records are believed': (lambda: planted(records, '_check', lambda *a: b'0'), 'test_a_record_that_is_changed_or_anothers_is_never_believed'),
+    'already exists is trusted': (lambda: planted(records.Claim, 'once', lambda self, n: self.backend.create(self.folder + f'{n:010d}', self.build(n, 0)) or True), 'test_stores_side_by_side_give_each_number_once'),
+    'everything is trusted': (lambda: planted(ObjectStore, '_object', _trusting(ObjectStore._object)), 'test_a_pickle_is_loaded_only_with_trust'),
+    'aliases protect nothing': (lambda: planted(commit.Bucket, 'aliases', lambda self, item: {}), 'test_an_aliased_version_is_protected'),
+    'HTML is not escaped': (lambda: planted(display, 'escape', lambda text: text), 'test_nothing_that_is_stored_is_markup'),
+    'a removal does not look again': (lambda: planted(origin.Bucket, 'has_live', lambda self: False), 'test_a_bucket_that_holds_something_is_not_touched'),
+    'if_at is not read': (lambda: planted(commit.Bucket, 'move_alias', _regardless(commit.Bucket.move_alias)), 'test_one_of_several_that_move_an_alias_away_wins'),
+    'default hides everything': (lambda: planted(ObjectStore, 'get', _hiding(ObjectStore.get)), 'test_default_answers_only_not_found'),
+    'readonly is not read': (lambda: planted(ObjectStore, '_may_write', lambda self: None), 'test_a_readonly_store_reads_and_does_not_write'),
 }
 
 def _trusting(real): return lambda self, v, as_, columns, trust: real(self, v, as_, columns, True)
@@ -1299,10 +1296,10 @@ def _hiding(real):
 @pytest.mark.parametrize('bug', PLANTED)
 def test_a_planted_bug_is_caught(bug, tmp_path, monkeypatch, request):
     plant, test = PLANTED[bug]
-    def run(word, planted):
+    def run(word, plant):
         stack = make_stack('local', tmp_path/word, request, monkeypatch)
         f, have = getattr(StoreContract(), test), dict(stack=stack, b='lab', tmp_path=tmp_path/word)
-        with planted(): f(**{k: stack.open() if k == 'store' else have[k] for k in inspect.signature(f).parameters})
+        with plant(): f(**{k: stack.open() if k == 'store' else have[k] for k in inspect.signature(f).parameters})
     (tmp_path/'sound').mkdir(); (tmp_path/'ill').mkdir()
     run('sound', lambda: warnings.catch_warnings())
     with pytest.raises((AssertionError, ObjectStoreError, pytest.fail.Exception)): run('ill', plant)

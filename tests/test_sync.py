@@ -2,21 +2,21 @@
 
 The oracle is what was put: each content says its name, and afterwards exactly one live version has it.
 """
-import errno, os, random, shutil, subprocess, tempfile, threading, time
+import errno, os, random, shutil, subprocess, tempfile, threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 import pytest
-from objectstore import NotAvailableOffline, ObjectStore, PendingWarning
-from objectstore.cache import replay, near, outbox
+from objectstore import ObjectStore
+from objectstore.cache import replay
 from objectstore.search.changelog import flush_hints
-from objectstore.storage.backend import MemoryBackend, number_key
-from objectstore.format.commit import Bucket
+from objectstore.storage.backend import MemoryBackend
 from objectstore.storage.files import FileBackend
 from objectstore.format.origin import Origin
+from objectstore.search import changelog
 from objectstore.cache.outbox import Pending
-from away import Line, Switch, World, env, forget_all, on_line, quiet, within
+from planting import planted_here
+from away import Switch, World, env, forget_all, on_line, quiet
 from trial import SOAK, Wrapped, alone, content, dense, die, soak, start, whole
 
 LARGE = 40_000
@@ -108,11 +108,13 @@ def counted(n: int | None, when: str | float) -> list:
 
 def _sync(folder: str, n: int | None = None, when: str | float = '', planted: bool = False) -> int:
     "Sync in a process of its own"
-    if planted: replay.deliver_draft = jumps
+    if planted: planted_here(replay, 'deliver_draft', jumps)
+    planted_here(changelog, 'SOON', 60.0)      # hints come together at the end, as many writes each time
     with env(OBJECTSTORE_STATE_DIR=f'{folder}/state'):
         store = ObjectStore(f'{folder}/near', f'{folder}/origin', progress=False)
         seen = counted(n, when)
         store.sync()
+        changelog.flush_hints(60)
     return len(seen)
 
 def killed(folder: Path, n: int, when: str | float, planted: bool = False) -> bool:
@@ -411,7 +413,7 @@ def test_a_full_disk_where_puts_become_pending(memory, small_disk, monkeypatch, 
         assert kept and refused and len(store.pending.work()) == len(kept) == len(list(small_disk.rglob('bytes/*')))
         assert not list(small_disk.rglob('.tmp-*'))
     memory.back()
-    for _ in range(3): report = store.sync()
+    for _ in range(3): store.sync()
     r = judge(memory.alone(), {'lab/m': ['base', *kept]})
     figure('12 a full disk for pending puts', refused=refused, **r)
     assert good(r) and not store.pending.work() and not list(small_disk.rglob('bytes/*'))

@@ -1,7 +1,6 @@
 """Traps that a design of versions without a server can fall into, each with what must happen instead"""
-from pathlib import Path
 import pytest
-from objectstore import Conflict, Damaged, NotFound, ObjectStore
+from objectstore import Conflict, Damaged, NotFound
 from objectstore.storage.backend import MemoryBackend
 from objectstore.format.commit import Bucket
 from objectstore.storage.files import FileBackend

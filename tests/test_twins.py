@@ -8,9 +8,8 @@ np, pd, pl, pa = (pytest.importorskip(m) for m in ('numpy', 'pandas', 'polars', 
 import test_codecs as frames
 from test_codecs import encoded, few, same
 from objectstore import ObjectStore
-from objectstore.cache import near, download, mapped
-from objectstore.codecs.codec import by_name
-from objectstore.errors import Damaged, Unsupported
+from objectstore.cache import download, mapped
+from objectstore.errors import Unsupported
 from objectstore.cache.near import GOT, TWIN
 from objectstore.codecs.parquet import read_parquet
 from objectstore.cache.mapped import Twin, twin_table, write_twin
@@ -192,7 +191,7 @@ def test_edits_stay_in_the_frame(store, tmp_path):
 @pytest.mark.parametrize('as_', [None, 'arrow', 'polars', 'lazy'])
 def test_it_outlives_its_file(as_, store, tmp_path):
     df, twin = hot(store)
-    back, plain = store.get('m/train', as_=as_), None
+    back = store.get('m/train', as_=as_)
     twin.unlink()
     for p in (tmp_path/'store').rglob('payloads/*/*'): p.chmod(0o600), p.write_bytes(os.urandom(p.stat().st_size)), p.unlink()
     if as_ is None: same(back, df)
@@ -300,7 +299,6 @@ def test_near_twins_lie_beside_their_payload(world, tmp_path):
 
 def test_twins_are_evicted_before_payloads_while_they_are_mapped(world, tmp_path):
     df = big()
-    size = len(encoded(df)[1])
     store = world.open(cache_limit=6_000_000)
     held = {}
     for i in range(6):

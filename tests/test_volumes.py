@@ -1,10 +1,8 @@
 """What volumes of a network answer when they are not well, by a file system of the tests' own (volume.py)"""
-import os, stat, subprocess, sys, threading, time, warnings
-from pathlib import Path
+import os, stat, threading, warnings
 import numpy as np, pytest
 from objectstore import ObjectStore
-from objectstore.storage import deadlines, atomic
-from objectstore.cache import near
+from objectstore.storage import atomic
 from objectstore.cache.breaker import Breaker
 from objectstore.storage.deadlines import Timed
 from objectstore.storage.atomic import within
@@ -12,6 +10,7 @@ from objectstore.storage.files import FileBackend
 from objectstore.cache.machine import _said
 from objectstore.search.changelog import flush_hints
 from objectstore.errors import NotAvailableOffline, PendingWarning, StaleWarning, Unsupported
+from planting import planted
 from volume import mounted, why_not
 
 pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.filterwarnings('ignore:.*is a new store')]
@@ -177,10 +176,7 @@ def test_an_answer_of_eio_to_a_link_is_away_where_all_is(volume):
     def link(draft, target):
         volume.set('eio')
         return real(draft, target)
-    atomic._link = link
-    try:
-        with pytest.raises(ConnectionError): b.create('a/c', b'y')
-    finally: atomic._link = real
+    with planted(atomic, '_link', link), pytest.raises(ConnectionError): b.create('a/c', b'y')
 
 def test_the_read_only_bit_stays(volume):
     volume.set('ok', 'read_only_bit')

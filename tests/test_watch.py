@@ -2,7 +2,6 @@
 import random, threading, time
 import pytest
 from objectstore import InvalidRef, NotFound, ObjectStore
-from objectstore.search.changelog import flush_hints
 from trial import soak
 
 @pytest.fixture(autouse=True)

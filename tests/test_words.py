@@ -1,6 +1,4 @@
 "What a store says of what is not there, and what it offers to Tab"
-import os
-from unittest import mock
 import pytest
 from objectstore import NotFound, ObjectStore
 from objectstore.store.opening import PUBLIC

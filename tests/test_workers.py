@@ -2,8 +2,8 @@
 import multiprocessing, os, pickle, signal, threading, time
 from concurrent.futures import ThreadPoolExecutor
 import pytest
-from objectstore import NotFound, ObjectStore, ObjectStoreError
-from away import World, env, forget_all, quiet
+from objectstore import ObjectStore
+from away import World, forget_all, quiet
 from trial import content, soak, whole
 
 LARGE = 60_000
@@ -156,5 +156,5 @@ def test_a_fork_while_another_thread_delivers(memory):
 
 def test_planted_a_lock_that_is_kept_over_a_fork_is_caught(memory, monkeypatch):
     if not hasattr(os, 'fork'): pytest.skip('no fork here')
-    store, lock = given(memory), threading.Lock()
+    _store, lock = given(memory), threading.Lock()
     with lock: assert forked(lambda: lock.acquire(), 0.5) == 'hangs'

@@ -4,14 +4,13 @@
     for i in range(soak(100, 500)): ...       # 100 repetitions in `make test`, OBJECTSTORE_SOAK times as many in `make soak`, at most 500
 """
 from __future__ import annotations
-import multiprocessing, os, random, signal, tempfile, threading, traceback
+import multiprocessing, os, signal, traceback
 from collections.abc import Callable
 from pathlib import Path
 import pytest
 from blake3 import blake3
 from objectstore import ObjectStore
 from objectstore.storage.backend import Backend, Capabilities, MemoryBackend
-from objectstore.storage.files import FileBackend
 from objectstore.format.origin import Origin
 from objectstore.storage.remote import RemoteBackend
 

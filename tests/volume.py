@@ -20,7 +20,7 @@ SERVER_LATE = 0.3      # seconds after which `refuse` is told
 
 def why_not() -> str:
     "Why nothing can be mounted here; empty where it can"
-    try: import mfusepy
+    try: import mfusepy    # noqa: F401 (is it there?)
     except (ImportError, OSError) as e: return f'no mfusepy: {e}'
     if not os.path.exists('/dev/fuse') or os.geteuid(): return 'only root may mount here, and /dev/fuse must be there'
     return '' if shutil.which('fusermount3') else 'no fuse3: apt-get install fuse3'

@@ -14,7 +14,7 @@ from ..errors import (Damaged, InvalidQuery, NotAvailableOffline, ObjectStoreErr
                                 Unsupported)
 from ..refs import Ref
 from ..provenance import git_root, where
-from ..tracking import Input, Reads, follow_threads, now_reading, reading, unnoted
+from ..tracking import Input, Reads, following_threads, now_reading, reading, unnoted
 from ..format.records import to_json
 from ..cache.download import Progress
 from ..store.version import Version, answered, store_place
@@ -139,10 +139,9 @@ class Calculating(StoredResults):
 
     def _run(self, call: Call, frame: Frame) -> Version:
         "Calculate, and store the result"
-        follow_threads()
         reads, before, began = Reads(), self.code(), time.monotonic()
         with running(frame):
-            with reading(reads): value = self.fn(*call.bound.args, **call.bound.kwargs)
+            with following_threads(), reading(reads): value = self.fn(*call.bound.args, **call.bound.kwargs)
             reads.closed = True
             if inspect.isawaitable(value) or inspect.isgenerator(value):
                 if hasattr(value, 'close'): value.close()
