@@ -170,3 +170,34 @@ def test_a_store_over_the_lesson_outlives_its_process(lesson, tmp_path):
         store = ObjectStore('lesson://{tmp_path}/root?fs=file')
         assert [v.version for v in store.versions('lab/x')] == [2, 4] and store.get('lab/large@1') == b'x' * 200_000
     """, Path(lesson.__file__).parent)
+
+def test_the_browser_asks_the_codec_and_not_its_name():
+    "A codec of another name is previewed, compared and offered like the one whose form it has; one that is unsafe is not opened"
+    run("""
+        import pickle
+        from objectstore import ObjectStore, register_codec
+        from objectstore.browser.preview import preview
+        from objectstore.browser.views import code, compared
+        from objectstore.codecs.codec import Codec, JsonCodec, known_codec
+        class Pair:
+            def __init__(self, a, b): self.a, self.b = a, b
+        class Lines(Codec):
+            name, form, variable = 'pair', 'lines', 'both'
+            def accepts(self, obj): return isinstance(obj, Pair)
+            def encode(self, obj, file): file.write(bytes([obj.a, obj.b])); return {'unit': 'mm'}
+            def load(self, source, how): return Pair(*source)
+            def text(self, data, how): return '\\n'.join(f'{n} {how["unit"]}' for n in data)
+        class Unsafe(Lines):
+            name, unsafe = 'pair-unsafe', True
+            def text(self, data, how): raise SystemError('opened')
+        for c in (Unsafe, Lines): register_codec(c)
+        store = ObjectStore('memory://')
+        a, b = store.put('lab/p', Pair(1, 2)), store.put('lab/p', Pair(1, 3))
+        assert preview(a)['text'] == '1 mm\\n2 mm' and ['+', '3 mm'] in compared(a, b)['diff']
+        assert code(store, b, dict(store=store))[0]['code'].startswith("both = store.get(")
+        x, y = (store.put('lab/u', Pair(1, n), codec='pair-unsafe') for n in (2, 3))
+        assert 'not opened' in preview(x)['text'] and 'no closer look' in compared(x, y)['why']
+        assert 'trust=True' in code(store, x, dict(store=store))[0]['code'] and known_codec('nobody').form == ''
+        Lines.text = lambda self, data, how: 1 / 0
+        assert preview(a)['type'] == 'broken' and 'pair' in compared(a, b)['why']
+    """)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from ..errors import MissingExtra, NotAvailableOffline, NotFound, ObjectStoreError
-from ..codecs.codec import need
+from ..codecs.codec import Codec, known_codec, need
 from ..format.records import payload_key
 from ..display import human_number, human_size, shown, visible
 from ..store.version import Folder, Version
@@ -213,13 +213,13 @@ def member(v: Version, name: str) -> Piece:
     return Piece(name, files.sizes[name], lambda: files[name].open('rb'), v._in.backend.can.place in ('memory', 'local'))
 
 # %% ../../nbs/browser/02_preview.ipynb #d27f4f8f
-_codecs = {'parquet': frame, 'npy': array, 'safetensors': tensors, 'json': json_tree, 'text': text, 'bytes': text, 'png': image, 'figure': image}
+_forms = {'frame': frame, 'array': array, 'tensors': tensors, 'json': json_tree, 'text': text, 'bytes': text, 'image': image}
 _suffixes = {'.parquet': frame, '.npy': array, '.safetensors': tensors, '.json': json_tree, '.ipynb': json_tree, '.csv': table, '.tsv': table,
              '.png': image, '.jpg': image, '.jpeg': image, '.gif': image, '.webp': image}
 
-def _reader(p: Piece, codec: str | None) -> Callable[[Piece, int], dict]:
-    "What reads a piece: by its codec, or as a file by its extension"
-    return _codecs.get(codec) or _suffixes.get(Path(p.name).suffix.lower(), text)
+def _reader(p: Piece, form: str) -> Callable[[Piece, int], dict]:
+    "What reads a piece: by the form that its codec has, or as a file by its extension"
+    return _forms.get(form) or _suffixes.get(Path(p.name).suffix.lower(), text)
 
 def preview(
     v: Version,
@@ -234,16 +234,27 @@ def preview(
     except Exception as e: return note(f'The payload is not what codec {v.codec!r} writes ({type(e).__name__}: {str(e)[:200]})', 'broken')     # whatever a parser says about broken bytes
 
 def _preview(v: Version, rows: int, file: str | None) -> dict:
-    if file is not None: p, codec = member(v, file), None
-    elif v.codec == 'folder': return folder(v)
-    elif v.codec == 'skops': return model(v)
-    elif v.codec == 'pickle': return note('A pickle can run any code while it loads, so it is not opened for a preview.')
-    else: p, codec = Piece(_name(v), v.size, v.open, is_near(v), v.stats), v.codec
-    read = _reader(p, codec)
-    if file is not None and p.size > p.budget: return too_far(p)
+    if file is not None: return _read(member(v, file), '', rows, whole=True)
+    if v.codec == 'folder': return folder(v)
+    codec = known_codec(v.codec)
+    if codec.unsafe: return note(f'A {v.codec} can run any code while it loads, so it is not opened for a preview.')
+    if codec.form == 'model': return model(v)
+    p = Piece(_name(v, codec), v.size, v.open, is_near(v), v.stats)
+    return _lines(p, codec, v) if codec.form == 'lines' else _read(p, codec.form, rows)
+
+def _read(p: Piece, form: str, rows: int, whole: bool = False) -> dict:
+    "A piece as its form shows it; `whole`: unless it is more than the budget"
+    read = _reader(p, form)
+    if whole and p.size > p.budget: return too_far(p)
     return {**read(p, rows), **({'near': True} if p.near else {})}
 
-def _name(v: Version) -> str:
+def _lines(p: Piece, codec: Codec, v: Version) -> dict:
+    "The text that a codec makes of a payload"
+    if p.size > p.budget: return too_far(p)
+    said = codec.text(p.head(p.size), v._record.how)
+    return {'type': 'text', 'text': said[:TEXT], 'cut': max(0, len(said) - TEXT), **({'near': True} if p.near else {})}
+
+def _name(v: Version, codec: Codec) -> str:
     "A name with an extension, for the kind of text that it is"
-    if v.codec == 'text' and (v.metadata.get('format') == 'markdown' or v.item.endswith('.md')): return 'text.md'
-    return v.file_name if v.codec == 'file' else v.item
+    if codec.form == 'text' and (v.metadata.get('format') == 'markdown' or v.item.endswith('.md')): return 'text.md'
+    return v.file_name if codec.form == 'file' else v.item

@@ -4,17 +4,18 @@
 
 # %% ../../nbs/browser/03_views.ipynb #52f2eece
 from __future__ import annotations
-import builtins, difflib, json, keyword, re
+import builtins, difflib, keyword, re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from ..errors import NotFound, ObjectStoreError
+from ..errors import Damaged, NotFound, ObjectStoreError
 from ..refs import NAME_LIMIT, Number, Ref, parse_ref
 from ..display import Size, human_size, shown, visible
 from ..store.version import Version, flat
 from ..store.store import ObjectStore
 from ..computed.lineage import recorded, sources
 from .row_differences import rows_apart
+from ..codecs.codec import known_codec
 from .preview import NEAR, is_near, preview
 
 # %% auto #0
@@ -194,7 +195,7 @@ def detail(store: ObjectStore, v: Version, names: Mapping[str, object] = {}) -> 
 # %% ../../nbs/browser/03_views.ipynb #37ab9d1a
 def variable(v: Version) -> str:
     "A name for what a version holds: what it is, or the end of its item's name"
-    if known := {'parquet': 'df', 'folder': 'files'}.get(v.codec): return known
+    if known := 'files' if v.codec == 'folder' else known_codec(v.codec).variable: return known
     if v.kind == 'model': return 'model'
     word = re.sub(r'\W+', '_', v.item.rpartition('/')[2].partition('.')[0]).strip('_').lower()[:30]
     if not word.isidentifier(): return 'obj'
@@ -206,10 +207,11 @@ def code(store: ObjectStore, v: Version, names: Mapping[str, object] = {}) -> li
     head = '' if own else f'from objectstore import ObjectStore\n\nstore = ObjectStore({", ".join([*map(repr, store.tiers), *([f"endpoint={store.endpoint!r}"] if store.endpoint else [])])})\n'
     s, ref, latest = own or 'store', repr(v.ref), repr(f'{v.bucket}/{v.item}')
     name = variable(v)
-    trust = ', trust=True' if v.codec == 'pickle' else ''
+    codec = known_codec(v.codec)
+    trust = ', trust=True' if codec.unsafe else ''
     found = [('This version', f'{head}{name} = {s}.get({ref}{trust})'), ('Whatever is the latest', f'{name} = {s}.get({latest}{trust})')]
     found += [(f'What {a!r} points at', f'{name} = {s}.get({f"{v.bucket}/{v.item}@{a}"!r}{trust})') for a in v.aliases[:2]]
-    if v.codec == 'parquet': found.append(('As Polars, some columns', f"{name} = {s}.get({ref}, as_='polars', columns={list(v.stats.get('schema', {}))[:2]!r})"))
+    if codec.form == 'frame': found.append(('As Polars, some columns', f"{name} = {s}.get({ref}, as_='polars', columns={list(v.stats.get('schema', {}))[:2]!r})"))
     return [{'title': visible(t, 80), 'code': c} for t, c in found]
 
 # %% ../../nbs/browser/03_views.ipynb #5f01188d
@@ -263,9 +265,10 @@ def _contents(a: Version, b: Version) -> dict:
     if a.hash == b.hash and a.size == b.size: return {}
     if a.codec != b.codec: return {'why': f'Their contents are not compared: one is {visible(a.codec, 40)}, the other {visible(b.codec, 40)}.'}
     try:
-        if a.codec in ('png', 'figure'): return {'images': [preview(a), preview(b)]}
-        if a.codec == 'parquet': return _within(a, b, NEAR // 4 if is_near(a) and is_near(b) else 4_000_000) or {'rows': frames_apart(a, b)}
-        if a.codec in ('text', 'json'): return _within(a, b, 400_000) or lines_of(a, b)
+        form = '' if (codec := known_codec(a.codec)).unsafe else codec.form
+        if form == 'image': return {'images': [preview(a), preview(b)]}
+        if form == 'frame': return _within(a, b, NEAR // 4 if is_near(a) and is_near(b) else 4_000_000) or {'rows': frames_apart(a, b)}
+        if form in ('text', 'json', 'lines'): return _within(a, b, 400_000) or lines_of(a, b)
     except ObjectStoreError as e: return {'why': visible(str(e), 300)}
     return {'why': f'Their contents differ. There is no closer look at two of {visible(a.codec, 40)!r}.'}
 
@@ -282,8 +285,9 @@ def lines_of(a: Version, b: Version) -> dict:
     return {'diff': found[:DIFF], **({'why': ' '.join(left)} if left else {})}
 
 def _lines(v: Version) -> list[str]:
-    data = v.get(as_='bytes').decode('utf-8', 'replace')
-    return (json.dumps(json.loads(data), indent=1, ensure_ascii=False) if v.codec == 'json' else data).splitlines()
+    data = v.get(as_='bytes')
+    try: return known_codec(v.codec).text(data, v._record.how).splitlines()
+    except Exception as e: raise Damaged(f'{v.ref}: the payload is not what codec {v.codec!r} writes ({type(e).__name__}: {e})') from e
 
 def lines_apart(a: list[str], b: list[str]) -> list[list[str]]:
     "A diff: sign and line"

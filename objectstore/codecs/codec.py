@@ -19,9 +19,10 @@ from ..errors import Damaged, MissingExtra, ObjectStoreError, Unsupported, Untru
 from .equality import Difference, ancestry, difference, is_a, is_dataclass, type_name, zone_name
 
 # %% auto #0
-__all__ = ['need', 'Codec', 'raw', 'untrusted', 'asked', 'cannot_give', 'as_given', 'check_asks', 'listed', 'Sink', 'register',
-           'codec_names', 'register_codec', 'by_name', 'codec_for', 'proved', 'remedy', 'round_trip', 'tagged_json',
-           'read_tagged', 'built', 'JsonCodec', 'TextCodec', 'BytesCodec', 'FileCodec', 'check_rights', 'PickleCodec']
+__all__ = ['FORMS', 'need', 'Codec', 'raw', 'untrusted', 'asked', 'cannot_give', 'as_given', 'check_asks', 'listed', 'Sink',
+           'register', 'codec_names', 'register_codec', 'by_name', 'known_codec', 'codec_for', 'proved', 'remedy',
+           'round_trip', 'tagged_json', 'read_tagged', 'built', 'JsonCodec', 'TextCodec', 'BytesCodec', 'FileCodec',
+           'check_rights', 'PickleCodec']
 
 # %% ../../nbs/codecs/02_codec.ipynb #66406975
 def need(
@@ -40,6 +41,8 @@ class Codec:
     kind: str | None = None      # What such an object plainly is, such as 'data' or 'model'
     unsafe: bool = False         # Loading can run code: needs trust, and is never chosen unasked
     drops: str = ''              # What is dropped on purpose, in words; all else is proved at put
+    form: str = ''               # How a payload is shown and compared, one of `FORMS`; none: its beginning is shown, as text or bytes
+    variable: str = ''           # A name for such an object in code that gets it, such as `df`
 
     def accepts(self, obj: object) -> bool:
         "Whether this codec is for `obj`; quick, and imports nothing"
@@ -57,6 +60,9 @@ class Codec:
     def stats(self, obj: object) -> dict:
         "A JSON-able description, made at put"
         return {}
+    def text(self, data: bytes, how: dict) -> str:
+        "What the browser compares line by line, of a codec of the form text, json or lines; it must not run code of the payload"
+        return data.decode('utf-8', 'replace')
     def prove(self, obj: object, source: bytes | Path, how: dict) -> Difference | None:
         "The first difference between what was put and what its payload gives, loaded without trust"
         return None if self.unsafe else difference(obj, self.decode(source, how))
@@ -210,6 +216,16 @@ def by_name(
     if found := _find(name): return found[0]
     raise Unsupported(f"this was stored with codec {name!r}, which is not known here: install or import the package that brings it, "
         f"or register one with objectstore.register_codec{hint(name, codec_names())}. Known: {', '.join(codec_names())}")
+
+# %% ../../nbs/codecs/02_codec.ipynb #57a64288
+FORMS = dict(frame='a Parquet file', array="NumPy's .npy", tensors='a safetensors file', json='JSON', text='UTF-8',
+    lines='anything; `text` makes lines of it', image='PNG, JPEG, GIF or WebP', model='anything; its statistics are shown',
+    bytes='anything', file='anything; the extension of its name says what')
+
+def known_codec(name: str) -> Codec:
+    "The codec that a record names, or a plain `Codec`, which has no form, where it is not known here"
+    try: return by_name(name)
+    except Unsupported: return Codec()
 
 # %% ../../nbs/codecs/02_codec.ipynb #80c5803f
 def codec_for(
@@ -462,10 +478,12 @@ _json_types = (dict, list, str, int, float, type(None), tuple, set, frozenset, *
 
 class JsonCodec(Codec):
     "dicts, lists, numbers, dates, dataclasses and pydantic models"
-    name, suffix = 'json', '.json'
+    name, suffix, form = 'json', '.json', 'json'
     drops = "NumPy's scalars and pandas' Timestamps come back as the Python values that they equal; dataclasses and pydantic models as their fields, whole with as_"
     def accepts(self, obj: object) -> bool:
         return isinstance(obj, _json_types) or is_dataclass(obj) or is_a(obj, 'pydantic.BaseModel', 'numpy.generic')
+
+    def text(self, data: bytes, how: dict) -> str: return json.dumps(json.loads(data), indent=1, ensure_ascii=False)
 
     def encode(self, obj: object, file: BinaryIO) -> dict:
         "Write JSON; `how` says whether there are tags, and of what type the object was"
@@ -529,7 +547,7 @@ register(JsonCodec());
 # %% ../../nbs/codecs/02_codec.ipynb #82671275
 class TextCodec(Codec):
     "str, as UTF-8"
-    name, suffix = 'text', '.txt'
+    name, suffix, form = 'text', '.txt', 'text'
     def accepts(self, obj: object) -> bool: return isinstance(obj, str)
     def load(self, source: bytes | Path, how: dict) -> str: return raw(source).decode()
     def stats(self, obj: str) -> dict: return {'lines': len(obj.splitlines()), 'characters': len(obj)}
@@ -544,7 +562,7 @@ class TextCodec(Codec):
 # %% ../../nbs/codecs/02_codec.ipynb #14d69760
 class BytesCodec(Codec):
     "bytes, bytearray and memoryview"
-    name, suffix, drops = 'bytes', '.bin', 'a bytearray or memoryview comes back as bytes'
+    name, suffix, form, drops = 'bytes', '.bin', 'bytes', 'a bytearray or memoryview comes back as bytes'
     def accepts(self, obj: object) -> bool: return isinstance(obj, (bytes, bytearray, memoryview))
     def load(self, source: bytes | Path, how: dict) -> bytes: return raw(source)
     def stats(self, obj: bytes | bytearray | memoryview) -> dict: return {'size': memoryview(obj).nbytes}
@@ -571,7 +589,7 @@ for c in TextCodec(), BytesCodec(): register(c)
 # %% ../../nbs/codecs/02_codec.ipynb #cb72b990
 class FileCodec(Codec):
     "The file that a pathlib.Path leads to"
-    name = 'file'
+    name, form = 'file', 'file'
     drops = 'owner, times and rights of a file; one that can be run is refused'
     def accepts(self, obj: object) -> bool: return isinstance(obj, Path)
     def prove(self, obj: Path, source: bytes | Path, how: dict) -> Difference | None:

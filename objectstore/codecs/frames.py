@@ -25,7 +25,7 @@ __all__ = ['WHOLE_CELLS', 'STATS_COLUMNS', 'STATS_SIZE', 'NpyCodec', 'check_arra
 # %% ../../nbs/codecs/04_frames.ipynb #b0cfd5f7
 class NpyCodec(Codec):
     "NumPy arrays"
-    name, suffix, kind, drops = 'npy', '.npy', 'data', 'a mapped array comes back as an array'
+    name, suffix, kind, form, drops = 'npy', '.npy', 'data', 'array', 'a mapped array comes back as an array'
     def accepts(self, obj: object) -> bool: return is_a(obj, 'numpy.ndarray')
     def prove(self, obj: np.ndarray, source: bytes | Path, how: dict) -> Difference | None:
         "The first difference; of a large array, in slices"
@@ -378,7 +378,7 @@ def _unlike_frame(df: object, found: Difference) -> Unsupported:
 # %% ../../nbs/codecs/04_frames.ipynb #810978c2
 class ParquetCodec(Codec):
     "Frames and series of pandas and Polars, tables of Arrow"
-    name, suffix, kind = 'parquet', '.parquet', 'data'
+    name, suffix, kind, form, variable = 'parquet', '.parquet', 'data', 'frame', 'df'
     drops = ("the class of a column's time zone (its name is kept); the frequency of categories; "
              'trailing zeros of decimals, which have as many digits as the longest of their column; '
              'the unit of single Timestamps; chunks and dictionaries of Arrow as they were cut and built; '

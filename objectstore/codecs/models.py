@@ -22,7 +22,7 @@ __all__ = ['SkopsCodec', 'steady', 'Tensor', 'write_tensors', 'TorchCodec', 'Arr
 # %% ../../nbs/codecs/05_models.ipynb #6ae411ca
 class SkopsCodec(Codec):
     "Estimators and pipelines of scikit-learn, and of libraries that follow it"
-    name, suffix, kind = 'skops', '.skops', 'model'
+    name, suffix, kind, form = 'skops', '.skops', 'model', 'model'
     drops = 'nothing; but a model with parts whose loading would run code of their own is proved only as far as names go'
     def accepts(self, obj: object) -> bool: return is_a(obj, 'sklearn.BaseEstimator')
 
@@ -166,7 +166,7 @@ def _of_numpy(name: str, a: np.ndarray) -> Tensor:
 # %% ../../nbs/codecs/05_models.ipynb #53744814
 class TorchCodec(Codec):
     "State dicts and single tensors of torch"
-    name, suffix, kind = 'safetensors', '.safetensors', 'model'
+    name, suffix, kind, form = 'safetensors', '.safetensors', 'model', 'tensors'
     drops = 'where tensors lie, and their gradients: Parameters come back as tensors on the CPU, a state dict (an OrderedDict) as a dict'
     def accepts(self, obj: object) -> bool: return is_a(obj, 'torch.Tensor', 'torch.Module') or _all_are(obj, 'torch.Tensor')
 
@@ -265,7 +265,7 @@ _modes = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16')
 
 class PngCodec(Codec):
     "Pillow images"
-    name, suffix, kind = 'png', '.png', 'image'
+    name, suffix, kind, form = 'png', '.png', 'image', 'image'
     drops = "the file format that a picture came in, and what only that format tells; EXIF, texts, resolution and colour profile are kept"
     def accepts(self, obj: object) -> bool: return is_a(obj, 'PIL.Image')
     def stats(self, obj: PIL.Image.Image) -> dict: return {'size': list(obj.size), 'mode': obj.mode}
