@@ -106,7 +106,7 @@ def kept(output) -> bool:
 def stage(notebook: Path, work: Path, pages: Path) -> Path:
     "Execute a copy of `notebook` in `work` as the tests do, and write it to `pages` as a reader should see it"
     copy, page = work/notebook.relative_to(ROOT), pages/f'{page_of(notebook)}.ipynb'
-    for p in (copy, page): p.parent.mkdir(parents=True, exist_ok=True)
+    for made in (copy, page): made.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(notebook, copy)
     flags = get_config(ROOT).tst_flags.split()
     if not test_nb(copy, skip_flags=flags, basepath=ROOT, save=True, cell_timeout=300)[0]: raise RuntimeError(f'{notebook} failed')

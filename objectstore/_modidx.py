@@ -3704,8 +3704,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'objectstore/storage/files.py'),
                                            'objectstore.storage.files._in_order': ( 'storage/files.html#_in_order',
                                                                                     'objectstore/storage/files.py'),
-                                           'objectstore.storage.files.complete': ( 'storage/files.html#complete',
-                                                                                   'objectstore/storage/files.py'),
                                            'objectstore.storage.files.file_stamp': ( 'storage/files.html#file_stamp',
                                                                                      'objectstore/storage/files.py')},
             'objectstore.storage.first_contact': { 'objectstore.storage.first_contact.First': ( 'storage/first_contact.html#first',

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/storage/03_files.ipynb #d34df3ac
 from __future__ import annotations
-import abc, errno, os, stat
+import errno, os, stat
 from contextlib import suppress
 from time import monotonic
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +15,7 @@ from .atomic import (PATIENCE, PIECE, READ_FLAGS, UNNAMED, Draft, MustBeNamed, P
     draft_name, hundred, in_hundred, is_late, key_leaf, lies_there, on_network, publish, read_all, regular, resolved, said, sync_file, sync_folder, whose)
 
 # %% auto #0
-__all__ = ['SEEN', 'FileBackend', 'file_stamp', 'complete']
+__all__ = ['SEEN', 'FileBackend', 'file_stamp']
 
 # %% ../../nbs/storage/03_files.ipynb #7a78b58c
 _known_limit = 65_536   # folders remembered; a few MB
@@ -452,11 +452,3 @@ def _entry(e: os.DirEntry, key: str, after: str | None, patience: float) -> Iter
 def _before(start: str, after: str | None) -> bool:
     "Do all keys that begin with `start` come before `after`?"
     return after is not None and after[:len(start)] > start
-
-# %% ../../nbs/storage/03_files.ipynb #76480460
-def complete(cls: type) -> type:
-    "Let a class be used whose methods were patched in; it stays abstract where one of the contract is missing"
-    for name in [n for n in vars(cls) if n.startswith('_orig_')]: delattr(cls, name)   # fastcore keeps what a patch replaces
-    return abc.update_abstractmethods(cls)
-
-complete(FileBackend);

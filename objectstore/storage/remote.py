@@ -18,7 +18,6 @@ from .mistakes import worded
 from ..environment import calmly, set_as
 from .options import ENDPOINTS, Answer, Signing, about_keys, all_options, check_endpoint, client, date_at, explain, is_refusal, like_page, no_order, no_service, options, s3_endpoint, s3_region, secrets_belong, signing, used_before_fork
 from .atomic import PIECE, Short, check_key
-from .files import complete
 
 # %% auto #0
 __all__ = ['IDENTITY', 'RemoteBackend', 'split_url', 'in_order', 'Arrived']
@@ -428,6 +427,3 @@ def _parts(f: BinaryIO, part: int, arrived: Arrived, at_once: int) -> Iterator[b
         yield data
         sent.append(len(data))
         if len(sent) > at_once + 1: arrived(sent.popleft())
-
-# %% ../../nbs/storage/06_remote.ipynb #175c5e73
-complete(RemoteBackend);
