@@ -243,7 +243,9 @@ def codec_for(
 
 def _accepting(obj: object) -> Codec | None:
     "The first codec that takes an object unasked"
-    return next((c for c in _codecs if not c.unsafe and c.accepts(obj)), None)
+    for c in _codecs:
+        if not c.unsafe and c.accepts(obj): return c
+    return None
 
 def _named(obj: object, name: str) -> Codec:
     "The codec of that name, if it takes the object"

@@ -121,6 +121,7 @@ class StoreBase(Looks, ObjectStoreInterface):
         author: str | None = None,                    # Who stands in the records of what is put; None: user@host, or as the settings say
         provenance: Literal['full', 'minimal'] | None = None,  # minimal: records tell of no person, host, script, commit and libraries but the author
     ):
+        "Open a store: its tiers, or those that the settings name, or a folder of this user's own"
         waits = dict(max_age=seconds_of('max_age', max_age, InvalidSettings), timeout=seconds_of('timeout', timeout, InvalidSettings))
         given = dict(waits, endpoint=endpoint, offline=offline, trust=trust, cache_limit=cache_limit, author=author, provenance=provenance)
         _check_given(offline, progress, dict(cache_limit=cache_limit, author=author, provenance=provenance))

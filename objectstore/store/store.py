@@ -25,7 +25,12 @@ __all__ = ['ObjectStore', 'open_store', 'LocalObjectStore']
 
 # %% ../../nbs/store/14_store.ipynb #57040005
 class ObjectStore(HistoryVerbs):
-    "Versions of objects in a place that keeps bytes"
+    """Versions of objects in a place that keeps bytes
+
+        store = ObjectStore('~/.cache/lab', 's3://lab', endpoint='http://minio.lab:9000')     # nearest first, the origin last
+        store.put('models/churn', model, metadata={'auc': 0.91}, alias='production')
+        store.get('models/churn@production'), store.find_items('models', where='auc > 0.9')
+    """
     __iter__ = None     # a store of a million versions is searched, not walked
     @property
     def _store(self) -> ObjectStore: return self     # as of what came from one: each verb asks for it
