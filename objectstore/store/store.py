@@ -27,9 +27,11 @@ __all__ = ['ObjectStore', 'open_store', 'LocalObjectStore']
 class ObjectStore(HistoryVerbs):
     """Versions of objects in a place that keeps bytes
 
-        store = ObjectStore('~/.cache/lab', 's3://lab', endpoint='http://minio.lab:9000')     # nearest first, the origin last
-        store.put('models/churn', model, metadata={'auc': 0.91}, alias='production')
-        store.get('models/churn@production'), store.find_items('models', where='auc > 0.9')
+    ```python
+    store = ObjectStore('~/.cache/lab', 's3://lab', endpoint='http://minio.lab:9000')     # nearest first, the origin last
+    store.put('models/churn', model, metadata={'auc': 0.91}, alias='production')
+    store.get('models/churn@production'), store.find_items('models', where='auc > 0.9')
+    ```
     """
     __iter__ = None     # a store of a million versions is searched, not walked
     @property
