@@ -31,10 +31,11 @@ _stale: contextvars.ContextVar[list | None] = contextvars.ContextVar('stale', de
 @contextmanager
 def noting_stale() -> Iterator[list]:
     "Collect the reasons why answers in this context may not be the newest"
-    outer, reasons = _stale.get(), []
+    outer, reasons, firm = _stale.get(), [], _firm.get()
     token = _stale.set(reasons)
     try: yield reasons
     finally:
+        _firm.set(firm)         # an interruption may have come before `at_origin` took back what it had set
         _stale.reset(token)
         if outer is not None: outer += reasons
 
@@ -54,9 +55,11 @@ def at_origin(
     bytes: bool = False,     # Read from the origin too? Else listings only
 ) -> Iterator[None]:
     "Within it the origin alone answers, or nobody"
-    token = _firm.set('bytes' if bytes else 'lists')
-    try: yield
-    finally: _firm.reset(token)
+    before = _firm.get()
+    try:
+        _firm.set('bytes' if bytes else 'lists')
+        yield
+    finally: _firm.set(before)
 
 def firm_now() -> str: return _firm.get()
 

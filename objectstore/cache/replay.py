@@ -14,7 +14,7 @@ from ..format.records import Record, alias_folder, append, moves, notes_folder, 
 from ..format.commit import Bucket, INLINE_LIMIT, Draft, parse_listing
 from .download import copy_file
 from ..format.origin import Origin
-from .near import at_origin, quietly
+from .near import at_origin, noting_stale, quietly
 from .outbox import Pending, Work
 from .breaker import Gone, is_absence
 from ..format.witness import awake
@@ -346,7 +346,7 @@ def deliver_all(
     "Deliver what is pending, or some of it, as far as the origin is there; it alone is asked, not what is near"
     works = [w for w in pending.work() if only(w)]
     run, left = Delivery(origin, pending, patience, progress, Together(told)), works
-    with at_origin(bytes=True):
+    with noting_stale(), at_origin(bytes=True):
         while left:
             before = run.asked.total()
             run.go(left)
