@@ -27,6 +27,7 @@ __all__ = ['NEAR_WAIT', 'KEPT', 'WHOLE', 'TWIN', 'GOT', 'HELD', 'noting_stale', 
 
 # %% ../../nbs/cache/04_near.ipynb #8d7db3e7
 _stale: contextvars.ContextVar[list | None] = contextvars.ContextVar('stale', default=None)
+_firm: contextvars.ContextVar[str] = contextvars.ContextVar('firm', default='')
 
 @contextmanager
 def noting_stale() -> Iterator[list]:
@@ -48,8 +49,6 @@ def stale_now() -> list:
     return _stale.get() or []
 
 # %% ../../nbs/cache/04_near.ipynb #30d0952b
-_firm: contextvars.ContextVar[str] = contextvars.ContextVar('firm', default='')
-
 @contextmanager
 def at_origin(
     bytes: bool = False,     # Read from the origin too? Else listings only
