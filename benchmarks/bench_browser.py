@@ -1,4 +1,5 @@
-"""The browser on 100,000 items of a real S3 service (SeaweedFS), in a real Chromium, beside itables and ipydatagrid with a frame of the same rows.
+"""The browser on 100,000 items of a real S3 service (SeaweedFS), in a real Chromium, beside itables and ipydatagrid
+with a frame of the same rows.
 
     bench_browser.py               # 100,000 items: some fifteen minutes, of which the filling takes three
     bench_browser.py 20000         # fewer
@@ -19,26 +20,35 @@ from objectstore.format.records import Record, pack, to_json
 
 N = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
 ROUNDS = int(os.environ.get('OBJECTSTORE_BENCH_ROUNDS', 5))
-FOLDERS, KINDS, STAGES = 'churn price demand fraud route energy'.split(), ('model', 'data', 'evaluation', 'report'), ['dev'] * 6 + ['test'] * 3 + ['prod']
+FOLDERS, KINDS, STAGES = 'churn price demand fraud route energy'.split(), ('model', 'data', 'evaluation',
+    'report'), ['dev'] * 6 + ['test'] * 3 + ['prod']
 
 def name(i: int) -> str: return f'{FOLDERS[i % 6]}/{2024 + i // 6 % 3}/run-{i:06}'
 
 def metadata(i: int, n: int) -> dict:
     r = random.Random(7 * i + n)
-    return dict(auc=round(r.betavariate(8, 2), 4), stage=r.choice(STAGES), region=r.choice(('north', 'south', 'east', 'west')), description=f'gradient boosted trees, {r.choice(FOLDERS)}')
+    return dict(auc=round(r.betavariate(8, 2), 4), stage=r.choice(STAGES),
+                region=r.choice(('north', 'south', 'east', 'west')), description='gradient boosted trees, '
+                f'{r.choice(FOLDERS)}')
 
 def record(i: int, n: int) -> Record:
     payload = to_json({'run': i, 'version': n})
-    return Record('lab', name(i), n, 'json', len(payload), blake3(payload).hexdigest(), '', {}, to_json(dict(id=f'{10 * i + n:032x}', at=1_798_761_600_000_000 + 10 * i + n, kind=KINDS[i // 20 % 4], author=f'user{i % 7}@lab', metadata=metadata(i, n), stats={'keys': 2}, lineage={})), payload)
+    return Record('lab', name(i), n, 'json', len(payload), blake3(payload).hexdigest(), '', {},
+                  to_json(dict(id=f'{10 * i + n:032x}', at=1_798_761_600_000_000 + 10 * i + n, kind=KINDS[i // 20 % 4],
+                               author=f'user{i % 7}@lab', metadata=metadata(i, n), stats={'keys': 2}, lineage={})),
+                  payload)
 
 def fill(store: ObjectStore) -> int:
-    "Items as records, put many at a time; a tenth has two versions, a twentieth three. (`put_many` looks for the number of each)"
+    """Items as records, put many at a time; a tenth has two versions, a twentieth three. (`put_many` looks for the
+    number of each)"""
     store.find_or_create_bucket('lab')
-    bucket, at = store.origin.bucket('lab'), [(i, n) for n, step in ((1, 1), (2, 10), (3, 20)) for i in range(0, N, step)]
+    bucket, at = store.origin.bucket('lab'), [(i, n) for n, step in ((1, 1), (2, 10), (3, 20))
+                                              for i in range(0, N, step)]
     start = time.perf_counter()
     for k in range(0, len(at), 5000):
         made = [record(*x) for x in at[k:k + 5000]]
-        assert all(x is True for x in bucket.backend.create_many([(bucket.key(r.item, r.version), pack(r)) for r in made]))
+        assert (all(x is True
+                    for x in bucket.backend.create_many([(bucket.key(r.item, r.version), pack(r)) for r in made])))
         hint_at(bucket, [Change('put', r.item, r.version) for r in made], 'bench@lab')
     say(f'- {len(at):,} versions of {N:,} items, filled in {human(time.perf_counter() - start)}')
     return len(at)
@@ -46,7 +56,9 @@ def fill(store: ObjectStore) -> int:
 @contextmanager
 def new_machine():
     "State of a machine that knows nothing"
-    with patch.dict(os.environ, OBJECTSTORE_STATE_DIR=mkdtemp(prefix='objectstore-bench-'), OBJECTSTORE_CACHE_DIR=mkdtemp(prefix='objectstore-bench-')): yield
+    with patch.dict(os.environ, OBJECTSTORE_STATE_DIR=mkdtemp(prefix='objectstore-bench-'),
+                    OBJECTSTORE_CACHE_DIR=mkdtemp(prefix='objectstore-bench-')):
+        yield
 
 @contextmanager
 def a_chromium():
@@ -84,7 +96,8 @@ class Timed(dict):
         self[what] = median(times)
 
 ROW = "document.querySelector('.osb-body .osb-row .osb-text')"
-def rows_have(text: str) -> str: return f"[...document.querySelectorAll('.osb-body .osb-text')].some(x => x.innerText.includes('{text}'))"
+def rows_have(text: str) -> str:
+    return f"[...document.querySelectorAll('.osb-body .osb-text')].some(x => x.innerText.includes('{text}'))"
 
 
 def mine(chromium, place) -> Timed:
@@ -104,7 +117,8 @@ def mine(chromium, place) -> Timed:
             found['first row, a new machine'] = time.perf_counter() - start
             def search(line, has):
                 p.page.fill('.osb-search', line)
-                until(p.page, f"document.querySelector('.osb-count').innerText !== '' && document.querySelector('.osb-meant').innerText.includes({json.dumps(line)}) && {has}")
+                until(p.page, "document.querySelector('.osb-count').innerText !== '' && "
+                      f"document.querySelector('.osb-meant').innerText.includes({json.dumps(line)}) && {has}")
             at = time.perf_counter()
             search("stage = 'prod'", ROW)
             found['a search meanwhile'] = time.perf_counter() - at
@@ -113,7 +127,8 @@ def mine(chromium, place) -> Timed:
             while p.w.status == 'loading': p.page.wait_for_timeout(250)
             found['all of it, a new machine'] = time.perf_counter() - start
             p.page.close()
-            p.w.browsing.store.care.compact('lab')        # which it would do by itself in a moment, beside what is measured
+            # which it would do by itself in a moment, beside what is measured
+            p.w.browsing.store.care.compact('lab')
             times = []
             for _ in range(ROUNDS):
                 at = time.perf_counter()
@@ -123,7 +138,8 @@ def mine(chromium, place) -> Timed:
             found['first row, with an index'] = median(times)
             p.settle(120)
             actions(p, found)
-            say(f"- {p.evaluate('document.querySelectorAll(`.osb *`).length')} nodes in the page; index {p.w.browsing.store.keeper.index.path.stat().st_size / 1e6:,.0f} MB")
+            say(f"- {p.evaluate('document.querySelectorAll(`.osb *`).length')} nodes in the page; index "
+                f"{p.w.browsing.store.keeper.index.path.stat().st_size / 1e6:,.0f} MB")
             p.page.close()
         with new_machine():
             start = time.perf_counter()
@@ -144,7 +160,9 @@ def actions(p, found: Timed) -> None:
         row = page.locator('.osb-body .osb-row').nth(3 + len(seen))
         seen.append(row.get_attribute('title').split('\n')[0])
         row.click()
-        until(page, f"document.querySelector('.osb-title').innerText.includes({json.dumps(seen[-1].partition('@')[0])}) && document.querySelector('.osb-panel .osb-node') && window.state_.preview.ref === {json.dumps(seen[-1])}")
+        until(page,
+              f"document.querySelector('.osb-title').innerText.includes({json.dumps(seen[-1].partition('@')[0])}) && "
+              f"document.querySelector('.osb-panel .osb-node') && window.state_.preview.ref === {json.dumps(seen[-1])}")
     found.many('a click to its preview', click)
     numbers = iter(range(N - 1))
     def word():
@@ -155,14 +173,16 @@ def actions(p, found: Timed) -> None:
     def condition():
         line = f"auc > 0.9{next(numbers)}, stage = 'prod'"
         page.fill('.osb-search', line)
-        until(page, f"window.state_.view.query === {json.dumps(line)} && window.state_.view.status === 'ready' && document.querySelector('.osb-count').innerText.includes(' of ')")
+        until(page, f"window.state_.view.query === {json.dumps(line)} && window.state_.view.status === 'ready' && "
+              "document.querySelector('.osb-count').innerText.includes(' of ')")
     found.many('a search: two conditions', condition)
     page.fill('.osb-search', '')
     until(page, f"document.querySelector('.osb-count').innerText === '{N:,}'")
     p.settle(60)
     def end():
         page.keyboard.press('End')
-        until(page, f"[...document.querySelectorAll('.osb-body .osb-row')].some(x => x.getAttribute('aria-rowindex') === '{N + 1}' && x.querySelector('.osb-text'))")
+        until(page, "[...document.querySelectorAll('.osb-body .osb-row')].some(x => x.getAttribute('aria-rowindex') "
+              f"=== '{N + 1}' && x.querySelector('.osb-text'))")
     def again():
         page.keyboard.press('Home')
         p.settle(60)
@@ -172,14 +192,16 @@ def actions(p, found: Timed) -> None:
     def middle():
         i = N // 2 + 997 * next(numbers) % (N // 4)
         page.evaluate(f"document.querySelector('.osb-grid').scrollTop = {26 * i}")
-        until(page, f"[...document.querySelectorAll('.osb-body .osb-row')].some(x => x.getAttribute('aria-rowindex') === '{i + 3}' && x.querySelector('.osb-text'))")
+        until(page, "[...document.querySelectorAll('.osb-body .osb-row')].some(x => x.getAttribute('aria-rowindex') "
+              f"=== '{i + 3}' && x.querySelector('.osb-text'))")
     found.many('scroll to the middle', middle, lambda: page.wait_for_timeout(200))
 
 
 def frame():
     "The same rows"
     import pandas as pd
-    return pd.DataFrame([{'name': f'lab/{name(i)}', 'kind': KINDS[i // 20 % 4], 'author': f'user{i % 7}@lab', **metadata(i, 1)} for i in range(N)])
+    return pd.DataFrame([{'name': f'lab/{name(i)}', 'kind': KINDS[i // 20 % 4], 'author': f'user{i % 7}@lab',
+                          **metadata(i, 1)} for i in range(N)])
 
 def with_itables(chromium, folder: Path) -> Timed | None:
     "itables: a page with all rows in it"
@@ -189,7 +211,9 @@ def with_itables(chromium, folder: Path) -> Timed | None:
     found = Timed()
     file = folder/'itables.html'
     start = time.perf_counter()
-    file.write_text('<!doctype html><meta charset="utf-8"><body>' + generate_init_offline_itables_html(itables.options.dt_bundle) + itables.to_html_datatable(frame(), connected=False, maxBytes=0, maxRows=0, maxColumns=0, showIndex=False))
+    file.write_text('<!doctype html><meta charset="utf-8"><body>'
+                    + generate_init_offline_itables_html(itables.options.dt_bundle) + itables.to_html_datatable(frame(),
+        connected=False, maxBytes=0, maxRows=0, maxColumns=0, showIndex=False))
     made = time.perf_counter() - start
     page = chromium.new_page(viewport={'width': 1000, 'height': 700})
     page.set_default_timeout(300_000)
@@ -203,7 +227,8 @@ def with_itables(chromium, folder: Path) -> Timed | None:
     def word():
         i = N // 2 + next(numbers)
         page.fill('input[type=search]', f'run-{i:06}')
-        until(page, f"document.querySelectorAll('table.dataTable tbody tr').length === 1 && document.querySelector('table.dataTable tbody tr').innerText.includes('run-{i:06}')")
+        until(page, "document.querySelectorAll('table.dataTable tbody tr').length === 1 && "
+              f"document.querySelector('table.dataTable tbody tr').innerText.includes('run-{i:06}')")
     found.many('a search: a word', word)
     page.fill('input[type=search]', '')
     until(page, "document.querySelectorAll('table.dataTable tbody tr').length > 5")
@@ -231,11 +256,19 @@ def with_ipydatagrid(chromium, folder: Path) -> Timed | None:
     "ipydatagrid in JupyterLab: it draws on a canvas, so what is seen is told by its pixels"
     if not installed('ipydatagrid', 'jupyterlab'): return None
     from test_browser_jupyter import READY, Server, kernelspec, run_cell
-    cells = [f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parent)!r}); sys.argv = ['bench_browser.py', '{N}']\nfrom bench_browser import frame\nfrom ipydatagrid import DataGrid\ndf = frame()", 'g = DataGrid(df, layout={"height": "420px"}); g', "g.transform([{'type': 'filter', 'columnIndex': 1, 'operator': 'contains', 'value': 'run-0000'}])"]
+    cells = [f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parent)!r}); sys.argv = "
+             f"['bench_browser.py', '{N}']\nfrom bench_browser import frame\nfrom ipydatagrid import DataGrid\ndf = "
+             "frame()", 'g = DataGrid(df, layout={"height": "420px"}); g',
+             "g.transform([{'type': 'filter', 'columnIndex': 1, 'operator': 'contains', 'value': 'run-0000'}])"]
     place = folder/'lab'
     place.mkdir()
     kernelspec(place/'data', 'now', Path(__file__).resolve().parent.parent/'tests')
-    (place/'try.ipynb').write_text(json.dumps(dict(cells=[dict(cell_type='code', id=f'c{i}', metadata={}, execution_count=None, outputs=[], source=s) for i, s in enumerate(cells)], metadata=dict(kernelspec=dict(name='now', display_name='now', language='python')), nbformat=4, nbformat_minor=5)))
+    (place/'try.ipynb').write_text(
+                                   json.dumps(
+                                              dict(cells=[dict(cell_type='code', id=f'c{i}', metadata={},
+        execution_count=None, outputs=[], source=s) for i, s in enumerate(cells)],
+                                                   metadata=dict(kernelspec=dict(name='now', display_name='now',
+        language='python')), nbformat=4, nbformat_minor=5)))
     server, found = Server('jupyterlab', place), Timed()
     try:
         server.ready()
@@ -247,9 +280,11 @@ def with_ipydatagrid(chromium, folder: Path) -> Timed | None:
         run_cell(page, 0)
         start = time.perf_counter()
         run_cell(page, 1, wait=False)
-        page.wait_for_function("document.querySelector('.ipydatagrid-widget canvas, .lm-DataGrid canvas')", timeout=180_000)
+        page.wait_for_function("document.querySelector('.ipydatagrid-widget canvas, .lm-DataGrid canvas')",
+                               timeout=180_000)
         page.evaluate(INKED)
-        page.wait_for_function(f'(() => {{ const f = {INKED}; window.inked ??= f(); return f() > 0 && document.querySelector("canvas").width > 50 }})()', timeout=180_000)
+        page.wait_for_function(f'(() => {{ const f = {INKED}; window.inked ??= f(); return f() > 0 && '
+                               f'document.querySelector("canvas").width > 50 }})()', timeout=180_000)
         found['first row, with an index'] = time.perf_counter() - start
         page.wait_for_timeout(1500)
         grid = page.locator('.ipydatagrid-widget canvas, .lm-DataGrid canvas').first
@@ -261,16 +296,21 @@ def with_ipydatagrid(chromium, folder: Path) -> Timed | None:
             before = page.evaluate(INKED)
             do()
             page.wait_for_function(f'({INKED})() !== {before}', timeout=60_000)
-        found.many('End key to the last row', lambda: changed(lambda: page.keyboard.press('Control+ArrowDown')), lambda: (page.keyboard.press('Control+ArrowUp'), page.wait_for_timeout(500)))
+        found.many('End key to the last row', lambda: changed(lambda: page.keyboard.press('Control+ArrowDown')),
+                   lambda: (page.keyboard.press('Control+ArrowUp'), page.wait_for_timeout(500)))
         page.keyboard.press('Control+ArrowUp'); page.wait_for_timeout(500)
         page.mouse.move(box['x'] + 200, box['y'] + 100)
-        found.many('scroll to the middle', lambda: changed(lambda: page.mouse.wheel(0, 20 * N // 2)), lambda: (page.mouse.wheel(0, -30 * N), page.wait_for_timeout(500)))
+        found.many('scroll to the middle', lambda: changed(lambda: page.mouse.wheel(0, 20 * N // 2)),
+                   lambda: (page.mouse.wheel(0, -30 * N), page.wait_for_timeout(500)))
         found.one('a search: a word', lambda: changed(lambda: run_cell(page, 2, wait=False)))
     except Exception as e: say(f'_ipydatagrid: {str(e).splitlines()[0]}_')
     finally: server.close()
     return found
 
-WHATS = ('first row, a new machine', 'a search meanwhile', 'all of it, a new machine', 'first row, a new machine, with a catalog', 'all of it, a new machine, with a catalog', 'first row, with an index', 'a click to its preview', 'a search: a word', 'a search: two conditions', 'End key to the last row', 'scroll to the middle')
+WHATS = ('first row, a new machine', 'a search meanwhile', 'all of it, a new machine',
+         'first row, a new machine, with a catalog', 'all of it, a new machine, with a catalog',
+         'first row, with an index', 'a click to its preview', 'a search: a word', 'a search: two conditions',
+         'End key to the last row', 'scroll to the middle')
 
 def main(folder: Path) -> None:
     if not installed('playwright', 'pytest', 'ipywidgets', 'anywidget'): return
@@ -282,8 +322,12 @@ def main(folder: Path) -> None:
             fill(store)
         with a_chromium() as chromium:
             columns = {'browser': mine(chromium, place)}
-            if 'mine' not in sys.argv: columns |= {k: t for k, t in {'itables': with_itables(chromium, folder), 'ipydatagrid': with_ipydatagrid(chromium, folder)}.items() if t}
-        say(table(['what (median)', *columns], [[w, *(human(t[w]) if w in t else '' for t in columns.values())] for w in WHATS if any(w in t for t in columns.values())]), f'(load at the end {os.getloadavg()[0]:.1f})')
+            if 'mine' not in sys.argv:
+                columns |= {k: t for k, t in {'itables': with_itables(chromium, folder),
+                                              'ipydatagrid': with_ipydatagrid(chromium, folder)}.items() if t}
+        say(table(['what (median)', *columns],
+                  [[w, *(human(t[w]) if w in t else '' for t in columns.values())] for w in WHATS
+                   if any(w in t for t in columns.values())]), f'(load at the end {os.getloadavg()[0]:.1f})')
 
 if __name__ == '__main__':
     with scratch() as folder: main(folder)

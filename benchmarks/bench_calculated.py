@@ -1,4 +1,5 @@
-"""Calculated objects: a pipeline of five stages over 200 parameters on a Dask local cluster; a hit beside joblib.Memory and diskcache.memoize
+"""Calculated objects: a pipeline of five stages over 200 parameters on a Dask local cluster; a hit beside joblib.Memory
+and diskcache.memoize
 
     bench_calculated.py 20      # 20 parameters
 """
@@ -26,7 +27,8 @@ def pipeline(store):
 def on_dask(n: int) -> None:
     if not installed('distributed'): return print('distributed is not installed')
     from dask.distributed import Client, LocalCluster
-    with scratch() as d, LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as cluster, Client(cluster) as client:
+    with scratch() as d, LocalCluster(n_workers=2, threads_per_worker=2,
+                                      dashboard_address=None) as cluster, Client(cluster) as client:
         store = ObjectStore(d/'store', progress=False)
         store.put_many({f'data/{i}': i for i in range(n)})
         store.put('data/config', {'scale': 2})
@@ -56,7 +58,8 @@ def hits() -> None:
         no_input = store.calculated('f/none')(lambda n: {'n': n})
         one_input = store.calculated('f/one')(lambda n: {'n': n + store.get('data/raw')})
         ten = store.calculated('f/ten')(lambda n: {'n': n + sum(one_input(k)['n'] for k in range(10))})
-        calls = {'objectstore, no input': lambda: no_input(3), 'objectstore, an input': lambda: one_input(3), 'objectstore, ten calculated inputs': lambda: ten(3)}
+        calls = {'objectstore, no input': lambda: no_input(3), 'objectstore, an input': lambda: one_input(3),
+                 'objectstore, ten calculated inputs': lambda: ten(3)}
         if installed('joblib'):
             import joblib
             memory = joblib.Memory(d/'joblib', verbose=0).cache(_same)

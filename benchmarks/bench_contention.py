@@ -1,4 +1,5 @@
-"""Many processes that put one item: 50 x 20 on local files beside raw `link` claims; 16 x 20 on Ceph RGW, 4 x 50 on SeaweedFS. Every version is counted afterwards"""
+"""Many processes that put one item: 50 x 20 on local files beside raw `link` claims; 16 x 20 on Ceph RGW, 4 x 50 on
+SeaweedFS. Every version is counted afterwards"""
 import multiprocessing as mp, os, time, warnings
 from common import heading, say, scratch, service, table, verdict
 from objectstore import ObjectStore
@@ -61,16 +62,19 @@ def main():
                 (folder := d/f'{work.__name__}{i}').mkdir()
                 if work is putter: ObjectStore(folder).find_or_create_bucket('lab')
                 took, numbers = race(work, str(folder), 50, 20)
-                note(what, took, numbers, 1000, len(ObjectStore(folder).versions('lab/item')) if work is putter else None)
+                note(what, took, numbers, 1000,
+                     len(ObjectStore(folder).versions('lab/item')) if work is putter else None)
     for kind, processes, puts in (('ceph', 16, 20), ('seaweed', 4, 50)):
         with service(kind) as place:
             if place is None: continue
             ObjectStore(place.url, timeout=30.0).find_or_create_bucket('lab')
             took, numbers = race(putter, place.url, processes, puts)
-            note(f'{kind}, {processes} x {puts}', took, numbers, processes * puts, len(ObjectStore(place.url, timeout=30.0).versions('lab/item')))
+            note(f'{kind}, {processes} x {puts}', took, numbers, processes * puts,
+                 len(ObjectStore(place.url, timeout=30.0).versions('lab/item')))
     say(table(['what', 'puts', 'different numbers', 'dense, none lost', 'puts a second'], rows))
     from statistics import median
-    verdict('local files: rate as a part of raw link claims', median(rates['local files, 50 x 20']) / median(rates['raw link claims, 50 x 20']), 0.3, at_most=False)
+    verdict('local files: rate as a part of raw link claims',
+            median(rates['local files, 50 x 20']) / median(rates['raw link claims, 50 x 20']), 0.3, at_most=False)
 
 if __name__ == '__main__':
     warnings.simplefilter('ignore')

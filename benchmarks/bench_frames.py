@@ -1,4 +1,5 @@
-"""A frame of 2,000,000 rows and nine mixed columns, put and got back as Parquet: beside pandas, polars, pyarrow, pins and joblib"""
+"""A frame of 2,000,000 rows and nine mixed columns, put and got back as Parquet: beside pandas, polars, pyarrow, pins
+and joblib"""
 import sys, warnings
 from itertools import count
 from common import compare, heading, installed, report, scratch, service
@@ -10,9 +11,12 @@ def frame():
     import numpy as np, pandas as pd
     r = np.random.default_rng(1)
     days = pd.date_range('2020-01-01', periods=2000, freq='D')
-    return pd.DataFrame({'id': np.arange(ROWS), 'day': days[r.integers(0, 2000, ROWS)], 'dose': r.integers(0, 50, ROWS, dtype='int32'), 'pressure': r.normal(120, 15, ROWS).round(1),
-        'pulse': r.normal(70, 9, ROWS).round(0), 'ward': np.array(['north', 'south', 'east', 'west'])[r.integers(0, 4, ROWS)], 'arm': np.array(['a', 'b'])[r.integers(0, 2, ROWS)],
-        'treated': r.random(ROWS) < 0.5, 'score': r.random(ROWS).astype('float32').round(2)})
+    return pd.DataFrame({'id': np.arange(ROWS), 'day': days[r.integers(0, 2000, ROWS)],
+                         'dose': r.integers(0, 50, ROWS, dtype='int32'), 'pressure': r.normal(120, 15, ROWS).round(1),
+                         'pulse': r.normal(70, 9, ROWS).round(0),
+                         'ward': np.array(['north', 'south', 'east', 'west'])[r.integers(0, 4, ROWS)],
+                         'arm': np.array(['a', 'b'])[r.integers(0, 2, ROWS)], 'treated': r.random(ROWS) < 0.5,
+                         'score': r.random(ROWS).astype('float32').round(2)})
 
 def main():
     heading(f'A frame of {ROWS:,} rows')
@@ -25,9 +29,13 @@ def main():
         raw = d/'raw.parquet'
         df.to_parquet(raw, compression='zstd')
         def fresh_put(): df.iat[0, 0] = next(n); return s.put('lab/frame2', df)
-        puts = {'pandas to_parquet': lambda: df.to_parquet(d/'out.parquet'), 'pandas to_parquet, zstd': lambda: df.to_parquet(d/'out.parquet', compression='zstd'), 'objectstore (durable, with stats)': fresh_put}
-        gets = {'pandas read_parquet': lambda: pd.read_parquet(raw), 'objectstore': lambda: s.get('lab/frame'), 'objectstore, three columns': lambda: s.get('lab/frame', columns=['id', 'dose', 'score']),
-                'pandas, three columns': lambda: pd.read_parquet(raw, columns=['id', 'dose', 'score']), 'objectstore, as Arrow': lambda: s.get('lab/frame', as_='arrow')}
+        puts = {'pandas to_parquet': lambda: df.to_parquet(d/'out.parquet'),
+                'pandas to_parquet, zstd': lambda: df.to_parquet(d/'out.parquet', compression='zstd'),
+                'objectstore (durable, with stats)': fresh_put}
+        gets = {'pandas read_parquet': lambda: pd.read_parquet(raw), 'objectstore': lambda: s.get('lab/frame'),
+                'objectstore, three columns': lambda: s.get('lab/frame', columns=['id', 'dose', 'score']),
+                'pandas, three columns': lambda: pd.read_parquet(raw, columns=['id', 'dose', 'score']),
+                'objectstore, as Arrow': lambda: s.get('lab/frame', as_='arrow')}
         if installed('polars'):
             import polars as pl
             gets['polars read_parquet'] = lambda: pl.read_parquet(raw)
@@ -56,8 +64,11 @@ def main():
             o.put('frame', to.getvalue())
         up()
         def fresh_put(): df.iat[0, 0] = next(n); return s.put('lab/frame', df)
-        report('Put, SeaweedFS', compare({'pandas and obstore': up, 'objectstore (with stats)': fresh_put}, rounds=3), 'pandas and obstore')
-        report('Get, SeaweedFS', compare({'obstore and pandas': lambda: pd.read_parquet(io.BytesIO(o.get('frame').bytes().to_bytes())), 'objectstore': lambda: s.get('lab/frame')}, rounds=5), 'obstore and pandas')
+        report('Put, SeaweedFS', compare({'pandas and obstore': up, 'objectstore (with stats)': fresh_put}, rounds=3),
+               'pandas and obstore')
+        report('Get, SeaweedFS',
+               compare({'obstore and pandas': lambda: pd.read_parquet(io.BytesIO(o.get('frame').bytes().to_bytes())),
+                        'objectstore': lambda: s.get('lab/frame')}, rounds=5), 'obstore and pandas')
 
 def _same(df): return df
 

@@ -1,5 +1,7 @@
-"""A 1 GB file put and got on a link of 20 ms and 50 MB/s a connection, beside s5cmd, rclone and raw obstore, each at the best of a few settings
-(`bench_link.py 100 2`: 100 MB, two rounds). The link is a proxy in a process of its own, whose own speed is measured first"""
+"""A 1 GB file put and got on a link of 20 ms and 50 MB/s a connection, beside s5cmd, rclone and raw obstore, each at
+the best of a few settings
+(`bench_link.py 100 2`: 100 MB, two rounds). The link is a proxy in a process of its own, whose own speed is measured
+first"""
 import os, shutil, socket, subprocess, sys, sysconfig, threading, time, warnings
 from contextlib import contextmanager, suppress
 from statistics import median
@@ -10,7 +12,8 @@ DELAY, RATE, PIECE = 0.02, 50e6, 2**19
 
 class Side:
     "One direction of a connection: bytes go through a pipe, without a copy where the system can do that"
-    def __init__(self, source, to, rate): self.source, self.to, self.rate, self.pipe, self.spoke = source, to, rate, os.pipe(), 0.0
+    def __init__(self, source, to, rate):
+        self.source, self.to, self.rate, self.pipe, self.spoke = source, to, rate, os.pipe(), 0.0
     def piece(self, n: int = PIECE) -> int:
         if not hasattr(os, 'splice'):
             data = self.source.recv(n)
@@ -21,7 +24,8 @@ class Side:
         return got
 
     def run(self, turn=None) -> None:
-        "Until its end: no faster than the rate; what follows an answer comes `DELAY` later (`turn`: the other direction)"
+        """Until its end: no faster than the rate; what follows an answer comes `DELAY` later (`turn`: the other
+        direction)"""
         free = 0.0
         with suppress(OSError):
             self.widen()
@@ -93,28 +97,38 @@ def speed(port: int, connections: int, size: int = 2**26) -> float:
 def the_proxy_itself():
     from common import say, table
     rows = []
-    with child('give') as (port, _), link(f'http://127.0.0.1:{port}') as (slow, _), link(f'http://127.0.0.1:{port}', 0) as (free, used):
+    with child('give') as (port, _), link(f'http://127.0.0.1:{port}') as (slow, _), link(f'http://127.0.0.1:{port}',
+            0) as (free, used):
         speed(free, 1)
-        for n in (1, 4, 16): rows.append([n, *(f'{speed(p, n) / 1e6:,.0f} MB/s' for p in (port, free, slow)), f'{n * 50}'])
-    say('### The proxy itself, beside a server that only sends', table(['connections', 'without it', 'through it, unpaced', 'through it, paced', 'of'], rows))
+        for n in (1, 4, 16):
+            rows.append([n, *(f'{speed(p, n) / 1e6:,.0f} MB/s' for p in (port, free, slow)), f'{n * 50}'])
+    say('### The proxy itself, beside a server that only sends',
+        table(['connections', 'without it', 'through it, unpaced', 'through it, paced', 'of'], rows))
 
 
 def programs(d, endpoint: str, bucket: str, prefix: str) -> dict:
     "Candidate: how it puts a file and gets it to a path"
-    def found(name): return next((p for p in (shutil.which(name, path=sysconfig.get_path('scripts')), shutil.which(name)) if p), None)
+    def found(name):
+        return next((p for p in (shutil.which(name, path=sysconfig.get_path('scripts')), shutil.which(name)) if p),
+                    None)
     def run(*args):
-        p = subprocess.run([str(a) for a in args], capture_output=True, text=True, env={**os.environ, 'RCLONE_CONFIG': os.devnull})
+        p = subprocess.run([str(a) for a in args], capture_output=True, text=True,
+                           env={**os.environ, 'RCLONE_CONFIG': os.devnull})
         if p.returncode: raise RuntimeError(f'{args}: {p.stdout}{p.stderr}'[-2000:])
     ways = {}
     if s5 := found('s5cmd'):
         def s5cmd(*more): return lambda a, z: run(s5, '--endpoint-url', endpoint, 'cp', *more, a, z)
         at = f's3://{bucket}/{prefix}/s5cmd'
-        for said, more in (('', ()), (', 16 x 8 MB', ('-c', 16, '-p', 8))): ways[f's5cmd{said}'] = (lambda f, c=s5cmd(*more): c(f, at), lambda f, c=s5cmd(*more): c(at, f))
+        for said, more in (('', ()), (', 16 x 8 MB', ('-c', 16, '-p', 8))):
+            ways[f's5cmd{said}'] = (lambda f, c=s5cmd(*more): c(f, at), lambda f, c=s5cmd(*more): c(at, f))
     if rc := found('rclone'):
         remote = f':s3,provider=Other,env_auth=true,endpoint="{endpoint}":{bucket}/{prefix}/rclone'
-        def rclone(*more): return lambda a, z: run(rc, 'copyto', '-q', '--ignore-times', '--s3-no-check-bucket', *more, a, z)
-        wide = ('--multi-thread-streams', 16, '--multi-thread-chunk-size', '8M', '--multi-thread-cutoff', '16M', '--s3-upload-concurrency', 16, '--s3-chunk-size', '8M', '--ignore-checksum', '--s3-disable-checksum')
-        for said, more in (('', ()), (', 16 x 8 MB', wide)): ways[f'rclone{said}'] = (lambda f, c=rclone(*more): c(f, remote), lambda f, c=rclone(*more): c(remote, f))
+        def rclone(*more):
+            return lambda a, z: run(rc, 'copyto', '-q', '--ignore-times', '--s3-no-check-bucket', *more, a, z)
+        wide = ('--multi-thread-streams', 16, '--multi-thread-chunk-size', '8M', '--multi-thread-cutoff', '16M',
+                '--s3-upload-concurrency', 16, '--s3-chunk-size', '8M', '--ignore-checksum', '--s3-disable-checksum')
+        for said, more in (('', ()), (', 16 x 8 MB', wide)):
+            ways[f'rclone{said}'] = (lambda f, c=rclone(*more): c(f, remote), lambda f, c=rclone(*more): c(remote, f))
     return ways
 
 def raw_obstore(bucket: str, prefix: str, endpoint: str) -> tuple:
@@ -146,7 +160,9 @@ def main(mb: int, rounds: int) -> None:
         with link(place.service.endpoint) as (port, used):
             endpoint = f'http://127.0.0.1:{port}'
             os.environ.update(OBJECTSTORE_STATE_DIR=f'{d}/state', OBJECTSTORE_CACHE_DIR=f'{d}/ours')
-            ways = programs(d, endpoint, place.bucket, f'{place.prefix}-raw') | {'obstore, 16 x 8 MB': raw_obstore(place.bucket, f'{place.prefix}-raw', endpoint)}
+            ways = programs(d, endpoint, place.bucket,
+                            f'{place.prefix}-raw') | {'obstore, 16 x 8 MB': raw_obstore(place.bucket,
+                f'{place.prefix}-raw', endpoint)}
             for p in ('s5cmd', 'rclone'):
                 if p not in ways: say(f'_left out: {p} is not installed (extra `bench`)_')
             n = iter(range(10**6))
@@ -156,7 +172,8 @@ def main(mb: int, rounds: int) -> None:
             def get(path, near=None):
                 if near: shutil.rmtree(near, ignore_errors=True)
                 our_store(place.url, endpoint, near)['lab/large'].path(to=path)
-            ways |= {'objectstore, verified': (put, get), 'objectstore, verified, and kept near': (None, lambda path: get(path, d/'near'))}
+            ways |= {'objectstore, verified': (put, get),
+                     'objectstore, verified, and kept near': (None, lambda path: get(path, d/'near'))}
             def timed(which, path):
                 "Another one begins each round, and what is still to be written to the disk is written before each"
                 names, begun = [k for k, w in ways.items() if w[which]], (used(), time.perf_counter())
@@ -172,7 +189,8 @@ def main(mb: int, rounds: int) -> None:
                 best = min((k for k in times if not k.startswith('objectstore')), key=lambda k: median(times[k]))
                 report(f'{what}, {mb:,} MB', times, best)
                 say(f'The proxy used {busy:.0%} of a core')
-                verdict(f'{what}: rate as a part of the best other ({best})', 1 / ratio(times, 'objectstore, verified', best)[0], 1.0, at_most=False)
+                verdict(f'{what}: rate as a part of the best other ({best})',
+                        1 / ratio(times, 'objectstore, verified', best)[0], 1.0, at_most=False)
             get(d/'back.bin')
             say(f"The bytes came back the same: {hash_of(d/'back.bin') == hash_of(src)}")
 

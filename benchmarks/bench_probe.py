@@ -1,4 +1,5 @@
-"""The probe of a new origin, 64 races of two writers, beside one race of four: on SeaweedFS, Ceph RGW and a shared folder; with the requests that each makes"""
+"""The probe of a new origin, 64 races of two writers, beside one race of four: on SeaweedFS, Ceph RGW and a shared
+folder; with the requests that each makes"""
 import secrets
 from common import compare, heading, report, say, scratch, service
 from objectstore.storage.backend import in_threads
@@ -18,7 +19,9 @@ def one_race_of_four(backend) -> None:
     for e in [*backend.list('probe/')]: backend.delete(e.key)
 
 def measure(name: str, backend, rounds: int = 9) -> None:
-    report(name, compare({'64 races of two': lambda: probe(backend), 'one race of four': lambda: one_race_of_four(backend)}, rounds, 0), 'one race of four')
+    report(name,
+           compare({'64 races of two': lambda: probe(backend), 'one race of four': lambda: one_race_of_four(backend)},
+                   rounds, 0), 'one race of four')
 
 def main():
     heading('The probe of a new origin')

@@ -16,8 +16,10 @@ def measure(kind: str) -> dict[str, int]:
 def main():
     heading('Requests per operation')
     found = {kind: measure(kind) for kind in ('seaweed', 'ceph')}
-    rows = [[o.name, *(f.get(o.name, '') for f in found.values()), f"{o.most}{'' if o.designed else ' *'}", o.steps] for o in OPERATIONS]
-    say(table(['operation', 'SeaweedFS', 'Ceph RGW', 'may', 'steps'], rows), '\\* the steps of the design; the others are its budgets')
+    rows = [[o.name, *(f.get(o.name, '') for f in found.values()), f"{o.most}{'' if o.designed else ' *'}", o.steps]
+            for o in OPERATIONS]
+    say(table(['operation', 'SeaweedFS', 'Ceph RGW', 'may', 'steps'], rows),
+        '\\* the steps of the design; the others are its budgets')
     over = [o.name for o in OPERATIONS if any(f and f[o.name] > o.most for f in found.values())]
     say(f"Over budget: {', '.join(over) or 'none'}")
 

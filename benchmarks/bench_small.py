@@ -1,4 +1,5 @@
-"""Put and get of a small JSON object (4 KB): local files beside raw files, obstore, pins, joblib and diskcache; S3 beside raw obstore and pins"""
+"""Put and get of a small JSON object (4 KB): local files beside raw files, obstore, pins, joblib and diskcache; S3
+beside raw obstore and pins"""
 import json, os, warnings
 from itertools import count
 from common import compare, heading, installed, raw_remote, report, scratch, service, verdict, ratio
@@ -28,9 +29,11 @@ def raw_get(path):
 
 def local():
     with scratch() as d:
-        n, s, loose = count(), ObjectStore(d/'store', progress=False), ObjectStore(d/'loose', durable=False, progress=False)
+        n, s, loose = count(), ObjectStore(d/'store', progress=False), ObjectStore(d/'loose', durable=False,
+            progress=False)
         (d/'raw').mkdir(); (d/'obstore').mkdir()
-        puts = {'raw file, durable': lambda: raw_put(d/'raw', n), 'objectstore': lambda: s.put('lab/config', OBJ), 'objectstore, durable=False': lambda: loose.put('lab/config', OBJ)}
+        puts = {'raw file, durable': lambda: raw_put(d/'raw', n), 'objectstore': lambda: s.put('lab/config', OBJ),
+                'objectstore, durable=False': lambda: loose.put('lab/config', OBJ)}
         for store in (s, loose): [store.put('lab/read', OBJ) for _ in range(3)]
         raw_put(d/'raw', iter(['read']))
         within = ObjectStore(d/'store', max_age=60.0, progress=False); within.get('lab/read')
@@ -38,9 +41,13 @@ def local():
         def unread(store, ref):
             store.origin.bucket('lab').records.clear()     # as a process that has not read this version yet
             return store.get(ref)
-        gets = {'raw file and loads': lambda: raw_get(d/'raw/read'), 'objectstore, pinned': lambda: unread(s, 'lab/read@2'), 'objectstore, pinned, again': lambda: s.get('lab/read@2'),
-                'objectstore, latest': lambda: unread(s, 'lab/read'), 'objectstore, latest, again': lambda: s.get('lab/read'),
-                'objectstore, latest within max_age': lambda: within.get('lab/read'), 'objectstore, a new store object': cold, 'store[ref]': lambda: s['lab/read'],
+        gets = {'raw file and loads': lambda: raw_get(d/'raw/read'),
+                'objectstore, pinned': lambda: unread(s, 'lab/read@2'),
+                'objectstore, pinned, again': lambda: s.get('lab/read@2'),
+                'objectstore, latest': lambda: unread(s, 'lab/read'),
+                'objectstore, latest, again': lambda: s.get('lab/read'),
+                'objectstore, latest within max_age': lambda: within.get('lab/read'),
+                'objectstore, a new store object': cold, 'store[ref]': lambda: s['lab/read'],
                 'ref in store': lambda: 'lab/read' in s}
         if installed('obstore'):
             from obstore.store import LocalStore
@@ -71,7 +78,8 @@ def local():
         base = 'diskcache and loads' if 'diskcache and loads' in times else 'raw file and loads'
         report('Get, local files', times, base, {'objectstore, pinned': 'near: at most 2'})
         verdict('get, pinned, as a multiple of ' + base, max(ratio(times, 'objectstore, pinned', base)), 2)
-        if 'pins' in times: verdict('get, pinned, as a part of pins', max(ratio(times, 'objectstore, pinned', 'pins')), 0.05)
+        if 'pins' in times:
+            verdict('get, pinned, as a part of pins', max(ratio(times, 'objectstore, pinned', 'pins')), 0.05)
 
 def _same(i): return {**OBJ, 'i': i}
 
@@ -88,7 +96,8 @@ def remote():
         for _ in range(3): s.put('lab/read', OBJ)
         o.put('read', RAW)
         o.put('folder/read', RAW)
-        puts = {'obstore, create-only': lambda: o.put(f'{next(n)}', RAW, mode='create', use_multipart=False), 'objectstore, the next of an item': lambda: s.put('lab/config', OBJ),
+        puts = {'obstore, create-only': lambda: o.put(f'{next(n)}', RAW, mode='create', use_multipart=False),
+                'objectstore, the next of an item': lambda: s.put('lab/config', OBJ),
                 'objectstore, a new item': lambda: s.put(f'lab/new-{next(n)}', OBJ)}
         within = ObjectStore(place.url, max_age=60.0, progress=False, timeout=10.0); within.get('lab/read')
         known = ObjectStore(place.url, progress=False, timeout=10.0); known.put('lab/known', 1)
@@ -96,9 +105,13 @@ def remote():
         def new(ref):
             for b in known.origin._buckets.values(): [getattr(b, m).clear() for m in ('records', 'newest', 'highest')]
             return known.get(ref)
-        gets = {'obstore and loads': lambda: json.loads(o.get('read').bytes().to_bytes()), 'obstore, a listing': listed, 'obstore, a listing, a get and loads': lambda: (listed(), json.loads(o.get('read').bytes().to_bytes())),
-                'objectstore, latest, cold': lambda: new('lab/read'), 'objectstore, latest, warm': lambda: s.get('lab/read'), 'objectstore, pinned, warm': lambda: s.get('lab/read@2'),
-                'objectstore, latest within max_age': lambda: within.get('lab/read'), 'store[ref], warm': lambda: s['lab/read']}
+        gets = {'obstore and loads': lambda: json.loads(o.get('read').bytes().to_bytes()), 'obstore, a listing': listed,
+                'obstore, a listing, a get and loads': lambda: (listed(), json.loads(o.get('read').bytes().to_bytes())),
+                'objectstore, latest, cold': lambda: new('lab/read'),
+                'objectstore, latest, warm': lambda: s.get('lab/read'),
+                'objectstore, pinned, warm': lambda: s.get('lab/read@2'),
+                'objectstore, latest within max_age': lambda: within.get('lab/read'),
+                'store[ref], warm': lambda: s['lab/read']}
         if installed('pins', 'fsspec'): _pins(d, place, puts, gets, n)
         report('Put, SeaweedFS', compare(puts), 'obstore, create-only')
         report('Get, SeaweedFS', compare(gets), 'obstore and loads')

@@ -1,4 +1,5 @@
-"""Fair timing: candidates take turns, so that what else the machine does slows all of them alike, and ratios are what is told.
+"""Fair timing: candidates take turns, so that what else the machine does slows all of them alike, and ratios are what
+is told.
 
     times = compare({'objectstore': f, 'raw': g})      # A B, B A, A B, ...: a round each
     ratio(times, 'raw', 'objectstore')                 # how many times as fast as raw, by the medians and by the minima
@@ -17,13 +18,15 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent/'tests'))     # services and the proxy
 
 class Times(dict):
-    "Candidate: seconds a call, one a round; `cpu`: the same of this process's processor time, which a busy machine disturbs less"
+    """Candidate: seconds a call, one a round; `cpu`: the same of this process's processor time, which a busy machine
+    disturbs less"""
     def __init__(self, names: Iterable[str]):
         super().__init__({name: [] for name in names})
         self.cpu: dict[str, list[float]] = {name: [] for name in names}
 
 
-def compare(candidates: Mapping[str, Callable[[], object]], rounds: int = 9, at_least: float = 0.05, warm: int = 1) -> Times:
+def compare(candidates: Mapping[str, Callable[[], object]], rounds: int = 9, at_least: float = 0.05,
+            warm: int = 1) -> Times:
     "Seconds a call of each candidate; short ones are called so often in a round that a round takes `at_least` seconds"
     for f in candidates.values():
         for _ in range(warm): f()
@@ -67,8 +70,10 @@ def report(title: str, times: Times, base: str, budgets: Mapping[str, str] = {})
     rows = []
     for name, t in times.items():
         mid, low = ratio(times, name, base)
-        rows.append([name, human(median(t)), human(min(t)), f'{mid:.2f}', f'{low:.2f}', human(min(times.cpu[name])), budgets.get(name, '')])
-    say(f'### {title}', table(['what', 'median', 'fastest', f'times {base} (medians)', '(fastest)', 'processor', 'budget'], rows))
+        rows.append([name, human(median(t)), human(min(t)), f'{mid:.2f}', f'{low:.2f}', human(min(times.cpu[name])),
+                     budgets.get(name, '')])
+    say(f'### {title}',
+        table(['what', 'median', 'fastest', f'times {base} (medians)', '(fastest)', 'processor', 'budget'], rows))
 
 def say(*texts: str) -> None:
     for t in texts: print(t, end='\n\n', flush=True)
@@ -76,30 +81,36 @@ def say(*texts: str) -> None:
 def verdict(what: str, got: float, budget: float, at_most: bool = True, unit: str = '') -> None:
     "Print a figure beside its budget"
     met = got <= budget if at_most else got >= budget
-    say(f"- **{what}**: {got:.3g}{unit} (budget: {'at most' if at_most else 'at least'} {budget:g}{unit}) {'met' if met else '**not met**'}")
+    say(f"- **{what}**: {got:.3g}{unit} (budget: {'at most' if at_most else 'at least'} {budget:g}{unit}) "
+        f"{'met' if met else '**not met**'}")
 
 
 def machine(folder: str | os.PathLike = '.') -> str:
     "The machine, in general words"
-    kind = subprocess.run(['stat', '-f', '-c', '%T', str(folder)], capture_output=True, text=True).stdout.strip() if which('stat') else ''
+    kind = (subprocess.run(['stat', '-f', '-c', '%T', str(folder)], capture_output=True, text=True).stdout.strip()
+            if which('stat') else '')
     kind = {'ext2/ext3': 'ext4', '': platform.system()}.get(kind, kind)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    return f'{cores} cores, {kind}, {platform.python_implementation()} {platform.python_version_tuple()[0]}.{platform.python_version_tuple()[1]}, load {os.getloadavg()[0]:.1f}'
+    return (f'{cores} cores, {kind}, {platform.python_implementation()} '
+            f'{platform.python_version_tuple()[0]}.{platform.python_version_tuple()[1]}, load {os.getloadavg()[0]:.1f}')
 
 def heading(title: str) -> None: say(f'## {title}', f'({machine()}; every figure from one run, candidates in turn)')
 
 
 def in_process(script: str, *args: object, env: Mapping[str, str] | None = None) -> dict:
     "Run Python in a fresh process: the JSON of its last line, and its peak memory in bytes (`peak`)"
-    tail = f'\nimport sys as _s, json as _j; _s.path.insert(0, {str(HERE)!r}); from common import peak_memory as _p; print(_j.dumps(dict(globals().get("out") or {{}}, peak=_p())))'
-    made = subprocess.run([sys.executable, '-c', script + tail, *map(str, args)], capture_output=True, text=True, env={**os.environ, **(env or {})})
+    tail = (f'\nimport sys as _s, json as _j; _s.path.insert(0, {str(HERE)!r}); from common import peak_memory as _p; '
+            f'print(_j.dumps(dict(globals().get("out") or {{}}, peak=_p())))')
+    made = subprocess.run([sys.executable, '-c', script + tail, *map(str, args)], capture_output=True, text=True,
+                          env={**os.environ, **(env or {})})
     if made.returncode: raise RuntimeError(made.stderr[-3000:])
     return json.loads(made.stdout.splitlines()[-1])
 
 def peak_memory() -> int:
     "The most memory that this process has had, in bytes"
     status = Path('/proc/self/status')     # getrusage on Linux would begin with what the parent had
-    if status.exists(): return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith('VmHWM'))
+    if status.exists():
+        return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith('VmHWM'))
     import resource
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
 
@@ -108,7 +119,8 @@ def scratch():
     "A folder on the disk that the benchmarks run on, removed at the end (`OBJECTSTORE_BENCH_FOLDER`: another place)"
     with TemporaryDirectory(prefix='objectstore-bench-', dir=os.environ.get('OBJECTSTORE_BENCH_FOLDER')) as d:
         from unittest.mock import patch
-        with patch.dict(os.environ, XDG_CACHE_HOME=f'{d}/cache', XDG_DATA_HOME=f'{d}/data', PINS_CACHE_DIR=f'{d}/pins'): yield Path(d)
+        with patch.dict(os.environ, XDG_CACHE_HOME=f'{d}/cache', XDG_DATA_HOME=f'{d}/data', PINS_CACHE_DIR=f'{d}/pins'):
+            yield Path(d)
 
 @contextmanager
 def service(kind: str = 'seaweed'):

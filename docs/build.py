@@ -8,8 +8,10 @@ from pages import ROOT, Links, clashes, stage
 
 WORK, SITE = ROOT/'_proc', ROOT/'_docs'
 PAGES, BUILT = WORK/'pages', WORK/'html'
-SECTIONS = [('Tutorials', 'tutorials'), ('Explanations', 'explanations'), ('The store', 'store'), ('Calculated objects', 'computed'), ('The browser', 'browser'),
-            ('Search', 'search'), ('Caches', 'cache'), ('Codecs', 'codecs'), ('The format', 'format'), ('Storage', 'storage'), ('Foundations', '.'), ('Testing', 'testing')]
+SECTIONS = [('Tutorials', 'tutorials'), ('Explanations', 'explanations'), ('The store', 'store'),
+            ('Calculated objects', 'computed'), ('The browser', 'browser'), ('Search', 'search'), ('Caches', 'cache'),
+            ('Codecs', 'codecs'), ('The format', 'format'), ('Storage', 'storage'), ('Foundations', '.'),
+            ('Testing', 'testing')]
 
 def notebooks(folder: str) -> list[Path]:
     "The notebooks of one folder, in their order"
@@ -18,7 +20,8 @@ def notebooks(folder: str) -> list[Path]:
 def check_notebooks() -> None:
     "Each notebook makes a page, and no two of them one of the same name"
     there = [p for p in (ROOT/'nbs').rglob('*.ipynb') if not any(part[0] in '_.' for part in p.relative_to(ROOT).parts)]
-    if without := {*there} - {nb for _, folder in SECTIONS for nb in notebooks(folder)}: sys.exit(f'docs: in no section, so without a page: {", ".join(sorted(map(str, without)))}')
+    if without := {*there} - {nb for _, folder in SECTIONS for nb in notebooks(folder)}:
+        sys.exit(f'docs: in no section, so without a page: {", ".join(sorted(map(str, without)))}')
     if found := clashes(there): sys.exit(f'docs: pages of one name: {"; ".join(found)}')
 
 def stage_all() -> dict[str, list[str]]:
@@ -33,7 +36,9 @@ def stage_all() -> dict[str, list[str]]:
     with tempfile.TemporaryDirectory() as home, ProcessPoolExecutor(2, spawn, max_tasks_per_child=1) as pool:
         os.environ['HOME'] = home           # no settings, history or default store of whoever builds the site
         runs = {title: [pool.submit(stage, nb, WORK, PAGES) for nb in notebooks(folder)] for title, folder in SECTIONS}
-        try: return {title: [run.result().relative_to(PAGES).with_suffix('').as_posix() for run in section] for title, section in runs.items()}
+        try:
+            return {title: [run.result().relative_to(PAGES).with_suffix('').as_posix() for run in section]
+                    for title, section in runs.items()}
         except Exception:
             pool.shutdown(cancel_futures=True)
             raise
@@ -43,7 +48,8 @@ def add_contents(sections: dict[str, list[str]]) -> None:
     index = read_nb(PAGES/'index.ipynb')
     for title, names in sections.items():
         names = '\n'.join(n for n in names if n != 'index')
-        if names: index.cells.append(mk_cell(f'```{{toctree}}\n:hidden:\n:caption: {title}\n\n{names}\n```', 'markdown'))
+        if names:
+            index.cells.append(mk_cell(f'```{{toctree}}\n:hidden:\n:caption: {title}\n\n{names}\n```', 'markdown'))
     write_nb(index, PAGES/'index.ipynb')
 
 def check_offline() -> None:
@@ -62,7 +68,8 @@ def main() -> None:
     def run(tool, *args): subprocess.run([Path(sys.executable).with_name(tool), *map(str, args)], check=True)
     run('sphinx-build', '-q', '-n', '-W', '--keep-going', '-c', ROOT/'docs', '-d', WORK/'doctrees', PAGES, BUILT)
     check_offline()
-    run('lychee', '--offline', '--include-fragments', '--no-progress', '--root-dir', BUILT, *sorted(BUILT.rglob('*.html')))
+    run('lychee', '--offline', '--include-fragments', '--no-progress', '--root-dir', BUILT,
+        *sorted(BUILT.rglob('*.html')))
     shutil.rmtree(SITE, ignore_errors=True)
     BUILT.rename(SITE)                  # the last site stays until this one has passed
     print(f'{len(pages)} pages: {SITE.relative_to(ROOT)}/index.html')

@@ -13,7 +13,8 @@ from nbdev.test import test_nb
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFS = ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef
-PROCESSORS = [p.strip_ansi, p.hide_line, p.filter_stream_, p.rm_header_dash, p.rm_export, p.clean_magics, p.hide_, p.strip_hidden_metadata]
+PROCESSORS = [p.strip_ansi, p.hide_line, p.filter_stream_, p.rm_header_dash, p.rm_export, p.clean_magics, p.hide_,
+              p.strip_hidden_metadata]
 
 def page_name(notebook: Path) -> str:
     "A page is called like its notebook, without the number"
@@ -44,7 +45,8 @@ def head(node: ast.AST, lines: list[str]) -> str:
 def outline(node: ast.ClassDef, lines: list[str]) -> str:
     "A class: its fields, how it is made, and the heads of the public methods that have no section of their own"
     fields = [lines[n.lineno - 1] for n in node.body if isinstance(n, ast.AnnAssign)]
-    methods = [margin(head(n, lines), 4) for n in node.body if isinstance(n, DEFS) and (n.name == '__init__' or n.name[0] != '_') and n not in described(node)]
+    methods = [margin(head(n, lines), 4) for n in node.body if isinstance(n, DEFS)
+               and (n.name == '__init__' or n.name[0] != '_') and n not in described(node)]
     return '\n'.join([head(node, lines), *fields, *methods])
 
 def margin(text: str, width: int) -> str:
@@ -55,7 +57,8 @@ def margin(text: str, width: int) -> str:
 
 def described(node: ast.ClassDef) -> list[ast.FunctionDef]:
     "The public methods of a class that say of themselves what they do"
-    found = [n for n in node.body if isinstance(n, DEFS[:2]) and ast.get_docstring(n) and (n.name[0] != '_' or n.name.startswith('__') and n.name != '__init__')]
+    found = [n for n in node.body if isinstance(n, DEFS[:2]) and ast.get_docstring(n)
+             and (n.name[0] != '_' or n.name.startswith('__') and n.name != '__init__')]
     return [n for n in found if n.name in verbs() or n.name[0] == '_'] if called(node.name) != node.name else found
 
 @lru_cache
@@ -73,7 +76,8 @@ def section(name: str, text: str, words: str, level: int = 3):
 
 def of_class(node: ast.ClassDef, lines: list[str]) -> list:
     "A section for each public method of a class"
-    return [section(f'{called(node.name)}.{n.name}', margin(head(n, lines), 0), ast.get_docstring(n), 4) for n in described(node)]
+    return [section(f'{called(node.name)}.{n.name}', margin(head(n, lines), 0), ast.get_docstring(n), 4)
+            for n in described(node)]
 
 def sections(source: str) -> list:
     "Each public definition of an exported cell as a section of the page: what it is, and what it says of itself"
@@ -89,15 +93,22 @@ def sections(source: str) -> list:
 
 def shown(cell) -> list:
     "The cells that a reader sees in place of one of the notebook's"
-    exported = cell.cell_type == 'code' and {'export', 'exports'} & cell.directives.keys() and 'hide' not in cell.directives
+    exported = (cell.cell_type == 'code' and {'export', 'exports'} & cell.directives.keys()
+                and 'hide' not in cell.directives)
     return sections(cell.source) if exported else [cell]
 
 def pictures(nb) -> None:
     "Each browser as a picture of itself, which needs neither a kernel nor a network"
     made = getattr(sys.modules.get('ipywidgets.widgets.widget'), '_instances', {})
-    for o in (o for c in nb.cells for o in c.get('outputs', []) if 'application/vnd.jupyter.widget-view+json' in o.get('data', {})):
+    for o in (o for c in nb.cells for o in c.get('outputs', [])
+              if 'application/vnd.jupyter.widget-view+json' in o.get('data', {})):
         from objectstore.browser.widget import picture
-        o['data'] = {'text/html': picture(made[o['data']['application/vnd.jupyter.widget-view+json']['model_id']].shelve())}
+        o['data'] = (
+                     {
+                      'text/html': picture(
+                                           made[
+                                                o['data']['application/vnd.jupyter.widget-view+json'][
+            'model_id']].shelve())})
 
 def kept(output) -> bool:
     "Is it what a saved notebook keeps of a browser for the day when there is none?"
@@ -109,7 +120,8 @@ def stage(notebook: Path, work: Path, pages: Path) -> Path:
     for made in (copy, page): made.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(notebook, copy)
     flags = get_config(ROOT).tst_flags.split()
-    if not test_nb(copy, skip_flags=flags, basepath=ROOT, save=True, cell_timeout=300)[0]: raise RuntimeError(f'{notebook} failed')
+    if not test_nb(copy, skip_flags=flags, basepath=ROOT, save=True, cell_timeout=300)[0]:
+        raise RuntimeError(f'{notebook} failed')
     nb = read_nb(copy)
     pictures(nb)
     for c in nb.cells:
@@ -127,14 +139,17 @@ def anchors(page: Path) -> set[str]:
 
 def headed(page: Path) -> list[str]:
     "The symbols that have a section on a staged page"
-    return [m for c in read_nb(page).cells if c.cell_type == 'markdown' for m in re.findall(r'^#+ `([\w.]+)`$', c.source, re.MULTILINE)]
+    return [m for c in read_nb(page).cells if c.cell_type == 'markdown'
+            for m in re.findall(r'^#+ `([\w.]+)`$', c.source, re.MULTILINE)]
 
 @lru_cache
 def classes() -> dict[str, type]:
     "Every class of the library, by its name"
     import objectstore
-    modules = [importlib.import_module(m.name) for m in pkgutil.walk_packages(objectstore.__path__, 'objectstore.') if not m.name.endswith('_modidx')]
-    return {name: c for m in modules for name, c in inspect.getmembers(m, inspect.isclass) if c.__module__ == m.__name__}
+    modules = [importlib.import_module(m.name) for m in pkgutil.walk_packages(objectstore.__path__, 'objectstore.')
+               if not m.name.endswith('_modidx')]
+    return {name: c for m in modules for name, c in inspect.getmembers(m, inspect.isclass)
+            if c.__module__ == m.__name__}
 
 def inherited(name: str) -> list[str]:
     "The names under which a method may be described: its own class, and those that it stands on"

@@ -13,11 +13,16 @@ from .errors import InvalidCall, hint
 __all__ = ['MEANT', 'wrong_call', 'explained', 'no_attribute']
 
 # %% ../nbs/04_calls.ipynb #d69e6005
-_other = dict(metadata='meta tags attrs attributes labels properties description annotations notes', kind='type category', alias='tag stage label name', codec='format serializer',
-              as_='as type format dtype into', where='query condition conditions filters metadata tags', filter='pattern regex name prefix glob match', text='search words q', sort='order order_by sort_by',
-              limit='n top max count first', at='version alias date when', default='fallback otherwise', trust='unsafe allow_pickle trusted', max_age='ttl cache', to='path dest destination dst target store',
-              dst='to target', force='yes recursive', skip_unchanged='skip dedupe unchanged', if_latest='expected version', endpoint='endpoint_url url host', readonly='read_only mode',
-              storage_options='options region key secret', src='ref source', since='start cursor', columns='usecols select')
+_other = dict(metadata='meta tags attrs attributes labels properties description annotations notes',
+              kind='type category', alias='tag stage label name', codec='format serializer',
+              as_='as type format dtype into', where='query condition conditions filters metadata tags',
+              filter='pattern regex name prefix glob match', text='search words q', sort='order order_by sort_by',
+              limit='n top max count first', at='version alias date when', default='fallback otherwise',
+              trust='unsafe allow_pickle trusted', max_age='ttl cache', to='path dest destination dst target store',
+              dst='to target', force='yes recursive', skip_unchanged='skip dedupe unchanged',
+              if_latest='expected version', endpoint='endpoint_url url host', readonly='read_only mode',
+              storage_options='options region key secret', src='ref source', since='start cursor',
+              columns='usecols select')
 _version = {'version', 'v', 'number', 'n', 'selector', 'at'}
 
 def _takes(verb: Callable) -> dict[str, inspect.Parameter]:
@@ -32,14 +37,16 @@ def _ref_with(given: object, selector: object) -> str:
 def _part_of_ref(verb: str, ref: object, value: object) -> str:
     "Where a version goes"
     if verb in ('put', 'put_many'): return 'a put gives the next number'
-    return f'one version is store[{_ref_with(ref, value)}]' if verb == 'versions' else f'a version is part of the ref, as in {_ref_with(ref, value)}'
+    return (f'one version is store[{_ref_with(ref, value)}]' if verb == 'versions'
+            else f'a version is part of the ref, as in {_ref_with(ref, value)}')
 
 def _of_keyword(takes: Mapping, verb: str, name: str, value: object, ref: object) -> str:
     "What a keyword that a verb does not take was meant for"
     if name in _version and 'ref' in takes: return _part_of_ref(verb, ref, value)
     near = hint(name, takes)
     other = next((here for here, names in _other.items() if here in takes and name.lower() in names.split()), None)
-    if near and (other is None or name.lower() in str(near)): return f'did you mean {near.removeprefix("; did you mean ")}'
+    if near and (other is None or name.lower() in str(near)):
+        return f'did you mean {near.removeprefix("; did you mean ")}'
     return f'here that is {other}=' if other else near.removeprefix('; ')
 
 # %% ../nbs/04_calls.ipynb #cbf3660d
@@ -49,10 +56,12 @@ def _shape(verb: Callable) -> str:
     for n, p in _takes(verb).items():
         if p.kind is p.KEYWORD_ONLY and not named: words.append('*')
         named = named or p.kind in (p.KEYWORD_ONLY, p.VAR_POSITIONAL)
-        words.append({p.VAR_POSITIONAL: f'*{n}', p.VAR_KEYWORD: f'**{n}'}.get(p.kind, n if p.default is p.empty else f'{n}=…'))
+        words.append({p.VAR_POSITIONAL: f'*{n}', p.VAR_KEYWORD: f'**{n}'}.get(p.kind,
+            n if p.default is p.empty else f'{n}=…'))
     return f'{_called(verb)}({", ".join(words)})'
 
-def _called(verb: Callable) -> str: return verb.__name__ if verb.__name__ != '__init__' else verb.__qualname__.partition('.')[0]
+def _called(verb: Callable) -> str:
+    return verb.__name__ if verb.__name__ != '__init__' else verb.__qualname__.partition('.')[0]
 
 def wrong_call(
     verb: Callable,       # As it is defined
@@ -68,15 +77,19 @@ def wrong_call(
     if unknown := [k for k in kwargs if k not in takes]:
         meant = _of_keyword(takes, verb.__name__, unknown[0], kwargs[unknown[0]], ref)
         return InvalidCall(f'{_called(verb)} takes no {unknown[0]!r}{": " * bool(meant)}{meant.rstrip("?")}{"?" if meant.endswith("?") else "."} It is called {shape}')
-    if len(args) - 1 > len(plain): return InvalidCall(f'{_too_many(takes, _called(verb), args[1 + len(plain)], plain, ref)}. It is called {shape}')
+    if len(args) - 1 > len(plain):
+        return InvalidCall(f'{_too_many(takes, _called(verb), args[1 + len(plain)], plain, ref)}. It is called {shape}')
     return InvalidCall(f'{_called(verb)}: {why}. It is called {shape}')
 
 def _too_many(takes: Mapping, verb: str, value: object, plain: list[str], ref: object) -> str:
     "What is said of one argument too many"
     named = [n for n in takes if n not in plain]
-    if isinstance(value, int) and not isinstance(value, bool) and 'ref' in takes and 'obj' not in takes: return f'{verb} takes no {value!r} behind {", ".join(plain)}: {_part_of_ref(verb, ref, value)}'
-    meant = 'metadata' if isinstance(value, Mapping) and 'metadata' in named else 'as_' if isinstance(value, type) and 'as_' in named else None
-    return f'{verb} takes {", ".join(plain) or "nothing"} alone without a name' + (f': write {meant}=' if meant else f'; the others are named ({", ".join(named[:4])}{", …" * (len(named) > 4)})' if named else '')
+    if isinstance(value, int) and not isinstance(value, bool) and 'ref' in takes and 'obj' not in takes:
+        return f'{verb} takes no {value!r} behind {", ".join(plain)}: {_part_of_ref(verb, ref, value)}'
+    meant = ('metadata' if isinstance(value, Mapping) and 'metadata' in named else 'as_' if isinstance(value, type)
+             and 'as_' in named else None)
+    return f'{verb} takes {", ".join(plain) or "nothing"} alone without a name' + (f': write {meant}=' if meant
+        else f'; the others are named ({", ".join(named[:4])}{", …" * (len(named) > 4)})' if named else '')
 
 # %% ../nbs/04_calls.ipynb #ad014859
 def explained(verb: Callable) -> Callable:
@@ -91,14 +104,21 @@ def explained(verb: Callable) -> Callable:
 
 # %% ../nbs/04_calls.ipynb #7f79b443
 _verbs = {"store[ref].compare(4), for two versions of an item, or with another ref": 'compare diff',
-          'store.get(ref); store[ref].path() is a file of it': 'load read fetch download retrieve', 'store.put(ref, obj)': 'save write upload add log store insert dump',
-          'store.remove(ref)': 'delete rm delete_version delete_item drop remove_version', 'store.find_items(bucket, where=…)': 'find search query list ls items list_items filter select',
-          'store.versions(ref)': 'list_versions get_versions version versions_of', 'ref in store': 'exists has contains', 'store.set_alias(ref, alias)': 'tag alias promote set_tag transition',
-          'store.remove_alias(ref, alias)': 'untag delete_alias remove_tag', 'store[ref].metadata; store.annotate(ref, {…}) adds to it': 'metadata get_metadata set_metadata update_metadata describe',
-          'store.get_stats(ref)': 'info stats stat describe_item size', 'store.find_or_create_bucket(name); a put makes its bucket too': 'create_bucket make_bucket add_bucket new_bucket',
-          'store.remove_bucket(name)': 'delete_bucket drop_bucket', 'store.list_buckets()': 'buckets get_buckets', 'store.history(ref)': 'moves log_of events audit', 'store.sync()': 'push pull flush commit',
-          'store.rollback(ref, alias) for an alias; store.copy(ref_of_a_version, ref) puts an older version anew': 'undo revert restore reset', 'store[ref].open()': 'open', 'store[ref].path()': 'path',
-          'store.near.keep(refs)': 'keep pin hold cache'}
+          'store.get(ref); store[ref].path() is a file of it': 'load read fetch download retrieve',
+          'store.put(ref, obj)': 'save write upload add log store insert dump',
+          'store.remove(ref)': 'delete rm delete_version delete_item drop remove_version',
+          'store.find_items(bucket, where=…)': 'find search query list ls items list_items filter select',
+          'store.versions(ref)': 'list_versions get_versions version versions_of',
+          'ref in store': 'exists has contains', 'store.set_alias(ref, alias)': 'tag alias promote set_tag transition',
+          'store.remove_alias(ref, alias)': 'untag delete_alias remove_tag',
+          'store[ref].metadata; store.annotate(ref, {…}) adds to it': 'metadata get_metadata set_metadata '
+          'update_metadata describe', 'store.get_stats(ref)': 'info stats stat describe_item size',
+          'store.find_or_create_bucket(name); a put makes its bucket too': 'create_bucket make_bucket add_bucket '
+          'new_bucket', 'store.remove_bucket(name)': 'delete_bucket drop_bucket',
+          'store.list_buckets()': 'buckets get_buckets', 'store.history(ref)': 'moves log_of events audit',
+          'store.sync()': 'push pull flush commit', 'store.rollback(ref, alias) for an alias; '
+          'store.copy(ref_of_a_version, ref) puts an older version anew': 'undo revert restore reset',
+          'store[ref].open()': 'open', 'store[ref].path()': 'path', 'store.near.keep(refs)': 'keep pin hold cache'}
 MEANT = {word: here for here, words in _verbs.items() for word in words.split()}
 
 def no_attribute(
@@ -108,4 +128,6 @@ def no_attribute(
 ) -> AttributeError:
     "The error for a verb that is none, with what is meant"
     how = MEANT.get(name) if not name.startswith('_') else None
-    return AttributeError(f'{type(of).__name__} has no {name!r}' + (f': {how}' if how else '' if name.startswith('_') else hint(name, known)), name=name, obj=of)
+    return AttributeError(f'{type(of).__name__} has no {name!r}'
+                          + (f': {how}' if how else '' if name.startswith('_') else hint(name, known)), name=name,
+                          obj=of)

@@ -40,7 +40,8 @@ def to_markdown(text: str) -> str:
     "Visible text, so that markdown takes none of it for markup"
     text = re.sub('[<>&]', lambda m: _entities[m[0]], _marks.sub(r'\\\1', text))
     text = text.replace('://', '\\://').replace('www.', 'www\\.')
-    return re.sub(r'^(\s*\d*)([-+=:.](?=[-+=:\s]|$))', r'\1\\\2', text.strip())     # what would begin a list, a rule or a heading
+    # what would begin a list, a rule or a heading
+    return re.sub(r'^(\s*\d*)([-+=:.](?=[-+=:\s]|$))', r'\1\\\2', text.strip())
 
 # %% ../nbs/05_display.ipynb #1c810b41
 class Size(int): "A number of bytes, shown with a unit"
@@ -63,7 +64,9 @@ def human_time(t: date) -> str:
 
 def human_number(v: int | float) -> str:
     "A number with as many digits as one reads"
-    if isinstance(v, int): return f'a number of {v.bit_length()} bits' if v.bit_length() > 256 else f'{v:,}' if abs(v) >= 10_000 else str(v)
+    if isinstance(v, int):
+        return (f'a number of {v.bit_length()} bits' if v.bit_length() > 256 else f'{v:,}' if abs(v) >= 10_000
+                else str(v))
     if v != v: return 'NaN'
     if v == round(v, 1) and 10_000 <= abs(v) < 1e15: return f'{v:,.1f}'.removesuffix('.0')
     return f'{v:,.1f}' if 10_000 <= abs(v) < 1e15 else f'{v:.5g}' if 1000 <= abs(v) < 10_000 else f'{v:.4g}'
@@ -166,7 +169,8 @@ class Table(Shown):
 
     def numeric(self, column: int) -> bool:
         "Are all of a column's values numbers?"
-        kinds = [isinstance(r[column], (int, float)) and not isinstance(r[column], bool) for r in self.rows if r[column] is not None]
+        kinds = [isinstance(r[column], (int, float)) and not isinstance(r[column], bool) for r in self.rows
+                 if r[column] is not None]
         return bool(kinds) and all(kinds)
 
     def cells(self) -> list[list[str]]:
@@ -184,7 +188,9 @@ class Table(Shown):
     def inner_html(self) -> str:
         "As HTML, without the frame and style"
         cells = self.cells()
-        kinds = ['os-n' if self.numeric(i) else '' if any(len(r[i]) > 32 for r in cells) else 'os-w' for i in range(len(self.headers))]   # a short text is not broken
+        # a short text is not broken
+        kinds = ['os-n' if self.numeric(i) else '' if any(len(r[i]) > 32 for r in cells) else 'os-w'
+                 for i in range(len(self.headers))]
         attrs = [f' class="{k}"' if k else '' for k in kinds]
         head = ''.join(f'<th scope="col"{a}>{escape(shown(h, 40))}</th>' for h, a in zip(self.headers, attrs))
         rows = ''.join('<tr>' + ''.join(f'<td{a}>{escape(c)}</td>' for c, a in zip(r, attrs)) + '</tr>' for r in cells)
@@ -195,11 +201,14 @@ class Table(Shown):
         "As markdown"
         def line(cells): return '| ' + ' | '.join(map(to_markdown, cells)) + ' |'
         rule = '| ' + ' | '.join('---:' if self.numeric(i) else '---' for i in range(len(self.headers))) + ' |'
-        table = '\n'.join([line([shown(h, 40) for h in self.headers]), rule, *map(line, self.cells())]) if self.rows else ''
-        return '\n\n'.join(s for s in (to_markdown(shown(self.caption, 400)), table, self.more(), to_markdown(shown(self.footer, 400))) if s)
+        table = ('\n'.join([line([shown(h, 40) for h in self.headers]), rule, *map(line, self.cells())]) if self.rows
+                 else '')
+        return '\n\n'.join(s for s in (to_markdown(shown(self.caption, 400)), table, self.more(),
+                                       to_markdown(shown(self.footer, 400))) if s)
 
 # %% ../nbs/05_display.ipynb #012b908f
-def _width(text: str) -> int: return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in 'WF' else 1 for c in text)
+def _width(text: str) -> int:
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in 'WF' else 1 for c in text)
 def _pad(text: str, width: int, right: bool) -> str:
     space = ' ' * (width - _width(text))
     return space + text if right else text + space
@@ -217,7 +226,8 @@ class Card(Shown):
     ):
         groups = {'': fields or {}, **(sections or {})}
         self.title, self.subtitle, self.limit = title, subtitle, limit
-        self.groups = {h: g if isinstance(g, Table) else {k: v for k, v in g.items() if v is not None} for h, g in groups.items() if g}
+        self.groups = {h: g if isinstance(g, Table) else {k: v for k, v in g.items() if v is not None}
+                       for h, g in groups.items() if g}
 
     def pairs(self, group: Mapping) -> list[tuple[str, str]]:
         "A group's first fields, as they are shown"
@@ -230,9 +240,11 @@ class Card(Shown):
     def text(self) -> str:
         "As plain text"
         lines = [shown(self.title, 400), shown(self.subtitle, 400)]
-        width = max((_width(k) for g in self.groups.values() if not isinstance(g, Table) for k, _ in self.pairs(g)), default=0)
+        width = max((_width(k) for g in self.groups.values() if not isinstance(g, Table) for k, _ in self.pairs(g)),
+                    default=0)
         for heading, g in self.groups.items():
-            body = g.text().splitlines() if isinstance(g, Table) else [f'{_pad(k, width, False)}  {v}' for k, v in self.pairs(g)] + [self.rest(g)]
+            body = (g.text().splitlines() if isinstance(g, Table)
+                    else [f'{_pad(k, width, False)}  {v}' for k, v in self.pairs(g)] + [self.rest(g)])
             lines += [shown(heading), *('  ' + l for l in body if l)]
         return '\n'.join(l for l in lines if l)
 
@@ -240,8 +252,10 @@ class Card(Shown):
         "As HTML, without the frame and style"
         found = [_p(self.title, 'os-title'), _p(self.subtitle)]
         for heading, g in self.groups.items():
-            body = ''.join(f'<dt>{escape(k)}</dt><dd>{escape(v)}</dd>' for k, v in self.pairs(g)) if not isinstance(g, Table) else ''
-            found += [_p(heading, 'os-part'), g.inner_html() if isinstance(g, Table) else f'<dl class="os-d">{body}</dl>' + _p(self.rest(g), 'os-more')]
+            body = (''.join(f'<dt>{escape(k)}</dt><dd>{escape(v)}</dd>' for k, v in self.pairs(g))
+                    if not isinstance(g, Table) else '')
+            found += [_p(heading, 'os-part'), g.inner_html() if isinstance(g, Table)
+                      else f'<dl class="os-d">{body}</dl>' + _p(self.rest(g), 'os-more')]
         return ''.join(found)
 
     def markdown(self) -> str:
@@ -249,7 +263,9 @@ class Card(Shown):
         found = [_strong(self.title), to_markdown(shown(self.subtitle, 400))]
         for heading, g in self.groups.items():
             if isinstance(g, Table): body = g.markdown()
-            else: body = '\n'.join(['| | |', '| --- | --- |', *(f'| {to_markdown(k)} | {to_markdown(v)} |' for k, v in self.pairs(g))])
+            else:
+                body = '\n'.join(['| | |', '| --- | --- |',
+                                  *(f'| {to_markdown(k)} | {to_markdown(v)} |' for k, v in self.pairs(g))])
             found += [_strong(heading), body, '' if isinstance(g, Table) else self.rest(g)]
         return '\n\n'.join(s for s in found if s)
 
@@ -263,4 +279,5 @@ class Looks:
     "Something that shows itself by its `look`"
     def look(self) -> Shown: raise NotImplementedError
     def __repr__(self) -> str: return repr(self.look())
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]: return self.look()._repr_mimebundle_(include, exclude)
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        return self.look()._repr_mimebundle_(include, exclude)

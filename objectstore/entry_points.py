@@ -12,7 +12,8 @@ from .errors import Unsupported
 __all__ = ['entry_points', 'loaded']
 
 # %% ../nbs/08_entry_points.ipynb #9dd130d8
-_found: dict[str, tuple[object, dict[str, EntryPoint]]] = {}     # Of each group: the folders as they were, and what was found
+# Of each group: the folders as they were, and what was found
+_found: dict[str, tuple[object, dict[str, EntryPoint]]] = {}
 
 def _folders() -> tuple:
     "The folders from which packages are imported, each with its time: another one where a package came or went"
@@ -40,5 +41,4 @@ def loaded(
     "What an entry point names, or `Unsupported` that names the package which brings it"
     try: return e.load()
     except Exception as why: said = why
-    raise Unsupported(f'{e.group}: {e.name!r} of the package {e.dist.name if e.dist else "?"} cannot be imported '
-                      f'from {e.value} ({type(said).__name__}: {str(said)[:200]}): update that package, or uninstall it') from said
+    raise Unsupported(f'{e.group}: {e.name!r} of the package {e.dist.name if e.dist else "?"} cannot be imported ' f'from {e.value} ({type(said).__name__}: {str(said)[:200]}): update that package, or uninstall it') from said

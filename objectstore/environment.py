@@ -41,8 +41,8 @@ def sendable(
     "The text, or `TierMismatch` where it cannot be part of a request"
     if not (found := _odd.search(text)): return text
     kind = _kinds.get(found[0]) or ('a character that is not ASCII' if found[0] > '\x7e' else 'a control character')
-    raise TierMismatch(f'{name} cannot be sent: there is {kind} in it, after {found.start()} of {len(text)} characters; '
-                       'write it anew')
+    raise TierMismatch(f'{name} cannot be sent: there is {kind} in it, after {found.start()} of {len(text)} '
+                       'characters; ' 'write it anew')
 
 def brief(text: str) -> str:
     "A value for a message: as it is where it is a short word, for a long one may be a secret"
@@ -62,8 +62,10 @@ def yes_or_no(text: object) -> bool:
 _alone = {*'secret secrets password passwords passwd passphrase passcode pwd credential credentials'.split(),
           *'apikey accesskey secretkey authtoken'.split()}
 _last = {'token', 'auth', 'authorization', 'cookie', 'bearer'}
-_no_secret = {*'pad eos bos unk mask sep cls special stop start end next per image prompt first last'.split()}     # before `token`
-_keys = {*'api access secret private account sas signing encryption auth ssh service client master'.split()}      # before `key`
+# before `token`
+_no_secret = {*'pad eos bos unk mask sep cls special stop start end next per image prompt first last'.split()}
+# before `key`
+_keys = {*'api access secret private account sas signing encryption auth ssh service client master'.split()}
 _login = re.compile(r'://[^/\s:@]*:[^/\s@]+@')
 
 def names_secret(name: str) -> bool:
@@ -89,7 +91,8 @@ def _holds(value: object, depth: int = 0) -> bool:
     "Is there a secret in it, as far as a few levels show?"
     if depth > 8: return False
     found = value.items() if isinstance(value, Mapping) else (('', v) for v in value)
-    def private(k, v) -> bool: return is_private(str(k), v) or isinstance(v, Mapping | list | tuple) and _holds(v, depth + 1)
+    def private(k, v) -> bool:
+        return is_private(str(k), v) or isinstance(v, Mapping | list | tuple) and _holds(v, depth + 1)
     return any(private(k, v) for k, v in found)
 
 # %% ../nbs/03_environment.ipynb #6dcc648a
@@ -147,7 +150,8 @@ def own_folder() -> str | None:
     folder = os.path.dirname(path)
     of_python = [p for p in (sys.prefix, sys.base_prefix) if p not in ('/', '/usr')]
     inside = any(folder == p or folder.startswith(p + os.sep) for p in of_python)
-    installed = {'site-packages', 'dist-packages'} & {*folder.split(os.sep)} or folder in ('/usr/bin', '/usr/local/bin', '/bin')
+    installed = ({'site-packages', 'dist-packages'} & {*folder.split(os.sep)}
+                 or folder in ('/usr/bin', '/usr/local/bin', '/bin'))
     return None if inside or installed else folder
 
 # %% ../nbs/03_environment.ipynb #7c1ada62
@@ -156,8 +160,8 @@ def is_panic(e: BaseException) -> bool: return type(e).__name__ == 'PanicExcepti
 def panicked(e: BaseException, what: str) -> TierMismatch:
     "The error for a client's panic"
     fault = (re.findall(r'\b[A-Z][a-z]+(?:[A-Z][a-z]+)+\b', str(e)) or ['of an unknown kind'])[-1]
-    return TierMismatch(f'{what}: the client of the service gave up ({fault}): a key, token, region, address or name holds '
-                        'what cannot be sent; write them anew')
+    return TierMismatch(f'{what}: the client of the service gave up ({fault}): a key, token, region, address or name '
+                        'holds ' 'what cannot be sent; write them anew')
 
 def calmly(
     what: str,              # What is asked, for the error

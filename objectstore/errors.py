@@ -20,18 +20,22 @@ class ObjectStoreError(Exception):
     "The root of every error that this library raises on purpose"
     def __str__(self) -> str: return ' '.join(str(a) for a in self.args)
 
-class NotFound(ObjectStoreError, KeyError): "No such bucket, item, version or alias, and the place that would know was asked"
+class NotFound(ObjectStoreError, KeyError):
+    "No such bucket, item, version or alias, and the place that would know was asked"
 class NotAvailableOffline(ObjectStoreError, ConnectionError): "It may exist, but the system that holds it is not there"
 class Conflict(ObjectStoreError): "Somebody else was first: `if_latest` or `if_at` no longer holds"
-class Protected(ObjectStoreError, PermissionError): "It is not allowed here: a read-only store, a key without the right, an aliased version"
+class Protected(ObjectStoreError, PermissionError):
+    "It is not allowed here: a read-only store, a key without the right, an aliased version"
 class Untrusted(ObjectStoreError): "Loading it could run code, and nobody said that it is trusted"
 class Damaged(ObjectStoreError, OSError): "The stored bytes are not those that were put"
 class InvalidRef(ObjectStoreError, ValueError): "Not a name or selector that a store can hold"
 class InvalidCall(ObjectStoreError, TypeError): "A verb was given arguments that it does not take"
 class InvalidQuery(ObjectStoreError, ValueError): "Not a filter or condition that can be understood"
-class TierMismatch(ObjectStoreError, ValueError): "The tiers do not fit together, or a place is not what it was opened as"
+class TierMismatch(ObjectStoreError, ValueError):
+    "The tiers do not fit together, or a place is not what it was opened as"
 class Unsupported(ObjectStoreError): "This place or this type cannot do what was asked"
-class CommitUnknown(ObjectStoreError, ConnectionError): "The put may or may not have been kept; the message names its write id"
+class CommitUnknown(ObjectStoreError, ConnectionError):
+    "The put may or may not have been kept; the message names its write id"
 class StillPending(ObjectStoreError, ConnectionError): "Work that is safe on this machine could not be delivered yet"
 class MissingExtra(ObjectStoreError, ImportError): "An optional library is not installed; the message names the extra"
 

@@ -41,7 +41,8 @@ def git_root(
     while True:
         dot = os.path.join(folder, '.git')
         if os.path.isdir(dot): return folder, dot
-        if (text := _text(dot)) and text.startswith('gitdir:'): return folder, os.path.normpath(os.path.join(folder, text[7:].strip()))
+        if (text := _text(dot)) and text.startswith('gitdir:'):
+            return folder, os.path.normpath(os.path.join(folder, text[7:].strip()))
         if folder == (folder := os.path.dirname(folder)): return None
 
 # %% ../nbs/06_provenance.ipynb #7fa17264
@@ -52,7 +53,8 @@ def _refs(
     head = (_text(os.path.join(git, 'HEAD')) or '').strip()
     common = os.path.normpath(os.path.join(git, (_text(os.path.join(git, 'commondir')) or '.').strip()))
     ref = head[5:] if head.startswith('ref: refs/') and '..' not in head else None
-    return (os.path.join(git, 'HEAD'), *((os.path.join(common, ref), os.path.join(common, 'packed-refs')) if ref else ()))
+    return (os.path.join(git, 'HEAD'),
+            *((os.path.join(common, ref), os.path.join(common, 'packed-refs')) if ref else ()))
 
 def git_commit(
     git: str,            # The git directory
@@ -63,7 +65,9 @@ def git_commit(
     if rest:
         commit = (_text(rest[0]) or '').strip()
         name = '/refs/' + rest[0].replace(os.sep, '/').partition('/refs/')[2]
-        if not commit: commit = next((l.partition(' ')[0] for l in (_text(rest[1]) or '').splitlines() if ' ' in l and '/' + l.partition(' ')[2].strip() == name), '')
+        if not commit:
+            commit = next((l.partition(' ')[0] for l in (_text(rest[1]) or '').splitlines() if ' ' in l
+                           and '/' + l.partition(' ')[2].strip() == name), '')
     return commit if _hex.fullmatch(commit) else None
 
 # %% ../nbs/06_provenance.ipynb #77930929
@@ -76,20 +80,26 @@ def where(
     if path is None: return 'ipython' if user_ns() else 'python'
     full = os.path.normpath(os.path.join(cwd, path))
     if root and full.startswith(root + os.sep): return full[len(root) + 1:].replace(os.sep, '/')
-    return os.path.basename(full) if os.path.basename(full) != '__main__.py' else f'python -m {os.path.basename(os.path.dirname(full))}'
+    return (os.path.basename(full) if os.path.basename(full) != '__main__.py'
+            else f'python -m {os.path.basename(os.path.dirname(full))}')
 
 # %% ../nbs/06_provenance.ipynb #092496c2
-LIBRARIES = {'numpy': 'numpy', 'pandas': 'pandas', 'polars': 'polars', 'pyarrow': 'pyarrow', 'scipy': 'scipy', 'sklearn': 'scikit-learn', 'skops': 'skops', 'statsmodels': 'statsmodels',
-    'xgboost': 'xgboost', 'lightgbm': 'lightgbm', 'catboost': 'catboost', 'torch': 'torch', 'tensorflow': 'tensorflow', 'keras': 'keras', 'jax': 'jax', 'transformers': 'transformers',
-    'safetensors': 'safetensors', 'onnx': 'onnx', 'PIL': 'pillow', 'matplotlib': 'matplotlib', 'plotly': 'plotly', 'joblib': 'joblib', 'cloudpickle': 'cloudpickle',
-    'pydantic': 'pydantic', 'dask': 'dask', 'duckdb': 'duckdb', 'objectstore': 'objectstore'}      # module: distribution
+LIBRARIES = {'numpy': 'numpy', 'pandas': 'pandas', 'polars': 'polars', 'pyarrow': 'pyarrow', 'scipy': 'scipy',
+'sklearn': 'scikit-learn', 'skops': 'skops', 'statsmodels': 'statsmodels',
+    'xgboost': 'xgboost', 'lightgbm': 'lightgbm', 'catboost': 'catboost', 'torch': 'torch', 'tensorflow': 'tensorflow',
+    'keras': 'keras', 'jax': 'jax', 'transformers': 'transformers',
+    'safetensors': 'safetensors', 'onnx': 'onnx', 'PIL': 'pillow', 'matplotlib': 'matplotlib', 'plotly': 'plotly',
+    'joblib': 'joblib', 'cloudpickle': 'cloudpickle',
+    # module: distribution
+    'pydantic': 'pydantic', 'dask': 'dask', 'duckdb': 'duckdb', 'objectstore': 'objectstore'}
 
 @lru_cache(256)
 def _version(module: str) -> str | None:
     "The version of a loaded module"
     from importlib import metadata
     try: return metadata.version(LIBRARIES[module])
-    except (metadata.PackageNotFoundError, ValueError, OSError): found = getattr(sys.modules.get(module), '__version__', None)
+    except (metadata.PackageNotFoundError, ValueError, OSError):
+        found = getattr(sys.modules.get(module), '__version__', None)
     return found if isinstance(found, str) else None
 
 @lru_cache(64)
@@ -140,4 +150,5 @@ def made_by(
     if provenance == 'minimal': return {'who': author or ''}
     place, git = _place(source(), _cwd(), bool(user_ns()))
     commit = _commit(git)
-    return {'who': author or who(), 'where': place, **({'commit': commit} if commit else {}), 'python': '.'.join(map(str, sys.version_info[:3])), 'libraries': libraries()}
+    return {'who': author or who(), 'where': place, **({'commit': commit} if commit else {}),
+            'python': '.'.join(map(str, sys.version_info[:3])), 'libraries': libraries()}

@@ -41,7 +41,8 @@ def encode_segment(
     reserved: frozenset[str] = frozenset(),  # Keys that have another meaning in this place
 ) -> str:                                # Its key: lower-case ASCII
     "One segment of a name as a segment of a key"
-    key = ''.join(f'!{chr(b + 32)}' if 65 <= b <= 90 else chr(b) if b in _plain else _encode_byte(b) for b in segment.encode())
+    key = ''.join(f'!{chr(b + 32)}' if 65 <= b <= 90 else chr(b) if b in _plain else _encode_byte(b)
+                  for b in segment.encode())
     if key[-1] == '.': key = key[:-1] + _encode_byte(ord('.'))
     if key[0] == '.' or key in reserved or _device.fullmatch(key): key = _encode_byte(ord(key[0])) + key[1:]
     return key
@@ -72,7 +73,8 @@ def _check_length(segments: list[str], name: str, what: str) -> str:
     "The joined key, if it is short enough for every backend"
     key = '/'.join(segments)
     if max(map(len, segments)) > SEGMENT_LIMIT or len(key) > NAME_LIMIT:
-        raise InvalidRef(f'{name[:60]!r}… cannot name {what}: at most {SEGMENT_LIMIT} bytes a part and {NAME_LIMIT} in all, once encoded')
+        raise InvalidRef(f'{name[:60]!r}… cannot name {what}: at most {SEGMENT_LIMIT} bytes a part and {NAME_LIMIT} in '
+                         'all, once encoded')
     return key
 
 # %% ../nbs/02_refs.ipynb #d7127b30
@@ -171,14 +173,17 @@ def alias_name(
     _check_text(alias, 'an alias')
     if '/' in alias: raise InvalidRef(f"{alias!r} cannot name an alias: it contains '/'")
     _check_segment(alias, alias, 'an alias')
-    if bad := next((c for c in '~*:' if c in alias), None): raise InvalidRef(f'{alias!r} cannot name an alias: it contains {bad!r}')
-    if alias[0] == '-' or _taken.fullmatch(alias): raise InvalidRef(f'{alias!r} cannot name an alias: it reads as another selector')
+    if bad := next((c for c in '~*:' if c in alias), None):
+        raise InvalidRef(f'{alias!r} cannot name an alias: it contains {bad!r}')
+    if alias[0] == '-' or _taken.fullmatch(alias):
+        raise InvalidRef(f'{alias!r} cannot name an alias: it reads as another selector')
     _check_length([encode_segment(alias)], alias, 'an alias')
     return alias
 
 def check_alias(alias: str) -> str:
     "The same for a word that is to become one: a duration such as `7d` selects what was the latest so long ago"
-    if is_duration(alias_name(alias)): raise InvalidRef(f'{alias!r} cannot name an alias: it reads as a duration, and @{alias} is what was the latest then')
+    if is_duration(alias_name(alias)):
+        raise InvalidRef(f'{alias!r} cannot name an alias: it reads as a duration, and @{alias} is what was the latest then')
     return alias
 
 # %% ../nbs/02_refs.ipynb #e5bba8e7
@@ -200,7 +205,8 @@ def parse_selector(text: str) -> Selector:
     return Alias(check_alias(text))
 
 def _no_number(text: str) -> InvalidRef:
-    return InvalidRef(f'{text!r} selects no version: versions are whole numbers from 1 to {MAX_VERSION:,}, as in @3; @-2 is the one before the latest')
+    return InvalidRef(f'{text!r} selects no version: versions are whole numbers from 1 to {MAX_VERSION:,}, as in @3; '
+                      '@-2 is the one before the latest')
 
 def _moment(text: str) -> AsOf | Ago | None:
     "A date, a timestamp or a duration; None where it is none of them"
@@ -211,7 +217,8 @@ def _moment(text: str) -> AsOf | Ago | None:
 
 def _alias_at(alias: str, when: str) -> AliasAt | AsOf | Ago:
     if moment := _moment(when): return moment if alias == 'latest' else AliasAt(check_alias(alias), moment)
-    raise InvalidRef(f"@{alias}@{when}: behind the second '@' goes a date or a duration, as in @production@2026-11-01 or @production@7d; @production~1 is where it pointed before")
+    raise InvalidRef(f"@{alias}@{when}: behind the second '@' goes a date or a duration, as in @production@2026-11-01 "
+                     "or @production@7d; @production~1 is where it pointed before")
 
 # %% ../nbs/02_refs.ipynb #001ffffa
 @dataclass(frozen=True, slots=True)
@@ -231,7 +238,8 @@ def _parse(text: str) -> Ref:
     bucket, slash, item = name.partition('/')
     bucket_key(bucket)
     if slash: item_key(item)
-    if at and not slash and selector != '*': raise InvalidRef(f"{text!r} selects a version of no item; write 'bucket/item@{selector}'")
+    if at and not slash and selector != '*':
+        raise InvalidRef(f"{text!r} selects a version of no item; write 'bucket/item@{selector}'")
     return Ref(bucket, item if slash else None, parse_selector(selector) if at else None)
 
 def _checked(r: Ref) -> Ref:
@@ -256,7 +264,8 @@ def parse_ref(
         if not isinstance(text, str): raise InvalidRef(f"{ref!r} is no ref; write 'bucket/item' or 'bucket/item@3'")
         r = _parse(text)
     if item and r.item is None: raise InvalidRef(f"{str(r)!r} names a bucket; an item is 'bucket/item'")
-    if not selector and r.selector is not None: raise InvalidRef(f"{str(r)!r} has a selector, which has no meaning here; write '{r.bucket}/{r.item}'")
+    if not selector and r.selector is not None:
+        raise InvalidRef(f"{str(r)!r} has a selector, which has no meaning here; write '{r.bucket}/{r.item}'")
     return r
 
 # %% ../nbs/02_refs.ipynb #b37a2f9c
@@ -265,8 +274,10 @@ def name_filter(
 ):                                    # A predicate on names
     "Whether a name passes a filter, as a function"
     if filter is None: return lambda name: True
-    if isinstance(filter, re.Pattern) and isinstance(filter.pattern, str): return lambda name: filter.match(name) is not None
+    if isinstance(filter, re.Pattern) and isinstance(filter.pattern, str):
+        return lambda name: filter.match(name) is not None
     if not isinstance(filter, str): raise InvalidQuery(f'{filter!r} is no filter: give text or a compiled pattern')
     try: found = re.compile(filter).search
-    except re.error as e: raise InvalidQuery(f'{filter!r} is not a regular expression: {e}; escape special characters with a backslash') from None
+    except re.error as e:
+        raise InvalidQuery(f'{filter!r} is not a regular expression: {e}; escape special characters with a backslash') from None
     return lambda name: found(name) is not None

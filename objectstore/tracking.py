@@ -103,9 +103,11 @@ def plain_args(args: Mapping) -> str | None:
 
 # %% ../nbs/07_tracking.ipynb #a4533e24
 def _starting(real: Callable) -> Callable:
-    "`Thread.start`, with the context of a calculation; the threads of a pool serve others too, and get it with each piece of work"
+    """`Thread.start`, with the context of a calculation; the threads of a pool serve others too, and get it with each
+    piece of work"""
     def start(self: threading.Thread) -> None:
-        if now_reading() is not None and getattr(getattr(self, '_target', None), '__module__', None) != 'concurrent.futures.thread':
+        if (now_reading() is not None
+            and getattr(getattr(self, '_target', None), '__module__', None) != 'concurrent.futures.thread'):
             context, run = contextvars.copy_context(), self.run
             self.run = lambda: context.run(run)
         real(self)
@@ -151,7 +153,8 @@ class Following:
         with self.lock:
             self.count += 1
             if self.count > 1: return
-            places = (threading.Thread, 'start', _starting), (ThreadPoolExecutor, 'submit', _submitting), (ProcessPoolExecutor, 'submit', _away)
+            places = (threading.Thread, 'start', _starting), (ThreadPoolExecutor, 'submit',
+                _submitting), (ProcessPoolExecutor, 'submit', _away)
             for cls, name, made in places:
                 ours = made(real := getattr(cls, name))
                 setattr(cls, name, ours)
@@ -162,7 +165,8 @@ class Following:
             self.count -= 1
             if self.count: return
             for cls, name, real, ours in self.replaced:
-                if getattr(cls, name) is ours: setattr(cls, name, real)      # else somebody else has replaced it meanwhile, and ours does nothing more
+                # else somebody else has replaced it meanwhile, and ours does nothing more
+                if getattr(cls, name) is ours: setattr(cls, name, real)
             self.replaced.clear()
 
 _following = Following()

@@ -1,6 +1,7 @@
 """Stacks whose origin can go away and come back.
 
-    world       two or three tiers over each kind of origin: `world.open(**options)`, `world.away('refuse')`, `world.back()`
+    world       two or three tiers over each kind of origin: `world.open(**options)`, `world.away('refuse')`,
+    `world.back()`
     machines    several machines (a state folder and near tiers of its own each) over one origin in memory
 
 Origins in memory and in files go away by a switch in this process, SeaweedFS behind a proxy. Nothing here waits for
@@ -98,9 +99,11 @@ def memory(request, clean): return World('memory', 2, clean, request)
 
 class Machine:
     "One of several machines over an origin in memory"
-    def __init__(self, folder: Path, name: str, url: str, switch: Switch): self.folder, self.url, self.switch = folder/name, url, switch
+    def __init__(self, folder: Path, name: str, url: str, switch: Switch):
+        self.folder, self.url, self.switch = folder/name, url, switch
     def open(self, **options) -> ObjectStore:
-        with env(OBJECTSTORE_STATE_DIR=str(self.folder/'state')): return on_line(ObjectStore(str(self.folder/'near'), self.url, progress=False, **options), self.switch)
+        with env(OBJECTSTORE_STATE_DIR=str(self.folder/'state')):
+            return on_line(ObjectStore(str(self.folder/'near'), self.url, progress=False, **options), self.switch)
 
 @pytest.fixture
 def machines(clean):
@@ -125,7 +128,8 @@ def clean(tmp_path, monkeypatch):
     "Folders of the test's own, and nothing known"
     for k in list(os.environ):
         if foreign(k): monkeypatch.delenv(k)
-    for k, d in dict(OBJECTSTORE_STATE_DIR='state', OBJECTSTORE_CACHE_DIR='cache', HOME='home').items(): monkeypatch.setenv(k, str(tmp_path/d))
+    for k, d in dict(OBJECTSTORE_STATE_DIR='state', OBJECTSTORE_CACHE_DIR='cache', HOME='home').items():
+        monkeypatch.setenv(k, str(tmp_path/d))
     (tmp_path/'work').mkdir(), (tmp_path/'home').mkdir()
     monkeypatch.chdir(tmp_path/'work')
     forget_all()

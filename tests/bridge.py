@@ -8,10 +8,14 @@ import json, os, queue, shutil
 from contextlib import contextmanager
 import pytest
 
-CHROMIUM = os.environ.get('OBJECTSTORE_TEST_CHROMIUM') or shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
-FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
-LIGHT = {'--jp-layout-color1': 'white', '--jp-content-font-color1': 'rgba(0, 0, 0, 0.87)', '--jp-brand-color1': '#1976d2', '--jp-ui-font-family': 'system-ui, sans-serif'}
-DARK = {'--jp-layout-color1': '#111111', '--jp-content-font-color1': 'rgba(255, 255, 255, 1)', '--jp-brand-color1': '#64b5f6', '--jp-ui-font-family': 'system-ui, sans-serif'}
+CHROMIUM = (os.environ.get('OBJECTSTORE_TEST_CHROMIUM') or shutil.which('chromium') or shutil.which('chromium-browser')
+            or shutil.which('google-chrome'))
+FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+         '--disable-background-networking', '--disable-component-update', '--disable-sync']
+LIGHT = {'--jp-layout-color1': 'white', '--jp-content-font-color1': 'rgba(0, 0, 0, 0.87)',
+         '--jp-brand-color1': '#1976d2', '--jp-ui-font-family': 'system-ui, sans-serif'}
+DARK = {'--jp-layout-color1': '#111111', '--jp-content-font-color1': 'rgba(255, 255, 255, 1)',
+        '--jp-brand-color1': '#64b5f6', '--jp-ui-font-family': 'system-ui, sans-serif'}
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>browser</title></head><body style="margin:0;padding:10px"><main></main><script>
 window.heard = []; window.executed = []
@@ -73,9 +77,11 @@ class Joined:
         while not self.wire.sent.empty(): found.append(self.wire.sent.get())
         return found
     def quiet(self, timeout: float = 30) -> Joined:
-        "Until the page has heard all that was said, and waits for none of its own delays; those of a second and more warn of what takes long, and are no delays"
+        """Until the page has heard all that was said, and waits for none of its own delays; those of a second and more
+        warn of what takes long, and are no delays"""
         said = self.page.evaluate('window.turns')
-        self.page.wait_for_function('said => window.turns > said + 1 && !window.waiting(0, 1000)', arg=said, timeout=1000 * timeout)
+        self.page.wait_for_function('said => window.turns > said + 1 && !window.waiting(0, 1000)', arg=said,
+                                    timeout=1000 * timeout)
         return self
     def settle(self, timeout: float = 30) -> Joined:
         "Until Python has nothing to do, the page has heard it all, and neither has asked the other anything since"
@@ -84,8 +90,11 @@ class Joined:
             self.quiet(timeout)
             self.w.wait(timeout)
             self.quiet(timeout)
-            if self.page.evaluate('window.sent') == asked == self.asked and self.wire.sent.empty() and self.w.browsing.workers.idle(0): return self
-        raise AssertionError(f'the page and Python do not come to rest: {self.page.evaluate("window.sent")} messages sent, {self.asked} heard')
+            if (self.page.evaluate('window.sent') == asked == self.asked and self.wire.sent.empty()
+                and self.w.browsing.workers.idle(0)):
+                return self
+        raise AssertionError(f'the page and Python do not come to rest: {self.page.evaluate("window.sent")} messages '
+                             f'sent, {self.asked} heard')
     def text(self, selector: str) -> str: return self.page.locator(selector).first.inner_text()
     def names(self) -> list[str]: return self.page.locator('.osb-body .osb-row .osb-text').all_inner_texts()
     def search(self, line: str) -> None:
@@ -108,7 +117,8 @@ def wired():
     finally: widget.comm.create_comm = before
 
 
-def open_page(chromium, store, bucket=None, query='', *, width=1000, high=700, dark=False, w=None, settle=True, theme=True, **options) -> Joined:
+def open_page(chromium, store, bucket=None, query='', *, width=1000, high=700, dark=False, w=None, settle=True,
+              theme=True, **options) -> Joined:
     "A browser on a store in a page of Chromium"
     from objectstore.browser.widget import Browser
     options.setdefault('names', {})
@@ -125,7 +135,8 @@ def open_page(chromium, store, bucket=None, query='', *, width=1000, high=700, d
     colours = ''.join(f'{k}:{v};' for k, v in (DARK if dark else LIGHT).items()) if theme else ''
     page.add_style_tag(content=f'body{{{colours}background:{"#111" if dark else "white"};color-scheme:{"dark" if dark else "light"}}}')
     joined.from_python()
-    page.evaluate('([esm, css, state]) => window.start(esm, css, state)', [w._esm, w._css, json.loads(json.dumps({k: v for k, v in w.get_state().items() if k[0] != '_'}))])
+    page.evaluate('([esm, css, state]) => window.start(esm, css, state)',
+                  [w._esm, w._css, json.loads(json.dumps({k: v for k, v in w.get_state().items() if k[0] != '_'}))])
     return joined.settle() if settle else joined
 
 

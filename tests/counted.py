@@ -20,7 +20,8 @@ from services import Place, Service
 SMALL = {'stage': 'candidate', 'auc': 0.91, 'notes': 'x' * 4000}     # about 4 KB of JSON, in the record
 LARGE = b'0123456789abcdef' * 65536                                  # 1 MiB, a payload of its own: one piece
 MANY = int(os.environ.get('OBJECTSTORE_TEST_MANY', 200))
-PAGES = 2                                                            # a page holds 1,000 keys, and some services (Ceph) send shorter ones
+# a page holds 1,000 keys, and some services (Ceph) send shorter ones
+PAGES = 2
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ def world(service: Service) -> Iterator[World]:
     "A world on a service that runs"
     place = Place(service)
     service.make_bucket(place.bucket)
-    with TemporaryDirectory(ignore_cleanup_errors=True) as d, Proxy(service.endpoint) as proxy, patched.dict(os.environ, {**service.environment, 'XDG_CACHE_HOME': d, 'OBJECTSTORE_STATE_DIR': f'{d}/state'}):
+    with TemporaryDirectory(ignore_cleanup_errors=True) as d, Proxy(service.endpoint) as proxy, patched.dict(os.environ,
+            {**service.environment, 'XDG_CACHE_HOME': d, 'OBJECTSTORE_STATE_DIR': f'{d}/state'}):
         yield World(place, proxy, Path(d))
 
 def count(w: World, o: Operation) -> Count:
@@ -215,10 +217,12 @@ def _(w):
     s, ref = w.store(), w.item(SMALL, SMALL); s.get(ref); w.store(direct=True).remove(f'{ref}@2')
     return lambda: s.get(ref)
 
-@operation('get, latest, of 1,100 versions: cold', 5, 'listing, a full page; behind twice as many; the rest, two pages at most; record', designed=True)
+@operation('get, latest, of 1,100 versions: cold', 5, 'listing, a full page; behind twice as many; the rest, two pages '
+           'at most; record', designed=True)
 def _(w): ref, s = w.long(1100), w.store(); return lambda: s.get(ref)
 
-@operation('get, nothing there, with a default', 5, 'listing, empty: does the service list? and again; what is there instead; state of the bucket')
+@operation('get, nothing there, with a default', 5, 'listing, empty: does the service list? and again; what is there '
+           'instead; state of the bucket')
 def _(w): w.item(SMALL); s = w.store(); return lambda: s.get('lab/nowhere', default=None)
 
 @operation('get_many of 5: cold', 10, 'a listing and a record each', designed=True)
@@ -242,7 +246,8 @@ def _(w): s, ref = w.known(SMALL); s[ref]; return lambda: ref in s
 @operation('versions of an item, 3: cold', 6, 'listing, records, a listing of aliases, one of notes')
 def _(w): s, ref = w.store(), w.item(SMALL, SMALL, SMALL); return lambda: s.versions(ref)
 
-@operation('created, metadata and aliases of a version', 4, 'notes, aliases, neither there: beside each a look that the service lists; the time came with the listing before')
+@operation('created, metadata and aliases of a version', 4, 'notes, aliases, neither there: beside each a look that '
+           'the service lists; the time came with the listing before')
 def _(w): s, ref = w.store(), w.item(SMALL); v = s[ref]; return lambda: (v.created, v.metadata, v.aliases)
 
 
@@ -255,30 +260,41 @@ def _(w): s, ref = w.known(SMALL); return lambda: s.annotate(ref, {'stage': 'pro
 def _(w): s, ref = w.known(SMALL); return lambda: s.set_alias(ref, 'production')
 
 @operation('set_alias: warm, moved', 5, 'listing; moves: listing, last one; claim; listing: is it still live?')
-def _(w): s, ref = w.known(SMALL, SMALL); s.set_alias(f'{ref}@1', 'production'); return lambda: s.set_alias(f'{ref}@2', 'production')
+def _(w):
+    s, ref = w.known(SMALL, SMALL)
+    s.set_alias(f'{ref}@1', 'production')
+    return lambda: s.set_alias(f'{ref}@2', 'production')
 
 @operation('remove_alias', 3, 'moves: listing, last one; claim')
 def _(w): s, ref = w.known(SMALL); s.set_alias(ref, 'production'); return lambda: s.remove_alias(ref, 'production')
 
 @operation('aliases of an item, 2', 3, 'listing, last moves')
-def _(w): s, ref = w.known(SMALL); s.set_alias(ref, 'production'); s.set_alias(ref, 'staging'); return lambda: s.aliases(ref)
+def _(w):
+    s, ref = w.known(SMALL)
+    s.set_alias(ref, 'production')
+    s.set_alias(ref, 'staging')
+    return lambda: s.aliases(ref)
 
-@operation('remove a version: warm', 5, 'listing: is it live?; aliases; none, so a look that the service lists; mark; aliases again: was one set meanwhile?')
+@operation('remove a version: warm', 5, 'listing: is it live?; aliases; none, so a look that the service lists; mark; '
+           'aliases again: was one set meanwhile?')
 def _(w): s, ref = w.known(SMALL, SMALL); return lambda: s.remove(f'{ref}@1')
 
-@operation('copy a small version to a new item', 5, 'listing: is it live?; again: was it abandoned?; notes; listing, claim')
+@operation('copy a small version to a new item', 5,
+           'listing: is it live?; again: was it abandoned?; notes; listing, claim')
 def _(w): s, ref = w.known(SMALL); dst = w.item(); return lambda: s.copy(f'{ref}@1', dst)
 
 @operation('copy a large version within a bucket', 7, 'as a small one; its bytes; confirm')
 def _(w): s, ref = w.known(LARGE); dst = w.item(); return lambda: s.copy(f'{ref}@1', dst)
 
-@operation(f'find_items of {MANY:,} items: cold, without a catalog', MANY + PAGES + 3, 'listings of the log, records, aliases, notes; records')
+@operation(f'find_items of {MANY:,} items: cold, without a catalog', MANY + PAGES + 3,
+           'listings of the log, records, aliases, notes; records')
 def _(w): w.many(); s = w.store(); return lambda: s.find_items('crowd')
 
 @operation(f'find_items of {MANY:,} items: nothing new', 1, 'listing of the log', designed=True)
 def _(w): w.many(); s = w.store(); s.find_items('crowd'); return lambda: s.find_items('crowd')
 
-@operation(f'find_items of {MANY:,} items: one put by somebody else', 4, 'listing of the log, hint, listing of the item, record')
+@operation(f'find_items of {MANY:,} items: one put by somebody else', 4,
+           'listing of the log, hint, listing of the item, record')
 def _(w):
     w.many(); s = w.store(); s.find_items('crowd')
     with w.store(direct=True) as other: other.put('crowd/many/0001', 2)
@@ -293,7 +309,8 @@ def _elsewhere(w: World) -> ObjectStore:
     "A store object on a machine that knows nothing"
     with patched.dict(os.environ, OBJECTSTORE_STATE_DIR=str(w.folder/f'state-{time.time_ns()}')): return w.store()
 
-@operation('list_buckets, 3 of them', 8, 'first contact: who is there (listing, id, witness), format; folders; state of each: listing, move')
+@operation('list_buckets, 3 of them', 8, 'first contact: who is there (listing, id, witness), format; folders; state '
+           'of each: listing, move')
 def _(w):
     own = replace(w, place=Place(w.place.service))
     for b in ('lab', 'ward', 'field'): own.item(1, bucket=b)

@@ -11,7 +11,8 @@ class Explored:
     trace: tuple[str, ...] = ()       # the steps that lead to it
     ends: int = 0                     # states in which nothing more can happen
 
-def explore(start: Hashable, steps: Callable[[Hashable], Iterable[tuple[str, Hashable]]], wrong: Callable[[Hashable], str | None]) -> Explored:
+def explore(start: Hashable, steps: Callable[[Hashable], Iterable[tuple[str, Hashable]]],
+            wrong: Callable[[Hashable], str | None]) -> Explored:
     "Go through all states that steps lead to; stop where something is wrong"
     came, queue, ends = {start: None}, deque([start]), 0
     while queue:

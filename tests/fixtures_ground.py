@@ -14,7 +14,8 @@ def pytest_unconfigure(config): shutil.rmtree(config.empty_home, ignore_errors=T
 
 @pytest.fixture(autouse=True)
 def turn(request, tmp_path_factory):
-    "A test marked `alone` waits until the others have ended, and they wait for it; the gate keeps it from waiting for ever"
+    """A test marked `alone` waits until the others have ended, and they wait for it; the gate keeps it from waiting
+    for ever"""
     if 'PYTEST_XDIST_WORKER' not in os.environ:
         yield
         return

@@ -60,7 +60,8 @@ def proxy(s3_service):
 
 @pytest.fixture(autouse=True)
 def few_races(request, monkeypatch):
-    "The services of these tests are sound, and nearly every test founds an origin: few races are enough, but where the probe itself is tested"
+    """The services of these tests are sound, and nearly every test founds an origin: few races are enough, but where
+    the probe itself is tested"""
     if 'test_probe' not in request.node.nodeid: monkeypatch.setattr('objectstore.format.probe.RACES', 2)
 
 @pytest.fixture(autouse=True)

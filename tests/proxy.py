@@ -72,7 +72,8 @@ class Request:
 
     def __str__(self):
         query = '&'.join(f'{k}={v}' for k, v in self.query.items())
-        return f"{self.verb} {self.path}{'?' if query else ''}{query} -> {self.status or 'nothing'} ({self.sent} up, {self.received} down){f' {self.fault}' if self.fault else ''}"
+        return (f"{self.verb} {self.path}{'?' if query else ''}{query} -> {self.status or 'nothing'} ({self.sent} up, "
+                f"{self.received} down){f' {self.fault}' if self.fault else ''}")
 
 
 @dataclass
@@ -109,7 +110,8 @@ class Fault:
     def __post_init__(self):
         if not (self.kind in _kinds or re.fullmatch(r'[2-5]\d\d', self.kind)):
             raise ValueError(f"{self.kind!r} is no kind of fault; there are {', '.join(_kinds)} and any status")
-        if self.length not in ('matching', 'original'): raise ValueError(f"length is 'matching' or 'original', not {self.length!r}")
+        if self.length not in ('matching', 'original'):
+            raise ValueError(f"length is 'matching' or 'original', not {self.length!r}")
         self._random = random.Random(self.seed)
 
     def takes(self, r: Request) -> bool:
@@ -144,7 +146,8 @@ class Head:
     @property
     def chunked(self) -> bool: return 'chunked' in self.fields.get('transfer-encoding', '').lower()
     @property
-    def unended(self) -> bool: return self.first[0].startswith('HTTP/') and not self.chunked and 'content-length' not in self.fields
+    def unended(self) -> bool:
+        return self.first[0].startswith('HTTP/') and not self.chunked and 'content-length' not in self.fields
     @property
     def closing(self) -> bool: return 'close' in self.fields.get('connection', '').lower() or 'HTTP/1.0' in self.first
     @property
@@ -152,7 +155,8 @@ class Head:
 
     def with_length(self, n: int) -> bytes:
         "The same head for a body of `n` bytes that is not chunked"
-        lines = [l for l in self.raw[:-4].split(b'\r\n') if not re.match(rb'(content-length|transfer-encoding):', l, re.I)]
+        lines = [l for l in self.raw[:-4].split(b'\r\n')
+                 if not re.match(rb'(content-length|transfer-encoding):', l, re.I)]
         return b'\r\n'.join([*lines, b'Content-Length: %d' % n, b'', b''])
 
 
@@ -381,14 +385,16 @@ async def late(x, fault):
 
 # Answers that are not those of an object service
 
-PAGE = b'<!DOCTYPE html>\n<html><head><title>Welcome</title></head><body><p>Please log in to use the network.</p></body></html>'
+PAGE = (b'<!DOCTYPE html>\n<html><head><title>Welcome</title></head><body><p>Please log in to use the '
+        b'network.</p></body></html>')
 SOUP = b'<!doctype html><html><head><title>Welcome</title><body><p>Please log in<br>to use the network.</body>'
 ERROR = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>InternalError</Code><Message>injected</Message></Error>'
 
 async def answer(x, content: bytes, kind: str = 'text/html', status: str = '200 OK', **headers: str) -> None:
     "An answer of our own, with its body where the request may have one"
     await x.take()
-    lines = [f'HTTP/1.1 {status}', f'Content-Type: {kind}', f'Content-Length: {len(content)}', *(f'{k}: {v}' for k, v in headers.items())]
+    lines = [f'HTTP/1.1 {status}', f'Content-Type: {kind}', f'Content-Length: {len(content)}',
+             *(f'{k}: {v}' for k, v in headers.items())]
     await x.say('\r\n'.join([*lines, '', '']).encode(), b'' if x.request.method == 'HEAD' else content)
 
 @kind
@@ -398,7 +404,8 @@ async def page(x, fault): await answer(x, PAGE)
 async def tag_soup(x, fault): await answer(x, SOUP)
 
 @kind
-async def tagged_page(x, fault): await answer(x, PAGE, **{'ETag': 'W/"2d-5eb63bbbe01eeed0"', 'Last-Modified': 'Sat, 28 Nov 2026 10:00:00 GMT'})
+async def tagged_page(x, fault):
+    await answer(x, PAGE, **{'ETag': 'W/"2d-5eb63bbbe01eeed0"', 'Last-Modified': 'Sat, 28 Nov 2026 10:00:00 GMT'})
 
 @kind
 async def empty(x, fault): await answer(x, b'')
@@ -421,7 +428,8 @@ async def console(x, fault):
 
 @kind
 async def unknown_key(x, fault):
-    await answer(x, b'<?xml version="1.0"?>\n<Error><Code>XAdminUserNotFound</Code><Message>injected</Message></Error>', 'application/xml', '404 Not Found')
+    await answer(x, b'<?xml version="1.0"?>\n<Error><Code>XAdminUserNotFound</Code><Message>injected</Message></Error>',
+                 'application/xml', '404 Not Found')
 
 PORTALS = ['page', 'tag_soup', 'tagged_page', 'empty', 'json', 'error_in_success', 'redirect', 'console']
 
@@ -447,8 +455,9 @@ _kinds['cut'] = listing(lambda xml: xml[:2 * len(xml) // 3])
 _codes = {'409': 'ConditionalRequestConflict', '500': 'InternalError', '503': 'SlowDown'}
 
 async def status(x, code: str) -> None:
-    content = b'' if x.request.method == 'HEAD' else (f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{_codes.get(code, "Fault")}</Code>'
-        f'<Message>injected</Message></Error>').encode()
+    content = (b'' if x.request.method == 'HEAD'
+               else ('<?xml version="1.0" ' f'encoding="UTF-8"?>\n<Error><Code>{_codes.get(code, "Fault")}</Code>'
+                     f'<Message>injected</Message></Error>').encode())
     await x.say(f'HTTP/1.1 {code} Injected\r\nContent-Type: application/xml\r\nContent-Length: {len(content)}\r\n\r\n'.encode(), content)
 
 async def _500_after_commit(x, fault):

@@ -1,6 +1,7 @@
 """Marks that choose: what `make test` runs whole.
 
-    quick        each layer on one place, and the notebooks that take little; nothing that kills, races, floods or measures
+    quick        each layer on one place, and the notebooks that take little; nothing that kills, races, floods or
+    measures
     libraries    what shows that a version of another library works; `make lowest`
     repeats      what is done more often where `make soak` asks for it
 """
@@ -9,13 +10,16 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 import pytest
 
-LAYERS = {'backends', 'bad_input', 'calculated', 'codecs', 'context', 'environment', 'files', 'layout', 'machine', 'met_by_everybody', 'offline', 'patience', 'places',
-          'privacy', 'query', 'remote', 'requests', 'search', 'secrets', 'settings', 'shown', 'store', 'traps', 'words'}
-NOTEBOOKS = {'00_durations', '01_errors', '02_refs', '04_calls', 'storage/01_backend', 'storage/02_atomic', 'codecs/02_codec', 'search/01_predicate', 'storage/09_config', '06_provenance', '05_display', '07_tracking', 'search/02_parser',
-             'format/05_records', 'format/06_buckets', 'format/07_commit', 'format/08_origin', 'store/09_bulk', 'browser/04_search_line', 'explanations/decisions'}
+LAYERS = {'backends', 'bad_input', 'calculated', 'codecs', 'context', 'environment', 'files', 'layout', 'machine',
+          'met_by_everybody', 'offline', 'patience', 'places', 'privacy', 'query', 'remote', 'requests', 'search',
+          'secrets', 'settings', 'shown', 'store', 'traps', 'words'}
+NOTEBOOKS = {'00_durations', '01_errors', '02_refs', '04_calls', 'storage/01_backend', 'storage/02_atomic',
+             'codecs/02_codec', 'search/01_predicate', 'storage/09_config', '06_provenance', '05_display',
+             '07_tracking', 'search/02_parser', 'format/05_records', 'format/06_buckets', 'format/07_commit',
+             'format/08_origin', 'store/09_bulk', 'browser/04_search_line', 'explanations/decisions'}
 WITH_SERVICE = {'backends', 'remote', 'requests', 'secrets'}       # of these SeaweedFS too: the line to a service
-LIBRARIES = {'bad_input', 'backends', 'calculated', 'codecs', 'context', 'environment', 'places', 'privacy', 'query', 'remote', 'requests', 'search', 'secrets', 'settings',
-             'shown', 'store', 'twins', 'words', 'workers'}
+LIBRARIES = {'bad_input', 'backends', 'calculated', 'codecs', 'context', 'environment', 'places', 'privacy', 'query',
+             'remote', 'requests', 'search', 'secrets', 'settings', 'shown', 'store', 'twins', 'words', 'workers'}
 ELSEWHERE = re.compile(r'local|shared|two|three|ceph|rclone|given|native')
 SLOW = re.compile(r'planted|kill_|winner|nonsense|fuzz|hangs|longest|swallows|memory_is_bounded|large_folder|any_frame|at_once|scripts_modules')
 
@@ -39,11 +43,13 @@ def _repeats(item) -> bool:
     while todo:
         names = set(_names(todo.pop().__code__))
         if names & {'soak', 'SOAK'}: return True
-        todo += [f for n in names - seen if isinstance(f := of_module.get(n), FunctionType) and f.__module__ == item.module.__name__]
+        todo += [f for n in names - seen if isinstance(f := of_module.get(n), FunctionType)
+                 and f.__module__ == item.module.__name__]
         seen |= names
     return False
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if ' at 0x' in item.nodeid: raise pytest.UsageError(f'{item.nodeid}: an address names it otherwise in each process: give it an id')
+        if ' at 0x' in item.nodeid:
+            raise pytest.UsageError(f'{item.nodeid}: an address names it otherwise in each process: give it an id')
         for mark in _marks(item) | ({'repeats'} if _repeats(item) else set()): item.add_marker(mark)

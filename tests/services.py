@@ -115,7 +115,8 @@ class CephService(Service):
         self._ceph_child('ceph-osd', '-i', '0')
 
     def _ceph(self, program, *args): return run(program, '-c', self.folder/'ceph.conf', *args)
-    def _ceph_child(self, program, *args): return self._child([program, '-c', str(self.folder/'ceph.conf'), '-f', *args])
+    def _ceph_child(self, program, *args):
+        return self._child([program, '-c', str(self.folder/'ceph.conf'), '-f', *args])
 
 
 @lru_cache(1)
@@ -138,8 +139,9 @@ class RcloneService(Service):
         self._port = self._port or free_ports()
         self.endpoint = f'http://127.0.0.1:{self._port}'
         (self.folder/'data').mkdir(exist_ok=True)
-        child = self._child([rclone_program(), 'serve', 's3', str(self.folder/'data'), '--addr', f'127.0.0.1:{self._port}',
-            '--config', '/dev/null', '--vfs-cache-mode', 'off'], dict(RCLONE_AUTH_KEY=f'"{self.access_key},{self.secret_key}"'))
+        child = self._child([rclone_program(), 'serve', 's3', str(self.folder/'data'), '--addr',
+                             f'127.0.0.1:{self._port}', '--config', '/dev/null', '--vfs-cache-mode', 'off'],
+                            dict(RCLONE_AUTH_KEY=f'"{self.access_key},{self.secret_key}"'))
         wait_until(self._answers, child, self.log, seconds)
 
     def _answers(self):
@@ -168,7 +170,8 @@ class GivenService(Service):
     @staticmethod
     def missing() -> str | None:
         "Why it cannot run here, or None"
-        wanted = {f'{GIVEN}S3_ENDPOINT': os.environ.get(f'{GIVEN}S3_ENDPOINT'), **{f'AWS_{n}': _given(n) for n in ('ACCESS_KEY_ID', 'SECRET_ACCESS_KEY')}}
+        wanted = {f'{GIVEN}S3_ENDPOINT': os.environ.get(f'{GIVEN}S3_ENDPOINT'),
+                  **{f'AWS_{n}': _given(n) for n in ('ACCESS_KEY_ID', 'SECRET_ACCESS_KEY')}}
         unset = [name for name, value in wanted.items() if not value]
         return f"set {', '.join(unset)} to test against a service of your own" if unset else None
 

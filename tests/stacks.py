@@ -41,7 +41,8 @@ class Stack:
 
     @property
     def quick(self) -> bool: return self.name in HERE
-    def open(self, **options) -> ObjectStore: return ObjectStore(*self.nears, self.url, **{'near': False, **self.options, **options})
+    def open(self, **options) -> ObjectStore:
+        return ObjectStore(*self.nears, self.url, **{'near': False, **self.options, **options})
 
     def bucket(self, word='lab') -> str:
         "A bucket that no other test has; on the service's own buckets it is made"
@@ -60,8 +61,12 @@ class Stack:
         return ((k, data) for k, data in self._stored() if '/log/h-' not in f'/{k}')
 
     def _stored(self) -> Iterator[tuple[str, bytes]]:
-        if self.folder: yield from ((str(p.relative_to(self.folder)), p.read_bytes()) for p in sorted(self.folder.rglob('*')) if p.is_file() and not p.name.startswith('h-')); return
-        for backend in self.backends(): yield from ((e.key, backend.read(e.key)) for e in backend.list('') if '/log/' not in f'/{e.key}')
+        if self.folder:
+            yield from ((str(p.relative_to(self.folder)), p.read_bytes()) for p in sorted(self.folder.rglob('*'))
+                        if p.is_file() and not p.name.startswith('h-'))
+            return
+        for backend in self.backends():
+            yield from ((e.key, backend.read(e.key)) for e in backend.list('') if '/log/' not in f'/{e.key}')
 
     def remove(self) -> None:
         "Remove the service's own buckets, which other tests would see"
@@ -86,11 +91,13 @@ def make_stack(name: str, tmp_path: Path, request, monkeypatch) -> Stack:
     if name in ('two', 'three'):
         (folder := tmp_path/'outer'/'store').parent.mkdir(exist_ok=True)
         shared = '?shared=true' * (name == 'three')
-        return Stack(name, f'file://{folder}{shared}', folder=folder, nears=[str(tmp_path/'near'), *([f'file://{tmp_path}/share?shared=true'] if shared else [])])
+        return Stack(name, f'file://{folder}{shared}', folder=folder,
+                     nears=[str(tmp_path/'near'), *([f'file://{tmp_path}/share?shared=true'] if shared else [])])
     service = request.getfixturevalue('seaweed' if name == 'native' else name)
     for k, v in service.environment.items(): monkeypatch.setenv(k, v)
     native = name == 'native'
-    return Stack(name, 's3://' if native else Place(service).url, dict(endpoint=service.endpoint, timeout=5.0), native=native)
+    return Stack(name, 's3://' if native else Place(service).url, dict(endpoint=service.endpoint, timeout=5.0),
+                 native=native)
 
 
 @pytest.fixture(autouse=True)
@@ -119,8 +126,10 @@ def store(stack, b) -> ObjectStore: return stack.open()
 @contextmanager
 def requests(store: ObjectStore, answer: Callable | None = None) -> Iterator[Counter]:
     "What is asked of the place meanwhile, by method; `answer`: what stands in for every method"
-    verbs = ('create', 'upload', 'read', 'stream', 'list', 'folders', 'exists', 'delete', 'create_many', 'read_many', 'tail', 'names', 'make')
-    places, seen = {id(p): p for p in (store.origin.place, *(b.backend for b in store.origin._buckets.values()))}, Counter()
+    verbs = ('create', 'upload', 'read', 'stream', 'list', 'folders', 'exists', 'delete', 'create_many', 'read_many',
+             'tail', 'names', 'make')
+    places, seen = {id(p): p for p in (store.origin.place,
+                                       *(b.backend for b in store.origin._buckets.values()))}, Counter()
     def counted(verb, real):
         def call(*args, **kwargs):
             seen[verb] += 1
@@ -140,7 +149,8 @@ def _work(pipe) -> None:
     while (told := pipe.recv()) is not None:
         kind, *what = told
         try:
-            if kind == 'surroundings': os.environ.update(what[0]); said = None      # first: a store finds its index when it is opened
+            # first: a store finds its index when it is opened
+            if kind == 'surroundings': os.environ.update(what[0]); said = None
             elif kind == 'open': store, said = what[0], None
             else: said = what[0](store, *what[1])
             pipe.send((True, said))
@@ -167,8 +177,12 @@ class Peer:
     "The place as another opens it: `peer(f, *args)` is `f(store, *args)` there, acknowledged when it returns"
     def __init__(self, store: ObjectStore, process: Process | None):
         self.store, self.process = store, process
-        if process: process.tell('surroundings', {k: v for k, v in os.environ.items() if k.startswith(('AWS_', 'OBJECTSTORE_', 'HOME'))}), process.tell('open', store)
-    def __call__(self, f: Callable, *args): return self.process.tell('call', f, args) if self.process else f(self.store, *args)
+        if process:
+            process.tell('surroundings',
+                         {k: v for k, v in os.environ.items()
+                          if k.startswith(('AWS_', 'OBJECTSTORE_', 'HOME'))}), process.tell('open', store)
+    def __call__(self, f: Callable, *args):
+        return self.process.tell('call', f, args) if self.process else f(self.store, *args)
 
 @pytest.fixture(scope='session')
 def other_process():

@@ -1,6 +1,7 @@
 """What the tests see of the environment: nothing that whoever runs them has set, but for what is meant for the tests.
 
-    OBJECTSTORE_TEST_S3_ENDPOINT   a service of yours to test against too; AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and others belong to it
+    OBJECTSTORE_TEST_S3_ENDPOINT   a service of yours to test against too; AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
+    others belong to it
     OBJECTSTORE_TEST_CHROMIUM      a browser to test with
     OBJECTSTORE_SOAK               multiplies repetitions
 """

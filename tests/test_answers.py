@@ -1,6 +1,7 @@
 """An answer is judged by its form: what is no answer of an object service counts as away, in front of each verb.
 
-The kinds of page, of listing and of refusal are those of `proxy.py`; each guarantee has a planted bug that its test catches.
+The kinds of page, of listing and of refusal are those of `proxy.py`; each guarantee has a planted bug that its test
+catches.
 """
 import secrets, time, warnings
 from contextlib import contextmanager
@@ -25,20 +26,26 @@ PAGES = [*PORTALS, 'unknown_key']
 AWAY = (NotAvailableOffline, CommitUnknown)
 
 READS = dict(      # verb: what it asks, and the only right answer
-    get=(lambda s: s.get('lab/m'), 3), get_pinned=(lambda s: s.get('lab/m@1'), 1), get_alias=(lambda s: s.get('lab/m@prod'), 2),
+    get=(lambda s: s.get('lab/m'), 3), get_pinned=(lambda s: s.get('lab/m@1'), 1),
+    get_alias=(lambda s: s.get('lab/m@prod'), 2),
     get_large=(lambda s: s.get('lab/large'), LARGE), get_many=(lambda s: [*s.get_many(['lab/m@1', 'lab/m@3'])], [1, 3]),
     default=(lambda s: s.get('lab/unseen', default='nothing'), 'hidden'), contains=(lambda s: 'lab/unseen' in s, True),
     item=(lambda s: s['lab/m'].version, 3), versions=(lambda s: [v.version for v in s.versions('lab/m')], [1, 2, 3]),
-    aliases=(lambda s: dict(s.aliases('lab/m')), {'prod': 2}), metadata=(lambda s: s['lab/m@1'].metadata, {'stage': 'old'}),
-    named=(lambda s: s['lab/m@2'].aliases, ['prod']), find=(lambda s: sorted(v.item for v in s.find_items('lab')), ['large', 'm', 'unseen']),
+    aliases=(lambda s: dict(s.aliases('lab/m')), {'prod': 2}),
+    metadata=(lambda s: s['lab/m@1'].metadata, {'stage': 'old'}),
+    named=(lambda s: s['lab/m@2'].aliases, ['prod']),
+    find=(lambda s: sorted(v.item for v in s.find_items('lab')), ['large', 'm', 'unseen']),
     stats=(lambda s: s.get_stats('lab/m')['versions'], 3), buckets=(lambda s: s.list_buckets(), ['lab', 'other']))
 
-WRITES = dict(
-    put=lambda s: s.put('lab/m', 4), put_new=lambda s: s.put('lab/new', 1), put_large=lambda s: s.put('lab/large', content('other', 50_000)),
-    put_huge=lambda s: s.put('lab/huge', content('huge', 18 * 2**20)), put_many=lambda s: s.put_many({f'lab/p{i}': i for i in range(12)}),
-    if_latest=lambda s: s.put('lab/m', 4, if_latest=3), set_alias=lambda s: s.set_alias('lab/m@3', 'prod'), remove_alias=lambda s: s.remove_alias('lab/m', 'prod'),
-    annotate=lambda s: s.annotate('lab/m@2', {'stage': 'new'}), remove=lambda s: s.remove('lab/m@3'), make=lambda s: s.find_or_create_bucket('fresh'),
-    remove_bucket=lambda s: s.remove_bucket('other', force=True), copy=lambda s: s.copy('lab/m@1', 'lab/n'))
+WRITES = dict(put=lambda s: s.put('lab/m', 4), put_new=lambda s: s.put('lab/new', 1),
+              put_large=lambda s: s.put('lab/large', content('other', 50_000)),
+              put_huge=lambda s: s.put('lab/huge', content('huge', 18 * 2**20)),
+              put_many=lambda s: s.put_many({f'lab/p{i}': i for i in range(12)}),
+              if_latest=lambda s: s.put('lab/m', 4, if_latest=3), set_alias=lambda s: s.set_alias('lab/m@3', 'prod'),
+              remove_alias=lambda s: s.remove_alias('lab/m', 'prod'),
+              annotate=lambda s: s.annotate('lab/m@2', {'stage': 'new'}), remove=lambda s: s.remove('lab/m@3'),
+              make=lambda s: s.find_or_create_bucket('fresh'),
+              remove_bucket=lambda s: s.remove_bucket('other', force=True), copy=lambda s: s.copy('lab/m@1', 'lab/n'))
 
 
 class Lab(World):
@@ -51,9 +58,12 @@ class Lab(World):
 
     @contextmanager
     def machine(self, near: bool, known: bool, again: bool = False, **options):
-        "A store on a machine of its own: `known`: one that has read everything but `lab/unseen`; `again`: in a new process"
+        """A store on a machine of its own: `known`: one that has read everything but `lab/unseen`; `again`: in a new
+        process"""
         root = self.folder/secrets.token_hex(4)
-        def open(): return ObjectStore(*[str(root/'near')] * near, self.url, near=near, progress=False, endpoint=self.proxy.endpoint, **{'timeout': 0.5, **options})
+        def open():
+            return ObjectStore(*[str(root/'near')] * near, self.url, near=near, progress=False,
+                               endpoint=self.proxy.endpoint, **{'timeout': 0.5, **options})
         with env(OBJECTSTORE_STATE_DIR=str(root/'state'), OBJECTSTORE_CACHE_DIR=str(root/'cache')), quiet():
             forget_all()
             store = open()
@@ -69,7 +79,8 @@ class Lab(World):
         "All that the service holds, as somebody else sees it"
         with self.alone() as s:
             found = {b: s.origin.bucket(b).scan() for b in s.list_buckets()}
-            return {f'{b}/{i}': (sorted(n.made), sorted(n.live)) for b, items in found.items() for i, n in items.items()}
+            return {f'{b}/{i}': (sorted(n.made), sorted(n.live)) for b, items in found.items()
+                    for i, n in items.items()}
 
     def burnt(self) -> int: return sum(max(made) - len(made) for made, _ in self.state().values())
 
@@ -103,7 +114,9 @@ def meet_anew(store: ObjectStore) -> None:
     if b := getattr(store.origin, 'breaker', None): b.close()
 
 
-@pytest.mark.parametrize('near, known, again', [(False, False, False), (False, True, False), (True, False, False), (True, True, False), (True, True, True)],
+@pytest.mark.parametrize('near, known, again',
+                         [(False, False, False), (False, True, False), (True, False, False), (True, True, False),
+                          (True, True, True)],
                          ids=['alone-new', 'alone-known', 'near-new', 'near-known', 'near-known-in-a-new-process'])
 def test_a_page_in_front_of_every_reading_verb(lab, near, known, again, figure):
     wrong, longest, held, hits = [], 0.0, 0, []
@@ -113,7 +126,8 @@ def test_a_page_in_front_of_every_reading_verb(lab, near, known, again, figure):
             found, waited, kept = judge_reads(store)
             wrong += [(kind, *w) for w in found]
             longest, held, hits = max(longest, waited), held + kept, [*hits, fault.hits]
-    figure(f'23 {len(PAGES)} pages in front of {len(READS)} reads', near=near, known=known, asked=sum(hits), longest=longest, from_near=held, wrong=len(wrong))
+    figure(f'23 {len(PAGES)} pages in front of {len(READS)} reads', near=near, known=known, asked=sum(hits),
+           longest=longest, from_near=held, wrong=len(wrong))
     assert not wrong, wrong
     assert all(hits) and (held > 6 * len(PAGES)) == (near and known)
 
@@ -125,7 +139,8 @@ def judge_writes(store: ObjectStore, fault) -> tuple[list, float, int]:
         meet_anew(store)
         began, asked = time.monotonic(), fault.hits
         try: found = ask(store)
-        except (*AWAY, Conflict, Protected): found = None      # a put behind a pending one; a key that the gateway does not know
+        # a put behind a pending one; a key that the gateway does not know
+        except (*AWAY, Conflict, Protected): found = None
         except Exception as e: found = e
         longest, most = max(longest, time.monotonic() - began), max(most, fault.hits - asked)
         if isinstance(found, Exception) or name in ACKNOWLEDGED and acknowledged(found): wrong.append((name, found))
@@ -148,7 +163,8 @@ def test_a_page_in_front_of_every_writing_verb(lab, near, figure):
             longest, most = max(longest, waited), max(most, asked)
             assert fault.hits
         if not near: assert lab.state() == before, kind
-    figure(f'23 {len(PAGES)} pages in front of {len(WRITES)} writes', near=near, longest=longest, most_requests=most, wrong=len(wrong), burnt=lab.burnt())
+    figure(f'23 {len(PAGES)} pages in front of {len(WRITES)} writes', near=near, longest=longest, most_requests=most,
+           wrong=len(wrong), burnt=lab.burnt())
     assert not wrong, wrong
     assert not lab.burnt() and most < 100
 
@@ -179,13 +195,17 @@ def test_the_keys_of_a_listing_may_repeat_and_come_in_any_order(lab, kind, figur
     with lab.machine(False, False) as store, lab.proxy.fault(kind) as fault:
         for i in range(12): store.set_alias(f'lab/m@{i % 3 + 1}', 'moved'); store.annotate('lab/m@3', {'step': i})
         for i in range(3): wrong += store.put('lab/large', content(f'{i}', 50_000)).version != i + 2
-        wrong += store.get('lab/m@moved') != 3 or store.get('lab/m@moved~1') != 2 or store['lab/m@3'].metadata != {'step': 11}
-        wrong += sum(name not in ('aliases', 'get_large') for name, _ in judge_reads(store)[0])      # these have changed
+        wrong += (store.get('lab/m@moved') != 3 or store.get('lab/m@moved~1') != 2
+                  or store['lab/m@3'].metadata != {'step': 11})
+        # these have changed
+        wrong += sum(name not in ('aliases', 'get_large') for name, _ in judge_reads(store)[0])
         hits = fault.hits
     figure(f'23 {kind} listings', asked=hits, wrong=wrong, burnt=lab.burnt())
     assert not wrong and not lab.burnt() and lab.state()['lab/large'] == ([1, 2, 3, 4], [1, 2, 3, 4])
 
-@pytest.mark.parametrize('kind, method', [('cut', 'LIST'), ('error_in_success', 'LIST'), ('error_in_success', 'GET'), ('page', 'GET'), ('tagged_page', 'LIST'), ('tagged_page', 'GET')])
+@pytest.mark.parametrize('kind, method',
+                         [('cut', 'LIST'), ('error_in_success', 'LIST'), ('error_in_success', 'GET'), ('page', 'GET'),
+                          ('tagged_page', 'LIST'), ('tagged_page', 'GET')])
 @pytest.mark.parametrize('near', [False, True], ids=['alone', 'near'])
 def test_one_method_alone_is_answered_with_what_is_no_answer(lab, kind, method, near, figure):
     with lab.machine(near, True) as store, lab.proxy.fault(kind, method=method) as fault:
@@ -200,12 +220,14 @@ def test_a_write_alone_is_answered_with_what_is_no_answer(lab, kind, method, fig
     before = lab.state()
     with lab.machine(False, True, timeout=0.2) as store, lab.proxy.fault(kind, method=method) as fault:
         wrong, longest, most = judge_writes(store, fault)
-        wrong = [w for w in wrong if (method == 'PUT' or w[0] == 'put_huge') and not isinstance(w[1], Refused)]     # parts that nobody has kept
+        # parts that nobody has kept
+        wrong = [w for w in wrong if (method == 'PUT' or w[0] == 'put_huge') and not isinstance(w[1], Refused)]
         hits = fault.hits
     figure(f'23 {kind} to {method} alone', asked=hits, wrong=len(wrong), longest=longest, burnt=lab.burnt())
     assert not wrong and not lab.burnt() and (method != 'PUT' or lab.state() == before)
 
-CONCLUSIONS = ['get', 'get_pinned', 'get_alias', 'get_large', 'get_many', 'default', 'contains', 'item', 'find', 'stats', 'buckets']
+CONCLUSIONS = ['get', 'get_pinned', 'get_alias', 'get_large', 'get_many', 'default', 'contains', 'item', 'find',
+               'stats', 'buckets']
 
 @pytest.mark.parametrize('nth', [1, 2, 3])
 def test_one_listing_alone_is_an_error_inside_a_success(lab, nth, figure):
@@ -223,7 +245,8 @@ def test_one_listing_alone_is_an_error_inside_a_success(lab, nth, figure):
 
 # The format of a store is looked at before anything else
 
-FORMATS = {'another': b'{"objectstore":2}', 'a word': b'{"objectstore":"1"}', 'true': b'{"objectstore":true}', 'nothing': b'{}', 'a list': b'[1]', 'no JSON': b'objectstore 1', 'empty': b''}
+FORMATS = {'another': b'{"objectstore":2}', 'a word': b'{"objectstore":"1"}', 'true': b'{"objectstore":true}',
+           'nothing': b'{}', 'a list': b'[1]', 'no JSON': b'objectstore 1', 'empty': b''}
 
 def over(request, kind: str, clean: Path):
     "Opens a store over an origin of a kind, and replaces its format"
@@ -235,7 +258,8 @@ def over(request, kind: str, clean: Path):
         place = world.alone().origin.place
         place.delete(MARKER)
         assert place.create(MARKER, raw)
-    return world, plant, world.alone if kind.endswith('-alone') else lambda: ObjectStore(*world.nears, world.url, progress=False, **world.options)
+    return (world, plant, world.alone if kind.endswith('-alone')
+            else lambda: ObjectStore(*world.nears, world.url, progress=False, **world.options))
 
 @pytest.mark.parametrize('kind', ['memory', 'local', 'seaweed', 'memory-alone', 'local-alone', 'seaweed-alone'])
 def test_a_store_of_another_format_is_neither_read_nor_emptied(kind, request, clean, figure):
@@ -259,14 +283,17 @@ def test_a_store_of_another_format_is_neither_read_nor_emptied(kind, request, cl
 def test_the_format_of_a_native_bucket_is_looked_at_before_its_first_request(seaweed, clean):
     world = Lab('seaweed', 2, clean, SimpleNamespace(getfixturevalue=lambda n: seaweed, addfinalizer=lambda f: None))
     name = f'lab-{secrets.token_hex(4)}'
-    def native(**options): forget_all(); return ObjectStore('s3://', endpoint=world.proxy.endpoint, progress=False, timeout=3.0, **options)
+    def native(**options):
+        forget_all()
+        return ObjectStore('s3://', endpoint=world.proxy.endpoint, progress=False, timeout=3.0, **options)
     for options in (dict(near=False), {}):
         store = native(**options)
         store.find_or_create_bucket(name)
         place = native(near=False).origin.place.backend(name)
         v = store.put(f'{name}/m', 1)
         place.delete(MARKER), place.create(MARKER, b'{"objectstore":2}')
-        for ask in (lambda s: s.get(f'{name}/m'), lambda s: s.remove_bucket(name, force=True), lambda s: s.versions(f'{name}/m')):
+        for ask in (lambda s: s.get(f'{name}/m'), lambda s: s.remove_bucket(name, force=True),
+                    lambda s: s.versions(f'{name}/m')):
             with pytest.raises(Unsupported, match='format 2'): ask(native(**options))
         place.delete(MARKER), place.create(MARKER, b'{"objectstore":1}')
         assert native(**options).get(v.ref) == 1
@@ -324,21 +351,25 @@ def test_a_walk_has_a_budget_where_a_listing_bears_it_out(monkeypatch):
         def list(self, folder, after=None, limit=None): return (backend.Entry(k, 1, 0.0) for k in self.tried)
     monkeypatch.setattr(records, 'WALK', 20)
     place = Sly()
-    with pytest.raises(CommitUnknown, match='every number from 7'): Claim(place, 'f/', 'mine', lambda n, at: b'mine', lambda n, data: ('others', 0), patience=0.02).number(7)
+    with pytest.raises(CommitUnknown, match='every number from 7'):
+        Claim(place, 'f/', 'mine', lambda n, at: b'mine', lambda n, data: ('others', 0), patience=0.02).number(7)
     assert len(place.tried) == 21
 
 def test_a_directory_bucket_is_refused():
-    for tier, options in [('s3://lab?s3_express=true', None), ('s3://lab--use1-az4--x-s3', None), ('s3://lab', {'s3_express': 'true'})]:
+    for tier, options in [('s3://lab?s3_express=true', None), ('s3://lab--use1-az4--x-s3', None),
+                          ('s3://lab', {'s3_express': 'true'})]:
         with pytest.raises(TierMismatch, match='in no order'): ObjectStore(tier, storage_options=options)
 
 def test_a_service_with_tags_of_its_own_is_proven_once(seaweed, monkeypatch):
-    "Tags that are no hash (encrypted buckets, other clouds): the first acknowledgement is read back, later ones are believed"
+    """Tags that are no hash (encrypted buckets, other clouds): the first acknowledgement is read back, later ones are
+    believed"""
     lab = Lab('seaweed', 2, Path('.'), SimpleNamespace(getfixturevalue=lambda n: seaweed, addfinalizer=lambda f: None))
     place, read = lab.alone().origin.place, []
     real, own = RemoteBackend._proves, RemoteBackend.read
     monkeypatch.setattr(RemoteBackend, '_proves', lambda self, tag, data: real(self, '"of-its-own"', data))
     monkeypatch.setattr(RemoteBackend, 'read', lambda self, key, limit=None: read.append(key) or own(self, key, limit))
-    assert [place.create(f'f/{number_key(i)}', b'x') for i in (1, 2, 3)] == [True] * 3 and read == ['f/' + number_key(1)]
+    assert ([place.create(f'f/{number_key(i)}', b'x') for i in (1, 2, 3)] == [True] * 3
+            and read == ['f/' + number_key(1)])
     lab.proxy.__exit__()
 
 def test_an_unreadable_record_at_a_tried_number_stops_a_replay(lab):
@@ -353,6 +384,7 @@ def test_an_unreadable_record_at_a_tried_number_stops_a_replay(lab):
         key, whole = origin.key('m', 4), origin.backend.read(origin.key('m', 4))
         origin.backend.delete(key), origin.backend.create(key, b'rotten')
         report = store.sync()
-        assert [o.became for o in report] == ['waits'] and sorted(lab.alone().origin.bucket('lab').numbers('m').made) == [1, 2, 3, 4]
+        assert ([o.became for o in report] == ['waits']
+                and sorted(lab.alone().origin.bucket('lab').numbers('m').made) == [1, 2, 3, 4])
         origin.backend.delete(key), origin.backend.create(key, whole)
         assert not store.sync().waiting and v.wait().version == 4 and lab.alone().get('lab/m') == 'once'

@@ -39,7 +39,8 @@ class TestServices(BackendConformance):
     numbers = 120
     @pytest.fixture
     def backend(self, place, s3_env):
-        self.racers, self.rounds = (8, 100) if isinstance(place.service, CephService) else (4, 5)   # SeaweedFS: who loses a race waits a second
+        # SeaweedFS: who loses a race waits a second
+        self.racers, self.rounds = (8, 100) if isinstance(place.service, CephService) else (4, 5)
         return RemoteBackend(place.url, endpoint=place.service.endpoint, timeout=4.0)
 
 
@@ -65,6 +66,8 @@ class Forgetful(MemoryBackend):
     "Lists what comes before `after` too"
     def list(self, folder, after=None, limit=None): return super().list(folder, None, limit)
 
-@pytest.mark.parametrize('backend, test', [(Careless(), 'test_one_winner_a_key'), (Piecemeal(), 'test_a_reader_sees_all_or_nothing'), (Forgetful(), 'test_list_after_and_limit')])
+@pytest.mark.parametrize('backend, test',
+                         [(Careless(), 'test_one_winner_a_key'), (Piecemeal(), 'test_a_reader_sees_all_or_nothing'),
+                          (Forgetful(), 'test_list_after_and_limit')])
 def test_the_suite_can_fail(backend, test):
     with pytest.raises(AssertionError): getattr(BackendConformance(), test)(backend)

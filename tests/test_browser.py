@@ -4,16 +4,22 @@ from dataclasses import replace
 import numpy as np, pandas as pd, pytest
 from objectstore import ObjectStore, Version, browse
 
-pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::objectstore.errors.PendingWarning', 'ignore::objectstore.errors.StaleWarning')
+pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::objectstore.errors.PendingWarning',
+                                        'ignore::objectstore.errors.StaleWarning')
 
 @pytest.fixture
 def store():
     "A small lab"
     s = ObjectStore('memory://', progress=False)
     for i, auc in enumerate((0.87, 0.913, 0.905)):
-        s.put('models/churn', {'depth': 3 + i, 'auc': auc}, metadata={'auc': auc, 'stage': 'prod' if auc > 0.9 else 'test', 'description': 'Gradient boosting'}, kind='model')
+        s.put('models/churn', {'depth': 3 + i, 'auc': auc},
+              metadata={'auc': auc, 'stage': 'prod' if auc > 0.9 else 'test', 'description': 'Gradient boosting'},
+              kind='model')
     s.set_alias('models/churn@2', 'production')
-    for n in (40, 60): s.put('sales/daily', pd.DataFrame({'id': range(n - 40, n + 20), 'units': np.arange(60) % 7, 'region': ['north', 'south'] * 30}), metadata={'stage': 'prod'})
+    for n in (40, 60):
+        s.put('sales/daily',
+              pd.DataFrame({'id': range(n - 40, n + 20), 'units': np.arange(60) % 7,
+                            'region': ['north', 'south'] * 30}), metadata={'stage': 'prod'})
     s.put('sales/2026/october', [1, 2], kind='slip')
     s.put('sales/2026/november', [1, 2, 3], kind='slip')
     return s
@@ -22,7 +28,8 @@ def image(shade: int):
     from PIL import Image
     return Image.fromarray(np.full((20, 30, 3), shade, 'uint8'))
 
-def version_rows(p) -> list[str]: return [re.sub(r'\s+', ' ', t) for t in p.locator('.osb-list .osb-v').all_inner_texts()]
+def version_rows(p) -> list[str]:
+    return [re.sub(r'\s+', ' ', t) for t in p.locator('.osb-list .osb-v').all_inner_texts()]
 def button(p, name: str): return p.page.get_by_role('button', name=name, exact=True)
 def undo(p) -> str:
     "What the button says that takes the last thing back, which is pressed"
@@ -37,8 +44,11 @@ def answer(p, name: str) -> None:
 
 # 1 Find
 
-@pytest.mark.parametrize('line, says, found', [('churn', 'word: churn', ['models/churn']), ('^20.*er$', 'regular expression: ^20.*er$', ['sales/2026/october', 'sales/2026/november']),
-    ('auc > 0.9', 'condition: auc > 0.9', ['models/churn']), ("daily, stage = 'prod'", "word: daily · condition: stage = 'prod'", ['sales/daily'])])
+@pytest.mark.parametrize('line, says, found',
+                         [('churn', 'word: churn', ['models/churn']),
+                          ('^20.*er$', 'regular expression: ^20.*er$', ['sales/2026/october', 'sales/2026/november']),
+                          ('auc > 0.9', 'condition: auc > 0.9', ['models/churn']),
+                          ("daily, stage = 'prod'", "word: daily · condition: stage = 'prod'", ['sales/daily'])])
 def test_the_search_line_says_how_it_was_understood(show, store, line, says, found):
     p = show(store)
     p.search(line)
@@ -54,11 +64,14 @@ def test_a_wrong_condition_is_said_and_the_list_stays(show, store):
 def test_a_wrong_condition_is_one_sentence_with_its_place_marked(show, store):
     p = show(store)
     p.search('auc > 0.9 AND AND auc < 1')
-    assert p.text('.osb-meant') == 'something is missing or too much here: auc > 0.9 AND AND auc < 1' and p.text('.osb-meant mark') == 'A'
-    assert 'mono' in p.evaluate("getComputedStyle(document.querySelector('.osb-where')).fontFamily").lower() and 'BETWEEN' in p.get_attribute('.osb-meant', 'title')
+    assert (p.text('.osb-meant') == 'something is missing or too much here: auc > 0.9 AND AND auc < 1'
+            and p.text('.osb-meant mark') == 'A')
+    assert ('mono' in p.evaluate("getComputedStyle(document.querySelector('.osb-where')).fontFamily").lower()
+            and 'BETWEEN' in p.get_attribute('.osb-meant', 'title'))
     assert len(p.names()) == 4 and p.locator('.osb-banner').is_hidden()
     p.search('nothing'); p.search('nothing >')
-    assert 'something is missing' in p.text('.osb-blank') and '\\n' not in p.text('.osb') and 'Nothing was loaded' not in p.text('.osb')
+    assert ('something is missing' in p.text('.osb-blank') and '\\n' not in p.text('.osb')
+            and 'Nothing was loaded' not in p.text('.osb'))
     button(p, 'Clear the search').click(); p.settle()
     assert len(p.names()) == 4 and not p.errors
 
@@ -67,7 +80,8 @@ def test_an_alias_chip_finds_what_it_counted(show, store):
     chip = p.locator('.osb-chip', has_text='production')
     assert chip.inner_text().split() == ['production', '1']
     chip.click(); p.settle()
-    assert (p.w.query, p.names(), p.text('.osb-body .osb-c-version'), p.text('.osb-meant')) == ('@production', ['models/churn'], 'v2', 'selector: @production')
+    assert (p.w.query, p.names(), p.text('.osb-body .osb-c-version'), p.text('.osb-meant')) == ('@production',
+        ['models/churn'], 'v2', 'selector: @production')
     assert p.locator('.osb-chip[aria-pressed=true]').inner_text().split() == ['production', '1']
     store.set_alias('models/churn@3', 'candidate'); p.w.refresh(); p.settle()
     p.locator('.osb-chip', has_text='candidate').click(); p.settle()
@@ -80,8 +94,13 @@ def test_a_word_that_is_an_alias_finds_its_item(show, store):
     p.search('production')
     assert p.names() == ['models/churn']
 
-@pytest.mark.parametrize('line, says, found', [('sales', 'bucket: sales', ['2026/november', '2026/october', 'daily']), ('sales/2026/october', 'bucket: sales · word: 2026/october', ['2026/october']),
-    ('sales daily', 'bucket: sales · word: daily', ['daily']), ("sales/2026, kind = 'slip'", "bucket: sales · word: 2026 · condition: kind = 'slip'", ['2026/november', '2026/october']), ('sales/daily@1', 'bucket: sales · word: daily · selector: @1', ['daily'])])
+@pytest.mark.parametrize('line, says, found',
+                         [('sales', 'bucket: sales', ['2026/november', '2026/october', 'daily']),
+                          ('sales/2026/october', 'bucket: sales · word: 2026/october', ['2026/october']),
+                          ('sales daily', 'bucket: sales · word: daily', ['daily']),
+                          ("sales/2026, kind = 'slip'", "bucket: sales · word: 2026 · condition: kind = 'slip'",
+                           ['2026/november', '2026/october']),
+                          ('sales/daily@1', 'bucket: sales · word: daily · ' 'selector: @1', ['daily'])])
 def test_names_are_found_as_they_are_shown(show, store, line, says, found):
     p = show(store)
     p.search(line)
@@ -102,7 +121,8 @@ def test_a_row_says_where_aliases_point_that_are_not_on_it(show, store):
     p = show(store)                                                    # production is at version 2 of 3
     assert p.text('.osb-body .osb-row:has-text("churn") .osb-other') == 'production v2'
     store.set_alias('models/churn@3', 'production'); p.w.refresh(); p.settle()
-    assert p.locator('.osb-other').count() == 0 and p.text('.osb-body .osb-row:has-text("churn") .osb-tag') == 'production'
+    assert (p.locator('.osb-other').count() == 0
+            and p.text('.osb-body .osb-row:has-text("churn") .osb-tag') == 'production')
 
 def test_facets_narrow_and_widen(show, store):
     p = show(store)
@@ -138,15 +158,19 @@ def test_versions_tell_what_changed_and_where_aliases_point(show, store):
     p.pick('churn')
     rows = version_rows(p)
     assert len(rows) == 3 and 'v3' in rows[0] and 'production' in rows[1] and 'B' in rows[1]
-    assert 'other content, same size' in rows[0] and 'auc 0.913 → 0.905' in rows[0] and '+1 B' in rows[1] and 'stage test → prod' in rows[1] and '·' not in rows[2]
-    store.put('sales/daily', pd.DataFrame({'id': [1]}), metadata={'owner': 'ann'}); store.put('sales/daily', pd.DataFrame({'id': [1]}), metadata={'owner': 'ann'})
+    assert ('other content, same size' in rows[0] and 'auc 0.913 → 0.905' in rows[0] and '+1 B' in rows[1]
+            and 'stage test → prod' in rows[1] and '·' not in rows[2])
+    store.put('sales/daily', pd.DataFrame({'id': [1]}), metadata={'owner': 'ann'})
+    store.put('sales/daily', pd.DataFrame({'id': [1]}), metadata={'owner': 'ann'})
     p.pick('daily')
-    assert version_rows(p)[0].endswith('same content') and '-59 rows' in version_rows(p)[1] and '+ owner ann' in version_rows(p)[1] and '− stage' in version_rows(p)[1]
+    assert (version_rows(p)[0].endswith('same content') and '-59 rows' in version_rows(p)[1]
+            and '+ owner ann' in version_rows(p)[1] and '− stage' in version_rows(p)[1])
 
 def test_times_are_told_apart(show, store):
     p = show(store)
     def ago(s): return p.evaluate('s => mod.ago(new Date(1e12 - 1000 * s).toISOString(), 1e12)', s)
-    assert [ago(s) for s in (-5, 0.4, 7, 59, 90, 3500, 7200, 200_000, 100 * 86400)] == ['now', 'now', '7 s', '59 s', '2 min', '58 min', '2 h', '2 d', '2001-06-01']
+    assert [ago(s) for s in (-5, 0.4, 7, 59, 90, 3500, 7200, 200_000, 100 * 86400)] == ['now', 'now', '7 s', '59 s',
+        '2 min', '58 min', '2 h', '2 d', '2001-06-01']
     assert re.fullmatch(r'20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC', p.get_attribute('.osb-body .osb-c-created', 'title'))
 
 def shown_end(p, selector: str) -> bool:
@@ -160,26 +184,37 @@ def test_a_long_path_keeps_its_end(show):
     s.put(f'sales/{path}/october', 1)
     p = show(s)
     p.pick('october')
-    for place in ('.osb-body .osb-text', '.osb-cap .osb-cut', '.osb-title .osb-cut'): assert shown_end(p, place) and path in p.get_attribute(place, 'title'), place
+    for place in ('.osb-body .osb-text', '.osb-cap .osb-cut', '.osb-title .osb-cut'):
+        assert shown_end(p, place) and path in p.get_attribute(place, 'title'), place
 
 def test_the_list_and_the_preview_share_the_height(show, store):
     p = show(store, height=420)
     p.pick('daily')
-    def heights(): return p.evaluate("['.osb-main', '.osb-about'].map(s => document.querySelector(s).getBoundingClientRect().height)")
+    def heights():
+        return p.evaluate("['.osb-main', '.osb-about'].map(s => "
+                          "document.querySelector(s).getBoundingClientRect().height)")
     a, b = heights()
     assert 0.38 < a / (a + b) < 0.47
     p.locator('.osb-split').focus(); p.keyboard.press('ArrowUp'); p.keyboard.press('ArrowUp')
     assert heights()[1] > b + 10 and int(p.get_attribute('.osb-split', 'aria-valuenow')) < 42
     box = p.locator('.osb-split').bounding_box()
-    p.page.mouse.move(300, box['y'] + 3); p.page.mouse.down(); p.page.mouse.move(300, box['y'] + 63, steps=4); p.page.mouse.up()
+    p.page.mouse.move(300, box['y'] + 3)
+    p.page.mouse.down()
+    p.page.mouse.move(300, box['y'] + 63, steps=4)
+    p.page.mouse.up()
     assert heights()[0] > a + 20 and heights()[1] < b
     p.page.mouse.move(300, box['y'] - 50)
     assert heights()[0] > a + 20                                       # it was let go of
 
-@pytest.mark.parametrize('name, obj, metadata, selector, text', [
-    ('frame', lambda: pd.DataFrame({'units': range(120)}), {}, '.osb-table .osb-hist', ''), ('array', lambda: np.eye(4), {}, '.osb-array', '1'), ('json', lambda: {'a': {'b': [1, 2]}}, {}, '.osb-node', 'a'),
-    ('text', lambda: 'plain words', {}, '.osb-panel pre', 'plain words'), ('markdown', lambda: '# Head\n\n**bold** and `code`', {'format': 'markdown'}, '.osb-md b', 'bold'), ('image', lambda: image(9), {}, '.osb-img', ''),
-    ('bytes', lambda: b'\0\1\2', {}, '.osb-panel p', '00 01 02'), ('tensors', lambda: {'w': np.zeros((3, 2))}, {}, '.osb-panel td', 'w')])
+@pytest.mark.parametrize('name, obj, metadata, selector, text',
+                         [('frame', lambda: pd.DataFrame({'units': range(120)}), {}, '.osb-table .osb-hist', ''),
+                          ('array', lambda: np.eye(4), {}, '.osb-array', '1'),
+                          ('json', lambda: {'a': {'b': [1, 2]}}, {}, '.osb-node', 'a'),
+                          ('text', lambda: 'plain words', {}, '.osb-panel pre', 'plain words'),
+                          ('markdown', lambda: '# Head\n\n**bold** and `code`', {'format': 'markdown'}, '.osb-md b',
+                           'bold'), ('image', lambda: image(9), {}, '.osb-img', ''),
+                          ('bytes', lambda: b'\0\1\2', {}, '.osb-panel p', '00 01 02'),
+                          ('tensors', lambda: {'w': np.zeros((3, 2))}, {}, '.osb-panel td', 'w')])
 def test_previews_by_kind(show, name, obj, metadata, selector, text):
     s = ObjectStore('memory://')
     s.put(f'lab/{name}', obj(), metadata=metadata)
@@ -264,7 +299,8 @@ def test_asking_twice_for_the_same_comparison_answers_twice(show, store):
     for _ in range(3):
         button(p, 'Compare with v2').click(); p.settle()
         assert p.text('.osb-panel').startswith('models/churn@2 → models/churn@3')
-    assert p.evaluate('window.waiting(1000, 2000)') == 0 and 'busy' not in p.text('.osb-status') and not p.errors      # nothing waits to say that it takes long
+    # nothing waits to say that it takes long
+    assert p.evaluate('window.waiting(1000, 2000)') == 0 and 'busy' not in p.text('.osb-status') and not p.errors
 
 def test_the_compare_button_says_at_once_what_it_would_do(show, store):
     p = show(store)
@@ -298,12 +334,15 @@ def test_shift_and_a_click_marks_both_ends_and_selects_no_text(show, store):
 
 def test_rows_are_told_apart_where_a_key_is_known(show):
     s = ObjectStore('memory://')
-    for n in (3, 4): s.put('lab/plain', pd.DataFrame({'name': list('abcd')[:n]})); s.put('lab/keyed', pd.DataFrame({'name': list('abcd')[:n]}), metadata={'key': 'name'})
+    for n in (3, 4):
+        s.put('lab/plain', pd.DataFrame({'name': list('abcd')[:n]}))
+        s.put('lab/keyed', pd.DataFrame({'name': list('abcd')[:n]}), metadata={'key': 'name'})
     p = show(s)
     p.pick('plain'); button(p, 'Compare with v1').click(); p.settle()
     assert "3 → 4 rows. To see which came and went, name the key: metadata={'key': 'id'}" in p.text('.osb-panel')
     p.pick('keyed'); p.settle()
-    assert 'Rows by name: + 1 added, − 0 gone, 0 changed' in p.text('.osb-panel') and p.locator('table.osb-m-added tbody tr').inner_text().split() == ['+', 'd']
+    assert ('Rows by name: + 1 added, − 0 gone, 0 changed' in p.text('.osb-panel')
+            and p.locator('table.osb-m-added tbody tr').inner_text().split() == ['+', 'd'])
 
 def test_parameters_are_compared(show):
     from sklearn.linear_model import Ridge
@@ -312,18 +351,23 @@ def test_parameters_are_compared(show):
     p = show(s)
     p.pick('ridge')
     button(p, 'Compare with v1').click(); p.settle()
-    assert re.sub(r'\s+', ' ', p.text('[data-group=Parameters] tbody')) == 'alpha 0.5 2 ~ changed' and 'r2' in p.text('[data-group=Metadata] tbody')
+    assert (re.sub(r'\s+', ' ', p.text('[data-group=Parameters] tbody')) == 'alpha 0.5 2 ~ changed'
+            and 'r2' in p.text('[data-group=Metadata] tbody'))
 
 def test_metadata_and_stats_are_shown(show, store):
     store.annotate('sales/daily', {'checked': 'by ann'})
     p = show(store)
     p.pick('daily'); p.tab('Metadata')
     said = p.text('.osb-panel')
-    assert all(x in said for x in ('stage', 'prod', 'checked', 'by ann', '(note)', 'rows', '60', 'parquet', 'sales/daily@2'))
+    assert all(x in said for x in ('stage', 'prod', 'checked', 'by ann', '(note)', 'rows', '60', 'parquet',
+                                   'sales/daily@2'))
 
 def test_text_is_compared_as_a_diff_and_images_beside_each_other(show):
     s = ObjectStore('memory://')
-    s.put('lab/note', 'one\ntwo'); s.put('lab/note', 'one\nthree'); s.put('lab/logo', image(5)); s.put('lab/logo', image(200))
+    s.put('lab/note', 'one\ntwo')
+    s.put('lab/note', 'one\nthree')
+    s.put('lab/logo', image(5))
+    s.put('lab/logo', image(200))
     p = show(s)
     p.w.compare('lab/note@1', 'lab/note@2'); p.settle()
     assert '− two' in p.text('.osb-diff') and '+ three' in p.text('.osb-diff')
@@ -335,7 +379,8 @@ def test_lineage_is_a_picture_that_leads_to_inputs(show, store):
     p = show(store, 'archive')
     p.pick('churn')
     p.tab('Lineage')
-    assert [t.split('\n')[0] for t in p.locator('.osb-box').all_inner_texts()][0] == 'models/churn@1' and p.locator('.osb-wire').count() == 2
+    assert ([t.split('\n')[0] for t in p.locator('.osb-box').all_inner_texts()][0] == 'models/churn@1'
+            and p.locator('.osb-wire').count() == 2)
     button(p, 'models/churn@1').click(); p.settle()
     assert p.w.value.ref == 'models/churn@1' and 'v3' in version_rows(p)[0]
 
@@ -366,7 +411,10 @@ def test_load_into_a_variable_asks_before_it_overwrites(show, store):
     answer(p, 'Overwrite')
     assert mine['model']['depth'] == 5
 
-@pytest.mark.parametrize('item, obj, name', [('models/churn', {'a': 1}, 'model'), ('sales/daily', pd.DataFrame({'a': [1]}), 'df'), ('lab/price-list', [1], 'price_list'), ('lab/2026', [1], 'obj'), ('lab/print', [1], 'print_')])
+@pytest.mark.parametrize('item, obj, name',
+                         [('models/churn', {'a': 1}, 'model'), ('sales/daily', pd.DataFrame({'a': [1]}), 'df'),
+                          ('lab/price-list', [1], 'price_list'), ('lab/2026', [1], 'obj'),
+                          ('lab/print', [1], 'print_')])
 def test_a_name_that_fits_is_offered(show, item, obj, name):
     s, mine = ObjectStore('memory://'), {}
     s.put(item, obj, kind='model' if 'churn' in item else None)
@@ -376,7 +424,11 @@ def test_a_name_that_fits_is_offered(show, item, obj, name):
     assert p.input_value('.osb-name') == name
     button(p, 'Load as').click(); p.settle()
     assert list(mine) == [name] and p.w.detail['code'][0]['code'].rpartition('\n')[2].startswith(f'{name} = ')
-    p.fill('.osb-name', 'mine'); s.put(item, obj, kind='model' if 'churn' in item else None); p.w.refresh(); p.settle(); p.pick(item)
+    p.fill('.osb-name', 'mine')
+    s.put(item, obj, kind='model' if 'churn' in item else None)
+    p.w.refresh()
+    p.settle()
+    p.pick(item)
     assert p.input_value('.osb-name') == 'mine'                                     # what was typed stays for the item
     p.pick('other-thing')
     assert p.input_value('.osb-name') == 'other_thing'
@@ -417,10 +469,14 @@ def test_remove_names_what_goes_and_can_be_taken_back(show, store):
     assert len(store.versions('models/churn')) == 3
     button(p, 'Remove …').click()
     answer(p, 'Remove')
-    assert [v.version for v in store.versions('models/churn')] == [1, 3] and 'models/churn@2 is removed' in p.text('.osb-status')
-    assert p.w.value.ref == 'models/churn@3' and '0.905' in p.text('.osb-panel') and p.text('.osb-title').endswith('models/churn@3')      # the latest takes its place
+    assert ([v.version for v in store.versions('models/churn')] == [1, 3]
+            and 'models/churn@2 is removed' in p.text('.osb-status'))
+    # the latest takes its place
+    assert (p.w.value.ref == 'models/churn@3' and '0.905' in p.text('.osb-panel')
+            and p.text('.osb-title').endswith('models/churn@3'))
     assert undo(p) == 'Undo: bring v2 back as the latest'
-    assert store.get('models/churn')['depth'] == 4 and 'models/churn@2 is back as models/churn@4, the latest now' in p.text('.osb-status')
+    assert (store.get('models/churn')['depth'] == 4
+            and 'models/churn@2 is back as models/churn@4, the latest now' in p.text('.osb-status'))
     assert store.aliases('models/churn') == {'production': 4}                       # and what went with it
 
 def test_what_cannot_be_taken_back_says_so(show, store):
@@ -430,7 +486,8 @@ def test_what_cannot_be_taken_back_says_so(show, store):
     def gone(*args, **kw): raise FileNotFoundError(2, 'its bytes were collected')
     p.w.browsing.quiet.copy = gone
     undo(p)
-    assert '✕ its bytes were collected' in p.text('.osb-status') and [v.version for v in store.versions('models/churn')] == [1, 2]
+    assert ('✕ its bytes were collected' in p.text('.osb-status')
+            and [v.version for v in store.versions('models/churn')] == [1, 2])
 
 def test_removed_versions_are_shown_when_asked_for_and_brought_back(show, store):
     store.remove('models/churn@3')
@@ -449,20 +506,26 @@ def test_restore_asks_and_can_be_taken_back(show, store):
     store.remove('models/churn@3')
     p = show(store)
     p.pick('churn')
-    assert button(p, 'Restore …').is_disabled() and button(p, 'Restore …').get_attribute('title') == 'It is the latest version already'
+    assert (button(p, 'Restore …').is_disabled()
+            and button(p, 'Restore …').get_attribute('title') == 'It is the latest version already')
     p.locator('.osb-v', has_text='v1').click(); p.settle()
     button(p, 'Restore …').click()
-    assert 'Restore models/churn@1?' in p.text('.osb-dialog') and 'v1 becomes the new latest version 4' in p.text('.osb-dialog')      # 3 is not given again
+    # 3 is not given again
+    assert ('Restore models/churn@1?' in p.text('.osb-dialog')
+            and 'v1 becomes the new latest version 4' in p.text('.osb-dialog'))
     p.keyboard.press('Escape'); p.settle()
     assert [v.version for v in store.versions('models/churn')] == [1, 2]
     button(p, 'Restore …').click(); answer(p, 'Restore')
-    assert store.get('models/churn@4') == store.get('models/churn@1') and p.w.value.ref == 'models/churn@4' and button(p, 'Restore …').is_disabled()
+    assert (store.get('models/churn@4') == store.get('models/churn@1') and p.w.value.ref == 'models/churn@4'
+            and button(p, 'Restore …').is_disabled())
     p.tab('Compare'); p.settle()
     assert p.text('.osb-panel').startswith('models/churn@2 → models/churn@4')
     assert undo(p) == 'Undo: remove v4'
     p.settle()
-    assert [v.version for v in store.versions('models/churn')] == [1, 2] and 'models/churn@4 is removed' in p.text('.osb-status')
-    assert p.text('.osb-panel').startswith('models/churn@1 → models/churn@2') and p.text('.osb-title').endswith('models/churn@2')
+    assert ([v.version for v in store.versions('models/churn')] == [1, 2]
+            and 'models/churn@4 is removed' in p.text('.osb-status'))
+    assert (p.text('.osb-panel').startswith('models/churn@1 → models/churn@2')
+            and p.text('.osb-title').endswith('models/churn@2'))
 
 def test_taking_back_stops_at_an_alias(show, store):
     p = show(store)
@@ -471,14 +534,16 @@ def test_taking_back_stops_at_an_alias(show, store):
     button(p, 'Restore …').click(); answer(p, 'Restore')
     store.set_alias('models/churn@4', 'candidate')
     undo(p)
-    assert 'candidate points at models/churn@4 now' in p.text('.osb-status') and len(store.versions('models/churn')) == 4
+    assert ('candidate points at models/churn@4 now' in p.text('.osb-status')
+            and len(store.versions('models/churn')) == 4)
 
 def test_copy_to_another_bucket(show, store):
     p = show(store)
     p.pick('churn')
     button(p, 'Copy to …').click()
     answer(p, 'Copy')
-    assert p.locator('.osb-dialog').count() == 1 and p.evaluate("document.activeElement.tagName") == 'INPUT'      # it asks for a name
+    # it asks for a name
+    assert p.locator('.osb-dialog').count() == 1 and p.evaluate("document.activeElement.tagName") == 'INPUT'
     p.fill('.osb-dialog > input', 'archive'); p.keyboard.press('Enter'); p.settle()
     assert "No bucket 'archive'" in p.text('.osb-dialog') and set(store.list_buckets()) == {'models', 'sales'}
     answer(p, 'Cancel')
@@ -516,9 +581,12 @@ def test_read_only_has_nothing_that_writes(show, store):
     p = show(store, readonly=True)
     p.pick('churn')
     assert p.locator('.osb-does button').all_inner_texts() == ['Copy code', 'Load as']
-    for what, how in (('alias', dict(alias='x')), ('remove', dict(aliases=[])), ('restore', {}), ('copy', dict(to='z'))): p.w.browsing.receive({'verb': 'act', 'what': what, 'ref': 'models/churn@1', **how})
+    for what, how in (('alias', dict(alias='x')), ('remove', dict(aliases=[])), ('restore', {}),
+                      ('copy', dict(to='z'))):
+        p.w.browsing.receive({'verb': 'act', 'what': what, 'ref': 'models/churn@1', **how})
     p.settle()
-    assert 'read-only' in p.text('.osb-status') and len(store.versions('models/churn')) == 3 and 'x' not in store.aliases('models/churn')
+    assert ('read-only' in p.text('.osb-status') and len(store.versions('models/churn')) == 3
+            and 'x' not in store.aliases('models/churn'))
 
 
 # 4 The Python side
@@ -538,10 +606,12 @@ def test_the_python_side_follows_and_leads(show, store):
     assert p.w.value.version == 1 and p.text('.osb-title').endswith('models/churn@1')
     p.w.selected = ['models/churn@1', 'models/churn@3']; p.settle()
     button(p, 'Compare 2').click(); p.settle()
-    assert p.text('.osb-panel').startswith('models/churn@1 → models/churn@3') and p.locator('.osb-v.osb-marked').count() == 2
+    assert (p.text('.osb-panel').startswith('models/churn@1 → models/churn@3')
+            and p.locator('.osb-v.osb-marked').count() == 2)
     store.put('sales/daily2', [1]); p.w.refresh(); p.settle()
     assert sorted(p.names()) == ['daily', 'daily2']
-    assert {n for n, _ in heard} == {'value', 'selected', 'bucket', 'query', 'status'} and ('status', 'loading') in heard
+    assert ({n for n, _ in heard} == {'value', 'selected', 'bucket', 'query', 'status'}
+            and ('status', 'loading') in heard)
 
 def test_what_it_gives_is_of_the_store_that_was_given(store):
     from objectstore.browser.widget import Browser
@@ -564,7 +634,8 @@ def test_wait_is_bounded(store):
 class Slow:
     "Searches that wait for a gate"
     def __init__(self, w):
-        self.gate, self.asked, self.find, self.by = threading.Event(), threading.Event(), w.browsing.quiet.find_items, set()
+        self.gate, self.asked, self.find, self.by = (threading.Event(), threading.Event(), w.browsing.quiet.find_items,
+                                                     set())
         w.browsing.quiet.find_items = self
     def __call__(self, *args, **kwargs):
         self.by.add(threading.current_thread())
@@ -609,7 +680,8 @@ def test_no_match_says_why_and_clears(show, store):
 
 def test_an_error_is_one_sentence_and_the_list_stays(show, store):
     p = show(store)
-    find, p.w.browsing.quiet.find_items = p.w.browsing.quiet.find_items, lambda *a, **k: (_ for _ in ()).throw(OSError(5, 'the disk is on fire'))
+    find, p.w.browsing.quiet.find_items = p.w.browsing.quiet.find_items, lambda *a, **k: (_
+        for _ in ()).throw(OSError(5, 'the disk is on fire'))
     p.w.query = 'churn'; p.settle()
     assert p.w.status == 'error' and 'the disk is on fire' in p.text('.osb-banner') and len(p.names()) == 4
     button(p, 'Details').click()
@@ -623,7 +695,8 @@ def test_a_list_grows_stale(show, store, monkeypatch):
     monkeypatch.setattr(controller, 'STALE_AFTER', 0.2)
     p = show(store)
     p.wait_for_selector('.osb-banner:not([hidden])')
-    assert p.w.status == 'stale' and re.search(r'△ Stale. As of \d\d:\d\d, (\d+ s ago|just now)', re.sub(r'\s+', ' ', p.text('.osb-banner'))) and len(p.names()) == 4
+    assert (p.w.status == 'stale' and re.search(r'△ Stale. As of \d\d:\d\d, (\d+ s ago|just now)',
+                                                re.sub(r'\s+', ' ', p.text('.osb-banner'))) and len(p.names()) == 4)
     monkeypatch.setattr(controller, 'STALE_AFTER', 300)
     button(p, 'Try again').click(); p.settle()
     assert p.w.status == 'ready'
@@ -641,15 +714,20 @@ def test_offline_the_near_stays_usable_and_writes_wait(show, memory):
     p.pick('churn')
     assert '0.91' in p.text('.osb-panel')
     p.locator('.osb-v', has_text='v1').click(); p.settle()
-    assert all(button(p, n).is_enabled() for n in ('Restore …', 'Alias …')) and p.locator('.osb-body .osb-state', has_text='△ stale').count() >= 1
+    assert (all(button(p, n).is_enabled() for n in ('Restore …', 'Alias …'))
+            and p.locator('.osb-body .osb-state', has_text='△ stale').count() >= 1)
     button(p, 'Restore …').click()
-    assert 'v1 becomes the new latest version.' in p.text('.osb-dialog') or 'v1 becomes the new latest version (' in p.text('.osb-dialog')      # no number is promised
+    # no number is promised
+    assert ('v1 becomes the new latest version.' in p.text('.osb-dialog')
+            or 'v1 becomes the new latest version (' in p.text('.osb-dialog'))
     answer(p, 'Restore'); p.settle(30)
     assert 'pending' in p.text('.osb-status') and '◷ pending' in p.text('.osb-list')
     assert button(p, 'Sync 1').is_visible()
     memory.back()
     button(p, 'Sync 1').click(); p.settle(30)
-    assert re.search('1 of 1 delivered|Nothing was pending', p.text('.osb-status')) and store['models/churn'].version == 3      # it may have been delivered in the background
+    # it may have been delivered in the background
+    assert (re.search('1 of 1 delivered|Nothing was pending', p.text('.osb-status'))
+            and store['models/churn'].version == 3)
 
 
 # 6 Keys, readers, looks
@@ -677,7 +755,9 @@ def test_all_by_keyboard_and_nothing_reaches_the_notebook(show, store):
     assert p.locator('.osb-dialog').count() == 0
     p.keyboard.press('Escape'); p.settle()
     assert len(p.names()) == 4 and p.input_value('.osb-search') == ''
-    open_to_shortcuts = p.evaluate("[...document.querySelectorAll('.osb button, .osb input, .osb select, .osb summary, .osb [tabindex]')].filter(e => !e.hasAttribute('data-lm-suppress-shortcuts')).map(e => e.outerHTML)")
+    open_to_shortcuts = p.evaluate("[...document.querySelectorAll('.osb button, .osb input, .osb select, .osb summary, "
+                                   ".osb [tabindex]')].filter(e => "
+                                   "!e.hasAttribute('data-lm-suppress-shortcuts')).map(e => e.outerHTML)")
     assert p.evaluate('window.heard') == [] and not open_to_shortcuts and not p.errors
 
 def test_each_key_goes_where_it_says(show):
@@ -688,14 +768,20 @@ def test_each_key_goes_where_it_says(show):
     p.locator('.osb-grid').focus()
     def at(): return p.text('.osb-row.osb-on .osb-text')[-2:]
     seen = []
-    for key in ('Home', 'j', 'ArrowDown', 'k', 'ArrowUp', 'End', 'PageUp', 'Home', 'PageDown'): p.keyboard.press(key); seen.append(at())
+    for key in ('Home', 'j', 'ArrowDown', 'k', 'ArrowUp', 'End', 'PageUp', 'Home', 'PageDown'):
+        p.keyboard.press(key)
+        seen.append(at())
     assert seen[:6] == ['59', '58', '57', '58', '59', '00'] and 0 < int(seen[6]) < 15 and 45 < int(seen[8]) < 59
-    p.settle(); p.keyboard.press('c'); p.wait_for_function("document.querySelector('.osb-status').innerText.includes('copied')")
+    p.settle()
+    p.keyboard.press('c')
+    p.wait_for_function("document.querySelector('.osb-status').innerText.includes('copied')")
     assert p.evaluate('copied').endswith(f"store.get('lab/run-{seen[8]}@1')")
     p.keyboard.press('s'); p.settle()                                                # from when, round to name
-    assert p.names()[0] == 'lab/run-00' and p.get_attribute('.osb-c-item[role=columnheader]', 'aria-sort') == 'ascending'
+    assert (p.names()[0] == 'lab/run-00' and p.get_attribute('.osb-c-item[role=columnheader]', 'aria-sort')
+            == 'ascending')
     p.keyboard.press('?')
-    assert p.evaluate("(b => b.scrollTop === 0 && b.scrollHeight <= b.clientHeight)(document.querySelector('.osb-dialog'))")
+    assert p.evaluate("(b => b.scrollTop === 0 && b.scrollHeight <= "
+                      "b.clientHeight)(document.querySelector('.osb-dialog'))")
     assert all(k in p.text('.osb-keys') for k in ('Page Up', 'Home', 'Enter', 'Esc', 'Space', '@production'))
     for _ in range(3): p.keyboard.press('Tab')
     assert p.evaluate("document.activeElement.closest('.osb-dialog') !== null")      # a question keeps the focus
@@ -705,7 +791,8 @@ def test_each_key_goes_where_it_says(show):
 def test_the_colours_of_vs_code_come_first(show, store):
     p = show(store)
     p.page.add_style_tag(content='body{--vscode-editor-background:#1f1f1f;--vscode-editor-foreground:#cccccc}')
-    assert p.evaluate("(s => [s.backgroundColor, s.color])(getComputedStyle(document.querySelector('.osb')))") == ['rgb(31, 31, 31)', 'rgb(204, 204, 204)']
+    assert p.evaluate("(s => [s.backgroundColor, s.color])(getComputedStyle(document.querySelector('.osb')))") == [
+        'rgb(31, 31, 31)', 'rgb(204, 204, 204)']
 
 def test_readers_are_told(show, store):
     p = show(store)
@@ -714,7 +801,8 @@ def test_readers_are_told(show, store):
     assert grid.get_attribute('role') == 'grid' and grid.get_attribute('aria-rowcount') == '5'
     active = p.locator('#' + grid.get_attribute('aria-activedescendant'))
     assert active.get_attribute('aria-selected') == 'true' and active.get_attribute('aria-rowindex') == '5'
-    assert p.locator('[role=status]').inner_text() == '4 items' and p.locator('.osb [tabindex="0"][role=grid]').count() == 1
+    assert (p.locator('[role=status]').inner_text() == '4 items'
+            and p.locator('.osb [tabindex="0"][role=grid]').count() == 1)
     tabs = p.locator('[role=tab]')
     tabs.first.focus(); p.keyboard.press('ArrowRight')
     assert p.locator('[role=tab][aria-selected=true]').inner_text() == 'Metadata'
@@ -726,8 +814,11 @@ def test_axe_finds_nothing(show, store, dark, theme):
     store.put('models/logo', image(3))
     p = show(store, dark=dark, theme=theme)
     def check(what):
-        found = Axe().run(p.page, '.osb', options={'runOnly': ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']}).response['violations']
-        assert not found, f'{what}: ' + '; '.join(f"{v['id']}: {v['nodes'][0]['html'][:160]} {v['nodes'][0]['failureSummary'][:300]}" for v in found)
+        found = Axe().run(p.page, '.osb',
+                          options={'runOnly': ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa',
+                                               'best-practice']}).response['violations']
+        assert not found, f'{what}: ' + '; '.join(f"{v['id']}: {v['nodes'][0]['html'][:160]} "
+                                                  f"{v['nodes'][0]['failureSummary'][:300]}" for v in found)
     check('the list')
     p.pick('daily'); check('a frame')
     p.w.compare('sales/daily@1', 'sales/daily@2'); p.settle(); check('a comparison')
@@ -739,13 +830,17 @@ def test_axe_finds_nothing(show, store, dark, theme):
 
 def test_narrow_panes_stack(show, store):
     p = show(store, width=1000)
-    def tops(): return p.evaluate("['.osb-items', '.osb-versions', '.osb-about'].map(s => document.querySelector(s).getBoundingClientRect().top)")
+    def tops():
+        return p.evaluate("['.osb-items', '.osb-versions', '.osb-about'].map(s => "
+                          "document.querySelector(s).getBoundingClientRect().top)")
     assert tops()[0] == tops()[1] < tops()[2]
     p.page.set_viewport_size({'width': 500, 'height': 900}); p.settle()
     a, b, c = tops()
     assert a < b < c and p.evaluate('document.documentElement.scrollWidth <= 500')
-    p.evaluate("document.querySelector('.osb').style.height = '420px'")        # as a hand leaves it that drew at the corner
-    assert p.evaluate("document.querySelector('.osb-foot').getBoundingClientRect().bottom <= document.querySelector('.osb').getBoundingClientRect().bottom")
+    # as a hand leaves it that drew at the corner
+    p.evaluate("document.querySelector('.osb').style.height = '420px'")
+    assert p.evaluate("document.querySelector('.osb-foot').getBoundingClientRect().bottom <= "
+                      "document.querySelector('.osb').getBoundingClientRect().bottom")
 
 def test_high_contrast_keeps_the_row_visible(show, store):
     p = show(store)
@@ -760,7 +855,8 @@ def test_a_busy_kernel_leaves_what_is_loaded_usable(show):
     s = ObjectStore('memory://', progress=False, durable=False)
     for i in range(250): s.put(f'lab/item-{i:03}', i, metadata={'owner': 'ann' if i % 50 else 'zoe'})
     p = show(s)
-    p.busy = True                                                      # as an old kernel while a cell runs: messages wait
+    # as an old kernel while a cell runs: messages wait
+    p.busy = True
     p.fill('.osb-search', 'zoe')
     p.wait_for_function("document.querySelector('.osb-count').innerText === '5 here'")
     assert len(p.names()) == 5
@@ -778,16 +874,21 @@ def test_late_replies_are_dropped(show, store):
     assert slow.asked.wait(30)
     p.w.browsing.quiet.find_items = slow.find
     p.w.query = 'daily'
-    p.wait_for_function("document.querySelectorAll('.osb-body .osb-text').length === 1 && document.querySelector('.osb-body .osb-text').innerText === 'sales/daily'")
+    p.wait_for_function("document.querySelectorAll('.osb-body .osb-text').length === 1 && "
+                        "document.querySelector('.osb-body .osb-text').innerText === 'sales/daily'")
     slow.gate.set(); p.settle()
-    assert p.names() == ['sales/daily'] and p.w.query == 'daily' and p.text('.osb-count') == '1 of 4' and len(p.w.browsing.found) == 1
+    assert (p.names() == ['sales/daily'] and p.w.query == 'daily' and p.text('.osb-count') == '1 of 4'
+            and len(p.w.browsing.found) == 1)
 
 def test_handlers_only_enqueue(store):
     "A message is taken in a moment, however slow the store is"
     from objectstore.browser.widget import Browser
     w = Browser(store, names={}).wait(10)
     slow = Slow(w)
-    for verb in ({'verb': 'find', 'query': 'a'}, {'verb': 'pick', 'ref': 'models/churn@1'}, {'verb': 'act', 'what': 'sync'}, {'verb': 'nonsense'}, {'verb': 'find', 'workers': 3}, 'text', {'verb': 'page', 'start': 'x', 'gen': None}): w._handle_custom_msg(verb, [])
+    for verb in ({'verb': 'find', 'query': 'a'}, {'verb': 'pick', 'ref': 'models/churn@1'},
+                 {'verb': 'act', 'what': 'sync'}, {'verb': 'nonsense'}, {'verb': 'find', 'workers': 3}, 'text',
+                 {'verb': 'page', 'start': 'x', 'gen': None}):
+        w._handle_custom_msg(verb, [])
     assert slow.asked.wait(30) and threading.current_thread() not in slow.by and not slow.gate.is_set()
     slow.gate.set()
     w.wait(30)
@@ -832,7 +933,8 @@ def test_nothing_from_a_store_becomes_markup(show):
     s = ObjectStore('memory://')
     meta = {'description': HOSTILE, 'owner': HOSTILE, 'big': 'x' * 100_000, 'link': 'javascript:alert(1)'}
     s.put('lab/text', HOSTILE, metadata=meta); s.put('lab/text', HOSTILE + '\n2', metadata={**meta, 'owner': 'b'})
-    s.put('lab/md', f'# {HOSTILE}\n[click](javascript:window.pwned=1) ![x](http://far/x.png) {HOSTILE}', metadata={'format': 'markdown'})
+    s.put('lab/md', f'# {HOSTILE}\n[click](javascript:window.pwned=1) ![x](http://far/x.png) {HOSTILE}',
+          metadata={'format': 'markdown'})
     s.put('lab/json', {HOSTILE: HOSTILE}); s.put('lab/frame', pd.DataFrame({HOSTILE: [HOSTILE]}))
     s.put(f'lab/{HOSTILE.replace("/", "")}', 1); s.put('lab/plain', 1, metadata={'n': 'invoice\u202efdp.exe'})
     p = show(s, query='')
@@ -840,7 +942,8 @@ def test_nothing_from_a_store_becomes_markup(show):
         p.pick(name)
         for tab in ('Metadata', 'Lineage', 'Code', 'Preview'): p.tab(tab)
     p.w.compare('lab/text@1', 'lab/text@2'); p.settle()
-    assert p.evaluate('window.pwned') is None and p.evaluate("document.querySelectorAll('.osb script, .osb img, .osb a').length") == 0
+    assert (p.evaluate('window.pwned') is None
+            and p.evaluate("document.querySelectorAll('.osb script, .osb img, .osb " "a').length") == 0)
     p.pick('lab/plain'); p.tab('Metadata')
     assert '\\u202e' in p.text('.osb-panel') and '\u202e' not in p.text('.osb')
 
@@ -872,11 +975,14 @@ def test_the_static_page_has_no_script_and_shows_the_same(chromium, store):
     page = chromium.new_page()
     page.route('**/*', lambda r: r.abort())
     page.set_content(overview.html())
-    assert page.locator('table').first.inner_text().count('models/') == 2 and page.locator('script, img').count() == 0 and page.evaluate('window.pwned') is None
-    page.locator('summary', has_text='Versions of 2 items').click(); page.locator('summary', has_text='models/churn').click()
+    assert (page.locator('table').first.inner_text().count('models/') == 2 and page.locator('script, img').count() == 0
+            and page.evaluate('window.pwned') is None)
+    page.locator('summary', has_text='Versions of 2 items').click()
+    page.locator('summary', has_text='models/churn').click()
     assert 'production' in page.locator('details[open] details[open] details[open]').inner_text()
     page.close()
-    assert 'models/churn@3' in overview.text() and 'models/churn@2' in browse(store, query='@production', ui='html').text() and 'models/churn' in overview.markdown() and '<script' not in overview.html()
+    assert ('models/churn@3' in overview.text() and 'models/churn@2' in browse(store, query='@production',
+        ui='html').text() and 'models/churn' in overview.markdown() and '<script' not in overview.html())
 
 def test_a_saved_picture_works_without_kernel_or_network(chromium, store):
     from objectstore.browser.widget import Browser, picture
@@ -893,7 +999,8 @@ def test_a_saved_picture_works_without_kernel_or_network(chromium, store):
     page.wait_for_function("document.querySelector('.osb-panel').innerText.includes('0.87')")
     page.locator('.osb-search').first.fill('daily')
     page.wait_for_function("document.querySelectorAll('.osb')[0].querySelectorAll('.osb-body .osb-row').length === 1")
-    assert not errors and not asked and page.locator('.osb').first.locator('.osb-does button').all_inner_texts() == ['Copy code']
+    assert (not errors and not asked and page.locator('.osb').first.locator('.osb-does button').all_inner_texts()
+            == ['Copy code'])
     page.close()
 
 
@@ -940,7 +1047,8 @@ def test_a_new_store_is_shown_and_searched_while_it_is_read(show, new_here):
     until(p, "document.querySelector('.osb-blank').innerText.includes('that were read so far')")
     for _ in range(20): held.let.release()
     p.settle()
-    assert (p.w.status, p.w.view['count'], p.w.view['total'], p.w.view['building']) == ('ready', 9, 60, None) and p.locator('.osb-banner').is_hidden() and not p.errors
+    assert ((p.w.status, p.w.view['count'], p.w.view['total'], p.w.view['building']) == ('ready', 9, 60, None)
+            and p.locator('.osb-banner').is_hidden() and not p.errors)
 
 def test_reading_a_new_store_can_be_stopped_and_goes_on(show, new_here):
     s, held = new_here

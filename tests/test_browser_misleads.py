@@ -1,4 +1,5 @@
-"The browser: what is highlighted, shown and acted on is one version; what is left out is counted; nothing is lost in a saved page"
+"""The browser: what is highlighted, shown and acted on is one version; what is left out is counted; nothing is lost in
+a saved page"""
 import re
 import pandas as pd, pytest
 from objectstore import ObjectStore, browse
@@ -6,16 +7,19 @@ from objectstore.browser.widget import Browser, picture
 from planting import spare
 from test_browser import answer, button, store, version_rows      # noqa: F401
 
-pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::objectstore.errors.PendingWarning', 'ignore::objectstore.errors.StaleWarning')
+pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::objectstore.errors.PendingWarning',
+                                        'ignore::objectstore.errors.StaleWarning')
 
 def at(p) -> dict:
-    "What a person sees highlighted in the list and among the versions, what the panes and the foot say, and what the kernel looks at"
+    """What a person sees highlighted in the list and among the versions, what the panes and the foot say, and what the
+    kernel looks at"""
     seen = p.evaluate("""() => { const t = s => document.querySelector(s), on = t('.osb-body .osb-row.osb-on'), v = t('.osb-list .osb-v.osb-on')
       return { row: on ? on.title.split('\\n')[0] : null, version: v ? v.title.split('\\n')[0] : null, title: t('.osb-title').title, foot: t('.osb-acts')?.title ?? null,
                remove: [...document.querySelectorAll('.osb-does button')].some(b => b.innerText === 'Remove …' && !b.disabled) } }""")
     return seen | {'value': str(p.w.value) if p.w.value else None}
 
-def one(ref: str | None, row: str | None) -> dict: return {'row': row, 'version': ref, 'title': ref or '', 'foot': ref, 'remove': ref is not None, 'value': ref}
+def one(ref: str | None, row: str | None) -> dict:
+    return {'row': row, 'version': ref, 'title': ref or '', 'foot': ref, 'remove': ref is not None, 'value': ref}
 
 def removes(p) -> str:
     "The version that the foot would remove"
@@ -32,7 +36,8 @@ def test_the_chip_of_an_alias_is_what_the_foot_acts_on(show, store):
     p.pick('churn')
     assert at(p) == one('models/churn@3', 'models/churn@3')
     p.locator('.osb-chip', has_text='production').click(); p.settle()
-    assert at(p) == one('models/churn@2', 'models/churn@2') and removes(p) == 'models/churn@2' and '0.913' in p.text('.osb-panel')
+    assert (at(p) == one('models/churn@2', 'models/churn@2') and removes(p) == 'models/churn@2'
+            and '0.913' in p.text('.osb-panel'))
     p.locator('.osb-chip', has_text='production').click(); p.settle()
     assert at(p) == one('models/churn@3', 'models/churn@3')
 
@@ -49,7 +54,8 @@ def test_what_a_search_leaves_out_is_not_acted_on(show, store):
     p = show(store)
     p.pick('churn')
     p.locator('.osb-v', has_text='v1').click(); p.settle()
-    assert at(p) == one('models/churn@1', None) and p.locator('.osb-row.osb-of').count() == 1        # the row is of its item, and says v3
+    # the row is of its item, and says v3
+    assert at(p) == one('models/churn@1', None) and p.locator('.osb-row.osb-of').count() == 1
     p.search('daily')
     assert at(p) == one(None, None)
     p.search('churn')
@@ -77,7 +83,8 @@ def test_a_click_in_a_lineage_is_what_the_foot_acts_on(show, store):
     assert 'models/churn' in p.text('.osb-row.osb-of .osb-text')      # the cursor went with it
     p.search('archive'); p.pick('archive')
     p.tab('Lineage'); button(p, 'models/churn@1').click(); p.settle()
-    assert at(p) == one('models/churn@1', None) and p.locator('.osb-row.osb-on, .osb-row.osb-of').count() == 0       # it is in no row of this list
+    # it is in no row of this list
+    assert at(p) == one('models/churn@1', None) and p.locator('.osb-row.osb-on, .osb-row.osb-of').count() == 0
 
 def test_the_foot_follows_the_cursor_at_once(show, store):
     p = show(store)
@@ -85,7 +92,8 @@ def test_the_foot_follows_the_cursor_at_once(show, store):
     p.busy = True                                                     # no answer comes
     p.locator('.osb-grid').focus(); p.keyboard.press('ArrowUp')
     seen = at(p)
-    assert seen['row'] == seen['foot'] == seen['title'] != 'models/churn@3' and seen['version'] is None and removes(p) == seen['row']
+    assert (seen['row'] == seen['foot'] == seen['title'] != 'models/churn@3' and seen['version'] is None
+            and removes(p) == seen['row'])
 
 def test_a_folder_is_nothing_to_act_on(show, store):
     p = show(store, 'sales')
@@ -184,7 +192,8 @@ def test_versions_that_are_not_shown_are_counted_and_a_click_away(show):
     p.pick('long')
     assert p.locator('.osb-v').count() == 300 and 'The newest 300 of 320 versions' in p.text('.osb-older')
     button(p, 'Show all').click(); p.settle()
-    assert p.locator('.osb-v').count() == 320 and p.locator('.osb-older').is_hidden() and at(p) == one('lab/long@320', 'lab/long@320')
+    assert (p.locator('.osb-v').count() == 320 and p.locator('.osb-older').is_hidden()
+            and at(p) == one('lab/long@320', 'lab/long@320'))
     p.w.refresh(); p.settle(); p.locator('.osb-v').last.click(); p.settle()
     assert at(p) == one('lab/long@1', None) and p.locator('.osb-v').count() == 320
 
@@ -200,7 +209,9 @@ def test_removed_versions_that_are_not_shown_are_counted(show):
 
 def test_a_pressed_chip_stays_with_its_group(show, store):
     p = show(store)
-    def kinds(): return [re.sub(r'\s+', ' ', t) for t in p.locator('.osb-facet', has_text='kind').locator('.osb-chip').all_inner_texts()]
+    def kinds():
+        return [re.sub(r'\s+', ' ', t)
+                for t in p.locator('.osb-facet', has_text='kind').locator('.osb-chip').all_inner_texts()]
     before = kinds()
     p.locator('.osb-chip', has_text='slip').click(); p.settle()
     assert kinds() == before and p.locator('.osb-chip[aria-pressed=true]').all_inner_texts()[0].startswith('slip')
@@ -213,7 +224,8 @@ def test_a_pressed_chip_stays_with_its_group(show, store):
 
 def test_a_chip_keeps_the_commas_of_the_others(show):
     s = ObjectStore('memory://')
-    for i, place in enumerate(('Oslo, east', 'Oslo, west', 'Oslo, east')): s.put(f'lab/x{i}', i, metadata={'place': place, 'team': 'a' if i else 'b'})
+    for i, place in enumerate(('Oslo, east', 'Oslo, west', 'Oslo, east')):
+        s.put(f'lab/x{i}', i, metadata={'place': place, 'team': 'a' if i else 'b'})
     p = show(s)
     p.locator('.osb-chip', has_text='Oslo, east').click(); p.settle()
     p.locator('.osb-facet', has_text='team').locator('.osb-chip').first.click(); p.settle()
@@ -231,8 +243,10 @@ def test_a_lineage_that_goes_on_says_so():
     s.put('lab/a', 1)
     for x, y in ('ab', 'bc', 'cd'): s.copy(f'lab/{x}', f'lab/{y}')
     up, down = s['lab/d'].lineage(depth=1).up, s['lab/a'].lineage(depth=1).down
-    assert [(n.name, n.state) for n in up + down] == [(f'lab/{x}@1', 'and more, further than this was followed') for x in 'cb']
-    assert [n.state for n in s['lab/d'].lineage().up] == [''] * 3 and 'further than this was followed' in repr(s['lab/d'].lineage(depth=1))
+    assert [(n.name, n.state) for n in up + down] == [(f'lab/{x}@1', 'and more, further than this was followed')
+                                                      for x in 'cb']
+    assert ([n.state for n in s['lab/d'].lineage().up] == [''] * 3
+            and 'further than this was followed' in repr(s['lab/d'].lineage(depth=1)))
 
 
 # Comparing
@@ -252,8 +266,10 @@ def frames():
 def test_a_column_that_came_and_cells_that_differ_are_said(show, frames):
     p = show(frames)
     said = compared(p, 'sales/daily@1', 'sales/daily@2')
-    assert 'Columns: + price.' in said and 'Rows by id: + 0 added, − 0 gone, 3 changed in the 3 columns that both have: units 3.' in said
-    assert [re.sub(r'\s+', ' ', t) for t in p.locator('.osb-cells tbody tr').all_inner_texts()] == ['~ 0 units 0 99', '~ 1 units 1 99', '~ 2 units 2 99']
+    assert ('Columns: + price.' in said and 'Rows by id: + 0 added, − 0 gone, 3 changed in the 3 columns that both '
+            'have: units 3.' in said)
+    assert [re.sub(r'\s+', ' ', t) for t in p.locator('.osb-cells tbody tr').all_inner_texts()] == ['~ 0 units 0 99',
+        '~ 1 units 1 99', '~ 2 units 2 99']
     assert 'Columns: − price.' in compared(p, 'sales/daily@2', 'sales/daily@1') and not p.errors
 
 def test_frames_without_a_key_are_compared_by_place(show):
@@ -269,8 +285,11 @@ def test_a_key_that_tells_nothing_apart_is_said(show):
     for n in (1, 2): s.put('lab/twice', pd.DataFrame({'id': [1, 1, 2], 'n': [1, n, 3]}))
     assert 'id does not tell the rows apart' in compared(show(s), 'lab/twice@1', 'lab/twice@2')
 
-@pytest.mark.parametrize('a, b, says', [(list(range(9000)), list(range(1, 9001)), 'The first 5,000 lines of 9,002 were compared.'), ('x\n' * 900, 'y\n' * 900, 'The first 400 lines of the difference are shown'),
-    (b'\0' * 99, b'\1' * 99, "There is no closer look at two of 'bytes'"), ({'a': 1}, 'a', 'Their contents are not compared')])
+@pytest.mark.parametrize('a, b, says',
+                         [(list(range(9000)), list(range(1, 9001)), 'The first 5,000 lines of 9,002 were ' 'compared.'),
+                          ('x\n' * 900, 'y\n' * 900, 'The first 400 lines of the difference are shown'),
+                          (b'\0' * 99, b'\1' * 99, "There is no closer look at two of 'bytes'"),
+                          ({'a': 1}, 'a', 'Their contents are not compared')])
 def test_what_is_not_compared_is_said(show, a, b, says):
     s = ObjectStore('memory://')
     s.put('lab/x', a); s.put('lab/x', b)
@@ -291,22 +310,27 @@ def test_the_static_page_has_all_items_and_versions_of_all_buckets(chromium, man
     page = chromium.new_page()
     page.route('**/*', lambda r: r.abort())
     page.set_content(browse(many, ui='html').html())
-    assert [s.split(':')[0] for s in page.locator('.objectstore-shown > details > summary').all_inner_texts()] == ['archive', 'lab', 'sales']
+    assert ([s.split(':')[0] for s in page.locator('.objectstore-shown > details > summary').all_inner_texts()]
+            == ['archive', 'lab', 'sales'])
     text = page.evaluate("document.body.textContent")
-    assert all(f'{b}/item-{i:02}@' in text for b in ('archive', 'lab', 'sales') for i in range(8)) and ' more' not in text
+    assert (all(f'{b}/item-{i:02}@' in text for b in ('archive', 'lab', 'sales') for i in range(8))
+            and ' more' not in text)
     assert 'archive/item-00: 2 versions' in text and 'why because' in text
     page.close()
 
 def test_what_the_static_page_leaves_out_is_counted(many):
     from objectstore.browser.overview import Overview
     few = Overview(many, limit=10)
-    assert '14 items more: this page has the first 10' in few.html() and Overview(many, limit=24).html().count(' more') == 1      # of the two versions one
+    # of the two versions one
+    assert ('14 items more: this page has the first 10' in few.html()
+            and Overview(many, limit=24).html().count(' more') == 1)
 
 def test_a_displayed_browser_carries_the_static_page(many, monkeypatch):
     from objectstore.browser import widget
     monkeypatch.setattr(widget.kept_page, '__defaults__', (60.0,))
     data, _ = Browser(many, names={})._repr_mimebundle_()
-    assert 'item-07' in data['text/html'] and '<script' not in data['text/html'] and '24 items' in data['text/plain'] and 'object at 0x' not in data['text/plain']
+    assert ('item-07' in data['text/html'] and '<script' not in data['text/html'] and '24 items' in data['text/plain']
+            and 'object at 0x' not in data['text/plain'])
     assert repr(Browser(many, 'lab', names={})) == "Browser('memory://', bucket='lab', query='')"
 
 def test_what_is_not_read_in_time_is_said(many, monkeypatch):
@@ -322,7 +346,8 @@ def test_saved_browsers_keep_their_places(chromium, many):
     page.on('pageerror', lambda e: errors.append(str(e)))
     page.set_content('<!doctype html><body>' + ''.join(f'<section>{h}</section>' for h in [*html, html[0]]))
     page.wait_for_function("document.querySelectorAll('.osb-body .osb-row').length >= 32")
-    assert [page.locator('body > section').nth(i).locator('.osb-bucket').input_value() for i in range(4)] == ['archive', 'lab', 'sales', 'archive']
+    assert [page.locator('body > section').nth(i).locator('.osb-bucket').input_value() for i in range(4)] == ['archive',
+        'lab', 'sales', 'archive']
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
     assert len(ids) == len(set(ids)) and not errors
     page.close()
@@ -337,7 +362,8 @@ def test_a_picture_has_the_beginning_of_a_long_list_and_says_how_long_it_is(chro
     page.wait_for_selector('.osb-body .osb-text')
     assert page.locator('.osb-count').inner_text() == '500 of 640' and page.locator('.osb-body .osb-bone').count() == 0
     page.locator('.osb-body .osb-row').nth(3).click()
-    assert 'saved without the preview' in page.locator('.osb-panel').inner_text() and page.locator('.osb-list .osb-v').count() == 1
+    assert ('saved without the preview' in page.locator('.osb-panel').inner_text()
+            and page.locator('.osb-list .osb-v').count() == 1)
     page.fill('.osb-search', 'loss > 3')
     assert 'needs the notebook' in page.locator('.osb-meant').inner_text()
     page.close()
@@ -348,7 +374,8 @@ def test_the_chips_of_a_picture_search_or_are_off(chromium, store):
     page.wait_for_selector('.osb-body .osb-text')
     page.locator('.osb-chip', has_text='slip').click()
     page.wait_for_function("document.querySelectorAll('.osb-body .osb-row').length === 2")
-    assert page.locator('.osb-chip[aria-pressed=true]').count() == 1 and page.locator('.osb-chip', has_text='production').is_disabled()
+    assert (page.locator('.osb-chip[aria-pressed=true]').count() == 1
+            and page.locator('.osb-chip', has_text='production').is_disabled())
     page.locator('.osb-chip[aria-pressed=true]').click()
     page.wait_for_function("document.querySelectorAll('.osb-body .osb-row').length === 4")
     page.close()
@@ -361,7 +388,8 @@ with Progress('models/churn', 4, True, unit='files', after=0) as bar:
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     nbclient.NotebookClient(nb, kernel_name='python3', timeout=300).execute()
     outputs = nb.cells[0].outputs
-    assert {(o.output_type, o.get('name')) for o in outputs} == {('stream', 'stdout')} and 'models/churn: 100%' in ''.join(o.text for o in outputs)
+    assert ({(o.output_type, o.get('name')) for o in outputs} == {('stream', 'stdout')}
+            and 'models/churn: 100%' in ''.join(o.text for o in outputs))
 
 
 # On a page of the site
@@ -376,15 +404,18 @@ def test_tables_are_in_the_theme_of_the_page(chromium, store, theme, ground, let
     from axe_playwright_python.sync_playwright import Axe
     style = (Path(__file__).parent.parent/'docs'/'static'/'style.css').read_text()
     frame = pd.DataFrame({'id': [1, 2]})
-    html = store.find_items()._repr_mimebundle_()['text/html'] + store['models/churn']._repr_mimebundle_()['text/html'] + browse(store, ui='html').html() + frame.to_html()
+    html = store.find_items()._repr_mimebundle_()['text/html'] + store['models/churn']._repr_mimebundle_()[
+        'text/html'] + browse(store, ui='html').html() + frame.to_html()
     page = chromium.new_page(color_scheme=system)
     page.set_content(SITE.format(theme=theme, ground=ground, letters=letters, style=style, html=html))
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
-    seen = page.evaluate("[...document.querySelectorAll('.objectstore-shown, .objectstore-shown table.os-t')].map(e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).color])")
+    seen = page.evaluate("[...document.querySelectorAll('.objectstore-shown, .objectstore-shown table.os-t')].map(e => "
+                         "[getComputedStyle(e).backgroundColor, getComputedStyle(e).color])")
     of = page.evaluate("[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]")
     assert len(seen) > 5 and all(g in (of[0], 'rgba(0, 0, 0, 0)') and c == of[1] for g, c in seen), seen
     assert page.evaluate("getComputedStyle(document.body).colorScheme") == theme
-    found = Axe().run(page, '.objectstore-shown', options={'runOnly': ['wcag2a', 'wcag2aa', 'best-practice']}).response['violations']
+    found = Axe().run(page, '.objectstore-shown',
+                      options={'runOnly': ['wcag2a', 'wcag2aa', 'best-practice']}).response['violations']
     assert not found, [(v['id'], v['nodes'][0]['html'][:200], v['nodes'][0]['failureSummary'][:300]) for v in found]
     page.close()
 
@@ -408,7 +439,8 @@ def test_an_export_of_a_saved_notebook_shows_what_was_there(many, monkeypatch):
     from objectstore.browser import widget
     monkeypatch.setattr(widget.kept_page, '__defaults__', (60.0,))
     data, _ = Browser(many, names={})._repr_mimebundle_()
-    cell = nbformat.v4.new_code_cell('store.browse()', outputs=[nbformat.v4.new_output('execute_result', data, execution_count=1)])
+    cell = nbformat.v4.new_code_cell('store.browse()',
+                                     outputs=[nbformat.v4.new_output('execute_result', data, execution_count=1)])
     html, _ = nbconvert.HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
     assert html.count('item-07@1') == 3 and 'sales: 8 items' in html
 
@@ -424,13 +456,23 @@ def test_axe_finds_nothing_in_what_is_counted_marked_or_off(show, frames, dark):
     p = show(frames, dark=dark)
     def check(what):
         p.settle()
-        found = Axe().run(p.page, '.osb', options={'runOnly': ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']}).response['violations']
-        assert not found, f'{what}: ' + '; '.join(f"{v['id']}: {v['nodes'][0]['html'][:160]} {v['nodes'][0]['failureSummary'][:300]}" for v in found)
+        found = Axe().run(p.page, '.osb',
+                          options={'runOnly': ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa',
+                                               'best-practice']}).response['violations']
+        assert not found, f'{what}: ' + '; '.join(f"{v['id']}: {v['nodes'][0]['html'][:160]} "
+                                                  f"{v['nodes'][0]['failureSummary'][:300]}" for v in found)
     p.pick('lab/long'); check('a list of versions that ends')
-    p.busy = True; p.locator('.osb-grid').focus(); p.keyboard.press('ArrowDown'); assert p.locator('.osb-list.osb-old').count() == 1; p.free()
+    p.busy = True
+    p.locator('.osb-grid').focus()
+    p.keyboard.press('ArrowDown')
+    assert p.locator('.osb-list.osb-old').count() == 1
+    p.free()
     p.locator('.osb-chip', has_text='slip').click(); check('a pressed chip')
     p.search('nothing'); check('no match'); p.search('')
-    p.pick('archive/daily'); p.tab('Lineage'); button(p, 'sales/daily@1').click(); check('another version of the item in the list')
+    p.pick('archive/daily')
+    p.tab('Lineage')
+    button(p, 'sales/daily@1').click()
+    check('another version of the item in the list')
     p.w.compare('sales/daily@1', 'sales/daily@2'); check('cells that changed')
 
 def test_all_of_it_by_keyboard(show, store):
@@ -443,5 +485,10 @@ def test_all_of_it_by_keyboard(show, store):
     assert p.text('.osb-status') == 'Pick an item first'
     p.keyboard.press('/'); p.keyboard.press('Escape'); p.settle()
     assert at(p) == one(first, first)
-    p.locator('.osb-list').focus(); p.keyboard.press('End'); p.settle(); p.keyboard.press('Escape'); p.keyboard.press('Escape'); p.settle()
+    p.locator('.osb-list').focus()
+    p.keyboard.press('End')
+    p.settle()
+    p.keyboard.press('Escape')
+    p.keyboard.press('Escape')
+    p.settle()
     assert at(p)['foot'] == at(p)['version'] == at(p)['value']

@@ -1,4 +1,5 @@
-"""Calculated objects: what calculates and what does not, kinds of functions, errors, cycles, threads, offline work, and random graphs against an oracle"""
+"""Calculated objects: what calculates and what does not, kinds of functions, errors, cycles, threads, offline work,
+and random graphs against an oracle"""
 import asyncio, functools, threading, time, types, warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import date
@@ -17,7 +18,8 @@ from objectstore.computed.leases import Holder
 from away import quiet
 from trial import ServiceLike, Wrapped, soak, store_over
 
-pytestmark = [pytest.mark.usefixtures('own_cache'), pytest.mark.filterwarnings('ignore::objectstore.errors.StaleWarning')]
+pytestmark = [pytest.mark.usefixtures('own_cache'),
+              pytest.mark.filterwarnings('ignore::objectstore.errors.StaleWarning')]
 
 @pytest.fixture
 def store(): return ObjectStore('memory://', progress=False)
@@ -60,17 +62,20 @@ def test_a_cell_that_is_run_again(store):
     cell = "@store.calculated('f/x')\ndef f(day='a'):\n    ran.append(day)\n    return day * 2\n"
     assert redefined(store, cell, ran=ran)() == 'aa'
     assert redefined(store, cell, ran=ran)() == 'aa' and ran == ['a']
-    assert redefined(store, cell.replace('    ran', '    "Doubles"\n\n    # first\n    ran').replace("'f/x'", "ref='f/x'"), ran=ran)() == 'aa' and ran == ['a']
+    assert (redefined(store, cell.replace('    ran', '    "Doubles"\n\n    # first\n    ran').replace("'f/x'",
+        "ref='f/x'"), ran=ran)() == 'aa' and ran == ['a'])
     f = redefined(store, cell.replace('* 2', '* 3'), ran=ran)
     assert f.explain().reason == 'code changed' and 'source' in f.explain() and f() == 'aaa' and ran == ['a', 'a']
     f = redefined(store, cell.replace('* 2', '* 3').replace("'a'", "'b'"), ran=ran)
     assert f.explain().reason == 'parameter changed' and "day is 'b' and was 'a'" in f.explain() and f() == 'bbb'
 
 def test_what_a_function_names(store):
-    source = "RATE = 2\ndef helper(x, plus=0): return x * RATE + plus\nclass Tool:\n    def use(self, x): return x + 1\n@store.calculated('f/x')\ndef f(): return Tool().use(helper(1))\n"
+    source = ("RATE = 2\ndef helper(x, plus=0): return x * RATE + plus\nclass Tool:\n    def use(self, x): return x + "
+              "1\n@store.calculated('f/x')\ndef f(): return Tool().use(helper(1))\n")
     assert redefined(store, source)() == 3
     assert redefined(store, source).explain().fresh
-    for a, b, what in (('x * RATE', 'RATE * x', 'helper'), ('RATE = 2', 'RATE = 3', 'helper.RATE'), ('x + 1', 'x + 2', 'Tool.use'), ('plus=0', 'plus=1', 'helper')):
+    for a, b, what in (('x * RATE', 'RATE * x', 'helper'), ('RATE = 2', 'RATE = 3', 'helper.RATE'),
+                       ('x + 1', 'x + 2', 'Tool.use'), ('plus=0', 'plus=1', 'helper')):
         source = source.replace(a, b)
         f = redefined(store, source)
         assert f.explain().reason == 'code changed' and what in f.explain(), (a, f.explain())
@@ -101,10 +106,14 @@ def test_ignored_parameters(store):
         return day
     lock = threading.Lock()
     assert [f(1), f(1, workers=4), f(1, log=lock)] == [1, 1, 1] and ran == [1] and f.ref(1, workers=4) == 'f/x/day=1'
-    with pytest.raises(InvalidRef, match="did you mean 'workers'"): store.calculated('f/x', ignore='worker')(lambda workers: 1)
+    with pytest.raises(InvalidRef, match="did you mean 'workers'"):
+        store.calculated('f/x', ignore='worker')(lambda workers: 1)
     with pytest.raises(Unsupported, match='ignore='): store.calculated('f/y')(lambda lock: 1)(lock)
 
-@pytest.mark.parametrize('value', [1, 1.5, True, None, 'us', 'a/b', "it's", '3', '', ' x ', 'é' * 50, 'x' * 5000, date(2026, 11, 1), (1, 2), [1, {'a': 2}], {'b': 1}, Path('/tmp/x'), b'bytes', '..', '@', '%2F', '\x00'])
+@pytest.mark.parametrize('value',
+                         [1, 1.5, True, None, 'us', 'a/b', "it's", '3', '', ' x ', 'é' * 50, 'x' * 5000,
+                          date(2026, 11, 1), (1, 2), [1, {'a': 2}], {'b': 1}, Path('/tmp/x'), b'bytes', '..', '@',
+                          '%2F', '\x00'])
 def test_names_from_parameters(store, value):
     ran = []
     @store.calculated('f/x')
@@ -118,12 +127,14 @@ def test_values_of_different_types_are_different(store):
     @store.calculated('f/x')
     def f(value): return type(value).__name__
     values = [1, '1', 1.0, True, 'True', None, 'None', [1], (1,), b'1']
-    assert [f(v) for v in values] == [type(v).__name__ for v in values] and len({f.ref(v) for v in values}) == len(values)
+    assert ([f(v) for v in values] == [type(v).__name__ for v in values]
+            and len({f.ref(v) for v in values}) == len(values))
 
 def test_variable_arguments(store):
     @store.calculated('f/x')
     def f(*args, **kwargs): return [list(args), kwargs]
-    assert f() == [[], {}] and f(1, 2, b=3, a=4) == [[1, 2], {'a': 4, 'b': 3}] and f.ref(b=3, a=4) == 'f/x/a=4/b=3' and f(a=4, b=3) == [[], {'a': 4, 'b': 3}]
+    assert (f() == [[], {}] and f(1, 2, b=3, a=4) == [[1, 2], {'a': 4, 'b': 3}] and f.ref(b=3, a=4) == 'f/x/a=4/b=3'
+            and f(a=4, b=3) == [[], {'a': 4, 'b': 3}])
     with pytest.raises(TypeError): store.calculated('f/y')(lambda a: 1)()
 
 
@@ -135,10 +146,13 @@ def test_get_calculates_what_exists_nowhere(store):
     def daily(day: date, region='us', n=1):
         ran.append((day, region, n))
         return f'{day:%d} {region}'
-    assert store.get('features/daily/day=2026-11-01') == '01 us' and store.get('features/daily/day=2026-11-01') == '01 us' and daily(date(2026, 11, 1)) == '01 us'
-    assert store.get('features/daily/n=2/region=eu/day=2026-11-02') == '02 eu' and daily(date(2026, 11, 2), 'eu', 2) == '02 eu'
+    assert (store.get('features/daily/day=2026-11-01') == '01 us'
+            and store.get('features/daily/day=2026-11-01') == '01 us' and daily(date(2026, 11, 1)) == '01 us')
+    assert (store.get('features/daily/n=2/region=eu/day=2026-11-02') == '02 eu'
+            and daily(date(2026, 11, 2), 'eu', 2) == '02 eu')
     assert ran == [(date(2026, 11, 1), 'us', 1), (date(2026, 11, 2), 'eu', 2)]
-    for bad in ('features/daily', 'features/daily/dya=2026-11-01', 'features/daily/day=x', 'features/daily/day=2026-11-01@7', 'features/other'):
+    for bad in ('features/daily', 'features/daily/dya=2026-11-01', 'features/daily/day=x',
+                'features/daily/day=2026-11-01@7', 'features/other'):
         with pytest.raises((NotFound, ValueError)): store.get(bad)
     assert store.get('features/daily/dya=1', default=5) == 5 and 'features/daily/day=2026-11-03' not in store
 
@@ -217,8 +231,10 @@ def test_inputs_from_threads_and_pools(files, tmp_path):
         t.start(), t.join()
         got += pool.map(other.get, ['data/b', 'data/c'])
         async def away(): return await asyncio.to_thread(other.get, 'data/d')
-        got.append(ThreadPoolExecutor(1).submit(asyncio.run, away()).result())      # this thread may have a loop of its own
-        with ProcessPoolExecutor(1, get_context('forkserver')) as processes: got += processes.map(other.get, ['data/e', 'data/f'])
+        # this thread may have a loop of its own
+        got.append(ThreadPoolExecutor(1).submit(asyncio.run, away()).result())
+        with ProcessPoolExecutor(1, get_context('forkserver')) as processes:
+            got += processes.map(other.get, ['data/e', 'data/f'])
         return got
     assert f() == list('abcdef')
     assert sorted(i['asked'] for i in f.version_of().lineage['inputs']) == [f'data/{n}' for n in 'abcdef']
@@ -232,7 +248,8 @@ def test_inputs_from_threads_and_pools(files, tmp_path):
     assert pool.submit(now_reading).result() is None and seen == [None]
 
 def test_threads_are_as_they_were_when_nothing_records(store):
-    "`Thread.start` and the pools' `submit` are replaced while a calculation records, also where two overlap, and no longer"
+    """`Thread.start` and the pools' `submit` are replaced while a calculation records, also where two overlap, and no
+    longer"""
     def now(): return [threading.Thread.start, ThreadPoolExecutor.submit, ProcessPoolExecutor.submit]
     def replaced(): return [a is not b for a, b in zip(now(), real)]
     real, inside, gates = now(), [], [threading.Event(), threading.Event()]
@@ -266,7 +283,8 @@ def test_who_else_replaces_thread_start_keeps_it(store, monkeypatch):
     first = f.version_of(1, True)
     traced = threading.Thread.start
     second = f.version_of(2, False)
-    assert threading.Thread.start is traced is not of and [n for n in started if n.startswith('reader')] == ['reader 1', 'reader 2']
+    assert (threading.Thread.start is traced is not of
+            and [n for n in started if n.startswith('reader')] == ['reader 1', 'reader 2'])
     assert [[i['asked'] for i in v.lineage['inputs']] for v in (first, second)] == [['data/raw']] * 2
 
 def test_inputs_in_another_store(tmp_path):
@@ -311,12 +329,14 @@ def test_methods(store):
         @classmethod
         @store.calculated('m/cls', ignore='cls')
         def cls(cls, x): return [cls.__name__, x]
-    with pytest.raises(Unsupported, match="'self' cannot be told from others"): Local(2).predict(3)          # a local class cannot be compared
+    # a local class cannot be compared
+    with pytest.raises(Unsupported, match="'self' cannot be told from others"): Local(2).predict(3)
     assert Local.static(3) == 3 and Local.cls(3) == ['Local', 3]
     Model.predict = store.calculated('m/predict')(lambda self, x: self.slope * x)
     try:
         assert Model(2).predict(3) == 6 and Model(3).predict(3) == 9 and Model(2).predict(3) == 6
-        assert Model(2).predict.explain(3).fresh and len(Model(3).predict.versions(3)) == 1 and Model(2).predict.map([3, 4]) == [6, 8]
+        assert (Model(2).predict.explain(3).fresh and len(Model(3).predict.versions(3)) == 1
+                and Model(2).predict.map([3, 4]) == [6, 8])
     finally: del Model.predict
     with pytest.raises(Unsupported, match='put @staticmethod above'): store.calculated('m/x')(staticmethod(lambda: 1))
 
@@ -344,16 +364,21 @@ def test_closures(store):
 
 def test_lambdas(store):
     assert store.calculated('f/x')(lambda x: x + 1)(1) == 2
-    assert store.calculated('f/x')(lambda x: x + 1).explain(1).fresh and store.calculated('f/x')(lambda x: x + 2).explain(1).reason == 'code changed'
+    assert (store.calculated('f/x')(lambda x: x + 1).explain(1).fresh
+            and store.calculated('f/x')(lambda x: x + 2).explain(1).reason == 'code changed')
 
 def test_what_is_refused(store):
     def gen(): yield 1
     async def later(): return 1
     async def agen(): yield 1
-    for bad, why in ((gen, 'return list'), (later, 'asyncio.run'), (agen, 'return list'), (len, 'wrap it'), (functools.partial(print), 'wrap it'), (5, 'only a function'), (store.calculated('f/y')(lambda: 1), 'already')):
+    for bad, why in ((gen, 'return list'), (later, 'asyncio.run'), (agen, 'return list'), (len, 'wrap it'),
+                     (functools.partial(print), 'wrap it'), (5, 'only a function'),
+                     (store.calculated('f/y')(lambda: 1), 'already')):
         with pytest.raises(Unsupported, match=why): store.calculated('f/x')(bad)
     for bad in (lambda: gen(), lambda: later()):
-        with pytest.raises(Unsupported), warnings.catch_warnings(): warnings.simplefilter('ignore'); store.calculated('f/x')(bad)()
+        with pytest.raises(Unsupported), warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            store.calculated('f/x')(bad)()
     with pytest.raises(InvalidRef): store.calculated('f')
     with pytest.raises(InvalidRef): store.calculated('f/x@3')
 
@@ -417,7 +442,8 @@ def test_errors_are_not_stored_and_can_be_asked_for(store):
         if fails[0]: raise ValueError('no rows')
         return 1
     with pytest.raises(ValueError, match='no rows'): f()
-    assert 'f/x' not in store and isinstance(f.last_error(), CalculationFailed) and isinstance(f.last_error(), ValueError) and 'no rows' in str(f.last_error())
+    assert ('f/x' not in store and isinstance(f.last_error(), CalculationFailed)
+            and isinstance(f.last_error(), ValueError) and 'no rows' in str(f.last_error()))
     fails[0] = False
     assert f() == 1 and f.last_error() is None
     store.put('data/a', 1)
@@ -428,7 +454,8 @@ def test_errors_are_not_stored_and_can_be_asked_for(store):
     @store.calculated('f/inner')
     def inner(): return {}[store.get('data/a')]
     assert outer() == 1 and outer.explain().fresh in (True, False)
-    for kind in ('OSError', 'KeyError', 'UnicodeDecodeError', 'RuntimeError', 'NoSuchError', None, 5): assert isinstance(failure({'type': kind, 'text': 'x'}, 'ann', 'f/x'), CalculationFailed)
+    for kind in ('OSError', 'KeyError', 'UnicodeDecodeError', 'RuntimeError', 'NoSuchError', None, 5):
+        assert isinstance(failure({'type': kind, 'text': 'x'}, 'ann', 'f/x'), CalculationFailed)
 
 def test_errors_reach_every_thread(store):
     ran, barrier, asking = [], threading.Barrier(8), threading.Semaphore(0)
@@ -509,7 +536,8 @@ def test_threads_calculate_once(store):
     assert sorted(ran) == [1, 2]
 
 def test_requests(figure):
-    "At a service: a hit asks for the result and for each input; a calculation adds the lease, a second look, the put, and the end of the lease"
+    """At a service: a hit asks for the result and for each input; a calculation adds the lease, a second look, the
+    put, and the end of the lease"""
     class Counted(Wrapped):
         asked = []
         def call(self, op, key, run):
@@ -602,7 +630,8 @@ def test_lineage_up_and_down(store):
     inner = store.calculated('f/inner')(lambda day: store.get('data/raw')[0] + day)
     outer = store.calculated('f/outer')(lambda: inner(1) + inner(2))
     v = outer.version_of()
-    assert v.source == 'calculated' and sorted(n.name for n in v.lineage().up) == ['data/raw@1', 'f/inner/day=1@1', 'f/inner/day=2@1']
+    assert (v.source == 'calculated' and sorted(n.name for n in v.lineage().up)
+            == ['data/raw@1', 'f/inner/day=1@1', 'f/inner/day=2@1'])
     assert sorted(n.name for n in raw.lineage().down) == ['f/inner/day=1@1', 'f/inner/day=2@1', 'f/outer@1']
     lineage = v.lineage()
     assert {'python', 'libraries', 'where', 'function', 'inputs'} <= set(lineage) and v.author
@@ -615,7 +644,8 @@ def test_lineage_up_and_down(store):
 
 def test_lineage_is_other_people_s_text(store):
     _v = store.calculated('f/x')(lambda: store.get('data/raw', default=0)).version_of()
-    for bad in ([5], 'text', [{'asked': 5}], [{'asked': '<script>', 'hash': None, 'found': '"];x'}], [{'asked': 'a', 'hash': 'x', 'args': {}}], [None]):
+    for bad in ([5], 'text', [{'asked': 5}], [{'asked': '<script>', 'hash': None, 'found': '"];x'}],
+                [{'asked': 'a', 'hash': 'x', 'args': {}}], [None]):
         with store._drafted(parse_ref('f/y'), 1, None, None, None) as d:
             d.description['lineage'] |= {'inputs': bad, 'function': {'name': '<b>', 'code': 5}, 'params': 7}
             w = store._put_or_wait(parse_ref('f/y'), d, None, False)
@@ -628,8 +658,11 @@ def test_a_record_cannot_ask_for_anything(store):
     from objectstore.refs import parse_ref
     f = store.calculated('f/y')(lambda: 2)
     function = f.version_of().lineage['function']
-    for bad in ({'verb': 'remove', 'args': '{"ref": "f/y@1"}'}, {'asked': 'f/y', 'verb': 'remove', 'args': '{}'}, {'asked': '../x'}, {'verb': 'find_items', 'args': '[]'}, {'verb': 'find_items', 'args': '{'}, {'verb': 'find_items', 'args': '{"x": 1}'},
-                {'asked': 'a/b', 'place': 's3://evil', 'endpoint': 'http://evil'}, {'asked': 'a/b', 'place': '/nonexistent'}):
+    for bad in ({'verb': 'remove', 'args': '{"ref": "f/y@1"}'}, {'asked': 'f/y', 'verb': 'remove', 'args': '{}'},
+                {'asked': '../x'}, {'verb': 'find_items', 'args': '[]'}, {'verb': 'find_items', 'args': '{'},
+                {'verb': 'find_items', 'args': '{"x": 1}'},
+                {'asked': 'a/b', 'place': 's3://evil', 'endpoint': 'http://evil'},
+                {'asked': 'a/b', 'place': '/nonexistent'}):
         with store._drafted(parse_ref('f/y'), 1, None, None, None) as d:
             d.description['lineage'] |= {'inputs': [{'hash': 'x', **bad}], 'function': function, 'params': {}}
             store._put_or_wait(parse_ref('f/y'), d, None, False)
@@ -638,15 +671,18 @@ def test_a_record_cannot_ask_for_anything(store):
 
 def test_the_cell_of_a_notebook(store):
     from traitlets.config import Config
-    shell = pytest.importorskip('IPython.core.interactiveshell').InteractiveShell.instance(config=Config(HistoryManager=dict(enabled=False)))
+    shell = pytest.importorskip('IPython.core.interactiveshell').InteractiveShell.instance(
+        config=Config(HistoryManager=dict(enabled=False)))
     try:
         shell.user_ns['store'] = store
         shell.run_cell("1")
         assert shell.run_cell("@store.calculated('f/x')\ndef f(): return 1\nf()", store_history=True).result == 1
         lineage = store['f/x'].lineage
         assert lineage['function']['name'] == 'f' and isinstance(lineage['function']['cell'], int)
-        assert shell.run_cell("# again\n@store.calculated('f/x')\ndef f():\n    return 1\nf.explain()", store_history=True).result.fresh
-        assert shell.run_cell("@store.calculated('f/x')\ndef f(): return 2\nf.explain()", store_history=True).result.reason == 'code changed'
+        assert shell.run_cell("# again\n@store.calculated('f/x')\ndef f():\n    return 1\nf.explain()",
+                              store_history=True).result.fresh
+        assert shell.run_cell("@store.calculated('f/x')\ndef f(): return 2\nf.explain()",
+                              store_history=True).result.reason == 'code changed'
     finally: type(shell).clear_instance()
 
 
@@ -656,20 +692,28 @@ def test_the_cell_of_a_notebook(store):
 def histories(draw):
     "A graph of functions over inputs, and edits: of an input, of a function's code"
     n, inputs = draw(st.integers(1, 6)), draw(st.integers(1, 3))
-    nodes = [(draw(st.lists(st.integers(0, inputs - 1), max_size=2, unique=True)), draw(st.lists(st.integers(0, i - 1), max_size=3, unique=True)) if i else [], draw(st.sampled_from([1, 1, 10]))) for i in range(n)]
-    steps = draw(st.lists(st.one_of(st.tuples(st.just('input'), st.integers(0, inputs - 1), st.integers(0, 3)), st.tuples(st.just('code'), st.integers(0, n - 1), st.integers(0, 2)), st.tuples(st.just('ask'), st.integers(0, n - 1), st.just(0))), min_size=1, max_size=14))
+    nodes = [(draw(st.lists(st.integers(0, inputs - 1), max_size=2, unique=True)),
+              draw(st.lists(st.integers(0, i - 1), max_size=3, unique=True)) if i else [],
+              draw(st.sampled_from([1, 1, 10]))) for i in range(n)]
+    steps = draw(st.lists(st.one_of(st.tuples(st.just('input'), st.integers(0, inputs - 1), st.integers(0, 3)),
+                                    st.tuples(st.just('code'), st.integers(0, n - 1), st.integers(0, 2)),
+                                    st.tuples(st.just('ask'), st.integers(0, n - 1), st.just(0))), min_size=1,
+                          max_size=14))
     return inputs, nodes, steps
 
 class Oracle:
     "What must be calculated, by the definition: code, and the values of what is read, in order"
-    def __init__(self, inputs, nodes): self.values, self.nodes, self.code, self.kept, self.ran = [0] * inputs, nodes, [0] * len(nodes), {}, []
+    def __init__(self, inputs, nodes):
+        self.values, self.nodes, self.code, self.kept, self.ran = [0] * inputs, nodes, [0] * len(nodes), {}, []
     def trace(self, i):
         reads, calls, _ = self.nodes[i]
         return [('input', k, self.values[k]) for k in reads] + [('node', k, None) for k in calls]
     def ask(self, i):
         if i in self.kept:
             code, read, value = self.kept[i]
-            if code == self.code[i] and all((self.values[k] if what == 'input' else self.ask(k)) == was for what, k, was in read): return value
+            if (code == self.code[i]
+                and all((self.values[k] if what == 'input' else self.ask(k)) == was for what, k, was in read)):
+                return value
         reads, calls, modulo = self.nodes[i]
         self.ran.append(i)
         read = [('input', k, self.values[k]) for k in reads] + [('node', k, self.ask(k)) for k in calls]
@@ -677,7 +721,8 @@ class Oracle:
         self.kept[i] = self.code[i], read, value
         return value
 
-@settings(max_examples=soak(40, 1000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=soak(40, 1000), deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(histories())
 def test_the_oracle_agrees(history):
     inputs, nodes, steps = history
@@ -686,7 +731,10 @@ def test_the_oracle_agrees(history):
     def define(i):
         reads, calls, modulo = nodes[i]
         @store.calculated(f'f/{i}', version=oracle.code[i])
-        def f(): ran.append(i); return (sum([store.get(f'data/{k}') for k in reads] + [functions[k]() for k in calls]) + oracle.code[i]) // modulo
+        def f():
+            ran.append(i)
+            return (sum([store.get(f'data/{k}') for k in reads] + [functions[k]() for k in calls])
+                    + oracle.code[i]) // modulo
         functions[i] = f
     for i in range(len(nodes)): define(i)
     for what, i, value in [*steps, ('ask', len(nodes) - 1, 0)]:

@@ -1,4 +1,5 @@
-"""One calculation, however many ask: processes on files and services, a holder that is killed, errors that reach everybody"""
+"""One calculation, however many ask: processes on files and services, a holder that is killed, errors that reach
+everybody"""
 import os, secrets, signal, time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -11,9 +12,11 @@ from services import Place
 from planting import planted_here
 from trial import PATIENCE, gate, remote, start, together, where
 
-pytestmark = [pytest.mark.usefixtures('own_cache'), pytest.mark.filterwarnings('ignore::objectstore.errors.StaleWarning')]
+pytestmark = [pytest.mark.usefixtures('own_cache'),
+              pytest.mark.filterwarnings('ignore::objectstore.errors.StaleWarning')]
 
-def opened(kind: str, at) -> ObjectStore: return remote(at) if kind == 'service' else ObjectStore(at, progress=False, durable=False)
+def opened(kind: str, at) -> ObjectStore:
+    return remote(at) if kind == 'service' else ObjectStore(at, progress=False, durable=False)
 
 def slow_one(store: ObjectStore, folder: str, seconds: float, fails: bool = False):
     "A slow function that leaves a file each time it runs"
@@ -39,7 +42,8 @@ def ask(kind, at, folder, seconds, n, ready, fails=False) -> tuple[int, float, f
 def race(kind, at, folder, processes, n, seconds=2.0) -> dict:
     ready = gate(processes)
     told = together(ask, [(kind, at, str(folder), seconds, n, ready) for _ in range(processes)])
-    return dict(asks=processes * n, right=sum(r for r, *_ in told), calculations=len(list(folder.iterdir())), longest_wait=max(w for _, w, _ in told), median=sorted(m for *_, m in told)[len(told) // 2])
+    return dict(asks=processes * n, right=sum(r for r, *_ in told), calculations=len(list(folder.iterdir())),
+                longest_wait=max(w for _, w, _ in told), median=sorted(m for *_, m in told)[len(told) // 2])
 
 @pytest.fixture
 def ran(tmp_path):
@@ -85,7 +89,8 @@ def killed(kind, at, folder, machine: bool, holds: float, waiters: int) -> dict:
         holder.join()
         begin = time.monotonic()
         waiting.result()
-    return dict(waiters=waiters, lease_s=holds, longest_wait_after=time.monotonic() - begin, calculations=len(list(folder.iterdir())) - 1)
+    return dict(waiters=waiters, lease_s=holds, longest_wait_after=time.monotonic() - begin,
+                calculations=len(list(folder.iterdir())) - 1)
 
 @pytest.mark.slow
 @pytest.mark.parametrize('machine, holds', [(True, 20.0), (False, 3.0)], ids=['same machine', 'another machine'])
@@ -121,8 +126,10 @@ def half_a_cycle(at, folder, mine, other) -> str:
     except (RecursionError, CalculationFailed) as e: return f'{type(e).__name__}: {e}'
 
 def test_a_cycle_through_two_processes(tmp_path, ran):
-    told = together(half_a_cycle, [(str(tmp_path/'store'), str(ran), 'a', 'b'), (str(tmp_path/'store'), str(ran), 'b', 'a')])
-    assert all(t.startswith(('Cycle', 'CalculationFailed')) for t in told) and any(t.startswith('Cycle') for t in told), told
+    told = together(half_a_cycle,
+                    [(str(tmp_path/'store'), str(ran), 'a', 'b'), (str(tmp_path/'store'), str(ran), 'b', 'a')])
+    assert (all(t.startswith(('Cycle', 'CalculationFailed')) for t in told)
+            and any(t.startswith('Cycle') for t in told)), told
 
 
 # Maps over executors
@@ -140,7 +147,8 @@ def test_a_map_over_processes_by_name(tmp_path, monkeypatch):
     with ProcessPoolExecutor(2, get_context('spawn')) as pool:
         assert tens.map(range(6), pool) == [n * 10 for n in range(6)]
         with pytest.raises(MapFailed, match='1 of 3') as e: tens.map([7, (8, True), 9], pool)
-        assert isinstance(e.value.__cause__, ValueError) and list(e.value.errors) == ['maps/tens/n=8/fails=True'] and [v.get() for v in e.value.results.versions] == [70, 90]
+        assert (isinstance(e.value.__cause__, ValueError) and list(e.value.errors) == ['maps/tens/n=8/fails=True']
+                and [v.get() for v in e.value.results.versions] == [70, 90])
 
 def test_a_map_over_processes_by_value(tmp_path):
     pytest.importorskip('cloudpickle')
@@ -160,7 +168,8 @@ def test_a_map_over_processes_by_value(tmp_path):
         assert outer.map(range(5), pool) == [1, 6, 1, 6, 1] and runs() == 5
         assert outer.explain(3).fresh and inner.explain(1).fresh
         store.put('data/raw', 6)
-        assert outer.map(range(5), pool)[3] == 7 and runs() == 7           # those of n % 2 == 0 were made from the same numbers
+        # those of n % 2 == 0 were made from the same numbers
+        assert outer.map(range(5), pool)[3] == 7 and runs() == 7
 
 def test_a_store_that_workers_cannot_see():
     pytest.importorskip('cloudpickle')
@@ -173,7 +182,8 @@ def test_dask_and_joblib(tmp_path):
     distributed = pytest.importorskip('distributed')
     store = ObjectStore(tmp_path/'store', durable=False)
     f = store.calculated('maps/x')(lambda n: n * 2)
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, distributed.Client(cluster) as client:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1,
+                                  dashboard_address=None) as cluster, distributed.Client(cluster) as client:
         assert f.map(range(10), client.get_executor()) == [n * 2 for n in range(10)]
     assert len(f.versions()) == 10 and f.explain(3).fresh
     loky = pytest.importorskip('joblib.externals.loky')

@@ -30,7 +30,8 @@ def from_file(obj, folder, name=None, **asks):
 # The contract
 
 def test_names_and_registry():
-    assert {'json', 'text', 'bytes', 'npy', 'parquet', 'skops', 'safetensors', 'png', 'figure', 'pickle', 'file'} <= set(codec_names())
+    assert {'json', 'text', 'bytes', 'npy', 'parquet', 'skops', 'safetensors', 'png', 'figure', 'pickle',
+            'file'} <= set(codec_names())
     with pytest.raises(Unsupported, match="did you mean 'parquet'"): codec_for({}, 'parquett')
     with pytest.raises(Unsupported, match='register'): by_name('from-elsewhere')
     with pytest.raises(Unsupported, match='does not take a dict'): codec_for({}, 'parquet')
@@ -76,13 +77,15 @@ Point = namedtuple('Point', 'x y')
 class Stage(enum.Enum): NEW, OLD = 'new', 'old'
 class Word(str, enum.Enum): HI = 'hi'
 
-scalars = (st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(max_size=20) | st.dates() | st.times()
-    | st.datetimes(timezones=st.none() | st.timezones(), allow_imaginary=False) | st.timedeltas() | st.decimals(allow_nan=False) | st.uuids()
-    | st.complex_numbers(allow_nan=False))
-keys = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.dates() | st.sampled_from(['$tuple', '$dict', '$x', ''])
+scalars = (st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(max_size=20)
+           | st.dates() | st.times() | st.datetimes(timezones=st.none() | st.timezones(), allow_imaginary=False)
+           | st.timedeltas() | st.decimals(allow_nan=False) | st.uuids() | st.complex_numbers(allow_nan=False))
+keys = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.dates() | st.sampled_from(['$tuple',
+    '$dict', '$x', ''])
 def nested(children):
-    return (st.lists(children, max_size=4) | st.dictionaries(keys, children, max_size=4) | st.lists(children, max_size=3).map(tuple)
-        | st.sets(st.integers() | st.text(max_size=3), max_size=4) | st.frozensets(st.integers(), max_size=4))
+    return (st.lists(children, max_size=4) | st.dictionaries(keys, children, max_size=4)
+            | st.lists(children, max_size=3).map(tuple) | st.sets(st.integers() | st.text(max_size=3), max_size=4)
+            | st.frozensets(st.integers(), max_size=4))
 
 @few
 @given(st.recursive(scalars, nested, max_leaves=20))
@@ -103,8 +106,10 @@ def test_json_garbage_is_damaged(data, how):
     try: by_name('json').decode(data, how)
     except Damaged: pass
 
-@pytest.mark.parametrize('text', [b'', b'{', b'NaN', b'[Infinity]', b'\xff', b'[' * 100_000, b'{"a":' * 100_000, b'1' * 5000, b'{"$tuple": 3}', b'{"$nope": 1}',
-    b'{"$set": [[1]]}', b'{"$datetime": "x"}', b'{"$bytes": "\xc3\xa9"}', b'{"$dict": [1]}', b'{"$date": {"$date": 1}}', b'\xef\xbb\xbf1'])
+@pytest.mark.parametrize('text',
+                         [b'', b'{', b'NaN', b'[Infinity]', b'\xff', b'[' * 100_000, b'{"a":' * 100_000, b'1' * 5000,
+                          b'{"$tuple": 3}', b'{"$nope": 1}', b'{"$set": [[1]]}', b'{"$datetime": "x"}',
+                          b'{"$bytes": "\xc3\xa9"}', b'{"$dict": [1]}', b'{"$date": {"$date": 1}}', b'\xef\xbb\xbf1'])
 def test_json_damage(text):
     with pytest.raises(Damaged): by_name('json').decode(text, {'tags': 1})
 
@@ -114,7 +119,8 @@ def test_json_plain_payloads_are_plain():
         assert how == {} and json.loads(payload) == value and by_name('json').decode(payload, {}) == value
 
 def test_json_keys_stay_apart():
-    for value in ({1: 'a', '1': 'b'}, {None: 1, 'null': 2}, {True: 1, 'true': 2}, {(1, 2): 3}, {1.5: 'x'}): assert round_trip(value) == value
+    for value in ({1: 'a', '1': 'b'}, {None: 1, 'null': 2}, {True: 1, 'true': 2}, {(1, 2): 3}, {1.5: 'x'}):
+        assert round_trip(value) == value
 
 def test_json_nan_and_infinity():
     back = round_trip({'auc': math.nan, 'best': [math.inf, -math.inf]})
@@ -143,17 +149,24 @@ def test_json_numpy_and_pandas_scalars():
     np, pd = pytest.importorskip('numpy'), pytest.importorskip('pandas')
     for v in np.float64(0.1), np.float32(0.1), np.int64(3), np.bool_(True), np.uint64(2**64 - 1), np.complex128(1j):
         assert round_trip(v) == v and round_trip({'v': v}) == {'v': v}
-    assert round_trip({'t': pd.Timestamp('2026-11-01 10:00', tz='Europe/Berlin')}) == {'t': pd.Timestamp('2026-11-01 10:00', tz='Europe/Berlin')}
-    for v in np.datetime64('2026-11-01'), np.timedelta64(1, 's'), pd.NaT, pd.NA, pd.Timestamp(1), pd.Timedelta('1s'), pd.Period('2026-11'), np.longdouble('0.1'):
+    assert round_trip({'t': pd.Timestamp('2026-11-01 10:00',
+                                         tz='Europe/Berlin')}) == {'t': pd.Timestamp('2026-11-01 10:00',
+        tz='Europe/Berlin')}
+    for v in np.datetime64('2026-11-01'), np.timedelta64(1,
+                                                         's'), pd.NaT, pd.NA, pd.Timestamp(1), pd.Timedelta(
+            '1s'), pd.Period('2026-11'), np.longdouble('0.1'):
         with pytest.raises(Unsupported): round_trip({'v': v})
 
-@pytest.mark.parametrize('value', [object(), lambda: 1, Stage.NEW, Path('x'), range(3), {'a': object}, [iter([])], '\ud800', {'\udc80': 1}, ['\ud83d\ude00'], 10**5000, b'x'.__iter__()], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize('value',
+                         [object(), lambda: 1, Stage.NEW, Path('x'), range(3), {'a': object}, [iter([])], '\ud800',
+                          {'\udc80': 1}, ['\ud83d\ude00'], 10**5000, b'x'.__iter__()], ids=lambda v: type(v).__name__)
 def test_json_refuses(value):
     with pytest.raises(Unsupported): round_trip(value, 'json')
 
 def test_json_refuses_things_that_want_an_item_of_their_own():
     pd, np = pytest.importorskip('pandas'), pytest.importorskip('numpy')
-    with pytest.raises(Unsupported, match=r"pandas.*DataFrame at \['train'\].*item of its own"): round_trip({'train': pd.DataFrame({'a': [1]})})
+    with pytest.raises(Unsupported, match=r"pandas.*DataFrame at \['train'\].*item of its own"):
+        round_trip({'train': pd.DataFrame({'a': [1]})})
     with pytest.raises(Unsupported, match='ndarray'): round_trip({'a': 1, 'b': np.ones(2)})
 
 @dataclasses.dataclass
@@ -178,7 +191,8 @@ def test_dataclass():
     o = Outer('x', Inner(1), [Inner(2)], {'a': Inner(3)}, Inner(4), (1, 2), Stage.OLD, Path('a/b'))
     assert round_trip(o, as_=Outer) == o
     plain = round_trip(o)
-    assert isinstance(plain, dict) and plain['inner'] == {'n': 1, 'when': dt.date(2026, 1, 1)} and plain['stage'] == 'old'
+    assert (isinstance(plain, dict) and plain['inner'] == {'n': 1, 'when': dt.date(2026, 1, 1)}
+            and plain['stage'] == 'old')
     assert encoded(o)[2]['type'].endswith('Outer')
     with pytest.raises(Unsupported, match='no field'): round_trip(o, as_=Inner)
     with pytest.raises(Unsupported, match='does not fit|missing'): round_trip({'when': 1}, as_=Inner)
@@ -234,7 +248,8 @@ def test_file(tmp_path):
     p.write_bytes(b'x' * 3_000_000)
     codec, payload, how = encoded(p)
     assert codec.name == 'file' and payload == p.read_bytes() and how == {'name': p.name}
-    assert codec.decode(p, how) == p and codec.decode(p, how, as_=Path) == p and codec.decode(payload, how, as_='bytes') == payload
+    assert (codec.decode(p, how) == p and codec.decode(p, how, as_=Path) == p
+            and codec.decode(payload, how, as_='bytes') == payload)
     assert codec.stats(p) == {'name': p.name, 'size': 3_000_000}
     with pytest.raises(Unsupported): codec.decode(p, how, as_='pandas')
 
@@ -277,7 +292,8 @@ def test_pickle_only_by_name_and_with_trust():
     with pytest.raises(Unsupported, match="codec='pickle'"): codec_for(Bomb())
     codec, payload, how = encoded(Bomb(), 'pickle')
     for as_ in None, dict, 'pandas':
-        with pytest.raises(Untrusted, match='pickle.*trust=True.*OBJECTSTORE_TRUST'): codec.decode(payload, how, as_=as_)
+        with pytest.raises(Untrusted, match='pickle.*trust=True.*OBJECTSTORE_TRUST'):
+            codec.decode(payload, how, as_=as_)
     assert codec.decode(payload, how, as_='bytes') == payload and not ran
     codec.decode(payload, how, trust=True)
     assert ran.pop() == 'boom'
@@ -285,7 +301,8 @@ def test_pickle_only_by_name_and_with_trust():
 def test_pickle_damage_and_missing_code():
     for data in b'', b'junk', pickle.dumps(list(range(1000)))[:-5]:
         with pytest.raises(Damaged): by_name('pickle').decode(data, {}, trust=True)
-    with pytest.raises(Unsupported, match='code that is not here'): by_name('pickle').decode(b'cnowhere\nThing\n.', {}, trust=True)
+    with pytest.raises(Unsupported, match='code that is not here'):
+        by_name('pickle').decode(b'cnowhere\nThing\n.', {}, trust=True)
 
 def test_a_bomb_under_any_name_does_not_go_off(tmp_path):
     bomb = pickle.dumps(Bomb())
@@ -300,10 +317,13 @@ def test_a_bomb_under_any_name_does_not_go_off(tmp_path):
 # Arrays
 
 np = pytest.importorskip('numpy')
-arrays = [np.arange(5), np.zeros((0, 3)), np.array(3.5), np.asfortranarray(np.ones((3, 4))), np.arange(6, dtype='>i8')[::2], np.array(['a', 'ü'], dtype='U3'),
-    np.array([b'a'], dtype='S2'), np.array(['2026-01-01', 'NaT'], dtype='M8[s]'), np.array([1, 2], dtype='m8[ns]'), np.array([(1, 2.5)], dtype=[('a', 'i4'), ('b', '<f8', (2,))]),
-    np.array([1j]), np.array([True, False]), np.zeros(3, dtype=np.dtype([('a', 'i1'), ('b', 'f8')], align=True)), np.zeros(2, dtype=[('ü', 'i4')]), np.array([1.5], dtype='f2'),
-    np.ones((100, 100, 3))[:, ::2], np.zeros((3, 0)), np.arange(100_000).reshape(100, -1).T]
+arrays = [np.arange(5), np.zeros((0, 3)), np.array(3.5), np.asfortranarray(np.ones((3, 4))),
+          np.arange(6, dtype='>i8')[::2], np.array(['a', 'ü'], dtype='U3'), np.array([b'a'], dtype='S2'),
+          np.array(['2026-01-01', 'NaT'], dtype='M8[s]'), np.array([1, 2], dtype='m8[ns]'),
+          np.array([(1, 2.5)], dtype=[('a', 'i4'), ('b', '<f8', (2,))]), np.array([1j]), np.array([True, False]),
+          np.zeros(3, dtype=np.dtype([('a', 'i1'), ('b', 'f8')], align=True)), np.zeros(2, dtype=[('ü', 'i4')]),
+          np.array([1.5], dtype='f2'), np.ones((100, 100, 3))[:, ::2], np.zeros((3, 0)),
+          np.arange(100_000).reshape(100, -1).T]
 
 @pytest.mark.parametrize('a', arrays, ids=lambda a: f'{a.dtype}-{a.shape}')
 def test_arrays(a, tmp_path):
@@ -314,7 +334,8 @@ def test_arrays(a, tmp_path):
     json.dumps(by_name('npy').stats(a), allow_nan=False)
 
 def test_array_refusals():
-    for bad in np.array([{}]), np.array([None]), np.ma.array([1, 2], mask=[0, 1]), np.asmatrix([[1]]), np.rec.array([(1,)]), np.zeros(1, dtype=[('o', object)]):
+    for bad in np.array([{}]), np.array([None]), np.ma.array([1, 2],
+            mask=[0, 1]), np.asmatrix([[1]]), np.rec.array([(1,)]), np.zeros(1, dtype=[('o', object)]):
         with pytest.raises(Unsupported): round_trip(bad)
     if hasattr(np.dtypes, 'StringDType'):
         with pytest.raises(Unsupported): round_trip(np.array(['a'], dtype=np.dtypes.StringDType()))
@@ -338,9 +359,14 @@ def npy(header):
     text = header.encode().ljust(118) + b'\n'
     return b'\x93NUMPY\x01\x00' + len(text).to_bytes(2, 'little') + text
 
-@pytest.mark.parametrize('payload', [b'', b'\x93NUMPY', npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}") + pickle.dumps([Bomb()]),
-    npy("{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000000,)}"), npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}"),
-    npy("__import__('os').system('true')"), npy('(' * 100), npy("{'descr': '<f8', 'fortran_order': False, 'shape': (100,)}") + b'1234', b'PK\x03\x04' + b'\0' * 50])
+@pytest.mark.parametrize('payload',
+                         [b'', b'\x93NUMPY',
+                          npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}") + pickle.dumps([Bomb()]),
+                          npy("{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000000,)}"),
+                          npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}"),
+                          npy("__import__('os').system('true')"), npy('(' * 100),
+                          npy("{'descr': '<f8', 'fortran_order': False, 'shape': (100,)}") + b'1234',
+                          b'PK\x03\x04' + b'\0' * 50])
 def test_array_lies(payload, tmp_path):
     padded = payload + b'\0' * 70_000 if b"'shape': (100,)" not in payload else payload
     path = tmp_path/'lie.npy'
@@ -366,26 +392,46 @@ def same(a, b, check_freq=False): pd.testing.assert_frame_equal(a, b, check_freq
 
 def objects(*values): return pd.Series(list(values), dtype=object)
 three = pd.date_range('2026-10-24', periods=3, tz='Europe/Berlin')
-columns = {
-    'int8': np.array([1, 2, 3], 'i1'), 'uint64': np.array([0, 1, 2**64 - 1], 'u8'), 'float': [1.5, np.nan, np.inf], 'half': np.array([1, 2, 3], 'f2'), 'bool': [True, False, True],
-    'seconds': np.array(['2026-01-01', 'NaT', '1600-01-01'], 'M8[s]'), 'milli': np.array(['2026-01-01'] * 3, 'M8[ms]'), 'nano': np.array([1, 2, 3], 'M8[ns]'), 'zoned': three,
-    'offset': pd.date_range('2026', periods=3, tz=dt.timezone(dt.timedelta(hours=2))), 'delta': pd.to_timedelta([1, None, 3], unit='s'), 'delta_s': np.array([1, 2, 3], 'm8[s]'),
-    'text': ['a', None, 'ü'], 'string': pd.array(['a', None, 'c'], dtype='string'), 'string_python': pd.array(['a', None, 'c'], dtype='string[python]'),
-    'Int64': pd.array([1, None, 2**62 + 1], dtype='Int64'), 'boolean': pd.array([True, None, False], dtype='boolean'), 'Float32': pd.array([1.5, None, 2], dtype='Float32'),
-    'arrow_int': pd.array([1, None, 3], dtype='int32[pyarrow]'), 'arrow_time': pd.array([dt.datetime(2026, 1, 1), None, None], dtype=pd.ArrowDtype(pa.timestamp('s', 'UTC'))),
-    'arrow_list': pd.array([[1], None, []], dtype=pd.ArrowDtype(pa.list_(pa.int8()))),
-    'period': pd.period_range('2026-01', periods=3, freq='M'), 'interval': pd.interval_range(0, 3, closed='left'),
-    'cat': pd.Categorical(['b', None, 'a'], categories=['c', 'b', 'a'], ordered=True), 'cat_int': pd.Categorical([3, None, 1], categories=[3, 2, 1]),
-    'cat_big': pd.Categorical([2**62 + 1, None, 5]), 'cat_float': pd.Categorical([0.1, None, 5]), 'cat_bool': pd.Categorical([True, None, False]),
-    'cat_date': pd.Categorical(pd.to_datetime(['2026-01-01', None, '2026-01-03'])), 'cat_zoned': pd.Categorical(three), 'cat_s': pd.Categorical(np.array(['2026-01-01'] * 3, 'M8[s]')),
-    'cut': pd.cut([1, 2, 3], 2), 'cut_none': pd.cut([1, 20, 3], [0, 2, 4]), 'cat_empty': pd.Categorical([None] * 3), 'cat_period': pd.Categorical(pd.period_range('2026-01', periods=3, freq='M')),
-    'obj_none': objects('a', None, 'b'), 'obj_nan': objects('a', np.nan, 'b'), 'obj_na': objects('a', pd.NA, 'b'), 'obj_all_none': objects(None, None, None), 'obj_all_nan': objects(np.nan, np.nan, np.nan),
-    'obj_int': objects(1, 2, 3), 'obj_int_none': objects(1, None, 2**62 + 1), 'obj_bool': objects(True, None, False), 'obj_bool_full': objects(True, True, False), 'obj_float': objects(1.5, None, 2.5),
-    'dates': objects(dt.date(2026, 1, 1), None, dt.date(1, 1, 1)), 'decimals': objects(decimal.Decimal('1.5'), None, decimal.Decimal('2.25')), 'times': objects(dt.time(1, 2), None, dt.time(3)),
-    'bytes': objects(b'a', None, b'\xff'), 'lists': objects([1, 2], None, []), 'lists_equal': objects([1, 2], [3, 4], [5, 6]), 'texts': objects(['a'], ['b', 'c'], []),
-    'dicts': objects({'a': 1, 'b': 'x'}, {'a': 2, 'b': 'y'}, {'a': 3, 'b': 'z'}), 'vectors': objects(np.array([1.0, 2.0]), np.array([3.0]), np.array([])), 'uuids': objects(*[uuid.UUID(int=i) for i in range(3)]),
-    'obj_times': objects(pd.Timestamp('2026'), None, pd.Timestamp('2027')), 'nested': objects([[1], [2, 3]], [], None), 'nan_inside': objects([1.0, math.nan], [2.0], []),
-}
+columns = {'int8': np.array([1, 2, 3], 'i1'), 'uint64': np.array([0, 1, 2**64 - 1], 'u8'),
+           'float': [1.5, np.nan, np.inf], 'half': np.array([1, 2, 3], 'f2'), 'bool': [True, False, True],
+           'seconds': np.array(['2026-01-01', 'NaT', '1600-01-01'], 'M8[s]'),
+           'milli': np.array(['2026-01-01'] * 3, 'M8[ms]'), 'nano': np.array([1, 2, 3], 'M8[ns]'), 'zoned': three,
+           'offset': pd.date_range('2026', periods=3, tz=dt.timezone(dt.timedelta(hours=2))),
+           'delta': pd.to_timedelta([1, None, 3], unit='s'), 'delta_s': np.array([1, 2, 3], 'm8[s]'),
+           'text': ['a', None, 'ü'], 'string': pd.array(['a', None, 'c'], dtype='string'),
+           'string_python': pd.array(['a', None, 'c'], dtype='string[python]'),
+           'Int64': pd.array([1, None, 2**62 + 1], dtype='Int64'),
+           'boolean': pd.array([True, None, False], dtype='boolean'),
+           'Float32': pd.array([1.5, None, 2], dtype='Float32'),
+           'arrow_int': pd.array([1, None, 3], dtype='int32[pyarrow]'),
+           'arrow_time': pd.array([dt.datetime(2026, 1, 1), None, None], dtype=pd.ArrowDtype(pa.timestamp('s', 'UTC'))),
+           'arrow_list': pd.array([[1], None, []], dtype=pd.ArrowDtype(pa.list_(pa.int8()))),
+           'period': pd.period_range('2026-01', periods=3, freq='M'),
+           'interval': pd.interval_range(0, 3, closed='left'),
+           'cat': pd.Categorical(['b', None, 'a'], categories=['c', 'b', 'a'], ordered=True),
+           'cat_int': pd.Categorical([3, None, 1], categories=[3, 2, 1]),
+           'cat_big': pd.Categorical([2**62 + 1, None, 5]), 'cat_float': pd.Categorical([0.1, None, 5]),
+           'cat_bool': pd.Categorical([True, None, False]),
+           'cat_date': pd.Categorical(pd.to_datetime(['2026-01-01', None, '2026-01-03'])),
+           'cat_zoned': pd.Categorical(three), 'cat_s': pd.Categorical(np.array(['2026-01-01'] * 3, 'M8[s]')),
+           'cut': pd.cut([1, 2, 3], 2), 'cut_none': pd.cut([1, 20, 3], [0, 2, 4]),
+           'cat_empty': pd.Categorical([None] * 3),
+           'cat_period': pd.Categorical(pd.period_range('2026-01', periods=3, freq='M')),
+           'obj_none': objects('a', None, 'b'), 'obj_nan': objects('a', np.nan, 'b'),
+           'obj_na': objects('a', pd.NA, 'b'), 'obj_all_none': objects(None, None, None),
+           'obj_all_nan': objects(np.nan, np.nan, np.nan), 'obj_int': objects(1, 2, 3),
+           'obj_int_none': objects(1, None, 2**62 + 1), 'obj_bool': objects(True, None, False),
+           'obj_bool_full': objects(True, True, False), 'obj_float': objects(1.5, None, 2.5),
+           'dates': objects(dt.date(2026, 1, 1), None, dt.date(1, 1, 1)),
+           'decimals': objects(decimal.Decimal('1.5'), None, decimal.Decimal('2.25')),
+           'times': objects(dt.time(1, 2), None, dt.time(3)), 'bytes': objects(b'a', None, b'\xff'),
+           'lists': objects([1, 2], None, []), 'lists_equal': objects([1, 2], [3, 4], [5, 6]),
+           'texts': objects(['a'], ['b', 'c'], []),
+           'dicts': objects({'a': 1, 'b': 'x'}, {'a': 2, 'b': 'y'}, {'a': 3, 'b': 'z'}),
+           'vectors': objects(np.array([1.0, 2.0]), np.array([3.0]), np.array([])),
+           'uuids': objects(*[uuid.UUID(int=i) for i in range(3)]),
+           'obj_times': objects(pd.Timestamp('2026'), None, pd.Timestamp('2027')),
+           'nested': objects([[1], [2, 3]], [], None), 'nan_inside': objects([1.0, math.nan], [2.0], []),}
 
 @pytest.mark.parametrize('name', columns)
 def test_pandas_columns(name, tmp_path):
@@ -402,12 +448,18 @@ def test_pandas_columns(name, tmp_path):
     assert stats['schema'][name]['nulls'] == df[name].isna().sum()
     json.dumps(stats, allow_nan=False)
 
-indexes = [pd.RangeIndex(5, 11, 2), pd.RangeIndex(3, name='r'), pd.Index([3, 1, 2], name='n'), pd.Index(['a', 'b', 'c']), pd.Index(['a', 'b', 'c'], dtype=object), pd.Index([1.5, 2, np.nan]),
-    pd.date_range('2026', periods=3, freq='D'), pd.date_range('2026', periods=3, freq='MS', tz='Europe/Berlin', name='t'), pd.DatetimeIndex(['2026-01-01', '2026-01-05', 'NaT']),
-    pd.timedelta_range('1h', periods=3), pd.period_range('2026', periods=3, freq='Q'), pd.interval_range(0, 3), pd.CategoricalIndex(['a', 'b', 'a'], categories=['b', 'a']),
-    pd.CategoricalIndex([1, 2, 1]), pd.MultiIndex.from_tuples([('a', 1), ('a', 2), ('b', 1)], names=['k', None]), pd.Index([True, False, True]),
-    pd.MultiIndex.from_arrays([pd.Categorical(['x', 'y', 'x']), three], names=['k', 5]), pd.Index([1, 2, 3], name=0), pd.Index([1, 2, 3], name=('a', 1)), pd.Index([1, 2, 3], name='v'),
-    pd.Index(np.array(['2026-01-01', '2026-01-02', '2026-01-03'], 'M8[s]')), pd.Index([1, 1, 1]), pd.Index(['a', None, 'b'], dtype=object), pd.Index(pd.array([1, None, 3], dtype='Int64'))]
+indexes = [pd.RangeIndex(5, 11, 2), pd.RangeIndex(3, name='r'), pd.Index([3, 1, 2], name='n'),
+           pd.Index(['a', 'b', 'c']), pd.Index(['a', 'b', 'c'], dtype=object), pd.Index([1.5, 2, np.nan]),
+           pd.date_range('2026', periods=3, freq='D'),
+           pd.date_range('2026', periods=3, freq='MS', tz='Europe/Berlin', name='t'),
+           pd.DatetimeIndex(['2026-01-01', '2026-01-05', 'NaT']), pd.timedelta_range('1h', periods=3),
+           pd.period_range('2026', periods=3, freq='Q'), pd.interval_range(0, 3),
+           pd.CategoricalIndex(['a', 'b', 'a'], categories=['b', 'a']), pd.CategoricalIndex([1, 2, 1]),
+           pd.MultiIndex.from_tuples([('a', 1), ('a', 2), ('b', 1)], names=['k', None]), pd.Index([True, False, True]),
+           pd.MultiIndex.from_arrays([pd.Categorical(['x', 'y', 'x']), three], names=['k', 5]),
+           pd.Index([1, 2, 3], name=0), pd.Index([1, 2, 3], name=('a', 1)), pd.Index([1, 2, 3], name='v'),
+           pd.Index(np.array(['2026-01-01', '2026-01-02', '2026-01-03'], 'M8[s]')), pd.Index([1, 1, 1]),
+           pd.Index(['a', None, 'b'], dtype=object), pd.Index(pd.array([1, None, 3], dtype='Int64'))]
 
 @pytest.mark.parametrize('index', indexes, ids=lambda i: f'{type(i).__name__}-{i.dtype}-{i.names}')
 def test_pandas_index(index):
@@ -415,12 +467,15 @@ def test_pandas_index(index):
     same(round_trip(df), df, check_freq=index.nlevels == 1)
     same(round_trip(df, columns=['v']), df)
     back = round_trip(df).index
-    assert getattr(back, 'freq', None) == getattr(index, 'freq', None) and type(back) is type(index) and list(back.names) == list(index.names)
+    assert (getattr(back, 'freq', None) == getattr(index, 'freq', None) and type(back) is type(index)
+            and list(back.names) == list(index.names))
     pd.testing.assert_series_equal(round_trip(df['v']), df['v'])
 
-labels = [range(3), [5, 'a', 2.5], ['a.b', 'a', 'a.b.c'], [('a', 1), ('a', 2), 'x'], pd.MultiIndex.from_product([['a'], [1, 2, 3]], names=['k', 'n']), pd.date_range('2026', periods=3),
-    pd.Index(['x', 'y', 'z'], name='metric'), pd.Index(['x', 'y', 'z'], dtype=object), [None, 'a', 1], ['', ' ', '\n'], [True, False, 2], pd.CategoricalIndex(['x', 'y', 'z']), pd.Index([1, 2, 3], name=7),
-    ['__index_level_0__', 'index', 'x']]
+labels = [range(3), [5, 'a', 2.5], ['a.b', 'a', 'a.b.c'], [('a', 1), ('a', 2), 'x'],
+          pd.MultiIndex.from_product([['a'], [1, 2, 3]], names=['k', 'n']), pd.date_range('2026', periods=3),
+          pd.Index(['x', 'y', 'z'], name='metric'), pd.Index(['x', 'y', 'z'], dtype=object), [None, 'a', 1],
+          ['', ' ', '\n'], [True, False, 2], pd.CategoricalIndex(['x', 'y', 'z']), pd.Index([1, 2, 3], name=7),
+          ['__index_level_0__', 'index', 'x']]
 
 @pytest.mark.parametrize('labels', labels, ids=str)
 def test_pandas_labels(labels):
@@ -432,14 +487,19 @@ def test_pandas_labels(labels):
     assert round_trip(df, columns=[last]).columns.tolist() == [last]
     with pytest.raises(Unsupported, match='no column'): round_trip(df, columns=['nope'])
 
-refused = {
-    'mixed': pd.DataFrame({'a': [1, 'x']}), 'doubled': pd.DataFrame([[1, 2]], columns=['a', 'a']), '1 and "1"': pd.DataFrame([[1, 2]], columns=[1, '1']), 'complex': pd.DataFrame({'a': [1j]}),
-    'sparse': pd.DataFrame({'a': pd.arrays.SparseArray([0, 1])}), 'unlike dicts': pd.DataFrame({'a': [{'x': 1}, {'y': 2}]}), 'objects': pd.DataFrame({'a': [object()]}), 'paths': pd.DataFrame({'a': [Path('x')]}),
-    'sets': pd.DataFrame({'a': [{1}]}), 'tuples': pd.DataFrame({'a': [(1, 2)]}), 'surrogates': pd.DataFrame({'a': objects('\ud800')}), 'gaps': pd.DataFrame({'a': objects('x', None, np.nan)}),
-    'int and float': pd.DataFrame({'a': objects(1, 2.5)}), 'big int': pd.DataFrame({'a': objects(2**70)}),
-    'mixed categories': pd.DataFrame({'a': pd.Categorical([1, 'x'])}), 'mixed index': pd.DataFrame({'a': [1, 2]}, index=[1, 'x']), 'attrs': pd.DataFrame({'a': [1]}),
-    'no columns': pd.DataFrame(index=range(3)), 'zoned times': pd.DataFrame({'a': objects(dt.time(1, tzinfo=dt.timezone.utc))}), 'period labels': pd.DataFrame([[1]], columns=pd.period_range('2026', periods=1, freq='M')),
-}
+refused = {'mixed': pd.DataFrame({'a': [1, 'x']}), 'doubled': pd.DataFrame([[1, 2]], columns=['a', 'a']),
+           '1 and "1"': pd.DataFrame([[1, 2]], columns=[1, '1']), 'complex': pd.DataFrame({'a': [1j]}),
+           'sparse': pd.DataFrame({'a': pd.arrays.SparseArray([0, 1])}),
+           'unlike dicts': pd.DataFrame({'a': [{'x': 1}, {'y': 2}]}), 'objects': pd.DataFrame({'a': [object()]}),
+           'paths': pd.DataFrame({'a': [Path('x')]}), 'sets': pd.DataFrame({'a': [{1}]}),
+           'tuples': pd.DataFrame({'a': [(1, 2)]}), 'surrogates': pd.DataFrame({'a': objects('\ud800')}),
+           'gaps': pd.DataFrame({'a': objects('x', None, np.nan)}),
+           'int and float': pd.DataFrame({'a': objects(1, 2.5)}), 'big int': pd.DataFrame({'a': objects(2**70)}),
+           'mixed categories': pd.DataFrame({'a': pd.Categorical([1, 'x'])}),
+           'mixed index': pd.DataFrame({'a': [1, 2]}, index=[1, 'x']), 'attrs': pd.DataFrame({'a': [1]}),
+           'no columns': pd.DataFrame(index=range(3)),
+           'zoned times': pd.DataFrame({'a': objects(dt.time(1, tzinfo=dt.timezone.utc))}),
+           'period labels': pd.DataFrame([[1]], columns=pd.period_range('2026', periods=1, freq='M')),}
 refused['attrs'].attrs['x'] = object()
 
 @pytest.mark.parametrize('name', refused)
@@ -463,21 +523,29 @@ def test_pandas_attrs_and_edits():
     assert round_trip(df['a'].rename(None)).name is None
 
 def test_pandas_empty():
-    for df in pd.DataFrame(), pd.DataFrame({'a': []}), pd.DataFrame({'a': pd.Series(dtype=object)}), pd.DataFrame(index=[3, 4]): same(round_trip(df), df)
+    for df in pd.DataFrame(), pd.DataFrame({'a': []}), pd.DataFrame({'a': pd.Series(dtype=object)}), pd.DataFrame(
+            index=[3, 4]):
+        same(round_trip(df), df)
 
 @few
 @given(st.data())
 def test_pandas_any(data):
     from hypothesis.extra import pandas as hpd
-    df = data.draw(hpd.data_frames([hpd.column('i', dtype=int), hpd.column('f', dtype=float), hpd.column('s', elements=st.text(st.characters(codec='utf-8'), max_size=5)), hpd.column('b', dtype=bool),
-        hpd.column('t', elements=st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2200, 1, 1)), dtype='M8[ns]')]))
+    df = data.draw(hpd.data_frames([hpd.column('i', dtype=int), hpd.column('f', dtype=float),
+                                    hpd.column('s', elements=st.text(st.characters(codec='utf-8'), max_size=5)),
+                                    hpd.column('b', dtype=bool),
+                                    hpd.column('t',
+                                               elements=st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2200, 1, 1)),
+                                               dtype='M8[ns]')]))
     same(round_trip(df), df)
     json.dumps(by_name('parquet').stats(df), allow_nan=False)
 
 def test_more_than_a_trial():
     "Values past the first hundred rows are whole, too"
     n = 5_000
-    df = pd.DataFrame({'c': pd.Categorical(np.arange(n) % 700), 's': objects(*[None if i % 7 == 0 else f't{i}' for i in range(n)]), 'l': objects(*[[i] * (i % 3) for i in range(n)]), 'i': range(n)})
+    df = pd.DataFrame({'c': pd.Categorical(np.arange(n) % 700),
+                       's': objects(*[None if i % 7 == 0 else f't{i}' for i in range(n)]),
+                       'l': objects(*[[i] * (i % 3) for i in range(n)]), 'i': range(n)})
     same(round_trip(df), df)
     late = pd.DataFrame({'a': objects(*['x'] * 500, 1)})
     with pytest.raises(Unsupported): round_trip(late)
@@ -487,15 +555,20 @@ def test_more_than_a_trial():
 pl = pytest.importorskip('polars', reason='polars is not installed')
 
 def wide():
-    return pl.DataFrame({'e': pl.Series(['a', None, 'b'], dtype=pl.Enum(['b', 'a', 'z'])), 'c': pl.Series(['x', None, 'y'], dtype=pl.Categorical), 't': [dt.time(1, 2)] * 3, 'dur': [dt.timedelta(1)] * 3,
-        'dec': [decimal.Decimal('1.25')] * 3, 'n': [None] * 3, 'arr': pl.Series([[1, 2]] * 3, dtype=pl.Array(pl.Int8, 2)), 'st': [{'a': 1, 'b': 'x'}] * 3, 'l': [[1], [], None], 'b': [b'\xff'] * 3,
-        'ms': pl.Series([dt.datetime(2026, 1, 1)] * 3, dtype=pl.Datetime('ms', 'Europe/Berlin')), 'd': [dt.date(2026, 1, 1)] * 3, 'nan': [1.0, math.nan, None], 'a.b': [1, 2, 3]})
+    return pl.DataFrame({'e': pl.Series(['a', None, 'b'], dtype=pl.Enum(['b', 'a', 'z'])),
+                         'c': pl.Series(['x', None, 'y'], dtype=pl.Categorical), 't': [dt.time(1, 2)] * 3,
+                         'dur': [dt.timedelta(1)] * 3, 'dec': [decimal.Decimal('1.25')] * 3, 'n': [None] * 3,
+                         'arr': pl.Series([[1, 2]] * 3, dtype=pl.Array(pl.Int8, 2)), 'st': [{'a': 1, 'b': 'x'}] * 3,
+                         'l': [[1], [], None], 'b': [b'\xff'] * 3,
+                         'ms': pl.Series([dt.datetime(2026, 1, 1)] * 3, dtype=pl.Datetime('ms', 'Europe/Berlin')),
+                         'd': [dt.date(2026, 1, 1)] * 3, 'nan': [1.0, math.nan, None], 'a.b': [1, 2, 3]})
 
 def test_polars(tmp_path):
     df = wide()
     for back in round_trip(df), from_file(df, tmp_path): assert back.schema == df.schema and back.equals(df)
     assert round_trip(df.clear()).schema == df.schema
-    assert round_trip(df['e']).equals(df['e']) and round_trip(df['e']).name == 'e' and isinstance(round_trip(df['e']), pl.Series)
+    assert (round_trip(df['e']).equals(df['e']) and round_trip(df['e']).name == 'e'
+            and isinstance(round_trip(df['e']), pl.Series))
     assert round_trip(df, columns=['l', 'd']).columns == ['l', 'd']
     assert round_trip(pl.DataFrame()).shape == (0, 0)
     for bad in pl.DataFrame({'o': [object()]}), pl.DataFrame({'i': pl.Series([1], dtype=pl.Int128)}), df.lazy():
@@ -503,22 +576,30 @@ def test_polars(tmp_path):
     json.dumps(by_name('parquet').stats(df), allow_nan=False)
 
 def test_arrow(tmp_path):
-    t = pa.table({'s': pa.array([1, None], pa.timestamp('s')), 'd': pa.array(['x', 'y']).dictionary_encode(), 'v': pa.array(['a', 'b'], pa.string_view()), 'f': pa.array([1, 2], pa.float16()),
-        'm': pa.array([[('k', 1)], None], pa.map_(pa.string(), pa.int8())), 'l': pa.array([[1], None], pa.large_list(pa.int8())), 't': pa.array([1, 2], pa.time32('s')), 'z': pa.nulls(2)}).replace_schema_metadata({'unit': 'EUR'})
-    for back in round_trip(t), from_file(t, tmp_path): assert back.equals(t) and back.schema.equals(t.schema, check_metadata=True)
+    t = pa.table({'s': pa.array([1, None], pa.timestamp('s')), 'd': pa.array(['x', 'y']).dictionary_encode(),
+                  'v': pa.array(['a', 'b'], pa.string_view()), 'f': pa.array([1, 2], pa.float16()),
+                  'm': pa.array([[('k', 1)], None], pa.map_(pa.string(), pa.int8())),
+                  'l': pa.array([[1], None], pa.large_list(pa.int8())), 't': pa.array([1, 2], pa.time32('s')),
+                  'z': pa.nulls(2)}).replace_schema_metadata({'unit': 'EUR'})
+    for back in round_trip(t), from_file(t, tmp_path):
+        assert back.equals(t) and back.schema.equals(t.schema, check_metadata=True)
     batch = t.to_batches()[0]
     assert round_trip(batch).equals(batch) and isinstance(round_trip(batch.slice(0, 0)), pa.RecordBatch)
-    for bad in (pa.table([[1], [2]], ['a', 'a']), pa.table({'d': pa.array([1]).dictionary_encode()}), pa.table({'r': pa.array([None], pa.run_end_encoded(pa.int32(), pa.int64()))}),
-            pa.table({'i': pa.array([None], pa.month_day_nano_interval())})):
+    for bad in (pa.table([[1], [2]], ['a', 'a']), pa.table({'d': pa.array([1]).dictionary_encode()}),
+                pa.table({'r': pa.array([None], pa.run_end_encoded(pa.int32(), pa.int64()))}),
+                pa.table({'i': pa.array([None], pa.month_day_nano_interval())})):
         with pytest.raises(Unsupported): round_trip(bad)
     json.dumps(by_name('parquet').stats(t), allow_nan=False)
 
 def test_as_another_library(tmp_path):
-    df = pd.DataFrame({'a': [1, 2], 'c': pd.Categorical([1, 2]), 'p': pd.period_range('2026-01', periods=2, freq='M'), 'i': pd.interval_range(0, 2), 's': ['x', None]}, index=pd.Index([3, 4], name='key'))
+    df = pd.DataFrame({'a': [1, 2], 'c': pd.Categorical([1, 2]), 'p': pd.period_range('2026-01', periods=2, freq='M'),
+                       'i': pd.interval_range(0, 2), 's': ['x', None]}, index=pd.Index([3, 4], name='key'))
     codec, payload, how = encoded(df)
     path = tmp_path/'f[1].parquet'
     path.write_bytes(payload)
-    for as_, t in (('polars', pl.DataFrame), (pl.DataFrame, pl.DataFrame), ('arrow', pa.Table), (pa.Table, pa.Table), (pa.RecordBatch, pa.RecordBatch), ('lazy', pl.LazyFrame), (pl.LazyFrame, pl.LazyFrame), ('pandas', pd.DataFrame)):
+    for as_, t in (('polars', pl.DataFrame), (pl.DataFrame, pl.DataFrame), ('arrow', pa.Table), (pa.Table, pa.Table),
+                   (pa.RecordBatch, pa.RecordBatch), ('lazy', pl.LazyFrame), (pl.LazyFrame, pl.LazyFrame),
+                   ('pandas', pd.DataFrame)):
         for source in payload, path: assert isinstance(codec.decode(source, how, as_=as_), t)
     assert codec.decode(path, how, as_='lazy').select(pl.col('a').sum()).collect().item() == 3
     assert codec.decode(path, how, as_='lazy', columns=['a']).collect_schema().names() == ['a', 'key']
@@ -538,14 +619,19 @@ def test_other_programs_read_the_file(tmp_path):
 
 def test_frame_stats():
     stats = by_name('parquet').stats
-    t = pa.table({'ts': pa.array([0, 10**15], pa.timestamp('us', 'Europe/Berlin')), 'far': pa.array([0, 2**60], pa.timestamp('s')), 'dur': pa.array([1500, None], pa.duration('ms')), 'dec': pa.array([decimal.Decimal('1.5'), None]),
-        'inf': [1.0, math.inf], 'nan': [math.nan, math.nan], 's': ['a', 'b'], 'b': [True, False], 'd': [dt.date(2026, 1, 1), None]})
+    t = pa.table({'ts': pa.array([0, 10**15], pa.timestamp('us', 'Europe/Berlin')),
+                  'far': pa.array([0, 2**60], pa.timestamp('s')), 'dur': pa.array([1500, None], pa.duration('ms')),
+                  'dec': pa.array([decimal.Decimal('1.5'), None]), 'inf': [1.0, math.inf], 'nan': [math.nan, math.nan],
+                  's': ['a', 'b'], 'b': [True, False], 'd': [dt.date(2026, 1, 1), None]})
     found = stats(t)['schema']
-    assert found['ts'] == {'type': 'timestamp[us, tz=Europe/Berlin]', 'nulls': 0, 'min': '1970-01-01T00:00:00Z', 'max': '2001-09-09T01:46:40Z'}
+    assert found['ts'] == {'type': 'timestamp[us, tz=Europe/Berlin]', 'nulls': 0, 'min': '1970-01-01T00:00:00Z',
+                           'max': '2001-09-09T01:46:40Z'}
     assert found['dur']['max'] == 1.5 and found['dec']['max'] == 1.5 and found['d']['min'] == '2026-01-01'
-    assert found['inf'] == {'type': 'double', 'nulls': 0, 'min': 1.0} and 'min' not in found['nan'] and 'min' not in found['s'] and 'min' not in found['far']
+    assert (found['inf'] == {'type': 'double', 'nulls': 0, 'min': 1.0} and 'min' not in found['nan']
+            and 'min' not in found['s'] and 'min' not in found['far'])
     json.dumps(stats(t), allow_nan=False)
-    assert stats(pd.Series([1, 2], name='x')) == {'rows': 2, 'columns': 1, 'schema': {'x': {'type': 'int64', 'nulls': 0, 'min': 1, 'max': 2}}}
+    assert stats(pd.Series([1, 2], name='x')) == {'rows': 2, 'columns': 1,
+                                                  'schema': {'x': {'type': 'int64', 'nulls': 0, 'min': 1, 'max': 2}}}
 
 def test_frame_stats_stay_small():
     many = by_name('parquet').stats(pd.DataFrame(np.zeros((2, 1000))))
@@ -556,7 +642,8 @@ def test_frame_stats_stay_small():
 def test_parquet_damage(tmp_path):
     "Flipped and cut bytes are Damaged, or read as something, but never another error"
     rng, seen = random.Random(5), set()
-    cases = [encoded(pd.DataFrame({k: columns[k] for k in ('cat_int', 'lists', 'cut', 'obj_nan', 'zoned', 'period')}, index=three)), encoded(wide())]
+    cases = [encoded(pd.DataFrame({k: columns[k] for k in ('cat_int', 'lists', 'cut', 'obj_nan', 'zoned', 'period')},
+                                  index=three)), encoded(wide())]
     for codec, payload, how in cases:
         for i in range(150):
             data = bytearray(payload)
@@ -582,18 +669,21 @@ def estimators():
     X, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2
     frame = pd.DataFrame({'n': X[:, 0], 'c': np.where(y, 'a', 'b')})
     plain = make_pipeline(StandardScaler(), LogisticRegression(C=0.3)).fit(X, y)
-    mixed = make_pipeline(ColumnTransformer([('n', StandardScaler(), ['n']), ('c', OneHotEncoder(), ['c'])]), Ridge()).fit(frame, X[:, 1])
+    mixed = make_pipeline(ColumnTransformer([('n', StandardScaler(), ['n']), ('c', OneHotEncoder(), ['c'])]),
+                          Ridge()).fit(frame, X[:, 1])
     forest = RandomForestClassifier(5, random_state=0).fit(X, y)
     return X, frame, plain, mixed, forest, make_pipeline(FunctionTransformer(square), Ridge()).fit(X, y)
 
 def test_skops(tmp_path):
     X, frame, plain, mixed, forest, own = estimators()
     assert codec_for(plain).name == 'skops' and codec_for(plain).kind == 'model'
-    for back in round_trip(plain), from_file(plain, tmp_path): assert (back.predict_proba(X) == plain.predict_proba(X)).all()
+    for back in round_trip(plain), from_file(plain, tmp_path):
+        assert (back.predict_proba(X) == plain.predict_proba(X)).all()
     assert (round_trip(mixed, as_=type(mixed)).predict(frame) == mixed.predict(frame)).all()
     assert encoded(plain)[1] == encoded(plain)[1] and encoded(mixed)[2] == {}
     with pytest.raises(Untrusted, match=r'sklearn.tree._tree.Tree.*trust=True'): round_trip(forest)
-    assert (round_trip(forest, trust=True).predict(X) == forest.predict(X)).all() and 'sklearn.tree._tree.Tree' in encoded(forest)[2]['asks']
+    assert ((round_trip(forest, trust=True).predict(X) == forest.predict(X)).all()
+            and 'sklearn.tree._tree.Tree' in encoded(forest)[2]['asks'])
     with pytest.raises(Untrusted, match='square'): round_trip(own)
     assert (round_trip(own, trust=True).predict(X) == own.predict(X)).all()
     with pytest.raises(Unsupported): round_trip(plain, as_=dict)
@@ -607,8 +697,12 @@ def test_skops_does_not_believe_the_record(tmp_path):
 def test_skops_runs_nothing_untrusted():
     import zipfile
     _, payload, _ = encoded(estimators()[2])
-    with zipfile.ZipFile(io.BytesIO(payload)) as z: schema, rest = json.loads(z.read('schema.json')), {n: z.read(n) for n in z.namelist() if n != 'schema.json'}
-    schema['content']['content']['steps'] = {'__class__': 'go_off', '__module__': __name__, '__loader__': 'ObjectNode', 'content': {'__class__': 'str', '__module__': 'builtins', '__loader__': 'JsonNode', 'content': '"x"', 'is_json': True}, '__reduce__': {}}
+    with zipfile.ZipFile(io.BytesIO(payload)) as z:
+        schema, rest = json.loads(z.read('schema.json')), {n: z.read(n) for n in z.namelist() if n != 'schema.json'}
+    schema['content']['content']['steps'] = {'__class__': 'go_off', '__module__': __name__, '__loader__': 'ObjectNode',
+                                             'content': {'__class__': 'str', '__module__': 'builtins',
+                                                         '__loader__': 'JsonNode', 'content': '"x"', 'is_json': True},
+                                             '__reduce__': {}}
     out = io.BytesIO()
     with zipfile.ZipFile(out, 'w') as z:
         for n, b in rest.items(): z.writestr(n, b)
@@ -621,7 +715,8 @@ def test_skops_refusals_and_stats():
     from sklearn.preprocessing import FunctionTransformer
     with pytest.raises(Unsupported, match='lambda'): round_trip(FunctionTransformer(lambda x: x))
     stats = by_name('skops').stats(plain)
-    assert stats['type'] == 'sklearn.pipeline.Pipeline' and stats['params']['logisticregression__C'] == 0.3 and stats['features'] == 3
+    assert (stats['type'] == 'sklearn.pipeline.Pipeline' and stats['params']['logisticregression__C'] == 0.3
+            and stats['features'] == 3)
     for m in (plain, mixed, forest, own): assert len(json.dumps(by_name('skops').stats(m), allow_nan=False)) < 20_000
     from sklearn.base import BaseEstimator
     class Odd(BaseEstimator):
@@ -632,7 +727,8 @@ def test_skops_refusals_and_stats():
 
 def test_dicts_of_arrays(tmp_path):
     pytest.importorskip('safetensors', reason='safetensors is not installed')
-    d = {'z': np.arange(3, dtype='i1'), 'ü "x"': np.asfortranarray(np.ones((2, 3))), 'a': np.array(1.5, dtype='f2'), 'e': np.zeros((0, 2)), 'b': np.array([True]), 'c': np.array([1j], dtype='c8'), 'v': np.arange(9)[::2]}
+    d = {'z': np.arange(3, dtype='i1'), 'ü "x"': np.asfortranarray(np.ones((2, 3))), 'a': np.array(1.5, dtype='f2'),
+         'e': np.zeros((0, 2)), 'b': np.array([True]), 'c': np.array([1j], dtype='c8'), 'v': np.arange(9)[::2]}
     codec, payload, how = encoded(d)
     assert codec.name == 'safetensors' and codec.kind is None
     from safetensors.numpy import load
@@ -640,7 +736,8 @@ def test_dicts_of_arrays(tmp_path):
     for back in round_trip(d), from_file(d, tmp_path), round_trip(d, as_=dict), round_trip(d, as_='numpy'):
         assert list(back) == list(d)
         for k in d: assert back[k].dtype == d[k].dtype and back[k].shape == d[k].shape and (back[k] == d[k]).all()
-    for bad in np.array(['a']), np.array([{}]), np.ma.array([1]), np.array([1], dtype='>i4'), np.array(['2026'], 'M8[Y]'), np.zeros(1, dtype=[('a', 'i4')]), np.array([1j]):
+    for bad in np.array(['a']), np.array([{}]), np.ma.array([1]), np.array([1], dtype='>i4'), np.array(['2026'],
+            'M8[Y]'), np.zeros(1, dtype=[('a', 'i4')]), np.array([1j]):
         with pytest.raises(Unsupported, match='bad'): round_trip({'bad': bad})
     for name in '__metadata__', '\ud800':
         with pytest.raises(Unsupported, match='cannot name'): round_trip({name: np.ones(1)})
@@ -661,8 +758,9 @@ def test_safetensors_damage():
     def lie(header, body=b'\0' * 8):
         text = json.dumps(header).encode()
         return len(text).to_bytes(8, 'little') + text + body
-    for data in (b'', b'\xff' * 8, lie([1]), lie({'a': {'dtype': 'F64', 'shape': [2**62], 'data_offsets': [0, 8]}}), lie({'a': {'dtype': 'F64', 'shape': [1], 'data_offsets': [0, 10**15]}}), lie({'a': 1}),
-            (8 * 10**7).to_bytes(8, 'little') + b'[' * 200_000):
+    for data in (b'', b'\xff' * 8, lie([1]), lie({'a': {'dtype': 'F64', 'shape': [2**62], 'data_offsets': [0, 8]}}),
+                 lie({'a': {'dtype': 'F64', 'shape': [1], 'data_offsets': [0, 10**15]}}), lie({'a': 1}),
+                 (8 * 10**7).to_bytes(8, 'little') + b'[' * 200_000):
         with pytest.raises(Damaged): codec.decode(data, how)
 
 def test_torch(tmp_path):
@@ -671,7 +769,9 @@ def test_torch(tmp_path):
     net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 2))
     state = net.state_dict()
     codec = codec_for(state)
-    assert (codec.name, codec.kind) == ('safetensors', 'model') and codec.stats(state) == {'tensors': 9, 'parameters': 43, 'size': 42 * 4 + 8, 'dtypes': {'float32': 8, 'int64': 1}}
+    assert ((codec.name, codec.kind) == ('safetensors', 'model')
+            and codec.stats(state) == {'tensors': 9, 'parameters': 43, 'size': 42 * 4 + 8,
+                                       'dtypes': {'float32': 8, 'int64': 1}})
     for back in round_trip(state), from_file(state, tmp_path):
         assert list(back) == list(state) and all(torch.equal(back[k], state[k]) for k in state)
         net.load_state_dict(back)
@@ -685,19 +785,25 @@ def test_torch(tmp_path):
 def test_torch_odd_tensors(tmp_path):
     torch = pytest.importorskip('torch', reason='torch is not installed')
     w = torch.arange(6.0).reshape(2, 3)
-    odd = {'i1': torch.ones(3, dtype=torch.int8), 't': w.T, 'bf': torch.ones(2, dtype=torch.bfloat16), 's': torch.tensor(1.5), 'e': torch.zeros(0, 2), 'b': torch.tensor([True]), 'c': torch.tensor([1j]).conj(), 'tied': w, 'again': w,
-        'part': w[0], 'param': torch.nn.Parameter(w.clone()), 'f8': torch.ones(2).to(torch.float8_e4m3fn), 'step': w[:, ::2]}
+    odd = {'i1': torch.ones(3, dtype=torch.int8), 't': w.T, 'bf': torch.ones(2, dtype=torch.bfloat16),
+           's': torch.tensor(1.5), 'e': torch.zeros(0, 2), 'b': torch.tensor([True]), 'c': torch.tensor([1j]).conj(),
+           'tied': w, 'again': w, 'part': w[0], 'param': torch.nn.Parameter(w.clone()),
+           'f8': torch.ones(2).to(torch.float8_e4m3fn), 'step': w[:, ::2]}
     for back in round_trip(odd), from_file(odd, tmp_path):
         assert list(back) == list(odd)
-        for k in odd: assert back[k].dtype == odd[k].dtype and torch.equal(back[k].to(torch.complex64), odd[k].detach().to(torch.complex64))
+        for k in odd:
+            assert (back[k].dtype == odd[k].dtype
+                    and torch.equal(back[k].to(torch.complex64), odd[k].detach().to(torch.complex64)))
         assert back['tied'] is back['again'] and back['part'] is not back['tied']
     with pytest.raises(Unsupported, match='bf.*BF16'): round_trip({'bf': odd['bf']}, as_='numpy')
     t = torch.ones(2, 2)
-    assert torch.equal(round_trip(t), t) and type(round_trip(t, as_='numpy')) is np.ndarray and isinstance(round_trip(t, as_=torch.Tensor), torch.Tensor)
+    assert (torch.equal(round_trip(t), t) and type(round_trip(t, as_='numpy')) is np.ndarray
+            and isinstance(round_trip(t, as_=torch.Tensor), torch.Tensor))
     for bad in t.to_sparse(), torch.empty(2, device='meta'), torch.ones(2, dtype=torch.complex128):
         with pytest.raises(Unsupported, match='bad'): round_trip({'bad': bad})
     with pytest.raises(Unsupported): round_trip({'a': t, 'b': np.ones(1)})
-    with pytest.raises(Unsupported): round_trip(torch.optim.SGD([torch.nn.Parameter(t)], lr=0.1, momentum=0.9).state_dict() | {'t': t})
+    with pytest.raises(Unsupported):
+        round_trip(torch.optim.SGD([torch.nn.Parameter(t)], lr=0.1, momentum=0.9).state_dict() | {'t': t})
 
 # Pictures
 
@@ -705,7 +811,8 @@ def test_torch_odd_tensors(tmp_path):
 def test_images(mode, tmp_path):
     Image = pytest.importorskip('PIL.Image', reason='Pillow is not installed')
     im = Image.linear_gradient('L').resize((20, 10))
-    im = im.convert('I').convert('I;16') if mode == 'I;16' else im.convert('RGB').quantize(17) if mode == 'P' else im.convert(mode)
+    im = (im.convert('I').convert('I;16') if mode == 'I;16' else im.convert('RGB').quantize(17) if mode == 'P'
+          else im.convert(mode))
     for back in round_trip(im), from_file(im, tmp_path):
         assert (back.mode, back.size) == (im.mode, im.size) and back.tobytes() == im.tobytes()
         if mode == 'P': assert back.convert('RGB').tobytes() == im.convert('RGB').tobytes()
@@ -768,15 +875,20 @@ def run(code, *blocked):
         BLOCKED = %r
         sys.meta_path.insert(0, Block())
         ''') % (blocked,)
-    out = subprocess.run([sys.executable, '-c', start + textwrap.dedent(code)], capture_output=True, text=True, timeout=120)
+    out = subprocess.run([sys.executable, '-c', start + textwrap.dedent(code)], capture_output=True, text=True,
+                         timeout=120)
     assert out.returncode == 0, out.stderr[-3000:]
     return out.stdout
 
-@pytest.mark.parametrize('codec, library, extra', [('npy', 'numpy', 'frames'), ('parquet', 'pandas', 'frames'), ('parquet', 'polars', 'frames'), ('skops', 'skops', 'models'), ('safetensors', 'safetensors', 'models'),
-    ('safetensors', 'torch', 'torch'), ('png', 'PIL', 'models'), ('figure', 'PIL', 'models')])
+@pytest.mark.parametrize('codec, library, extra',
+                         [('npy', 'numpy', 'frames'), ('parquet', 'pandas', 'frames'), ('parquet', 'polars', 'frames'),
+                          ('skops', 'skops', 'models'), ('safetensors', 'safetensors', 'models'),
+                          ('safetensors', 'torch', 'torch'), ('png', 'PIL', 'models'), ('figure', 'PIL', 'models')])
 def test_missing_extras(codec, library, extra, tmp_path):
     kept = io.BytesIO()
-    how = by_name('parquet').encode(pd.DataFrame({'a': [1]}) if library == 'pandas' else pl.DataFrame({'a': [1]}), kept) if codec == 'parquet' else {'library': 'torch' if library == 'torch' else 'numpy'}
+    how = (by_name('parquet').encode(pd.DataFrame({'a': [1]}) if library == 'pandas' else pl.DataFrame({'a': [1]}),
+                                     kept) if codec == 'parquet'
+           else {'library': 'torch' if library == 'torch' else 'numpy'})
     payload = kept.getvalue() if codec == 'parquet' else (2).to_bytes(8, 'little') + b'{}'
     assert extra in run(f'''
         import objectstore.codecs.frames, objectstore.codecs.models
@@ -788,7 +900,9 @@ def test_missing_extras(codec, library, extra, tmp_path):
 
 def test_a_fresh_process_reads_every_column(tmp_path):
     "Arrow learns some types of pandas only when they are first written"
-    frames = {f'c{i}': pd.DataFrame({name: c}) for i, (name, c) in enumerate(columns.items())} | {f'i{i}': pd.DataFrame({'v': [1, 2, 3]}, index=x) for i, x in enumerate(indexes)}
+    frames = {f'c{i}': pd.DataFrame({name: c})
+              for i, (name, c) in enumerate(columns.items())} | {f'i{i}': pd.DataFrame({'v': [1, 2, 3]}, index=x)
+        for i, x in enumerate(indexes)}
     for name, df in frames.items():
         _, payload, how = encoded(df)
         (tmp_path/f'{name}.parquet').write_bytes(payload)
@@ -820,7 +934,8 @@ def test_nothing_heavy_is_imported():
         for x in ({'a': [1]}, 'text', b'x', 1.5): round_trip(x)
         print(*sys.modules)
         ''').split()
-    assert not {'numpy', 'pandas', 'polars', 'pyarrow', 'sklearn', 'skops', 'torch', 'safetensors', 'PIL', 'matplotlib', 'pydantic'} & set(loaded)
+    assert not {'numpy', 'pandas', 'polars', 'pyarrow', 'sklearn', 'skops', 'torch', 'safetensors', 'PIL', 'matplotlib',
+                'pydantic'} & set(loaded)
 
 def test_codecs_work_without_any_library():
     run('''

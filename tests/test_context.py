@@ -20,8 +20,10 @@ def quiet():
     for f in (provenance._who, provenance._place, provenance._version, provenance._versions): f.cache_clear()
 
 def git(folder, *args):
-    env = dict(os.environ, GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_SYSTEM=os.devnull, GIT_AUTHOR_NAME='a', GIT_AUTHOR_EMAIL='a@b', GIT_COMMITTER_NAME='a', GIT_COMMITTER_EMAIL='a@b')
-    return subprocess.run(['git', '-c', 'protocol.file.allow=always', *args], cwd=folder, check=True, capture_output=True, text=True, env=env).stdout.strip()
+    env = dict(os.environ, GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_SYSTEM=os.devnull, GIT_AUTHOR_NAME='a',
+               GIT_AUTHOR_EMAIL='a@b', GIT_COMMITTER_NAME='a', GIT_COMMITTER_EMAIL='a@b')
+    return subprocess.run(['git', '-c', 'protocol.file.allow=always', *args], cwd=folder, check=True,
+                          capture_output=True, text=True, env=env).stdout.strip()
 
 @pytest.fixture
 def repo(tmp_path):
@@ -40,7 +42,10 @@ def test_the_same_as_git(repo):
     git(repo, 'checkout', '-q', '-b', 'feature/deep/er'); git(repo, 'commit', '-q', '--allow-empty', '-m', 'z'); same()
     git(repo, 'pack-refs', '--all'); same()
     git(repo, 'checkout', '-q', '--detach', 'main'); same()
-    git(repo, 'worktree', 'add', '-q', '-b', 'side', str(repo.parent/'side')); git(repo.parent/'side', 'commit', '-q', '--allow-empty', '-m', 'w'); same(repo.parent/'side'); same()
+    git(repo, 'worktree', 'add', '-q', '-b', 'side', str(repo.parent/'side'))
+    git(repo.parent/'side', 'commit', '-q', '--allow-empty', '-m', 'w')
+    same(repo.parent/'side')
+    same()
     git(repo, 'submodule', 'add', '-q', str(repo), 'sub'); same(repo/'sub')
 
 @needs_git
@@ -53,7 +58,9 @@ def test_before_the_first_commit_and_outside(tmp_path):
 @needs_git
 def test_a_commit_in_the_meantime_is_seen(repo, monkeypatch):
     monkeypatch.chdir(repo); monkeypatch.setenv('JPY_SESSION_NAME', str(repo/'nbs/a.ipynb'))
-    for step in (['commit', '-q', '--allow-empty', '-m', 'b'], ['pack-refs', '--all'], ['checkout', '-q', '-b', 'other'], ['commit', '-q', '--allow-empty', '-m', 'c'], ['checkout', '-q', 'main']):
+    for step in (['commit', '-q', '--allow-empty', '-m', 'b'], ['pack-refs', '--all'],
+                 ['checkout', '-q', '-b', 'other'], ['commit', '-q', '--allow-empty', '-m', 'c'],
+                 ['checkout', '-q', 'main']):
         git(repo, *step)
         assert made_by()['commit'] == git(repo, 'rev-parse', 'HEAD'), step
     assert made_by()['where'] == 'nbs/a.ipynb'
@@ -61,7 +68,8 @@ def test_a_commit_in_the_meantime_is_seen(repo, monkeypatch):
 def test_a_hostile_git_folder(tmp_path):
     secret = tmp_path/'secret'; secret.write_text('CANARY' * 7)
     g = tmp_path/'r/.git'; g.mkdir(parents=True)
-    for head in ('ref: ../../secret', 'ref: refs/../../../secret', f'ref: {secret}', 'x' * 10**6, '', '\x00', 'ref: refs/heads/\x00', 'ref: refs/' + 'a' * 5000, 'ref: refs/heads/.invalid'):
+    for head in ('ref: ../../secret', 'ref: refs/../../../secret', f'ref: {secret}', 'x' * 10**6, '', '\x00',
+                 'ref: refs/heads/\x00', 'ref: refs/' + 'a' * 5000, 'ref: refs/heads/.invalid'):
         (g/'HEAD').write_text(head)
         assert git_commit(str(g)) is None, head[:40]
     (g/'HEAD').write_bytes(b'\xff\xfe'); assert git_commit(str(g)) is None
@@ -71,14 +79,19 @@ def test_a_hostile_git_folder(tmp_path):
     g.write_text('gitdir: \x00'); assert ours(tmp_path/'r') is None
 
 def run(args, cwd, **kw):
-    env = dict(os.environ, PYTHONPATH=ROOT, AWS_SECRET_ACCESS_KEY='CANARY', OBJECTSTORE_TOKEN='CANARY'); env.pop('JPY_SESSION_NAME', None)
-    return subprocess.run([sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True, check=True, **kw).stdout
+    env = dict(os.environ, PYTHONPATH=ROOT, AWS_SECRET_ACCESS_KEY='CANARY', OBJECTSTORE_TOKEN='CANARY')
+    env.pop('JPY_SESSION_NAME', None)
+    return subprocess.run([sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True, check=True,
+                          **kw).stdout
 
 SHOW = 'import json, objectstore.provenance as c; print(json.dumps(c.made_by()))'
 
 @needs_git
 def test_scripts_modules_and_pipes(repo, tmp_path):
-    (repo/'nbs/train.py').write_text(SHOW); (repo/'pkg').mkdir(); (repo/'pkg/__init__.py').touch(); (repo/'pkg/__main__.py').write_text(SHOW)
+    (repo/'nbs/train.py').write_text(SHOW)
+    (repo/'pkg').mkdir()
+    (repo/'pkg/__init__.py').touch()
+    (repo/'pkg/__main__.py').write_text(SHOW)
     (tmp_path/'alone.py').write_text(SHOW)
     def where(args, cwd, **kw):
         text = run(args, cwd, **kw); made = json.loads(text)
@@ -93,13 +106,16 @@ def test_scripts_modules_and_pipes(repo, tmp_path):
     assert where([str(tmp_path/'alone.py')], repo)[0] == 'alone.py'
 
 def test_spawned_workers_name_the_script(tmp_path):
-    (tmp_path/'main.py').write_text('import multiprocessing as m, objectstore.provenance as c\nif __name__ == "__main__":\n    with m.get_context("spawn").Pool(1) as p: print(p.apply(c.made_by)["where"])')
+    (tmp_path/'main.py').write_text('import multiprocessing as m, objectstore.provenance as c\nif __name__ == '
+                                    '"__main__":\n    with m.get_context("spawn").Pool(1) as p: '
+                                    'print(p.apply(c.made_by)["where"])')
     assert run(['main.py'], tmp_path).strip() == 'main.py'
 
 def test_odd_surroundings(monkeypatch, tmp_path):
     gone = tmp_path/'gone'; gone.mkdir(); monkeypatch.chdir(gone); gone.rmdir()
     assert made_by()['who']
-    monkeypatch.setattr(getpass, 'getuser', lambda: (_ for _ in ()).throw(KeyError('uid'))); provenance._who.cache_clear()
+    monkeypatch.setattr(getpass, 'getuser', lambda: (_ for _ in ()).throw(KeyError('uid')))
+    provenance._who.cache_clear()
     monkeypatch.delenv('JUPYTERHUB_USER', raising=False)
     assert made_by()['who'].startswith('uid-')
     monkeypatch.delitem(sys.modules, '__main__'); assert made_by()['where'] == 'python'
@@ -117,7 +133,9 @@ def test_notebooks(monkeypatch, tmp_path):
 
 def test_libraries_are_only_looked_at(monkeypatch):
     fake = type(sys)('lightgbm'); fake.__version__ = '9.9'
-    monkeypatch.setitem(sys.modules, 'lightgbm', fake); provenance._version.cache_clear(); provenance._versions.cache_clear()
+    monkeypatch.setitem(sys.modules, 'lightgbm', fake)
+    provenance._version.cache_clear()
+    provenance._versions.cache_clear()
     assert made_by()['libraries']['lightgbm']
     monkeypatch.setitem(sys.modules, 'catboost', None); assert 'catboost' not in made_by()['libraries']
     made_by()['libraries']['numpy'] = 'changed'; assert made_by()['libraries'].get('numpy') != 'changed'

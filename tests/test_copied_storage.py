@@ -1,4 +1,5 @@
-"""A copy of the storage by another tool keeps dates: `cp -r`, rsync and rclone, on this machine and by way of a service"""
+"""A copy of the storage by another tool keeps dates: `cp -r`, rsync and rclone, on this machine and by way of a
+service"""
 from __future__ import annotations
 import os, shutil, subprocess, sysconfig
 from datetime import timedelta
@@ -41,7 +42,8 @@ def answers(store: ObjectStore, at: list) -> tuple[list, list]:
         except NotFound as e: return str(e)
     dates = sorted((v.ref, v.created) for v in store.find_items('lab', at='*'))
     moves = [(m['to'], m['when']) for m in store.aliases('lab/m').history('best')]
-    return dates + moves, [ask(f'lab/{i}@{t.isoformat()}') for t in at for i in ITEMS] + [sorted(v.ref for v in store.find_items('lab', at=t)) for t in at[::5]]
+    return dates + moves, [ask(f'lab/{i}@{t.isoformat()}') for t in at
+                           for i in ITEMS] + [sorted(v.ref for v in store.find_items('lab', at=t)) for t in at[::5]]
 
 def compare(a: ObjectStore, b: ObjectStore, figure, how: str) -> None:
     at = moments(a)
@@ -50,7 +52,8 @@ def compare(a: ObjectStore, b: ObjectStore, figure, how: str) -> None:
     figure(f'25 {how}', dates=len(dates), another=other[0], questions=len(asked), other_answers=other[1])
     assert len(dates) == len(dates2) > 15 and not any(other)
 
-def listed(folder: Path) -> set[int]: return {p.stat().st_mtime_ns for p in folder.rglob('*') if p.is_file() and 'records' in p.parts}
+def listed(folder: Path) -> set[int]:
+    return {p.stat().st_mtime_ns for p in folder.rglob('*') if p.is_file() and 'records' in p.parts}
 
 @pytest.mark.parametrize('how', ['cp -r', 'rsync -a --no-times', 'rclone copy'])
 def test_a_copied_folder(tmp_path, how, figure):
@@ -59,7 +62,8 @@ def test_a_copied_folder(tmp_path, how, figure):
     fill(a := ObjectStore(tmp_path/'lab', near=False))
     ends = ('lab/', 'copy/') if 'rsync' in how else ('lab', 'copy')
     run(tool, *options, *(str(tmp_path) + '/' + e for e in ends))
-    if 'rclone' not in how: assert not listed(tmp_path/'lab') & listed(tmp_path/'copy')      # each file has another time
+    # each file has another time
+    if 'rclone' not in how: assert not listed(tmp_path/'lab') & listed(tmp_path/'copy')
     compare(a, b := ObjectStore(tmp_path/'copy', near=False), figure, how)
     last = b['lab/m'].created
     assert b.put('lab/m', 'more').created > last and a['lab/m'].created == last
@@ -70,13 +74,15 @@ def test_planted_the_time_of_a_listing_is_caught(tmp_path, monkeypatch, figure):
     fired = []
     def listed(v): fired.append(1); return moment(int(v._in.numbers(v.item).made[v.version] * 1e6))
     monkeypatch.setattr(results.FoundVersion, 'created', property(listed))
-    with pytest.raises(AssertionError): compare(a, ObjectStore(tmp_path/'copy', near=False), figure, 'planted: dates of files')
+    with pytest.raises(AssertionError):
+        compare(a, ObjectStore(tmp_path/'copy', near=False), figure, 'planted: dates of files')
     assert fired
 
 def remote_of(place: Place) -> tuple[str, dict[str, str]]:
     "What rclone calls a place on a service, and the environment that it needs"
     s = place.service
-    env = dict(RCLONE_S3_PROVIDER='Other', RCLONE_S3_ENDPOINT=s.endpoint, RCLONE_S3_ACCESS_KEY_ID=s.access_key, RCLONE_S3_SECRET_ACCESS_KEY=s.secret_key, RCLONE_CONFIG='/dev/null')
+    env = dict(RCLONE_S3_PROVIDER='Other', RCLONE_S3_ENDPOINT=s.endpoint, RCLONE_S3_ACCESS_KEY_ID=s.access_key,
+               RCLONE_S3_SECRET_ACCESS_KEY=s.secret_key, RCLONE_CONFIG='/dev/null')
     return f':s3:{place.url.removeprefix("s3://")}', env
 
 def test_a_folder_by_way_of_a_service_and_back(tmp_path, seaweed, figure):
@@ -93,7 +99,10 @@ def test_a_store_on_a_service_copied_to_another_place(tmp_path, seaweed, figure)
     rclone, place, other = program('rclone'), Place(seaweed), Place(seaweed)
     seaweed.make_bucket(place.bucket), seaweed.make_bucket(other.bucket)
     (here, env), (there, _) = remote_of(place), remote_of(other)
-    def store(p): return ObjectStore(p.url, endpoint=seaweed.endpoint, storage_options=dict(access_key_id=seaweed.access_key, secret_access_key=seaweed.secret_key), near=False, timeout=10.0)
+    def store(p):
+        return ObjectStore(p.url, endpoint=seaweed.endpoint,
+                           storage_options=dict(access_key_id=seaweed.access_key, secret_access_key=seaweed.secret_key),
+                           near=False, timeout=10.0)
     fill(a := store(place))
     run(rclone, 'copy', here, tmp_path/'down', **env)
     run(rclone, 'copy', tmp_path/'down', there, **env)

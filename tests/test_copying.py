@@ -1,6 +1,8 @@
-"""Copies of whole buckets and items: cut off at every write and run again, while the source goes on, and with damage on the way.
+"""Copies of whole buckets and items: cut off at every write and run again, while the source goes on, and with damage on
+the way.
 
-A version that is gone at the source is gone in the copy once the copy was run again; none is missing; numbers, write ids and dates stay.
+A version that is gone at the source is gone in the copy once the copy was run again; none is missing; numbers, write
+ids and dates stay.
 """
 from __future__ import annotations
 import warnings
@@ -73,7 +75,8 @@ def cut_and_repeat(stop: int, own_put: bool = False, kept: bool = False, exact: 
     again = store_over(backend)
     source.copy('lab', to=again)
     want, have = alive(source), came(again)
-    dead = {r.id for i in want for n in source.origin.bucket('lab').numbers(i).made if (r := source.origin.bucket('lab').record(i, n)).id not in want[i]}
+    dead = {r.id for i in want for n in source.origin.bucket('lab').numbers(i).made
+            if (r := source.origin.bucket('lab').record(i, n)).id not in want[i]}
     if mine: assert again.get(mine.ref) == 'their own', 'an acknowledged put was born removed'
     if exact and not mine: assert alive(again) == want and dates(again) == dates(source)
     return len(dead & set().union(*have.values())), sum(len(set(want[i]) - have[i]) for i in want), cut
@@ -90,7 +93,8 @@ def at_every_write(**how) -> tuple[int, int, int]:
 @pytest.mark.parametrize('own_put', [False, True])
 def test_cut_off_at_every_write_and_run_again(own_put, kept, figure):
     revived, missing, cuts = at_every_write(own_put=own_put, kept=kept)
-    figure(f'24 copies cut off {"behind" if kept else "before"} every write{", an own put in between" * own_put}, removals going on', cuts=cuts, removed_alive=revived, missing=missing)
+    figure(f'24 copies cut off {"behind" if kept else "before"} every write{", an own put in between" * own_put}, '
+           'removals going on', cuts=cuts, removed_alive=revived, missing=missing)
     assert cuts > 20 and not revived and not missing
 
 def test_planted_no_mending_of_marks_is_caught(monkeypatch):
@@ -169,9 +173,11 @@ def test_a_damaged_move_does_not_stop_the_copy():
 def test_removals_aliases_and_notes_of_later_come_with_the_next_copy():
     source, to = filled(), store_over(MemoryBackend())
     source.copy('lab', to=to)
-    source.put('lab/m', 'new'), source.set_alias('lab/m@6', 'best'), source.remove('lab/m@4'), source.annotate('lab/m@6', {'a': 1})
+    source.put('lab/m', 'new'), source.set_alias('lab/m@6',
+                                                 'best'), source.remove('lab/m@4'), source.annotate('lab/m@6', {'a': 1})
     source.copy('lab', to=to)
-    assert alive(to) == alive(source) and to.aliases('lab/m') == source.aliases('lab/m') and to['lab/m'].notes == {'a': 1}
+    assert (alive(to) == alive(source) and to.aliases('lab/m') == source.aliases('lab/m')
+            and to['lab/m'].notes == {'a': 1})
     with pytest.raises(NotFound, match='removed'): to['lab/m@4']
     mine, theirs = ([(m['to'], m['when']) for m in s.aliases('lab/m').history('best')] for s in (to, source))
     assert mine == theirs

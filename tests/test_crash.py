@@ -10,12 +10,14 @@ from objectstore.search.changelog import flush_hints
 from objectstore.format.origin import Origin
 from services import Place
 from planting import planted_here
-from trial import SOAK, WRITES, Wrapped, alone, content, dense, die, drafts, forked, named, payloads, remote, soak, start, together, where, whole
+from trial import (SOAK, WRITES, Wrapped, alone, content, dense, die, drafts, forked, named, payloads, remote, soak,
+                   start, together, where, whole)
 
 pytestmark = pytest.mark.usefixtures('own_cache')
 
 
-# What is done while the process is killed. Each gets a store and a function that keeps an acknowledgement outside of it.
+# What is done while the process is killed. Each gets a store and a function that keeps an acknowledgement outside of
+# it.
 
 def a_folder(*files: tuple[str, int]) -> Path:
     top = Path(tempfile.mkdtemp())/'photos'
@@ -32,23 +34,20 @@ def start_content(store) -> None:
     store.put('b/f', a_folder(('a', 10), ('sub/b', 60_000)))
     store.put('other/x', content('x'))
 
-acts = dict(
-    small=lambda s, ack: ack(s.put('b/m', content('new')).ref),
-    first=lambda s, ack: ack(s.put('new/item', content('new')).ref),
-    large=lambda s, ack: ack(s.put('b/m', content('new', 70_000)).ref),
-    same=lambda s, ack: ack(s.put('b/n', content('m2', 50_000)).ref),
-    folder=lambda s, ack: ack(s.put('b/f', a_folder(('a', 10), ('sub/b', 60_000), ('sub/c', 70_000), ('d', 20))).ref),
-    alias=lambda s, ack: ack(s.put('b/m', content('new'), alias='prod').ref),
-    remove=lambda s, ack: ack(s.remove('b/m@1')),
-    remove_aliased=lambda s, ack: ack(s.remove('b/m@*', force=True)),
-    set_alias=lambda s, ack: ack(s.set_alias('b/m@3', 'prod').ref),
-    remove_alias=lambda s, ack: ack(s.remove_alias('b/m', 'prod')),
-    annotate=lambda s, ack: ack(s.annotate('b/m@3', {'auc': 2, 'by': 'me'}).ref),
-    remove_bucket=lambda s, ack: ack(s.remove_bucket('b', force=True)),
-    copy=lambda s, ack: ack(s.copy('b/m@2', 'b/copied').ref),
-    copy_bucket=lambda s, ack: ack(len(s.copy('b', 'b2'))),
-    put_many=lambda s, ack: ack(len(s.put_many({f'b/many{i}': content(f'many{i}') for i in range(3)} | {'b/m': content('new', 40_000)}))),
-)
+acts = dict(small=lambda s, ack: ack(s.put('b/m', content('new')).ref), first=lambda s,
+            ack: ack(s.put('new/item', content('new')).ref), large=lambda s,
+            ack: ack(s.put('b/m', content('new', 70_000)).ref), same=lambda s,
+            ack: ack(s.put('b/n', content('m2', 50_000)).ref), folder=lambda s,
+            ack: ack(s.put('b/f', a_folder(('a', 10), ('sub/b', 60_000), ('sub/c', 70_000), ('d', 20))).ref),
+            alias=lambda s, ack: ack(s.put('b/m', content('new'), alias='prod').ref), remove=lambda s,
+            ack: ack(s.remove('b/m@1')), remove_aliased=lambda s, ack: ack(s.remove('b/m@*', force=True)),
+            set_alias=lambda s, ack: ack(s.set_alias('b/m@3', 'prod').ref), remove_alias=lambda s,
+            ack: ack(s.remove_alias('b/m', 'prod')), annotate=lambda s,
+            ack: ack(s.annotate('b/m@3', {'auc': 2, 'by': 'me'}).ref), remove_bucket=lambda s,
+            ack: ack(s.remove_bucket('b', force=True)), copy=lambda s, ack: ack(s.copy('b/m@2', 'b/copied').ref),
+            copy_bucket=lambda s, ack: ack(len(s.copy('b', 'b2'))), put_many=lambda s,
+            ack: ack(len(s.put_many({f'b/many{i}': content(f'many{i}') for i in range(3)}
+                                    | {'b/m': content('new', 40_000)}))),)
 
 def seen(store) -> dict:
     "Everything that a reader sees, by name"
@@ -56,7 +55,8 @@ def seen(store) -> dict:
     found = {('bucket', b): True for b in store.list_buckets()}
     for v in store.find_items(at='*'):
         obj = v.get()
-        found['version', v.ref] = whole(obj) if isinstance(obj, bytes) else {name: whole(obj.read(name)) for name in obj}
+        found['version', v.ref] = (whole(obj) if isinstance(obj, bytes)
+                                   else {name: whole(obj.read(name)) for name in obj})
         found['metadata', v.ref] = v.metadata
         found |= {('alias', v.item, a): v.version for a in v.aliases}
     return found
@@ -134,8 +134,10 @@ def every_step(act: str, how: str, stride: int = 1, planted: bool = False) -> Co
         for late in (False, True):
             folder, log = top/f'{n}{late}', top/f'{n}{late}.log'
             shutil.copytree(top/'template', folder)
-            assert forked(act_and_die, folder, log, act, how, n, late, planted) == -9, f'{act} step {n}: it was not killed'
-            count.update(judged(folder, log.exists(), before, after, f'{act}, {how} {n}, {"after" if late else "before"}'))
+            assert forked(act_and_die, folder, log, act, how, n, late,
+                          planted) == -9, f'{act} step {n}: it was not killed'
+            count.update(judged(folder, log.exists(), before, after, f'{act}, {how} {n}, '
+                                f'{"after" if late else "before"}'))
             flush_hints()
             shutil.rmtree(folder)
         if log.exists(): break
@@ -147,13 +149,15 @@ def judged(folder: Path, acknowledged: bool, before: dict, after: dict, where: s
     "Look at a store whose writer died; go on with it"
     store = ObjectStore(folder, durable=False)
     now = seen(store)
-    broken = [(k, v) for k, v in now.items() if k[0] == 'version' and (v is None or isinstance(v, dict) and None in v.values())]
+    broken = [(k, v) for k, v in now.items() if k[0] == 'version'
+              and (v is None or isinstance(v, dict) and None in v.values())]
     assert not (odd := between(now, before, after)), f'{where}: {odd}'
     left = payloads(folder) - named(store, 'b')
     numbers = dense(store, 'b/m')
     assert store.put('b/m', content('goes on')).version == len(numbers) + 1, where
     assert store.get('b/m') == content('goes on')
-    return Counter(kills=1, acknowledged=acknowledged, intact=acknowledged and now == after, partial=len(broken), temporaries=len(drafts(folder)), orphans=len(left))
+    return Counter(kills=1, acknowledged=acknowledged, intact=acknowledged and now == after, partial=len(broken),
+                   temporaries=len(drafts(folder)), orphans=len(left))
 
 @pytest.mark.parametrize('how', ['operation', 'call'])
 def test_every_step(how, figure):
@@ -162,13 +166,15 @@ def test_every_step(how, figure):
     total = Counter()
     for pair in zip(with_stride[::2], [*with_stride[1::2], None]):
         for c in together(every_step, [p for p in pair if p]): total.update(c)
-    figure(f'4 kill -9 at every {"operation" if how == "operation" else "system call"} that writes', **{k: total[k] for k in ('kills', 'acknowledged', 'intact', 'partial', 'temporaries', 'orphans')})
+    figure(f'4 kill -9 at every {"operation" if how == "operation" else "system call"} that writes',
+           **{k: total[k] for k in ('kills', 'acknowledged', 'intact', 'partial', 'temporaries', 'orphans')})
     assert total['acknowledged'] == total['intact'] and not total['partial'] and not total['temporaries']
     assert total['orphans'] <= 3 * total['kills']
 
 def test_planted_write_in_place_is_caught():
     "The second half of the record is missing at one of the steps"
-    with pytest.raises(AssertionError, match='is not a record|has been changed'): alone(every_step, 'small', 'call', 1, True)
+    with pytest.raises(AssertionError, match='is not a record|has been changed'):
+        alone(every_step, 'small', 'call', 1, True)
 
 
 # A client of a real service
@@ -205,7 +211,8 @@ def test_every_step_on_a_service(act, seaweed, tmp_path, figure):
 
 def endless(folder: Path, log: Path, seed: int) -> None:
     "Puts, aliases and removals for ever; what is about to be done and what was acknowledged goes into a log"
-    store, rnd, out, mine = ObjectStore(folder), random.Random(seed), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), []
+    store, rnd, out, mine = ObjectStore(folder), random.Random(seed), os.open(log,
+        os.O_WRONLY | os.O_CREAT | os.O_APPEND), []
     def say(**what): os.write(out, json.dumps(what).encode() + b'\n')
     for i in range(10**9):
         name, item = f'{seed}.{i}', rnd.choice(['b/m', 'b/n'])
@@ -219,7 +226,8 @@ def endless(folder: Path, log: Path, seed: int) -> None:
             store.set_alias(ref, f'a{seed}')
             say(alias=f'a{seed}', ref=ref)
         else:
-            obj = a_folder((name, 10), ('sub/x', 50_000)) if kind == 'folder' else content(name, 60_000 * (kind == 'large'))
+            obj = (a_folder((name, 10), ('sub/x', 50_000)) if kind == 'folder'
+                   else content(name, 60_000 * (kind == 'large')))
             say(begins='put', name=name)
             mine.append(store.put('b/f' if kind == 'folder' else item, obj).ref)
             say(put=mine[-1], name=name)
@@ -245,7 +253,8 @@ def wait_for(ready, seconds: float = 500) -> None:
         assert time.monotonic() < until, 'it did not happen'
         time.sleep(0.002)
 
-def names_in(obj) -> str | None: return whole(obj) if isinstance(obj, bytes) else next((n for n in obj if n != 'sub/x'), None)
+def names_in(obj) -> str | None:
+    return whole(obj) if isinstance(obj, bytes) else next((n for n in obj if n != 'sub/x'), None)
 
 def test_random_kills(tmp_path, monkeypatch, figure):
     for name in ('TMPDIR', 'OBJECTSTORE_CACHE_DIR'): monkeypatch.setenv(name, str(tmp_path/'tmp'))
@@ -272,12 +281,14 @@ def test_random_kills(tmp_path, monkeypatch, figure):
     figure('4 kill -9 at random', kills=kills, **result)
     figure('6 reader meanwhile', reads=read['whole'], partial=read['partial'], errors=read['error'])
     figure('7 leftovers', kills=kills, payloads=len(left), temporaries=temporary, swept=swept)
-    assert result['acknowledged'] == result['intact'] and not result['doubled'] and not read['partial'] and read['whole']
+    assert (result['acknowledged'] == result['intact'] and not result['doubled'] and not read['partial']
+            and read['whole'])
     assert len(left) <= 4 * kills and not drafts(folder)
 
 def agrees(folder: Path, logs: list[Path]) -> dict[str, int]:
     "Whether a store holds what the logs say"
-    said = [json.loads(line) for log in logs if log.exists() for line in log.read_text().splitlines() if line.endswith('}')]
+    said = [json.loads(line) for log in logs if log.exists() for line in log.read_text().splitlines()
+            if line.endswith('}')]
     store, count, names = ObjectStore(folder), Counter(acknowledged=0, intact=0, doubled=0), Counter()
     live = {v.ref: names_in(v.get()) for item in ('b/m', 'b/n', 'b/f') if item in store for v in store.versions(item)}
     names.update(live.values())
@@ -316,7 +327,9 @@ def _put_in_fork(folder: Path) -> None:
     store.put('b/m', 1), store.find_items()
     keeper, held, done = store.keeper, threading.Event(), threading.Event()
     def hold():
-        with keeper._settling, keeper._turns['b'], keeper.caring, keeper._lock, keeper.hints._turn, keeper.hints._lock: held.set(); done.wait()
+        with keeper._settling, keeper._turns['b'], keeper.caring, keeper._lock, keeper.hints._turn, keeper.hints._lock:
+            held.set()
+            done.wait()
     t = threading.Thread(target=hold)
     t.start(), held.wait()
     def write():

@@ -1,4 +1,5 @@
-"""Credentials that are renewed while a store is open, on real services whose keys change: the environment, a file, boto3's chain.
+"""Credentials that are renewed while a store is open, on real services whose keys change: the environment, a file,
+boto3's chain.
 What was refused is sent once more with the new ones, within the call; without new ones nothing is sent twice."""
 from __future__ import annotations
 import os, secrets, subprocess, threading
@@ -13,7 +14,10 @@ from services import CephService, Place
 def home(tmp_path, monkeypatch):
     for k in list(os.environ):
         if k.startswith('AWS_'): monkeypatch.delenv(k)
-    for k, v in dict(HOME=tmp_path/'home', OBJECTSTORE_STATE_DIR=tmp_path/'state', OBJECTSTORE_CACHE_DIR=tmp_path/'cache', AWS_EC2_METADATA_DISABLED='true', AWS_REGION='us-east-1').items(): monkeypatch.setenv(k, str(v))
+    for k, v in dict(HOME=tmp_path/'home', OBJECTSTORE_STATE_DIR=tmp_path/'state',
+                     OBJECTSTORE_CACHE_DIR=tmp_path/'cache', AWS_EC2_METADATA_DISABLED='true',
+                     AWS_REGION='us-east-1').items():
+        monkeypatch.setenv(k, str(v))
     return tmp_path
 
 class Keys:
@@ -28,21 +32,29 @@ class Keys:
 
     def _ceph(self, old):
         s, new = self.service, [f'--access-key={self.now["access"]}', f'--secret-key={self.now["secret"]}']
-        if not old: s._ceph('radosgw-admin', 'user', 'create', f'--uid={self.user}', '--display-name=x', *new); self._allow()
-        else: s._ceph('radosgw-admin', 'key', 'create', f'--uid={self.user}', '--key-type=s3', *new); s._ceph('radosgw-admin', 'key', 'rm', f'--uid={self.user}', f'--access-key={old["access"]}')
+        if not old:
+            s._ceph('radosgw-admin', 'user', 'create', f'--uid={self.user}', '--display-name=x', *new)
+            self._allow()
+        else:
+            s._ceph('radosgw-admin', 'key', 'create', f'--uid={self.user}', '--key-type=s3', *new)
+            s._ceph('radosgw-admin', 'key', 'rm', f'--uid={self.user}', f'--access-key={old["access"]}')
 
     def _allow(self):
         import json
-        allow = dict(Effect='Allow', Principal={'AWS': [f'arn:aws:iam:::user/{self.user}']}, Action='s3:*', Resource=['arn:aws:s3:::objectstore-test', 'arn:aws:s3:::objectstore-test/*'])
-        self.service.client().put_bucket_policy(Bucket='objectstore-test', Policy=json.dumps(dict(Version='2012-10-17', Statement=[allow])))
+        allow = dict(Effect='Allow', Principal={'AWS': [f'arn:aws:iam:::user/{self.user}']}, Action='s3:*',
+                     Resource=['arn:aws:s3:::objectstore-test', 'arn:aws:s3:::objectstore-test/*'])
+        self.service.client().put_bucket_policy(Bucket='objectstore-test',
+                                                Policy=json.dumps(dict(Version='2012-10-17', Statement=[allow])))
 
     def _weed(self, old):
         def shell(line):
             p = self.service.first_port
-            done = subprocess.run([weed_program(), 'shell', f'-master=127.0.0.1:{p}', f'-filer=127.0.0.1:{p + 2}'], input=f'{line}\n', capture_output=True, text=True, timeout=60)
+            done = subprocess.run([weed_program(), 'shell', f'-master=127.0.0.1:{p}', f'-filer=127.0.0.1:{p + 2}'],
+                                  input=f'{line}\n', capture_output=True, text=True, timeout=60)
             assert not done.returncode, done.stderr
         if old: shell(f's3.configure -user={self.user} -delete -apply')
-        shell(f's3.configure -user={self.user} -access_key={self.now["access"]} -secret_key={self.now["secret"]} -actions=Admin -apply')
+        shell(f's3.configure -user={self.user} -access_key={self.now["access"]} -secret_key={self.now["secret"]} '
+              '-actions=Admin -apply')
 
 @pytest.fixture(params=['seaweed', 'ceph'])
 def keys(request):
@@ -53,14 +65,20 @@ def keys(request):
 def write(how: str, home, monkeypatch, now: dict) -> None:
     "Write keys down where a store finds them"
     if how == 'environment':
-        monkeypatch.setenv('AWS_ACCESS_KEY_ID', now['access']); monkeypatch.setenv('AWS_SECRET_ACCESS_KEY', now['secret'])
+        monkeypatch.setenv('AWS_ACCESS_KEY_ID', now['access'])
+        monkeypatch.setenv('AWS_SECRET_ACCESS_KEY', now['secret'])
     elif how == 'file':
-        (home/'keys').write_text(f'[lab]\naws_access_key_id = {now["access"]}\naws_secret_access_key = {now["secret"]}\n')
+        (home/'keys').write_text(f'[lab]\naws_access_key_id = {now["access"]}\naws_secret_access_key = '
+                                 f'{now["secret"]}\n')
         monkeypatch.setenv('AWS_PROFILE', 'lab'); monkeypatch.setenv('AWS_SHARED_CREDENTIALS_FILE', str(home/'keys'))
     else:
         (home/'config').write_text(f'[profile lab]\ncredential_process = {home}/process\n')
-        (home/'process').write_text(f'#!/bin/sh\necho \'{{"Version": 1, "AccessKeyId": "{now["access"]}", "SecretAccessKey": "{now["secret"]}"}}\'\n'); (home/'process').chmod(0o700)
-        monkeypatch.setenv('AWS_PROFILE', 'lab'); monkeypatch.setenv('AWS_CONFIG_FILE', str(home/'config')); monkeypatch.setenv('AWS_SHARED_CREDENTIALS_FILE', str(home/'none'))
+        (home/'process').write_text(f'#!/bin/sh\necho \'{{"Version": 1, "AccessKeyId": "{now["access"]}", '
+                                    f'"SecretAccessKey": "{now["secret"]}"}}\'\n')
+        (home/'process').chmod(0o700)
+        monkeypatch.setenv('AWS_PROFILE', 'lab')
+        monkeypatch.setenv('AWS_CONFIG_FILE', str(home/'config'))
+        monkeypatch.setenv('AWS_SHARED_CREDENTIALS_FILE', str(home/'none'))
 
 HOW = ['environment', 'file', 'chain']
 
@@ -71,12 +89,16 @@ def test_renewed_credentials_are_found_within_the_call(keys, home, monkeypatch, 
     s = ObjectStore(Place(keys.service).url, endpoint=keys.service.endpoint, timeout=5.0, near=near, progress=False)
     big, calls = os.urandom(20_000_000), 0
     s.put('lab/x', 1); s.put('lab/big', big)
-    asks = (lambda: s.get('lab/x') == 1, lambda: s.put('lab/x', 1).version, lambda: s.put('lab/big', big[:-1]).version == 2, lambda: len(s.versions('lab/x')), lambda: s.list_buckets() == ['lab'],
-            lambda: [v.version for v in s.put_many({f'lab/m{i}': i for i in range(20)})] == [1] * 20, lambda: len(s.get_many([f'lab/m{i}' for i in range(20)])) == 20)
+    asks = (lambda: s.get('lab/x') == 1, lambda: s.put('lab/x', 1).version,
+            lambda: s.put('lab/big', big[:-1]).version == 2, lambda: len(s.versions('lab/x')),
+            lambda: s.list_buckets() == ['lab'],
+            lambda: [v.version for v in s.put_many({f'lab/m{i}': i for i in range(20)})] == [1] * 20,
+            lambda: len(s.get_many([f'lab/m{i}' for i in range(20)])) == 20)
     for call in asks if how == 'environment' else asks[:3]:
         write(how, home, monkeypatch, keys.renew())
         assert call(); calls += 1
-    other = ObjectStore(Place(keys.service, prefix=s.tiers[-1].rpartition('/')[2]).url, endpoint=keys.service.endpoint, timeout=5.0, near=False, progress=False)
+    other = ObjectStore(Place(keys.service, prefix=s.tiers[-1].rpartition('/')[2]).url, endpoint=keys.service.endpoint,
+                        timeout=5.0, near=False, progress=False)
     assert other.get('lab/big') == big[:-1]
     figure(f'29 renewed keys, {type(keys.service).__name__}, {how}', calls=calls, refused=0)
 
@@ -120,8 +142,12 @@ async def expired(x, fault):
     await x.take()
     await answer(x, f'<?xml version="1.0"?>\n<Error><Code>{OLD["code"]}</Code><Message>injected</Message></Error>'.encode(), 'application/xml', OLD['status'])
 
-@pytest.mark.parametrize('status, code', [('400 Bad Request', 'ExpiredToken'), ('400 Bad Request', 'InvalidToken'), ('403 Forbidden', 'ExpiredTokenException'), ('403 Forbidden', 'AccessDenied'), ('403 Forbidden', 'SignatureDoesNotMatch'),
-    ('401 Unauthorized', 'InvalidToken'), ('403 Forbidden', 'RequestExpired'), ('404 Not Found', 'XAdminUserNotFound')], ids=lambda v: v.replace(' ', ''))
+@pytest.mark.parametrize('status, code',
+                         [('400 Bad Request', 'ExpiredToken'), ('400 Bad Request', 'InvalidToken'),
+                          ('403 Forbidden', 'ExpiredTokenException'), ('403 Forbidden', 'AccessDenied'),
+                          ('403 Forbidden', 'SignatureDoesNotMatch'), ('401 Unauthorized', 'InvalidToken'),
+                          ('403 Forbidden', 'RequestExpired'), ('404 Not Found', 'XAdminUserNotFound')],
+                         ids=lambda v: v.replace(' ', ''))
 def test_each_way_to_say_that_a_token_has_expired(seaweed, home, monkeypatch, status, code):
     "At the proxy, with a second user of SeaweedFS whose keys come when the first ones have expired"
     keys = Keys(seaweed)
@@ -144,7 +170,9 @@ def test_what_waits_on_this_machine_is_delivered_with_new_keys(seaweed, home, mo
     write('environment', home, monkeypatch, keys.renew())
     place = Place(seaweed)
     with ObjectStore(place.url, endpoint=seaweed.endpoint, timeout=5.0, progress=False) as s: s.put('lab/x', 1)
-    with pytest.warns(UserWarning): offline = ObjectStore(place.url, endpoint=seaweed.endpoint, offline=True, progress=False); offline.put('lab/x', 2)
+    with pytest.warns(UserWarning):
+        offline = ObjectStore(place.url, endpoint=seaweed.endpoint, offline=True, progress=False)
+        offline.put('lab/x', 2)
     s = ObjectStore(place.url, endpoint=seaweed.endpoint, timeout=5.0, progress=False)
     s.get('lab/x@1'); s.versions('lab/x')
     write('environment', home, monkeypatch, keys.renew())
@@ -153,7 +181,8 @@ def test_what_waits_on_this_machine_is_delivered_with_new_keys(seaweed, home, mo
 
 def test_a_program_that_gives_no_keys_is_told(seaweed, home, monkeypatch):
     "The chain, which fails when it is asked: that is no absence, so nothing becomes pending"
-    monkeypatch.setenv('AWS_CONFIG_FILE', str(home/'config')); monkeypatch.setenv('AWS_SHARED_CREDENTIALS_FILE', str(home/'none'))
+    monkeypatch.setenv('AWS_CONFIG_FILE', str(home/'config'))
+    monkeypatch.setenv('AWS_SHARED_CREDENTIALS_FILE', str(home/'none'))
     (home/'config').write_text('[default]\ncredential_process = /bin/false\n')
     s = ObjectStore(Place(seaweed).url, endpoint=seaweed.endpoint, timeout=5.0, progress=False)
     with pytest.raises(Protected, match=r'no credentials were found \(CredentialRetrievalError\)'): s.put('lab/x', 1)
@@ -168,7 +197,9 @@ def test_what_is_refused_is_not_sent_twice_without_new_keys(keys, home, monkeypa
         write('environment', home, monkeypatch, dict(access='nobody', secret='nothing'))
         again = ObjectStore(*s.tiers, endpoint=proxy.endpoint, timeout=5.0, near=False)
         for call in (lambda: again.get('lab/x'), lambda: again.put('lab/x', 2)):
-            with proxy.counting() as c, pytest.raises(Protected, match='the keys are from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY') as e: call()
+            with proxy.counting() as c, pytest.raises(Protected, match='the keys are from AWS_ACCESS_KEY_ID and '
+                                                      'AWS_SECRET_ACCESS_KEY') as e:
+                call()
             assert 'nothing' not in str(e.value)
             asked = list(c)
             assert len({(r.method, r.path) for r in asked}) == len(asked), 'a refused request was sent again'

@@ -1,4 +1,5 @@
-"""Stored bytes that change: the right bytes or an error of the store's own, never wrong bytes and never a foreign exception"""
+"""Stored bytes that change: the right bytes or an error of the store's own, never wrong bytes and never a foreign
+exception"""
 import os, random, shutil
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -28,7 +29,9 @@ def fill(store: ObjectStore, top: Path) -> None:
     store.put('b/f', top)
     (top/'a').write_bytes(content('a2'))
     store.put('b/f', top)
-    store.annotate('b/m@3', {'auc': 30, 'stage': 'one'}); store.annotate('b/m@3', {'stage': 'two'}); store.annotate('b/big@1', {'auc': 10})
+    store.annotate('b/m@3', {'auc': 30, 'stage': 'one'})
+    store.annotate('b/m@3', {'stage': 'two'})
+    store.annotate('b/big@1', {'auc': 10})
     store.remove('b/json@2')
     store.put('c/x', content('x'))
     store.put('c/y', content('y'))
@@ -45,7 +48,8 @@ def seen(store: ObjectStore, complaints: list) -> dict:
     def obj(ref):
         o = store.get(ref)
         return {n: o.read(n) for n in o} if hasattr(o, 'members') else o
-    for ref in ('b/m', 'b/m@1', 'b/m@2', 'b/m@3', 'b/m@prod', 'b/m@test', 'b/m@prod~1', 'b/big', 'b/big@1', 'b/big@prod', 'b/json', 'b/json@1', 'b/json@2', 'b/f', 'b/f@1', 'c/x', 'gone/x'):
+    for ref in ('b/m', 'b/m@1', 'b/m@2', 'b/m@3', 'b/m@prod', 'b/m@test', 'b/m@prod~1', 'b/big', 'b/big@1',
+                'b/big@prod', 'b/json', 'b/json@1', 'b/json@2', 'b/f', 'b/f@1', 'c/x', 'gone/x'):
         ask(ref, lambda: obj(ref))
     for ref in ('b/m@3', 'b/big@1', 'b/m@1'): ask(f'metadata {ref}', lambda: store[ref].metadata)
     ask('aliases', lambda: dict(store.aliases('b/m')))
@@ -68,7 +72,9 @@ def harmed(data: bytes, how: str, rnd: random.Random, others: list[bytes]) -> by
     if how == 'truncate': return data[:at]
     if how == 'append': return data + bytes([rnd.randrange(256)])
     old = data[at:at + 1]
-    if how == 'digit' and (digits := [i for i, b in enumerate(data[:3000]) if 48 <= b <= 57]): at = rnd.choice(digits); new = rnd.choice([d for d in b'0123456789' if d != data[at]])
+    if how == 'digit' and (digits := [i for i, b in enumerate(data[:3000]) if 48 <= b <= 57]):
+        at = rnd.choice(digits)
+        new = rnd.choice([d for d in b'0123456789' if d != data[at]])
     else: new = data[at] ^ (1 << rnd.randrange(8)) if old else 0
     return data[:at] + bytes([new]) + data[at + 1:]
 
@@ -91,11 +97,15 @@ def damage(kind: str, n: int, seed: int, tmp: Path, moves: bool = False) -> tupl
     assert not complaints, complaints
     kinds = defaultdict(dict)
     for e in list(backend.list('')):
-        if (kind_of(e.key) in ('aliases', 'notes', 'state')) == moves: kinds[kind_of(e.key)][e.key] = backend.read(e.key)
+        if (kind_of(e.key) in ('aliases', 'notes', 'state')) == moves:
+            kinds[kind_of(e.key)][e.key] = backend.read(e.key)
     def put_back(key, data):
         if kind == 'files':
             path = backend.path(key)
-            old = path.stat(); path.chmod(0o644); path.write_bytes(data); os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+            old = path.stat()
+            path.chmod(0o644)
+            path.write_bytes(data)
+            os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
         else: backend._objects[key] = (data, backend._objects[key][1])
     for i in range(n):
         group = kinds[what := list(kinds)[i % len(kinds)]]
@@ -137,13 +147,16 @@ def test_planted_no_hash_check_is_caught(monkeypatch, tmp_path):
 def test_answers_that_are_changed_on_the_way(seaweed, tmp_path, figure):
     place, count = Place(seaweed), Counter(wrong=0, right=0, error=0)
     fill(remote(place), tmp_path/'top')
-    refs = {'b/m@1': content('m1'), 'b/m': content('m3'), 'b/big@1': content('big1', 50_001), 'b/json@1': {'n': 1, 'list': [1, 2, 3]}}
+    refs = {'b/m@1': content('m1'), 'b/m': content('m3'), 'b/big@1': content('big1', 50_001),
+            'b/json@1': {'n': 1, 'list': [1, 2, 3]}}
     with Proxy(seaweed.endpoint) as proxy:
         rnd = random.Random(8)
         for i in range(soak(40, 200)):
             kind = rnd.choice(['flip', 'truncate', 'short'])
-            plan = dict(at=rnd.randrange(200)) if kind == 'flip' else dict(length='matching' if kind == 'truncate' else 'original')
-            with proxy.fault('flip' if kind == 'flip' else 'truncate', method='GET', path='(records|payloads)/', when=lambda r: r.verb == 'GET', share=0.6, seed=i, **plan):
+            plan = (dict(at=rnd.randrange(200)) if kind == 'flip'
+                    else dict(length='matching' if kind == 'truncate' else 'original'))
+            with proxy.fault('flip' if kind == 'flip' else 'truncate', method='GET', path='(records|payloads)/',
+                             when=lambda r: r.verb == 'GET', share=0.6, seed=i, **plan):
                 ref = rnd.choice(list(refs))
                 try: got = remote(place, proxy.endpoint, timeout=0.3).get(ref)
                 except ObjectStoreError: count['error'] += 1

@@ -1,4 +1,5 @@
-"""Dates as a user meets them: what they cost, offline, of what was removed, and where an answer about the time does not come"""
+"""Dates as a user meets them: what they cost, offline, of what was removed, and where an answer about the time does
+not come"""
 from __future__ import annotations
 import time
 from datetime import timedelta
@@ -93,7 +94,8 @@ def rising(store) -> int:
     "How many dates there are; they must rise"
     b = store.origin.bucket('lab')
     dates = [b.record('m', n).at for n in b.numbers('m').given]
-    assert all(x < y for x, y in zip(dates, dates[1:])), [(i, y - x) for i, (x, y) in enumerate(zip(dates, dates[1:])) if x >= y]
+    assert all(x < y for x, y in zip(dates, dates[1:])), [(i, y - x) for i, (x, y) in enumerate(zip(dates, dates[1:]))
+                                                          if x >= y]
     return len(dates)
 
 @pytest.mark.parametrize('shared', [False, True])
@@ -164,7 +166,8 @@ class Twice(MemoryBackend):
 def test_two_attempts_at_a_number_are_one_put():
     s = store_over(backend := Twice())
     v = s.put('lab/m', 1)
-    assert backend.lost == 2 and v.version == 1 and store_over(backend)['lab/m'].created == v.created and len(s.versions('lab/m')) == 1
+    assert (backend.lost == 2 and v.version == 1 and store_over(backend)['lab/m'].created == v.created
+            and len(s.versions('lab/m')) == 1)
 
 def late(monkeypatch):
     "Every claim is answered late, once"
@@ -177,7 +180,8 @@ def late(monkeypatch):
             return won
     from objectstore.format import commit
     real = origin_clock.running
-    for module in (origin_clock, records, commit): monkeypatch.setattr(module, 'running', spare(lambda: real() + clock[0]))
+    for module in (origin_clock, records, commit):
+        monkeypatch.setattr(module, 'running', spare(lambda: real() + clock[0]))
     return Slow()
 
 @pytest.mark.parametrize('how', ['put', 'put_many', 'if_latest'])

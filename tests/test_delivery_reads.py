@@ -1,4 +1,5 @@
-"""Delivery is invisible to readers: whatever is read while another process delivers, at whatever moment, is what was put last.
+"""Delivery is invisible to readers: whatever is read while another process delivers, at whatever moment, is what was
+put last.
 
 The moment is forced: at the n-th look of a reader all of the delivery happens, for every n; and at the n-th write of a
 delivery every verb reads. Beside that, two real processes. The oracle is what was acknowledged before the read began.
@@ -40,12 +41,14 @@ class Home:
             (top := folder/'photos').mkdir()
             for i in range(2): (top/f'{i}').write_bytes(content(f'{i}', LARGE * i))
             s.put('lab/folder', top)
-            s.annotate(s['lab/m'], {'note': 1}), s.set_alias(s['lab/m'], 'production'), s.annotate('lab/gone@1', {'note': 1}), s.remove('lab/gone@2')
+            s.annotate(s['lab/m'], {'note': 1}), s.set_alias(s['lab/m'], 'production'), s.annotate('lab/gone@1',
+                {'note': 1}), s.remove('lab/gone@2')
         shutil.copytree(folder, self.kept)
 
     def open(self) -> ObjectStore:
         forget_all()
-        with env(OBJECTSTORE_STATE_DIR=str(self.folder/'state')): return ObjectStore(str(self.folder/'near'), str(self.folder/'origin'), progress=False)
+        with env(OBJECTSTORE_STATE_DIR=str(self.folder/'state')):
+            return ObjectStore(str(self.folder/'near'), str(self.folder/'origin'), progress=False)
     def again(self) -> None:
         flush_hints()
         shutil.rmtree(self.folder)
@@ -53,7 +56,9 @@ class Home:
 
 @pytest.fixture
 def laid(clean):
-    with tempfile.TemporaryDirectory(dir='/dev/shm' if os.access('/dev/shm', os.W_OK) else clean, ignore_cleanup_errors=True) as d: yield Home(Path(d)/'laid')
+    with tempfile.TemporaryDirectory(dir='/dev/shm' if os.access('/dev/shm', os.W_OK) else clean,
+                                     ignore_cleanup_errors=True) as d:
+        yield Home(Path(d)/'laid')
 
 
 # What each verb must say, before, during and after a delivery
@@ -68,8 +73,10 @@ def named(versions) -> dict[str, list[str]]:
 def lists_latest(s):
     assert named(s.find_items()) == {'m': ['new'], 'large': ['new'], 'first': ['new'], 'gone': ['kept']}
 def lists_all(s):
-    assert {i: sorted(x) for i, x in named(s.find_items('lab', at='*')).items()} == {'m': ['new', 'old'], 'large': ['new', 'old'], 'gone': ['kept']}
-def finds_notes(s): assert {v.id for v in s.find_items('lab', where='note = 1')} == {v.id for v in (s['lab/gone'], s['lab/m'])}
+    assert {i: sorted(x) for i, x in named(s.find_items('lab', at='*')).items()} == {'m': ['new', 'old'],
+        'large': ['new', 'old'], 'gone': ['kept']}
+def finds_notes(s):
+    assert {v.id for v in s.find_items('lab', where='note = 1')} == {v.id for v in (s['lab/gone'], s['lab/m'])}
 def gets(s): assert whole(s.get('lab/m')) == 'new'
 def gets_large(s): assert whole(s.get('lab/large')) == 'new'
 def gets_a_folder(s): assert [whole(p.read_bytes()) for _, p in sorted(s.get('lab/folder').items())] == ['0', '1']
@@ -77,13 +84,19 @@ def gets_what_was_removed(s):
     assert whole(s.get('lab/gone')) == 'kept' and 'lab/gone@2' not in s
 def gets_an_alias(s): assert whole(s.get('lab/m@production')) == 'new'
 def gets_many(s):
-    assert [whole(x) for x in s.get_many(['lab/m', 'lab/large', 'lab/gone', 'fresh/first'])] == ['new', 'new', 'kept', 'new']
-def brackets(s): assert s['lab/m'].notes == {'note': 1} and s['lab/m'].aliases == ['production'] and s['lab/gone'].metadata == {'note': 1}
+    assert [whole(x) for x in s.get_many(['lab/m', 'lab/large', 'lab/gone', 'fresh/first'])] == ['new', 'new', 'kept',
+        'new']
+def brackets(s):
+    assert (s['lab/m'].notes == {'note': 1} and s['lab/m'].aliases == ['production']
+            and s['lab/gone'].metadata == {'note': 1})
 def contains(s): assert all(r in s for r in ('lab/m', 'lab/large', 'lab/folder', 'fresh/first', 'lab/m@production'))
 def versions(s):
     found = s.versions('lab/m')
-    assert named(found) == {'m': ['old', 'new']} and found[-1].notes == {'note': 1} and found[-1].aliases == ['production']
-def versions_of_large(s): assert named(s.versions('lab/large')) == {'large': ['old', 'new']} and named(s.versions('lab/gone')) == {'gone': ['kept']}
+    assert (named(found) == {'m': ['old', 'new']} and found[-1].notes == {'note': 1}
+            and found[-1].aliases == ['production'])
+def versions_of_large(s):
+    assert (named(s.versions('lab/large')) == {'large': ['old', 'new']}
+            and named(s.versions('lab/gone')) == {'gone': ['kept']})
 def a_version_at_hand(s):
     v = s['lab/large']
     with v.open() as f: assert whole(f.read()) == 'new'
@@ -91,15 +104,18 @@ def a_version_at_hand(s):
 def a_folder_at_hand(s):
     f = s['lab/folder'].get()
     assert len(f) == 2 and whole(f.read('1')) == '1' and sorted(p.name for p in f.path().iterdir()) == ['0', '1']
-def counts(s): assert s.get_stats('lab/m')['versions'] == 2 and s.get_stats('lab')['versions'] == 6 and s.list_buckets() == ['fresh', 'lab']
+def counts(s):
+    assert (s.get_stats('lab/m')['versions'] == 2 and s.get_stats('lab')['versions'] == 6
+            and s.list_buckets() == ['fresh', 'lab'])
 def unchanged(s):
     with quiet(): assert whole(s.put('lab/m', content('new'), skip_unchanged=True).get(as_='bytes')) == 'new'
     assert len(s.versions('lab/m')) == 2
 def by_id(s):
     v = s['lab/m']
     assert whole(s.get(f'lab/m@id:{v.id}')) == 'new'
-VERBS = [lists_latest, lists_all, finds_notes, gets, gets_large, gets_a_folder, gets_what_was_removed, gets_an_alias, gets_many, brackets, contains, versions,
-         versions_of_large, a_version_at_hand, a_folder_at_hand, counts, unchanged, by_id]
+VERBS = [lists_latest, lists_all, finds_notes, gets, gets_large, gets_a_folder, gets_what_was_removed, gets_an_alias,
+         gets_many, brackets, contains, versions, versions_of_large, a_version_at_hand, a_folder_at_hand, counts,
+         unchanged, by_id]
 
 @contextmanager
 def at_look(n: int, then) -> list:
@@ -114,7 +130,8 @@ def at_look(n: int, then) -> list:
                 busy.clear()
         return real(*args, **kwargs)
     def wrap(real): return lambda *a, **k: look(real, *a, **k)
-    reads = [(FileBackend, m) for m in ('read', 'list', 'exists', 'path', 'tail', 'folders', 'create')] + [(Pending, 'work'), (Pending, 'record'), (Pending, 'done')]
+    reads = [(FileBackend, m) for m in ('read', 'list', 'exists', 'path', 'tail', 'folders', 'create')] + [(Pending,
+        'work'), (Pending, 'record'), (Pending, 'done')]
     patches = [mock.patch.object(cls, m, wrap(getattr(cls, m))) for cls, m in reads]
     for p in patches: p.start()
     try: yield seen
@@ -171,7 +188,9 @@ def test_every_verb_reads_at_every_write_of_a_delivery(laid, figure):
 
 # Planted: each mechanism taken away
 
-def _no_second_look(self, w): return stores.PendingVersion(self, stores.Waiting(w, self.pending, self.origin.bucket(w.bucket)), self.pending.record(w), w.since)
+def _no_second_look(self, w):
+    return stores.PendingVersion(self, stores.Waiting(w, self.pending, self.origin.bucket(w.bucket)),
+                                 self.pending.record(w), w.since)
 def _once(self, v, read): return read(v)
 def _origin_first(self, v): return v._in.notes(v.item, v.version) + self.waiting_notes(v)
 def _all(found, waiting): return [*found, *waiting]
@@ -230,9 +249,12 @@ def test_beside_a_process_that_delivers(clean, figure):
         s = ObjectStore(f'{folder}/near', f'{folder}/origin', progress=False)
         s.put('lab/n', content('0'))
         def value(x): return int(whole(x))
-        verbs = {'get': lambda: value(s.get('lab/n')), 'brackets': lambda: value(s['lab/n'].get(as_='bytes')), 'many': lambda: value(s.get_many(['lab/n'])[0]),
-                 'versions': lambda: value(s.versions('lab/n')[-1].get(as_='bytes')), 'find': lambda: value(s.find_items('lab')[0].get(as_='bytes')),
-                 'in': lambda: 10**9 if 'lab/n' in s else -1, 'all': lambda: len(s.find_items('lab', at='*')) - 1, 'path': lambda: value(s['lab/n'].path().read_bytes())}
+        verbs = {'get': lambda: value(s.get('lab/n')), 'brackets': lambda: value(s['lab/n'].get(as_='bytes')),
+                 'many': lambda: value(s.get_many(['lab/n'])[0]),
+                 'versions': lambda: value(s.versions('lab/n')[-1].get(as_='bytes')),
+                 'find': lambda: value(s.find_items('lab')[0].get(as_='bytes')),
+                 'in': lambda: 10**9 if 'lab/n' in s else -1, 'all': lambda: len(s.find_items('lab', at='*')) - 1,
+                 'path': lambda: value(s['lab/n'].path().read_bytes())}
         mine, its = _context.Pipe()
         p, reads, wrong = start(_writes, str(folder), its, puts), Counter(), []
         acknowledged = mine.recv() if mine.poll(60) else None

@@ -1,4 +1,5 @@
-"Backends and codecs of others: registered in a process, or brought by an installed package; the example of the tutorials keeps the contract"
+"""Backends and codecs of others: registered in a process, or brought by an installed package; the example of the
+tutorials keeps the contract"""
 import json, subprocess, sys, textwrap, uuid
 from pathlib import Path
 import pytest
@@ -42,8 +43,10 @@ def installed(tmp_path):
 def run(script: str, *folders) -> None:
     "In a process of its own, where nothing is registered yet"
     head = f'import sys, importlib.metadata as md\nsys.path += {[str(f) for f in folders]!r}\n'
-    count = 'looks, real = [], md.entry_points\ndef counted(**kw): looks.append(kw.get("group")); return real(**kw)\nmd.entry_points = counted\n'
-    p = subprocess.run([sys.executable, '-W', 'ignore', '-c', head + count + textwrap.dedent(script)], capture_output=True, text=True, timeout=300)
+    count = ('looks, real = [], md.entry_points\ndef counted(**kw): looks.append(kw.get("group")); return '
+             'real(**kw)\nmd.entry_points = counted\n')
+    p = subprocess.run([sys.executable, '-W', 'ignore', '-c', head + count + textwrap.dedent(script)],
+                       capture_output=True, text=True, timeout=300)
     assert not p.returncode, p.stderr
 
 def test_a_package_brings_a_backend(installed):
@@ -172,7 +175,8 @@ def test_a_store_over_the_lesson_outlives_its_process(lesson, tmp_path):
     """, Path(lesson.__file__).parent)
 
 def test_the_browser_asks_the_codec_and_not_its_name():
-    "A codec of another name is previewed, compared and offered like the one whose form it has; one that is unsafe is not opened"
+    """A codec of another name is previewed, compared and offered like the one whose form it has; one that is unsafe is
+    not opened"""
     run("""
         import pickle
         from objectstore import ObjectStore, register_codec

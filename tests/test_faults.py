@@ -16,7 +16,8 @@ from objectstore.format.records import Claim
 from proxy import Proxy
 from services import Place
 from planting import planted_here
-from trial import PATIENCE, ServiceLike, Wrapped, alone, content, dense, drafts, named, payloads, remote, soak, store_over, whole
+from trial import (PATIENCE, ServiceLike, Wrapped, alone, content, dense, drafts, named, payloads, remote, soak,
+                   store_over, whole)
 
 pytestmark = pytest.mark.usefixtures('own_cache')
 
@@ -27,13 +28,15 @@ class Unsure(Wrapped):
     "A backend across a bad line: a share of its answers is lost, or is another's"
     def __init__(self, inner, seed, share=0.3, late=False):
         super().__init__(inner)
-        self.random, self.share, self.some_late, self.waiting, self.lock = random.Random(seed), share, late, [], threading.Lock()
+        self.random, self.share, self.some_late, self.waiting, self.lock = random.Random(
+            seed), share, late, [], threading.Lock()
         self.met = Counter()
 
     def call(self, op, key, run):
         self.deliver(0.2)
         if op == 'exists' or self.random.random() >= self.share: return run()     # asked only where a service is a disk
-        faults = ['never sent', 'reply lost'] + (['sent twice', 'refused for nothing'] + ['late'] * self.some_late if op == 'create' else [])
+        faults = ['never sent', 'reply lost'] + (['sent twice', 'refused for nothing'] + ['late'] * self.some_late
+                                                 if op == 'create' else [])
         self.met[fault := self.random.choice(faults)] += 1
         return getattr(self, fault.replace(' ', '_'))(run)
 
@@ -84,10 +87,11 @@ def judge(store, ref, outcome) -> dict[str, int]:
     by_id = {f'{ref}@id:{id}': name for name, id in found.values()}
     lost = [n for n, at in outcome.kept.items() if found.get(at, ('',))[0] != n]
     for name, by in outcome.unknown.items():
-        if count[name]: assert store.get(by) == content(name, len(store.get(by)) - 32 if len(store.get(by)) > 1000 else 0)
+        if count[name]:
+            assert store.get(by) == content(name, len(store.get(by)) - 32 if len(store.get(by)) > 1000 else 0)
         else: assert by not in by_id
-    return dict(versions=len(found), lost=len(lost), doubled=sum(n - 1 for n in count.values() if n > 1), unknown=len(outcome.unknown),
-                denied=sum(bool(count[n]) for n in outcome.refused))
+    return dict(versions=len(found), lost=len(lost), doubled=sum(n - 1 for n in count.values() if n > 1),
+                unknown=len(outcome.unknown), denied=sum(bool(count[n]) for n in outcome.refused))
 
 def good(result) -> bool: return not (result['lost'] or result['doubled'] or result['denied'])
 
@@ -95,7 +99,8 @@ def good(result) -> bool: return not (result['lost'] or result['doubled'] or res
 @pytest.fixture
 def quick(monkeypatch):
     "Waits of the library take a fiftieth of their time"
-    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda s: time.sleep(s / 50), strftime=time.strftime, gmtime=time.gmtime)
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda s: time.sleep(s / 50), strftime=time.strftime,
+                            gmtime=time.gmtime)
     for module in (records, commit): monkeypatch.setattr(module, 'time', clock)
 
 def over_bad_line(seed, inner=MemoryBackend, writers=3, puts=60, size=0, late=False, share=0.3, timeout=0.1) -> dict:
@@ -160,7 +165,8 @@ def test_no_confirm_answer_is_unknown(quick):
             self.claimed |= op == 'create' and '/records/' in key
             return run()
     backend = MemoryBackend()
-    with pytest.raises(CommitUnknown, match='b/m@id:') as e: store_over(Breaks(backend), 0.1).put('b/m', content('x', 40_000))
+    with pytest.raises(CommitUnknown, match='b/m@id:') as e:
+        store_over(Breaks(backend), 0.1).put('b/m', content('x', 40_000))
     assert store_over(backend).get(re.search(r'b/m@id:\w+', str(e.value))[0]) == content('x', 40_000)
 
 
@@ -176,7 +182,8 @@ def test_a_service_dies_as_it_keeps(many):
             return answer
     backend = MemoryBackend()
     store = store_over(Dies(backend), 0.1)
-    with pytest.raises(CommitUnknown, match='b/m@id:'): store.put_many({'b/m': content('x')}) if many else store.put('b/m', content('x'))
+    with pytest.raises(CommitUnknown, match='b/m@id:'):
+        store.put_many({'b/m': content('x')}) if many else store.put('b/m', content('x'))
     assert whole(store_over(backend).get('b/m')) == 'x'
 
 
@@ -189,13 +196,15 @@ def test_a_disk_fails_after_the_name(tmp_path, monkeypatch):
         store.put('b/m', content('first'))
         with monkeypatch.context() as m:
             m.setattr(files, 'sync_folder', fails)
-            with pytest.raises(CommitUnknown, match='b/m@id:'): store.put_many({'b/m': content('x')}) if many else store.put('b/m', content('x'))
+            with pytest.raises(CommitUnknown, match='b/m@id:'):
+                store.put_many({'b/m': content('x')}) if many else store.put('b/m', content('x'))
         assert store.put('b/m', content('next')).version == 3
 
 
 # 3 again, with a real service behind a proxy
 
-FAULTS = ['close_after_commit', '500_after_commit', '409', 'reset', 'reset_after_commit', '503', 'hang', 'hang_after_commit']
+FAULTS = ['close_after_commit', '500_after_commit', '409', 'reset', 'reset_after_commit', '503', 'hang',
+          'hang_after_commit']
 
 @pytest.mark.parametrize('kind', FAULTS)
 def test_lost_replies_of_a_service(kind, seaweed, figure):
@@ -261,7 +270,8 @@ def test_full_disk(tmp_path, figure):
         short = [v.ref for v in ObjectStore(at/'store').versions('b/m') if whole(v.get()) is None]
         dense(ObjectStore(at/'store'), 'b/m')
         orphans = payloads(at/'store') - named(ObjectStore(at/'store'), 'b')
-        figure('12 a full disk of 1 MB', refused=full['refused'], acknowledged=len(kept), lost=len(lost), short=len(short), temporaries=len(drafts(at/'store')), orphans=len(orphans))
+        figure('12 a full disk of 1 MB', refused=full['refused'], acknowledged=len(kept), lost=len(lost),
+               short=len(short), temporaries=len(drafts(at/'store')), orphans=len(orphans))
         assert full['refused'] and not lost and not short and not drafts(at/'store')
         for p in orphans: next((at/'store').rglob(p)).unlink()
         next((at/'store').rglob('payloads/*/*')).unlink()      # somebody makes room
@@ -276,7 +286,8 @@ class Fails(Wrapped):
     def call(self, op, key, run):
         if self.random.random() < self.share:
             self.failed += 1
-            raise self.random.choice([OSError(errno.EIO, 'injected'), OSError(errno.ENOSPC, 'injected'), ConnectionError('injected'), PermissionError(errno.EACCES, 'injected')])
+            raise self.random.choice([OSError(errno.EIO, 'injected'), OSError(errno.ENOSPC, 'injected'),
+                                      ConnectionError('injected'), PermissionError(errno.EACCES, 'injected')])
         return run()
 
 def judge_failing(folder, acknowledged, denied, title, figure, **more):
@@ -286,7 +297,8 @@ def judge_failing(folder, acknowledged, denied, title, figure, **more):
         warnings.simplefilter('error')      # a record that is left out is short
         found = {v.ref: whole(v.get()) for v in store.versions('b/m')}
     dense(store, 'b/m')
-    result = dict(short=sum(n is None for n in found.values()), temporaries=len(drafts(folder)), lost=sum(found.get(ref) != name for ref, name in acknowledged.items()),
+    result = dict(short=sum(n is None for n in found.values()), temporaries=len(drafts(folder)),
+                  lost=sum(found.get(ref) != name for ref, name in acknowledged.items()),
                   denied=len(denied & set(found.values())))
     figure(title, acknowledged=len(acknowledged), **more, **result)
     assert not any(result.values())
@@ -317,7 +329,8 @@ def failing_system(folder: str, n: int, seed: int, share: float) -> tuple[dict, 
                 raise OSError(rnd.choice([errno.EIO, errno.ENOSPC]), 'injected')
             return f(*args, **kwargs)
         return call
-    for name in ('open', 'write', 'link', 'mkdir', 'fsync', 'copy_file_range'): setattr(os, name, wrap(getattr(os, name), name in ('open', 'link', 'mkdir')))
+    for name in ('open', 'write', 'link', 'mkdir', 'fsync', 'copy_file_range'):
+        setattr(os, name, wrap(getattr(os, name), name in ('open', 'link', 'mkdir')))
     acknowledged, denied = {}, set()
     for i in range(n):
         inside.on = True
@@ -349,17 +362,21 @@ def test_planted_draft_in_place_is_caught(tmp_path, figure):
     for i in range(20):
         try: store.put('b/m', content(f'{i}'))
         except (ObjectStoreError, OSError): pass
-    with pytest.raises((AssertionError, ObjectStoreError, UserWarning)): judge_failing(tmp_path, {}, set(), 'planted', figure)
+    with pytest.raises((AssertionError, ObjectStoreError, UserWarning)):
+        judge_failing(tmp_path, {}, set(), 'planted', figure)
 
 
 # 13: time is bounded
 
-VERBS = dict(
-    get=lambda s: s.get('b/m'), get_pinned=lambda s: s.get('b/m@1'), item=lambda s: s['b/m'], put=lambda s: s.put('b/m', 'x'), put_large=lambda s: s.put('b/m', content('x', 50_000)),
-    list_buckets=lambda s: s.list_buckets(), make=lambda s: s.find_or_create_bucket('new'), remove_bucket=lambda s: s.remove_bucket('c', force=True),
-    find_items=lambda s: s.find_items('b'), get_stats=lambda s: s.get_stats('b/m'), copy=lambda s: s.copy('b/m@1', 'b/n'), remove=lambda s: s.remove('b/m@1'),
-    versions=lambda s: s.versions('b/m'), set_alias=lambda s: s.set_alias('b/m@1', 'x'), annotate=lambda s: s.annotate('b/m@1', {'a': 1}), aliases=lambda s: s.aliases('b/m'),
-    put_many=lambda s: s.put_many({f'b/p{i}': 'x' for i in range(50)}), get_many=lambda s: s.get_many([f'b/q{i}' for i in range(50)]))
+VERBS = dict(get=lambda s: s.get('b/m'), get_pinned=lambda s: s.get('b/m@1'), item=lambda s: s['b/m'],
+             put=lambda s: s.put('b/m', 'x'), put_large=lambda s: s.put('b/m', content('x', 50_000)),
+             list_buckets=lambda s: s.list_buckets(), make=lambda s: s.find_or_create_bucket('new'),
+             remove_bucket=lambda s: s.remove_bucket('c', force=True), find_items=lambda s: s.find_items('b'),
+             get_stats=lambda s: s.get_stats('b/m'), copy=lambda s: s.copy('b/m@1', 'b/n'),
+             remove=lambda s: s.remove('b/m@1'), versions=lambda s: s.versions('b/m'),
+             set_alias=lambda s: s.set_alias('b/m@1', 'x'), annotate=lambda s: s.annotate('b/m@1', {'a': 1}),
+             aliases=lambda s: s.aliases('b/m'), put_many=lambda s: s.put_many({f'b/p{i}': 'x' for i in range(50)}),
+             get_many=lambda s: s.get_many([f'b/q{i}' for i in range(50)]))
 
 @pytest.mark.parametrize('kind', ['refuse', 'hang', '500', '503', 'slow', 'truncate'])
 def test_time_is_bounded(kind, seaweed, figure):
@@ -372,7 +389,9 @@ def test_time_is_bounded(kind, seaweed, figure):
             for known in (False, True):
                 store = remote(place, proxy.endpoint, timeout=10.0)
                 if known: store.get('b/m')
-                for b in (store.origin.place, *(b.backend for b in store.origin._buckets.values())): b.timeout = timeout; b._clients.clear()
+                for b in (store.origin.place, *(b.backend for b in store.origin._buckets.values())):
+                    b.timeout = timeout
+                    b._clients.clear()
                 store.timeout = timeout
                 with proxy.fault(kind, **dict(length='original') if kind == 'truncate' else {}):
                     began = time.monotonic()
@@ -381,6 +400,7 @@ def test_time_is_bounded(kind, seaweed, figure):
                     except Exception as e: odd.append((verb, repr(e)))
                     waits[verb, known] = time.monotonic() - began
     worst = max(waits, key=waits.get)
-    figure(f'13 {kind}, a time-out of {timeout} s', verbs=len(VERBS), longest=waits[worst], of=worst[0], foreign=len(odd))
+    figure(f'13 {kind}, a time-out of {timeout} s', verbs=len(VERBS), longest=waits[worst], of=worst[0],
+           foreign=len(odd))
     assert not odd, odd[:5]
     assert waits[worst] < 20 * timeout * PATIENCE, sorted(((w, v) for v, w in waits.items()), reverse=True)[:6]

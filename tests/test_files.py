@@ -34,7 +34,8 @@ def below(b) -> list[str]:
 def test_numbers_are_folded_by_hundreds(b):
     for n in (1, 99, 100, 12345): b.create(f'm/@/{number_key(n)}', b'x')
     b.create('m/@/0000000100.removed', b'x')
-    assert below(b) == ['m/@/00000000/0000000001', 'm/@/00000000/0000000099', 'm/@/00000001/0000000100', 'm/@/00000001/0000000100.removed', 'm/@/00000123/0000012345']
+    assert below(b) == ['m/@/00000000/0000000001', 'm/@/00000000/0000000099', 'm/@/00000001/0000000100',
+                        'm/@/00000001/0000000100.removed', 'm/@/00000123/0000012345']
 
 @unix
 def test_modes(tmp_path):
@@ -43,7 +44,8 @@ def test_modes(tmp_path):
         for private, folder, file in [(False, 0o750, 0o440), (True, 0o700, 0o600)]:
             b = FileBackend(tmp_path/f'root{private}', private=private)
             b.create('a/b', b'x')
-            assert stat.S_IMODE(os.stat(f'{b.url}/a').st_mode) == folder and stat.S_IMODE(os.stat(f'{b.url}/a/b').st_mode) == file
+            assert (stat.S_IMODE(os.stat(f'{b.url}/a').st_mode) == folder
+                    and stat.S_IMODE(os.stat(f'{b.url}/a/b').st_mode) == file)
     finally: os.umask(old)
 
 def test_opening_makes_nothing(tmp_path):
@@ -57,7 +59,9 @@ def test_many_numbers_are_cheap(tmp_path, monkeypatch):
     assert all(b.create_many((f'm/@/{number_key(i)}', b'.') for i in range(1, n + 1)))
     looked = Counter()
     scandir = os.scandir
-    monkeypatch.setattr(os, 'scandir', lambda p: looked.update([str(p)] if str(tmp_path) in str(p) else []) or scandir(p))     # threads of other tests may look elsewhere
+    # threads of other tests may look elsewhere
+    monkeypatch.setattr(os, 'scandir', lambda p: looked.update([str(p)] if str(tmp_path) in str(p) else [])
+                        or scandir(p))
     for known in (0, 7, n - 1, n, n + 500):
         looked.clear()
         assert key_number(b.tail('m/@/', known)[-1].key) == (n, None)
@@ -133,7 +137,8 @@ def test_pipes_and_sockets_neither_hang_nor_show(b):
 
 def test_files_that_are_not_ours_are_not_listed(b):
     b.create('a/b', b'x')
-    for name in ('.tmp-0123456789abcdef', '.DS_Store', 'notes.txt~', '#b#', 'Untitled.ipynb', '.b.swp', 'with space'): Path(b.url, 'a', name).write_text('x')
+    for name in ('.tmp-0123456789abcdef', '.DS_Store', 'notes.txt~', '#b#', 'Untitled.ipynb', '.b.swp', 'with space'):
+        Path(b.url, 'a', name).write_text('x')
     os.mkdir(f'{b.url}/a/.ipynb_checkpoints')
     assert keys(b.list('')) == ['a/b'] and b.folders('a/') == []
 
@@ -178,7 +183,8 @@ def test_kill_9_during_create(b, capsys):
         seen = list(b.list(f'k/{turn}/'))
         assert all(e.size == 5_000 for e in seen) and len(seen) - len(done) in (0, 1)
     drafts = [p for p in below(b) if '/.tmp-' in p]
-    with capsys.disabled(): print(f'\n  {kills} kills: {acknowledged} acknowledged, all intact, {len(drafts)} drafts left', end=' ')
+    with capsys.disabled():
+        print(f'\n  {kills} kills: {acknowledged} acknowledged, all intact, {len(drafts)} drafts left', end=' ')
     assert acknowledged and len(drafts) <= (0 if files.UNNAMED else kills)
     assert b.sweep() == 0
     assert b.sweep(older_than=-1) == len(drafts) and not [p for p in below(b) if '/.tmp-' in p]
@@ -199,7 +205,8 @@ def test_kill_9_during_upload(b, tmp_path):
 @unix
 def test_a_sweep_takes_only_old_drafts(b):
     b.create('a/b', b'x')
-    old, young, alike = (Path(b.url, 'a', n) for n in ('.tmp-0123456789abcdef', '.tmp-fedcba9876543210', '.tmp-notours'))
+    old, young, alike = (Path(b.url, 'a', n)
+                         for n in ('.tmp-0123456789abcdef', '.tmp-fedcba9876543210', '.tmp-notours'))
     for p in (old, young, alike): p.write_bytes(b'x')
     for p in (old, alike): os.utime(p, (time.time() - 100_000,) * 2)
     assert b.sweep() == 1 and not old.exists() and young.exists() and alike.exists() and b.read('a/b') == b'x'
@@ -301,7 +308,8 @@ def test_a_full_disk(tmp_path):
     "RELIABILITY.md 12: a real one"
     place = tmp_path/'small'
     place.mkdir()
-    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', place], capture_output=True).returncode: pytest.skip('no tmpfs can be mounted')
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', place], capture_output=True).returncode:
+        pytest.skip('no tmpfs can be mounted')
     try:
         b, kept = FileBackend(place/'root'), []
         for verb in ('create', 'create_many', 'upload'):
@@ -309,7 +317,9 @@ def test_a_full_disk(tmp_path):
             for n in range(1, 40):
                 key = f'{verb.replace("_", "-")}/{number_key(n)}'
                 try:
-                    answer = b.create(key, pattern(50_000)) if verb == 'create' else b.create_many([(key, pattern(50_000))])[0] if verb == 'create_many' else b.upload(key, tmp_path/'source')
+                    answer = (b.create(key, pattern(50_000)) if verb == 'create'
+                              else b.create_many([(key, pattern(50_000))])[0] if verb == 'create_many'
+                              else b.upload(key, tmp_path/'source'))
                     if isinstance(answer, Exception): raise answer
                     kept.append(key)
                 except OSError as e:
@@ -366,8 +376,11 @@ def test_syncs_come_in_the_right_order(b, verb, monkeypatch, tmp_path):
         if made_by_other: os.makedirs(f'{b.url}/m/@/00000000')
         with watched(monkeypatch) as calls:
             key = f'm/@/{number_key(7)}'
-            b.create(key, b'x') if verb == 'create' else b.create_many([(key, b'x')]) if verb == 'create_many' else b.upload(key, tmp_path/'source')
-        assert Disk(calls, str(tmp_path) if not made_by_other else b.url).problems(f'{b.url}/m/@/00000000/{number_key(7)}') == []
+            b.create(key,
+                     b'x') if verb == 'create' else b.create_many([(key,
+                b'x')]) if verb == 'create_many' else b.upload(key, tmp_path/'source')
+        assert Disk(calls, str(tmp_path) if not made_by_other
+                    else b.url).problems(f'{b.url}/m/@/00000000/{number_key(7)}') == []
 
 @unix
 def test_the_check_of_syncs_can_fail(tmp_path, monkeypatch):
@@ -381,7 +394,8 @@ def test_a_new_hundred_waits_for_the_one_before(b, monkeypatch):
     other = FileBackend(b.url)
     for n in (98, 99): other.create(f'm/@/{number_key(n)}', b'x')
     with watched(monkeypatch) as calls: b.create(f'm/@/{number_key(100)}', b'x')
-    assert calls.index(('sync', f'{b.url}/m/@/00000000')) < calls.index(('link', f'{b.url}/m/@/00000001/{number_key(100)}'))
+    assert calls.index(('sync', f'{b.url}/m/@/00000000')) < calls.index(('link',
+        f'{b.url}/m/@/00000001/{number_key(100)}'))
     with watched(monkeypatch) as calls: b.create(f'm/@/{number_key(101)}', b'x')
     assert ('sync', f'{b.url}/m/@/00000000') not in calls     # once a process
 
@@ -393,7 +407,8 @@ def test_a_power_cut(tmp_path, capsys):
     for p in (place, copy): p.mkdir()
     subprocess.run(['truncate', '-s', '24M', image], check=True)
     if subprocess.run(['mkfs.ext4', '-q', '-F', image], capture_output=True).returncode: pytest.skip('no mkfs.ext4')
-    if subprocess.run(['mount', '-o', 'loop', image, place], capture_output=True).returncode: pytest.skip('no loop device')
+    if subprocess.run(['mount', '-o', 'loop', image, place], capture_output=True).returncode:
+        pytest.skip('no loop device')
     figures = Counter()
     try:
         b = FileBackend(place/'root')
@@ -405,7 +420,8 @@ def test_a_power_cut(tmp_path, capsys):
             subprocess.run(['mount', '-o', 'loop', tmp_path/'cut.img', copy], check=True)
             try:
                 after = FileBackend(copy/'root')
-                for k, v in [(key, pattern(5_000, turn)), *((f'many/{turn}/@/{number_key(n)}', pattern(100, n)) for n in range(95, 105))]:
+                for k, v in [(key, pattern(5_000, turn)),
+                             *((f'many/{turn}/@/{number_key(n)}', pattern(100, n)) for n in range(95, 105))]:
                     try: figures['intact' if after.read(k) == v else 'wrong'] += 1
                     except FileNotFoundError: figures['missing'] += 1
             finally: subprocess.run(['umount', copy], check=True)
@@ -438,16 +454,20 @@ def test_a_stale_absence_is_not_believed(tmp_path, monkeypatch):
     assert not shared.exists(f'a/@/{number_key(2)}') and not shared.exists('z/x')
     assert not [p for p in asked if p.endswith(number_key(2))]    # an absent name is never probed
 
-@pytest.mark.parametrize('code, error', [(errno.ESTALE, ConnectionError), (errno.ENOTCONN, ConnectionError), (errno.ETIMEDOUT, ConnectionError), (errno.EHOSTDOWN, ConnectionError),
-    (errno.ECONNREFUSED, ConnectionError), (errno.EROFS, PermissionError), (errno.EACCES, PermissionError), (errno.EIO, OSError)])
+@pytest.mark.parametrize('code, error',
+                         [(errno.ESTALE, ConnectionError), (errno.ENOTCONN, ConnectionError),
+                          (errno.ETIMEDOUT, ConnectionError), (errno.EHOSTDOWN, ConnectionError),
+                          (errno.ECONNREFUSED, ConnectionError), (errno.EROFS, PermissionError),
+                          (errno.EACCES, PermissionError), (errno.EIO, OSError)])
 def test_errors_of_the_system(tmp_path, monkeypatch, code, error):
     b = FileBackend(tmp_path/'root')
     b.create('a/b', b'x')
     def fail(*a, **k): raise OSError(code, os.strerror(code))
     for name in ('open', 'lstat', 'scandir', 'unlink'): monkeypatch.setattr(os, name, fail)
     other = FileBackend(b.url)
-    verbs = [lambda: b.read('a/b'), lambda: list(b.stream('a/b')), lambda: b.create('a/c', b''), lambda: other.exists('a/b'), lambda: list(b.list('a/')), lambda: b.folders('a/'),
-        lambda: b.tail('a/'), lambda: b.delete('a/b'), lambda: b.sync('a/b')]
+    verbs = [lambda: b.read('a/b'), lambda: list(b.stream('a/b')), lambda: b.create('a/c', b''),
+             lambda: other.exists('a/b'), lambda: list(b.list('a/')), lambda: b.folders('a/'), lambda: b.tail('a/'),
+             lambda: b.delete('a/b'), lambda: b.sync('a/b')]
     for verb in verbs:
         with pytest.raises(error) as e: verb()
         assert not isinstance(e.value, (TimeoutError, ConnectionRefusedError)) and b.url in str(e.value)

@@ -1,8 +1,10 @@
 """File systems that people have, each really mounted : as origin, near tier, cache and folder of state.
 
-    apt-get install fuse3 exfat-fuse exfatprogs ntfs-3g gocryptfs sshfs openssh-sftp-server mergerfs bindfs unionfs-fuse squashfuse squashfs-tools btrfs-progs xfsprogs
+    apt-get install fuse3 exfat-fuse exfatprogs ntfs-3g gocryptfs sshfs openssh-sftp-server mergerfs bindfs unionfs-fuse
+    squashfuse squashfs-tools btrfs-progs xfsprogs
 
-as root; what is not there is skipped, and says what it needs. rclone comes from the test extra, s3fs speaks to the tests' SeaweedFS. What the
+as root; what is not there is skipped, and says what it needs. rclone comes from the test extra, s3fs speaks to the
+tests' SeaweedFS. What the
 machine cannot mount (NFS, SMB) is played by `volume.py`, a file system of the tests' own: see tests/test_volumes.py.
 """
 import os, shutil, subprocess, sys
@@ -14,13 +16,16 @@ from objectstore.cache.machine import _said, _safe
 from objectstore.errors import ObjectStoreError, Unsupported
 from services import Place
 
-pytestmark = [pytest.mark.skipif(os.name != 'posix' or bool(os.geteuid()), reason='only root may mount'), pytest.mark.filterwarnings('ignore')]
-def found(program: str) -> str | None: return shutil.which(program) or shutil.which(program, path=Path(sys.executable).parent)
+pytestmark = [pytest.mark.skipif(os.name != 'posix' or bool(os.geteuid()), reason='only root may mount'),
+              pytest.mark.filterwarnings('ignore')]
+def found(program: str) -> str | None:
+    return shutil.which(program) or shutil.which(program, path=Path(sys.executable).parent)
 
 SFTP = '/usr/lib/openssh/sftp-server'
 
 def run(*command, **more) -> None:
-    said = subprocess.run([str(c) for c in command], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, **more)
+    said = subprocess.run([str(c) for c in command], capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                          timeout=120, **more)
     if said.returncode: pytest.skip(f'{command[0]} does not work here: {(said.stderr or said.stdout).strip()[:200]}')
 
 def image(d: Path, size: str, *make: str) -> Path:
@@ -32,7 +37,8 @@ def image(d: Path, size: str, *make: str) -> Path:
 def loop(d, at, size, *make, mount=('mount', '-o', 'loop')): run(*mount, image(d, size, *make), at)
 
 def exfat(d, at):
-    device = subprocess.run(['losetup', '-f', '--show', image(d, '64M', 'mkfs.exfat')], capture_output=True, text=True).stdout.strip()
+    device = subprocess.run(['losetup', '-f', '--show', image(d, '64M', 'mkfs.exfat')], capture_output=True,
+                            text=True).stdout.strip()
     if not device: pytest.skip('no loop devices here')
     (d/'device').write_text(device)
     run('mount.exfat-fuse', device, at)
@@ -59,12 +65,15 @@ def rclone(d, at):
     (d/'there').mkdir()
     run(found('rclone'), 'mount', d/'there', at, '--daemon', '--vfs-cache-mode', 'writes', '--config', d/'none')
 
-MOUNTS = dict(
-    exfat=exfat, ntfs3g=lambda d, at: loop(d, at, '64M', 'mkfs.ntfs', '-F', '-q', '-Q', mount=('ntfs-3g',)), gocryptfs=gocryptfs, sshfs=sshfs, rclone=rclone,
-    btrfs=lambda d, at: loop(d, at, '130M', 'mkfs.btrfs', '-q'), xfs=lambda d, at: loop(d, at, '320M', 'mkfs.xfs', '-q'), tmpfs=lambda d, at: run('mount', '-t', 'tmpfs', 'none', at),
-    overlay=lambda d, at: ([(d/n).mkdir() for n in 'luw'], run('mount', '-t', 'overlay', 'overlay', '-o', f'lowerdir={d}/l,upperdir={d}/u,workdir={d}/w', at)),
-    mergerfs=view('mergerfs', '{}'), bindfs=view('bindfs', '{}'), unionfs=view('unionfs', '{}=RW'))
-NEEDS = dict(exfat='mount.exfat-fuse', ntfs3g='ntfs-3g', btrfs='mkfs.btrfs', xfs='mkfs.xfs', tmpfs='mount', overlay='mount')
+MOUNTS = dict(exfat=exfat, ntfs3g=lambda d, at: loop(d, at, '64M', 'mkfs.ntfs', '-F', '-q', '-Q', mount=('ntfs-3g',)),
+              gocryptfs=gocryptfs, sshfs=sshfs, rclone=rclone, btrfs=lambda d,
+              at: loop(d, at, '130M', 'mkfs.btrfs', '-q'), xfs=lambda d, at: loop(d, at, '320M', 'mkfs.xfs', '-q'),
+              tmpfs=lambda d, at: run('mount', '-t', 'tmpfs', 'none', at), overlay=lambda d,
+              at: ([(d/n).mkdir() for n in 'luw'],
+                   run('mount', '-t', 'overlay', 'overlay', '-o', f'lowerdir={d}/l,upperdir={d}/u,workdir={d}/w', at)),
+              mergerfs=view('mergerfs', '{}'), bindfs=view('bindfs', '{}'), unionfs=view('unionfs', '{}=RW'))
+NEEDS = dict(exfat='mount.exfat-fuse', ntfs3g='ntfs-3g', btrfs='mkfs.btrfs', xfs='mkfs.xfs', tmpfs='mount',
+             overlay='mount')
 
 def unmounted(at: Path, d: Path) -> None:
     for command in (['fusermount3', '-u', at], ['umount', at], ['umount', '-l', at]):
@@ -102,13 +111,15 @@ def tried(store, other=lambda: None) -> str:
             store.put(f'lab/{name}', value)
             for s in (store, other() or store, store): assert same(s.get(f'lab/{name}'), value), name
         store.put('lab/small', 2, alias='best')
-        assert store.get('lab/small@best') == 2 and store.get('lab/small@1') == VALUES['small'] and len(store.versions('lab/small')) == 2
+        assert (store.get('lab/small@best') == 2 and store.get('lab/small@1') == VALUES['small']
+                and len(store.versions('lab/small')) == 2)
         assert sorted(v.item for v in store.find_items('lab')) == sorted(VALUES) and store.remove('lab/small@1') == 1
         assert store['lab/large'].path().read_bytes() == VALUES['large']
     except Unsupported as e: return f'refused: {e}'
     return 'works'
 
-def as_origin(at): return tried(ObjectStore(str(at/'store'), near=False), lambda: ObjectStore(str(at/'store'), near=False))
+def as_origin(at):
+    return tried(ObjectStore(str(at/'store'), near=False), lambda: ObjectStore(str(at/'store'), near=False))
 
 def as_near(at, tmp_path):
     "Near copies are there in the end, and a store that is away is read from them"
@@ -141,10 +152,12 @@ def as_state(at, tmp_path, monkeypatch):
     report = open().sync()
     assert not report.waiting and len(report) == 3
     again = open()
-    assert all(same(again.get(f'lab/{n}'), v) and again[f'lab/{n}'].version == 1 for n, v in VALUES.items()) and not again.sync()
+    assert (all(same(again.get(f'lab/{n}'), v) and again[f'lab/{n}'].version == 1 for n, v in VALUES.items())
+            and not again.sync())
     return 'works'
 
-REFUSED = {('exfat', 'origin'): 'no hard links', ('rclone', 'origin'): 'no hard links', ('rclone', 'state'): 'network file system', ('sshfs', 'state'): 'network file system'}
+REFUSED = {('exfat', 'origin'): 'no hard links', ('rclone', 'origin'): 'no hard links',
+           ('rclone', 'state'): 'network file system', ('sshfs', 'state'): 'network file system'}
 
 @pytest.mark.parametrize('mounted', MOUNTS, indirect=True)
 def test_file_systems(mounted, tmp_path, monkeypatch, figure):
@@ -162,7 +175,8 @@ def test_planted_a_cache_that_needs_hard_links(mounted, tmp_path, monkeypatch):
     "What it was: each verb of the whole store fails, or nothing is kept and nobody says so"
     from objectstore.storage import files
     hits, real = [], files.publish
-    monkeypatch.setattr(files, 'publish', lambda draft, target, patience=0.0, replace=False: (hits.append(target), real(draft, target, patience))[1])
+    monkeypatch.setattr(files, 'publish', lambda draft, target, patience=0.0,
+                        replace=False: (hits.append(target), real(draft, target, patience))[1])
     assert as_near(mounted, tmp_path) != 'works' and hits
 
 def test_a_read_only_image(tmp_path):
@@ -178,7 +192,8 @@ def test_a_read_only_image(tmp_path):
         run('squashfuse', tmp_path/'image', tmp_path/'at')
         there = ObjectStore(str(tmp_path/'at'/'store'))
         for n, v in VALUES.items(): assert same(there.get(f'lab/{n}'), v)
-        with pytest.raises((ObjectStoreError, PermissionError), match='[Rr]ead-only|not implemented'): there.put('lab/small', 2)
+        with pytest.raises((ObjectStoreError, PermissionError), match='[Rr]ead-only|not implemented'):
+            there.put('lab/small', 2)
     finally: unmounted(tmp_path/'at', tmp_path)
 
 def test_a_bucket_mounted_by_s3fs(seaweed, tmp_path, monkeypatch, figure):
@@ -187,10 +202,12 @@ def test_a_bucket_mounted_by_s3fs(seaweed, tmp_path, monkeypatch, figure):
     keys, at = tmp_path/'keys', tmp_path/'s3fs'
     keys.write_text(f'{seaweed.access_key}:{seaweed.secret_key}'), keys.chmod(0o600), at.mkdir()
     try:
-        run('s3fs', Place(seaweed).bucket, at, '-o', f'url={seaweed.endpoint},use_path_request_style,passwd_file={keys},nonempty')
+        run('s3fs', Place(seaweed).bucket, at, '-o',
+            f'url={seaweed.endpoint},use_path_request_style,passwd_file={keys},nonempty')
         with monkeypatch.context() as m: cache = as_cache(at, tmp_path, m)
         with monkeypatch.context() as m: state = as_state(at, tmp_path, m)
         found = dict(origin=as_origin(at), near=as_near(at, tmp_path), cache=cache, state=state)
     finally: unmounted(at, tmp_path)
     figure('35 s3fs', **{k: v.partition(':')[0] for k, v in found.items()})
-    assert 'no hard links' in found['origin'] and 'network file system' in found['state'] and found['near'] == found['cache'] == 'works', found
+    assert ('no hard links' in found['origin'] and 'network file system' in found['state']
+            and found['near'] == found['cache'] == 'works'), found

@@ -1,4 +1,5 @@
-"""A get that begins after a put, a remove or a set_alias was acknowledged sees it (RELIABILITY.md, 21; invariant I11): another
+"""A get that begins after a put, a remove or a set_alias was acknowledged sees it (RELIABILITY.md, 21; invariant I11):
+another
 process writes and says so, this one reads at once, with stores that have read before and believe that they know.
 
 The figures are printed for each place: reads / stale.
@@ -85,15 +86,18 @@ def test_puts_removals_and_aliases(stack, b, reads, peer):
             reads.see('removal', lambda s: s.get(x), now[1] if now else NotFound)
             reads.see('removal', lambda s: f'{x}@{n}' in s, False)
             reads.see('removal', lambda s: s.get(f'{x}@production'), NotFound)
-        if i % 10 == 0: reads.see('versions', lambda s: [v.version for v in s.versions(x)] if live else [], [n for n, _ in live])
+        if i % 10 == 0:
+            reads.see('versions', lambda s: [v.version for v in s.versions(x)] if live else [], [n for n, _ in live])
 
 def test_an_item_that_comes_and_goes(stack, b, reads, peer):
     "It is not there, and is, and is not: in `in`, `get`, `get_many`, `find_items`, `default`"
     x = f'{b}/x'
     for i in range(rounds(stack)):
-        reads.see('none', lambda s: (x in s, s.get(x, default=None), s.get_many([x], default=None)), (False, None, [None]))
+        reads.see('none', lambda s: (x in s, s.get(x, default=None), s.get_many([x], default=None)),
+                  (False, None, [None]))
         peer(put, x, i)
-        reads.see('there', lambda s: (x in s, s.get(x), s.get_many([x]), s.get_many([x, f'{b}/y'], default=0)), (True, i, [i], [i, 0]))
+        reads.see('there', lambda s: (x in s, s.get(x), s.get_many([x]), s.get_many([x, f'{b}/y'], default=0)),
+                  (True, i, [i], [i, 0]))
         if i % 5 == 0: reads.see('found', lambda s: s.find_items(b).refs, [f'{x}@{i + 1}'])
         peer(remove, f'{x}@*')
         if i % 5 == 0: reads.see('found', lambda s: s.find_items(b).refs, [])
@@ -105,7 +109,8 @@ def test_a_removed_latest_and_what_is_before_it(stack, b, reads, peer):
     for i in range(n, 0, -1):
         reads.see('latest', lambda s: s.get(x), i)
         reads.see('before', lambda s: s.get(f'{x}@-2'), i - 1 if i > 1 else NotFound)
-        reads.see('moment', lambda s: s.get(f'{x}@9999-01-01'), i if i == n else NotFound)     # the one of that moment was removed
+        # the one of that moment was removed
+        reads.see('moment', lambda s: s.get(f'{x}@9999-01-01'), i if i == n else NotFound)
         assert peer(remove, f'{x}@{i}') == 1
     reads.see('none', lambda s: s.get(x), NotFound)
     assert peer(put, x, 'again') == n + 1
@@ -124,13 +129,17 @@ def test_1500_versions_of_one_item(stack, b, reads, peer):
         reads.stores.append(cold); reads.see('cold', lambda s: s.get(x), i); reads.stores.remove(cold)
         if i % 2: peer(remove, f'{x}@{i}'); reads.see('removal', lambda s: s.get(x) < i, True)
     for m in (5, 999, 1000, 1001): peer(remove, f'{x}@{m}'); reads.see('removal', lambda s: f'{x}@{m}' in s, False)
-    reads.see('versions', lambda s: [m for m in (4, 5, 6, 998, 999, 1000, 1001, 1002) if m in {v.version for v in s.versions(x)}], [4, 6, 998, 1002])
+    reads.see('versions',
+              lambda s: [m for m in (4, 5, 6, 998, 999, 1000, 1001, 1002) if m in {v.version for v in s.versions(x)}],
+              [4, 6, 998, 1002])
     assert stack.open().put(x, 'mine').version == peer(put, x, 'theirs') - 1
 
 def many(s: ObjectStore, bucket: str, item: str, n: int) -> None:
     "Versions 1 to n of an item, each its own number, with as few requests as can be"
     v = s.put(f'{bucket}/{item}', 1)
-    def record(i): return replace(v._record, version=i, size=len(data := str(i).encode()), hash=records.blake3(data).hexdigest(), data=data)
+    def record(i):
+        return replace(v._record, version=i, size=len(data := str(i).encode()), hash=records.blake3(data).hexdigest(),
+                       data=data)
     place = v._in
     answers = place.backend.create_many([(place.key(item, i), records.pack(record(i))) for i in range(2, n + 1)])
     assert all(a is True for a in answers)
@@ -142,13 +151,17 @@ def test_a_bucket_that_is_removed_and_made_again(stack, b, reads, peer, store):
         n = peer(put, x, ('theirs', i))
         reads.see('put', lambda s: (s.get(x), s.aliases(x)), (('theirs', i), {}))
         assert peer(remove_bucket, b) is False and store.remove_bucket(b, force=True) is True
-        for name, read in dict(get=lambda s: s.get(x), pinned=lambda s: s.get(f'{x}@{n}'), item=lambda s: s[x], versions=lambda s: s.versions(x), found=lambda s: s.find_items(b).refs).items():
+        for name, read in dict(get=lambda s: s.get(x), pinned=lambda s: s.get(f'{x}@{n}'), item=lambda s: s[x],
+                               versions=lambda s: s.versions(x), found=lambda s: s.find_items(b).refs).items():
             if name == 'get' or i % 10 == 0: reads.see(f'gone: {name}', read, NotFound)
         reads.see('gone: list', lambda s: b in s.list_buckets(), False)
-        if i % 4 == 1: assert peer(find_or_create_bucket, b) == b; reads.see('made', lambda s: (b in s.list_buckets(), s.find_items(b).refs, x in s), (True, [], False))
+        if i % 4 == 1:
+            assert peer(find_or_create_bucket, b) == b
+            reads.see('made', lambda s: (b in s.list_buckets(), s.find_items(b).refs, x in s), (True, [], False))
         assert peer(put, x, ('again', i)) == n + 1
         reads.see('again', lambda s: s.get(x), ('again', i))
-        if i % 10 == 0: reads.see('again', lambda s: (b in s.list_buckets(), s.find_items(b).refs), (True, [f'{x}@{n + 1}']))
+        if i % 10 == 0:
+            reads.see('again', lambda s: (b in s.list_buckets(), s.find_items(b).refs), (True, [f'{x}@{n + 1}']))
 
 def test_folders_copies_and_large_objects(stack, b, reads, peer):
     "What is put by copying, and payloads of their own"
@@ -200,13 +213,16 @@ def _once(real):
         return seen[id(self), item, alias][1]
     return target
 
-PLANTED = {
-    'the latest is remembered': ((commit.Bucket, 'latest', lambda real: _remembers), test_puts_removals_and_aliases),
-    'marks are not looked for': ((commit.Bucket, 'is_live', lambda real: _no_marks), test_a_removed_latest_and_what_is_before_it),
-    'aliases are remembered': ((commit.Bucket, 'alias_target', _once), test_puts_removals_and_aliases),
-    'only n+1 is looked for': ((commit.Bucket, '_still_newest', lambda real: lambda self, item, n: not self.backend.exists(self.key(item, n + 1))), test_a_removed_latest_and_what_is_before_it),
-    'one page is a listing': ((type(ObjectStore('memory://').origin.place), 'tail', _first_page), test_1500_versions_of_one_item),
-}
+PLANTED = {'the latest is remembered': ((commit.Bucket, 'latest', lambda real: _remembers),
+                                        test_puts_removals_and_aliases),
+           'marks are not looked for': ((commit.Bucket, 'is_live', lambda real: _no_marks),
+                                        test_a_removed_latest_and_what_is_before_it),
+           'aliases are remembered': ((commit.Bucket, 'alias_target', _once), test_puts_removals_and_aliases),
+           'only n+1 is looked for': ((commit.Bucket, '_still_newest', lambda real: lambda self, item,
+                                       n: not self.backend.exists(self.key(item, n + 1))),
+                                      test_a_removed_latest_and_what_is_before_it),
+           'one page is a listing': ((type(ObjectStore('memory://').origin.place), 'tail', _first_page),
+                                     test_1500_versions_of_one_item),}
 
 @pytest.mark.parametrize('bug', PLANTED)
 def test_a_planted_bug_is_caught(bug, tmp_path, monkeypatch, request):

@@ -47,7 +47,8 @@ class Storage:
     def other(self, url: str | None = None) -> ObjectStore:
         "As a machine opens it that has never been here"
         self.n += 1
-        with env(OBJECTSTORE_STATE_DIR=str(self.folder/f'other-{self.n}'), OBJECTSTORE_CACHE_DIR=str(self.folder/f'cache-{self.n}')):
+        with env(OBJECTSTORE_STATE_DIR=str(self.folder/f'other-{self.n}'),
+                 OBJECTSTORE_CACHE_DIR=str(self.folder/f'cache-{self.n}')):
             s = ObjectStore(url or self.url, **self.options)
             s.keeper.index.there()
             return s
@@ -55,7 +56,9 @@ class Storage:
     def kept(self) -> dict:
         "All of it, as a backup keeps it; a snapshot keeps the stamps, too"
         flush_hints()
-        if self.kind == 'files': shutil.rmtree(self.folder/'backup', ignore_errors=True); return {'at': shutil.copytree(self.url, self.folder/'backup')}
+        if self.kind == 'files':
+            shutil.rmtree(self.folder/'backup', ignore_errors=True)
+            return {'at': shutil.copytree(self.url, self.folder/'backup')}
         if self.kind == 'snapshot': return dict(self.raw._objects)
         return {e.key: self.raw.read(e.key) for e in self.raw.list('')}
 
@@ -88,7 +91,8 @@ def answers(s: ObjectStore, order: int = 0, index: bool = True) -> dict:
     def said(f):
         try: return f()
         except NotFound: return 'not found'
-    ask = {'latest': lambda: s.get('lab/m'), 'versions': lambda: s.versions('lab/m').refs, 'prod': lambda: s.get('lab/m@prod'),
+    ask = {'latest': lambda: s.get('lab/m'), 'versions': lambda: s.versions('lab/m').refs,
+           'prod': lambda: s.get('lab/m@prod'),
            'search': lambda: sorted((v.ref, v.get()) for v in s.find_items('lab', at='*')) if index else None,
            **{f'@{n}': lambda n=n: s.get(f'lab/m@{n}') for n in range(1, 6)}, 'prod after': lambda: s.get('lab/m@prod')}
     first = list(ask)[order]
@@ -96,7 +100,8 @@ def answers(s: ObjectStore, order: int = 0, index: bool = True) -> dict:
 
 def a_minute_later(monkeypatch) -> None:
     "Nothing is taken for granted any more that was seen before"
-    for module in (objectstore.format.origin, objectstore.format.commit, objectstore.cache.stacked): monkeypatch.setattr(module, 'ASK_AGAIN', -1.0)
+    for module in (objectstore.format.origin, objectstore.format.commit, objectstore.cache.stacked):
+        monkeypatch.setattr(module, 'ASK_AGAIN', -1.0)
 
 def filled(storage: Storage) -> tuple[ObjectStore, dict]:
     "A store object that has put and got four versions, of which a backup has two"
@@ -136,7 +141,8 @@ def differing(said: dict, truth: dict) -> dict: return {k: (said[k], truth[k]) f
 @pytest.mark.parametrize('what', WHAT)
 def test_another_store_in_the_same_place(storage, what, figure, monkeypatch):
     stale, burnt, asked = 0, 0, 0
-    if storage.kind != 'files' and what != WHAT[0]: monkeypatch.setattr(objectstore.format.origin, 'ASK_AGAIN', -1.0)     # else a number won a moment ago that shows another write means that two have won
+    # else a number won a moment ago that shows another write means that two have won
+    if storage.kind != 'files' and what != WHAT[0]: monkeypatch.setattr(objectstore.format.origin, 'ASK_AGAIN', -1.0)
     for order in orders(storage, bool(storage.nears)):
         for index in (True, False):
             storage.empty() if storage.kind != 'files' or Path(storage.url).exists() else None
@@ -156,14 +162,18 @@ def test_another_store_in_the_same_place(storage, what, figure, monkeypatch):
             n = storage.other()['lab/m'].version
             with monkeypatch.context() as m:
                 if storage.kind != 'files': a_minute_later(m)
-                given = [A.put('lab/m', 'A').version, s.put('lab/m', 's').version, storage.open().put('lab/m', 'o').version]
+                given = [A.put('lab/m', 'A').version, s.put('lab/m', 's').version,
+                         storage.open().put('lab/m', 'o').version]
             burnt += given != [n + 1, n + 2, n + 3]
-            assert given == [n + 1, n + 2, n + 3] and storage.other().versions('lab/m').refs == [f'lab/m@{i}' for i in range(1, n + 4)]
-    figure(f'{storage.kind}, {"near tier" if storage.nears else "no near tier"}, {what}', answers=asked, stale=stale, burnt=burnt)
+            assert (given == [n + 1, n + 2, n + 3]
+                    and storage.other().versions('lab/m').refs == [f'lab/m@{i}' for i in range(1, n + 4)])
+    figure(f'{storage.kind}, {"near tier" if storage.nears else "no near tier"}, {what}', answers=asked, stale=stale,
+           burnt=burnt)
 
 
 def first_get_of_a_known_item(storage: Storage) -> tuple[object, object]:
-    "A process meets the store, and only then it is emptied and filled again: what the first get of an item gives, that is near from before"
+    """A process meets the store, and only then it is emptied and filled again: what the first get of an item gives,
+    that is near from before"""
     A, _ = filled(storage)
     B = storage.process()
     assert B.get('lab/m@1') == 'kept 1' if storage.nears else B.list_buckets()
@@ -212,7 +222,8 @@ def test_files_that_were_touched_are_the_same_store(clean, request):
 def test_planted_an_id_alone_is_caught(clean, request, monkeypatch):
     "As it was: a store is known by its id, and by nothing else"
     looked = []
-    def only_the_id(real): return lambda self, root, known=(None, ''): looked.append(1) or (real(self, root)[0], '', 0.0)
+    def only_the_id(real):
+        return lambda self, root, known=(None, ''): looked.append(1) or (real(self, root)[0], '', 0.0)
     monkeypatch.setattr(Origin, 'look', only_the_id(Origin.look))
     with pytest.raises(AssertionError): test_a_copy_behind_the_same_near_tier_is_another_store(clean, request)
     assert looked
@@ -270,13 +281,15 @@ def test_pending_work_waits_for_a_store_that_was_set_back(clean, request):
     with quiet(): s.put('lab/waits', 'pending')
     back_without_a_word(s)
     report = s.sync()
-    assert [o.became for o in report] == ['waits'] and 'set back to an earlier state' in report[0].why and 'lab/m@4' in report[0].why
+    assert ([o.became for o in report] == ['waits'] and 'set back to an earlier state' in report[0].why
+            and 'lab/m@4' in report[0].why)
     assert 'restored()' in s.status()['tiers'][-1][2] and len(s.status()['pending']) == 1
     with pytest.raises(NotFound): storage.other().get('lab/waits')
     before = s.origin.id()
     s.care.restored()
     s.sync()
-    assert s.origin.id() != before and s.get('lab/waits') == 'pending' == storage.other().get('lab/waits') and not s.status()['pending']
+    assert (s.origin.id() != before and s.get('lab/waits') == 'pending' == storage.other().get('lab/waits')
+            and not s.status()['pending'])
     assert 'set back' not in s.status()['tiers'][-1][2]
     again = storage.process()
     assert again.get('lab/m') == 'new b' and 'set back' not in again.status()['tiers'][-1][2]
@@ -293,7 +306,8 @@ def test_offline_nothing_is_dropped(clean, request):
     assert storage.process().get('lab/m') == 'lost 4'
 
 def test_a_pinned_near_get_is_right_from_the_first_request_that_shows_the_change(clean, request, monkeypatch):
-    "The promise of decision 33: nobody is asked for it; the next question of the latest, or any request a minute later, tells"
+    """The promise of decision 33: nobody is asked for it; the next question of the latest, or any request a minute
+    later, tells"""
     for later in (False, True):
         storage = Storage('snapshot', clean/str(later), True, request)
         A, _ = filled(storage)

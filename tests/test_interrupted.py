@@ -1,7 +1,8 @@
 """An interruption leaves a whole store and a true index.
 
 A KeyboardInterrupt comes at the n-th line of the library, or before or behind the n-th write, for every n; signals come
-to a process of its own. Afterwards, for whoever lists the records and for whoever searches: the same versions, each with
+to a process of its own. Afterwards, for whoever lists the records and for whoever searches: the same versions, each
+with
 its bytes; and who does it again with `skip_unchanged=True` doubles nothing.
 """
 from __future__ import annotations
@@ -65,7 +66,8 @@ def at_write(n: int, behind: bool):
             finally:
                 if mine and behind: raise Ctrl('behind')
         return call
-    patches = [mock.patch.object(cls, m, wrap(getattr(cls, m))) for cls in (FileBackend, MemoryBackend) for m in ('create', 'upload', 'create_many', 'delete') if m in vars(cls)]
+    patches = [mock.patch.object(cls, m, wrap(getattr(cls, m))) for cls in (FileBackend, MemoryBackend)
+               for m in ('create', 'upload', 'create_many', 'delete') if m in vars(cls)]
     for p in patches: p.start()
     try: yield seen
     finally:
@@ -93,7 +95,9 @@ def large(s): s.put('lab/m', content('3', LARGE), skip_unchanged=True)
 def first(s): s.put('lab/n', content('1'), skip_unchanged=True)
 def fresh(s): s.put('fresh/n', content('1'), skip_unchanged=True)
 def named(s): s.put('lab/m', content('3'), alias='production', skip_unchanged=True)
-def bulk(s): s.put_many([(f'lab/{i}', content(str(i))) for i in range(5)] + [('lab/m', content('3')), ('lab/m', content('4'))], skip_unchanged=True)
+def bulk(s):
+    s.put_many([(f'lab/{i}', content(str(i))) for i in range(5)] + [('lab/m', content('3')), ('lab/m', content('4'))],
+               skip_unchanged=True)
 def annotates(s): s.annotate('lab/m@2', {'note': 1})
 def aims(s): s.set_alias('lab/m@2', 'production')
 def unaims(s): s.remove_alias('lab/m', 'production')
@@ -111,7 +115,8 @@ def copies_again(s):
     s.copy('lab', 'lab2')
     removes(s), s.annotate('lab/o@1', {'note': 1}), s.set_alias('lab/o@1', 'staging')
     s.copy('lab', 'lab2')
-VERBS = [small, large, first, fresh, named, bulk, annotates, aims, unaims, removes, removes_all, removes_a_bucket, folders, copies, copies_again]
+VERBS = [small, large, first, fresh, named, bulk, annotates, aims, unaims, removes, removes_all, removes_a_bucket,
+         folders, copies, copies_again]
 
 def truth(s) -> dict:
     "All that lives, from the records"
@@ -122,16 +127,21 @@ def truth(s) -> dict:
         for item, numbers in b.scan().items():
             assert sorted(numbers.made) == list(range(1, len(numbers.made) + 1)), 'a gap'
             for n in numbers.live:
-                found[f'{name}/{item}@{n}'] = (b.record(item, n).id, sorted(a for a, to in aliases.get(item, {}).items() if to == n), buckets.merge({}, notes.get((item, n), [])))
+                found[f'{name}/{item}@{n}'] = (b.record(item, n).id,
+                                               sorted(a for a, to in aliases.get(item, {}).items() if to == n),
+                                               buckets.merge({}, notes.get((item, n), [])))
     return found
 
 def searched(s) -> dict:
     "The same, as a search has it"
-    return {v.ref: (v.id, v.aliases, buckets.merge({}, s.keeper.index.row(v.bucket, v.item, v.version).notes)) for v in s.find_items(at='*')}
+    return {v.ref: (v.id, v.aliases, buckets.merge({}, s.keeper.index.row(v.bucket, v.item, v.version).notes))
+            for v in s.find_items(at='*')}
 
 def contents(s) -> Counter:
     "How many live versions of each item have each content"
-    return Counter((v.bucket, v.item, v.hash) for name in s.list_buckets() for i in {i for i in s.origin.bucket(name).scan()} if f'{name}/{i}' in s for v in s.versions(f'{name}/{i}'))
+    return Counter((v.bucket, v.item, v.hash) for name in s.list_buckets()
+                   for i in {i for i in s.origin.bucket(name).scan()} if f'{name}/{i}' in s
+                   for v in s.versions(f'{name}/{i}'))
 
 def interrupted(folder: Path, kind: str, verb, where) -> bool:
     "Interrupt a verb, compare, do it again, compare: was it interrupted at all?"
@@ -156,7 +166,9 @@ def interrupted(folder: Path, kind: str, verb, where) -> bool:
 
 @pytest.fixture
 def quick(clean):
-    with tempfile.TemporaryDirectory(dir='/dev/shm' if os.access('/dev/shm', os.W_OK) else clean, ignore_cleanup_errors=True) as d: yield Path(d)
+    with tempfile.TemporaryDirectory(dir='/dev/shm' if os.access('/dev/shm', os.W_OK) else clean,
+                                     ignore_cleanup_errors=True) as d:
+        yield Path(d)
 
 @pytest.mark.parametrize('verb', VERBS, ids=lambda f: f.__name__)
 def test_at_every_write(quick, verb, figure):
@@ -227,9 +239,11 @@ def test_puts_that_wait_are_kept_whole_or_not_at_all(quick, size, behind, figure
             assert len(s.pending.puts()) == 1, 'doubled'
             kept += before
             s = open_store(folder, 'near')
-            assert not s.sync().waiting and [whole(v.get()) for v in s.versions('lab/m')] == ['1', '2', '3'] and searched(s) == truth(s)
+            assert (not s.sync().waiting and [whole(v.get()) for v in s.versions('lab/m')] == ['1', '2', '3']
+                    and searched(s) == truth(s))
         k += 1
-    figure(f'27 a put of {size:,} bytes that waits, interrupted {["before", "behind"][behind]} each write', interrupted=k - 2, kept=kept, damaged=0, doubled=0)
+    figure(f'27 a put of {size:,} bytes that waits, interrupted {["before", "behind"][behind]} each write',
+           interrupted=k - 2, kept=kept, damaged=0, doubled=0)
 
 def test_a_delivery_is_interrupted_and_goes_on(quick, figure):
     cuts = 0
@@ -246,7 +260,8 @@ def test_a_delivery_is_interrupted_and_goes_on(quick, figure):
                 try:
                     with at_write(k, behind): s.sync()
                 except Ctrl: cut = True
-                assert whole(s.get('lab/m')) == '4' and s['lab/m'].notes == {'note': 1} and s['lab/m'].aliases == ['production']
+                assert (whole(s.get('lab/m')) == '4' and s['lab/m'].notes == {'note': 1}
+                        and s['lab/m'].aliases == ['production'])
                 assert not s.sync().waiting and not s.pending.work()
                 assert [whole(v.get()) for v in s.versions('lab/m')] == ['1', '2', '3', '4'] and searched(s) == truth(s)
             cuts, k = cuts + cut, k + 1
@@ -290,7 +305,8 @@ def test_put_many_goes_on_where_one_of_a_batch_fails(quick):
     def create(self, key, data):
         if '/04/@/' in key: raise PermissionError('not this one')
         return real(self, key, data)
-    with planted(FileBackend, 'create', create), planted(FileBackend, 'create_many', lambda self, items: [_settled(self, *kv) for kv in items]):
+    with planted(FileBackend, 'create', create), planted(FileBackend, 'create_many', lambda self,
+                                                         items: [_settled(self, *kv) for kv in items]):
         with pytest.raises(Exception) as e: s.put_many((f'lab/{i:02}', i) for i in range(8))
     assert len(e.value.stored) == 7 and e.value.rest == ['lab/04']
     s.put_many([(f'lab/{i:02}', i) for i in range(8)], skip_unchanged=True)
@@ -362,13 +378,15 @@ def test_signals(quick, sign, figure):
 # What is said for one call ends with it
 
 def test_an_interrupted_call_leaves_the_origin_no_longer_alone(tmp_path):
-    "`at_origin` holds within a call: one that is interrupted at any line of its page leaves later reads their near copies"
+    """`at_origin` holds within a call: one that is interrupted at any line of its page leaves later reads their near
+    copies"""
     store = ObjectStore('memory://', progress=False)
     for i in (1, 2): store.put('lab/m', i, alias='production')
     flush_hints()
     def interrupted(n: int) -> bool:
         try:
-            with at_line(n, near.__file__): store.rollback('lab/m', 'production', to=1), store.rollback('lab/m', 'production', to=2)
+            with at_line(n, near.__file__):
+                store.rollback('lab/m', 'production', to=1), store.rollback('lab/m', 'production', to=2)
         except Ctrl: return True
         return False
     n, left = 1, []

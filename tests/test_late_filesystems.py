@@ -1,6 +1,8 @@
-"""What a file system says late is no damage: mounts in user space that remember attributes, and the answers of SMB and NFS.
+"""What a file system says late is no damage: mounts in user space that remember attributes, and the answers of SMB and
+NFS.
 
-The mounts are real (mergerfs, bindfs, unionfs: apt-get install mergerfs bindfs unionfs-fuse fuse3; as root). What SMB answers
+The mounts are real (mergerfs, bindfs, unionfs: apt-get install mergerfs bindfs unionfs-fuse fuse3; as root). What SMB
+answers
 is played by `Smb`, between the library and a folder: it needs a server and a kernel of its own otherwise.
 """
 import errno, io, os, shutil, subprocess, threading, time
@@ -21,12 +23,14 @@ from objectstore.format.commit import check_unchanged, file_payload
 from objectstore.cache.download import verify_file
 from planting import spare
 
-pytestmark = [pytest.mark.usefixtures('own_cache'), pytest.mark.skipif(os.name != 'posix', reason='file systems of Linux')]
+pytestmark = [pytest.mark.usefixtures('own_cache'),
+              pytest.mark.skipif(os.name != 'posix', reason='file systems of Linux')]
 SOAK = int(os.environ.get('OBJECTSTORE_SOAK', 1))
 
 def frame(i: int) -> pd.DataFrame: return pd.DataFrame({'x': np.random.default_rng(i).random(100_000)})
 
-def at(folder, **more) -> ObjectStore: return ObjectStore(f'file://{folder}?shared=true', near=False, progress=False, **more)
+def at(folder, **more) -> ObjectStore:
+    return ObjectStore(f'file://{folder}?shared=true', near=False, progress=False, **more)
 
 def says(f, *args):
     "The answer of a call, or the name of its error"
@@ -35,22 +39,26 @@ def says(f, *args):
 
 def judge(found: list, right: list) -> Counter:
     "How many frames are right, damaged, or ended in another error"
-    return Counter('right' if not isinstance(x, str) and x.equals(y) else str(x).partition(':')[0] if isinstance(x, str) else 'wrong' for x, y in zip(found, right))
+    return Counter('right' if not isinstance(x, str) and x.equals(y) else str(x).partition(':')[0] if isinstance(x, str)
+                   else 'wrong' for x, y in zip(found, right))
 
 
 # real mounts in user space
 
-MOUNTS = dict(mergerfs=lambda a, m: ['mergerfs', a, m], bindfs=lambda a, m: ['bindfs', a, m], unionfs=lambda a, m: ['unionfs', f'{a}=RW', m])
+MOUNTS = dict(mergerfs=lambda a, m: ['mergerfs', a, m], bindfs=lambda a, m: ['bindfs', a, m], unionfs=lambda a,
+              m: ['unionfs', f'{a}=RW', m])
 
 @pytest.fixture(params=MOUNTS)
 def mounted(request, tmp_path):
     "A folder of a file system in user space, or a skip that says why there is none"
     name, branch, point = request.param, tmp_path/'branch', tmp_path/'mounted'
     if not shutil.which(name): pytest.skip(f'no {name}: apt-get install mergerfs bindfs unionfs-fuse fuse3')
-    if not os.path.exists('/dev/fuse') or os.geteuid(): pytest.skip('only root may mount here, and /dev/fuse must be there')
+    if not os.path.exists('/dev/fuse') or os.geteuid():
+        pytest.skip('only root may mount here, and /dev/fuse must be there')
     branch.mkdir(), point.mkdir()
     said = subprocess.run(MOUNTS[name](branch, point), capture_output=True, text=True)
-    if said.returncode or not os.path.ismount(point): pytest.skip(f'{name} cannot be mounted here: {said.stderr.strip()[:200]}')
+    if said.returncode or not os.path.ismount(point):
+        pytest.skip(f'{name} cannot be mounted here: {said.stderr.strip()[:200]}')
     yield point
     for command in (['fusermount3', '-u', point], ['umount', '-l', point]):
         if os.path.ismount(point): subprocess.run(command, capture_output=True)
@@ -64,7 +72,8 @@ def ten_frames(store, get=None) -> list:
     return found
 
 def test_frames_on_a_file_system_in_user_space(mounted, figure):
-    "RELIABILITY.md 35: put and got at once, and later, when the attributes are read anew; as an origin, and as a near tier"
+    """RELIABILITY.md 35: put and got at once, and later, when the attributes are read anew; as an origin, and as a
+    near tier"""
     right, store = [frame(i) for i in range(10)], ObjectStore(str(mounted/'store'), near=False)
     assert store.origin.place.shared
     at_once = judge(ten_frames(store), right)
@@ -74,7 +83,8 @@ def test_frames_on_a_file_system_in_user_space(mounted, figure):
     later = judge([says(again.get, f'lab/f{i}') for i in range(10)], right)
     above = ObjectStore(str(mounted/'near'), str(mounted.parent/'origin'))
     near = judge(ten_frames(above), right)
-    figure(f'35 ten frames on {mounted.parent.name}', at_once=at_once['right'], later=later['right'], near=near['right'])
+    figure(f'35 ten frames on {mounted.parent.name}', at_once=at_once['right'], later=later['right'],
+           near=near['right'])
     assert at_once == later == near == {'right': 10}, (at_once, later, near)
 
 def test_damage_on_a_file_system_in_user_space(mounted, monkeypatch):
@@ -106,7 +116,8 @@ def harm(store, folder) -> None:
 def stamps_only(path, hash, size=None, patience=0.0) -> None:
     "What it was before: another stamp is damage"
     now = download.stamp(path)
-    with download.open(path, 'rb') if hasattr(download, 'open') else open(path, 'rb') as f: found = download.blake3(f.read()).hexdigest()
+    with download.open(path, 'rb') if hasattr(download, 'open') else open(path, 'rb') as f:
+        found = download.blake3(f.read()).hexdigest()
     if found != hash or download.stamp(path) != now: raise Damaged(f'the bytes of {path} are not those that were put')
 
 def test_planted_stamps_only_is_caught(mounted, monkeypatch):
@@ -121,8 +132,10 @@ def test_planted_stamps_only_is_caught(mounted, monkeypatch):
 class Smb:
     "Between the library and a folder: what a Linux client of SMB answers with its default options"
     def __init__(self, folder, monkeypatch, late: int = 3):
-        self.folder, self.late, self.real, self.told, self.moves = str(folder), late, {n: getattr(os, n) for n in ('open', 'link', 'unlink')}, Counter(), Counter()
-        self.linked: dict[str, int] = {}         # name: how many of its openings are still answered EINVAL, once the draft is gone
+        self.folder, self.late, self.real, self.told, self.moves = str(folder), late, {n: getattr(os, n)
+            for n in ('open', 'link', 'unlink')}, Counter(), Counter()
+        # name: how many of its openings are still answered EINVAL, once the draft is gone
+        self.linked: dict[str, int] = {}
         self.drafts: dict[str, str] = {}         # draft: the name that it was given
         self.fresh: set[str] = set()             # files whose times move when a handle is closed
         self.lock = threading.Lock()
@@ -151,7 +164,8 @@ class Smb:
 
     def open(self, path, how, *mode, **more):
         if self.ours(path):
-            if how & getattr(os, 'O_TMPFILE', 0) == getattr(os, 'O_TMPFILE', -1): raise OSError(errno.EOPNOTSUPP, 'no O_TMPFILE')
+            if how & getattr(os, 'O_TMPFILE', 0) == getattr(os, 'O_TMPFILE', -1):
+                raise OSError(errno.EOPNOTSUPP, 'no O_TMPFILE')
             if not how & os.O_CREAT: self._opened(path)
         return self.real['open'](path, how, *mode, **more)
 
@@ -188,7 +202,8 @@ def test_frames_on_smb(smb, figure):
     smb.later()
     download._verified.clear()
     later, third = (judge([says(store.get, f'lab/f{i}') for i in range(10)], right) for _ in range(2))
-    figure('35 ten frames on what plays SMB', at_once=at_once['right'], later=later['right'], again=third['right'], einval=smb.told['EINVAL'], moved=smb.moves['mtime'])
+    figure('35 ten frames on what plays SMB', at_once=at_once['right'], later=later['right'], again=third['right'],
+           einval=smb.told['EINVAL'], moved=smb.moves['mtime'])
     assert at_once == later == third == {'right': 10} and smb.told['EINVAL'] >= 20 and smb.moves['mtime'] == 10
 
 def test_racing_puts_and_reads_on_smb(smb, figure):
@@ -200,7 +215,8 @@ def test_racing_puts_and_reads_on_smb(smb, figure):
     with ThreadPoolExecutor(3) as pool: versions_given = sum(pool.map(work, range(3)), [])
     errors = [v for v in versions_given if isinstance(v, str)]
     found = [says(at(smb.folder).get, f'lab/m@{v}') for v in range(1, 3 * n + 2)]
-    figure('35 racing puts on what plays SMB', puts=3 * n, errors=len(errors), reads=len(found), wrong=sum(': ' in x for x in found), einval=smb.told['EINVAL'])
+    figure('35 racing puts on what plays SMB', puts=3 * n, errors=len(errors), reads=len(found),
+           wrong=sum(': ' in x for x in found), einval=smb.told['EINVAL'])
     assert not errors and sorted(versions_given) == list(range(2, 3 * n + 2)) and smb.told['EINVAL'] >= 3 * n
     assert sorted(found[1:]) == sorted(f'{i} {k}' for i in range(3) for k in range(n))
 
@@ -233,8 +249,10 @@ def test_planted_einval_is_foreign_is_caught(smb, monkeypatch):
 
 class Late:
     "The first calls to the system of some kinds, on names that hold a word, are answered by an error"
-    def __init__(self, monkeypatch, folder, code: int, times: int, word: str = '', names=('open', 'lstat', 'scandir', 'listdir', 'unlink', 'link')):
-        self.folder, self.code, self.left, self.word, self.told = str(folder), code, Counter({n: times for n in names}), word, Counter()
+    def __init__(self, monkeypatch, folder, code: int, times: int, word: str = '',
+                 names=('open', 'lstat', 'scandir', 'listdir', 'unlink', 'link')):
+        self.folder, self.code, self.left, self.word, self.told = str(folder), code, Counter({n: times
+            for n in names}), word, Counter()
         for name in names: monkeypatch.setattr(os, name, spare(self._wrap(name, getattr(os, name))))
     def _wrap(self, name, real):
         def call(*args, **more):
@@ -246,10 +264,15 @@ class Late:
             return real(*args, **more)
         return call
 
-VERBS = dict(read=lambda b: b.read('a/b') == b'x', stream=lambda b: b''.join(b.stream('a/b')) == b'x', exists=lambda b: b.exists('a/b'), path=lambda b: b.path('a/b') is not None,
-    list=lambda b: [e.key for e in b.list('a/')] == ['a/b', f'a/{number_key(1)}'] or [e.key for e in b.list('a/')], folders=lambda b: b.folders('') == ['a'], tail=lambda b: len(b.tail('a/')) == 1,
-    create=lambda b: b.create('a/c', b'y') is True and b.read('a/c') == b'y', upload=lambda b: b.upload('a/d', Path(__file__)) is None and b.exists('a/d'),
-    create_many=lambda b: b.create_many([('a/e', b'y'), ('c/f', b'z')]) == [True, True] and b.read('c/f') == b'z', delete=lambda b: b.delete('a/b') is None and not b.exists('a/b'))
+VERBS = dict(read=lambda b: b.read('a/b') == b'x', stream=lambda b: b''.join(b.stream('a/b')) == b'x',
+             exists=lambda b: b.exists('a/b'), path=lambda b: b.path('a/b') is not None,
+             list=lambda b: [e.key for e in b.list('a/')] == ['a/b', f'a/{number_key(1)}']
+             or [e.key for e in b.list('a/')], folders=lambda b: b.folders('') == ['a'],
+             tail=lambda b: len(b.tail('a/')) == 1,
+             create=lambda b: b.create('a/c', b'y') is True and b.read('a/c') == b'y',
+             upload=lambda b: b.upload('a/d', Path(__file__)) is None and b.exists('a/d'),
+             create_many=lambda b: b.create_many([('a/e', b'y'), ('c/f', b'z')]) == [True, True]
+             and b.read('c/f') == b'z', delete=lambda b: b.delete('a/b') is None and not b.exists('a/b'))
 
 @pytest.mark.parametrize('code', ['EINVAL', 'ESTALE', 'EIO'])
 @pytest.mark.parametrize('verb', VERBS)
@@ -272,7 +295,8 @@ def test_a_volume_that_goes_on_so_is_away(code, tmp_path, monkeypatch):
     b.create('a/b', b'x')
     Late(monkeypatch, tmp_path/'v', getattr(errno, code), 10**9)
     other = FileBackend(b.url, shared=True, patience=0.1)
-    for f in (lambda: b.read('a/b'), lambda: [*b.stream('a/b')], lambda: other.exists('a/b'), lambda: [*b.list('a/')], lambda: b.delete('a/b'), lambda: b.create('a/c', b'')):
+    for f in (lambda: b.read('a/b'), lambda: [*b.stream('a/b')], lambda: other.exists('a/b'), lambda: [*b.list('a/')],
+              lambda: b.delete('a/b'), lambda: b.create('a/c', b'')):
         with pytest.raises(ConnectionError) as e: f()
         assert atomic.errnos('EHOSTDOWN') == {e.value.errno} and os.strerror(getattr(errno, code)) in str(e.value)
 
@@ -326,11 +350,14 @@ def test_a_size_that_is_told_late(tmp_path, monkeypatch):
     v, left, real = store.put('lab/f0', frame(0)), [3], os.fstat
     def fstat(fd):
         st = real(fd)
-        if left[0] and st.st_size > 100_000: left[0] -= 1; return SimpleNamespace(st_mode=st.st_mode, st_size=st.st_size // 2)
+        if left[0] and st.st_size > 100_000:
+            left[0] -= 1
+            return SimpleNamespace(st_mode=st.st_mode, st_size=st.st_size // 2)
         return st
     monkeypatch.setattr(os, 'fstat', fstat)
     backend, key = store.origin.place, next(e.key for e in store.origin.place.list('lab/payloads/'))
-    with download.tempfile.TemporaryFile() as f: store.origin.bucket('lab').read_payload(v.hash, key.rpartition('-')[2], os.stat(backend.path(key)).st_size, f)
+    with download.tempfile.TemporaryFile() as f:
+        store.origin.bucket('lab').read_payload(v.hash, key.rpartition('-')[2], os.stat(backend.path(key)).st_size, f)
     assert not left[0]
 
 def test_a_file_that_grows_late(tmp_path):
@@ -374,7 +401,8 @@ def test_a_listing_that_is_late_loses_no_payload(tmp_path, monkeypatch):
         return real(self, folder, after, limit)
     monkeypatch.setattr(FileBackend, 'list', listed)
     v = store.put('lab/m', frame(0))
-    assert not late[0] and v.version == 2 and not [e.key for e in real(store.origin.place, 'lab/records/') if 'abandoned' in e.key]
+    assert (not late[0] and v.version == 2
+            and not [e.key for e in real(store.origin.place, 'lab/records/') if 'abandoned' in e.key])
 
 def test_a_file_of_the_users_whose_times_move(tmp_path):
     "On a volume a stamp may move when a handle is closed: the same bytes are put; other bytes are refused"

@@ -9,9 +9,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT/'objectstore'
 NOTEBOOKS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
 BY_HAND = {'__init__', '_modidx'}          # of the package's files, those that come from no notebook
-PACKAGES = ['', 'storage', 'format', 'codecs', 'cache', 'search', 'store', 'computed', 'browser', 'testing']     # from the ground up
+# from the ground up
+PACKAGES = ['', 'storage', 'format', 'codecs', 'cache', 'search', 'store', 'computed', 'browser', 'testing']
 WIDEST = 14                                # modules of a package
-TAKEN = {'index', 'json', 'numpy', 'pandas', 'polars', 'copy', 'io', 'types', 'time', 'typing', 'map', 'filter'}    # what a module would hide
+# what a module would hide
+TAKEN = {'index', 'json', 'numpy', 'pandas', 'polars', 'copy', 'io', 'types', 'time', 'typing', 'map', 'filter'}
 
 
 def name_of(path: Path) -> str:
@@ -46,8 +48,10 @@ def imported(source: str, module: str) -> set[str]:
         found |= {name.partition('.')[2] for name in names if name.startswith('objectstore.')}
     return found & {*MODULES}
 
-ABOVE = {('store.version', 'computed.lineage'), ('store.store', 'computed.freshness'), ('store.store', 'computed.mapping'), ('store.store', 'browser.browse'),
-         ('store.store', 'browser.overview'), ('store.store', 'browser.widget')}     # imported in the bodies of `lineage`, `calculated` and `browse`, and for their types
+ABOVE = {('store.version', 'computed.lineage'), ('store.store', 'computed.freshness'),
+('store.store', 'computed.mapping'), ('store.store', 'browser.browse'),
+         # imported in the bodies of `lineage`, `calculated` and `browse`, and for their types
+         ('store.store', 'browser.overview'), ('store.store', 'browser.widget')}
 
 def upward(source: str, module: str) -> list[str]:
     "What a module imports that does not stand below it"
@@ -66,7 +70,8 @@ def test_every_module_is_seen():
     assert {m.rpartition('.')[0] for m in MODULES} == {*PACKAGES}
     for m in MODULES:
         package, leaf = m.rpartition('.')[::2]
-        assert re.fullmatch(rf'{re.escape(f"{package}/" if package else "")}\d\d[a-z]?_{leaf}', notebook_of(m)), f'{m} is made from {notebook_of(m)}'
+        assert re.fullmatch(rf'{re.escape(f"{package}/" if package else "")}\d\d[a-z]?_{leaf}',
+                            notebook_of(m)), f'{m} is made from {notebook_of(m)}'
 
 def test_imports_are_seen():
     "Each module but the lowest imports something, and all of it is known"
@@ -80,9 +85,11 @@ def test_an_upward_import_is_caught(module):
     last = max((m for m in MODULES if m.rpartition('.')[0] == package), key=rank).rpartition('.')[2]
     prefix, far = f'{package}.' if package else '', 'browser.browse'
     for source, found in [(f'from .{last} import x', prefix + last), (f'from . import {last}', prefix + last),
-                          (f'def f(): import objectstore.{prefix}{last}', prefix + last), (f'from {up}{far} import x', far),
-                          (f'from {up}browser import browse', far), ('from objectstore.browser import browse', far),
-                          (f'if TYPE_CHECKING:\n    from objectstore.{far} import x', far), (f'from .{module.rpartition(".")[2]} import x', module)]:
+                          (f'def f(): import objectstore.{prefix}{last}', prefix + last),
+                          (f'from {up}{far} import x', far), (f'from {up}browser import browse', far),
+                          ('from objectstore.browser import browse', far),
+                          (f'if TYPE_CHECKING:\n    from objectstore.{far} import x', far),
+                          (f'from .{module.rpartition(".")[2]} import x', module)]:
         assert upward(source, module) == [found], source
 
 def test_packages_are_small_and_say_what_they_hold():
@@ -99,9 +106,11 @@ def about(package: str) -> list[str]:
 @pytest.mark.parametrize('package', PACKAGES[1:])
 def test_the_first_page_of_a_package_shows_its_pages_in_order(package):
     "A row for each notebook: link, module, and a sentence"
-    rows = re.findall(r'^\| \[[^]]+\]\(([^)/]+)\) \| `([a-z_.]+)` \| [\w`].{10,}\. \|$', '\n'.join(about(package)), re.MULTILINE)
+    rows = re.findall(r'^\| \[[^]]+\]\(([^)/]+)\) \| `([a-z_.]+)` \| [\w`].{10,}\. \|$', '\n'.join(about(package)),
+                      re.MULTILINE)
     own = sorted((m for m in MODULES if m.rpartition('.')[0] == package), key=rank)
-    assert rows == [(f'{notebook_of(m).rpartition("/")[2]}.ipynb', m) for m in own], f'nbs/{package}/00_about_{package}.ipynb does not list what the package has'
+    assert rows == [(f'{notebook_of(m).rpartition("/")[2]}.ipynb', m)
+                    for m in own], f'nbs/{package}/00_about_{package}.ipynb does not list what the package has'
 
 @pytest.mark.parametrize('package', PACKAGES[1:])
 def test_the_first_page_of_a_package_says_what_it_may_import(package):
@@ -109,7 +118,8 @@ def test_the_first_page_of_a_package_says_what_it_may_import(package):
     allowed = {package, '', *re.findall(r'`([a-z]+)`', may)} & {*PACKAGES}
     for m in (m for m in MODULES if m.rpartition('.')[0] == package):
         found = {i.rpartition('.')[0] for i in imported(path_of(m).read_text(), m) if (m, i) not in ABOVE}
-        assert found <= allowed, f'{m} imports {", ".join(sorted(found - allowed))}, which the first page of {package} does not allow'
+        assert found <= allowed, (f'{m} imports {", ".join(sorted(found - allowed))}, which the first page of '
+                                  f'{package} does not allow')
 
 def test_no_two_modules_have_one_name():
     leaves = [m.rpartition('.')[2] for m in MODULES]

@@ -32,16 +32,19 @@ def everybodys():
 def all_verbs(store) -> None:
     "What a store does, with large and small, in a place of its own"
     store.put('lab/m', 1), store.put('lab/big', BIG), store.put('lab/f', FRAME)
-    for _ in range(3): assert store.get('lab/f').equals(FRAME) and store.get('lab/big') == BIG and store.get('lab/m') == 1
+    for _ in range(3):
+        assert store.get('lab/f').equals(FRAME) and store.get('lab/big') == BIG and store.get('lab/m') == 1
     assert store['lab/big'].path().read_bytes() == BIG and len(store.find_items('lab')) == 3
-    store.status(), repr(store), store.explain('lab/m'), store.set_alias('lab/m@1', 'best'), store.annotate('lab/m', {'a': 1})
+    store.status(), repr(store), store.explain('lab/m'), store.set_alias('lab/m@1', 'best'), store.annotate('lab/m',
+        {'a': 1})
     assert store.copy('lab/m', 'lab/n').version == 1 and store.remove('lab/n@1') == 1
 
 def told(f) -> list[str]:
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter('always')
         f()
-    return [str(w.message) for w in found if issubclass(w.category, UserWarning) and 'is a new store' not in str(w.message)]
+    return [str(w.message) for w in found if issubclass(w.category, UserWarning)
+            and 'is a new store' not in str(w.message)]
 
 @pytest.mark.parametrize('which', ['CACHE', 'STATE'])
 @pytest.mark.parametrize('kind', ['a_file', 'below_a_file', 'dangling'])
@@ -49,7 +52,8 @@ def test_a_folder_that_cannot_be_made(fresh, monkeypatch, which, kind):
     "Every verb goes on; one warning, which names the variable"
     (fresh/'x').write_text('a file') if kind != 'dangling' else (fresh/'x').symlink_to('/proc/nothing/here')
     monkeypatch.setenv(f'OBJECTSTORE_{which}_DIR', str(fresh/'x'/'y' if kind == 'below_a_file' else fresh/'x'))
-    said = told(lambda: (all_verbs(ObjectStore('local')), all_verbs(ObjectStore('near', 'origin')), all_verbs(ObjectStore('memory://')), all_verbs(ObjectStore('local2'))))
+    said = told(lambda: (all_verbs(ObjectStore('local')), all_verbs(ObjectStore('near', 'origin')),
+                         all_verbs(ObjectStore('memory://')), all_verbs(ObjectStore('local2'))))
     assert len(said) == 1 and f'OBJECTSTORE_{which}_DIR' in said[0] and 'of your own' in said[0], said
     if which == 'STATE':
         status = ObjectStore('local').status()
@@ -70,18 +74,21 @@ def test_nothing_is_pending_where_it_is_not_safe(fresh, monkeypatch):
     said = told(lambda: store.put('lab/m', 1))
     assert len(said) == 1 and 'network file system' in said[0] and 'OBJECTSTORE_STATE_DIR' in said[0], said
     assert 'network file system' in repr(store.status()) and 'nothing can be pending' in repr(store.status())
-    with pytest.raises(Unsupported, match='OBJECTSTORE_STATE_DIR'): ObjectStore('near', 'origin', offline=True).put('lab/m', 2)
+    with pytest.raises(Unsupported, match='OBJECTSTORE_STATE_DIR'):
+        ObjectStore('near', 'origin', offline=True).put('lab/m', 2)
     assert told(lambda: ObjectStore('near', 'origin', readonly=True).get('lab/m')) == []
 
 def test_planted_a_queue_on_a_network(fresh, monkeypatch):
     "What is judged by the type alone is found by the check"
     monkeypatch.setattr(machine, 'of_this_machine', lambda path: False)
     monkeypatch.setattr(outbox, 'why_not_here', lambda path: '')
-    with pytest.warns(PendingWarning): assert ObjectStore('near', 'origin', offline=True).put('lab/m', 2).pending      # kept where another machine may deliver it too
+    # kept where another machine may deliver it too
+    with pytest.warns(PendingWarning): assert ObjectStore('near', 'origin', offline=True).put('lab/m', 2).pending
 
 @as_root
 def test_a_user_without_home_and_name(everybodys):
-    "As a number that nobody has, without HOME: explicit folders work; without them every verb does, and nothing is made in the present folder"
+    """As a number that nobody has, without HOME: explicit folders work; without them every verb does, and nothing is
+    made in the present folder"""
     fresh = everybodys
     (fresh/'own').mkdir(), os.chown(fresh/'own', 54321, 54321)
     script = f'''
@@ -114,13 +121,16 @@ print([str(w.message) for w in found if issubclass(w.category, UserWarning)])
 print(sorted(os.listdir('.')))
 '''
     def run(**more):
-        env = {k: v for k, v in os.environ.items() if k not in ('HOME', 'USER', 'LOGNAME', 'LNAME', 'USERNAME') and not k.startswith(('XDG_', 'OBJECTSTORE_'))}
+        env = {k: v for k, v in os.environ.items() if k not in ('HOME', 'USER', 'LOGNAME', 'LNAME', 'USERNAME')
+               and not k.startswith(('XDG_', 'OBJECTSTORE_'))}
         said = subprocess.run([sys.executable, '-c', script], env=env | more, capture_output=True, text=True, cwd='/')
         assert not said.returncode, said.stderr
         return map(eval, said.stdout.splitlines())
     warned, files = run()
     warned = [w for w in warned if 'is a new store' not in w]
-    assert files == ['store'] and len(warned) == 2 and all('no home' in w for w in warned) and 'OBJECTSTORE_CACHE_DIR' in ''.join(warned) and 'OBJECTSTORE_STATE_DIR' in ''.join(warned), (warned, files)
+    assert (files == ['store'] and len(warned) == 2 and all('no home' in w for w in warned)
+            and 'OBJECTSTORE_CACHE_DIR' in ''.join(warned) and 'OBJECTSTORE_STATE_DIR' in ''.join(warned)), (warned,
+        files)
     shutil.rmtree(fresh/'own'/'store')
     warned, files = run(OBJECTSTORE_CACHE_DIR=str(fresh/'own'/'cache'), OBJECTSTORE_STATE_DIR=str(fresh/'own'/'state'))
     assert [w for w in warned if 'is a new store' not in w] == [] and files == ['cache', 'near', 'state', 'store']
@@ -158,7 +168,8 @@ def test_a_second_user_of_a_group(share):
     os.chown(share, ANN, LAB)
     assert as_user(ANN, ANN, 0o022, put(share, 'a')) == 'kept'
     said = as_user(BOB, LAB, 0o022, put(share, 'b'))
-    assert said.startswith('PermissionError') and f'belongs to {ANN}, group {ANN}, drwxr-xr-x' in said and 'umask 002' in said and 'chmod g+rws' in said, said
+    assert (said.startswith('PermissionError') and f'belongs to {ANN}, group {ANN}, drwxr-xr-x' in said
+            and 'umask 002' in said and 'chmod g+rws' in said), said
     shutil.rmtree(share/'store')
     os.chmod(share, 0o2775)
     assert as_user(ANN, LAB, 0o002, put(share, 'a')) == as_user(BOB, LAB, 0o002, put(share, 'b')) == 'kept'
@@ -175,7 +186,8 @@ def test_one_whose_umask_hides_what_they_put(share):
 
 def test_ones_own_mistake_names_no_group(fresh):
     "A read-only folder of one's own says nothing of groups"
-    assert machine and FileBackend(fresh)._said(PermissionError(13, 'Permission denied', str(fresh)), 'a').strerror == 'Permission denied'
+    assert (machine and FileBackend(fresh)._said(PermissionError(13, 'Permission denied', str(fresh)), 'a').strerror
+            == 'Permission denied')
 
 
 # links
@@ -192,7 +204,8 @@ def test_a_folder_that_becomes_a_link_while_the_store_is_open(fresh, monkeypatch
     store.origin.place._seen.update(dict.fromkeys(store.origin.place._seen, 0.0))      # a second later
     with pytest.raises((Damaged, OSError), match='link'): store.put('lab/m', 2)
     with pytest.raises((Damaged, OSError), match='link'): ObjectStore('store', near=False).get('lab/m@1')
-    with pytest.raises((Damaged, OSError), match='link'): store.origin.place.read(store.origin.bucket('lab').key('m', 1))
+    with pytest.raises((Damaged, OSError), match='link'):
+        store.origin.place.read(store.origin.bucket('lab').key('m', 1))
     assert sorted((fresh/'elsewhere').rglob('*')) == before
 
 def test_planted_a_folder_is_believed_for_ever(fresh, monkeypatch):

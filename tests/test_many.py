@@ -8,7 +8,8 @@ from objectstore import ObjectStore
 def test_put_many_stores_each_object_once_where_replies_are_lost(place, s3_env, proxy, fault, n):
     s = ObjectStore(place.url, endpoint=proxy.endpoint, timeout=4.0, progress=False)
     s.put('many/ready', 1)
-    with proxy.fault(fault, method='PUT', path='records/', share=0.3, seed=n): made = s.put_many((f'many/{i}', i) for i in range(n))
+    with proxy.fault(fault, method='PUT', path='records/', share=0.3, seed=n):
+        made = s.put_many((f'many/{i}', i) for i in range(n))
     fresh = ObjectStore(place.url, endpoint=place.service.endpoint, timeout=4.0, progress=False)
     assert [v.version for v in made] == [1] * n
     assert [len(fresh.versions(f'many/{i}')) for i in range(n)] == [1] * n

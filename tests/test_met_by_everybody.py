@@ -21,7 +21,8 @@ def store(request, tmp_path): return ObjectStore('memory://' if request.param ==
 @pytest.fixture
 def churn(store):
     "An item with four versions, each of which was in production"
-    for auc in (0.87, 0.91, 0.89, 0.52): store.put('models/churn', {'auc': auc}, metadata={'auc': auc}, alias='production')
+    for auc in (0.87, 0.91, 0.89, 0.52):
+        store.put('models/churn', {'auc': auc}, metadata={'auc': auc}, alias='production')
     return store
 
 
@@ -32,10 +33,12 @@ def test_history_tells_when_who_and_what(churn):
     churn.remove('models/churn@3')
     churn.remove_alias('models/churn', 'production')
     rows = churn.history('models/churn')
-    assert [(m.what, m.ref, m.alias) for m in rows[-3:]] == [('note', 'models/churn@2', None), ('removed', 'models/churn@3', None), ('alias removed', 'models/churn@4', 'production')]
+    assert [(m.what, m.ref, m.alias) for m in rows[-3:]] == [('note', 'models/churn@2', None),
+        ('removed', 'models/churn@3', None), ('alias removed', 'models/churn@4', 'production')]
     assert sum(m.what == 'put' for m in rows) == sum(m.what == 'alias' for m in rows) == 4
     assert [m.when for m in rows] == sorted(m.when for m in rows) and all(m.when.tzinfo and m.who for m in rows)
-    assert rows.refs == [m.ref for m in rows] and 'reviewed' in repr(rows) and '<table' in rows._repr_mimebundle_()['text/html']
+    assert (rows.refs == [m.ref for m in rows] and 'reviewed' in repr(rows)
+            and '<table' in rows._repr_mimebundle_()['text/html'])
 
 def test_every_verb_takes_the_refs_of_a_history(churn):
     for m in churn.history('models/churn'):
@@ -49,7 +52,8 @@ def test_a_history_of_a_version_of_an_alias_and_of_what_is_gone(churn):
     churn.remove('models/churn@*', force=True)
     assert [m.what for m in churn.history('models/churn@2')] == ['put', 'alias', 'alias', 'removed']
     assert sum(m.what == 'removed' for m in churn.history('models/churn')) == 4
-    for ref, alias in (('models/chrun', None), ('nope/churn', None), ('models/churn', 'prodction'), ('models/churn@9', None)):
+    for ref, alias in (('models/chrun', None), ('nope/churn', None), ('models/churn', 'prodction'),
+                       ('models/churn@9', None)):
         with pytest.raises(NotFound): churn.history(ref, alias)
     with pytest.raises(NotFound, match='production'): churn.history('models/churn', 'prodction')
 
@@ -58,7 +62,10 @@ def test_a_history_spares_nothing_for_one_bad_thing(churn):
     bucket = churn.origin.bucket('models')
     def spoil(key):
         backend = bucket.backend
-        if isinstance(backend, MemoryBackend): backend._objects[key] = backend._objects[key]._replace(data=b'nonsense') if hasattr(backend._objects[key], '_replace') else (b'nonsense', *backend._objects[key][1:])
+        if isinstance(backend, MemoryBackend):
+            backend._objects[key] = (backend._objects[key]._replace(data=b'nonsense')
+                                     if hasattr(backend._objects[key], '_replace')
+                                     else (b'nonsense', *backend._objects[key][1:]))
         else:
             backend.delete(key)
             backend.create(key, b'nonsense')
@@ -71,7 +78,9 @@ def test_a_history_spares_nothing_for_one_bad_thing(churn):
 def test_a_history_is_a_table_for_pandas_and_polars(churn):
     pd, pl = pytest.importorskip('pandas'), pytest.importorskip('polars')
     rows = churn.history('models/churn')
-    for frame in (pd.DataFrame(rows), rows.df()): assert list(frame['ref']) == rows.refs and {'when', 'who', 'what', 'alias', 'says', 'pending'} <= set(frame.columns)
+    for frame in (pd.DataFrame(rows), rows.df()):
+        assert (list(frame['ref']) == rows.refs
+                and {'when', 'who', 'what', 'alias', 'says', 'pending'} <= set(frame.columns))
     assert pl.DataFrame(rows)['when'].to_list() == [m.when for m in rows]
 
 def test_what_waits_is_in_the_history(tmp_path):
@@ -94,7 +103,8 @@ def test_each_rollback_goes_one_more_step_back(churn):
     assert [churn.rollback('models/churn', 'production').version for _ in range(3)] == [3, 2, 1]
     with pytest.raises(NotFound, match='no earlier version'): churn.rollback('models/churn', 'production')
     assert churn['models/churn@production'].version == 1
-    assert [m.says for m in churn.history('models/churn', 'production')[-3:]] == ['rolled back from @4', 'rolled back from @3', 'rolled back from @2']
+    assert [m.says for m in churn.history('models/churn', 'production')[-3:]] == ['rolled back from @4',
+        'rolled back from @3', 'rolled back from @2']
 
 def test_a_rollback_that_does_not_know_where_it_is_would_be_seen(churn):
     "Planted: the move says not to which earlier one it goes back, which is 3, 4, 3"
@@ -112,12 +122,14 @@ def test_moves_between_rollbacks(churn):
     churn.remove_alias('models/churn', 'production')
     assert churn.rollback('models/churn', 'production').version == 4                               # from nowhere
     churn.remove('models/churn@1')
-    with pytest.raises(NotFound, match='removed'): churn.rollback('models/churn', 'production')    # behind it lies 1, which is gone
+    # behind it lies 1, which is gone
+    with pytest.raises(NotFound, match='removed'): churn.rollback('models/churn', 'production')
 
 def test_a_rollback_to_a_version_or_a_moment(churn):
     first, second = (m.when for m in churn.history('models/churn', 'production')[:2])
     assert churn.rollback('models/churn', 'production', to=2).version == 2
-    assert churn.rollback('models/churn', 'production').version == 1                                # one more step from there
+    # one more step from there
+    assert churn.rollback('models/churn', 'production').version == 1
     assert churn.rollback('models/churn', 'production', to='@3').version == 3
     assert churn.rollback('models/churn', 'production', to=second).version == 2
     assert churn.rollback('models/churn', 'production', to=first).version == 1
@@ -158,7 +170,8 @@ def test_a_version_as_it_was_some_days_ago(churn):
         with pytest.raises(NotFound): churn['models/churn@2 weeks']
         assert churn['models/churn@production@6d'].version == 4 and churn['models/churn@latest@6d'].version == 4
         with pytest.raises(NotFound, match='first set'): churn['models/churn@production@8d']
-        assert churn.find_items('models', at='6d').refs == churn.find_items('models', at=timedelta(6)).refs == ['models/churn@4'] and not churn.find_items('models', at='8d')
+        assert (churn.find_items('models', at='6d').refs == churn.find_items('models', at=timedelta(6)).refs
+                == ['models/churn@4'] and not churn.find_items('models', at='8d'))
     second = churn.history('models/churn', 'production')[1].when
     assert churn[f'models/churn@production@{second.isoformat()}'].version == 2
     assert churn.find_items('models', at=f'production@{second.isoformat()}').refs == ['models/churn@2']
@@ -179,7 +192,8 @@ def test_the_clock_of_the_origin_counts(store, monkeypatch):
     with planted(origin_clock, 'datetime', Ahead):
         with pytest.raises(NotFound): store['m/a@7d']
         clock = origin_clock.clock_of(store.origin.bucket('m').backend)
-        clock._told = None                                                                         # planted: nothing was told, so the machine is asked
+        # planted: nothing was told, so the machine is asked
+        clock._told = None
         monkeypatch.setattr(origin_clock.OriginClock, '_ask', lambda self, ask: (_ for _ in ()).throw(OSError()))
         assert store['m/a@7d'].version == 1
 
@@ -190,7 +204,8 @@ def test_a_duration_cannot_become_an_alias_and_one_that_is_there_can_be_read_and
         with pytest.raises(InvalidRef, match='duration'): churn.put('models/churn', 1, alias=word)
     for word in ('v2x', '4k', 'd7', 'seven', '2nd', '3way'): churn.set_alias('models/churn@1', word)
     bucket = churn.origin.bucket('models')
-    bucket.move_alias('churn', '7d', 2, 'ana')                                                     # as it was before durations were selectors
+    # as it was before durations were selectors
+    bucket.move_alias('churn', '7d', 2, 'ana')
     with pytest.warns(UserWarning, match="'7d' reads as a duration"): assert churn.aliases('models/churn')['7d'] == 2
     assert [m.ref for m in churn.history('models/churn', '7d')] == ['models/churn@2']
     assert churn.remove_alias('models/churn', '7d') and '7d' not in churn.aliases('models/churn')
@@ -199,13 +214,15 @@ def test_one_grammar_for_durations(tmp_path, monkeypatch):
     s = ObjectStore('memory://', timeout='2 s', max_age=timedelta(minutes=1))
     assert (s.timeout, s.max_age) == (2.0, 60.0)
     s.put('m/a', 1)
-    assert s.get('m/a', max_age='10 min') == 1 and [*s.watch('m/a', timeout='10 ms')] == [] and s['m/a'].wait('1 s').version == 1
+    assert (s.get('m/a', max_age='10 min') == 1 and [*s.watch('m/a', timeout='10 ms')] == []
+            and s['m/a'].wait('1 s').version == 1)
     for bad in ('7', '3 m', '-1 s', 'soon', -1, True, float('nan')):
         with pytest.raises(ValueError, match='timeout'): ObjectStore('memory://', timeout=bad)
     with pytest.raises(InvalidQuery, match='max_age'): s.get('m/a', max_age='soon')
     monkeypatch.setenv('OBJECTSTORE_TIMEOUT', '500 ms'); monkeypatch.setenv('OBJECTSTORE_MAX_AGE', '90')
     assert (get_config(start=tmp_path).timeout, get_config(start=tmp_path).max_age) == (0.5, 90)
-    for text in ('90 s', '10 min', '12 h', '7 d', '2 weeks', '1.5h', '1 day', '3 Weeks'): assert parse_duration(text) > timedelta(0)
+    for text in ('90 s', '10 min', '12 h', '7 d', '2 weeks', '1.5h', '1 day', '3 Weeks'):
+        assert parse_duration(text) > timedelta(0)
 
 
 # Conditions
@@ -214,37 +231,53 @@ def test_conditions_as_people_write_them(store):
     store.put('m/a', {'x': 1}, metadata={'accuracy': 0.95, 'day': '2026-11-05', 'delta': -0.7})
     store.put('m/b', 'x' * 150_000, metadata={'accuracy': 0.5, 'day': '2026-10-05', 'delta': 0.7})
     def found(where, **kw): return [v.item for v in store.find_items('m', where=where, sort='item', **kw)]
-    for where, want in {'accuracy > .9': 'a', 'accuracy>.9': 'a', 'delta < -.5': 'a', 'accuracy < 1.': 'ab', 'day > 2026-11-01': 'a', 'day BETWEEN 2026-10-01 AND 2026-10-31': 'b', 'day IN (2026-11-05, 2026-01-01)': 'a',
-                        '2026-11-01 < day': 'a', 'created > now() - 7 days': 'ab', 'created>now()-7d': 'ab', 'created < NOW() - 1 h': '', "created > now() - interval '2 weeks'": 'ab', 'created >= today()': 'ab',
-                        'created > 2026-01-01T12:00 AND accuracy > .9': 'a', "size > '100 kB'": 'b', 'size > 100kB': 'b', 'size < 1 MB AND size > 100 kB': 'b', "size BETWEEN '1 B' AND '1 KiB'": 'a',
-                        'day > 2026-11-01 OR accuracy > .9': 'a'}.items(): assert found(where) == [*want], where
+    for where, want in {'accuracy > .9': 'a', 'accuracy>.9': 'a', 'delta < -.5': 'a', 'accuracy < 1.': 'ab',
+                        'day > 2026-11-01': 'a', 'day BETWEEN 2026-10-01 AND 2026-10-31': 'b',
+                        'day IN (2026-11-05, 2026-01-01)': 'a', '2026-11-01 < day': 'a',
+                        'created > now() - 7 days': 'ab', 'created>now()-7d': 'ab', 'created < NOW() - 1 h': '',
+                        "created > now() - interval '2 weeks'": 'ab', 'created >= today()': 'ab',
+                        'created > 2026-01-01T12:00 AND accuracy > .9': 'a', "size > '100 kB'": 'b',
+                        'size > 100kB': 'b', 'size < 1 MB AND size > 100 kB': 'b',
+                        "size BETWEEN '1 B' AND '1 KiB'": 'a', 'day > 2026-11-01 OR accuracy > .9': 'a'}.items():
+        assert found(where) == [*want], where
     assert found({'size': '150 kB'}) == [*'b'] and found('size > :s', params={'s': '100 kB'}) == [*'b']
-    for where, why in {'created > 2026-13-01': 'is no date', 'created > now() - 2 months': 'no fixed length', 'created > now() - 999999999 d': 'no such time', "size > 'big'": 'is no size', 'day > 2026-11-01-02': 'arithmetic',
-                       'created > now() - 7': 'arithmetic', 'x > now': 'no record', 'now(1) > 3': 'functions'}.items():
+    for where, why in {'created > 2026-13-01': 'is no date', 'created > now() - 2 months': 'no fixed length',
+                       'created > now() - 999999999 d': 'no such time', "size > 'big'": 'is no size',
+                       'day > 2026-11-01-02': 'arithmetic', 'created > now() - 7': 'arithmetic', 'x > now': 'no record',
+                       'now(1) > 3': 'functions'}.items():
         if why == 'no record': continue
         with pytest.raises(InvalidQuery, match=why): found(where)
     with pytest.raises(InvalidQuery, match='is no size'): found({'size': 'big'})
 
 def test_find_items_takes_a_ref(store):
-    for name in ('churn', 'churn/weekly', 'churns', 'a', 'churn0'): store.put(f'models/{name}', 1); store.put(f'models/{name}', 2)
+    for name in ('churn', 'churn/weekly', 'churns', 'a', 'churn0'):
+        store.put(f'models/{name}', 1)
+        store.put(f'models/{name}', 2)
     def found(*args, **kw): return store.find_items(*args, sort='item', **kw).refs
-    assert found('models/churn') == ['models/churn@2', 'models/churn/weekly@2'] and found('models/churn@1') == ['models/churn@1', 'models/churn/weekly@1']
-    assert len(found('models/churn@*')) == 4 and found('models/churn', 'week') == ['models/churn/weekly@2'] and len(found('models/')) == 5
-    assert found('models/churn', where='version = 1') == [] and found('models/churn', at=1) == ['models/churn@1', 'models/churn/weekly@1']
+    assert (found('models/churn') == ['models/churn@2', 'models/churn/weekly@2']
+            and found('models/churn@1') == ['models/churn@1', 'models/churn/weekly@1'])
+    assert (len(found('models/churn@*')) == 4 and found('models/churn', 'week') == ['models/churn/weekly@2']
+            and len(found('models/')) == 5)
+    assert (found('models/churn', where='version = 1') == []
+            and found('models/churn', at=1) == ['models/churn@1', 'models/churn/weekly@1'])
     assert 'did you mean' in store.find_items('models/chrun').why
     with pytest.raises(InvalidQuery, match='one of them'): found('models/churn@1', at=2)
     with planted(ObjectStore, '_from_index', lambda self, q: (_ for _ in ()).throw(objectstore.store.find.IndexAway())):
-        assert found('models/churn') == ['models/churn@2', 'models/churn/weekly@2'] and 'chrun' in store.find_items('models/chrun').why
+        assert (found('models/churn') == ['models/churn@2', 'models/churn/weekly@2']
+                and 'chrun' in store.find_items('models/chrun').why)
 
 def test_what_is_sorted_or_filtered_by_is_a_column(store):
     pl = pytest.importorskip('polars')
     for f1 in (0.7, 0.9): store.put('m/a', f1, metadata={'metrics': {'f1': f1, 'auc': 1}, 'b': {'c': {'d': 3}}})
     for index in (True, False):
-        with planted(ObjectStore, '_from_index', ObjectStore._from_index if index else lambda self, q: (_ for _ in ()).throw(objectstore.store.find.IndexAway())):
+        with planted(ObjectStore, '_from_index', ObjectStore._from_index if index else lambda self,
+                     q: (_ for _ in ()).throw(objectstore.store.find.IndexAway())):
             found = store.find_items('m', at='*', where='metrics.f1 > .5', sort='-b.c.d')
             head = repr(found).splitlines()[1].split()
-            assert {'metrics.f1', 'b.c.d'} <= {*head} and 'metrics.auc' not in head and {'metrics.f1', 'b.c.d'} <= {*repr(found[:1]).splitlines()[1].split()}
-            assert found.df()['metrics.f1'].tolist() == found['metrics.f1'] and pl.DataFrame(found)['b.c.d'].to_list() == [3, 3]
+            assert ({'metrics.f1', 'b.c.d'} <= {*head} and 'metrics.auc' not in head
+                    and {'metrics.f1', 'b.c.d'} <= {*repr(found[:1]).splitlines()[1].split()})
+            assert (found.df()['metrics.f1'].tolist() == found['metrics.f1']
+                    and pl.DataFrame(found)['b.c.d'].to_list() == [3, 3])
 
 
 # Results as tables, and places in them
@@ -252,30 +285,47 @@ def test_what_is_sorted_or_filtered_by_is_a_column(store):
 def test_results_are_tables(churn):
     pd, pl = pytest.importorskip('pandas'), pytest.importorskip('polars')
     churn.put('models/churn', 1, metadata={'auc': 'high', 'path': 'p', 'size': 3, 'tags': ['a'], 'deep': {'x': 1}})
-    for found in (churn.versions('models/churn'), churn.find_items('models', at='*'), churn.find_items('models', at='*')[:3], churn.versions('models/churn')[-2:]):
+    for found in (churn.versions('models/churn'), churn.find_items('models', at='*'),
+                  churn.find_items('models', at='*')[:3], churn.versions('models/churn')[-2:]):
         frames = pd.DataFrame(found), found.df()
-        for frame in frames: assert frame['ref'].tolist() == found.refs and frame['metadata.size'].dropna().tolist() in ([3], []) and 'deep.x' in frame.columns or 'deep.x' not in frame.columns
+        for frame in frames:
+            assert (frame['ref'].tolist() == found.refs and frame['metadata.size'].dropna().tolist() in ([3], [])
+                    and 'deep.x' in frame.columns or 'deep.x' not in frame.columns)
         assert frames[0]['auc'].tolist() == frames[1]['auc'].tolist() == found['auc']
-        assert pl.DataFrame(found)['ref'].to_list() == found.refs and pl.DataFrame(found)['created'].to_list() == [v.created for v in found]
+        assert (pl.DataFrame(found)['ref'].to_list() == found.refs
+                and pl.DataFrame(found)['created'].to_list() == [v.created for v in found])
     assert len(pl.DataFrame(churn.find_items('models', where='version = 99'))) == 0
 
 def test_a_place_in_versions_is_not_taken_for_a_number(churn):
     all = churn.versions('models/churn')
     for i in (1, 3, 99):
         with pytest.raises(InvalidRef, match=re.escape(f"store['models/churn@{i}']")): all[i]
-    assert all[0].version == 1 and all[-1].version == 4 and all[1:3].refs == ['models/churn@2', 'models/churn@3'] and [v.version for v in all] == [1, 2, 3, 4] and list(all)[3].version == 4
-    assert [v.version for v in reversed(all)] == [4, 3, 2, 1] and all[-1] in all and all.index(all[-1]) == 3 and all['auc'] == [0.87, 0.91, 0.89, 0.52]
+    assert (all[0].version == 1 and all[-1].version == 4 and all[1:3].refs == ['models/churn@2', 'models/churn@3']
+            and [v.version for v in all] == [1, 2, 3, 4] and list(all)[3].version == 4)
+    assert ([v.version for v in reversed(all)] == [4, 3, 2, 1] and all[-1] in all and all.index(all[-1]) == 3
+            and all['auc'] == [0.87, 0.91, 0.89, 0.52])
 
 
 # Calls
 
 def test_a_call_that_is_meant_otherwise_says_how_it_is_done(churn):
-    for call, why in [(lambda: churn.get('models/churn', version=3), "'models/churn@3'"), (lambda: churn.get('models/churn', 3), "'models/churn@3'"), (lambda: churn.get('models/churn@1', 3), "'models/churn@3'"),
-                      (lambda: churn.put('models/churn', 1, {'auc': 1}), 'metadata='), (lambda: churn.put('models/churn', 1, tags={}), 'metadata='), (lambda: churn.put('models/churn', 1, version=4), 'next number'),
-                      (lambda: churn.find_items('models', limt=3), "'limit'"), (lambda: churn.find_items('models', order_by='auc'), 'sort='), (lambda: churn.versions('models/churn', 3), "store['models/churn@3']"),
-                      (lambda: churn.get(), "'ref'"), (lambda: churn.set_alias('models/churn@1'), "'alias'"), (lambda: ObjectStore('memory://', timout=3), "'timeout'"), (lambda: churn.put_many([], metdata=1), "'metadata'"),
-                      (lambda: churn.sync(1), 'sync('), (lambda: churn['models/churn'].get(bytes), 'as_='), (lambda: churn.rollback('models/churn', 'production', version=3), "'models/churn@3'"),
-                      (lambda: churn.history('models/churn', since='7d'), 'history(ref, alias'), (lambda: churn.care.compact(bukcet='m'), "'bucket'"), (lambda: churn['models/churn'].compare(), "'other'")]:
+    for call, why in [(lambda: churn.get('models/churn', version=3), "'models/churn@3'"),
+                      (lambda: churn.get('models/churn', 3), "'models/churn@3'"),
+                      (lambda: churn.get('models/churn@1', 3), "'models/churn@3'"),
+                      (lambda: churn.put('models/churn', 1, {'auc': 1}), 'metadata='),
+                      (lambda: churn.put('models/churn', 1, tags={}), 'metadata='),
+                      (lambda: churn.put('models/churn', 1, version=4), 'next number'),
+                      (lambda: churn.find_items('models', limt=3), "'limit'"),
+                      (lambda: churn.find_items('models', order_by='auc'), 'sort='),
+                      (lambda: churn.versions('models/churn', 3), "store['models/churn@3']"),
+                      (lambda: churn.get(), "'ref'"), (lambda: churn.set_alias('models/churn@1'), "'alias'"),
+                      (lambda: ObjectStore('memory://', timout=3), "'timeout'"),
+                      (lambda: churn.put_many([], metdata=1), "'metadata'"), (lambda: churn.sync(1), 'sync('),
+                      (lambda: churn['models/churn'].get(bytes), 'as_='),
+                      (lambda: churn.rollback('models/churn', 'production', version=3), "'models/churn@3'"),
+                      (lambda: churn.history('models/churn', since='7d'), 'history(ref, alias'),
+                      (lambda: churn.care.compact(bukcet='m'), "'bucket'"),
+                      (lambda: churn['models/churn'].compare(), "'other'")]:
         with pytest.raises(InvalidCall, match=re.escape(why)) as e: call()
         assert isinstance(e.value, TypeError) and isinstance(e.value, objectstore.ObjectStoreError)
 
@@ -291,7 +341,8 @@ def test_every_verb_explains_a_call(churn):
         with pytest.raises(InvalidCall): getattr(v, name)(nonsense_=1)
 
 def test_a_type_error_from_within_stays_what_it_is(churn):
-    with planted(ObjectStore, '_answer', lambda self, ref, max_age: None + 1), pytest.raises(TypeError) as e: churn.get('models/churn')
+    with planted(ObjectStore, '_answer', lambda self, ref, max_age: None + 1), pytest.raises(TypeError) as e:
+        churn.get('models/churn')
     assert not isinstance(e.value, InvalidCall)
 
 def test_nobody_looks_for_a_hint_where_all_is_well(monkeypatch):
@@ -299,27 +350,36 @@ def test_nobody_looks_for_a_hint_where_all_is_well(monkeypatch):
     asked, store = [], ObjectStore('memory://', progress=False)
     monkeypatch.setattr(store_module, 'no_attribute', lambda *a: asked.append(a[1]) or AttributeError(a[1]))
     store.put('lab/m', {'a': 1}, alias='production')
-    assert store.get('lab/m') == store.get('lab/m@production') == store['lab/m'].get() == {'a': 1} and store.find_items().refs == ['lab/m@1']
+    assert (store.get('lab/m') == store.get('lab/m@production') == store['lab/m'].get() == {'a': 1}
+            and store.find_items().refs == ['lab/m@1'])
     assert not asked
     with pytest.raises(AttributeError): store.compare
     assert asked == ['compare']
 
 def test_verbs_of_other_libraries_are_named(churn):
-    for name, how in dict(compare='store[ref].compare(4)', delete='store.remove(ref)', load='store.get(ref)', diff='compare', list_items='find_items', find_itmes="'find_items'", exists='ref in store').items():
+    for name, how in dict(compare='store[ref].compare(4)', delete='store.remove(ref)', load='store.get(ref)',
+                          diff='compare', list_items='find_items', find_itmes="'find_items'",
+                          exists='ref in store').items():
         with pytest.raises(AttributeError, match=re.escape(how)): getattr(churn, name)
     with pytest.raises(AttributeError, match="'metadata'"): churn['models/churn'].metadta
-    assert not hasattr(churn, 'compare') and not hasattr(churn, '_repr_png_') and not hasattr(churn['models/churn'], '__array__')
+    assert (not hasattr(churn, 'compare') and not hasattr(churn, '_repr_png_')
+            and not hasattr(churn['models/churn'], '__array__'))
 
 def test_what_fails_within_is_told_as_it_was(churn):
     "A property that fails is not said to be missing"
     v = churn['models/churn']
-    with planted(ObjectStore, 'notes_of', lambda self, v: v.no_such_thing), pytest.raises(AttributeError, match='no_such_thing'): v.metadata
+    with planted(ObjectStore, 'notes_of', lambda self, v: v.no_such_thing), pytest.raises(AttributeError,
+            match='no_such_thing'):
+        v.metadata
 
 def test_odd_values_are_refused_in_words(churn, tmp_path):
     "What is no ref, no time, no place: an error of the library's own, whatever verb it is given to"
     import inspect
-    given = dict(get=('models/churn',), put=('models/new', 1), annotate=('models/churn@1',), set_alias=('models/churn@1',), remove_alias=('models/churn',), history=('models/churn',), rollback=('models/churn', 'production'),
-                 find_items=(), versions=(), aliases=(), put_many=(), get_many=(), explain=(), get_stats=(), copy=(), remove=(), list_buckets=(), find_or_create_bucket=(), remove_bucket=())
+    given = dict(get=('models/churn',), put=('models/new', 1), annotate=('models/churn@1',),
+                 set_alias=('models/churn@1',), remove_alias=('models/churn',), history=('models/churn',),
+                 rollback=('models/churn', 'production'), find_items=(), versions=(), aliases=(), put_many=(),
+                 get_many=(), explain=(), get_stats=(), copy=(), remove=(), list_buckets=(), find_or_create_bucket=(),
+                 remove_bucket=())
     odd, tried = [5, -1, 2.5, b'x', ['x'], {}, object(), '', float('nan'), datetime.now(), len, str, ...], 0
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
@@ -327,7 +387,10 @@ def test_odd_values_are_refused_in_words(churn, tmp_path):
             for k, (name, p) in enumerate(inspect.signature(getattr(churn, verb)).parameters.items()):
                 for x in odd:
                     tried += 1
-                    try: getattr(churn, verb)(*args, **{name: x}) if p.kind is p.KEYWORD_ONLY or k >= len(args) else getattr(churn, verb)(*args[:k], x, *args[k + 1:])
+                    try:
+                        getattr(churn, verb)(*args,
+                                             **{name: x}) if p.kind is p.KEYWORD_ONLY or k >= len(args) else getattr(
+                            churn, verb)(*args[:k], x, *args[k + 1:])
                     except objectstore.ObjectStoreError: pass
         for x in (5, b'x', ['x'], object()):
             with pytest.raises(InvalidCall): churn['models/churn'].path(to=x)
@@ -338,7 +401,8 @@ def test_odd_values_are_refused_in_words(churn, tmp_path):
 
 def test_compare_takes_a_number_a_selector_or_a_ref(churn):
     v = churn['models/churn@1']
-    for other in (4, '4', '@4', '@production', 'production', 'models/churn@4', churn['models/churn@4'], -1, '@latest'): assert v.compare(other)['auc'] == (0.87, 0.52), other
+    for other in (4, '4', '@4', '@production', 'production', 'models/churn@4', churn['models/churn@4'], -1, '@latest'):
+        assert v.compare(other)['auc'] == (0.87, 0.52), other
     with pytest.raises(NotFound): v.compare(9)
 
 
@@ -379,7 +443,8 @@ def test_a_store_that_counts_on_would_be_seen(store):
     _planted(bucket.backend, bucket.key('a', 1), refs.MAX_VERSION)
     bucket.forget()
     with planted(objectstore.format.records.Claim, '_fits', lambda self, n: hit.append(n)): v = store.put('m/a', 'more')
-    assert hit and v.version == refs.MAX_VERSION + 1 and key_number(bucket.key('a', v.version)) is None     # which no listing shows
+    # which no listing shows
+    assert hit and v.version == refs.MAX_VERSION + 1 and key_number(bucket.key('a', v.version)) is None
 
 
 # What is said when something is made, or was never there
@@ -397,8 +462,11 @@ def test_text_that_names_a_file_is_warned_of_before_the_put(store, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('HOME', str(tmp_path))
     (tmp_path/'photos').mkdir(); (tmp_path/'notes').write_text('x'); (tmp_path/'a.csv').write_text('x')
-    for text, says in {'photos': r"Path\('photos'\) would store the folder", 'notes': 'would store the file', './a.csv': 'would store the file', '~/a.csv': r'expanduser\(\) would store the file', str(tmp_path): 'folder',
-                       's3://lab/models/churn.pkl': 'at that address', 'gs://lab/x': 'at that address', 'file:///data/x.csv': 'at that address', 'https://minio.lab:9000/lab/x.parquet': 'at that address',
+    for text, says in {'photos': r"Path\('photos'\) would store the folder", 'notes': 'would store the file',
+                       './a.csv': 'would store the file', '~/a.csv': r'expanduser\(\) would store the file',
+                       str(tmp_path): 'folder', 's3://lab/models/churn.pkl': 'at that address',
+                       'gs://lab/x': 'at that address', 'file:///data/x.csv': 'at that address',
+                       'https://minio.lab:9000/lab/x.parquet': 'at that address',
                        'https://example.com/data.csv?version=3': 'at that address'}.items():
         _says(lambda: store.put('m/a', text), says); _says(lambda: store.put_many({'m/a': text}), says)
         assert store.get('m/a') == text
@@ -408,26 +476,32 @@ def test_text_that_names_a_file_is_warned_of_before_the_put(store, tmp_path, mon
             with pytest.raises(UserWarning): store.put('m/a', text)
             assert store['m/a'].version == n                                # it was said before anything was stored
             store.put('m/a', text, codec='text')                            # who says text means text
-    for text in ('hello', 'photo', 'see s3://lab/x for it', 'https://example.com', 'https://example.com/page.html', 'notes\nphotos', '', ' ', 'x' * 5000, 'a\0b'): _says(lambda: store.put('m/a', text), None)
+    for text in ('hello', 'photo', 'see s3://lab/x for it', 'https://example.com', 'https://example.com/page.html',
+                 'notes\nphotos', '', ' ', 'x' * 5000, 'a\0b'):
+        _says(lambda: store.put('m/a', text), None)
 
 def test_a_warning_points_at_the_line_that_called(tmp_path, store, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path/'photos').mkdir()
-    for call in (lambda: store.put('m/a', 'photos'), lambda: store.put_many({'m/b': 'photos'}), lambda: store.put('m/A', 1), lambda: store.remove_bucket('never')):
+    for call in (lambda: store.put('m/a', 'photos'), lambda: store.put_many({'m/b': 'photos'}),
+                 lambda: store.put('m/A', 1), lambda: store.remove_bucket('never')):
         with pytest.warns(UserWarning) as seen: call()
         assert seen[0].filename == __file__
 
 def test_names_that_differ_by_case_alone_are_told(store):
     store.put('models/churn', 1)
-    _says(lambda: store.put('models/Churn', 1), "models/Churn is a new item, and differs from models/churn by case alone")
+    _says(lambda: store.put('models/Churn', 1),
+          "models/Churn is a new item, and differs from models/churn by case alone")
     _says(lambda: store.put('models/Churn', 2), None)                       # it is not new any more
     _says(lambda: store.put('models/churn/x', 2), None)
     _says(lambda: store.put_many({'models/CHURN': 1, 'models/other': 1}), 'CHURN.*differs from models/churn')
-    _says(lambda: store.put('Models/churn', 1), "bucket 'Models' is new, and differs from bucket 'models' by case alone")
+    _says(lambda: store.put('Models/churn', 1),
+          "bucket 'Models' is new, and differs from bucket 'models' by case alone")
     _says(lambda: store.find_or_create_bucket('MODELS'), 'differs from bucket')
     _says(lambda: store.find_or_create_bucket('data'), None)
     _says(lambda: store.find_or_create_bucket('MODELS'), None)
-    assert store.get('models/churn') == 1 and store.get('models/Churn') == 2 and store.list_buckets() == ['MODELS', 'Models', 'data', 'models']
+    assert (store.get('models/churn') == 1 and store.get('models/Churn') == 2
+            and store.list_buckets() == ['MODELS', 'Models', 'data', 'models'])
 
 @pytest.mark.parametrize('searched', [True, False])
 def test_another_process_is_told_of_names_that_differ_by_case(tmp_path, searched):
@@ -439,13 +513,16 @@ def test_another_process_is_told_of_names_that_differ_by_case(tmp_path, searched
 @pytest.mark.parametrize('searched', [True, False])
 def test_aliases_that_differ_by_case_alone_are_told(churn, searched):
     if searched: churn.find_items('models')
-    for move in (lambda: churn.set_alias('models/churn@1', 'Production'), lambda: churn.put('models/churn', 5, alias='PRODUCTION')): _says(move, "differs from .*'[pP]roduction' by case alone")
+    for move in (lambda: churn.set_alias('models/churn@1', 'Production'),
+                 lambda: churn.put('models/churn', 5, alias='PRODUCTION')):
+        _says(move, "differs from .*'[pP]roduction' by case alone")
     _says(lambda: churn.set_alias('models/churn@2', 'production'), None)
     _says(lambda: churn.set_alias('models/churn@2', 'staging'), None)
 
 def test_a_bucket_that_never_was_is_told(store):
     store.put('models/churn', 1)
-    assert _says(lambda: store.remove_bucket('modles'), 'there never was a bucket') and 'models' in _says(lambda: store.remove_bucket('modles'), 'did you mean')[0]
+    assert (_says(lambda: store.remove_bucket('modles'), 'there never was a bucket')
+            and 'models' in _says(lambda: store.remove_bucket('modles'), 'did you mean')[0])
     assert store.remove_bucket('models', force=True) is True
     _says(lambda: store.remove_bucket('models'), None)                      # it was, and is gone
     with warnings.catch_warnings():
@@ -460,7 +537,8 @@ class Line:
     def __init__(self, at_once: int, hold: int = 0): self.at_once, self.arrived, self.hold = at_once, 0, hold
 
     def put(self, client, key, parts, *, chunk_size, max_concurrency, **kwargs):
-        "As a client does it: at most so many parts are on their way, and the next is asked for when one of them is there"
+        """As a client does it: at most so many parts are on their way, and the next is asked for when one of them is
+        there"""
         away = []
         for data in parts:
             while len(away) >= max_concurrency: self.arrived += away.pop(0)
@@ -478,7 +556,9 @@ def test_a_bar_counts_what_has_arrived(tmp_path, parts):
     backend = object.__new__(remote.RemoteBackend)
     backend.url = 's3://lab'
     def progress(n): claims.append((sum(c for c, _ in claims[-1:]) + n, line.arrived))
-    with planted(obstore, 'put', line.put), planted(remote.RemoteBackend, 'exists', lambda self, key: False), planted(remote.RemoteBackend, '_request', lambda self, kind, call: call(None)):
+    with planted(obstore, 'put', line.put), planted(remote.RemoteBackend, 'exists', lambda self,
+                                                    key: False), planted(remote.RemoteBackend, '_request', lambda self,
+            kind, call: call(None)):
         backend.upload('payloads/aa/x', file, progress)
     assert claims and all(claimed <= arrived for claimed, arrived in claims) and claims[-1][0] == size == line.arrived
     if parts >= 13: assert claims[0][0] <= size / 4 + 2 * PIECE and len(claims) > parts // 2
@@ -504,7 +584,8 @@ def test_a_bar_that_counts_what_was_handed_over_would_be_seen(tmp_path):
         while data := f.read(part):
             yield data
             hit.append(1); arrived(len(data))
-    with planted(remote, '_parts', eager), pytest.raises(AssertionError): test_a_bar_counts_what_has_arrived(tmp_path, 40)
+    with planted(remote, '_parts', eager), pytest.raises(AssertionError):
+        test_a_bar_counts_what_has_arrived(tmp_path, 40)
     assert hit
 
 def test_a_bar_is_there_before_anything_has_arrived(capsys):
@@ -530,7 +611,8 @@ def test_a_bar_counts_what_a_service_has_got(seaweed, monkeypatch, tmp_path, fig
         def progress(n): claims.append((sum(c for c, _ in claims[-1:]) + n, arrived()))
         store.origin.place.upload('lab/payloads/aa/big', big, progress)
     assert all(claimed <= there for claimed, there in claims) and claims[-1][0] == 100_000_000 and len(claims) > 5
-    figure('progress: claimed against arrived, MB', ticks=len(claims), most_ahead=max(0, max(c - a for c, a in claims)) / 1e6, most_behind=max(a - c for c, a in claims) / 1e6)
+    figure('progress: claimed against arrived, MB', ticks=len(claims),
+           most_ahead=max(0, max(c - a for c, a in claims)) / 1e6, most_behind=max(a - c for c, a in claims) / 1e6)
 
 
 # What it costs
@@ -549,10 +631,13 @@ def test_requests_of_history_rollback_and_dates(seaweed, monkeypatch, figure):
             with line.counting() as count: call()
             return count
         told = asked(lambda: store.history('lab/churn'))
-        assert told.verbs == {'LIST': 3, 'GET': 5} and not any('other' in r.path for r in told if r.method == 'GET' and r.verb == 'GET')      # four moves, a note; the records are in memory
+        # four moves, a note; the records are in memory
+        assert (told.verbs == {'LIST': 3, 'GET': 5}
+                and not any('other' in r.path for r in told if r.method == 'GET' and r.verb == 'GET'))
         assert asked(lambda: store.history('lab/churn', 'production')).verbs == {'LIST': 1, 'GET': 4}
         back = asked(lambda: store.rollback('lab/churn', 'production'))
         assert store['lab/churn@production'].version == 3 and back.verbs['PUT'] == 1
         then = asked(lambda: [store[f'lab/churn@{t}'] for t in ('1ms', '2ms', '3ms')])
         assert then.verbs.get('HEAD', 0) <= 1
-        figure('requests: history / of an alias / rollback / three dates', history=len(told), alias=5, rollback=f'{len(back)} {back.verbs}', dates=f'{len(then)} {then.verbs}')
+        figure('requests: history / of an alias / rollback / three dates', history=len(told), alias=5,
+               rollback=f'{len(back)} {back.verbs}', dates=f'{len(then)} {then.verbs}')

@@ -1,6 +1,8 @@
-"""An exhaustive model of the claim (`objectstore.format.records.Claim`): writers of one item, over a line that loses, repeats, delays and refuses for nothing.
+"""An exhaustive model of the claim (`objectstore.format.records.Claim`): writers of one item, over a line that loses,
+repeats, delays and refuses for nothing.
 
-A writer that freezes or dies is one that takes no more steps; every interleaving is gone through, so all of those are in it.
+A writer that freezes or dies is one that takes no more steps; every interleaving is gone through, so all of those are
+in it.
 """
 from typing import NamedTuple
 import pytest
@@ -37,7 +39,8 @@ def model(bug: str = '', jump: bool = False):
         for n, who in s.late: yield f'late {who} arrives at {n}', create(s, n, who)._replace(late=s.late - {(n, who)})
         for i, w in enumerate(s.writers):
             if not w.puts: continue
-            def go(t: State, **change) -> State: return t._replace(writers=(*t.writers[:i], w._replace(**change), *t.writers[i + 1:]))
+            def go(t: State, **change) -> State:
+                return t._replace(writers=(*t.writers[:i], w._replace(**change), *t.writers[i + 1:]))
             yield from one(s, w, go)
 
     def one(s, w, go):
@@ -61,7 +64,8 @@ def model(bug: str = '', jump: bool = False):
             found = held(s, w.n)
             if found == who: yield f'{put} finds itself at {w.n}', won(s, w, go)
             elif found: yield f'{put} finds another at {w.n}', go(s, at='send', n=next_number(s, w), known=w.n)
-            elif bug == 'a new write id': yield f'{put} finds nothing, makes itself anew', go(s, at='send', tries=w.tries + 1)
+            elif bug == 'a new write id':
+                yield f'{put} finds nothing, makes itself anew', go(s, at='send', tries=w.tries + 1)
             else: yield f'{put} finds nothing at {w.n}', go(s, at='send')
             yield f'{put} gives up', ended(s._replace(unknown=s.unknown | {put}), w, go, w.known)
 
@@ -93,15 +97,18 @@ def check(puts, faults, bug='', jump=False) -> Explored:
 
 three, two, replay = (('a',), ('b',), ('c',)), (('a', 'b'), ('c', 'd')), (('a',), ('a',), ('b',))
 
-@pytest.mark.parametrize('puts, faults, jump', [(three, 3, False), (three, 3, True), (two, 3, False), (two, 3, True), (replay, 3, False)])
+@pytest.mark.parametrize('puts, faults, jump',
+                         [(three, 3, False), (three, 3, True), (two, 3, False), (two, 3, True), (replay, 3, False)])
 def test_claim(puts, faults, jump, figure):
     found = check(puts, faults, jump=jump)
-    figure(f'model of the claim, writers {puts}, {faults} faults{", jumping" * jump}', states=found.states, violations=0 if not found.wrong else found.wrong)
+    figure(f'model of the claim, writers {puts}, {faults} faults{", jumping" * jump}', states=found.states,
+           violations=0 if not found.wrong else found.wrong)
     assert not found.wrong, (found.wrong, found.trace)
     assert found.ends
 
-@pytest.mark.parametrize('bug, why', [('trusts exists', 'doubled'), ('silence is refusal', 'doubled'), ('silence is success', None), ('too high a number', 'a gap'),
-                                      ('overwrites', None), ('a new write id', 'doubled')])
+@pytest.mark.parametrize('bug, why',
+                         [('trusts exists', 'doubled'), ('silence is refusal', 'doubled'), ('silence is success', None),
+                          ('too high a number', 'a gap'), ('overwrites', None), ('a new write id', 'doubled')])
 def test_planted_claims_are_caught(bug, why):
     found = check((('a',), ('b',)), 2, bug)
     assert found.wrong and (why is None or found.wrong == why), bug

@@ -1,7 +1,10 @@
-"""Dates: an exhaustive model of how versions get them, and the same on the real code, with clocks a year off, frozen writers and copies of the storage.
+"""Dates: an exhaustive model of how versions get them, and the same on the real code, with clocks a year off, frozen
+writers and copies of the storage.
 
-What must hold: dates rise with the numbers; what is acknowledged is dated neither into the past, where somebody may have asked already, nor
-far into the future; a copy of the storage, made in any order and at any time, shows the same dates and answers the same questions.
+What must hold: dates rise with the numbers; what is acknowledged is dated neither into the past, where somebody may
+have asked already, nor
+far into the future; a copy of the storage, made in any order and at any time, shows the same dates and answers the same
+questions.
 """
 from __future__ import annotations
 import os, time
@@ -22,7 +25,8 @@ from trial import Wrapped, store_over
 pytestmark = pytest.mark.usefixtures('own_cache')
 
 
-# An exhaustive model. One unit is a microsecond; for the model's sake a second has 1,000 of them, and time goes on by half seconds
+# An exhaustive model. One unit is a microsecond; for the model's sake a second has 1,000 of them, and time goes on by
+# half seconds
 
 SECOND, TICK, LATE, YEAR = 1000, 500, 1000, 1_000_000
 SOAK = int(os.environ.get('OBJECTSTORE_SOAK', 1))
@@ -52,7 +56,8 @@ def model(last: int, whole: bool, bug: str = ''):
         "What the date of the last one is at most, by a listing"
         n, t = len(s.store), s.store[-1].when
         cut = SECOND if whole else 0
-        return (t // SECOND * SECOND if whole else t) + (0 if bug == 'no second' else cut) + (0 if bug == 'no microsecond a number' else n)
+        return (t // SECOND * SECOND if whole else t) + (0 if bug == 'no second' else cut) + (0
+            if bug == 'no microsecond a number' else n)
 
     def clock(s: State, i: int, w: Writer) -> int:
         if bug == 'the wall clock' and i == 0: return s.time + YEAR
@@ -63,16 +68,29 @@ def model(last: int, whole: bool, bug: str = ''):
         if s.time < last: yield 'time passes', s._replace(time=s.time + TICK)
         for i, w in enumerate(s.writers):
             if not w.puts: continue
-            def go(t: State, **change) -> State: return t._replace(writers=(*t.writers[:i], w._replace(**change), *t.writers[i + 1:]))
-            def mark(state: str) -> State: return s._replace(store=tuple(x._replace(state=state) if k == w.n - 1 else x for k, x in enumerate(s.store)))
-            if w.does == 'look': yield f'{i} looks', go(s, does='date', n=len(s.store) + 1, after=listed(s) if s.store else 0)
-            elif w.does == 'date': yield f'{i} dates {w.n}', go(s, does='send', at=max(clock(s, i, w), w.after + (0 if bug == 'no +1' else 1)), dated=s.time)
+            def go(t: State, **change) -> State:
+                return t._replace(writers=(*t.writers[:i], w._replace(**change), *t.writers[i + 1:]))
+            def mark(state: str) -> State:
+                return s._replace(store=tuple(x._replace(state=state) if k == w.n - 1 else x
+                                              for k, x in enumerate(s.store)))
+            if w.does == 'look':
+                yield f'{i} looks', go(s, does='date', n=len(s.store) + 1, after=listed(s) if s.store else 0)
+            elif w.does == 'date':
+                yield f'{i} dates {w.n}', go(s, does='send',
+                                             at=max(clock(s, i, w), w.after + (0 if bug == 'no +1' else 1)),
+                                             dated=s.time)
             elif w.does == 'send' and w.n <= len(s.store):
                 yield f'{i} finds {w.n} taken', go(s, does='date', n=w.n + 1, after=max(w.after, s.store[w.n - 1].at))
-                yield f'{i} finds {w.n} taken, and looks', go(s, does='date', n=len(s.store) + 1, after=max(w.after, s.store[w.n - 1].at, listed(s) if len(s.store) > w.n else 0))
-            elif w.does == 'send': yield f'{i} sends {w.n}', go(s._replace(store=(*s.store, Stored(w.at, s.time, 'unanswered'))), does='hear')
-            elif w.does == 'hear' and s.time - w.dated > LATE and bug != 'no rule of lateness': yield f'{i} abandons {w.n}', go(mark('abandoned'), does='date', n=w.n + 1, after=w.at)
-            elif w.does == 'hear': yield f'{i} has {w.n}', go(mark('acknowledged'), puts=w.puts - 1, does='date', n=w.n + 1, after=w.at, at=0, dated=0)
+                yield f'{i} finds {w.n} taken, and looks', go(s, does='date', n=len(s.store) + 1,
+                    after=max(w.after, s.store[w.n - 1].at, listed(s) if len(s.store) > w.n else 0))
+            elif w.does == 'send':
+                yield f'{i} sends {w.n}', go(s._replace(store=(*s.store, Stored(w.at, s.time, 'unanswered'))),
+                                             does='hear')
+            elif w.does == 'hear' and s.time - w.dated > LATE and bug != 'no rule of lateness':
+                yield f'{i} abandons {w.n}', go(mark('abandoned'), does='date', n=w.n + 1, after=w.at)
+            elif w.does == 'hear':
+                yield f'{i} has {w.n}', go(mark('acknowledged'), puts=w.puts - 1, does='date', n=w.n + 1, after=w.at,
+                                           at=0, dated=0)
     return steps
 
 def wrong(s: State) -> str | None:
@@ -89,15 +107,21 @@ def check(puts: tuple[int, ...], last: int, whole: bool, bug: str = '') -> Explo
     return explore(State(5 * SECOND, (), writers), model(5 * SECOND + last, whole, bug), wrong)
 
 @pytest.mark.parametrize('whole', [True, False])
-@pytest.mark.parametrize('puts, last', [((1, 1, 1), 1000), ((2, 1), 2000)] + [((2, 1, 1), 1000), ((2, 2), 2000)] * (SOAK >= 10))
+@pytest.mark.parametrize('puts, last',
+                         [((1, 1, 1), 1000), ((2, 1), 2000)] + [((2, 1, 1), 1000), ((2, 2), 2000)] * (SOAK >= 10))
 def test_dates(puts, last, whole, figure):
     found = check(puts, last, whole)
-    figure(f'dates: puts {puts}, {last / SECOND} s, {"whole seconds" if whole else "exact listings"}', states=found.states, wrong=found.wrong or 'nothing')
+    figure(f'dates: puts {puts}, {last / SECOND} s, {"whole seconds" if whole else "exact listings"}',
+           states=found.states, wrong=found.wrong or 'nothing')
     assert not found.wrong, (found.wrong, found.trace)
     assert found.ends
 
-@pytest.mark.parametrize('bug, puts, why', [('no +1', (2, 1), 'dates do not rise'), ('no second', (1, 1), 'dates do not rise'), ('no microsecond a number', (1, 2, 1), 'dates do not rise'),
-    ('the wall clock', (1, 1), 'dated into the future'), ('a slow wall clock', (1, 1), 'put into the past'), ('no rule of lateness', (1,), 'put into the past')])
+@pytest.mark.parametrize('bug, puts, why',
+                         [('no +1', (2, 1), 'dates do not rise'), ('no second', (1, 1), 'dates do not rise'),
+                          ('no microsecond a number', (1, 2, 1), 'dates do not rise'),
+                          ('the wall clock', (1, 1), 'dated into the future'),
+                          ('a slow wall clock', (1, 1), 'put into the past'),
+                          ('no rule of lateness', (1,), 'put into the past')])
 def test_planted_datings_are_caught(bug, puts, why):
     found = check(puts, 2500, True, bug)
     assert found.wrong == why, (bug, found)
@@ -123,14 +147,17 @@ class Origin(MemoryBackend):
         return to
 
 class Machine(Wrapped):
-    "One process: it asks the origin for its time, which answers in whole seconds, and it may freeze between its look at the clock and its write"
+    """One process: it asks the origin for its time, which answers in whole seconds, and it may freeze between its look
+    at the clock and its write"""
     def __init__(self, origin: Origin, name: str):
         super().__init__(origin)
         self.name, self.before = f'{id(origin)} {name}', None
     clock = property(lambda self: self.name)
     def ask_time(self): return float(int(self.inner.world.now))
     def call(self, op, key, run):
-        if op == 'create' and '/records/' in key and not key_number(key)[1] and (before := self.before): self.before = None; before()
+        if op == 'create' and '/records/' in key and not key_number(key)[1] and (before := self.before):
+            self.before = None
+            before()
         return run()
 
 class World:
@@ -149,7 +176,8 @@ class World:
 
     def __enter__(self):
         self.stack = ExitStack()
-        for module in (origin_clock, records, commit): self.stack.enter_context(planted(module, 'running', spare(self.running)))
+        for module in (origin_clock, records, commit):
+            self.stack.enter_context(planted(module, 'running', spare(self.running)))
         real = time.time
         self.stack.enter_context(planted(time, 'time', spare(lambda: real() + self.off)))
         return self
@@ -165,7 +193,8 @@ def mistakes(world: World) -> list[str]:
     dates = told(world)
     found = [f'{a} and {b} do not rise' for (_, a), (_, b) in zip(dates, dates[1:]) if a >= b]
     for n, at in dates:
-        if not -62 < at - (when := world.acknowledged.get(n, at)) < 1.1: found.append(f'{n} is dated {at - when:.3f} s from its acknowledgement')
+        if not -62 < at - (when := world.acknowledged.get(n, at)) < 1.1:
+            found.append(f'{n} is dated {at - when:.3f} s from its acknowledgement')
     return found
 
 def answers(origin: Origin, moments: list) -> list:
@@ -174,14 +203,15 @@ def answers(origin: Origin, moments: list) -> list:
     def ask(t):
         try: return s[f'lab/m@{t.isoformat()}'].ref
         except NotFound as e: return str(e)
-    return [ask(t) for t in moments] + [(v.ref, v.created) for v in s.versions('lab/m')] + [(m['to'], m['when']) for m in (s.aliases('lab/m').history('best') if 'best' in s.aliases('lab/m') else [])]
+    return [ask(t) for t in moments] + [(v.ref, v.created) for v in s.versions('lab/m')] + [(m['to'], m['when'])
+        for m in (s.aliases('lab/m').history('best') if 'best' in s.aliases('lab/m') else [])]
 
-steps = st.lists(st.one_of(
-    st.tuples(st.just('put'), st.integers(0, 2)), st.tuples(st.just('put'), st.integers(0, 2)),
-    st.tuples(st.just('pass'), st.sampled_from([0.0004, 0.3, 0.7, 1.0, 90.0, 4000.0])),
-    st.tuples(st.just('overlap'), st.integers(0, 2), st.integers(0, 2)),
-    st.tuples(st.just('freeze'), st.integers(0, 2), st.sampled_from([0.5, 61.0, 3700.0])),
-    st.tuples(st.just('remove'), st.integers(1, 6)), st.tuples(st.just('alias'), st.integers(1, 6))), min_size=1, max_size=12)
+steps = st.lists(st.one_of(st.tuples(st.just('put'), st.integers(0, 2)), st.tuples(st.just('put'), st.integers(0, 2)),
+                           st.tuples(st.just('pass'), st.sampled_from([0.0004, 0.3, 0.7, 1.0, 90.0, 4000.0])),
+                           st.tuples(st.just('overlap'), st.integers(0, 2), st.integers(0, 2)),
+                           st.tuples(st.just('freeze'), st.integers(0, 2), st.sampled_from([0.5, 61.0, 3700.0])),
+                           st.tuples(st.just('remove'), st.integers(1, 6)),
+                           st.tuples(st.just('alias'), st.integers(1, 6))), min_size=1, max_size=12)
 
 def run(world: World, plan: list) -> None:
     for what, *args in plan:
@@ -195,7 +225,10 @@ def run(world: World, plan: list) -> None:
             world.machines[args[0]].before = freeze
             world.put(args[0])
         elif what in ('remove', 'alias'):
-            try: world.stores[0].remove(f'lab/m@{args[0]}', force=True) if what == 'remove' else world.stores[1].set_alias(f'lab/m@{args[0]}', 'best')
+            try:
+                world.stores[0].remove(f'lab/m@{args[0]}',
+                                       force=True) if what == 'remove' else world.stores[1].set_alias(
+                    f'lab/m@{args[0]}', 'best')
             except NotFound: pass
 
 quick = settings(max_examples=40 * SOAK, deadline=None, suppress_health_check=list(HealthCheck))
@@ -217,7 +250,8 @@ def test_copies_of_the_storage_keep_dates(plan, times, cut):
         copy = world.origin.copied(iter(t for _ in range(200) for t in times))
         assert answers(copy, moments) == answers(world.origin, moments)
 
-PLAN = [('put', 0), ('put', 1), ('put', 2), ('pass', 90.0), ('put', 1), ('overlap', 0, 1), ('put', 2), ('freeze', 2, 3700.0), ('put', 0), ('remove', 2), ('alias', 3)]
+PLAN = [('put', 0), ('put', 1), ('put', 2), ('pass', 90.0), ('put', 1), ('overlap', 0, 1), ('put', 2),
+        ('freeze', 2, 3700.0), ('put', 0), ('remove', 2), ('alias', 3)]
 
 def test_a_plan_that_holds():
     with World(1.0, 31_536_000.0) as world:

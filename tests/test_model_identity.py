@@ -13,7 +13,8 @@ from typing import NamedTuple
 import pytest
 
 STEPS = 7 + (float(os.environ.get('OBJECTSTORE_SOAK') or 1) > 1)
-BUGS = ['no doubt', 'absence is believed', 'no witness', 'the witness is not asked again', 'an own put has no stamp', 'blind after a minute', 'near stays', 'near copies have no stamp']
+BUGS = ['no doubt', 'absence is believed', 'no witness', 'the witness is not asked again', 'an own put has no stamp',
+        'blind after a minute', 'near stays', 'near copies have no stamp']
 
 
 class Store(NamedTuple):
@@ -50,12 +51,20 @@ class Model:
             if len(s.records) < 3: yield w._replace(store=s._replace(records=(*s.records, (n + 1, n + 2))), n=n + 2)
             if s.records and w.backup is None: yield w._replace(backup=s)
             if w.backup: yield w._replace(store=None, backup=w.backup)
-            yield w._replace(store=s._replace(stamp=n + 1, records=tuple((r, n + 2 + i) for i, (r, _) in enumerate(s.records))), n=n + 2 + len(s.records))     # every file touched, or copied
+            # every file touched, or copied
+            yield w._replace(store=s._replace(stamp=n + 1,
+                                              records=tuple((r, n + 2 + i) for i, (r, _) in enumerate(s.records))),
+                             n=n + 2 + len(s.records))
         if w.backup and w.backup != s:
             b = w.backup
-            back = w.truly or bool(w.who and w.who[0] == b.id and len(b.records) < w.last) or bool(any(dict(enumerate((r for r, _ in b.records), 1)).get(k) != i for (name, k), (i, _) in w.near if name and name[0] == b.id))
-            yield w._replace(store=b, truly=back)                                                                                      # a snapshot
-            yield w._replace(store=b._replace(stamp=n + 1, records=tuple((r, n + 2 + i) for i, (r, _) in enumerate(b.records))), n=n + 2 + len(b.records), truly=back)
+            back = (w.truly or bool(w.who and w.who[0] == b.id and len(b.records) < w.last)
+                    or bool(any(dict(enumerate((r for r, _ in b.records), 1)).get(k) != i
+                                for (name, k), (i, _) in w.near if name and name[0] == b.id)))
+            # a snapshot
+            yield w._replace(store=b, truly=back)
+            yield w._replace(store=b._replace(stamp=n + 1,
+                                              records=tuple((r, n + 2 + i) for i, (r, _) in enumerate(b.records))),
+                             n=n + 2 + len(b.records), truly=back)
 
     # this machine
     def ask(self, w: World, gone: bool = False) -> World:
@@ -66,7 +75,9 @@ class Model:
         there = witness and len(w.store.records) >= witness[0] and w.store.records[witness[0] - 1][0] == witness[1]
         if self.bug == 'no witness': there = True
         epoch = w.epoch + 1 if gone or witness and not there else w.epoch
-        w = w._replace(epoch=epoch, lost=w.lost or bool(epoch != w.epoch and w.who and w.who[0] == name[0] or witness and not there), witness=tuple(x for x in w.witness if epoch == w.epoch or x[0] != name[0]))
+        w = w._replace(epoch=epoch,
+                       lost=w.lost or bool(epoch != w.epoch and w.who and w.who[0] == name[0] or witness and not there),
+                       witness=tuple(x for x in w.witness if epoch == w.epoch or x[0] != name[0]))
         return self.renew(w, (*name, epoch))
 
     def renew(self, w: World, who: tuple | None) -> World:
@@ -88,14 +99,17 @@ class Model:
             held = dict(w.near).get((w.who, k))
             gone = absent or held is not None and records[k - 1][0] != held[0]
             before, w = w.who, self.ask(w, gone and w.store is not None)
-            if w.who == before and odd: w = w._replace(seen=tuple(sorted({**dict(w.seen), **{j: records[j - 1][1] for j in odd}}.items())))     # a file that was touched
+            # a file that was touched
+            if w.who == before and odd:
+                w = w._replace(seen=tuple(sorted({**dict(w.seen), **{j: records[j - 1][1] for j in odd}}.items())))
         records = w.store.records if w.store else ()
         seen = {**dict(w.seen), **{k: s for k, (_, s) in enumerate(records, 1) if k >= start or k not in dict(w.seen)}}
         return w._replace(seen=tuple(sorted(seen.items())), last=len(records), fresh=True)
 
     def tags(self, w: World) -> dict[int, int]:
         "The stamps that near records were kept with"
-        return {} if self.bug == 'near copies have no stamp' else {k: stamp for (name, k), (_, stamp) in w.near if name == w.who and stamp}
+        return ({} if self.bug == 'near copies have no stamp'
+                else {k: stamp for (name, k), (_, stamp) in w.near if name == w.who and stamp})
 
     def value(self, w: World, k: int) -> tuple[World, int | None]:
         "The write id that a get of a number gives: from near, else from the storage"
@@ -104,7 +118,8 @@ class Model:
         if key in near: return w, near[key][0]
         if not w.store or k > len(w.store.records): return w, None
         if w.who[:2] != (w.store.id, w.store.stamp): return w, w.store.records[k - 1][0]
-        return w._replace(near=tuple(sorted({**near, key: w.store.records[k - 1]}.items(), key=repr)), witness=self.newer(w, k)), w.store.records[k - 1][0]
+        return w._replace(near=tuple(sorted({**near, key: w.store.records[k - 1]}.items(), key=repr)),
+                          witness=self.newer(w, k)), w.store.records[k - 1][0]
 
     def newer(self, w: World, k: int) -> tuple:
         known = dict(w.witness)
@@ -118,7 +133,8 @@ class Model:
         for k in [w.last, *range(1, w.last)] if w.last else []:
             w, found = self.value(w, k)
             if found != records[k - 1][0]: return w._replace(wrong=f'@{k} is {found}, not {records[k - 1][0]}')
-        if bad := [k for (name, k), _ in w.near if name == w.who and k > len(records) and k in before]: return w._replace(wrong=f'@{bad[0]} is near, and not there')
+        if bad := [k for (name, k), _ in w.near if name == w.who and k > len(records) and k in before]:
+            return w._replace(wrong=f'@{bad[0]} is near, and not there')
         if w.lost and not w.truly: return w._replace(wrong='it was not set back')
         return w
 
@@ -126,22 +142,26 @@ class Model:
         if w.store is None or len(w.store.records) >= 4: return None
         w, n = self.met(w), w.n
         if not w.last or not w.fresh and self.bug != 'blind after a minute': w = self.listed(w)
-        if w.fresh and not blind_fits(w): return None      # replaced within a minute of the last look, and put to: not promised
+        # replaced within a minute of the last look, and put to: not promised
+        if w.fresh and not blind_fits(w): return None
         k, records = w.last + 1, w.store.records
         if k != len(records) + 1: return w._replace(wrong=f'number {k} was claimed behind {len(records)}')
         seen = dict(w.seen) if self.bug == 'an own put has no stamp' else {**dict(w.seen), k: n + 2}
         key = (w.who if self.bug != 'near stays' else 0, k)
         tag = 0 if self.bug == 'an own put has no stamp' else n + 2
-        w = w._replace(store=w.store._replace(records=(*records, (n + 1, n + 2))), n=n + 2, seen=tuple(sorted(seen.items())), last=k, fresh=True,
+        w = w._replace(store=w.store._replace(records=(*records, (n + 1, n + 2))), n=n + 2,
+                       seen=tuple(sorted(seen.items())), last=k, fresh=True,
                        near=tuple(sorted({**dict(w.near), key: (n + 1, tag)}.items(), key=repr)))
         return w._replace(witness=self.newer(w, k))
 
     def process(self, w: World) -> World:
         w = w._replace(who=None, seen=(), last=0, fresh=True)
         if w.store is None: return w
-        w = w._replace(who=(w.store.id, w.store.stamp, w.epoch)) if self.bug == 'the witness is not asked again' else self.ask(w)
+        w = (w._replace(who=(w.store.id, w.store.stamp, w.epoch)) if self.bug == 'the witness is not asked again'
+             else self.ask(w))
         has = dict(enumerate((r for r, _ in w.store.records), 1))
-        bad = [k for (name, k), (i, _) in w.near if name == w.who and has.get(k) != i]      # would be answered without a request
+        # would be answered without a request
+        bad = [k for (name, k), (i, _) in w.near if name == w.who and has.get(k) != i]
         return w._replace(wrong=f'@{bad[0]} is answered from near, and is not there') if bad else w
 
     def mine(self, w: World) -> Iterator[World]:
@@ -154,7 +174,8 @@ class Model:
 def blind_fits(w: World) -> bool:
     "Does what the process knows of the last number fit the storage?"
     if w.last != len(w.store.records): return False
-    return not w.last or dict(w.seen).get(w.last, w.store.records[-1][1]) == w.store.records[-1][1] and (w.who[:2] if w.who else None) == (w.store.id, w.store.stamp)
+    return (not w.last or dict(w.seen).get(w.last, w.store.records[-1][1]) == w.store.records[-1][1]
+            and (w.who[:2] if w.who else None) == (w.store.id, w.store.stamp))
 
 def explore(bug: str = '', steps: int = STEPS) -> tuple[int, str]:
     "How many states there are, and the first thing that is wrong"

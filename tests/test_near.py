@@ -1,4 +1,5 @@
-"Near tiers are caches: rotten, gone, full, closed, shared, somebody else's; what comes back is right, or comes from farther"
+"""Near tiers are caches: rotten, gone, full, closed, shared, somebody else's; what comes back is right, or comes from
+farther"""
 import os, random, shutil, threading
 from collections import Counter
 from pathlib import Path
@@ -67,12 +68,15 @@ def rot(world, areas, n: int, seed: int = 0) -> Counter:
 @pytest.mark.parametrize('areas', [['records'], ['payloads'], ['aliases', 'notes', 'state']], ids='-'.join)
 def test_rotten_near_copies_are_healed(memory, areas, figure):
     total = rot(memory, areas, soak(40, 200))
-    figure(f'9 near {", ".join(areas)} damaged', damaged=total['damaged'], wrong=total['wrong'], errors=total['Damaged'] + total['NotFound'])
+    figure(f'9 near {", ".join(areas)} damaged', damaged=total['damaged'], wrong=total['wrong'],
+           errors=total['Damaged'] + total['NotFound'])
     assert not total['wrong'] and not total['Damaged'] and not total['NotFound'] and not total['NotAvailableOffline']
 
 def test_planted_moves_that_are_believed_are_caught(memory, monkeypatch):
-    monkeypatch.setattr(Near, 'read', lambda self, key, limit=None: self.at(key).read(key, limit)[0 if self.area(key) in near.WHOLE else 16:])
-    try: caught = any(rot(memory, ['aliases', 'notes', 'state'], 12, seed) - Counter(damaged=10**6) for seed in range(2))
+    monkeypatch.setattr(Near, 'read', lambda self, key,
+                        limit=None: self.at(key).read(key, limit)[0 if self.area(key) in near.WHOLE else 16:])
+    try:
+        caught = any(rot(memory, ['aliases', 'notes', 'state'], 12, seed) - Counter(damaged=10**6) for seed in range(2))
     except UserWarning as e: caught = 'left out' in str(e)
     assert caught
 
@@ -90,7 +94,8 @@ def test_offline_a_rotten_near_copy_is_healed_by_the_next_tier(request, clean, f
         from objectstore.cache import download
         download._verified.clear()
         with quiet(): total += wrong_answers(world.open())
-    figure('9 offline, the nearest tier damaged, the share heals it', damaged=80, wrong=total['wrong'], errors=total.total() - total['wrong'])
+    figure('9 offline, the nearest tier damaged, the share heals it', damaged=80, wrong=total['wrong'],
+           errors=total.total() - total['wrong'])
     assert not total
 
 def test_offline_what_cannot_be_healed_is_never_wrong(memory):
@@ -101,7 +106,8 @@ def test_offline_what_cannot_be_healed_is_never_wrong(memory):
     for p in found: damage(p, rng, found)
     forget_all()
     with quiet(): total = wrong_answers(memory.open())
-    assert total['NotAvailableOffline'] + total['Damaged'] > 5 and total['wrong'] <= 1, total     # fewer versions are listed
+    # fewer versions are listed
+    assert total['NotAvailableOffline'] + total['Damaged'] > 5 and total['wrong'] <= 1, total
 
 
 # Gone, closed, shared
@@ -112,7 +118,8 @@ def test_the_near_folder_vanishes_in_the_middle(memory):
         shutil.rmtree(memory.folder/'near')
         if i % 2: store = (forget_all(), memory.open())[1]
         assert not wrong_answers(store)
-        assert store.put('lab/new', content('new')).version == i + 1 and whole(store.put('lab/large', content('new', LARGE)).get()) == 'new'
+        assert (store.put('lab/new', content('new')).version == i + 1
+                and whole(store.put('lab/large', content('new', LARGE)).get()) == 'new')
     with quiet():
         memory.away()
         assert whole(store.get('lab/large')) == 'new'
@@ -136,11 +143,14 @@ def test_a_near_folder_that_cannot_be_written_to(memory, what, monkeypatch):
         memory.open().put('lab/x', 1)
         real = os.open
         def refuses(path, flags, *args, **kwargs):
-            if '/near/' in str(path) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT): raise PermissionError(13, 'Permission denied', path)
+            if '/near/' in str(path) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                raise PermissionError(13, 'Permission denied', path)
             return real(path, flags, *args, **kwargs)
         monkeypatch.setattr(os, 'open', refuses)
         real_mkdir = os.mkdir
-        monkeypatch.setattr(os, 'mkdir', lambda p, *a, **k: (_ for _ in ()).throw(PermissionError(13, 'Permission denied')) if '/near' in str(p) else real_mkdir(p, *a, **k))
+        monkeypatch.setattr(os, 'mkdir', lambda p, *a,
+                            **k: (_ for _ in ()).throw(PermissionError(13, 'Permission denied')) if '/near' in str(p)
+                            else real_mkdir(p, *a, **k))
     else: (memory.folder/'near').write_text('not a folder')
     store = stocked(memory)
     assert not wrong_answers(store) and not wrong_answers(memory.open())
@@ -161,14 +171,16 @@ def test_a_damaged_copy_that_cannot_be_deleted_is_passed_over(memory, monkeypatc
 
 def test_one_near_folder_for_two_origins(clean, request):
     a, b = World('memory', 2, clean, request), World('memory', 2, clean, request)
-    for w, name in ((a, 'a'), (b, 'b')): w.open().put('lab/m', content(name)), w.open().put('lab/large', content(name, LARGE))
+    for w, name in ((a, 'a'), (b, 'b')):
+        w.open().put('lab/m', content(name)), w.open().put('lab/large', content(name, LARGE))
     forget_all()
     for w, name in ((a, 'a'), (b, 'b')):
         assert whole(w.open().get('lab/m@1')) == name == whole(w.open().get('lab/large@1'))
         w.away()
     forget_all()
     with quiet():
-        for w, name in ((a, 'a'), (b, 'b')): assert whole(w.open().get('lab/m@1')) == name == whole(w.open().get('lab/large@1'))
+        for w, name in ((a, 'a'), (b, 'b')):
+            assert whole(w.open().get('lab/m@1')) == name == whole(w.open().get('lab/large@1'))
     assert len(list((clean/'near'/'.near').iterdir())) == 2
 
 def _reader(nears, url, state, n):
@@ -200,7 +212,8 @@ def test_a_near_tier_opened_alone_shows_nothing_of_it(memory):
     assert own.list_buckets() == [] and not own.find_items()
     own.put('lab/m', 'my own')
     assert own.get('lab/m@1') == 'my own' and own.versions('lab/m').refs == ['lab/m@1']
-    with pytest.raises(TierMismatch, match='holds versions of its own.*open it alone and copy its buckets'): memory.open()
+    with pytest.raises(TierMismatch, match='holds versions of its own.*open it alone and copy its buckets'):
+        memory.open()
 
 def test_an_origin_is_no_near_tier_and_tiers_have_an_order(clean):
     ObjectStore(str(clean/'data')).put('lab/m', 1)
@@ -220,7 +233,8 @@ def test_a_limit_is_kept_and_the_least_recently_used_go_first(memory):
         store.put('lab/large', content(f'{i}', LARGE))
         store.get('lab/large@1'), store.near.keep('lab/large@2') if i == 1 else None
         assert size_of(memory) < 11.5 * LARGE
-    there = {v.version for v in store.versions('lab/large') if store.origin.bucket('lab').own_file(v.hash, v._record.put)}
+    there = {v.version for v in store.versions('lab/large')
+             if store.origin.bucket('lab').own_file(v.hash, v._record.put)}
     assert {1, 2, 30} <= there and 4 not in there and len(there) < 11
     assert all(whole(store.get(f'lab/large@{i + 1}')) == f'{i}' for i in range(30))
 
@@ -252,7 +266,8 @@ def test_keep_and_drop(memory):
     forget_all()
     with quiet():
         off = memory.open()
-        assert whole(off.get('lab/large@2')) == '1' and len([p.read_bytes() for p in off.get('lab/photos').values()]) == 3
+        assert (whole(off.get('lab/large@2')) == '1'
+                and len([p.read_bytes() for p in off.get('lab/photos').values()]) == 3)
         assert off['lab/large@production'].version == 3 and off['lab/large@2'].metadata == {}
         off.near.drop('lab/large@2')
         with pytest.raises(NotAvailableOffline): off.get('lab/large@2')

@@ -5,8 +5,10 @@ import pytest
 from trial import start
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted(p.relative_to(ROOT) for p in (ROOT/'nbs').rglob('*.ipynb') if not any(part[0] in '._' for part in p.relative_to(ROOT).parts))
-FLAGS = [name for name in ['torch'] if importlib.util.find_spec(name)]    # cells marked `#| torch` run where it is installed
+NOTEBOOKS = sorted(p.relative_to(ROOT) for p in (ROOT/'nbs').rglob('*.ipynb')
+                   if not any(part[0] in '._' for part in p.relative_to(ROOT).parts))
+# cells marked `#| torch` run where it is installed
+FLAGS = [name for name in ['torch'] if importlib.util.find_spec(name)]
 
 
 def execute(notebook: Path, environ: dict[str, str], output: Path) -> None:
@@ -17,11 +19,13 @@ def execute(notebook: Path, environ: dict[str, str], output: Path) -> None:
         for fd in (1, 2): os.dup2(f.fileno(), fd)
     from nbdev.config import get_config
     from nbdev.test import test_nb
-    ok, _ = test_nb(ROOT/notebook, skip_flags=get_config().tst_flags.split(), force_flags=FLAGS, basepath=ROOT, cell_timeout=900)
+    ok, _ = test_nb(ROOT/notebook, skip_flags=get_config().tst_flags.split(), force_flags=FLAGS, basepath=ROOT,
+                    cell_timeout=900)
     sys.exit(not ok)
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize('notebook', NOTEBOOKS, ids=[p.with_suffix('').relative_to('nbs').as_posix() for p in NOTEBOOKS])
+@pytest.mark.parametrize('notebook', NOTEBOOKS,
+                         ids=[p.with_suffix('').relative_to('nbs').as_posix() for p in NOTEBOOKS])
 def test_notebook(notebook, tmp_path):
     p = start(execute, notebook, dict(os.environ), tmp_path/'output', daemon=False)
     try: p.join()

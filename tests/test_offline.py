@@ -1,4 +1,5 @@
-"Every verb while the origin is away: what is near answers and says so, what is put is safe, the rest says what it cannot do, and nobody waits"
+"""Every verb while the origin is away: what is near answers and says so, what is put is safe, the rest says what it
+cannot do, and nobody waits"""
 import os, threading, time, warnings
 import pytest
 from objectstore import (CommitUnknown, Conflict, Damaged, NotAvailableOffline, NotFound, ObjectStore,
@@ -17,7 +18,8 @@ HOW = ['refuse', 'hang', 'error']
 @pytest.fixture(autouse=True)
 def real_hangs_are_long(request):
     "A service that hangs through sockets is timed below; here it only costs time"
-    if SOAK == 1 and 'seaweed' in (name := request.node.name) and name.endswith('-hang]'): pytest.skip('make soak tries hangs through sockets here too')
+    if SOAK == 1 and 'seaweed' in (name := request.node.name) and name.endswith('-hang]'):
+        pytest.skip('make soak tries hangs through sockets here too')
 
 def stocked(world) -> ObjectStore:
     "A store with near copies: three versions, an alias, notes, something large, a folder"
@@ -35,12 +37,17 @@ def stocked(world) -> ObjectStore:
 
 def reads(store) -> None:
     "What is near answers as the origin did"
-    assert (store.get('lab/m'), store.get('lab/m@1'), store.get('lab/m@production'), store.get('lab/m@-2')) == (3, 1, 2, 2)
-    assert whole(store.get('lab/large')) == 'large' and [whole(p.read_bytes()) for _, p in sorted(store.get('lab/photos').items())] == ['0', '1', '2']
-    assert store.versions('lab/m').refs == ['lab/m@1', 'lab/m@2', 'lab/m@3'] and store.aliases('lab/m') == {'production': 2}
+    assert (store.get('lab/m'), store.get('lab/m@1'), store.get('lab/m@production'), store.get('lab/m@-2')) == (3, 1, 2,
+        2)
+    assert (whole(store.get('lab/large')) == 'large'
+            and [whole(p.read_bytes()) for _, p in sorted(store.get('lab/photos').items())] == ['0', '1', '2'])
+    assert (store.versions('lab/m').refs == ['lab/m@1', 'lab/m@2', 'lab/m@3']
+            and store.aliases('lab/m') == {'production': 2})
     assert store['lab/m@1'].metadata == {'auc': 0.1, 'checked': True} and store['lab/m@2'].aliases == ['production']
-    assert store.list_buckets() == ['lab'] and sorted(store.find_items('lab').refs) == ['lab/large@1', 'lab/m@3', 'lab/photos@1']
-    assert store.find_items(where='auc > 0.25').refs == ['lab/m@3'] and store.find_items(at='production').refs == ['lab/m@2']
+    assert (store.list_buckets() == ['lab'] and sorted(store.find_items('lab').refs)
+            == ['lab/large@1', 'lab/m@3', 'lab/photos@1'])
+    assert (store.find_items(where='auc > 0.25').refs == ['lab/m@3']
+            and store.find_items(at='production').refs == ['lab/m@2'])
     assert store.get_stats('lab')['versions'] == 5 and store.get_stats('lab/m')['versions'] == 3
     assert store.get_many(['lab/m', 'lab/m@1']) == [3, 1] and 'lab/m' in store and len(store.find_items()) == 3
 
@@ -78,32 +85,40 @@ def test_writes_wait_or_refuse(world, how):
     world.away(how)
     with quiet():
         v = store.put('lab/m', 4, metadata={'auc': 0.4})
-        assert v.pending and v.version is None and v.source == 'pending' and store.get('lab/m') == 4 and store[v.ref].get() == 4
+        assert (v.pending and v.version is None and v.source == 'pending' and store.get('lab/m') == 4
+                and store[v.ref].get() == 4)
         assert store.put('lab/new', 'x').pending and store.get('lab/new') == 'x'
-        assert [x.pending for x in store.put_many({'lab/a': 1, 'lab/b': 2})] == [True, True] and store.get_many(['lab/b', 'lab/m']) == [2, 4]
+        assert ([x.pending for x in store.put_many({'lab/a': 1, 'lab/b': 2})] == [True, True]
+                and store.get_many(['lab/b', 'lab/m']) == [2, 4])
         (world.folder/'photos'/'3').write_bytes(content('3', 70_000))
         w = store.put('lab/photos', world.folder/'photos')
         assert [whole(p.read_bytes()) for _, p in sorted(w.get().items())] == ['0', '1', '2', '3']
-        store.set_alias('lab/m@3', 'candidate'), store.set_alias(v, 'newest'), store.annotate(v, {'by': 'hand'}), store.annotate('lab/m@3', {'seen': 1})
-        assert (store.get('lab/m@candidate'), store.get('lab/m@newest'), v.metadata, store['lab/m@3'].metadata['seen']) == (3, 4, {'auc': 0.4, 'by': 'hand'}, 1)
+        store.set_alias('lab/m@3', 'candidate'), store.set_alias(v, 'newest'), store.annotate(v,
+            {'by': 'hand'}), store.annotate('lab/m@3', {'seen': 1})
+        assert (store.get('lab/m@candidate'), store.get('lab/m@newest'), v.metadata,
+                store['lab/m@3'].metadata['seen']) == (3, 4, {'auc': 0.4, 'by': 'hand'}, 1)
         assert store.remove('lab/m@1') == 1 and store.remove_alias('lab/m', 'production')
         with pytest.raises(NotFound): store.get('lab/m@1')
         with pytest.raises(NotFound): store.get('lab/m@production')
         assert store.aliases('lab/m')['candidate'] == 3 and 'production' not in store.aliases('lab/m')
-        assert v.ref in store.find_items('lab').refs and 'lab/m@1' not in store.find_items('lab', at='*').refs and store.find_items(where='auc = 0.4')[0] == v
+        assert (v.ref in store.find_items('lab').refs and 'lab/m@1' not in store.find_items('lab', at='*').refs
+                and store.find_items(where='auc = 0.4')[0] == v)
         assert store.versions('lab/m')[-1] == v and 'lab/m@1' not in store.versions('lab/m').refs
         assert store.copy('lab/m@2', 'lab/copied').pending and store.get('lab/copied') == 2
         assert store.find_or_create_bucket('lab') == 'lab'
         with pytest.raises((NotAvailableOffline, Conflict)): store.put('lab/large', 1, if_latest=1)
-        for f in (lambda: store.remove_bucket('lab', force=True), lambda: store.remove_bucket('other'), lambda: store.find_or_create_bucket('other')):
+        for f in (lambda: store.remove_bucket('lab', force=True), lambda: store.remove_bucket('other'),
+                  lambda: store.find_or_create_bucket('other')):
             with pytest.raises(NotAvailableOffline): f()
         assert not store.remove_bucket('lab')
     world.back()
     report = store.sync()
     assert not report.waiting and not report.conflicts, report
     alone = world.alone()
-    assert (alone.get('lab/m'), alone.get('lab/m@candidate'), alone.get('lab/m@newest'), alone.get('lab/new'), alone.get('lab/copied')) == (4, 3, 4, 'x', 2)
-    assert alone.versions('lab/m').refs == ['lab/m@2', 'lab/m@3', 'lab/m@4'] and alone['lab/m@4'].metadata == {'auc': 0.4, 'by': 'hand'}
+    assert (alone.get('lab/m'), alone.get('lab/m@candidate'), alone.get('lab/m@newest'), alone.get('lab/new'),
+            alone.get('lab/copied')) == (4, 3, 4, 'x', 2)
+    assert (alone.versions('lab/m').refs == ['lab/m@2', 'lab/m@3', 'lab/m@4']
+            and alone['lab/m@4'].metadata == {'auc': 0.4, 'by': 'hand'})
     assert alone.aliases('lab/m') == {'candidate': 3, 'newest': 4} and store[v.ref].version == 4 == v.wait().version
     assert len(alone['lab/photos'].get()) == 4 and not store.pending.work()
 
@@ -116,7 +131,8 @@ def test_what_was_delivered_is_near(world):
         assert not store.sync().waiting
         world.away()
         forget_all()
-        assert whole(world.open().get('lab/x@1')) == 'x' and len([p for p in world.open().get('lab/photos@2').values() if p.exists()]) == 3
+        assert (whole(world.open().get('lab/x@1')) == 'x'
+                and len([p for p in world.open().get('lab/photos@2').values() if p.exists()]) == 3)
 
 
 # Words and warnings
@@ -174,17 +190,20 @@ def test_a_conflict_met_in_the_background_is_told_by_the_next_sync(memory):
     wait(lambda: not store.pending.work())
     assert alone.aliases('lab/m') == {'production': 1}
     report = memory.open().sync()
-    assert len(report.conflicts) == 1 and 'points at 1 now, not at 2' in report.conflicts[0].why and not memory.open().sync()
+    assert (len(report.conflicts) == 1 and 'points at 1 now, not at 2' in report.conflicts[0].why
+            and not memory.open().sync())
 
 def test_what_was_assumed_still_holds_or_is_reported(memory):
     store, alone = stocked(memory), memory.alone()
     memory.away()
     with quiet():
-        store.set_alias('lab/m@3', 'production'), store.set_alias('lab/m@1', 'production')      # one after the other: the second assumes the first
+        # one after the other: the second assumes the first
+        store.set_alias('lab/m@3', 'production'), store.set_alias('lab/m@1', 'production')
         store.remove('lab/m@2')
         store.annotate('lab/m@3', {'a': 1}), store.annotate('lab/m@3', {'a': 2})
     memory.back()
-    assert not store.sync().conflicts and alone.aliases('lab/m') == {'production': 1} and alone['lab/m@3'].metadata['a'] == 2
+    assert (not store.sync().conflicts and alone.aliases('lab/m') == {'production': 1}
+            and alone['lab/m@3'].metadata['a'] == 2)
     memory.away()
     with quiet(): store.remove('lab/m@3'), store.set_alias('lab/large', 'best')
     memory.back()
@@ -251,7 +270,8 @@ def test_one_watch_at_a_time(monkeypatch):
     monkeypatch.setattr(breaker, 'FIRST_WAIT', 0.05)
     for _ in range(5): b.trip(ConnectionRefusedError()); b.close()
     b.trip(ConnectionRefusedError())
-    wait(lambda: not b.open and not [t for t in threading.enumerate() if t.name == 'objectstore-probe' and t not in before])
+    wait(lambda: not b.open
+         and not [t for t in threading.enumerate() if t.name == 'objectstore-probe' and t not in before])
 
 
 # First contact, and other stores in the same place
@@ -262,12 +282,14 @@ def test_first_contact_offline(memory):
     store = memory.open(offline=True)
     with quiet():
         v, w = store.put('lab/m', 1), store.put('lab/m', 2)
-        assert store.get('lab/m') == 2 and store.list_buckets() == ['lab'] and store.find_items().refs == [w.ref] and store.versions('lab/m').refs == [v.ref, w.ref]
+        assert (store.get('lab/m') == 2 and store.list_buckets() == ['lab'] and store.find_items().refs == [w.ref]
+                and store.versions('lab/m').refs == [v.ref, w.ref])
         forget_all()
         assert memory.open().get('lab/m') == 2
     memory.back()
     forget_all()
-    assert {o.became for o in memory.open().sync()} <= {'lab/m@1', 'lab/m@2'}      # the first store may deliver by itself in this moment
+    # the first store may deliver by itself in this moment
+    assert {o.became for o in memory.open().sync()} <= {'lab/m@1', 'lab/m@2'}
     assert memory.alone().versions('lab/m').refs == ['lab/m@1', 'lab/m@2'] and memory.alone().get('lab/m@1') == 1
 
 @pytest.mark.parametrize('same_process', [True, False])
@@ -329,14 +351,16 @@ def test_offline_true_asks_nobody(memory):
 def test_offline_by_the_environment(memory):
     stocked(memory)
     memory.switch.asked.clear()
-    with env(OBJECTSTORE_OFFLINE='1'), quiet(): assert memory.open().get('lab/m') == 3 and memory.open(offline=True).offline is True
+    with env(OBJECTSTORE_OFFLINE='1'), quiet():
+        assert memory.open().get('lab/m') == 3 and memory.open(offline=True).offline is True
     assert not memory.switch.asked
 
 def test_offline_false_never_makes_do(memory):
     _store = stocked(memory)
     memory.away()
     firm = memory.open(offline=False)
-    for f in (lambda: firm.get('lab/m'), lambda: firm.put('lab/m', 4), lambda: firm.find_items(), lambda: firm.set_alias('lab/m@1', 'x'), lambda: firm.remove('lab/m@1')):
+    for f in (lambda: firm.get('lab/m'), lambda: firm.put('lab/m', 4), lambda: firm.find_items(),
+              lambda: firm.set_alias('lab/m@1', 'x'), lambda: firm.remove('lab/m@1')):
         with pytest.raises(NotAvailableOffline): f()
     assert firm.get('lab/m@1') == 1 and not firm.pending.work()
 
@@ -452,8 +476,10 @@ def test_the_longest_wait(far, how, figure):
         except (NotAvailableOffline, CommitUnknown): pass
         waits[name] = time.monotonic() - began
     with quiet():
-        for name, f in dict(latest=lambda: store.get('lab/m'), pinned=lambda: store.get('lab/m@1'), unknown=lambda: store.get('lab/x'), put=lambda: store.put('lab/m', 4),
-                            find=store.find_items, buckets=store.list_buckets, alias=lambda: store.set_alias('lab/m@1', 'x'), remove=lambda: store.remove('lab/m@3'),
+        for name, f in dict(latest=lambda: store.get('lab/m'), pinned=lambda: store.get('lab/m@1'),
+                            unknown=lambda: store.get('lab/x'), put=lambda: store.put('lab/m', 4),
+                            find=store.find_items, buckets=store.list_buckets,
+                            alias=lambda: store.set_alias('lab/m@1', 'x'), remove=lambda: store.remove('lab/m@3'),
                             bucket=lambda: store.remove_bucket('x'), sync=store.sync).items():
             if how in ('hang', 'slow'): forget_all(); store = far.open(timeout=timeout)
             timed(name, f)
@@ -461,7 +487,8 @@ def test_the_longest_wait(far, how, figure):
         store = far.open(timeout=timeout)
         timed('100 gets', lambda: [store.get('lab/m') for _ in range(100)])
     figure(f'13 {how}, timeout {timeout} s', **{k: v for k, v in waits.items()})
-    assert waits.pop('100 gets') < (3 + 5 * timeout * (how == 'slow')) * PATIENCE and max(waits.values()) < (7.5 * timeout + 1.0) * PATIENCE
+    assert (waits.pop('100 gets') < (3 + 5 * timeout * (how == 'slow')) * PATIENCE
+            and max(waits.values()) < (7.5 * timeout + 1.0) * PATIENCE)
 
 def test_100_near_gets_while_the_service_hangs(far, figure):
     store = stocked(far)
@@ -478,7 +505,8 @@ def test_planted_without_a_breaker_each_get_asks(far, monkeypatch):
     forget_all()
     far.away('hang')
     monkeypatch.setattr(Breaker, 'lag', lambda self, why: None)
-    monkeypatch.setattr(Breaker, 'trip', spare(lambda self, why: None))     # of what hangs nobody is told that it is away
+    # of what hangs nobody is told that it is away
+    monkeypatch.setattr(Breaker, 'trip', spare(lambda self, why: None))
     store = far.open(timeout=0.2)
     with quiet(), far.proxy.counting() as asked: [store.get('lab/m') for _ in range(3)]
     assert len(asked) >= 3      # each waited for an answer of its own
@@ -518,11 +546,13 @@ def test_native_buckets_offline(seaweed, clean, monkeypatch):
         with quiet():
             for s in (store, (forget_all(), open())[1]):
                 with within(8):
-                    assert s.get(f'{name}/m') == 2 and s.get(f'{name}/m@1') == 1 and s.list_buckets() == [name] == s.list_buckets(name)
+                    assert (s.get(f'{name}/m') == 2 and s.get(f'{name}/m@1') == 1
+                            and s.list_buckets() == [name] == s.list_buckets(name))
                     assert name in s.list_buckets() and len(s.find_items(name)) == 1
                 with pytest.raises(NotAvailableOffline): s.get('unknown-bucket/m')
                 with pytest.raises(NotAvailableOffline): s.remove_bucket(name, force=True)
-            assert store.put(f'{name}/m', 3).pending and store.get(f'{name}/m') == 3 and store.put('not-there/m', 1).pending
+            assert (store.put(f'{name}/m', 3).pending and store.get(f'{name}/m') == 3
+                    and store.put('not-there/m', 1).pending)
         proxy.clear()
         report = store.sync()
         assert {o.what: o.became for o in report} == {f'put {name}/m': f'{name}/m@3', 'put not-there/m': 'waits'}

@@ -27,17 +27,21 @@ class Lab:
             s = self.open()
             for i in (1, 2, 3): s.put('lab/m', i, metadata={'auc': i / 10})
             s.put('lab/bad', 1), s.put('lab/bad', 2), s.put('lab/o', 'fine'), s.put('other/x', 1)
-            s.set_alias('lab/m@1', 'production'), s.set_alias('lab/m@2', 'staging'), s.annotate('lab/m@2', {'note': 1}), s.annotate('lab/m@3', {'note': 2})
+            s.set_alias('lab/m@1', 'production'), s.set_alias('lab/m@2', 'staging'), s.annotate('lab/m@2',
+                {'note': 1}), s.annotate('lab/m@3', {'note': 2})
             s.calculated('lab/sum')(lambda: 3)()
             flush_hints()
             if near:
                 s = self.open(offline=True)
-                s.put('lab/p', 1), s.put('lab/q', b'q' * 50_000), s.annotate('lab/m@3', {'later': 1}), s.set_alias('lab/m@3', 'next')
+                s.put('lab/p', 1), s.put('lab/q', b'q' * 50_000), s.annotate('lab/m@3',
+                    {'later': 1}), s.set_alias('lab/m@3', 'next')
 
     def open(self, machine: str = 'state', **options) -> ObjectStore:
         forget_all()
-        with env(OBJECTSTORE_STATE_DIR=str(self.folder/machine), OBJECTSTORE_CACHE_DIR=str(self.folder/f'cache-{machine}')):
-            return ObjectStore(*[str(self.folder/'near')] * self.near, str(self.origin), near=self.near, progress=False, **options)
+        with env(OBJECTSTORE_STATE_DIR=str(self.folder/machine),
+                 OBJECTSTORE_CACHE_DIR=str(self.folder/f'cache-{machine}')):
+            return ObjectStore(*[str(self.folder/'near')] * self.near, str(self.origin), near=self.near, progress=False,
+                               **options)
     def only(self, pattern: str, top: Path | None = None) -> Path:
         found = sorted(p for p in (top or self.origin).glob(pattern) if p.is_file())
         assert found, f'nothing is {pattern}'
@@ -54,8 +58,10 @@ def junk(*patterns):
 def odd_hint(lab: Lab) -> None:
     "Well sealed, and senseless"
     b = lab.open().origin.bucket('lab')
-    for i, changed in enumerate([[['put', '../x', 1]], [['put', '', 1]], [['put', 'm', -1]], [['put', 'm', 10**30]], [['alias', 'm', '']], [['fly', 'm', 1]], [1], 'x', None, {}]):
-        b.backend.create(key := f'lab/log/h-{i:032x}', seal(key, json.dumps({'id': '0' * 32, 'by': 'x', 'when': 'x', 'changed': changed}).encode()))
+    for i, changed in enumerate([[['put', '../x', 1]], [['put', '', 1]], [['put', 'm', -1]], [['put', 'm', 10**30]],
+                                 [['alias', 'm', '']], [['fly', 'm', 1]], [1], 'x', None, {}]):
+        b.backend.create(key := f'lab/log/h-{i:032x}',
+                         seal(key, json.dumps({'id': '0' * 32, 'by': 'x', 'when': 'x', 'changed': changed}).encode()))
 
 BAD = {
     'record': (junk('lab/records/bad/@/**/0000000002'), 'lab/bad@2'),
@@ -70,33 +76,46 @@ BAD = {
 }
 
 def finds(s): assert {'lab/o@1', 'lab/m@3'} <= set(s.find_items().refs)
-def finds_all(s): assert {'lab/m@1', 'lab/m@2', 'lab/m@3', 'lab/o@1', 'lab/bad@1'} - {'lab/bad@1'} <= set(s.find_items('lab', at='*').refs)
+def finds_all(s):
+    assert {'lab/m@1', 'lab/m@2', 'lab/m@3', 'lab/o@1',
+            'lab/bad@1'} - {'lab/bad@1'} <= set(s.find_items('lab', at='*').refs)
 def finds_where(s): assert s.find_items('lab', where='auc > 0.25').refs == ['lab/m@3']
 def finds_by_alias(s): assert s.find_items('lab', at='production').refs == ['lab/m@1']
 def gets(s): assert s.get('lab/o') == 'fine' and s.get('lab/m') == 3 and s.get('lab/m@production') == 1
 def gets_many(s): assert s.get_many(['lab/o', 'lab/m', 'lab/m@1']) == ['fine', 3, 1]
 def lists(s): assert s.list_buckets() == ['lab', 'other']
 def versions(s): assert s.versions('lab/m').refs == ['lab/m@1', 'lab/m@2', 'lab/m@3']
-def facts(s): assert s.get_stats()['buckets']['lab']['versions'] >= 4 and s.get_stats('lab/m')['versions'] == 3 and s.get_stats('lab/o@1')
-def shows(s): assert 'lab/m@3' in repr(s['lab/m']) and 'lab/m@2' in repr(s['lab/m@2']) and 'lab/m' in repr(s.find_items()) and s['lab/m'].metadata['auc'] == 0.3
+def facts(s):
+    assert (s.get_stats()['buckets']['lab']['versions'] >= 4 and s.get_stats('lab/m')['versions'] == 3
+            and s.get_stats('lab/o@1'))
+def shows(s):
+    assert ('lab/m@3' in repr(s['lab/m']) and 'lab/m@2' in repr(s['lab/m@2']) and 'lab/m' in repr(s.find_items())
+            and s['lab/m'].metadata['auc'] == 0.3)
 def aliases(s): assert s.aliases('lab/m')['production'] == 1
-def puts(s): assert s.get(s.put('lab/o', 'more')) == 'more' and s.put('lab/bad', 9).version == 3 and s.put('lab/m', 4).version == 4
-def puts_many(s): assert len(s.put_many([('lab/o', 5), ('lab/new', 6), ('other/x', 7), ('lab/bad', 8)], skip_unchanged=True)) == 4
-def annotates(s): assert s.annotate('lab/m@3', {'more': 1}).notes['more'] == 1 and s.annotate('lab/m@2', {'more': 1}).version == 2
+def puts(s):
+    assert (s.get(s.put('lab/o', 'more')) == 'more' and s.put('lab/bad', 9).version == 3
+            and s.put('lab/m', 4).version == 4)
+def puts_many(s):
+    assert len(s.put_many([('lab/o', 5), ('lab/new', 6), ('other/x', 7), ('lab/bad', 8)], skip_unchanged=True)) == 4
+def annotates(s):
+    assert s.annotate('lab/m@3', {'more': 1}).notes['more'] == 1 and s.annotate('lab/m@2', {'more': 1}).version == 2
 def aims(s): assert s.set_alias('lab/m@3', 'staging').aliases == ['staging'] and s.get('lab/m@staging') == 3
-def removes(s): assert s.remove('lab/m@3', force=True) == 1 and s.remove('lab/m@2', force=True) == 1 and s.get('lab/m') == 1
+def removes(s):
+    assert s.remove('lab/m@3', force=True) == 1 and s.remove('lab/m@2', force=True) == 1 and s.get('lab/m') == 1
 def compacts(s): assert s.care.compact('lab')['lab'] >= 1 and {'lab/o@1', 'lab/m@3'} <= set(s.find_items('lab').refs)
 def refreshes(s): s.refresh(), s.refresh(whole=True); finds(s)
 def calculates(s): assert s.calculated('lab/sum')(lambda: 4)() == 4
 def syncs(s): s.sync(), s.status(), repr(s.status()), s.explain('lab/m')
 def removes_a_bucket(s): assert s.remove_bucket('other', force=True) and s.list_buckets() == ['lab']
 def makes(s): assert s.find_or_create_bucket('other') == 'other' and 'other' in s.list_buckets()
-VERBS = [finds, finds_all, finds_where, finds_by_alias, gets, gets_many, lists, versions, facts, shows, aliases, puts, puts_many, annotates, aims, removes, compacts,
-         refreshes, calculates, syncs, removes_a_bucket, makes]
+VERBS = [finds, finds_all, finds_where, finds_by_alias, gets, gets_many, lists, versions, facts, shows, aliases, puts,
+         puts_many, annotates, aims, removes, compacts, refreshes, calculates, syncs, removes_a_bucket, makes]
 
 @pytest.fixture
 def quick(clean):
-    with tempfile.TemporaryDirectory(dir='/dev/shm' if os.access('/dev/shm', os.W_OK) else clean, ignore_cleanup_errors=True) as d: yield Path(d)
+    with tempfile.TemporaryDirectory(dir='/dev/shm' if os.access('/dev/shm', os.W_OK) else clean,
+                                     ignore_cleanup_errors=True) as d:
+        yield Path(d)
 
 def stopped(folder: Path, damage, machine: str, near: bool = False, verbs=VERBS) -> tuple[list, str]:
     "The verbs that one bad thing stops, and all that was said"
@@ -155,20 +174,28 @@ def ghost(t):
     "A row of what nobody has put"
     import pyarrow as pa
     rows = t.to_pylist()
-    return pa.Table.from_pylist([*rows, {**next(r for r in rows if r['item'] == 'o'), 'item': 'ghost', 'changed': 10**6}], schema=t.schema)
+    return pa.Table.from_pylist([*rows,
+                                 {**next(r for r in rows if r['item'] == 'o'), 'item': 'ghost', 'changed': 10**6}],
+                                schema=t.schema)
 
 def another_type(t): return t.set_column(t.schema.get_field_index('size'), 'size', t['size'].cast('string'))
 def moment(us: int):
     import pyarrow as pa
     return pa.scalar(us, pa.timestamp('us', 'UTC'))
 
-ODD = [('metadata', '[1]'), ('metadata', DEEP), ('metadata', None), ('metadata', '{'), ('metadata', '{"a":' * 90 + '1' + '}' * 90), ('notes', '{"a":1}'), ('notes', '[1]'),
-       ('notes', DEEP), ('stats', '3'), ('stats', None), ('item', None), ('item', '../x'), ('item', ''), ('version', None), ('version', -1), ('version', 0), ('created', None),
-       ('size', None), ('size', -1), ('kind', None), ('codec', None), ('author', None), ('id', None), ('hash', None), ('latest', None), ('changed', None), ('aliases', None)]
+ODD = [('metadata', '[1]'), ('metadata', DEEP), ('metadata', None), ('metadata', '{'),
+       ('metadata', '{"a":' * 90 + '1' + '}' * 90), ('notes', '{"a":1}'), ('notes', '[1]'), ('notes', DEEP),
+       ('stats', '3'), ('stats', None), ('item', None), ('item', '../x'), ('item', ''), ('version', None),
+       ('version', -1), ('version', 0), ('created', None), ('size', None), ('size', -1), ('kind', None),
+       ('codec', None), ('author', None), ('id', None), ('hash', None), ('latest', None), ('changed', None),
+       ('aliases', None)]
 CATALOGS = {f'{c} = {v!r:.12}': cell(c, v) for c, v in ODD}
-CATALOGS |= {f'{k} = {v!r:.30}': told(k, v) for k, v in [('aliases', '[1]'), ('aliases', 'x'), ('aliases', '{"o":1}'), ('aliases', '{"../x":{"a":1}}'), ('aliases', '{"o":{"a":"x"}}'),
-              ('aliases', '{"o":{"@":1}}'), ('aliases', DEEP), ('events', '3'), ('events', '[1]'), ('events', '[[1,"remove","o","x"]]'), ('events', DEEP)]}
-CATALOGS |= {'another type': catalog_with(another_type), 'junk': lambda lab: (lab.open('third').care.compact('lab'), junk('lab/log/c-*.parquet')(lab))}
+CATALOGS |= {f'{k} = {v!r:.30}': told(k, v)
+             for k, v in [('aliases', '[1]'), ('aliases', 'x'), ('aliases', '{"o":1}'), ('aliases', '{"../x":{"a":1}}'),
+                          ('aliases', '{"o":{"a":"x"}}'), ('aliases', '{"o":{"@":1}}'), ('aliases', DEEP),
+                          ('events', '3'), ('events', '[1]'), ('events', '[[1,"remove","o","x"]]'), ('events', DEEP)]}
+CATALOGS |= {'another type': catalog_with(another_type),
+             'junk': lambda lab: (lab.open('third').care.compact('lab'), junk('lab/log/c-*.parquet')(lab))}
 SILENT = ('aliases = None', 'events')      # nothing that is answered comes from there
 
 @pytest.mark.parametrize('machine', ['state', 'new'])
@@ -223,8 +250,10 @@ def entry(op: str, data: bytes):
         lab.write(file, data(file) if callable(data) else data)
     return damage
 
-def without(key: str): return lambda file: json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != key}).encode()
-def with_(key: str, value: object): return lambda file: json.dumps({**json.loads(file.read_text()), key: value}).encode()
+def without(key: str):
+    return lambda file: json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != key}).encode()
+def with_(key: str, value: object):
+    return lambda file: json.dumps({**json.loads(file.read_text()), key: value}).encode()
 def bytes_of(item: str, data: bytes | None):
     def damage(lab: Lab) -> None:
         says = next(s for p in lab.state.glob('pending/*/queue/*') if (s := json.loads(p.read_text()))['item'] == item)
@@ -238,21 +267,30 @@ def made(folder: str, data: bytes):
         (top/says['id']).write_bytes(data)
     return damage
 
-WAITING = {f'{op}, {name}': entry(op, data) for op in ('put', 'note', 'alias') for name, data in dict(junk=b'\x00', list=b'[]', empty=b'', object=b'{}', deep=DEEP.encode()).items()}
-WAITING |= {f'put without {k}': entry('put', without(k)) for k in ('codec', 'hash', 'size', 'members', 'description', 'at')}
-WAITING |= {'put with a size of text': entry('put', with_('size', '3')), 'note without notes': entry('note', with_('move', {})), 'alias of nothing': entry('alias', with_('alias', None)),
-            'bytes changed': bytes_of('p', b'other'), 'bytes gone': bytes_of('p', None), 'large bytes changed': bytes_of('q', b'x' * 50_000), 'large bytes gone': bytes_of('q', None),
-            'tried': made('tried', b'x'), 'conflict': made('conflicts', b'[]'), 'conflict, deep': made('conflicts', DEEP.encode()),
-            'a file that is none of ours': lambda lab: (next(iter(lab.state.glob('pending/*/queue')))/'notes.txt').write_text('x')}
+WAITING = {f'{op}, {name}': entry(op, data) for op in ('put', 'note', 'alias')
+           for name, data in dict(junk=b'\x00', list=b'[]', empty=b'', object=b'{}', deep=DEEP.encode()).items()}
+WAITING |= {f'put without {k}': entry('put', without(k))
+            for k in ('codec', 'hash', 'size', 'members', 'description', 'at')}
+WAITING |= {'put with a size of text': entry('put', with_('size', '3')),
+            'note without notes': entry('note', with_('move', {})),
+            'alias of nothing': entry('alias', with_('alias', None)), 'bytes changed': bytes_of('p', b'other'),
+            'bytes gone': bytes_of('p', None), 'large bytes changed': bytes_of('q', b'x' * 50_000),
+            'large bytes gone': bytes_of('q', None), 'tried': made('tried', b'x'), 'conflict': made('conflicts', b'[]'),
+            'conflict, deep': made('conflicts', DEEP.encode()),
+            'a file that is none of ours': lambda lab: (
+                                                        next(
+    iter(lab.state.glob('pending/*/queue')))/'notes.txt').write_text('x')}
 
 def test_every_verb_goes_on_beside_a_damaged_entry(quick, figure):
-    verbs = [finds, finds_all, gets, gets_many, lists, versions, facts, shows, aliases, puts, annotates, removes, syncs, refreshes]
+    verbs = [finds, finds_all, gets, gets_many, lists, versions, facts, shows, aliases, puts, annotates, removes, syncs,
+             refreshes]
     for n, (kind, damage) in enumerate(WAITING.items()):
         (folder := quick/f'{n}').mkdir()
         own = verbs if SOAK > 1 or n % 8 == 0 else [finds, puts]
         wrong, said = stopped(folder, damage, 'state', True, own)
         assert not wrong, (kind, wrong)
-        assert any(w in said for w in ('cannot be read', 'are not those', 'damaged', 'missing')) or kind in ('tried', 'a file that is none of ours'), (kind, said)
+        assert (any(w in said for w in ('cannot be read', 'are not those', 'damaged', 'missing'))
+                or kind in ('tried', 'a file that is none of ours')), (kind, said)
     figure(f'28 {len(WAITING)} damaged entries of the queue', stopped=0)
 
 def test_what_waits_with_damaged_bytes_is_removed_by_its_id(quick):

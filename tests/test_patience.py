@@ -163,7 +163,8 @@ def test_a_round_in_which_nothing_was_delivered_is_not_the_end(memory, slow, mon
     "Each round begins with a piece that has not been late before: one slow answer holds up whatever is behind it"
     rounds = []
     def another_late_one_first(runs, run, many):
-        for i in sorted(range(len(runs)), key=lambda i: (i % 3, (i - 3 * len(rounds)) % 12)): all(run(step) for step in runs[i])
+        for i in sorted(range(len(runs)), key=lambda i: (i % 3, (i - 3 * len(rounds)) % 12)):
+            all(run(step) for step in runs[i])
         rounds.append(len(runs))
     monkeypatch.setattr(replay, 'in_flight', another_late_one_first)
     assert len(judge_sync(memory, slow, 12)[1]) == 4

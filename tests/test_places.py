@@ -5,27 +5,34 @@ import pytest
 from objectstore.search.changelog import flush_hints
 from objectstore import LocalObjectStore, NotAvailableOffline, NotFound, ObjectStore, PendingWarning, TierMismatch
 
-pytestmark = pytest.mark.filterwarnings('ignore:.*is a new store', 'ignore::objectstore.errors.PendingWarning', 'ignore::objectstore.errors.StaleWarning')
+pytestmark = pytest.mark.filterwarnings('ignore:.*is a new store', 'ignore::objectstore.errors.PendingWarning',
+                                        'ignore::objectstore.errors.StaleWarning')
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    monkeypatch.setenv('OBJECTSTORE_STATE_DIR', str(tmp_path/'state')); monkeypatch.setenv('OBJECTSTORE_CACHE_DIR', str(tmp_path/'cache'))
+    monkeypatch.setenv('OBJECTSTORE_STATE_DIR', str(tmp_path/'state'))
+    monkeypatch.setenv('OBJECTSTORE_CACHE_DIR', str(tmp_path/'cache'))
     monkeypatch.setenv('HOME', str(tmp_path/'home'))
     (tmp_path/'work').mkdir(); (tmp_path/'home').mkdir(); monkeypatch.chdir(tmp_path/'work')
     return tmp_path
 
-WRITES = dict(put=lambda s: s.put('a/x', 1), large=lambda s: s.put('a/x', bytes(100_000)), many=lambda s: s.put_many({'a/x': 1}), bucket=lambda s: s.find_or_create_bucket('a'))
-READS = dict(get=lambda s: s.get('a/x'), default=lambda s: s.get('a/x', default=0), number=lambda s: s.get('a/x@1'), contains=lambda s: 'a/x' in s, versions=lambda s: s.versions('a/x'), find=lambda s: s.find_items(),
+WRITES = dict(put=lambda s: s.put('a/x', 1), large=lambda s: s.put('a/x', bytes(100_000)),
+              many=lambda s: s.put_many({'a/x': 1}), bucket=lambda s: s.find_or_create_bucket('a'))
+READS = dict(get=lambda s: s.get('a/x'), default=lambda s: s.get('a/x', default=0), number=lambda s: s.get('a/x@1'),
+             contains=lambda s: 'a/x' in s, versions=lambda s: s.versions('a/x'), find=lambda s: s.find_items(),
              buckets=lambda s: s.list_buckets(), stats=lambda s: s.get_stats(), aliases=lambda s: s.aliases('a/x'))
 
 @pytest.mark.parametrize('write', WRITES)
-@pytest.mark.parametrize('tier', ['{}/mnt/lba/store', '{}/mnt/lba/deep/store', 'mnt/lab', '~/mnt/lab', 'file://{}/mnt/lba/store'])
+@pytest.mark.parametrize('tier',
+                         ['{}/mnt/lba/store', '{}/mnt/lba/deep/store', 'mnt/lab', '~/mnt/lab',
+                          'file://{}/mnt/lba/store'])
 def test_no_store_is_made_where_the_folder_above_is_missing(home, tier, write):
     before = sorted(os.listdir('.')), sorted(os.listdir(home/'home'))
     (home/'mnt').mkdir(); (home/'mnt'/'lab').mkdir()
     with pytest.raises(TierMismatch, match='does not exist') as e: WRITES[write](ObjectStore(tier.format(home)))
     assert 'first' in str(e.value) and ('lba' not in tier or "did you mean 'lab'" in str(e.value))
-    assert before == (sorted(os.listdir('.')), sorted(os.listdir(home/'home'))) and os.listdir(home/'mnt') == ['lab'] and not os.listdir(home/'mnt'/'lab')
+    assert (before == (sorted(os.listdir('.')), sorted(os.listdir(home/'home'))) and os.listdir(home/'mnt') == ['lab']
+            and not os.listdir(home/'mnt'/'lab'))
 
 @pytest.mark.parametrize('tier', ['store', './store', '~/store', '{}/store', 'file://{}/store', 'a b', 'C:'])
 def test_a_store_is_made_by_the_first_write_and_says_so_once(home, tier):
@@ -41,7 +48,8 @@ def test_a_store_is_made_by_the_first_write_and_says_so_once(home, tier):
 
 def test_a_misspelt_last_part_is_seen(home):
     ObjectStore(home/'store').put('a/x', 1)
-    with pytest.raises(NotFound, match="no store was made there yet; did you mean 'store'"): ObjectStore(home/'stroe').get('a/x')
+    with pytest.raises(NotFound, match="no store was made there yet; did you mean 'store'"):
+        ObjectStore(home/'stroe').get('a/x')
     assert 'new, empty' in repr(ObjectStore(home/'stroe').status())
     with pytest.warns(UserWarning, match="did you mean 'store'"): ObjectStore(home/'stroe').put('a/x', 1)
 
@@ -81,7 +89,8 @@ def test_nor_is_it_by_a_store_that_is_open(home, write):
     lab = home/'lab'
     s = ObjectStore(lab); s.put('a/x', 1); s.put('c/x', 1)
     emptied(lab)
-    with pytest.raises(NotAvailableOffline, match='unmounted'): WRITES[write](s) if write != 'bucket' else s.find_or_create_bucket('b')
+    with pytest.raises(NotAvailableOffline, match='unmounted'):
+        WRITES[write](s) if write != 'bucket' else s.find_or_create_bucket('b')
     with pytest.raises(NotAvailableOffline, match='unmounted'): s.put('new/x', 1)
     assert not os.listdir(lab)
 
@@ -117,7 +126,8 @@ def test_a_store_that_was_deleted_can_be_begun_anew(home):
 @pytest.mark.parametrize('tier', ['mnt', 'mnt/store'])
 def test_with_a_real_mount(home, tier):
     Path('mnt').mkdir()
-    script = f'mount -t tmpfs none mnt && {sys.executable} -W ignore -c "{_put}" {tier} && umount mnt && {sys.executable} -c "{_refused}" {tier} && ls -A mnt'
+    script = (f'mount -t tmpfs none mnt && {sys.executable} -W ignore -c "{_put}" {tier} && umount mnt && '
+              f'{sys.executable} -c "{_refused}" {tier} && ls -A mnt')
     r = subprocess.run(['unshare', '-m', 'sh', '-c', script], capture_output=True, text=True)
     if 'unshare' in r.stderr or 'mount:' in r.stderr: pytest.skip(f'no mounts here: {r.stderr.strip()}')
     assert 'mount' in r.stdout and r.stdout.count('\n') == 2, r.stdout + r.stderr

@@ -1,4 +1,5 @@
-"""The power goes out just after an acknowledgement: an ext4 image is copied as it is at that moment, and the copy is read"""
+"""The power goes out just after an acknowledgement: an ext4 image is copied as it is at that moment, and the copy is
+read"""
 import os, shutil, subprocess, time
 from collections import Counter
 from contextlib import contextmanager
@@ -20,7 +21,9 @@ def unmount(at: Path) -> None: subprocess.run(['umount', at], check=True, captur
 def cannot(tmp: Path) -> str | None:
     "Why no image can be mounted here, or None"
     if not hasattr(os, 'geteuid') or os.geteuid(): return 'mounting an image needs root'
-    if absent := [p for p in ('mkfs.ext4', 'mount', 'umount') if not shutil.which(p, path=f"{os.environ['PATH']}:/sbin:/usr/sbin")]: return f'no {absent[0]}'
+    if absent := [p for p in ('mkfs.ext4', 'mount', 'umount')
+                  if not shutil.which(p, path=f"{os.environ['PATH']}:/sbin:/usr/sbin")]:
+        return f'no {absent[0]}'
     try: new_image(tmp/'try.img'); mount(tmp/'try.img', tmp/'try'); unmount(tmp/'try')
     except (subprocess.CalledProcessError, OSError) as e: return f'no loop device can be mounted here: {e}'
     return None
@@ -58,7 +61,8 @@ def cut(image: Path, at: Path, copy: Path, i: int, act: str, durable: bool) -> t
 UNSYNCED = 'nobody-synced-this'      # a file that reaches the disk only where somebody on this machine calls sync()
 
 def found(copy: Path, at: Path, ref: str, name: str, act: str, planted: str) -> str:
-    "What a machine that starts again finds: intact, empty or missing; of a planted bug nothing is shown where all was synced"
+    """What a machine that starts again finds: intact, empty or missing; of a planted bug nothing is shown where all
+    was synced"""
     with mounted(copy, at):
         told = at/f'{UNSYNCED}-{name}'
         if planted and told.is_file() and told.read_bytes() == UNSYNCED.encode() * 1000: return 'synced'

@@ -1,4 +1,5 @@
-"A service's promise is tested before anything rests on it: how much the probe sees, what it costs, what it leaves behind (RELIABILITY.md 34)"
+"""A service's promise is tested before anything rests on it: how much the probe sees, what it costs, what it leaves
+behind (RELIABILITY.md 34)"""
 import math, os, re, secrets, subprocess, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 import pytest
@@ -31,7 +32,8 @@ def one_race_of_four(backend) -> None:
     "The probe as it was: a race of four writers, and a late one"
     key = f'probe/{secrets.token_hex(8)}'
     bids = [b'%d' % i for i in range(4)]
-    won = [bid for bid, answer in zip(bids, in_threads(lambda bid: backend.create(key, bid), bids, 4)) if answer is True]
+    won = [bid for bid, answer in zip(bids, in_threads(lambda bid: backend.create(key, bid), bids, 4))
+           if answer is True]
     late, kept = backend.create(key, b'late'), read_back(backend, key)
     backend.delete(key)
     if late or len(won) > 1 or won not in ([], [kept]): raise Unsupported('two winners')
@@ -39,7 +41,8 @@ def one_race_of_four(backend) -> None:
 def judge_power(opened: int, of: int, share: float) -> None:
     "No more are opened than 64 races of two let through: five standard deviations beside the model, and one"
     let = (1 - share) ** RACES
-    assert opened <= of * let + 5 * math.sqrt(of * let * (1 - let)) + 1, f'{opened} of {of} were opened, {of * let:.1f} were to be'
+    assert (opened <= of * let + 5 * math.sqrt(of * let * (1 - let))
+            + 1), f'{opened} of {of} were opened, {of * let:.1f} were to be'
 
 def opened(of: int, share: float, test=opens) -> tuple[int, list]:
     "How many of so many unsound services are taken for origins"
@@ -54,7 +57,8 @@ def opened(of: int, share: float, test=opens) -> tuple[int, list]:
 def test_how_many_unsound_services_are_opened(share, figure):
     of = 100 * REPEAT
     n, relays = opened(of, share)
-    assert all(r.beside >= AT_ONCE for r in relays) and sum(r.twice for r in relays) > 0      # the fault was there to be found
+    # the fault was there to be found
+    assert all(r.beside >= AT_ONCE for r in relays) and sum(r.twice for r in relays) > 0
     figure(f'34 two winners in {share:.0%} of races, in memory', opened=n, of=of, model=of * (1 - share) ** RACES)
     judge_power(n, of, share)
 
@@ -96,19 +100,24 @@ def test_a_relay_before_a_service(seaweed, figure):
         figures[share] = sum(x is None for x in found)
         judge_power(figures[share], of, share)
     figure('34 a relay before SeaweedFS, two winners in 10 %', opened=figures[0.1], of=4 * REPEAT)
-    assert figures[0.0] == 1 and 'cannot be an origin' in words and 'races of two writers' in words and 'If-None-Match' in words and 'still be read' in words
+    assert (figures[0.0] == 1 and 'cannot be an origin' in words and 'races of two writers' in words
+            and 'If-None-Match' in words and 'still be read' in words)
 
 def remote(place: Place, endpoint: str = '', **more) -> RemoteBackend:
     s = place.service
-    return RemoteBackend(place.url, endpoint=endpoint or s.endpoint, timeout=10.0, options=dict(access_key_id=s.access_key, secret_access_key=s.secret_key, region=s.region) | more)
+    return RemoteBackend(place.url, endpoint=endpoint or s.endpoint, timeout=10.0,
+                         options=dict(access_key_id=s.access_key, secret_access_key=s.secret_key, region=s.region)
+                         | more)
 
 def test_whoever_ignores_the_condition_is_refused(rclone, monkeypatch):
     "rclone: every writer wins"
     for name, value in rclone.environment.items(): monkeypatch.setenv(name, value)
     place = Place(rclone)
-    with pytest.raises(Unsupported, match=rf'in (\d+) of {AT_ONCE} races') as said: probe(remote(place))      # a race that broke off is none
+    # a race that broke off is none
+    with pytest.raises(Unsupported, match=rf'in (\d+) of {AT_ONCE} races') as said: probe(remote(place))
     assert int(re.search(r'in (\d+) of', str(said.value))[1]) > AT_ONCE // 2
-    with pytest.raises(Unsupported, match='cannot be an origin'): ObjectStore(place.url, endpoint=rclone.endpoint, near=False, timeout=10.0).put('lab/m', 1)
+    with pytest.raises(Unsupported, match='cannot be an origin'):
+        ObjectStore(place.url, endpoint=rclone.endpoint, near=False, timeout=10.0).put('lab/m', 1)
     assert not [*remote(place).list('')]
 
 def test_a_sound_service_is_taken_and_left_clean(place, s3_env):
@@ -142,9 +151,12 @@ def test_what_was_created_is_not_there():
     with pytest.raises(Unsupported, match='not there when it is read'): probe(Answers(answer))
 
 def test_a_late_writer_who_wins():
-    def answer(op, key, run): return True if op == 'create' and key.endswith(f'-{RACES - 1}') and answer.n[key] > 1 else run()
+    def answer(op, key, run):
+        return True if op == 'create' and key.endswith(f'-{RACES - 1}') and answer.n[key] > 1 else run()
     class Late(Answers):
-        def create(self, key, data): answer.n[key] = answer.n.get(key, 0) + 1; return True if data == b'late' else super().create(key, data)
+        def create(self, key, data):
+            answer.n[key] = answer.n.get(key, 0) + 1
+            return True if data == b'late' else super().create(key, data)
     answer.n = {}
     with pytest.raises(Unsupported, match='came late'): probe(Late(lambda op, key, run: run()))
 
@@ -249,14 +261,16 @@ print(store.put('lab/m', n).version, store.origin.id('lab'))
 @pytest.mark.parametrize('where', ['shared', 'seaweed', 'ceph'])
 def test_many_processes_at_once(where, tmp_path, request, monkeypatch):
     "Each probes for itself; one identity, every put has its number, nothing is left"
-    if where == 'shared': url, endpoint, b = f'file://{tmp_path}/store?shared=true', '', FileBackend(tmp_path/'store', shared=True)
+    if where == 'shared':
+        url, endpoint, b = f'file://{tmp_path}/store?shared=true', '', FileBackend(tmp_path/'store', shared=True)
     else:
         service = request.getfixturevalue(where)
         for name, value in service.environment.items(): monkeypatch.setenv(name, value)
         place = Place(service)
         url, endpoint, b = place.url, service.endpoint, remote(place)
     many = 3
-    ps = [subprocess.Popen([sys.executable, '-W', 'ignore', '-c', _founds, url, endpoint, f'{i}'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for i in range(many)]
+    ps = [subprocess.Popen([sys.executable, '-W', 'ignore', '-c', _founds, url, endpoint, f'{i}'],
+                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for i in range(many)]
     for p in ps: p.stdin.write('go\n'); p.stdin.flush()
     said = [p.communicate()[0].split() for p in ps]
     assert sorted(n for n, _ in said) == ['1', '2', '3'] and len({id for _, id in said}) == 1
@@ -299,7 +313,9 @@ def test_an_acknowledged_number_that_shows_another_write_is_named(size):
     bucket = store.origin.bucket('lab')
     bucket.records.clear()      # small records are kept; more of them than a process keeps are read again
     for read in (lambda: store.get('lab/m'), lambda: store['lab/m@1'], lambda: store.get('lab/m@1')):
-        with pytest.raises(ObjectStoreError, match=f'broke its promise: lab/m@1 .* for the write {mine}, and holds the write'): read()
+        with pytest.raises(ObjectStoreError,
+                           match=f'broke its promise: lab/m@1 .* for the write {mine}, and holds the write'):
+            read()
 
 def test_planted_no_memory_of_what_was_won_is_caught(monkeypatch):
     store, mine = two_winners('x' * 20_000, 'y' * 20_000)

@@ -1,4 +1,5 @@
-"Proof at put: what is acknowledged comes back the same, by each way of reading; what would not is refused, with a remedy that works"
+"""Proof at put: what is acknowledged comes back the same, by each way of reading; what would not is refused, with a
+remedy that works"""
 import io, re, subprocess, sys
 from pathlib import Path
 import pytest
@@ -7,7 +8,8 @@ from objectstore.codecs.codec import Codec, by_name, codec_names, register
 from objectstore.errors import InvalidQuery, MissingExtra, ObjectStoreError, Unsupported
 from objectstore.codecs.equality import difference
 import objectstore.codecs.codec as codec, objectstore.store.writes as writes
-for library in 'numpy', 'pandas', 'polars', 'sklearn', 'skops', 'torch', 'safetensors', 'PIL', 'pydantic': pytest.importorskip(library)
+for library in 'numpy', 'pandas', 'polars', 'sklearn', 'skops', 'torch', 'safetensors', 'PIL', 'pydantic':
+    pytest.importorskip(library)
 import numpy as np, pandas as pd, polars as pl
 import proof_values as table
 from proof_values import kept, on_purpose, refused, told, whole
@@ -49,16 +51,20 @@ def test_three_reads(codec, name, lab, mine, tmp_path):
     value, i = kept[codec][name], list(kept[codec]).index(name)
     before = told(value)
     v = mine.put(f'mine/{codec}/{i}', value)
-    assert v.codec == {'pandas': 'parquet', 'polars': 'parquet', 'arrow': 'parquet'}.get(codec, 'text' if isinstance(value, str) else codec)
-    reads = {'near': mine.get(v), 'again': mine.get(v), 'cold': cold(lab, tmp_path).get(f'mine/{codec}/{i}'), 'other': cold(lab, tmp_path).get(f'other/{codec}/{i}')}
+    assert v.codec == {'pandas': 'parquet', 'polars': 'parquet', 'arrow': 'parquet'}.get(codec,
+        'text' if isinstance(value, str) else codec)
+    reads = {'near': mine.get(v), 'again': mine.get(v), 'cold': cold(lab, tmp_path).get(f'mine/{codec}/{i}'),
+             'other': cold(lab, tmp_path).get(f'other/{codec}/{i}')}
     assert told(value) == before
-    assert [how for how, back in reads.items() if not (same(back, value) if codec != 'npy' else same(np.array(back), np.array(value)))] == []
+    assert [how for how, back in reads.items()
+            if not (same(back, value) if codec != 'npy' else same(np.array(back), np.array(value)))] == []
 
 @pytest.mark.parametrize('name', whole)
 def test_whole_by_name(name, lab, mine, tmp_path):
     (value, t), i = whole[name], list(whole).index(name)
     v = mine.put(f'mine/whole/{i}', value)
-    for back in mine.get(v, as_=t), cold(lab, tmp_path).get(f'mine/whole/{i}', as_=t), cold(lab, tmp_path).get(f'other/whole/{i}', as_=t):
+    for back in mine.get(v, as_=t), cold(lab, tmp_path).get(f'mine/whole/{i}', as_=t), cold(lab,
+            tmp_path).get(f'other/whole/{i}', as_=t):
         assert back == value and type(back) is t and difference(value, back) is None
 
 @pytest.mark.parametrize('name', on_purpose)
@@ -79,7 +85,8 @@ def test_refused_with_a_remedy_that_works(codec, name, mine, tmp_path):
     better = cure(value)
     v = mine.put(ref, better)
     assert v.version == 1
-    back = mine.get(v, trust=True, as_=type(better) if name in ('zone in a model', 'first arm takes anything') else None)
+    back = mine.get(v, trust=True, as_=type(better) if name in ('zone in a model', 'first arm takes anything')
+                    else None)
     assert difference(better, back) is None or same(back, better)
 
 def test_files(mine, tmp_path):
@@ -106,11 +113,16 @@ def test_files(mine, tmp_path):
 
 # Questions that are wrong, and libraries that are missing
 
-wrong = [dict(columns=0), dict(columns=True), dict(columns=['nope']), dict(columns=[['a']]), dict(columns=1.5), dict(columns=object()), dict(as_=5), dict(as_={}), dict(as_=['pandas']), dict(as_='spark'), dict(as_=table.Any), dict(as_=table.Run), dict(as_=list[int]), dict(as_=dict), dict(as_=...)]
+wrong = [dict(columns=0), dict(columns=True), dict(columns=['nope']), dict(columns=[['a']]), dict(columns=1.5),
+         dict(columns=object()), dict(as_=5), dict(as_={}), dict(as_=['pandas']), dict(as_='spark'),
+         dict(as_=table.Any), dict(as_=table.Run), dict(as_=list[int]), dict(as_=dict), dict(as_=...)]
 
-@pytest.mark.parametrize('asks', wrong, ids=lambda asks: re.sub(' at 0x[0-9a-f]+', '', str(asks)))     # each process must name it alike
+# each process must name it alike
+@pytest.mark.parametrize('asks', wrong, ids=lambda asks: re.sub(' at 0x[0-9a-f]+', '', str(asks)))
 def test_a_wrong_question_is_no_damage(asks, mine):
-    puts = {'json': {'a': 1}, 'text': 'x', 'bytes': b'x', 'npy': np.arange(3), 'frame': pd.DataFrame({'a': range(30_000)}), 'small': pl.DataFrame({'a': [1]}), 'array': {'a': np.ones(2)}, 'model': kept['skops']['plain'], 'png': kept['png']['grey']}
+    puts = {'json': {'a': 1}, 'text': 'x', 'bytes': b'x', 'npy': np.arange(3),
+            'frame': pd.DataFrame({'a': range(30_000)}), 'small': pl.DataFrame({'a': [1]}), 'array': {'a': np.ones(2)},
+            'model': kept['skops']['plain'], 'png': kept['png']['grey']}
     for name, value in puts.items():
         v = mine.put(f'wrong/{name}', value, skip_unchanged=True)
         for _ in range(2):
@@ -149,12 +161,30 @@ class Halved(io.RawIOBase):
 def at_row(df, i, **values): df = df.copy(); df.loc[df.index[i], list(values)] = list(values.values()); return df
 
 big = kept['pandas']['large']
-bugs = {
-    'loses a zone': ('json', kept['json']['zones'], lambda v: [t.replace(tzinfo=t.tzinfo and table.timezone(t.utcoffset())) for t in v]), 'loses a column': ('parquet', kept['pandas']['zones'], lambda df: df.iloc[:, :-1]), 'loses a column of many': ('parquet', big, lambda df: df.iloc[:, :-1]),
-    'loses a row': ('parquet', kept['pandas']['range index'], lambda df: df.iloc[:-1]), 'loses a row of many': ('parquet', big, lambda df: df.iloc[:-1]), 'loses the zone of many': ('parquet', big, lambda df: df.assign(t=df['t'].dt.tz_convert('UTC'))), 'another index': ('parquet', big, lambda df: df.set_axis(range(1, 30_001))),
-    'a value goes missing': ('parquet', big, lambda df: at_row(df, 15_000, s=None)), 'other columns': ('parquet', big, lambda df: df[['s', 'i', 't', 'c', 'o']]), 'other order of rows': ('parquet', big, lambda df: df.iloc[::-1]), 'text cut short': ('text', kept['text']['long'], lambda t: t[:-1]), 'bytes cut short': ('bytes', kept['bytes']['long'], lambda b: b[:-1]),
-    'narrower numbers': ('npy', kept['npy']['large'], lambda a: a.astype('f4')), 'the end of a large array': ('npy', kept['npy']['large'], lambda a: np.append(a[:-1], 0)), 'a tuple is a list': ('json', kept['json']['a tuple'], list), 'a sign': ('json', {'z': -0.0}, lambda v: {'z': 0.0}), 'polars, a row': ('parquet', kept['polars']['large'], lambda df: df[:-1]), 'arrow, metadata': ('parquet', kept['arrow']['metadata'], lambda t: t.replace_schema_metadata(None)),
-    'a weight': ('safetensors', {'w': np.ones(5)}, lambda d: {'w': d['w'] * 2}), 'a parameter': ('skops', kept['skops']['plain'], lambda m: table.make_pipeline(table.StandardScaler(), table.LogisticRegression(C=2)).fit(table.X, table.y)), 'which way is up': ('png', kept['png']['turned'], lambda im: table.Image.fromarray(np.asarray(im)))}
+bugs = {'loses a zone': ('json', kept['json']['zones'],
+                         lambda v: [t.replace(tzinfo=t.tzinfo and table.timezone(t.utcoffset())) for t in v]),
+        'loses a column': ('parquet', kept['pandas']['zones'], lambda df: df.iloc[:, :-1]),
+        'loses a column of many': ('parquet', big, lambda df: df.iloc[:, :-1]),
+        'loses a row': ('parquet', kept['pandas']['range index'], lambda df: df.iloc[:-1]),
+        'loses a row of many': ('parquet', big, lambda df: df.iloc[:-1]),
+        'loses the zone of many': ('parquet', big, lambda df: df.assign(t=df['t'].dt.tz_convert('UTC'))),
+        'another index': ('parquet', big, lambda df: df.set_axis(range(1, 30_001))),
+        'a value goes missing': ('parquet', big, lambda df: at_row(df, 15_000, s=None)),
+        'other columns': ('parquet', big, lambda df: df[['s', 'i', 't', 'c', 'o']]),
+        'other order of rows': ('parquet', big, lambda df: df.iloc[::-1]),
+        'text cut short': ('text', kept['text']['long'], lambda t: t[:-1]),
+        'bytes cut short': ('bytes', kept['bytes']['long'], lambda b: b[:-1]),
+        'narrower numbers': ('npy', kept['npy']['large'], lambda a: a.astype('f4')),
+        'the end of a large array': ('npy', kept['npy']['large'], lambda a: np.append(a[:-1], 0)),
+        'a tuple is a list': ('json', kept['json']['a tuple'], list),
+        'a sign': ('json', {'z': -0.0}, lambda v: {'z': 0.0}),
+        'polars, a row': ('parquet', kept['polars']['large'], lambda df: df[:-1]),
+        'arrow, metadata': ('parquet', kept['arrow']['metadata'], lambda t: t.replace_schema_metadata(None)),
+        'a weight': ('safetensors', {'w': np.ones(5)}, lambda d: {'w': d['w'] * 2}),
+        'a parameter': ('skops', kept['skops']['plain'],
+                        lambda m: table.make_pipeline(table.StandardScaler(),
+                                                      table.LogisticRegression(C=2)).fit(table.X, table.y)),
+        'which way is up': ('png', kept['png']['turned'], lambda im: table.Image.fromarray(np.asarray(im)))}
 
 @pytest.mark.parametrize('name', bugs)
 def test_planted(name, monkeypatch, tmp_path):
@@ -172,14 +202,15 @@ def test_planted(name, monkeypatch, tmp_path):
 def test_planted_a_payload_cut_short(monkeypatch, tmp_path):
     "Bytes that are lost on the way to the file"
     s = ObjectStore(tmp_path, progress=False, durable=False)
-    for codec, value in ('parquet', big), ('npy', kept['npy']['large']), ('json', {'a': list(range(100))}), ('png', kept['png']['turned']), ('pickle', object), ('safetensors', {'a': np.ones(9)}):     # noqa: F402 (only here)
-        c, fired = by_name(codec), []
+    for name, value in (('parquet', big), ('npy', kept['npy']['large']), ('json', {'a': list(range(100))}),
+                        ('png', kept['png']['turned']), ('pickle', object), ('safetensors', {'a': np.ones(9)})):
+        c, fired = by_name(name), []
         with monkeypatch.context() as m:
             real = type(c).encode
             def encode(self, obj, file): fired.append(1); return real(self, obj, Halved(file))
             m.setattr(type(c), 'encode', encode)
-            with pytest.raises(Unsupported): s.put(f'lab/{codec}', value, codec='pickle' if codec == 'pickle' else None)
-        assert fired and f'lab/{codec}' not in s
+            with pytest.raises(Unsupported): s.put(f'lab/{name}', value, codec='pickle' if name == 'pickle' else None)
+        assert fired and f'lab/{name}' not in s
 
 def test_a_loader_that_runs_code_is_not_run_at_put(tmp_path):
     "A model whose class does something of its own when it is made is stored by its names alone, and nothing runs"
@@ -194,7 +225,8 @@ class Loud(table.BaseEstimator):
 
 def test_put_many_and_calculated_prove_too(tmp_path):
     s = ObjectStore(tmp_path, progress=False, durable=False)
-    with pytest.raises(Unsupported, match='OrderedDict|dict'): s.put_many({'lab/a': {'x': 1}, 'lab/b': table.OrderedDict(a=1)})
+    with pytest.raises(Unsupported, match='OrderedDict|dict'):
+        s.put_many({'lab/a': {'x': 1}, 'lab/b': table.OrderedDict(a=1)})
 
 def test_every_codec_says_what_it_drops():
     silent = {c for c in codec_names() if not by_name(c).drops}

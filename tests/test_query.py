@@ -50,7 +50,8 @@ def look(name, view):
     if name == 'stats.rows': return s.get('rows')
     if name == 'metrics.auc':
         for root in (m, s):
-            for v in (root.get('metrics.auc'), root['metrics'].get('auc') if isinstance(root.get('metrics'), dict) else None):
+            for v in (root.get('metrics.auc'),
+                      root['metrics'].get('auc') if isinstance(root.get('metrics'), dict) else None):
                 if v is not None:
                     if not is_null(v): return v
                     break
@@ -77,9 +78,11 @@ def cmp(op, a, b):
         x, y = moments(a), moments(b)
         if x is None or y is None: return UNKNOWN
         less, more = x[1] < y[0], x[0] > y[1]
-    elif type(a) is bool and type(b) is bool or as_number(a) and as_number(b) or type(a) is str and type(b) is str: less, more = a < b, a > b
+    elif type(a) is bool and type(b) is bool or as_number(a) and as_number(b) or type(a) is str and type(b) is str:
+        less, more = a < b, a > b
     else: return UNKNOWN
-    return {'=': not less and not more, '!=': less or more, '<>': less or more, '<': less, '<=': not more, '>': more, '>=': not less}[op]
+    return {'=': not less and not more, '!=': less or more, '<>': less or more, '<': less, '<=': not more, '>': more,
+            '>=': not less}[op]
 
 def glob(text, p):
     if not p: return not text
@@ -100,7 +103,8 @@ def oracle(c, view):
         case ('and', *parts): return both([oracle(p, view) for p in parts])
         case ('or', *parts): return either([oracle(p, view) for p in parts])
         case ('not', part): return neg(oracle(part, view))
-        case ('flip', op, name, v): return oracle(('cmp', {'<': '>', '<=': '>=', '>': '<', '>=': '<='}.get(op, op), name, v), view)
+        case ('flip', op, name, v):
+            return oracle(('cmp', {'<': '>', '<=': '>=', '>': '<', '>=': '<='}.get(op, op), name, v), view)
         case ('cmp', '!=' | '<>', name, v): return neg(oracle(('cmp', '=', name, v), view))
         case ('cmp', op, name, v): return each(look(name, view), lambda x: cmp(op, x, v))
         case ('names', '!=' | '<>', a, b): return neg(oracle(('names', '=', a, b), view))
@@ -113,35 +117,46 @@ def oracle(c, view):
         case ('notin', name, vs): return neg(oracle(('in', name, vs), view))
         case ('between', name, a, b): return each(look(name, view), lambda x: both([cmp('>=', x, a), cmp('<=', x, b)]))
         case ('like', name, p): return each(look(name, view), lambda x: glob(x, p) if type(x) is str else UNKNOWN)
-        case ('notlike', name, p): return neg(each(look(name, view), lambda x: glob(x.casefold(), p.casefold()) if type(x) is str else UNKNOWN))
+        case ('notlike', name, p):
+            return neg(each(look(name, view),
+                            lambda x: glob(x.casefold(), p.casefold()) if type(x) is str else UNKNOWN))
         case ('null', name): v = look(name, view); return is_null(v) or v == []
         case ('notnull', name): return not oracle(('null', name), view)
         case ('bare', name): return oracle(('cmp', '=', name, True), view)
 
-NAMES = ['size', 'created', 'alias', 'pending', 'kind', 'metadata.size', 'stats.rows', 'rows', 'metrics.auc', '"a key"', 'date', 'x']
+NAMES = ['size', 'created', 'alias', 'pending', 'kind', 'metadata.size', 'stats.rows', 'rows', 'metrics.auc', '"a key"',
+         'date', 'x']
 names = st.sampled_from(NAMES)
-texts = st.sampled_from(['', 'a', 'b', 'ab', 'A', "it's", 'prod', 'a%', '2026-11-01', '2026-11-01T12:00', '2026-13-45', 'ß', 'é"'])
+texts = st.sampled_from(['', 'a', 'b', 'ab', 'A', "it's", 'prod', 'a%', '2026-11-01', '2026-11-01T12:00', '2026-13-45',
+                         'ß', 'é"'])
 literals = st.one_of(st.integers(-3, 3), st.sampled_from([0.5, -1.5, 2.0, 1e20]), st.booleans(), texts)
-moments_as_text = st.sampled_from(['2026-10-31', '2026-11-01', '2026-11-02', '2026-11-01T12:00', '2026-11-01 00:00:00+00:00', '2026-11-02T01:00+02:00', '2026-11', 'soon'])
+moments_as_text = st.sampled_from(['2026-10-31', '2026-11-01', '2026-11-02', '2026-11-01T12:00',
+                                   '2026-11-01 00:00:00+00:00', '2026-11-02T01:00+02:00', '2026-11', 'soon'])
 patterns = st.text('ab%_Aß', max_size=5)
 ops = st.sampled_from(['=', '!=', '<>', '<', '<=', '>', '>='])
-leaves = st.one_of(
-    st.tuples(st.just('cmp'), ops, names, literals), st.tuples(st.just('flip'), ops, names, literals), st.tuples(st.just('names'), ops, names, names),
-    st.tuples(st.sampled_from(['in', 'notin']), names, st.lists(literals, min_size=1, max_size=3)),
-    st.tuples(st.just('cmp'), ops, st.sampled_from(['created', 'x', 'alias']), moments_as_text), st.tuples(st.just('between'), st.just('created'), moments_as_text, moments_as_text),
-    st.tuples(st.just('between'), names, literals, literals), st.tuples(st.sampled_from(['like', 'notlike']), names, patterns),
-    st.tuples(st.sampled_from(['null', 'notnull', 'bare']), names))
-conditions = st.recursive(leaves, lambda c: st.one_of(
-    st.tuples(st.just('not'), c), st.builds(lambda op, ps: (op, *ps), st.sampled_from(['and', 'or']), st.lists(c, min_size=2, max_size=3))), max_leaves=6)
+leaves = st.one_of(st.tuples(st.just('cmp'), ops, names, literals), st.tuples(st.just('flip'), ops, names, literals),
+                   st.tuples(st.just('names'), ops, names, names),
+                   st.tuples(st.sampled_from(['in', 'notin']), names, st.lists(literals, min_size=1, max_size=3)),
+                   st.tuples(st.just('cmp'), ops, st.sampled_from(['created', 'x', 'alias']), moments_as_text),
+                   st.tuples(st.just('between'), st.just('created'), moments_as_text, moments_as_text),
+                   st.tuples(st.just('between'), names, literals, literals),
+                   st.tuples(st.sampled_from(['like', 'notlike']), names, patterns),
+                   st.tuples(st.sampled_from(['null', 'notnull', 'bare']), names))
+conditions = st.recursive(leaves,
+                          lambda c: st.one_of(st.tuples(st.just('not'), c),
+                                              st.builds(lambda op, ps: (op, *ps), st.sampled_from(['and', 'or']),
+                                                        st.lists(c, min_size=2, max_size=3))), max_leaves=6)
 
-times = st.one_of(st.sampled_from([date(2026, 11, 1), date(2026, 10, 31), datetime(2026, 11, 1, 12), datetime(2026, 11, 1, tzinfo=UTC),
-    datetime(2026, 11, 2, 1, tzinfo=timezone(timedelta(hours=2)))]))
+times = st.one_of(st.sampled_from([date(2026, 11, 1), date(2026, 10, 31), datetime(2026, 11, 1, 12),
+                                   datetime(2026, 11, 1, tzinfo=UTC),
+                                   datetime(2026, 11, 2, 1, tzinfo=timezone(timedelta(hours=2)))]))
 scalars = st.one_of(literals, times, st.sampled_from([None, math.nan, math.inf]))
 stored = st.one_of(scalars, st.lists(scalars, max_size=3), st.just({'auc': 0.5}), st.just({'auc': None}))
 views = st.builds(lambda f, m, s: dict(fields=f, metadata=m, stats=s),
-    st.fixed_dictionaries(dict(size=st.integers(-3, 3), created=times, alias=st.lists(texts, max_size=2), pending=st.booleans(), kind=texts)),
-    st.dictionaries(st.sampled_from(['size', 'x', 'a key', 'date', 'rows', 'metrics', 'metrics.auc']), stored),
-    st.dictionaries(st.sampled_from(['rows', 'x', 'metrics']), stored))
+                  st.fixed_dictionaries(dict(size=st.integers(-3, 3), created=times, alias=st.lists(texts, max_size=2),
+                                             pending=st.booleans(), kind=texts)),
+                  st.dictionaries(st.sampled_from(['size', 'x', 'a key', 'date', 'rows', 'metrics', 'metrics.auc']),
+                                  stored), st.dictionaries(st.sampled_from(['rows', 'x', 'metrics']), stored))
 
 def refused(c):
     "Is the time of creation compared with what is no time, or the size with what is none?"
@@ -170,10 +185,12 @@ def agree(c, view):
 @given(conditions, views)
 def test_the_oracle_agrees(c, view): agree(c, view)
 
-@pytest.mark.parametrize('bug', [dict(_not=lambda t: not t), dict(_any=lambda ts: any(t is True for t in ts)), dict(_text_span=lambda t: (parse_time(t),) * 2 if parse_time(t) else None)])
+@pytest.mark.parametrize('bug', [dict(_not=lambda t: not t), dict(_any=lambda ts: any(t is True for t in ts)),
+                                 dict(_text_span=lambda t: (parse_time(t),) * 2 if parse_time(t) else None)])
 def test_a_planted_bug_is_caught(monkeypatch, bug):
     for k, v in bug.items(): monkeypatch.setattr(tree_of, k, v)
-    @settings(max_examples=1000, phases=[Phase.generate], database=None, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=1000, phases=[Phase.generate], database=None, derandomize=True, deadline=None,
+              suppress_health_check=list(HealthCheck))
     @given(conditions, views)
     def fuzz(c, view): agree(c, view)
     with pytest.raises(AssertionError): fuzz()
@@ -194,10 +211,13 @@ def test_lists_as_parameters(name, vs, view):
         if refused(('in', name, vs)):
             with pytest.raises(InvalidQuery, match='is no time|is no size'): parse_where(text, {'v': vs})
             continue
-        assert parse_where(text, {'v': vs}).matches(view) is (oracle(('notin' if 'NOT' in text else 'in', name, vs), view) is True)
+        assert parse_where(text,
+                           {'v': vs}).matches(view) is (oracle(('notin' if 'NOT' in text else 'in', name, vs),
+            view) is True)
 
 @settings(max_examples=soak(100, 1000), deadline=None)
-@given(st.dictionaries(st.sampled_from(['kind', 'x', 'rows', 'metrics.auc', 'metadata.size']), st.one_of(literals, st.none()), max_size=3), views)
+@given(st.dictionaries(st.sampled_from(['kind', 'x', 'rows', 'metrics.auc', 'metadata.size']),
+                       st.one_of(literals, st.none()), max_size=3), views)
 def test_mappings(where, view):
     expected = both([oracle(('null', k) if v is None else ('cmp', '=', k, v), view) for k, v in where.items()])
     assert parse_where(where).matches(view) is (expected is True)
@@ -210,12 +230,16 @@ def test_like(text, pattern):
 
 # ---- what is not a condition
 
-pieces = st.sampled_from(['auc', 'size', '"a key"', "'x'", '1', '-2.5', ':p', ':q', 'AND', 'or', 'NOT', 'IN', 'LIKE', 'BETWEEN', 'IS', 'NULL', 'TRUE', '(', ')',
-    ',', '=', '<>', '<', '>=', '.', '-', '--', '/*', '*/', ';', '::', '||', '"', "'", '`', '[', ']', '{', '}', '$', '@', '?', '\\', '\n', '\x00', 'SELECT', 'FROM',
-    'CASE', 'WHEN', 'END', 'CAST', 'DATE', 'INTERVAL', 'EXISTS', 'ANY', 'ESCAPE', 'COLLATE', 'OVER', 'GROUP BY', 'metadata.', 'fields.', '1e999', 'é', '\u202e', '\ud800'])
+pieces = st.sampled_from(['auc', 'size', '"a key"', "'x'", '1', '-2.5', ':p', ':q', 'AND', 'or', 'NOT', 'IN', 'LIKE',
+                          'BETWEEN', 'IS', 'NULL', 'TRUE', '(', ')', ',', '=', '<>', '<', '>=', '.', '-', '--', '/*',
+                          '*/', ';', '::', '||', '"', "'", '`', '[', ']', '{', '}', '$', '@', '?', '\\', '\n', '\x00',
+                          'SELECT', 'FROM', 'CASE', 'WHEN', 'END', 'CAST', 'DATE', 'INTERVAL', 'EXISTS', 'ANY',
+                          'ESCAPE', 'COLLATE', 'OVER', 'GROUP BY', 'metadata.', 'fields.', '1e999', 'é', '\u202e',
+                          '\ud800'])
 
 @settings(max_examples=soak(500, 5000), deadline=None)
-@given(st.one_of(st.lists(pieces, max_size=10).map(' '.join), st.lists(pieces, max_size=8).map(''.join), st.text(max_size=30)))
+@given(st.one_of(st.lists(pieces, max_size=10).map(' '.join), st.lists(pieces, max_size=8).map(''.join),
+                 st.text(max_size=30)))
 @example('9' * 5000)
 @example('a = ' + '-' * 50 + '1')
 @example('a IS NOT NOT NULL')
@@ -227,16 +251,24 @@ def test_any_text_is_a_condition_or_an_invalid_query(text):
         else:
             assert type(c) is Condition
             c.matches({'fields': {'size': 3}, 'metadata': {'auc': 0.9}, 'stats': {}})
-            for node in tree_of._walk(c.tree): assert type(node) in (tree_of.Compare, tree_of.In, tree_of.Like, tree_of.Between, tree_of.IsNull)
+            for node in tree_of._walk(c.tree):
+                assert type(node) in (tree_of.Compare, tree_of.In, tree_of.Like, tree_of.Between, tree_of.IsNull)
 
-INJECTIONS = ["x = '' OR 1=1", "x = 'a'; DROP TABLE versions", "x = 'a' --", "x = 'a' /* */", "x = 'a' UNION SELECT 1", "x IN (SELECT hash FROM versions)", "(SELECT 1) = 1",
-    "EXISTS (SELECT 1)", "load_extension('x') = 1", "x = char(39)", "x = randomblob(1e9)", "CASE WHEN x = 1 THEN 2 END = 2", "CAST(x AS INT) = 1", "x::int = 1",
-    "x = 1 LIMIT 1", "x = 1 ORDER BY x", "x GLOB '*'", "x REGEXP '(a+)+$'", "x MATCH 'a'", "x COLLATE NOCASE = 'a'", "x = CURRENT_DATE AND 1", "x -> 'a' = 1", "x[0] = 1", "x = ?",
-    "x = $1", "x = @p", "x = {p}", "{% x %} = 1", "{{ x }}", "`x` = 1", "[x] = 1", "x = x'00'", "x = e'\\''", "x = b'1'", "x = $$a$$", "x = 1 = 1", "1 < x < 3", "x + 1 = 2", "x || 'a' = 'b'",
-    "x LIKE 'a' ESCAPE 'b'", "x LIKE ANY ('a')", "x IS DISTINCT FROM 1", "x IS TRUE", "x IN x", "x IN 1", "x BETWEEN y AND 2", "x BETWEEN SYMMETRIC 1 AND 2", "x LIKE y", "x LIKE 1", "(x, y) = (1, 2)",
-    "x = NULL", "x IN (1, NULL)", "NOT NULL", "NULL", "TRUE", "'x'", "1", "1 = 1", "'a' = 'a'", "x = (SELECT 1)", "x OVERLAPS 1", "x = INTERVAL '1' DAY", "x = DATE '2026-11-01'", "x AT TIME ZONE 'UTC' = 1",
-    "WITH a AS (SELECT 1) SELECT 1", "PRAGMA table_info(x)", "ATTACH 'x' AS y", "x := 1", "x = 0x1F", "x = 1_000", "x == 1", "! x", "x && y", "x <=> 1", "x ~ 'a'", "x = :", "x = : p", "x = :1",
-    "fields.nosuch = 1", "fields.size.x = 1", "x. = 1", ".x = 1", "x..y = 1", "a" + ".a" * 20 + " = 1", "x IN ()", "x = 'unterminated", 'x = "unterminated', "", "  ", ";", "--", "()", "x = 1)", "(x = 1"]
+INJECTIONS = ["x = '' OR 1=1", "x = 'a'; DROP TABLE versions", "x = 'a' --", "x = 'a' /* */", "x = 'a' UNION SELECT 1",
+              "x IN (SELECT hash FROM versions)", "(SELECT 1) = 1", "EXISTS (SELECT 1)", "load_extension('x') = 1",
+              "x = char(39)", "x = randomblob(1e9)", "CASE WHEN x = 1 THEN 2 END = 2", "CAST(x AS INT) = 1",
+              "x::int = 1", "x = 1 LIMIT 1", "x = 1 ORDER BY x", "x GLOB '*'", "x REGEXP '(a+)+$'", "x MATCH 'a'",
+              "x COLLATE NOCASE = 'a'", "x = CURRENT_DATE AND 1", "x -> 'a' = 1", "x[0] = 1", "x = ?", "x = $1",
+              "x = @p", "x = {p}", "{% x %} = 1", "{{ x }}", "`x` = 1", "[x] = 1", "x = x'00'", "x = e'\\''",
+              "x = b'1'", "x = $$a$$", "x = 1 = 1", "1 < x < 3", "x + 1 = 2", "x || 'a' = 'b'", "x LIKE 'a' ESCAPE 'b'",
+              "x LIKE ANY ('a')", "x IS DISTINCT FROM 1", "x IS TRUE", "x IN x", "x IN 1", "x BETWEEN y AND 2",
+              "x BETWEEN SYMMETRIC 1 AND 2", "x LIKE y", "x LIKE 1", "(x, y) = (1, 2)", "x = NULL", "x IN (1, NULL)",
+              "NOT NULL", "NULL", "TRUE", "'x'", "1", "1 = 1", "'a' = 'a'", "x = (SELECT 1)", "x OVERLAPS 1",
+              "x = INTERVAL '1' DAY", "x = DATE '2026-11-01'", "x AT TIME ZONE 'UTC' = 1",
+              "WITH a AS (SELECT 1) SELECT 1", "PRAGMA table_info(x)", "ATTACH 'x' AS y", "x := 1", "x = 0x1F",
+              "x = 1_000", "x == 1", "! x", "x && y", "x <=> 1", "x ~ 'a'", "x = :", "x = : p", "x = :1",
+              "fields.nosuch = 1", "fields.size.x = 1", "x. = 1", ".x = 1", "x..y = 1", "a" + ".a" * 20 + " = 1",
+              "x IN ()", "x = 'unterminated", 'x = "unterminated', "", "  ", ";", "--", "()", "x = 1)", "(x = 1"]
 
 @pytest.mark.parametrize('text', INJECTIONS)
 def test_refused(text):
@@ -248,9 +280,14 @@ def test_injected_values_stay_values():
         assert [x.other.value for x in c.tree.parts] == [evil, evil]
         assert not c.matches({'metadata': {'owner': 'ana'}}) and c.matches({'metadata': {'owner': evil}})
 
-@pytest.mark.parametrize('text, under', [("auc > upper('x')", '('), ('auc ~ 1', '~'), ("auc > 0.9 AND\n  rows + 1 > 3", '+'), ("auc > 'open", "'open"), ('auc > 0.9 -- why', '--'),
-    ('owner = :who', ':who'), ('auc > 0.9 stage = 1', 'stage'), ('a = 1 AND 2 = 3', '2'), ('a = 1; b = 2', ';'), ('a IN (b)', 'b'), ("created IN ('2026-11-01', 'soon')", "'soon'"), ('(a = 1 OR (b = 2)', '('), ('a = 1) OR b = 2', ')'), ('a = 1 && b = 2', '&&'), ('a == 1', '=='), ('x = NULL', 'NULL'), ('a = 1 AND fields.sizee > 3', 'fields.'),
-    ('x' * 300 + ' = 1 ~ 2', '~'), ('a = 1 \u202e', '\u202e')])
+@pytest.mark.parametrize('text, under',
+                         [("auc > upper('x')", '('), ('auc ~ 1', '~'), ("auc > 0.9 AND\n  rows + 1 > 3", '+'),
+                          ("auc > 'open", "'open"), ('auc > 0.9 -- why', '--'), ('owner = :who', ':who'),
+                          ('auc > 0.9 stage = 1', 'stage'), ('a = 1 AND 2 = 3', '2'), ('a = 1; b = 2', ';'),
+                          ('a IN (b)', 'b'), ("created IN ('2026-11-01', 'soon')", "'soon'"),
+                          ('(a = 1 OR (b = 2)', '('), ('a = 1) OR b = 2', ')'), ('a = 1 && b = 2', '&&'),
+                          ('a == 1', '=='), ('x = NULL', 'NULL'), ('a = 1 AND fields.sizee > 3', 'fields.'),
+                          ('x' * 300 + ' = 1 ~ 2', '~'), ('a = 1 \u202e', '\u202e')])
 def test_the_caret_is_under_the_place(text, under):
     with pytest.raises(InvalidQuery) as e: parse_where(text)
     first, line, caret, allowed = str(e.value).split('\n')
@@ -263,19 +300,28 @@ def test_nearest_words():
     with pytest.raises(InvalidQuery, match="did you mean 'size'"): parse_where('fields.sise > 1')
     with pytest.raises(InvalidQuery, match="did you mean 'created'"): parse_where('creatd > 1').check(['auc'])
     with pytest.raises(InvalidQuery, match="did you mean 'owner'"): parse_where('a = :ownr', {'owner': 1})
-    parse_where('metrics.auc > 1 AND metrics IS NULL AND stats.rows > 1 AND size > 3 AND metadata.auc > 1').check({'metrics.auc', 'rows', 'metadata.auc'})
+    parse_where('metrics.auc > 1 AND metrics IS NULL AND stats.rows > 1 AND size > 3 AND metadata.auc > 1').check(
+        {'metrics.auc', 'rows', 'metadata.auc'})
 
-SLIPS = [("stage == 'prod'", 'write ='), ('a > = 1', 'write >= without a gap'), ('a && b', 'write AND'), ('a & b', 'write AND'), ('a || b', 'write OR'), ('a | b', 'write OR'), ('!a', 'write NOT'), ("a =~ 'x'", 'write LIKE'),
-         ("a ~ 'x'", 'write LIKE'), ("a !~ 'x'", 'write LIKE'), ('a => 1', 'write >='), ('a =< 1', 'write <='), ('a <=> 1', 'write ='), ('a IN [1]', 'round brackets'), ('`a` = 1', 'around a name'), ('a = “prod”', 'straight quotes'),
-         ('a = ?', ':name'), ('a = $1', ':name'), ("tags CONTAINS 'a'", 'asks for an element'), ("stage IS 'prod'", 'write ='), ('stage IS prod', 'write ='), ('(a = 1', 'not closed'), ('a = 1)', 'no bracket is open'),
-         ('a LIKE prod', "single quotes: 'prod'"), ('a IN (prod)', "single quotes: 'prod'"), ("a = 'it's'", 'doubled'), ("created LIKE '2026%'", 'is no time'), ('created > 2025', 'is no time'), ("created < 'now'", "write '2026-11-01'")]
+SLIPS = [("stage == 'prod'", 'write ='), ('a > = 1', 'write >= without a gap'), ('a && b', 'write AND'),
+         ('a & b', 'write AND'), ('a || b', 'write OR'), ('a | b', 'write OR'), ('!a', 'write NOT'),
+         ("a =~ 'x'", 'write LIKE'), ("a ~ 'x'", 'write LIKE'), ("a !~ 'x'", 'write LIKE'), ('a => 1', 'write >='),
+         ('a =< 1', 'write <='), ('a <=> 1', 'write ='), ('a IN [1]', 'round brackets'), ('`a` = 1', 'around a name'),
+         ('a = “prod”', 'straight quotes'), ('a = ?', ':name'), ('a = $1', ':name'),
+         ("tags CONTAINS 'a'", 'asks for an element'), ("stage IS 'prod'", 'write ='), ('stage IS prod', 'write ='),
+         ('(a = 1', 'not closed'), ('a = 1)', 'no bracket is open'), ('a LIKE prod', "single quotes: 'prod'"),
+         ('a IN (prod)', "single quotes: 'prod'"), ("a = 'it's'", 'doubled'), ("created LIKE '2026%'", 'is no time'),
+         ('created > 2025', 'is no time'), ("created < 'now'", "write '2026-11-01'")]
 
 @pytest.mark.parametrize('text, advice', SLIPS)
 def test_a_slip_is_told_what_to_write(text, advice):
     with pytest.raises(InvalidQuery) as e: parse_where(text)
     assert advice in str(e.value).split('\n')[0], str(e.value)
 
-@pytest.mark.parametrize('text, advice', [('stage = prod', "the text 'prod'"), ('stage = "prod"', 'Single quotes make text'), ('stage = None', 'IS NULL'), ('auc > 0.5 AND stage <> prd', "Or 'prd_key'"), ('stge = 1', "did you mean 'stage'")])
+@pytest.mark.parametrize('text, advice',
+                         [('stage = prod', "the text 'prod'"), ('stage = "prod"', 'Single quotes make text'),
+                          ('stage = None', 'IS NULL'), ('auc > 0.5 AND stage <> prd', "Or 'prd_key'"),
+                          ('stge = 1', "did you mean 'stage'")])
 def test_an_unknown_key_is_pointed_at(text, advice):
     with pytest.raises(InvalidQuery) as e: parse_where(text).check({'stage', 'auc', 'prd_key'})
     first, line, caret, _ = str(e.value).split('\n')
@@ -285,24 +331,33 @@ def test_an_unknown_key_is_pointed_at(text, advice):
 
 def test_unlike_types_are_told():
     held = {'auc': ['numbers'], 'stage': ['text'], 'ok': ['TRUE or FALSE'], 'mixed': ['numbers', 'text'], 'tags': []}
-    for text, says in [("auc > 'high'", 'auc holds numbers'), ('stage = 3', 'stage holds text'), ('stage IN (1, 2)', 'stage holds text'), ('ok = 1', 'ok holds TRUE or FALSE'), ("auc LIKE '0%'", 'auc holds numbers'), ("stage = 'a' AND NOT auc = 'x'", 'auc holds'),
-                       ("mixed = 'a'", ''), ('mixed = TRUE', 'mixed holds numbers and text'), ('auc > 0.5', ''), ("auc IN (1, 'x')", ''), ("tags = 'a'", ''), ('auc > stage', ''), ('auc IS NULL', '')]:
+    for text, says in [("auc > 'high'", 'auc holds numbers'), ('stage = 3', 'stage holds text'),
+                       ('stage IN (1, 2)', 'stage holds text'), ('ok = 1', 'ok holds TRUE or FALSE'),
+                       ("auc LIKE '0%'", 'auc holds numbers'), ("stage = 'a' AND NOT auc = 'x'", 'auc holds'),
+                       ("mixed = 'a'", ''), ('mixed = TRUE', 'mixed holds numbers and text'), ('auc > 0.5', ''),
+                       ("auc IN (1, 'x')", ''), ("tags = 'a'", ''), ('auc > stage', ''), ('auc IS NULL', '')]:
         found = parse_where(text).unlike(lambda n: held[str(n)])
         assert found.startswith(says) and bool(found) == bool(says), text
 
 def test_parameters_are_checked():
-    for where, params in [('a = :p', {}), ('a = 1', {'p': 1}), (None, {'p': 1}), ({'a': 1}, {'p': 1}), ('a = :p', {'p': None}), ('a = :p', {'p': math.nan}), ('a = :p', {'p': b'x'}),
-                          ('a = :p', {'p': {}}), ('a = :p', {'p': [1]}), ('a IN :p', {'p': [[1]]}), ('a IN :p', {'p': [None]}), ('a IN :p', {'p': b'abc'}), ('a LIKE :p', {'p': 1}),
-                          ('a = :p', ['p']), ({'a': [1]}, None), ({'a': {}}, None), ({3: 1}, None), ({'': 1}, None), ({'fields.x': 1}, None), ({'fields.a.size': 1}, None), (3, None), (b'a = 1', None)]:
+    for where, params in [('a = :p', {}), ('a = 1', {'p': 1}), (None, {'p': 1}), ({'a': 1}, {'p': 1}),
+                          ('a = :p', {'p': None}), ('a = :p', {'p': math.nan}), ('a = :p', {'p': b'x'}),
+                          ('a = :p', {'p': {}}), ('a = :p', {'p': [1]}), ('a IN :p', {'p': [[1]]}),
+                          ('a IN :p', {'p': [None]}), ('a IN :p', {'p': b'abc'}), ('a LIKE :p', {'p': 1}),
+                          ('a = :p', ['p']), ({'a': [1]}, None), ({'a': {}}, None), ({3: 1}, None), ({'': 1}, None),
+                          ({'fields.x': 1}, None), ({'fields.a.size': 1}, None), (3, None), (b'a = 1', None)]:
         with pytest.raises(InvalidQuery): parse_where(where, params)
-    assert parse_where('a IN :p AND b = :q', {'p': np.array([1, 2]), 'q': np.float32(0.5)}).matches({'metadata': {'a': 2, 'b': 0.5}})
+    assert parse_where('a IN :p AND b = :q',
+                       {'p': np.array([1, 2]), 'q': np.float32(0.5)}).matches({'metadata': {'a': 2, 'b': 0.5}})
     assert parse_where('a IN :p', {'p': range(3)}).matches({'metadata': {'a': np.int64(2)}})
-    assert not parse_where('a IN :p', {'p': []}).matches({'metadata': {'a': 2}}) and parse_where('a NOT IN :p', {'p': []}).matches({'metadata': {'a': 2}})
+    assert (not parse_where('a IN :p', {'p': []}).matches({'metadata': {'a': 2}})
+            and parse_where('a NOT IN :p', {'p': []}).matches({'metadata': {'a': 2}}))
 
 def test_length_and_depth_are_bounded():
     deep = '(' * MAX_DEPTH + 'a = 1' + ')' * MAX_DEPTH
     assert parse_where(deep).matches({'metadata': {'a': 1}})
-    for text in ('(' + deep + ')', 'NOT ' * 21 + 'a', 'NOT (' * 500 + 'a' + ')' * 500, '(' * 9000, 'NOT ' * 2000 + 'a', 'a' * (MAX_TEXT + 1), 'a = 1 AND ' * 10**5 + 'a'):
+    for text in ('(' + deep + ')', 'NOT ' * 21 + 'a', 'NOT (' * 500 + 'a' + ')' * 500, '(' * 9000, 'NOT ' * 2000 + 'a',
+                 'a' * (MAX_TEXT + 1), 'a = 1 AND ' * 10**5 + 'a'):
         with pytest.raises(InvalidQuery): parse_where(text)
     wide = parse_where(' OR '.join(['a = 1 AND b = 2'] * 500))
     assert wide.matches({'metadata': {'a': 1, 'b': 2}}) and len(wide.tree.parts) == 500
@@ -311,15 +366,21 @@ def test_a_short_stack_is_an_invalid_query():
     deep, seen = '(' * MAX_DEPTH + 'a = 1' + ')' * MAX_DEPTH, []
     def down(n): return down(n - 1) if n else seen.append(parse_where(deep))
     parse_where(deep)
-    with pytest.raises(InvalidQuery, match='stack'): down(sys.getrecursionlimit() - 250 - len(__import__('inspect').stack()))
+    with pytest.raises(InvalidQuery, match='stack'):
+        down(sys.getrecursionlimit() - 250 - len(__import__('inspect').stack()))
 
 def test_words_that_sql_keeps_are_names():
-    for word in ('date', 'order', 'group', 'select', 'from', 'user', 'left', 'case', 'end', 'current_date', 'index', 'values', 'default', 'key', 'interval', 'limit', 'été'):
-        assert parse_where(f'{word} = 1 AND metadata.{word} = 1 AND "{word}" = 1').matches({'metadata': {word: 1}}), word
+    for word in ('date', 'order', 'group', 'select', 'from', 'user', 'left', 'case', 'end', 'current_date', 'index',
+                 'values', 'default', 'key', 'interval', 'limit', 'été'):
+        assert parse_where(f'{word} = 1 AND metadata.{word} = 1 AND "{word}" = 1').matches(
+            {'metadata': {word: 1}}), word
 
 def test_names_in_quotes():
-    view = {'fields': {'size': 1}, 'metadata': {'size': 2, 'metadata': {'size': 3}, 'a "b" c': 4, 'x.y': {'z': 5}, 'in': 6}, 'stats': {}}
-    for text in ('size = 1', '"size" = 1', 'fields.size = 1', 'metadata.size = 2', '"metadata".size = 3', 'metadata.metadata.size = 3', '"a ""b"" c" = 4', 'x.y.z = 5', '"x.y".z = 5', '"in" = 6', 'metadata.in = 6'):
+    view = {'fields': {'size': 1},
+            'metadata': {'size': 2, 'metadata': {'size': 3}, 'a "b" c': 4, 'x.y': {'z': 5}, 'in': 6}, 'stats': {}}
+    for text in ('size = 1', '"size" = 1', 'fields.size = 1', 'metadata.size = 2', '"metadata".size = 3',
+                 'metadata.metadata.size = 3', '"a ""b"" c" = 4', 'x.y.z = 5', '"x.y".z = 5', '"in" = 6',
+                 'metadata.in = 6'):
         assert parse_where(text).matches(view), text
 
 def test_found_and_repr():
@@ -332,13 +393,15 @@ def test_times_at_the_ends_of_the_calendar():
         for v in (datetime(2026, 1, 1), date.min, datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))):
             with pytest.raises(InvalidQuery, match='is no time'): parse_where('created > :t', {'t': text})
             assert tree_of.truth(parse_where('day > :t', {'t': text}).tree, {'metadata': {'day': v}}) is None
-    assert parse_where('created BETWEEN :a AND :b', {'a': date.min, 'b': date.max}).matches({'fields': {'created': datetime.now(UTC)}})
+    assert parse_where('created BETWEEN :a AND :b',
+                       {'a': date.min, 'b': date.max}).matches({'fields': {'created': datetime.now(UTC)}})
 
 def test_threads():
     bad = []
     def work(n):
         for i in range(30):
-            if not parse_where('a = :n AND b <> :i', {'n': n, 'i': i}).matches({'metadata': {'a': n, 'b': -1}}): bad.append(n)
+            if not parse_where('a = :n AND b <> :i', {'n': n, 'i': i}).matches({'metadata': {'a': n, 'b': -1}}):
+                bad.append(n)
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
     for t in threads: t.start()
     for t in threads: t.join()
@@ -355,7 +418,8 @@ def test_words_of_a_text_find_it(a, b):
 
 def test_text():
     m = {'description': 'Modèle de BASE, Straße', 'n': 3, 'tags': ['week-ly', {'x': 'ﬁn'}]}
-    for yes in ('modele', 'base mod', 'churn', 'CHURN model', 'strasse', 'week ly', 'fi', '', '!!'): assert matches_text(yes, 'churn/model_2', m), yes
+    for yes in ('modele', 'base mod', 'churn', 'CHURN model', 'strasse', 'week ly', 'fi', '', '!!'):
+        assert matches_text(yes, 'churn/model_2', m), yes
     for no in ('odele', 'base nix', '3', 'description'): assert not matches_text(no, 'churn/model', m), no
     deep = {}
     for _ in range(5000): deep = {'a': deep, 'b': 'leaf'}

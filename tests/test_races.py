@@ -43,7 +43,9 @@ def claim_many(kind: str, at, racer: int, n: int, ready) -> list[int]:
     "In a process of its own: `n` claims; the numbers that it was told are its own"
     backend, known, mine = open_place(kind, at), 0, []
     ready.wait()
-    for i in range(n): mine.append(known := Claim(backend, 'b/records/m/@/', f'{racer} {i}', lambda k, at: f'{racer} {i} {at}'.encode(), bid).number(known + 1))
+    for i in range(n):
+        mine.append(known := Claim(backend, 'b/records/m/@/', f'{racer} {i}', lambda k,
+                                   at: f'{racer} {i} {at}'.encode(), bid).number(known + 1))
     return mine
 
 def race(kind: str, at, racers: int, n: int) -> dict[str, int]:
@@ -57,7 +59,8 @@ def race(kind: str, at, racers: int, n: int) -> dict[str, int]:
         for number in numbers: claimed[number].append(racer)
     won = sum(claimed.get(number) == [racer] for number, racer in stored.items())
     several = sum(len(racers) > 1 for racers in claimed.values())
-    return dict(winners=won, several=several, none=len(stored.keys() | claimed.keys()) - won - several, gaps=max(stored) - len(stored))
+    return dict(winners=won, several=several, none=len(stored.keys() | claimed.keys()) - won - several,
+                gaps=max(stored) - len(stored))
 
 @pytest.mark.parametrize('kind', ['local', 'shared'])
 def test_one_winner_on_files(kind, tmp_path, figure):
@@ -65,7 +68,8 @@ def test_one_winner_on_files(kind, tmp_path, figure):
     figure(f'1 one winner, {kind} files', racers=8, **result)
     assert result == dict(winners=8 * soak(250, 500), several=0, none=0, gaps=0)
 
-@pytest.mark.parametrize('name, racers, n', [('seaweed', 4, soak(10, 100)), ('ceph', 8, soak(25, 500)), ('given', 4, soak(25, 100))])
+@pytest.mark.parametrize('name, racers, n',
+                         [('seaweed', 4, soak(10, 100)), ('ceph', 8, soak(25, 500)), ('given', 4, soak(25, 100))])
 def test_one_winner_on_a_service(name, racers, n, request, figure):
     result = race('service', where(Place(request.getfixturevalue(name))), racers, n)
     figure(f'1 one winner, {name}', racers=racers, **result)
@@ -90,16 +94,19 @@ def all_put(kind, at, racers, n) -> dict:
     expected = {ref: f'{racer} {i}' for racer, refs in enumerate(told) for i, ref in enumerate(refs)}
     found = {v.ref: whole(v.get()) for v in store.versions('b/m')}
     ids = store.origin.place.tail('id/')
-    return dict(versions=len(found), lost=sum(found.get(ref) != name for ref, name in expected.items()), unasked=len(found.keys() - expected.keys()),
-                gaps=len(dense(store, 'b/m')) - len(found), identities=len(ids), seconds=seconds)
+    return dict(versions=len(found), lost=sum(found.get(ref) != name for ref, name in expected.items()),
+                unasked=len(found.keys() - expected.keys()), gaps=len(dense(store, 'b/m')) - len(found),
+                identities=len(ids), seconds=seconds)
 
 def judge_puts(title, figure, result, n) -> None:
     figure(title, **result)
-    assert {k: v for k, v in result.items() if k != 'seconds'} == dict(versions=n, lost=0, unasked=0, gaps=0, identities=1)
+    assert {k: v for k, v in result.items() if k != 'seconds'} == dict(versions=n, lost=0, unasked=0, gaps=0,
+        identities=1)
 
 def test_many_puts_of_one_item_on_files(tmp_path, figure):
     racers = soak(16, 50)
-    judge_puts(f'{racers} processes x 20 puts of one item, local files', figure, all_put('local', tmp_path/'store', racers, 20), racers * 20)
+    judge_puts(f'{racers} processes x 20 puts of one item, local files', figure,
+               all_put('local', tmp_path/'store', racers, 20), racers * 20)
 
 @pytest.mark.parametrize('name, racers, n', [('seaweed', 4, soak(10, 250)), ('ceph', soak(8, 50), 20)])
 def test_many_puts_of_one_item_on_a_service(name, racers, n, request, figure):
@@ -124,11 +131,14 @@ def test_conditions_have_one_winner(verb, tmp_path, figure):
     for n in range(1, soak(50, 200) + 1):
         if verb == 'if_at': stores[0].put('b/m', n)
         def one(store):
-            try: store.put('b/m', n, if_latest=n) if verb == 'if_latest' else store.set_alias(f'b/m@{n + 1}', 'prod', if_at=n)
+            try:
+                store.put('b/m', n, if_latest=n) if verb == 'if_latest' else store.set_alias(f'b/m@{n + 1}', 'prod',
+                    if_at=n)
             except Conflict: return False
             return True
         with ThreadPoolExecutor(8) as pool: won[sum(pool.map(one, stores))] += 1
-    figure(f'{verb}: 8 who expect the same', rounds=n, one=won[1], several=sum(c for k, c in won.items() if k > 1), none=won[0])
+    figure(f'{verb}: 8 who expect the same', rounds=n, one=won[1], several=sum(c for k, c in won.items() if k > 1),
+           none=won[0])
     # two alias moves to the same target are one wish: the loser may find it fulfilled, and says so by not raising
     assert won[0] == 0 and (verb == 'if_at' or won == {1: n})
 
@@ -190,7 +200,8 @@ def test_planted_removal_that_deletes_is_caught(monkeypatch):
         return True
     monkeypatch.setattr(Bucket, 'remove', deletes)
     try: seen = stalled(MemoryBackend, 40) > 0
-    except (AssertionError, NotFound, Damaged, Renewed): seen = True      # the last two: a number that was acknowledged shows another write, or nothing
+    # the last two: a number that was acknowledged shows another write, or nothing
+    except (AssertionError, NotFound, Damaged, Renewed): seen = True
     assert seen
 
 
@@ -208,7 +219,8 @@ def sees(a: ObjectStore, b: ObjectStore, ref: str, i: int, rnd: random.Random) -
         if rnd.random() < 0.3: a.remove_alias(ref, 'prod'); check('no alias', f'{ref}@prod' not in b)
     if rnd.random() < 0.4:
         a.remove(f'{ref}@latest', force=True)
-        check('removed', f'{ref}@{v.version}' not in b and v.version not in [x.version for x in (b.versions(ref) if ref in b else [])])
+        check('removed', f'{ref}@{v.version}' not in b
+              and v.version not in [x.version for x in (b.versions(ref) if ref in b else [])])
         check('removed latest', ref not in b or b[ref].version < v.version)
     if rnd.random() < 0.1:
         a.remove_bucket(ref.split('/')[0], force=True)
@@ -225,7 +237,8 @@ def stale_reads(make, n: int) -> int:
 @pytest.mark.parametrize('kind', ['memory', 'service-like', 'local', 'shared'])
 def test_no_stale_reads(kind, tmp_path, figure):
     backend = MemoryBackend() if kind == 'memory' else ServiceLike()
-    make = (lambda: store_over(FileBackend(tmp_path, shared=kind == 'shared', durable=False))) if kind in ('local', 'shared') else lambda: store_over(backend)
+    make = ((lambda: store_over(FileBackend(tmp_path, shared=kind == 'shared', durable=False)))
+            if kind in ('local', 'shared') else lambda: store_over(backend))
     stale = stale_reads(make, 200)
     figure(f'21 acknowledged by one store, read by another, {kind}', rounds=200, stale=stale)
     assert not stale

@@ -25,7 +25,8 @@ def own_machine(tmp_path, monkeypatch):
 @pytest.fixture
 def near(place, proxy, s3_env, tmp_path):
     "Opens a store with a near tier over the service behind the proxy"
-    def open_store(name='near', **options): return ObjectStore(tmp_path/name, place.url, endpoint=proxy.endpoint, progress=False, timeout=3.0, **options)
+    def open_store(name='near', **options):
+        return ObjectStore(tmp_path/name, place.url, endpoint=proxy.endpoint, progress=False, timeout=3.0, **options)
     return open_store
 
 def moved(count) -> int: return sum(r.received for r in count)
@@ -39,7 +40,8 @@ def frame():
     np, pd = pytest.importorskip('numpy'), pytest.importorskip('pandas')
     rng = np.random.default_rng(3)
     n = 300_000
-    return pd.DataFrame({f'c{i}': rng.random(n) for i in range(12)} | {'n': np.arange(n), 'k': pd.Categorical(rng.integers(0, 5, n))}, index=pd.RangeIndex(n, name='row'))
+    return pd.DataFrame({f'c{i}': rng.random(n) for i in range(12)} | {'n': np.arange(n),
+        'k': pd.Categorical(rng.integers(0, 5, n))}, index=pd.RangeIndex(n, name='row'))
 
 
 # Files
@@ -134,7 +136,8 @@ def test_columns_read_their_ranges(near, proxy, frame, tmp_path, figure):
     figure('two of fourteen columns, far', requests=len(payload_requests(c)), share_of_bytes=moved(c) / v.size)
     assert len(payload_requests(c)) <= 3 and moved(c) < 0.12 * v.size and not near_payloads(tmp_path/'near')
     assert len(c) <= 4
-    with proxy.counting() as c: assert store.get('lab/train@1', columns=['n'], as_='polars')['n'].sum() == frame['n'].sum()
+    with proxy.counting() as c:
+        assert store.get('lab/train@1', columns=['n'], as_='polars')['n'].sum() == frame['n'].sum()
     assert moved(c) < 0.1 * v.size
     pd.testing.assert_frame_equal(store.get('lab/train@1'), frame)
     assert near_payloads(tmp_path/'near')
@@ -210,12 +213,14 @@ def test_a_broken_get_goes_on(kind, near, proxy, tmp_path, figure):
         def later(r):
             asked.append(r)
             return len(asked) > 7
-        with proxy.fault(kind, path='payloads/', when=later, **(dict(keep=1000, length='original') if kind == 'truncate' else {})):
+        with proxy.fault(kind, path='payloads/', when=later,
+                         **(dict(keep=1000, length='original') if kind == 'truncate' else {})):
             with pytest.raises((ConnectionError, NotAvailableOffline)): store.get('lab/big@1')
         assert parts(tmp_path/'near') and not near_payloads(tmp_path/'near')[len(parts(tmp_path/'near')):]
         forget_all()
         assert near().get('lab/big@1') == data
-    figure(f'a get of {len(data) // MB} MB that broke off ({kind})', bytes_moved=moved(c) / len(data), requests=len(payload_requests(c)))
+    figure(f'a get of {len(data) // MB} MB that broke off ({kind})', bytes_moved=moved(c) / len(data),
+           requests=len(payload_requests(c)))
     assert moved(c) < 1.3 * len(data)
     assert not parts(tmp_path/'near') and len(near_payloads(tmp_path/'near')) == 1
 
@@ -223,7 +228,9 @@ def _get(tiers, env, endpoint, ref):
     os.environ.update(env)
     return blake3(ObjectStore(*tiers, endpoint=endpoint, progress=False, timeout=20.0).get(ref)).hexdigest()
 
-def _environment(tmp_path, service): return {**service.environment, 'OBJECTSTORE_CACHE_DIR': str(tmp_path/'CACHE'), 'OBJECTSTORE_STATE_DIR': str(tmp_path/'STATE')}
+def _environment(tmp_path, service):
+    return {**service.environment, 'OBJECTSTORE_CACHE_DIR': str(tmp_path/'CACHE'),
+            'OBJECTSTORE_STATE_DIR': str(tmp_path/'STATE')}
 
 def test_a_killed_get_goes_on_in_another_process(near, place, proxy, tmp_path, figure):
     data = noise(10 * PIECE, 2)
@@ -234,7 +241,8 @@ def test_a_killed_get_goes_on_in_another_process(near, place, proxy, tmp_path, f
         with proxy.fault('hang', path='payloads/', when=lambda r: (asked.append(r), len(asked) > 5)[1]):
             p = start(_get, tiers, env, proxy.endpoint, 'lab/big@1')
             until = time.monotonic() + 500
-            while time.monotonic() < until and sum(Part(x, len(data)).had for x in parts(tmp_path/'near')) < 5: time.sleep(0.1)
+            while time.monotonic() < until and sum(Part(x, len(data)).had for x in parts(tmp_path/'near')) < 5:
+                time.sleep(0.1)
             p.kill(), p.join()
         (part,) = parts(tmp_path/'near')
         had = Part(part, len(data)).had
@@ -269,7 +277,8 @@ def test_rotten_parts_are_brought_again(near, proxy, tmp_path):
     v = store['lab/big@1']
     folder = tmp_path/'near'/'.near'/store.origin.id()/'lab'/'payloads'/v.hash[:2]
     folder.mkdir(parents=True)
-    for rot in (data[:PIECE] + bytes(3 * PIECE) + b'\1\1\1\1', b'x' * (4 * PIECE + 4), b'\1' * 100, data + b'\1\1\1\1' + b'tail', b''):
+    for rot in (data[:PIECE] + bytes(3 * PIECE) + b'\1\1\1\1', b'x' * (4 * PIECE + 4), b'\1' * 100,
+                data + b'\1\1\1\1' + b'tail', b''):
         (folder/f'.part-{v.hash}-{v._record.put}').write_bytes(rot)
         assert store.get('lab/big@1') == data and not parts(tmp_path/'near')
         store.near.drop('lab/big@1')
@@ -309,8 +318,10 @@ def test_memory_is_bounded(near, place, proxy, tmp_path, figure):
     size = soak(600, 5_000) * MB
     with open(tmp_path/'huge', 'wb') as f:
         for i in range(size // (50 * MB)): f.write(noise(50 * MB, i))
-    ObjectStore(tmp_path/'writer', place.url, endpoint=place.service.endpoint, progress=False, timeout=5.0).put('lab/huge', tmp_path/'huge')
-    out = subprocess.run([sys.executable, '-c', _MEMORY, str(tmp_path/'near'), place.url, place.service.endpoint], capture_output=True, text=True, env={**os.environ, **_environment(tmp_path, place.service)})
+    ObjectStore(tmp_path/'writer', place.url, endpoint=place.service.endpoint, progress=False,
+                timeout=5.0).put('lab/huge', tmp_path/'huge')
+    out = subprocess.run([sys.executable, '-c', _MEMORY, str(tmp_path/'near'), place.url, place.service.endpoint],
+                         capture_output=True, text=True, env={**os.environ, **_environment(tmp_path, place.service)})
     assert out.returncode == 0, out.stderr
     got, before, peak = map(int, out.stdout.split())
     figure(f'memory of a get of {size // MB:,} MB through two tiers', peak_MB=peak // 1000, before_MB=before // 1000)

@@ -39,12 +39,15 @@ def test_boto3_sees_the_same_keys(b, place):
     made = ['!sales=202026/x', 'a/@prod/0000000001', 'a=2fb/@/0000000001.removed', 'p/aa/beef-0']
     for k in made: assert b.create(k, k.encode())
     s3 = place.service.client()
-    assert sorted(o['Key'] for o in s3.list_objects_v2(Bucket=place.bucket, Prefix=f'{place.prefix}/')['Contents']) == sorted(f'{place.prefix}/{k}' for k in made)
+    assert sorted(o['Key'] for o in s3.list_objects_v2(Bucket=place.bucket,
+                                                       Prefix=f'{place.prefix}/')['Contents']) == sorted(
+        f'{place.prefix}/{k}' for k in made)
     for k in made: assert s3.get_object(Bucket=place.bucket, Key=f'{place.prefix}/{k}')['Body'].read() == k.encode()
 
 def test_what_others_put_into_the_bucket_is_left_out(b, place):
     b.create('a/b', b'x')
-    for k in ('A', 'a/.hidden', 'a/with space', 'a/é'): place.service.client().put_object(Bucket=place.bucket, Key=f'{place.prefix}/{k}', Body=b'x')
+    for k in ('A', 'a/.hidden', 'a/with space', 'a/é'):
+        place.service.client().put_object(Bucket=place.bucket, Key=f'{place.prefix}/{k}', Body=b'x')
     assert keys(b.list('')) == ['a/b'] and b.folders('') == ['a']
 
 
@@ -80,7 +83,9 @@ def test_1_500_versions(far, proxy):
         assert key_number(found[-1].key) == (n, None) and len(count) <= most, (known, count)
     with proxy.counting() as count: assert len(list(far.list('f/', limit=1000))) == 1000
     assert len(count) == 1
-    with proxy.counting() as count: assert keys(far.list('f/', after=f'f/@/{number_key(n - 2)}')) == [f'f/@/{number_key(n - 1)}', f'f/@/{number_key(n)}']
+    with proxy.counting() as count:
+        assert keys(far.list('f/', after=f'f/@/{number_key(n - 2)}')) == [f'f/@/{number_key(n - 1)}',
+            f'f/@/{number_key(n)}']
     assert len(count) == 1
     with proxy.counting() as count: next(far.list('f/'))
     assert len(count) == 1
@@ -92,9 +97,11 @@ def test_1_500_versions(far, proxy):
 def verbs(b, tmp_path):
     (tmp_path/'source').write_bytes(pattern(20 * MB))
     (tmp_path/'small').write_bytes(b'x')
-    return dict(create=lambda: b.create('a', b'x'), read=lambda: b.read('a'), exists=lambda: b.exists('a'), list=lambda: list(b.list('x/')), folders=lambda: b.folders(''),
-        tail=lambda: b.tail('x/'), delete=lambda: b.delete('a'), stream=lambda: list(b.stream('a')), upload=lambda: b.upload('p/aa/x', tmp_path/'source'),
-        small=lambda: b.upload('p/aa/y', tmp_path/'small'))
+    return dict(create=lambda: b.create('a', b'x'), read=lambda: b.read('a'), exists=lambda: b.exists('a'),
+                list=lambda: list(b.list('x/')), folders=lambda: b.folders(''), tail=lambda: b.tail('x/'),
+                delete=lambda: b.delete('a'), stream=lambda: list(b.stream('a')),
+                upload=lambda: b.upload('p/aa/x', tmp_path/'source'),
+                small=lambda: b.upload('p/aa/y', tmp_path/'small'))
 
 def test_nobody_listens(lab, tmp_path):
     with socket.socket() as s:
@@ -102,7 +109,8 @@ def test_nobody_listens(lab, tmp_path):
         b = RemoteBackend(lab.url, endpoint=f'http://127.0.0.1:{s.getsockname()[1]}')
         for verb in verbs(b, tmp_path).values():
             with within(3), pytest.raises(ConnectionRefusedError, match='refuses'): verb()
-        for answer in b.create_many([('a', b'x'), ('b', b'x')]) + b.read_many(['a', 'b']): assert isinstance(answer, ConnectionRefusedError)
+        for answer in b.create_many([('a', b'x'), ('b', b'x')]) + b.read_many(['a', 'b']):
+            assert isinstance(answer, ConnectionRefusedError)
 
 def test_a_name_that_nobody_has(lab, tmp_path):
     b = RemoteBackend(lab.url, endpoint='http://nobody.invalid:9000')
@@ -165,7 +173,8 @@ def proxy_to():
 # not allowed, not there
 
 def test_wrong_secrets(place, s3_env, monkeypatch, tmp_path):
-    for given in (dict(secret_access_key='canary'), dict(access_key_id='NOBODY', secret_access_key='canary'), dict(skip_signature='true')):
+    for given in (dict(secret_access_key='canary'), dict(access_key_id='NOBODY', secret_access_key='canary'),
+                  dict(skip_signature='true')):
         options = given if 'skip_signature' in given else dict(access_key_id=place.service.access_key) | given
         b = RemoteBackend(place.url, endpoint=place.service.endpoint, options=options)
         for name, verb in verbs(b, tmp_path).items():
@@ -188,7 +197,8 @@ def test_no_credentials_at_all(lab, monkeypatch, tmp_path):
         if name.startswith('AWS_'): monkeypatch.delenv(name)
     monkeypatch.setenv('AWS_EC2_METADATA_DISABLED', 'true')
     monkeypatch.setenv('HOME', str(tmp_path))
-    with within(3), pytest.raises(PermissionError, match='AWS_ACCESS_KEY_ID'): RemoteBackend(lab.url, endpoint=lab.service.endpoint).read('a')
+    with within(3), pytest.raises(PermissionError, match='AWS_ACCESS_KEY_ID'):
+        RemoteBackend(lab.url, endpoint=lab.service.endpoint).read('a')
 
 def test_a_profile_is_enough(lab, monkeypatch, tmp_path):
     "boto3's chain: ~/.aws"
@@ -196,7 +206,9 @@ def test_a_profile_is_enough(lab, monkeypatch, tmp_path):
     for name in list(os.environ):
         if name.startswith('AWS_'): monkeypatch.delenv(name)
     (tmp_path/'.aws').mkdir()
-    (tmp_path/'.aws'/'credentials').write_text(f"[lab]\naws_access_key_id = {secrets['AWS_ACCESS_KEY_ID']}\naws_secret_access_key = {secrets['AWS_SECRET_ACCESS_KEY']}\n")
+    (tmp_path/'.aws'/'credentials').write_text("[lab]\naws_access_key_id = "
+                                               f"{secrets['AWS_ACCESS_KEY_ID']}\naws_secret_access_key = "
+                                               f"{secrets['AWS_SECRET_ACCESS_KEY']}\n")
     monkeypatch.setenv('HOME', str(tmp_path))
     monkeypatch.setenv('AWS_PROFILE', 'lab')
     assert RemoteBackend(lab.url, endpoint=lab.service.endpoint).create('a', b'x')
@@ -223,10 +235,12 @@ class Web:
         except OSError: pass
 
 def test_an_endpoint_that_is_no_object_service(lab, tmp_path):
-    for answer in (b'HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\nConnection: close\r\n\r\nnot found', b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\n<html></html>'):
+    for answer in (b'HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\nConnection: close\r\n\r\nnot found',
+                   b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\n<html></html>'):
         b = RemoteBackend(lab.url, endpoint=f'http://127.0.0.1:{Web(answer).port}')
         for name, verb in verbs(b, tmp_path).items():
-            if name == 'exists' or b'200' in answer and name not in ('create', 'small'): continue    # a bare 200 cannot be told from success; bytes are hashed
+            # a bare 200 cannot be told from success; bytes are hashed
+            if name == 'exists' or b'200' in answer and name not in ('create', 'small'): continue
             with pytest.raises(ConnectionError, match='object service'): verb()
 
 _ca = """[ca]
@@ -250,29 +264,37 @@ def certificate(folder: Path, year: int) -> ssl.SSLContext:
     def openssl(*args): subprocess.run(['openssl', *map(str, args)], check=True, capture_output=True)
     (folder/'conf').write_text(_ca.format(folder))
     (folder/'index').write_text('')
-    openssl('req', '-new', '-newkey', 'rsa:2048', '-nodes', '-keyout', folder/'key', '-out', folder/'csr', '-subj', '/CN=localhost')
-    openssl('ca', '-config', folder/'conf', '-batch', '-selfsign', '-keyfile', folder/'key', '-in', folder/'csr', '-out', folder/'pem', '-notext', '-rand_serial',
-        '-startdate', '20200101000000Z', '-enddate', f'{year}0101000000Z')
+    openssl('req', '-new', '-newkey', 'rsa:2048', '-nodes', '-keyout', folder/'key', '-out', folder/'csr', '-subj',
+            '/CN=localhost')
+    openssl('ca', '-config', folder/'conf', '-batch', '-selfsign', '-keyfile', folder/'key', '-in', folder/'csr',
+            '-out', folder/'pem', '-notext', '-rand_serial', '-startdate', '20200101000000Z', '-enddate',
+            f'{year}0101000000Z')
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder/'pem', folder/'key')
     return context
 
 @pytest.mark.skipif(not shutil.which('openssl'), reason='no openssl')
 def test_certificates(lab, tmp_path):
-    for year, trusted, said in [(2090, False, 'TLS failed.*UnknownIssuer'), (2021, True, 'TLS failed.*Expired'), (2090, True, '.*object service')]:
+    for year, trusted, said in [(2090, False, 'TLS failed.*UnknownIssuer'), (2021, True, 'TLS failed.*Expired'),
+                                (2090, True, '.*object service')]:
         (tmp_path/f'{year}{trusted}').mkdir()
-        web = Web(b'HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n', certificate(tmp_path/f'{year}{trusted}', year))
-        b = RemoteBackend(lab.url, endpoint=f'https://127.0.0.1:{web.port}', options={'root_certificate': tmp_path/f'{year}{trusted}'/'pem'} if trusted else None)
+        web = Web(b'HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n',
+                  certificate(tmp_path/f'{year}{trusted}', year))
+        b = RemoteBackend(lab.url, endpoint=f'https://127.0.0.1:{web.port}',
+                          options={'root_certificate': tmp_path/f'{year}{trusted}'/'pem'} if trusted else None)
         with within(3), pytest.raises(ConnectionError, match=said): b.read('a')
-    with within(3), pytest.raises(ConnectionRefusedError, match='TLS failed'): RemoteBackend(lab.url, endpoint=lab.service.endpoint.replace('http:', 'https:')).create('a', b'x')
+    with within(3), pytest.raises(ConnectionRefusedError, match='TLS failed'):
+        RemoteBackend(lab.url, endpoint=lab.service.endpoint.replace('http:', 'https:')).create('a', b'x')
 
 
 # replies that are lost, bodies that are cut
 
 def test_lost_replies(far, proxy, capsys):
     "RELIABILITY.md 3, as far as one request goes: nobody knows, and reading back tells"
-    figures, hasty = Counter(), RemoteBackend(far.url, endpoint=far.endpoint, timeout=0.4)      # an answer may take ten times as long
-    for kind, stored in [('close_after_commit', True), ('500_after_commit', True), ('reset_after_commit', True), ('hang_after_commit', True), ('close', False), ('reset', False), ('503', False)]:
+    # an answer may take ten times as long
+    figures, hasty = Counter(), RemoteBackend(far.url, endpoint=far.endpoint, timeout=0.4)
+    for kind, stored in [('close_after_commit', True), ('500_after_commit', True), ('reset_after_commit', True),
+                         ('hang_after_commit', True), ('close', False), ('reset', False), ('503', False)]:
         for n in range(2 if 'hang' in kind else 10):
             key = f'{kind.replace("_", "-")}/{number_key(n)}'
             with proxy.fault(kind, method='PUT', times=1):
@@ -281,7 +303,8 @@ def test_lost_replies(far, proxy, capsys):
             except FileNotFoundError: assert not stored
             figures['unknown'] += 1
             assert far.create(key, b'other') is not stored
-    with proxy.fault('409', method='PUT', times=1): assert far.create('c/1', b'x') is False     # a hint that is wrong: nothing is there
+    # a hint that is wrong: nothing is there
+    with proxy.fault('409', method='PUT', times=1): assert far.create('c/1', b'x') is False
     with pytest.raises(FileNotFoundError): far.read('c/1')
     with capsys.disabled(): print(f'\n  {dict(figures)}, all told by reading back', end=' ')
 
@@ -295,10 +318,13 @@ def test_bodies_that_are_cut(lab, proxy_to, tmp_path, length):
     b.upload('p/aa/large', tmp_path/'source')
     if length == 'original':
         with proxy.fault('truncate', method='GET', length=length), pytest.raises(ConnectionError): b.read('small')
-        with proxy.fault('truncate', method='GET', length=length), pytest.raises(ConnectionError): list(b.stream('p/aa/large'))
+        with proxy.fault('truncate', method='GET', length=length), pytest.raises(ConnectionError):
+            list(b.stream('p/aa/large'))
     with proxy.fault('truncate', method='GET', length=length, nth=2) as fault:
-        assert b''.join(b.stream('p/aa/large')) == pattern(20 * MB) and fault.hits == 1      # the piece is asked for again
-    with proxy.fault('reset', method='GET', nth=3) as fault: assert b.read('p/aa/large') == pattern(20 * MB) and fault.hits == 1
+        # the piece is asked for again
+        assert b''.join(b.stream('p/aa/large')) == pattern(20 * MB) and fault.hits == 1
+    with proxy.fault('reset', method='GET', nth=3) as fault:
+        assert b.read('p/aa/large') == pattern(20 * MB) and fault.hits == 1
     with proxy.fault('truncate', method='GET', length=length):
         with pytest.raises(ConnectionError): list(b.stream('p/aa/large', 5 * MB, 6 * MB))
 
@@ -335,7 +361,8 @@ def test_memory_is_bounded(b, place, tmp_path, capsys):
         for i in range(n // (32 * MB)): f.write(pattern(MB, i) * 32)
     figures = {}
     for verb in ('upload', 'stream'):
-        out = subprocess.run([sys.executable, '-c', _probe, place.url, place.service.endpoint, tmp_path/'source', verb], capture_output=True, text=True, check=True)
+        out = subprocess.run([sys.executable, '-c', _probe, place.url, place.service.endpoint, tmp_path/'source', verb],
+                             capture_output=True, text=True, check=True)
         figures[verb] = json.loads(out.stdout)
     subprocess.run(['cmp', tmp_path/'source', tmp_path/'source.back'], check=True)
     with capsys.disabled(): print(f'\n  320 MB, peak: {({k: f"{v[1]:.0f} MB" for k, v in figures.items()})}', end=' ')
@@ -378,17 +405,21 @@ if os.fork() == 0:
 os.wait()
 print(b.read('forked'))
 '''
-    assert subprocess.run([sys.executable, '-c', code, lab.url, lab.service.endpoint], capture_output=True, text=True, timeout=200).stdout == "b'x'\n"
+    assert subprocess.run([sys.executable, '-c', code, lab.url, lab.service.endpoint], capture_output=True, text=True,
+                          timeout=200).stdout == "b'x'\n"
 
 def test_no_secret_leaves(lab, monkeypatch):
     "RELIABILITY.md 20: also not where boto3 or obstore keep it"
     secrets = dict(access_key_id=lab.service.access_key, secret_access_key=lab.service.secret_key)
     for name in list(os.environ):
         if name.startswith('AWS_'): monkeypatch.delenv(name)
-    for b in (RemoteBackend(lab.url, endpoint=lab.service.endpoint, options=secrets), NativeBackends(endpoint=lab.service.endpoint, options=secrets)):
+    for b in (RemoteBackend(lab.url, endpoint=lab.service.endpoint, options=secrets),
+              NativeBackends(endpoint=lab.service.endpoint, options=secrets)):
         if isinstance(b, RemoteBackend): b.create('a', b'x')
         else: b.names(); b.backend(lab.bucket).exists('x')
-        for shown in (repr(b), str(b), str({k: v for k, v in vars(b).items() if k[1:] not in ('clients', 's3', 'backends')}), repr(pickle.dumps(b)), repr(getattr(b, '_clients', ''))):
+        for shown in (repr(b), str(b),
+                      str({k: v for k, v in vars(b).items() if k[1:] not in ('clients', 's3', 'backends')}),
+                      repr(pickle.dumps(b)), repr(getattr(b, '_clients', ''))):
             assert lab.service.secret_key not in shown
     other = pickle.loads(pickle.dumps(RemoteBackend(lab.url, endpoint=lab.service.endpoint, options=secrets)))
     monkeypatch.setenv('AWS_EC2_METADATA_DISABLED', 'true')
@@ -422,9 +453,13 @@ def test_native_buckets(s3_service, s3_env):
 def test_native_buckets_of_nobody(lab, proxy_to, monkeypatch):
     with within(3), pytest.raises(ConnectionRefusedError): NativeBackends(endpoint='http://127.0.0.1:9').names()
     proxy = proxy_to(lab)
-    with proxy.fault('hang'), within(3), pytest.raises(ConnectionError): NativeBackends(endpoint=proxy.endpoint, timeout=0.5).names()
-    with proxy.fault('503'), within(3), pytest.raises(ConnectionError): NativeBackends(endpoint=proxy.endpoint).exists('lab')
-    with pytest.raises(PermissionError) as e: NativeBackends(endpoint=lab.service.endpoint, options=dict(access_key_id='nobody', secret_access_key='canary')).names()
+    with proxy.fault('hang'), within(3), pytest.raises(ConnectionError):
+        NativeBackends(endpoint=proxy.endpoint, timeout=0.5).names()
+    with proxy.fault('503'), within(3), pytest.raises(ConnectionError):
+        NativeBackends(endpoint=proxy.endpoint).exists('lab')
+    with pytest.raises(PermissionError) as e:
+        NativeBackends(endpoint=lab.service.endpoint,
+                       options=dict(access_key_id='nobody', secret_access_key='canary')).names()
     assert 'canary' not in str(e.value)
     monkeypatch.setitem(sys.modules, 'boto3', None)
     with pytest.raises(MissingExtra, match=r'objectstore\[s3\]'): NativeBackends(endpoint=lab.service.endpoint).names()
@@ -434,7 +469,8 @@ def test_native_buckets_of_nobody(lab, proxy_to, monkeypatch):
 
 def test_options_that_cannot_be_used(lab, tmp_path):
     (tmp_path/'pem').write_text('-----BEGIN nothing')
-    for options in (dict(root_certificate=tmp_path/'pem'), dict(checksum_algorithm='canary', access_key_id='x', secret_access_key='canary')):
+    for options in (dict(root_certificate=tmp_path/'pem'),
+                    dict(checksum_algorithm='canary', access_key_id='x', secret_access_key='canary')):
         b = RemoteBackend(lab.url, endpoint=lab.service.endpoint, options=options)
         with pytest.raises(TierMismatch, match='options') as e: b.read('a')
         assert 'canary' not in str(e.value)

@@ -14,7 +14,8 @@ def counted(request):
 
 @pytest.mark.parametrize('o', OPERATIONS, ids=lambda o: o.name)
 def test_an_operation_makes_no_more_requests_than_it_may(counted, o, monkeypatch):
-    for module in (origin, commit, stacked): monkeypatch.setattr(module, 'ASK_AGAIN', 3600.0)     # who is there is asked once a minute: on a busy machine, in the middle
+    # who is there is asked once a minute: on a busy machine, in the middle
+    for module in (origin, commit, stacked): monkeypatch.setattr(module, 'ASK_AGAIN', 3600.0)
     made = count(counted, o)
     assert len(made) <= o.most, f'{o.most} may be made ({o.steps}): {made!r}'
 

@@ -49,7 +49,8 @@ def test_cold(far):
     store = far.open(timeout=10.0)
     assert asked(far, lambda: store.get('lab/m'), 2, {'LIST': 1, 'GET': 1}) == {'a': 1}
     assert whole(asked(far, lambda: store.get('lab/large'), 3)) == 'x'
-    assert asked(far, lambda: store.get('lab/m'), 1) == {'a': 1} and whole(asked(far, lambda: store.get('lab/large@1'), 0)) == 'x'
+    assert (asked(far, lambda: store.get('lab/m'), 1) == {'a': 1}
+            and whole(asked(far, lambda: store.get('lab/large@1'), 0)) == 'x')
 
 def test_the_first_get_of_a_process_asks_who_is_there(far, figure):
     ready(far)
@@ -94,7 +95,8 @@ def test_while_the_service_is_away_it_is_asked_once(far):
     with quiet():
         with far.proxy.counting() as made: [store.get('lab/m') for _ in range(50)]
         assert len(made) <= 3 * 3, made        # three calls, each tried three times
-        with far.proxy.counting() as made: store.put('lab/m', 2), store.find_items(), store.aliases('lab/m'), store.list_buckets()
+        with far.proxy.counting() as made:
+            store.put('lab/m', 2), store.find_items(), store.aliases('lab/m'), store.list_buckets()
         assert not len(made), made
 
 def test_planted_a_request_too_many_is_noticed(far):

@@ -1,4 +1,5 @@
-"""Keys with the least rights of a reader, a writer and a keeper, as the page *Whose keys may do what* gives them, on Ceph:
+"""Keys with the least rights of a reader, a writer and a keeper, as the page *Whose keys may do what* gives them, on
+Ceph:
 each verb with keys of each, allowed or refused in words. And the rights of SeaweedFS, which has no policies."""
 from __future__ import annotations
 import json, os, re, secrets, subprocess
@@ -24,7 +25,9 @@ def policies() -> dict[str, list[dict]]:
 def home(tmp_path, monkeypatch):
     for k in list(os.environ):
         if k.startswith('AWS_'): monkeypatch.delenv(k)
-    for k, v in dict(HOME=tmp_path/'home', OBJECTSTORE_STATE_DIR=tmp_path/'state', OBJECTSTORE_CACHE_DIR=tmp_path/'cache').items(): monkeypatch.setenv(k, str(v))
+    for k, v in dict(HOME=tmp_path/'home', OBJECTSTORE_STATE_DIR=tmp_path/'state',
+                     OBJECTSTORE_CACHE_DIR=tmp_path/'cache').items():
+        monkeypatch.setenv(k, str(v))
 
 @pytest.fixture(scope='module')
 def lab(ceph):
@@ -34,11 +37,14 @@ def lab(ceph):
     for role, given in policies().items():
         user = f'{role}{secrets.token_hex(4)}'
         users[role] = dict(access_key_id=f'AK{user}', secret_access_key=secrets.token_hex(16), region=ceph.region)
-        ceph._ceph('radosgw-admin', 'user', 'create', f'--uid={user}', '--display-name=x', f'--access-key={users[role]["access_key_id"]}', f'--secret-key={users[role]["secret_access_key"]}')
+        ceph._ceph('radosgw-admin', 'user', 'create', f'--uid={user}', '--display-name=x',
+                   f'--access-key={users[role]["access_key_id"]}', f'--secret-key={users[role]["secret_access_key"]}')
         statements += json.loads(json.dumps(given).replace('USER', user).replace(':::lab', f':::{bucket}'))
     ceph.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(dict(Version='2012-10-17', Statement=statements)))
     ceph.client().put_object(Bucket=bucket, Key='other/secret', Body=b'not of the store')
-    def open(role, endpoint=None, **options): return ObjectStore(f's3://{bucket}/team', endpoint=endpoint or ceph.endpoint, storage_options=users[role], timeout=5.0, progress=False, **options)
+    def open(role, endpoint=None, **options):
+        return ObjectStore(f's3://{bucket}/team', endpoint=endpoint or ceph.endpoint, storage_options=users[role],
+                           timeout=5.0, progress=False, **options)
     open.endpoint, open.bucket = ceph.endpoint, bucket
     return open
 
@@ -68,8 +74,10 @@ VERBS = {        # The verb: what it asks, the first role that may, and what it 
     'set_alias': (lambda s: s.set_alias('data/x@1', f'a{secrets.token_hex(4)}').version, 'writer', 1),
     'copy': (lambda s: s.copy('data/x@1', 'data/z').version, 'writer', ...),
     'remove': (lambda s: s.remove(s.put('data/gone', 1)), 'writer', 1),
-    'remove_alias': (lambda s: s.remove_alias(s.set_alias('data/x@1', 'short').ref.partition('@')[0], 'short'), 'writer', True),
-    'remove_bucket': (lambda s: s.remove_bucket(s.put(f'old-{secrets.token_hex(4)}/x', 1).bucket, force=True), 'writer', True),
+    'remove_alias': (lambda s: s.remove_alias(s.set_alias('data/x@1', 'short').ref.partition('@')[0], 'short'),
+    'writer', True),
+    'remove_bucket': (lambda s: s.remove_bucket(s.put(f'old-{secrets.token_hex(4)}/x', 1).bucket, force=True), 'writer',
+    True),
     'compact': (lambda s: s.put('data/y', 1) and bool(s.care.compact('data')), 'keeper', True),
 }
 
@@ -92,13 +100,15 @@ def test_each_verb_is_allowed_or_refused_in_words(made, figure, role, near):
             with pytest.raises(Protected) as e: call(s)
             refused += 1
             said = str(e.value)
-            assert re.search(rf'403 \w+; these keys may not (write|list|delete) {made.bucket}/team', said) and 'the keys are from storage_options' in said, f'{role} {verb}: {said}'
+            assert (re.search(rf'403 \w+; these keys may not (write|list|delete) {made.bucket}/team', said)
+                    and 'the keys are from storage_options' in said), f'{role} {verb}: {said}'
             assert not s._options['secret_access_key'] in said
         assert not s.pending or not s.pending.known, 'nothing waits for a right that is not there'
     figure(f'29 least rights, {role}, near={near}', verbs=len(VERBS), allowed=allowed, refused=refused, others=0)
 
 def test_nothing_above_the_stores_own_prefix_is_listed(made):
-    b = remote.RemoteBackend(f's3://{made.bucket}', endpoint=made.endpoint, options=dict(made('reader', near=False)._options), timeout=5.0)
+    b = remote.RemoteBackend(f's3://{made.bucket}', endpoint=made.endpoint,
+                             options=dict(made('reader', near=False)._options), timeout=5.0)
     with pytest.raises(PermissionError, match='may not list'): list(b.list('other/'))
     with pytest.raises(PermissionError, match=f'may not read {made.bucket}/other/secret'): b.read('other/secret')
 
@@ -122,15 +132,22 @@ def test_without_that_look_what_is_absent_is_refused(made, monkeypatch):
 def test_the_rights_of_seaweedfs(seaweed):
     "Its actions for a prefix: a reader reads there, and is refused all else in words"
     user = f'reader{secrets.token_hex(4)}'
-    bucket, keys = seaweed.make_bucket(f'rights-{secrets.token_hex(4)}'), dict(access_key_id=f'AK{user}', secret_access_key='reads', region=seaweed.region)
+    bucket, keys = seaweed.make_bucket(f'rights-{secrets.token_hex(4)}'), dict(access_key_id=f'AK{user}',
+        secret_access_key='reads', region=seaweed.region)
     p = seaweed.first_port
-    done = subprocess.run([weed_program(), 'shell', f'-master=127.0.0.1:{p}', f'-filer=127.0.0.1:{p + 2}'], capture_output=True, text=True, timeout=60,
-        input=f's3.configure -user={user} -access_key={keys["access_key_id"]} -secret_key=reads -actions=Read,List -buckets={bucket} -apply\n')
+    done = subprocess.run([weed_program(), 'shell', f'-master=127.0.0.1:{p}', f'-filer=127.0.0.1:{p + 2}'],
+                          capture_output=True, text=True, timeout=60,
+                          input=f's3.configure -user={user} -access_key={keys["access_key_id"]} -secret_key=reads '
+                          f'-actions=Read,List -buckets={bucket} -apply\n')
     assert not done.returncode, done.stderr
     own = dict(access_key_id=seaweed.access_key, secret_access_key=seaweed.secret_key, region=seaweed.region)
-    def open(options): return ObjectStore(f's3://{bucket}/team', endpoint=seaweed.endpoint, storage_options=options, timeout=5.0, near=False)
+    def open(options):
+        return ObjectStore(f's3://{bucket}/team', endpoint=seaweed.endpoint, storage_options=options, timeout=5.0,
+                           near=False)
     open(own).put('data/x', 1, alias='production')
     s = open(keys)
-    assert s.get('data/x') == 1 and s.get('data/x@production') == 1 and s.list_buckets() == ['data'] and len(s.find_items()) == 1 and s.get('data/nothing', default=7) == 7
-    for call in (lambda: s.put('data/x', 2), lambda: s.set_alias('data/x@1', 'a'), lambda: s.remove('data/x@1', force=True)):
+    assert (s.get('data/x') == 1 and s.get('data/x@production') == 1 and s.list_buckets() == ['data']
+            and len(s.find_items()) == 1 and s.get('data/nothing', default=7) == 7)
+    for call in (lambda: s.put('data/x', 2), lambda: s.set_alias('data/x@1', 'a'),
+                 lambda: s.remove('data/x@1', force=True)):
         with pytest.raises(Protected, match=f'these keys may not write {bucket}/team/data'): call()

@@ -1,6 +1,8 @@
-"""Search: the index answers what a plain look at the records answers, whatever is asked and whatever happens to the index.
+"""Search: the index answers what a plain look at the records answers, whatever is asked and whatever happens to the
+index.
 
-The oracle is `ObjectStore._from_records`, which reads every record and decides in Python. `make soak`: ten times as many examples.
+The oracle is `ObjectStore._from_records`, which reads every record and decides in Python. `make soak`: ten times as
+many examples.
 """
 import os, random, re, shutil, sqlite3, subprocess, sys, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -23,15 +25,20 @@ from trial import PATIENCE, soak, together
 
 @pytest.fixture(autouse=True)
 def ground(tmp_path, monkeypatch):
-    for k, d in dict(OBJECTSTORE_STATE_DIR='state', OBJECTSTORE_CACHE_DIR='cache', HOME='home').items(): monkeypatch.setenv(k, str(tmp_path/d))
+    for k, d in dict(OBJECTSTORE_STATE_DIR='state', OBJECTSTORE_CACHE_DIR='cache', HOME='home').items():
+        monkeypatch.setenv(k, str(tmp_path/d))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
-def plainly(store, bucket=None, filter=None, *, at='latest', where=None, params=None, text=None, kind=None, sort='-created', limit=None):
+def plainly(store, bucket=None, filter=None, *, at='latest', where=None, params=None, text=None, kind=None,
+            sort='-created', limit=None):
     "What the records answer"
-    return store._from_records(Asked(bucket, as_selector(at), name_filter(filter), parse_where(where, params), where, params, text, kind, sort, limit, filter))
+    return store._from_records(Asked(bucket, as_selector(at), name_filter(filter), parse_where(where, params), where,
+                                     params, text, kind, sort, limit, filter))
 
-def facts(v): return v.ref, v.id, v.size, v.hash, v.kind, v.codec, v.author, v.metadata, v.notes, v.stats, v.aliases, v.created, v.pending
+def facts(v):
+    return (v.ref, v.id, v.size, v.hash, v.kind, v.codec, v.author, v.metadata, v.notes, v.stats, v.aliases, v.created,
+            v.pending)
 
 def agree(store, **asked):
     "Both answers, which are the same"
@@ -39,10 +46,13 @@ def agree(store, **asked):
         try: return f(**asked)
         except InvalidQuery as e: return e
     expected, found = tried(lambda **kw: plainly(store, **kw)), tried(store.find_items)
-    if isinstance(expected, Exception) or isinstance(found, Exception):     # a key is known where any version has it, for the records where one that is meant does
-        assert all('no record here' in str(e) for e in (expected, found) if isinstance(e, Exception)) or type(expected) is type(found), (expected, found)
+    # a key is known where any version has it, for the records where one that is meant does
+    if isinstance(expected, Exception) or isinstance(found, Exception):
+        assert (all('no record here' in str(e) for e in (expected, found) if isinstance(e, Exception))
+                or type(expected) is type(found)), (expected, found)
         return []
-    order = (lambda vs: sorted(map(str, vs))) if asked.get('sort', '-created').lstrip('-') == 'created' else (lambda vs: [str(v) for v in vs])
+    order = ((lambda vs: sorted(map(str, vs))) if asked.get('sort', '-created').lstrip('-') == 'created'
+             else (lambda vs: [str(v) for v in vs]))
     assert order(found) == order(expected), (asked, found._search and found._search.where)
     created = [v.created for v in found]
     if asked.get('sort', '-created') == '-created': assert created == sorted(created, reverse=True)
@@ -51,16 +61,26 @@ def agree(store, **asked):
 
 # What is asked, fuzzed
 
-WORDS = st.sampled_from(['prod', 'dev', 'Ann', 'ann lee', 'été', '', 'a%b', 'a_b', "it's", '2026-11-01', '2026-10-31T12:00', '-5', 'x' * 300, '\U0001f600', 'Straße', "'; DROP TABLE versions; --", '\x00', 'NULL'])
-NUMBERS = st.one_of(st.integers(-3, 3), st.floats(-3, 3, allow_nan=False).map(lambda x: round(x, 1)), st.sampled_from([2**53, 2**53 + 1, 2.0**53, 2**63 - 1, 2**63, -2**63, 2**70, 1e300, 0.1, -0.0]))
+WORDS = st.sampled_from(['prod', 'dev', 'Ann', 'ann lee', 'été', '', 'a%b', 'a_b', "it's", '2026-11-01',
+                         '2026-10-31T12:00', '-5', 'x' * 300, '\U0001f600', 'Straße', "'; DROP TABLE versions; --",
+                         '\x00', 'NULL'])
+NUMBERS = st.one_of(st.integers(-3, 3), st.floats(-3, 3, allow_nan=False).map(lambda x: round(x, 1)),
+                    st.sampled_from([2**53, 2**53 + 1, 2.0**53, 2**63 - 1, 2**63, -2**63, 2**70, 1e300, 0.1, -0.0]))
 SCALARS = st.one_of(WORDS, NUMBERS, st.booleans(), st.none())
-VALUES = st.one_of(SCALARS, SCALARS, st.lists(SCALARS, max_size=3), st.dictionaries(st.sampled_from(['f1', 'auc', 'x.y']), SCALARS, max_size=2))
+VALUES = st.one_of(SCALARS, SCALARS, st.lists(SCALARS, max_size=3),
+                   st.dictionaries(st.sampled_from(['f1', 'auc', 'x.y']), SCALARS, max_size=2))
 KEYS = ['auc', 'stage', 'm', 'm.f1', 'a key', 'tags', 'Stage', 'rows', "qu'ote", 'size', 'order']
 METADATA = st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=5)
-NAMES = st.sampled_from(['auc', 'stage', 'm', 'm.f1', 'm.x.y', '"a key"', 'tags', '"Stage"', 'stats.rows', 'rows', '"qu\'ote"', 'metadata.size', 'size', 'item', 'version', 'created', 'kind', 'codec', 'author', 'alias', 'pending', 'bucket', 'id', 'hash', '"order"', 'nothing_has_it'])
-PARAMS = st.one_of(SCALARS.filter(lambda v: v is not None), st.sampled_from([date(2026, 11, 1), datetime(2026, 10, 31, 12), datetime(2026, 11, 1, tzinfo=timezone.utc), date(1970, 1, 1), float('inf'), '\ud800']))
+NAMES = st.sampled_from(['auc', 'stage', 'm', 'm.f1', 'm.x.y', '"a key"', 'tags', '"Stage"', 'stats.rows', 'rows',
+                         '"qu\'ote"', 'metadata.size', 'size', 'item', 'version', 'created', 'kind', 'codec', 'author',
+                         'alias', 'pending', 'bucket', 'id', 'hash', '"order"', 'nothing_has_it'])
+PARAMS = st.one_of(SCALARS.filter(lambda v: v is not None),
+                   st.sampled_from([date(2026, 11, 1), datetime(2026, 10, 31, 12),
+                                    datetime(2026, 11, 1, tzinfo=timezone.utc), date(1970, 1, 1), float('inf'),
+                                    '\ud800']))
 
-TIMES = st.sampled_from(['2026-11-01', '2099-01-01', '1990-01-01T12:00', date(2030, 1, 1), datetime(2020, 1, 1, tzinfo=timezone.utc), datetime.now(timezone.utc).isoformat()])
+TIMES = st.sampled_from(['2026-11-01', '2099-01-01', '1990-01-01T12:00', date(2030, 1, 1),
+                         datetime(2020, 1, 1, tzinfo=timezone.utc), datetime.now(timezone.utc).isoformat()])
 
 @st.composite
 def conditions(draw, depth=2):
@@ -69,16 +89,26 @@ def conditions(draw, depth=2):
     def param(v): n[0] += 1; params[f'p{n[0]}'] = v; return f':p{n[0]}'
     def leaf():
         name = draw(NAMES)
-        form = draw(st.sampled_from(['compare', 'compare', 'compare', 'in', 'between', 'like', 'null', 'names', 'bare', 'literal', 'alias', 'created']))
-        if form == 'compare': return f"{name} {draw(st.sampled_from(['=', '!=', '<', '<=', '>', '>=']))} {param(draw(PARAMS))}"
-        if form == 'in': return f"{name} {draw(st.sampled_from(['', 'NOT ']))}IN {param(draw(st.lists(PARAMS, min_size=1, max_size=4)))}"
+        form = draw(st.sampled_from(['compare', 'compare', 'compare', 'in', 'between', 'like', 'null', 'names', 'bare',
+                                     'literal', 'alias', 'created']))
+        if form == 'compare':
+            return f"{name} {draw(st.sampled_from(['=', '!=', '<', '<=', '>', '>=']))} {param(draw(PARAMS))}"
+        if form == 'in':
+            return (f"{name} {draw(st.sampled_from(['', 'NOT ']))}IN "
+                    f"{param(draw(st.lists(PARAMS, min_size=1, max_size=4)))}")
         if form == 'between': return f'{name} BETWEEN {param(draw(PARAMS))} AND {param(draw(PARAMS))}'
-        if form == 'like': return f"{name} {draw(st.sampled_from(['LIKE', 'ILIKE', 'NOT LIKE']))} {param(draw(st.sampled_from(['p%', '%n', 'a_b', 'A%', '%', 'Stra%', 'models/%', '20%'])))}"
+        if form == 'like':
+            return (f"{name} {draw(st.sampled_from(['LIKE', 'ILIKE', 'NOT LIKE']))} "
+                    f"{param(draw(st.sampled_from(['p%', '%n', 'a_b', 'A%', '%', 'Stra%', 'models/%', '20%'])))}")
         if form == 'null': return f"{name} IS {draw(st.sampled_from(['', 'NOT ']))}NULL"
         if form == 'names': return f"{name} {draw(st.sampled_from(['=', '<', '>=']))} {draw(NAMES)}"
         if form == 'bare': return name
-        if form == 'alias': return draw(st.sampled_from(["alias = 'production'", "alias = 'best'", "alias = 'a%b'", "alias <> 'best'", "alias IN ('best', 'production')", "alias LIKE 'prod%'", 'alias IS NULL', 'alias IS NOT NULL', "alias > 'b'"]))
-        if form == 'created': return f"created {draw(st.sampled_from(['=', '!=', '<', '<=', '>', '>=']))} {param(draw(TIMES))}"
+        if form == 'alias':
+            return draw(st.sampled_from(["alias = 'production'", "alias = 'best'", "alias = 'a%b'", "alias <> 'best'",
+                                         "alias IN ('best', 'production')", "alias LIKE 'prod%'", 'alias IS NULL',
+                                         'alias IS NOT NULL', "alias > 'b'"]))
+        if form == 'created':
+            return f"created {draw(st.sampled_from(['=', '!=', '<', '<=', '>', '>=']))} {param(draw(TIMES))}"
         return f"{name} = {draw(st.sampled_from(['1', '0.5', 'TRUE', repr('prod')]))}"
     def node(d):
         kind = draw(st.sampled_from(['leaf', 'leaf', 'and', 'or', 'not'])) if d else 'leaf'
@@ -97,7 +127,9 @@ def filled(tmp_path_factory):
     @given(METADATA)
     def gather(m): rows.append(m)
     gather()
-    for i, m in enumerate(rows): store.put(f'lab/{"models/" if i % 3 else ""}m{i % 40}', b'x' * (i % 7), metadata=m, kind=('model', 'data', 'slip')[i % 3])
+    for i, m in enumerate(rows):
+        store.put(f'lab/{"models/" if i % 3 else ""}m{i % 40}', b'x' * (i % 7), metadata=m,
+                  kind=('model', 'data', 'slip')[i % 3])
     for i in range(0, 30, 3):
         v = store[f'lab/{"models/" if i % 3 else ""}m{i}']
         store.set_alias(v, 'production'), store.set_alias(v, ('best', 'a%b')[i % 2])
@@ -119,11 +151,17 @@ def test_where_finds_what_a_plain_filter_finds(filled, asked, at):
     agree(filled, where=where, params=used, at=at)
 
 @settings(MANY, max_examples=soak(30, 600))
-@given(st.one_of(st.none(), conditions(1)), ATS, st.sampled_from([None, 'prod', 'ann', 'lee ANN', 'ete m1', 'zzz', 'strasse', '%', '"', 'production', 'Prod BEST', 'best m', 'a b', 'production zzz', 'b checked']), st.sampled_from([None, 'model', 'slip', 'modle']),
-       st.sampled_from(['-created', 'created', 'auc', '-auc', '-size', 'item', 'stage', '-m.f1', 'stats.size', 'tags', 'nothing']), st.one_of(st.none(), st.integers(0, 9)), st.sampled_from([None, '^models/', 'm1', '']))
+@given(st.one_of(st.none(), conditions(1)), ATS,
+       st.sampled_from([None, 'prod', 'ann', 'lee ANN', 'ete m1', 'zzz', 'strasse', '%', '"', 'production', 'Prod BEST',
+                        'best m', 'a b', 'production zzz', 'b checked']),
+       st.sampled_from([None, 'model', 'slip', 'modle']),
+       st.sampled_from(['-created', 'created', 'auc', '-auc', '-size', 'item', 'stage', '-m.f1', 'stats.size', 'tags',
+                        'nothing']), st.one_of(st.none(), st.integers(0, 9)),
+       st.sampled_from([None, '^models/', 'm1', '']))
 def test_everything_together(filled, asked, at, text, kind, sort, limit, filter):
     where, params = asked or (None, None)
-    if limit is not None and sort.lstrip('-') == 'created': limit = None       # which of one moment are the first, is nobody's to say
+    # which of one moment are the first, is nobody's to say
+    if limit is not None and sort.lstrip('-') == 'created': limit = None
     agree(filled, where=where, params=params, at=at, text=text, kind=kind, sort=sort, limit=limit, filter=filter)
 
 @settings(MANY, max_examples=soak(30, 600))
@@ -132,22 +170,29 @@ def test_what_is_said_to_be_elsewhere_is_there(filled, asked, text):
     where, params = asked
     try: found = filled.find_items(where=where, params=params, text=text)
     except InvalidQuery: return
-    said = re.search(r"Only latest versions were asked: at='(.+)' finds ([0-9,]+)$", found.also() if found else found.why)
-    if said: assert len(filled.find_items(at=said[1], where=where, params=params, text=text)) == int(said[2]) > len(found)
+    said = re.search(r"Only latest versions were asked: at='(.+)' finds ([0-9,]+)$",
+                     found.also() if found else found.why)
+    if said:
+        assert len(filled.find_items(at=said[1], where=where, params=params, text=text)) == int(said[2]) > len(found)
     assert not said or 'alias' in where or text
 
-@pytest.mark.parametrize('asked', [dict(where="alias = 'production'"), dict(text='produc'), dict(where="alias = 'production' AND n < 9"), dict(where="kind = 'data'", text='PRODUCTION m')])
+@pytest.mark.parametrize('asked',
+                         [dict(where="alias = 'production'"), dict(text='produc'),
+                          dict(where="alias = 'production' AND n < 9"),
+                          dict(where="kind = 'data'", text='PRODUCTION m')])
 def test_who_asks_for_an_alias_hears_of_older_versions(tmp_path, asked):
     store = ObjectStore(str(tmp_path/'lab'))
     for i in range(3):
         for n in range(2): store.put(f'lab/m{i}', i, metadata={'n': n})
         store.set_alias(f'lab/m{i}@1', 'production')
     found = store.find_items(**asked)
-    assert len(found) == 0 and found.why.endswith("Only latest versions were asked: at='production' finds 3") and found.why in repr(found)
+    assert (len(found) == 0 and found.why.endswith("Only latest versions were asked: at='production' finds 3")
+            and found.why in repr(found))
     assert len(store.find_items(at='production', **asked)) == len(store.find_items(at='*', **asked)) == 3
     store.set_alias('lab/m1@2', 'production')
     found = store.find_items(**asked)
-    assert found.refs == ['lab/m1@2'] and repr(found).endswith("Only latest versions were asked: at='production' finds 3")
+    assert (found.refs == ['lab/m1@2']
+            and repr(found).endswith("Only latest versions were asked: at='production' " "finds 3"))
     for i in range(3): store.set_alias(f'lab/m{i}@2', 'production')
     assert len(found := store.find_items(**asked)) == 3 and 'Only latest' not in repr(found)
 
@@ -163,8 +208,10 @@ def test_words_follow_an_alias_that_moves(tmp_path):
     for n in range(3): store.put('lab/m', n), store.put('lab/other', n, metadata={'says': 'production'})
     for n in (1, 2, 3):
         store.set_alias(f'lab/m@{n}', 'production')
-        assert set(store.find_items(at='*', text='product').refs) == {f'lab/m@{n}', 'lab/other@1', 'lab/other@2', 'lab/other@3'}
-        assert store.find_items(at='*', text='product m').refs == [f'lab/m@{n}'] and not store.find_items(at='*', text='product m zzz')
+        assert set(store.find_items(at='*', text='product').refs) == {f'lab/m@{n}', 'lab/other@1', 'lab/other@2',
+            'lab/other@3'}
+        assert (store.find_items(at='*', text='product m').refs == [f'lab/m@{n}']
+                and not store.find_items(at='*', text='product m zzz'))
     store.remove_alias('lab/m', 'production')
     assert not store.find_items('lab', text='product m')
 
@@ -184,11 +231,13 @@ def test_a_key_to_sort_by_that_nothing_has(tmp_path):
     store.find_or_create_bucket('lab')
     assert not store.find_items(sort='-auc')
     store.put('lab/m', 1, metadata={'auc': 0.5, 'm': {'f1': 1}})
-    for sort, says in (('-acu', "did you mean 'auc'"), ('creatd', "did you mean 'created'"), ('m.f2', "'m.f1'"), ('-nothing', 'fields: item, version')):
+    for sort, says in (('-acu', "did you mean 'auc'"), ('creatd', "did you mean 'created'"), ('m.f2', "'m.f1'"),
+                       ('-nothing', 'fields: item, version')):
         with pytest.raises(InvalidQuery, match=says) as e: store.find_items(sort=sort)
         assert str(e.value).startswith(f'sort={sort!r}: no record here')
     with pytest.raises(InvalidQuery, match="did you mean 'auc'"): plainly(store, sort='-acu')
-    for sort in ('-auc', 'm.f1', 'm', 'metadata.auc', '-size', 'alias'): assert store.find_items(sort=sort).refs == ['lab/m@1']
+    for sort in ('-auc', 'm.f1', 'm', 'metadata.auc', '-size', 'alias'):
+        assert store.find_items(sort=sort).refs == ['lab/m@1']
 
 def test_a_key_that_only_pending_work_has_is_known(tmp_path):
     ObjectStore(str(tmp_path/'near'), str(tmp_path/'lab')).put('lab/m', 1, metadata={'auc': 0.5})
@@ -196,7 +245,8 @@ def test_a_key_that_only_pending_work_has_is_known(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         w = store.put('lab/n', 1, metadata={'auk': 1})
-        assert w.pending and [v.item for v in store.find_items(where='auk = 1')] == ['n'] and [v.item for v in store.find_items(sort='auk')] == ['m', 'n']
+        assert (w.pending and [v.item for v in store.find_items(where='auk = 1')] == ['n']
+                and [v.item for v in store.find_items(sort='auk')] == ['m', 'n'])
 
 def test_more_keys_than_are_known(tmp_path, monkeypatch):
     monkeypatch.setattr('objectstore.search.local_index.MAX_KNOWN', 20)
@@ -222,11 +272,17 @@ def test_an_age_is_never_the_beginning_of_time(tmp_path):
 
 def test_an_empty_answer_names_types_that_do_not_meet(tmp_path):
     store = ObjectStore(str(tmp_path/'lab'))
-    for i in range(4): store.put('lab/m', i, metadata={'auc': i / 4, 'stage': 'prod', 'ok': True, 'mixed': i if i else 'x', 'tags': ['a'], 'day': date(2026, 11, 1)})
-    for where, says in (("auc > 'high'", 'auc holds numbers; the condition compares it with text'), ('stage = 3', 'stage holds text'), ("ok = 'yes'", 'ok holds TRUE or FALSE'), ("version > 'ten'", 'version holds numbers'), ("kind = 3", 'kind holds text')):
+    for i in range(4):
+        store.put('lab/m', i, metadata={'auc': i / 4, 'stage': 'prod', 'ok': True, 'mixed': i if i else 'x',
+                                        'tags': ['a'], 'day': date(2026, 11, 1)})
+    for where, says in (("auc > 'high'", 'auc holds numbers; the condition compares it with text'),
+                        ('stage = 3', 'stage holds text'), ("ok = 'yes'", 'ok holds TRUE or FALSE'),
+                        ("version > 'ten'", 'version holds numbers'), ("kind = 3", 'kind holds text')):
         for at in ('latest', '*'):
             assert says in store.find_items(where=where, at=at).why and says in plainly(store, where=where, at=at).why
-    for where in ("auc > 5", "stage = 'x'", "tags = 'b'", "day > '2027-01-01'", 'tags = 3'): assert 'holds' not in store.find_items(where=where).why.replace('tags holds', 'tags holds' if where == 'tags = 3' else '')
+    for where in ("auc > 5", "stage = 'x'", "tags = 'b'", "day > '2027-01-01'", 'tags = 3'):
+        assert 'holds' not in store.find_items(where=where).why.replace('tags holds',
+            'tags holds' if where == 'tags = 3' else '')
     assert store.find_items(where='auc > 5').why == 'The only version here does not meet the condition'
     assert store.find_items(at='all').why.endswith("at='*' is every version")
     store.set_alias('lab/m@1', 'production')
@@ -237,8 +293,11 @@ def test_an_empty_answer_names_types_that_do_not_meet(tmp_path):
 def test_a_mapping_finds_what_a_plain_filter_finds(filled, where):
     agree(filled, where=where)
 
-INJECTIONS = ["'; DROP TABLE versions; --", "1; DROP TABLE versions", "auc = 1 UNION SELECT * FROM docs", "auc = (SELECT 1)", "auc = load_extension('x')", "\"k1\" = 1 --", "k1 = 1", "at = 1", "rowid = 1", "latest = 1", "holds(1, 2, 3)",
-              "auc = 1 OR 1 = 1", "versions.at = 1", "docs.metadata = 'x'", "auc MATCH 'x'", "words MATCH 'a'", "auc GLOB '*'", "sqlite_master = 1", "PRAGMA user_version = 9", "auc = 'x' || 'y'", "auc = 1) OR (1", "ATTACH 'x' AS y", '"a"" OR 1=1 --" = 1']
+INJECTIONS = ["'; DROP TABLE versions; --", "1; DROP TABLE versions", "auc = 1 UNION SELECT * FROM docs",
+              "auc = (SELECT 1)", "auc = load_extension('x')", "\"k1\" = 1 --", "k1 = 1", "at = 1", "rowid = 1",
+              "latest = 1", "holds(1, 2, 3)", "auc = 1 OR 1 = 1", "versions.at = 1", "docs.metadata = 'x'",
+              "auc MATCH 'x'", "words MATCH 'a'", "auc GLOB '*'", "sqlite_master = 1", "PRAGMA user_version = 9",
+              "auc = 'x' || 'y'", "auc = 1) OR (1", "ATTACH 'x' AS y", '"a"" OR 1=1 --" = 1']
 
 @pytest.mark.parametrize('sql', INJECTIONS)
 def test_no_text_reaches_the_database(filled, sql):
@@ -246,11 +305,14 @@ def test_no_text_reaches_the_database(filled, sql):
     with filled.keeper.index.using() as db:
         db.set_trace_callback(told.append)
         try:
-            for asked in (dict(where=sql), dict(where={sql: 1}), dict(where={'auc': sql}), dict(where='auc = :x', params={'x': sql}), dict(text=sql), dict(kind=sql), dict(sort=sql), dict(filter=sql), dict(where='stage LIKE :x', params={'x': sql})):
+            for asked in (dict(where=sql), dict(where={sql: 1}), dict(where={'auc': sql}),
+                          dict(where='auc = :x', params={'x': sql}), dict(text=sql), dict(kind=sql), dict(sort=sql),
+                          dict(filter=sql), dict(where='stage LIKE :x', params={'x': sql})):
                 try: list(filled.find_items(**asked)), filled.find_items().facets(sql)
                 except InvalidQuery: pass
         finally: db.set_trace_callback(None)
-    assert filled.keeper.index.ask('SELECT count(*), total(at) FROM versions') == before and filled.keeper.index.ask('PRAGMA user_version') == [(FORMAT,)]
+    assert (filled.keeper.index.ask('SELECT count(*), total(at) FROM versions') == before
+            and filled.keeper.index.ask('PRAGMA user_version') == [(FORMAT,)])
     assert len(agree(filled)) == len(filled.find_items())
 
 
@@ -265,8 +327,10 @@ def test_facets_count_what_is_there(filled):
 def test_pages_and_slices_are_those_of_a_list(filled):
     for sort in ('-created', 'created', 'auc', '-item'):
         all = [v.ref for v in filled.find_items(at='*', sort=sort)]
-        for f in (lambda s: s[0].ref, lambda s: s[-1].ref, lambda s: s[60].ref, lambda s: s[3:70:2].refs, lambda s: s[-5:].refs, lambda s: s[70:].refs, lambda s: len(s), lambda s: bool(s)):
-            expected = f([*filled.find_items(at='*', sort=sort)][:]) if f.__code__.co_names and 'refs' not in f.__code__.co_names else None
+        for f in (lambda s: s[0].ref, lambda s: s[-1].ref, lambda s: s[60].ref, lambda s: s[3:70:2].refs,
+                  lambda s: s[-5:].refs, lambda s: s[70:].refs, lambda s: len(s), lambda s: bool(s)):
+            expected = (f([*filled.find_items(at='*', sort=sort)][:]) if f.__code__.co_names
+                        and 'refs' not in f.__code__.co_names else None)
             got = f(filled.find_items(at='*', sort=sort))
             assert expected in (None, got)
         assert filled.find_items(at='*', sort=sort).refs == all and len(set(all)) == len(all)
@@ -277,24 +341,31 @@ def test_pages_and_slices_are_those_of_a_list(filled):
 
 def busy(folder, n=30):
     store = ObjectStore(str(folder), durable=False)
-    for i in range(n): store.put(f'lab/m{i % 7}', i, metadata={'auc': i / n, 'stage': 'prod' if i % 2 else 'dev'}, kind='model')
+    for i in range(n):
+        store.put(f'lab/m{i % 7}', i, metadata={'auc': i / n, 'stage': 'prod' if i % 2 else 'dev'}, kind='model')
     store.set_alias('lab/m1@2', 'production'), store.annotate('lab/m2@1', {'note': 'yes'}), store.remove('lab/m3@1')
     return store
 
 def answers(store):
     "Everything that a search can say, from the index"
-    return [sorted(map(repr, map(facts, store.find_items(**asked)))) for asked in (dict(), dict(at='*'), dict(at='production'), dict(at='*', where="auc > 0.5 AND stage = 'prod'"), dict(at='*', text='dev'), dict(at='*', where="note = 'yes'"))]
+    return [sorted(map(repr, map(facts, store.find_items(**asked))))
+            for asked in (dict(), dict(at='*'), dict(at='production'),
+                          dict(at='*', where="auc > 0.5 AND stage = 'prod'"), dict(at='*', text='dev'),
+                          dict(at='*', where="note = 'yes'"))]
 
 def damage(kind, index, rng):
     path = index.path
     if kind == 'deleted': [Path(f'{path}{end}').unlink(missing_ok=True) for end in ('', '-wal', '-shm')]
-    elif kind == 'garbage': path.write_bytes(rng.randbytes(50_000)), [Path(f'{path}{end}').unlink(missing_ok=True) for end in ('-wal', '-shm')]
+    elif kind == 'garbage':
+        path.write_bytes(rng.randbytes(50_000)), [Path(f'{path}{end}').unlink(missing_ok=True)
+                                                  for end in ('-wal', '-shm')]
     elif kind == 'truncated': os.truncate(path, rng.randrange(1, max(path.stat().st_size, 2)))
     elif kind == 'empty': path.write_bytes(b'')
     elif kind == 'other format':
         with sqlite3.connect(path) as db: db.execute('PRAGMA user_version = 77')
     elif kind == 'no table':
-        with sqlite3.connect(path) as db: db.execute(f"DROP TABLE {rng.choice(['versions', 'docs', 'aliases', 'keys', 'buckets', 'seen', 'columns'])}")
+        with sqlite3.connect(path) as db:
+            db.execute(f"DROP TABLE {rng.choice(['versions', 'docs', 'aliases', 'keys', 'buckets', 'seen', 'columns'])}")
 
 @pytest.mark.parametrize('kind', ['deleted', 'garbage', 'truncated', 'empty', 'other format', 'no table'])
 def test_an_index_that_is_lost_makes_no_difference(tmp_path, kind):
@@ -307,10 +378,15 @@ def test_an_index_that_is_lost_makes_no_difference(tmp_path, kind):
         assert answers(store) == expected, i
         assert answers(ObjectStore(str(tmp_path/'lab'))) == expected
 
-ALTERED = ["DELETE FROM versions WHERE at IN (SELECT at FROM versions ORDER BY random() LIMIT 3)", "DELETE FROM docs WHERE at IN (SELECT at FROM docs ORDER BY random() LIMIT 3)",
-           "UPDATE docs SET metadata = '{\"auc\": 5}' WHERE at IN (SELECT at FROM docs ORDER BY random() LIMIT 3)", "UPDATE versions SET latest = 1 - latest WHERE at IN (SELECT at FROM versions ORDER BY random() LIMIT 3)",
-           "UPDATE versions SET kind = 'x', size = 7 WHERE at IN (SELECT at FROM versions ORDER BY random() LIMIT 3)", "DELETE FROM aliases", "UPDATE aliases SET version = version + 1", "UPDATE docs SET stats = 'nonsense'",
-           "UPDATE versions SET k1 = 3 WHERE at IN (SELECT at FROM versions ORDER BY random() LIMIT 3)", "DELETE FROM keys", "UPDATE keys SET n = n + 1", "INSERT INTO seen VALUES('lab', 'lab/log/h-x')", "UPDATE versions SET alias = x'025b2278225d'"]
+ALTERED = ["DELETE FROM versions WHERE at IN (SELECT at FROM versions ORDER BY random() LIMIT 3)",
+           "DELETE FROM docs WHERE at IN (SELECT at FROM docs ORDER BY random() LIMIT 3)",
+           "UPDATE docs SET metadata = '{\"auc\": 5}' WHERE at IN (SELECT at FROM docs ORDER BY random() LIMIT 3)",
+           "UPDATE versions SET latest = 1 - latest WHERE at IN (SELECT at FROM versions ORDER BY random() LIMIT 3)",
+           "UPDATE versions SET kind = 'x', size = 7 WHERE at IN (SELECT at FROM versions ORDER BY random() LIMIT 3)",
+           "DELETE FROM aliases", "UPDATE aliases SET version = version + 1", "UPDATE docs SET stats = 'nonsense'",
+           "UPDATE versions SET k1 = 3 WHERE at IN (SELECT at FROM versions ORDER BY random() LIMIT 3)",
+           "DELETE FROM keys", "UPDATE keys SET n = n + 1", "INSERT INTO seen VALUES('lab', 'lab/log/h-x')",
+           "UPDATE versions SET alias = x'025b2278225d'"]
 
 def test_what_was_altered_in_the_index_is_found_and_mended(tmp_path, figure):
     store, wrong = busy(tmp_path/'lab'), 0
@@ -337,7 +413,9 @@ def test_what_goes_stale_is_found(tmp_path, figure):
         if i % 3 == 0: other.annotate(f'lab/m{i % 5}', {'note': 'yes'})
         if i % 4 == 0: other.remove('lab/m6@latest') if 'lab/m6' in other else None
         store.refresh(whole=True)
-        wrong += [sorted(v.ref for v in store.find_items(at='*')), sorted(store.find_items(where="note = 'yes' OR alias = 'production'").refs)] != [sorted(v.ref for v in plainly(store, at='*')), sorted(plainly(store, where="note = 'yes' OR alias = 'production'").refs)]
+        wrong += [sorted(v.ref for v in store.find_items(at='*')),
+                  sorted(store.find_items(where="note = 'yes' OR alias = 'production'").refs)] != [sorted(v.ref
+            for v in plainly(store, at='*')), sorted(plainly(store, where="note = 'yes' OR alias = 'production'").refs)]
     figure('17 stale rows', lost_hints=n, difference_after=wrong)
     assert not wrong
 
@@ -410,19 +488,23 @@ def test_two_writers_while_a_reader_refreshes(tmp_path, figure, state):
     reader.find_or_create_bucket('lab')
     states = [str(tmp_path/(f'state-{w}' if state == 'own' else 'state')) for w in 'ab']
     done, looks = [], 0
-    t = threading.Thread(target=lambda: done.append(together(_writes, [(folder, w, n, s) for w, s in zip('ab', states)])))
+    t = threading.Thread(target=lambda: done.append(together(_writes,
+        [(folder, w, n, s) for w, s in zip('ab', states)])))
     t.start()
     before: set[int] = set()
     while t.is_alive():
         seen = [v.version for v in reader.find_items('lab', at='*', where="item = 'a'", sort='version')]
-        assert seen == sorted(set(seen)) and before <= set(seen)      # a hint may come after what it tells of; what was found stays
+        # a hint may come after what it tells of; what was found stays
+        assert seen == sorted(set(seen)) and before <= set(seen)
         looks, before = looks + 1, set(seen)
         time.sleep(0.05)
     found = {v.ref for v in reader.find_items('lab', at='*')}
     missed = {v.ref for v in plainly(reader, 'lab', at='*')} - found
-    figure(f'search: two writers while a reader refreshes, {state} state', versions=len(found), looks=looks, missed=len(missed))
+    figure(f'search: two writers while a reader refreshes, {state} state', versions=len(found), looks=looks,
+           missed=len(missed))
     assert not missed and len(found) == 2 * n
-    assert [facts(v) for v in sorted(reader.find_items('lab', at='*'), key=str)] == [facts(v) for v in sorted(plainly(reader, 'lab', at='*'), key=str)]
+    assert [facts(v) for v in sorted(reader.find_items('lab', at='*'), key=str)] == [facts(v)
+        for v in sorted(plainly(reader, 'lab', at='*'), key=str)]
 
 @pytest.mark.parametrize('slowly', [False, True])
 def test_threads_of_one_store(tmp_path, monkeypatch, slowly):
@@ -442,7 +524,8 @@ def test_threads_of_one_store(tmp_path, monkeypatch, slowly):
         wrong = []
         for i in range(10):
             store.put(f'lab/t{k}', i, metadata={'k': k, 'i': i})
-            if store.find_items(where='k = :k AND i = :i', params=dict(k=k, i=i)).refs != [f'lab/t{k}@{i + 1}']: wrong.append((k, i))
+            if store.find_items(where='k = :k AND i = :i', params=dict(k=k, i=i)).refs != [f'lab/t{k}@{i + 1}']:
+                wrong.append((k, i))
         return wrong
     with ThreadPoolExecutor(4) as pool: assert [*pool.map(work, range(4))] == [[]] * 4
 
@@ -459,19 +542,25 @@ def test_a_put_that_cannot_be_written_into_the_index_is_found_all_the_same(tmp_p
     t = threading.Thread(target=hold)
     t.start(), started.wait()
     before = time.monotonic()
-    store.put('lab/new', 1, metadata={'x': 1}), store.set_alias('lab/new', 'prod'), store.annotate('lab/m1@2', {'seen': 5})
+    store.put('lab/new', 1, metadata={'x': 1}), store.set_alias('lab/new', 'prod'), store.annotate('lab/m1@2',
+        {'seen': 5})
     assert time.monotonic() - before < 5 * PATIENCE
     done.set(), t.join()
-    assert store.find_items(where='x = 1').refs == store.find_items(filter='new', at='prod').refs == ['lab/new@1'] and store.find_items(where='seen = 5', at='*').refs == ['lab/m1@2']
+    assert (store.find_items(where='x = 1').refs == store.find_items(filter='new', at='prod').refs == ['lab/new@1']
+            and store.find_items(where='seen = 5', at='*').refs == ['lab/m1@2'])
 
 def test_another_thread_does_not_drop_the_locks(tmp_path):
-    "Closing any descriptor of a file drops every lock that the process has on it; without them another process would delete the log of the index that this one uses"
+    """Closing any descriptor of a file drops every lock that the process has on it; without them another process would
+    delete the log of the index that this one uses"""
     pytest.importorskip('fcntl')
     index = Index(tmp_path/'index.db')
     index.ask('SELECT count(*) FROM versions')
     def locked():
-        code = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)"      # the bytes of SQLite's shared lock
-        return b'BlockingIOError' in subprocess.run([sys.executable, '-c', code, index.path], capture_output=True).stderr
+        # the bytes of SQLite's shared lock
+        code = ("import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB, 510, "
+                "0x40000002)")
+        return b'BlockingIOError' in subprocess.run([sys.executable, '-c', code, index.path],
+                                                    capture_output=True).stderr
     assert locked()
     with ThreadPoolExecutor(1) as pool: pool.submit(index.ask, 'SELECT count(*) FROM versions').result()
     assert locked()
@@ -497,15 +586,19 @@ def test_what_goes_while_one_goes_through_it(tmp_path, sort):
 @pytest.mark.parametrize('sort', ['size', '-size', 'k', '-k', 'item', '-kind', 'alias'])
 def test_pages_join(tmp_path, monkeypatch, sort):
     "In the order of the records, wherever a page ends"
-    monkeypatch.setattr('objectstore.store.results.FIRST', 3), monkeypatch.setattr('objectstore.store.results.LARGEST', 7)
+    monkeypatch.setattr('objectstore.store.results.FIRST', 3), monkeypatch.setattr('objectstore.store.results.LARGEST',
+        7)
     store = busy(tmp_path/'lab')
     for b in ('lab', 'two'):
-        for i in range(40): store.put(f'{b}/n{i % 23}', b'.' * (i % 9), metadata={'k': [i % 5, 'text', True, 2.5, None][i % 7 % 5]} if i % 4 else {}, kind=['a', 'b'][i % 2])
+        for i in range(40):
+            store.put(f'{b}/n{i % 23}', b'.' * (i % 9), metadata={'k': [i % 5, 'text', True, 2.5, None][i % 7 % 5]}
+                      if i % 4 else {}, kind=['a', 'b'][i % 2])
     def place(v): return v.ref
     for at in ('latest', '*'):
         found, expected = store.find_items(at=at, sort=sort), plainly(store, at=at, sort=sort)
         assert sorted(map(place, found)) == sorted(map(place, expected)) and len(found) == len(expected)
-        assert [(v.item, v.version, sort_cell(v, sort.lstrip('-'))) for v in found] == [(v.item, v.version, sort_cell(v, sort.lstrip('-'))) for v in expected]
+        assert [(v.item, v.version, sort_cell(v, sort.lstrip('-')))
+                for v in found] == [(v.item, v.version, sort_cell(v, sort.lstrip('-'))) for v in expected]
 
 def test_a_comparison_hides_nothing_meanwhile(tmp_path, monkeypatch):
     "A row that is out of date stays until the new one is there"
@@ -526,7 +619,8 @@ def test_a_comparison_hides_nothing_meanwhile(tmp_path, monkeypatch):
 
 
 def _does_everything(folder, who, n, state, planted):
-    "Threads of one process, each with items of its own; what a search answers another than what this thread has had acknowledged"
+    """Threads of one process, each with items of its own; what a search answers another than what this thread has had
+    acknowledged"""
     os.environ['OBJECTSTORE_STATE_DIR'] = state
     if planted: planted_here(Writer, 'touched', lambda *args: set())
     store = ObjectStore(folder, durable=False)
@@ -535,16 +629,21 @@ def _does_everything(folder, who, n, state, planted):
         for i in range(n):
             bucket, item = rng.choice(['lab', 'two']), f'{who}{k}-{rng.randrange(4)}'
             ref, have = f'{bucket}/{item}', live.setdefault((bucket, item), {})
-            op, v = (rng.choice(['put', 'put', 'remove', 'note', 'alias', 'compact', 'whole']), rng.choice([*have])) if have else ('put', None)
+            op, v = ((rng.choice(['put', 'put', 'remove', 'note', 'alias', 'compact', 'whole']), rng.choice([*have]))
+                     if have else ('put', None))
             if op == 'put': v = store.put(ref, i, metadata={'x': i}).version; have[v] = {'x': i}
             elif op == 'remove' and alias.get(ref) != v: store.remove(f'{ref}@{v}'); del have[v]
             elif op == 'note': store.annotate(f'{ref}@{v}', {'y': i}); have[v] |= {'y': i}
             elif op == 'alias': store.set_alias(f'{ref}@{v}', 'prod'); alias[ref] = v
             elif op == 'compact' and i % 3 == 0: store.care.compact(bucket)
             elif op == 'whole' and i % 3 == 0: store.keeper.refresh(bucket, whole=True)
-            def told(**asked): return sorted((v.version, v.metadata) for v in store.find_items(bucket, f'^{item}$', **asked))
+            def told(**asked):
+                return sorted((v.version, v.metadata) for v in store.find_items(bucket, f'^{item}$', **asked))
             expected = sorted(have.items())
-            for asked, right in ((dict(at='*'), expected), ({}, expected[-1:]), (dict(at='*', where=f'x = {i} OR y = {i}'), [(n, m) for n, m in expected if i in m.values()]), (dict(at='prod'), [(alias[ref], have[alias[ref]])] if ref in alias else [])):
+            for asked, right in ((dict(at='*'), expected), ({}, expected[-1:]),
+                                 (dict(at='*', where=f'x = {i} OR y = {i}'),
+                                  [(n, m) for n, m in expected if i in m.values()]),
+                                 (dict(at='prod'), [(alias[ref], have[alias[ref]])] if ref in alias else [])):
                 if told(**asked) != right: wrong.append((op, ref, asked, right, told(**asked)))
         return wrong
     with warnings.catch_warnings(), ThreadPoolExecutor(3) as pool:
@@ -555,13 +654,17 @@ def _does_everything(folder, who, n, state, planted):
 
 def everything_at_once(tmp_path, n, planted=False):
     "Two processes of this machine, and another machine"
-    wrong = sum(together(_does_everything, [(str(tmp_path/'lab'), who, n, str(tmp_path/state), planted) for who, state in (('a', 'one'), ('b', 'one'), ('c', 'two'))]), [])
+    wrong = sum(together(_does_everything,
+                         [(str(tmp_path/'lab'), who, n, str(tmp_path/state), planted)
+                          for who, state in (('a', 'one'), ('b', 'one'), ('c', 'two'))]), [])
     for state in ('one', 'two'):
         os.environ['OBJECTSTORE_STATE_DIR'] = str(tmp_path/state)
         store = ObjectStore(str(tmp_path/'lab'), durable=False)
         for at in ('*', 'latest', 'prod'):
-            found, expected = ({f[0]: f for f in map(facts, versions)} for versions in (store.find_items(at=at), plainly(store, at=at)))
-            wrong += [(state, at, r, [p for p in zip(found.get(r, ()), expected.get(r, ())) if p[0] != p[1]]) for r in {*found, *expected} if found.get(r) != expected.get(r)]
+            found, expected = ({f[0]: f for f in map(facts, versions)}
+                               for versions in (store.find_items(at=at), plainly(store, at=at)))
+            wrong += [(state, at, r, [p for p in zip(found.get(r, ()), expected.get(r, ())) if p[0] != p[1]])
+                      for r in {*found, *expected} if found.get(r) != expected.get(r)]
     return wrong
 
 def test_everything_at_once_each_finds_its_own(tmp_path, figure):
@@ -589,7 +692,8 @@ def test_clocks_a_year_early_and_late(tmp_path, monkeypatch, figure):
         order += [f'lab/m@{i + 1}', f'lab/m{i}@1']
         found = s.find_items(at='*', sort='created')
         times_seen = [v.created for v in found]
-        assert times_seen == sorted(times_seen) and max(times_seen).year == datetime.fromtimestamp(real(), timezone.utc).year
+        assert (times_seen == sorted(times_seen)
+                and max(times_seen).year == datetime.fromtimestamp(real(), timezone.utc).year)
         numbers = [v.version for v in found if v.item == 'm']
         assert numbers == sorted(numbers)
         s.close()
@@ -608,7 +712,8 @@ def test_a_hint_lost_by_a_crash_after_the_claim(tmp_path, figure):
     assert store.find_items(where="item = 'lost'").refs == []
     store.care.compact('lab', whole=True)
     fresh = ObjectStore(f'file://{tmp_path/"lab"}')     # by another URL: an index of its own, from the catalog
-    figure('search: a hint lost', missed_after_reconciliation=2 - len(store.find_items(where='auc = 9')) - len(fresh.find_items(where='auc = 9')))
+    figure('search: a hint lost', missed_after_reconciliation=2 - len(store.find_items(where='auc = 9'))
+           - len(fresh.find_items(where='auc = 9')))
     assert store.find_items(where='auc = 9').refs == ['lab/lost@1'] == fresh.find_items(where='auc = 9').refs
 
 def _compacts(folder, state, n):
@@ -661,7 +766,9 @@ def test_a_hint_that_says_what_is_not_so(tmp_path, raw):
 def test_no_markup_survives_in_facets(tmp_path):
     store = ObjectStore(str(tmp_path/'lab'))
     store.put('lab/x', 1, metadata={'<b>k': '<script>alert(1)</script>'})
-    for text in store.find_items().facets('<b>k')._repr_mimebundle_()['text/html'], store.find_items()._repr_mimebundle_()['text/html']: assert '<script>' not in text and '<b>k' not in text
+    for text in store.find_items().facets('<b>k')._repr_mimebundle_()[
+            'text/html'], store.find_items()._repr_mimebundle_()['text/html']:
+        assert '<script>' not in text and '<b>k' not in text
 
 
 def test_a_search_and_a_put_do_not_wait_for_a_comparison(tmp_path):
@@ -679,7 +786,8 @@ def test_a_search_and_a_put_do_not_wait_for_a_comparison(tmp_path):
     comparison.start()
     assert listed.wait(300)
     store.put('models/new', 7, metadata={'auc': 7}), store.remove('models/m0@1')
-    with ThreadPoolExecutor(1) as pool: found = pool.submit(lambda: store.find_items('models', sort='item').refs).result(200)
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(lambda: store.find_items('models', sort='item').refs).result(200)
     go.set(), comparison.join(300)
     place.list = listing
     assert found == ['models/m1@1', 'models/m2@1', 'models/new@1']

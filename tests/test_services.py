@@ -88,7 +88,8 @@ def until(condition, seconds=200):
     return condition()
 
 def test_a_killed_parent_leaves_nothing():
-    code = 'import sys; from objectstore.testing.service import S3Service; s = S3Service().start(); print(s.folder, s.endpoint, flush=True); sys.stdin.read()'
+    code = ('import sys; from objectstore.testing.service import S3Service; s = S3Service().start(); print(s.folder, '
+            's.endpoint, flush=True); sys.stdin.read()')
     parent = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     folder, endpoint = parent.stdout.readline().split()
     port = int(endpoint.rpartition(':')[2])
@@ -158,10 +159,12 @@ def test_a_restarted_service_is_found_again():
 
 # Faults as obstore sees them: what it raises, and whether the object was stored
 
-@pytest.mark.parametrize('kind, error, stored', [
-    ('409', AlreadyExistsError, False), ('500', GenericError, False), ('503', GenericError, False), ('close', GenericError, False),
-    ('reset', GenericError, False), ('500_after_commit', GenericError, True), ('close_after_commit', GenericError, True),
-    ('reset_after_commit', GenericError, True), ('hang', GenericError, False), ('hang_after_commit', GenericError, True)])
+@pytest.mark.parametrize('kind, error, stored',
+                         [('409', AlreadyExistsError, False), ('500', GenericError, False),
+                          ('503', GenericError, False), ('close', GenericError, False), ('reset', GenericError, False),
+                          ('500_after_commit', GenericError, True), ('close_after_commit', GenericError, True),
+                          ('reset_after_commit', GenericError, True), ('hang', GenericError, False),
+                          ('hang_after_commit', GenericError, True)])
 def test_fault_on_create(place, proxy, kind, error, stored):
     timeout = '500ms' if 'hang' in kind else '10s'
     with proxy.fault(kind, method='PUT', path='f/x$') as fault, pytest.raises(error):
@@ -171,7 +174,8 @@ def test_fault_on_create(place, proxy, kind, error, stored):
     else: pytest.raises(FileNotFoundError, get, place.store(), 'f/x')
 
 def test_retries_are_told_that_their_own_object_exists(place, proxy):
-    with proxy.fault('close_after_commit', method='PUT', times=1), proxy.counting() as c, pytest.raises(AlreadyExistsError):
+    with proxy.fault('close_after_commit', method='PUT',
+                     times=1), proxy.counting() as c, pytest.raises(AlreadyExistsError):
         place.store(proxy.endpoint, retries=2).put('own', b'x', mode='create')
     assert [r.fault for r in c] == ['close_after_commit', None]
 
@@ -179,7 +183,8 @@ def test_refuse(place, proxy):
     store = place.store(proxy.endpoint)
     store.put('x', b'1')
     with proxy.fault('refuse'):
-        with pytest.raises(GenericError): get(store, 'x')                    # may go out on the kept connection, before its end is seen
+        # may go out on the kept connection, before its end is seen
+        with pytest.raises(GenericError): get(store, 'x')
         with pytest.raises(GenericError, match='Connect'): get(store, 'x')
     assert get(store, 'x') == b'1'
 
@@ -244,15 +249,19 @@ def raw(endpoint, text, wait=5):
 
 ask = b'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
 
-@pytest.mark.parametrize('kind, got, error', [('close', b'', None), ('close_after_commit', b'', None), ('reset', b'', ConnectionResetError),
-    ('reset_after_commit', b'', ConnectionResetError), ('hang', b'', TimeoutError), ('hang_after_commit', b'', TimeoutError)])
+@pytest.mark.parametrize('kind, got, error',
+                         [('close', b'', None), ('close_after_commit', b'', None), ('reset', b'', ConnectionResetError),
+                          ('reset_after_commit', b'', ConnectionResetError), ('hang', b'', TimeoutError),
+                          ('hang_after_commit', b'', TimeoutError)])
 def test_fault_on_the_wire(seaweed, kind, got, error):
-    with Proxy(seaweed.endpoint) as p, p.fault(kind): assert raw(p.endpoint, ask, wait=0.5 if error is TimeoutError else 60) == (got, error)
+    with Proxy(seaweed.endpoint) as p, p.fault(kind):
+        assert raw(p.endpoint, ask, wait=0.5 if error is TimeoutError else 60) == (got, error)
 
 def test_status_on_the_wire(seaweed):
     with Proxy(seaweed.endpoint) as p, p.fault(409, times=1), p.counting() as c:
         got, _ = raw(p.endpoint, ask + ask.replace(b'\r\n\r\n', b'\r\nConnection: close\r\n\r\n'))
-    assert got.startswith(b'HTTP/1.1 409 ') and b'HTTP/1.1 403 ' in got      # kept alive: the second is the service's answer
+    # kept alive: the second is the service's answer
+    assert got.startswith(b'HTTP/1.1 409 ') and b'HTTP/1.1 403 ' in got
     assert [r.status for r in c] == [409, 403]
 
 def test_delay_and_rate(seaweed):

@@ -9,7 +9,8 @@ from trial import content, soak, together, whole
 
 LARGE = 100_000
 
-def files(folder: Path, part: str) -> list[Path]: return [p for p in Path(folder).rglob('*') if p.is_file() and f'/{part}/' in str(p)]
+def files(folder: Path, part: str) -> list[Path]:
+    return [p for p in Path(folder).rglob('*') if p.is_file() and f'/{part}/' in str(p)]
 
 
 def test_what_is_put_comes_back_from_the_stack_and_from_the_origin(world, clean):
@@ -77,12 +78,14 @@ def between_two(world, n: int) -> int:
 
 def test_a_get_sees_what_was_acknowledged_before_it_began(world, figure):
     n = soak(30, 200)
-    figure(f'21 two stores over {world.url.partition(":")[0]}, {len(world.nears) + 1} tiers, x {n}', stale=(stale := between_two(world, n)))
+    figure(f'21 two stores over {world.url.partition(":")[0]}, {len(world.nears) + 1} tiers, x {n}',
+           stale=(stale := between_two(world, n)))
     assert not stale
 
 def test_planted_a_stack_that_trusts_its_near_listing_is_caught(memory, monkeypatch):
     real = near.Stack.tail
-    monkeypatch.setattr(near.Stack, 'tail', lambda self, folder, known=0: [*self._near_list(folder, None, None)] or real(self, folder, known))
+    monkeypatch.setattr(near.Stack, 'tail', lambda self, folder,
+                        known=0: [*self._near_list(folder, None, None)] or real(self, folder, known))
     assert between_two(memory, 10)
 
 def _writer(nears, url, options, state, name, n):
@@ -95,7 +98,8 @@ def test_processes_that_share_a_near_tier_lose_nothing(request, clean, figure):
     got = together(_writer, [(world.nears, world.url, world.options, str(clean/'state'), f'{p}', n) for p in range(4)])
     store = world.open()
     found = [whole(v.get()) for v in store.versions('lab/m')]
-    figure(f'1 stack: 4 processes x {n}', versions=len(found), lost=4 * n - len(set(found)), doubled=len(found) - len(set(found)))
+    figure(f'1 stack: 4 processes x {n}', versions=len(found), lost=4 * n - len(set(found)),
+           doubled=len(found) - len(set(found)))
     assert sorted(x for g in got for x in g) == list(range(1, 4 * n + 1)) and len(set(found)) == 4 * n
 
 
@@ -119,7 +123,8 @@ def test_near_records_keep_the_time_of_the_origin(memory):
     alone.put('lab/m', 1)
     then = alone['lab/m'].created
     memory.open().get('lab/m')
-    for p in files(memory.folder/'near', 'records'): os.utime(p, (0, 0))        # whatever a file system thinks of a near copy
+    # whatever a file system thinks of a near copy
+    for p in files(memory.folder/'near', 'records'): os.utime(p, (0, 0))
     assert memory.open(offline=True)['lab/m@1'].created == then == memory.open()['lab/m@1'].created
 
 def test_modes_of_near_copies(request, clean):
@@ -128,7 +133,8 @@ def test_modes_of_near_copies(request, clean):
     world.open().get('lab/x')
     own, shared = ([p for p in files(clean/d, 'payloads') + files(clean/d, 'records')] for d in ('near', 'share'))
     assert own and shared
-    assert all(os.stat(p).st_mode & 0o077 == 0 for p in [*own, *(q for p in own for q in p.parents if '.near' in q.parts)])
+    assert all(os.stat(p).st_mode & 0o077 == 0
+               for p in [*own, *(q for p in own for q in p.parents if '.near' in q.parts)])
     assert all(os.stat(p).st_mode & 0o044 == 0o044 for p in shared)
 
 def test_not_found_is_not_found(world):

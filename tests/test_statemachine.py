@@ -27,7 +27,8 @@ class TwoMachines(RuleBasedStateMachine):
         MemoryBackend._shared[name] = Service(name)
         self.machines = [Machine(Path(self.temp.name), m, f'memory://{name}', self.switch) for m in 'ab']
         self.stores = [m.open() for m in self.machines]
-        for s in self.stores: s.origin.breaker.back.clear(); s._next_sync = float('inf')      # only sync() delivers here
+        # only sync() delivers here
+        for s in self.stores: s.origin.breaker.back.clear(); s._next_sync = float('inf')
         self.stores[0].put('lab/first', 'x')
         self.live = {}             # item: [(number, name)] live at the origin
         self.last = {}             # item: highest number
@@ -113,7 +114,8 @@ class TwoMachines(RuleBasedStateMachine):
     @rule(who=WHO, data=st.data())
     def removes(self, who, data):
         item, n = data.draw(st.sampled_from([(i, n) for i, l in self.live.items() for n, _ in l]))
-        if self.alias.get(item) == n or any(w[0] == 'alias' and w[1] == item for waits in self.waits for w in waits): return
+        if self.alias.get(item) == n or any(w[0] == 'alias' and w[1] == item for waits in self.waits for w in waits):
+            return
         store = self.stores[who]
         queued = self.away or bool(self.pending(who, item))
         try: assert store.remove(f'{item}@{n}') == 1
@@ -145,7 +147,8 @@ class TwoMachines(RuleBasedStateMachine):
 
     @invariant()
     def queues_agree(self):
-        for who, store in enumerate(self.stores): assert [(w.op, w.name) for w in store.pending.work()] == [(op, item) for op, item, _ in self.waits[who]]
+        for who, store in enumerate(self.stores):
+            assert [(w.op, w.name) for w in store.pending.work()] == [(op, item) for op, item, _ in self.waits[who]]
 
     @invariant()
     def the_origin_is_what_was_acknowledged(self):
@@ -154,8 +157,11 @@ class TwoMachines(RuleBasedStateMachine):
         assert len(made) == sum(self.last.values())
 
 def machine(examples: int, steps: int, derandomize: bool = True):
-    run_state_machine_as_test(TwoMachines, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None, database=None,
-        suppress_health_check=list(HealthCheck), phases=[Phase.generate] if SOAK == 1 else [Phase.generate, Phase.shrink], derandomize=derandomize))
+    run_state_machine_as_test(TwoMachines,
+                              settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None,
+                                                database=None, suppress_health_check=list(HealthCheck),
+                                                phases=[Phase.generate] if SOAK == 1
+                                                else [Phase.generate, Phase.shrink], derandomize=derandomize))
 
 def test_two_machines_against_a_model(clean, figure):
     n = soak(25, 300)

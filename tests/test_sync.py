@@ -68,7 +68,8 @@ class Trip:
     def _put(self, store, ref, name, size=0): store.put(ref, content(name, size)); self.wanted[ref].append(name)
     def open(self) -> ObjectStore:
         forget_all()
-        with env(OBJECTSTORE_STATE_DIR=str(self.folder/'state')): return ObjectStore(str(self.folder/'near'), str(self.folder/'origin'), progress=False)
+        with env(OBJECTSTORE_STATE_DIR=str(self.folder/'state')):
+            return ObjectStore(str(self.folder/'near'), str(self.folder/'origin'), progress=False)
     def again(self) -> None:
         flush_hints()      # of stores that the test has left open
         shutil.rmtree(self.folder)
@@ -83,7 +84,8 @@ class Trip:
         folders = store.versions('lab/folder')
         assert len(folders) == 1 and sorted(whole(p.read_bytes()) for p in folders[0].get().values()) == ['0', '1', '2']
         v = store['lab/m@production']
-        assert (whole(v.get()), v.notes, len(store.origin.bucket('lab').notes('m', v.version))) == ('small 2', {'note': 1}, 1)
+        assert (whole(v.get()), v.notes, len(store.origin.bucket('lab').notes('m', v.version))) == ('small 2',
+            {'note': 1}, 1)
         store.pending._swept = False
         store.pending.sweep(0)
         assert not list((self.folder/'state').rglob('bytes/*')) and not list((self.folder/'state').rglob('.tmp-*'))
@@ -129,7 +131,9 @@ def jumps(bucket, item, draft, first, patience=3.0, fresh=False):
 @pytest.fixture
 def trip(clean):
     "In memory where there is such a disk: a killed process needs no fsync"
-    with tempfile.TemporaryDirectory(dir='/dev/shm' if os.access('/dev/shm', os.W_OK) else clean, ignore_cleanup_errors=True) as d: yield Trip(Path(d)/'trip')
+    with tempfile.TemporaryDirectory(dir='/dev/shm' if os.access('/dev/shm', os.W_OK) else clean,
+                                     ignore_cleanup_errors=True) as d:
+        yield Trip(Path(d)/'trip')
 
 def test_killed_at_every_step_of_a_sync(trip, figure):
     steps, total, n = alone(_sync, str(trip.folder)), Counter(), 0
@@ -169,11 +173,14 @@ def test_planted_jump_to_the_end_is_caught_by_kills(trip, monkeypatch):
 
 # Two replayers of one folder
 
-def model(replayers: int, crashes: int, others: int, gc: int, jump: bool = False, checks: bool = True) -> tuple[int, set]:
+def model(replayers: int, crashes: int, others: int, gc: int, jump: bool = False, checks: bool = True) -> tuple[int,
+        set]:
     """Every order of steps of some replayers of one pending put, of crashes between any two of them, of other writers,
-    and of a collector that takes a payload before it is named. How many states there are, and what went wrong in the last ones.
+    and of a collector that takes a payload before it is named. How many states there are, and what went wrong in the
+    last ones.
 
-    An origin is records (owner, abandoned) from 1; a replayer is (step, n). The queue's entry, the number that was tried
+    An origin is records (owner, abandoned) from 1; a replayer is (step, n). The queue's entry, the number that was
+    tried
     and what the put became are shared: they are written and deleted in the order of `Pending.finish`."""
     start = ((), (True, None, None), ((0, 0),) * replayers, crashes, others, gc)
     seen, todo, wrong = {start}, [start], set()
@@ -187,17 +194,24 @@ def model(replayers: int, crashes: int, others: int, gc: int, jump: bool = False
         def to(i, step, n, records=records, entry=entry, tried=tried, done=done, gc=gc_):
             after.append((records, (entry, tried, done), pcs[:i] + ((step, n),) + pcs[i + 1:], crashes_, others_, gc))
         for i, (step, n) in enumerate(pcs):
-            if step == 0: to(i, 1, 0) if entry else to(i, 'done', 0) if n == 0 else None              # the entry is read
-            elif step == 1: to(i, 4, 0) if tried else to(i, 2, 0)                                      # was a number tried?
-            elif step == 2: to(i, 3, len(records) + 1)                                                 # the end is looked for
-            elif step == 3: to(i, 4, n, tried=tried or n)                                              # and written down, unless another one is
-            elif step == 4: to(i, 5, n or tried) if jump else to(i, 5, tried) if tried else None       # what is written down
-            elif step == 5: to(i, 9, done) if done and checks else to(i, 6, len(records) + 1 if jump else n)    # was it delivered meanwhile?
+            # the entry is read
+            if step == 0: to(i, 1, 0) if entry else to(i, 'done', 0) if n == 0 else None
+            # was a number tried?
+            elif step == 1: to(i, 4, 0) if tried else to(i, 2, 0)
+            # the end is looked for
+            elif step == 2: to(i, 3, len(records) + 1)
+            # and written down, unless another one is
+            elif step == 3: to(i, 4, n, tried=tried or n)
+            # what is written down
+            elif step == 4: to(i, 5, n or tried) if jump else to(i, 5, tried) if tried else None
+            # was it delivered meanwhile?
+            elif step == 5: to(i, 9, done) if done and checks else to(i, 6, len(records) + 1 if jump else n)
             elif step == 6:                                                                            # look at n
                 if n > len(records): to(i, 7, n)
                 elif records[n - 1][0] != 'x' or records[n - 1][1]: to(i, 6, n + 1)
                 else: to(i, 8, n)
-            elif step == 7: to(i, 6, n, records=records + (('x', False),)) if n == len(records) + 1 else to(i, 6, n)    # claim n
+            # claim n
+            elif step == 7: to(i, 6, n, records=records + (('x', False),)) if n == len(records) + 1 else to(i, 6, n)
             elif step == 8:                                                                            # confirm
                 to(i, 9, n)
                 if gc_: to(i, 12, n, gc=gc_ - 1)
@@ -205,7 +219,9 @@ def model(replayers: int, crashes: int, others: int, gc: int, jump: bool = False
             elif step == 10: to(i, 11, n, entry=False)
             elif step == 11: to(i, 'done', 0, tried=None)
             elif step == 12: to(i, 6, n + 1, records=records[:n - 1] + (('x', True),) + records[n:])  # abandon n
-            if crashes_ and step != 'done': after.append((records, (entry, tried, done), pcs[:i] + ((0, 0),) + pcs[i + 1:], crashes_ - 1, others_, gc_))
+            if crashes_ and step != 'done':
+                after.append((records, (entry, tried, done), pcs[:i] + ((0, 0),) + pcs[i + 1:], crashes_ - 1, others_,
+                              gc_))
         if others_: after.append((records + (('z', False),), (entry, tried, done), pcs, crashes_, others_ - 1, gc_))
         if w := ends(records, entry): wrong.add(w)
         new = {s for s in after if s not in seen}
@@ -216,18 +232,22 @@ def model(replayers: int, crashes: int, others: int, gc: int, jump: bool = False
 def test_every_order_of_two_replayers(figure):
     states, wrong = model(2, crashes=2, others=2, gc=0)
     one, wrong_alone = model(1, crashes=3, others=2, gc=2)
-    figure('10 every order of two replayers, two crashes, two other writers; of one with a collector', states=states + one, wrong=len(wrong | wrong_alone))
+    figure('10 every order of two replayers, two crashes, two other writers; of one with a collector',
+           states=states + one, wrong=len(wrong | wrong_alone))
     assert not wrong and not wrong_alone and states > 500
 
 def test_planted_delivery_that_does_not_ask_whether_it_was_done_is_caught_by_the_model():
     assert model(2, crashes=0, others=0, gc=0, checks=False)[1] == {'doubled'}
 
 def test_planted_jump_to_the_end_is_caught_by_the_model():
-    assert 'doubled' in model(1, crashes=1, others=0, gc=0, jump=True)[1] and 'doubled' in model(2, crashes=0, others=1, gc=0, jump=True)[1]
+    assert ('doubled' in model(1, crashes=1, others=0, gc=0, jump=True)[1]
+            and 'doubled' in model(2, crashes=0, others=1, gc=0, jump=True)[1])
 
 class Frozen(Wrapped):
     "A backend whose n-th call waits until it is let go"
-    def __init__(self, inner, n): super().__init__(inner); self.n, self.seen, self.reached, self.go = n, 0, threading.Event(), threading.Event()
+    def __init__(self, inner, n):
+        super().__init__(inner)
+        self.n, self.seen, self.reached, self.go = n, 0, threading.Event(), threading.Event()
     def call(self, op, key, run):
         self.seen += 1
         if self.seen == self.n: self.reached.set(); self.go.wait(20)
@@ -241,7 +261,8 @@ def frozen_at(folder: Path, n: int, size: int) -> tuple[bool, dict]:
     from blake3 import blake3
     for i in range(2):
         data = content(f'{i}', size)
-        queue.add_put('lab', 'm', Draft('bytes', Payload(len(data), blake3(data).hexdigest(), data), description={}), None)
+        queue.add_put('lab', 'm', Draft('bytes', Payload(len(data), blake3(data).hexdigest(), data), description={}),
+                      None)
     slow = Frozen(memory, n)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(replay.deliver_all, Origin(slow, 'x'), Pending(folder))
@@ -282,7 +303,9 @@ def test_one_process_at_a_time_and_threads_wait_for_each_other(machines):
 
 class Unsure(Wrapped):
     "A bad line: a share of its calls is not sent, or its answer is lost"
-    def __init__(self, inner, seed, share): super().__init__(inner); self.random, self.share, self.hits = random.Random(seed), share, 0
+    def __init__(self, inner, seed, share):
+        super().__init__(inner)
+        self.random, self.share, self.hits = random.Random(seed), share, 0
     def call(self, op, key, run):
         x = self.random.random()
         if x >= self.share: return run()
@@ -309,13 +332,15 @@ def two_machines(machines, n: int, share: float, seed: int) -> tuple[dict, int]:
                 s.put(ref, content(f'{name} {i}', rng.choice([0, 0, 0, LARGE])))
                 wanted[ref].append(f'{name} {i}')
     machines.switch.mode = None
-    for i, s in enumerate(stores): s.origin.place.origin.inner = Unsure(s.origin.place.origin.inner, f'{seed} {i}', share)
+    for i, s in enumerate(stores):
+        s.origin.place.origin.inner = Unsure(s.origin.place.origin.inner, f'{seed} {i}', share)
     until_delivered(stores, rng)
     forget_all()      # a breaker may have opened at the last lost call
     calm = machines(f'c{seed}')[0].open()
     for ref, names in wanted.items():
         order = [whole(v.get()) for v in calm.versions(ref)]
-        for m in 'ab': assert list(dict.fromkeys(x for x in order if x[0] == m)) == [x for x in names if x[0] == m], 'not in order'
+        for m in 'ab':
+            assert list(dict.fromkeys(x for x in order if x[0] == m)) == [x for x in names if x[0] == m], 'not in order'
     return judge(calm, wanted), sum(s.origin.place.origin.inner.hits for s in stores)
 
 @pytest.mark.parametrize('share', [0.0, 0.1])
@@ -395,7 +420,9 @@ def small_disk(tmp_path):
     "A disk of 1 MB"
     disk = tmp_path/'disk'
     disk.mkdir()
-    if os.geteuid() or subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk], capture_output=True).returncode: pytest.skip('mounting a tmpfs needs root')
+    if (os.geteuid() or subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk],
+                                       capture_output=True).returncode):
+        pytest.skip('mounting a tmpfs needs root')
     yield disk
     subprocess.run(['umount', '-l', disk], check=True)
 
@@ -405,7 +432,8 @@ def test_a_full_disk_where_puts_become_pending(memory, small_disk, monkeypatch, 
     store.put('lab/m', content('base'))
     memory.away()
     with quiet():
-        with pytest.raises(OSError, match='lab/m is not stored.*[Nn]o space left') as e: store.put('lab/m', content('huge', 2_000_000))
+        with pytest.raises(OSError, match='lab/m is not stored.*[Nn]o space left') as e:
+            store.put('lab/m', content('huge', 2_000_000))
         assert e.value.errno == errno.ENOSPC and not list(small_disk.rglob('bytes/*'))
         for i in range(200):
             try: store.put('lab/m', content(f'{i}', random.Random(i).choice([10, 3_000, 60_000]))); kept.append(f'{i}')

@@ -13,7 +13,8 @@ pytestmark = pytest.mark.usefixtures('own_cache')
 @pytest.fixture(params=['memory', 'service-like', 'local', 'shared'])
 def backend(request, tmp_path):
     kind = request.param
-    return MemoryBackend() if kind == 'memory' else ServiceLike() if kind == 'service-like' else FileBackend(tmp_path, shared=kind == 'shared', durable=False)
+    return (MemoryBackend() if kind == 'memory' else ServiceLike() if kind == 'service-like'
+            else FileBackend(tmp_path, shared=kind == 'shared', durable=False))
 
 class Before(Wrapped):
     "Something happens once, just before (or after) the first call that is chosen"
@@ -31,18 +32,21 @@ class Before(Wrapped):
 def claims(op, key): return op == 'create' and '/records/' in key and '.' not in key
 
 def names_inside_names(store) -> None:
-    refs = ['b/m', 'b/m/0000000001', 'b/m/0000000001/x', 'b/m/@-like'.replace('@', 'at'), 'b/m/records', 'records/records', 'b/state', 'b/0000000001']
+    refs = ['b/m', 'b/m/0000000001', 'b/m/0000000001/x', 'b/m/@-like'.replace('@', 'at'), 'b/m/records',
+            'records/records', 'b/state', 'b/0000000001']
     for k in range(2):
         for ref in refs: store.put(ref, content(f'{ref} {k}'), alias='prod')
     for ref in refs:
         assert [whole(v.get()) for v in store.versions(ref)] == [f'{ref} 0', f'{ref} 1']
         assert store[f'{ref}@prod'].version == 2
-    assert sorted({v.item for v in store.find_items('b', at='*')}) == sorted(r.partition('/')[2] for r in refs if r.startswith('b/'))
+    assert sorted({v.item for v in store.find_items('b', at='*')}) == sorted(r.partition('/')[2] for r in refs
+        if r.startswith('b/'))
 
 def test_items_inside_items(backend): names_inside_names(store_over(backend))
 
 @pytest.mark.parametrize('name', ['seaweed', 'ceph', 'given'])
-def test_items_inside_items_on_a_service(name, request): names_inside_names(remote(Place(request.getfixturevalue(name))))
+def test_items_inside_items_on_a_service(name, request):
+    names_inside_names(remote(Place(request.getfixturevalue(name))))
 
 def test_a_bucket_is_made_again_while_a_writer_knows_7(backend):
     a, b = store_over(backend), store_over(backend)
@@ -57,7 +61,8 @@ def test_a_writer_that_knows_7_makes_a_removed_bucket_again(backend):
     for i in range(7): a.put('b/m', i)
     b.remove_bucket('b', force=True)
     assert a.put('b/m', 'mine').version == 8
-    for s in (a, b, store_over(backend)): assert s.list_buckets() == ['b'] and s.get('b/m') == 'mine' and [v.version for v in s.versions('b/m')] == [8]
+    for s in (a, b, store_over(backend)):
+        assert s.list_buckets() == ['b'] and s.get('b/m') == 'mine' and [v.version for v in s.versions('b/m')] == [8]
 
 def test_a_put_during_the_removal_of_its_bucket(backend):
     "A put that comes at any moment of a removal is not hidden by it"
@@ -132,7 +137,8 @@ def test_a_shared_member_is_collected_during_a_put(backend, how, tmp_path):
 
 def test_planted_no_confirm_is_caught(monkeypatch):
     monkeypatch.setattr(Bucket, 'confirmed', lambda self, keys: True)
-    with pytest.raises((AssertionError, Damaged)): test_a_shared_payload_is_collected_during_a_put(MemoryBackend(), 'deletes', 'before the claim')
+    with pytest.raises((AssertionError, Damaged)):
+        test_a_shared_payload_is_collected_during_a_put(MemoryBackend(), 'deletes', 'before the claim')
 
 def test_a_payload_is_of_one_bucket(backend):
     store, big = store_over(backend), content('big', 50_000)
@@ -150,7 +156,8 @@ def test_a_swapped_record_is_not_believed(backend):
         for i in range(2): store.put(ref, content(f'{ref} {i}'))
     store.put('c/m', content('other bucket'))
     key = store.origin.bucket('b').key('m', 1)
-    for foreign in (store.origin.bucket('b').key('m', 2), store.origin.bucket('b').key('n', 1), store.origin.bucket('c').key('m', 1)):
+    for foreign in (store.origin.bucket('b').key('m', 2), store.origin.bucket('b').key('n', 1),
+                    store.origin.bucket('c').key('m', 1)):
         data = backend.read(foreign)
         backend.delete(key)
         backend.create(key, data)
@@ -159,14 +166,16 @@ def test_a_swapped_record_is_not_believed(backend):
 def test_an_alias_is_set_while_its_version_is_removed(backend):
     other = store_over(backend)
     for i in range(2): other.put('b/m', i, alias='prod' if i == 0 else None)
-    setter = store_over(Before(backend, lambda op, key: op == 'create' and '/aliases/' in key, lambda: other.remove('b/m@2')))
+    setter = store_over(Before(backend, lambda op, key: op == 'create' and '/aliases/' in key,
+                               lambda: other.remove('b/m@2')))
     with pytest.raises(NotFound): setter.set_alias('b/m@2', 'prod')
     assert other.get('b/m@prod') == 0
 
 def test_two_founders_of_one_origin(backend):
     "Whoever is second takes the identity that is there"
     other = store_over(backend)
-    late = store_over(Before(backend, lambda op, key: op == 'create' and key.startswith('id/'), lambda: other.put('b/m', 1)))
+    late = store_over(Before(backend, lambda op, key: op == 'create' and key.startswith('id/'),
+                             lambda: other.put('b/m', 1)))
     late.put('b/m', 2)
     assert late.origin.id('b') == other.origin.id('b') and len(backend.tail('id/')) == 1
 
@@ -181,9 +190,11 @@ class Torn(Wrapped):
         now = list(self.inner.list(folder, after))
         return iter(sorted([e for e in before if '.gc-' not in e.key] + [e for e in now if '.gc-' in e.key])[:limit])
 
-@pytest.mark.xfail(strict=True, reason='a confirm takes one listing for one moment; it must see that there is no mark before it sees the key (model: key_then_mark)')
+@pytest.mark.xfail(strict=True, reason='a confirm takes one listing for one moment; it must see that there is no mark '
+                   'before it sees the key (model: key_then_mark)')
 def test_a_confirm_during_the_end_of_a_run():
-    "A run has marked and listed the records; then comes the claim; during the confirm the run deletes the payload and its mark"
+    """A run has marked and listed the records; then comes the claim; during the confirm the run deletes the payload
+    and its mark"""
     backend, big = MemoryBackend(), content('big', 50_000)
     other = store_over(backend)
     other.put('b/old', big)

@@ -41,7 +41,8 @@ def equal(a, b):
     elif isinstance(a, pd.Series): pd.testing.assert_series_equal(b, a, check_freq=False)
     elif isinstance(a, pl.LazyFrame): equal(a.collect(), b.collect())
     elif isinstance(a, (pl.DataFrame, pl.Series)):
-        assert a.equals(b, null_equal=True) and (a.dtype == b.dtype if isinstance(a, pl.Series) else a.schema == b.schema)
+        assert (a.equals(b, null_equal=True)
+                and (a.dtype == b.dtype if isinstance(a, pl.Series) else a.schema == b.schema))
     else: assert a.schema.equals(b.schema, check_metadata=True) and a.to_pylist() == b.to_pylist() or str(a) == str(b)
 
 def every_way(obj, folder):
@@ -92,7 +93,9 @@ def test_attrs_are_each_frames_own(tmp_path):
     assert two.attrs == df.attrs and Twin(path, '0' * 64).give('pandas.DataFrame', None).attrs == df.attrs
 
 def test_empty(tmp_path):
-    for df in pd.DataFrame(), pd.DataFrame({'a': []}), pd.DataFrame({'a': pd.Series(dtype=object)}), pd.DataFrame(index=[3, 4]): equal(*both(df, tmp_path))
+    for df in pd.DataFrame(), pd.DataFrame({'a': []}), pd.DataFrame({'a': pd.Series(dtype=object)}), pd.DataFrame(
+            index=[3, 4]):
+        equal(*both(df, tmp_path))
     equal(*both(pl.DataFrame(), tmp_path))
 
 def test_polars_and_arrow(tmp_path):
@@ -100,8 +103,11 @@ def test_polars_and_arrow(tmp_path):
     every_way(frames.wide().clear(), tmp_path)
     equal(*both(frames.wide()['e'], tmp_path))
     equal(*both(pl.DataFrame({'s': ['a', None, 'ü' * 100]}), tmp_path, columns=['s']))
-    t = pa.table({'s': pa.array([1, None], pa.timestamp('s')), 'd': pa.array(['x', 'y']).dictionary_encode(), 'v': pa.array(['a', 'b'], pa.string_view()), 'f': pa.array([1, 2], pa.float16()),
-        'm': pa.array([[('k', 1)], None], pa.map_(pa.string(), pa.int8())), 't': pa.array([1, 2], pa.time32('s')), 'z': pa.nulls(2), 'i': [1, 2]}).replace_schema_metadata({'unit': 'EUR'})
+    t = pa.table({'s': pa.array([1, None], pa.timestamp('s')), 'd': pa.array(['x', 'y']).dictionary_encode(),
+                  'v': pa.array(['a', 'b'], pa.string_view()), 'f': pa.array([1, 2], pa.float16()),
+                  'm': pa.array([[('k', 1)], None], pa.map_(pa.string(), pa.int8())),
+                  't': pa.array([1, 2], pa.time32('s')), 'z': pa.nulls(2),
+                  'i': [1, 2]}).replace_schema_metadata({'unit': 'EUR'})
     equal(*both(t, tmp_path))
     equal(*both(t, tmp_path, as_='pandas'))
     equal(*both(t.to_batches()[0], tmp_path))
@@ -112,8 +118,11 @@ def test_any_frame(tmp_path_factory, data):
     from hypothesis.extra import pandas as hpd
     import datetime as dt
     column = hpd.column
-    df = data.draw(hpd.data_frames([column('i', dtype=int), column('f', dtype=float), column('s', elements=st.text(st.characters(codec='utf-8'), max_size=5)), column('b', dtype=bool),
-        column('t', elements=st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2200, 1, 1)), dtype='M8[ns]')]))
+    df = data.draw(hpd.data_frames([column('i', dtype=int), column('f', dtype=float),
+                                    column('s', elements=st.text(st.characters(codec='utf-8'), max_size=5)),
+                                    column('b', dtype=bool),
+                                    column('t', elements=st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2200, 1, 1)),
+                                           dtype='M8[ns]')]))
     if data.draw(st.booleans()): df['c'] = pd.Categorical(df['i'] % 5, ordered=data.draw(st.booleans()))
     if data.draw(st.booleans()): df['n'] = df['i'].astype('Int64').mask(df['b'])
     if data.draw(st.booleans()): df = df.set_index('t')
@@ -124,8 +133,10 @@ def test_any_frame(tmp_path_factory, data):
 # Writing to what came out
 
 def big(n=20_000):
-    return pd.DataFrame({'f': np.arange(n) / 2, 'i': np.arange(n), 't': pd.date_range('2026', periods=n, freq='s'), 'c': pd.Categorical(np.arange(n) % 7), 'k': pd.Categorical(np.array(['x', 'y'])[np.arange(n) % 2]),
-        's': [f't{i}' for i in range(n)], 'g': np.where(np.arange(n) % 3, 1.0, np.nan), 'b': np.arange(n) % 2 == 0})
+    return pd.DataFrame({'f': np.arange(n) / 2, 'i': np.arange(n), 't': pd.date_range('2026', periods=n, freq='s'),
+                         'c': pd.Categorical(np.arange(n) % 7),
+                         'k': pd.Categorical(np.array(['x', 'y'])[np.arange(n) % 2]), 's': [f't{i}' for i in range(n)],
+                         'g': np.where(np.arange(n) % 3, 1.0, np.nan), 'b': np.arange(n) % 2 == 0})
 
 def twins_in(folder): return [p for p in Path(folder).rglob(f'*{TWIN}') if p.is_file()]
 
@@ -193,9 +204,11 @@ def test_it_outlives_its_file(as_, store, tmp_path):
     df, twin = hot(store)
     back = store.get('m/train', as_=as_)
     twin.unlink()
-    for p in (tmp_path/'store').rglob('payloads/*/*'): p.chmod(0o600), p.write_bytes(os.urandom(p.stat().st_size)), p.unlink()
+    for p in (tmp_path/'store').rglob('payloads/*/*'):
+        p.chmod(0o600), p.write_bytes(os.urandom(p.stat().st_size)), p.unlink()
     if as_ is None: same(back, df)
-    elif as_ == 'lazy': assert back.select(pl.col('i').sum()).collect().item() == df['i'].sum() and back.collect().height == len(df)
+    elif as_ == 'lazy':
+        assert back.select(pl.col('i').sum()).collect().item() == df['i'].sum() and back.collect().height == len(df)
     elif as_ == 'polars': assert back['s'].to_list() == df['s'].tolist() and back['f'].sum() == df['f'].sum()
     else: assert back['i'].to_pylist() == df['i'].tolist()
 
@@ -261,7 +274,8 @@ def test_a_cache_that_cannot_be_written(store, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: disk._replace(free=1000))
     for _ in range(3): same(store.get('m/train'), df)
     assert not twins_in(tmp_path/'CACHE')
-    monkeypatch.setattr(shutil, 'disk_usage', lambda path: disk._replace(free=disk.total // 100))    # nearly full, but large
+    # nearly full, but large
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: disk._replace(free=disk.total // 100))
     for _ in range(3): same(store.get('m/train'), df)
     assert twins_in(tmp_path/'CACHE')
 
@@ -328,7 +342,9 @@ def test_shared_tiers_have_no_twins_and_no_maps(tmp_path, request):
 
 def test_the_limit_of_a_local_origins_twins(tmp_path, cache):
     store = ObjectStore(tmp_path/'store', cache_limit=6_000_000)
-    for i in range(8): hot_frame = big().assign(i=i); store.put(f'm/f{i}', hot_frame), store.get(f'm/f{i}'), store.get(f'm/f{i}')
+    for i in range(8):
+        hot_frame = big().assign(i=i)
+        store.put(f'm/f{i}', hot_frame), store.get(f'm/f{i}'), store.get(f'm/f{i}')
     assert 0 < sum(p.stat().st_size for p in twins_in(cache)) <= 6_000_000
     for i in range(8): same(store.get(f'm/f{i}'), big().assign(i=i))
 
@@ -340,7 +356,10 @@ def test_arrays_are_mapped_and_hashed_once(world, tmp_path, monkeypatch):
     store.put('m/a', a)
     time.sleep(download.SETTLED + 0.2)
     hashed = []
-    monkeypatch.setattr(download, 'blake3', type('Counting', (), {'AUTO': blake3.AUTO, '__new__': lambda cls, *a, **k: (hashed.append(1), blake3(*a, **k))[1]}))
+    monkeypatch.setattr(download, 'blake3',
+                        type('Counting', (),
+                             {'AUTO': blake3.AUTO, '__new__': lambda cls, *a,
+                              **k: (hashed.append(1), blake3(*a, **k))[1]}))
     for _ in range(5):
         back = store.get('m/a@1')
         assert (back == a).all() and isinstance(back.base, np.memmap) or 'memmap' in repr(type(back.base))

@@ -13,7 +13,8 @@ from objectstore.errors import NotAvailableOffline, PendingWarning, StaleWarning
 from planting import planted
 from volume import mounted, why_not
 
-pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.filterwarnings('ignore:.*is a new store')]
+pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()),
+              pytest.mark.filterwarnings('ignore:.*is a new store')]
 
 @pytest.fixture(autouse=True)
 def machine(tmp_path, monkeypatch):
@@ -83,11 +84,14 @@ def test_a_near_tier_whose_server_is_gone(volume, tmp_path, monkeypatch, mode):
         assert store.get('lab/m@1') == 1
         assert Breaker.of(str(volume.at/'near'), 'near').open
         asked = len(volume.told())
-        assert asked and store.get('lab/m') == 1 and (store.get('lab/big') == BIG).all() and store.put('lab/m', 2).version == 2
+        assert (asked and store.get('lab/m') == 1 and (store.get('lab/big') == BIG).all()
+                and store.put('lab/m', 2).version == 2)
         assert (store.put('lab/big', BIG + 1).get() == BIG + 1).all()
-    assert len(volume.told()) == asked and sum('near tier' in str(w.message) for w in told) == 1, [str(w.message) for w in told]
+    assert (len(volume.told()) == asked and sum('near tier' in str(w.message) for w in told) == 1), [str(w.message)
+        for w in told]
     assert 'away since' in repr(store.status())
-    with pytest.warns(UserWarning, match='1 of 1 versions are not held near'): assert store.near.keep('lab/m').versions == 0
+    with pytest.warns(UserWarning, match='1 of 1 versions are not held near'):
+        assert store.near.keep('lab/m').versions == 0
     volume.set()
 
 @pytest.mark.parametrize('mode', ['eio', 'hang'])
@@ -138,7 +142,8 @@ def test_what_hangs_is_not_asked_again(volume):
 
 def test_many_threads_share_the_askers():
     from concurrent.futures import ThreadPoolExecutor
-    with ThreadPoolExecutor(16) as pool: assert sum(pool.map(lambda i: within(60, pow, i, 2), range(500))) == sum(i * i for i in range(500))
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(lambda i: within(60, pow, i, 2), range(500))) == sum(i * i for i in range(500))
 
 @pytest.mark.parametrize('deep', [False, True])
 def test_a_store_that_was_asked_for_before_it_was_there(volume, deep):
@@ -149,7 +154,8 @@ def test_a_store_that_was_asked_for_before_it_was_there(volume, deep):
     store = ObjectStore(f'file://{place}?shared=true', near=False)
     assert not store.list_buckets() and 'lab/m' not in store and not FileBackend(place, shared=True).exists('lab/x')
     assert not os.path.exists(place)
-    ObjectStore(str(volume.folder/place.relative_to(volume.at)), near=False).put('lab/m', 7)       # beside the mount: another client
+    # beside the mount: another client
+    ObjectStore(str(volume.folder/place.relative_to(volume.at)), near=False).put('lab/m', 7)
     assert not os.path.exists(place), 'it is not remembered as absent'
     assert store.get('lab/m') == 7 and store.list_buckets() == ['lab']
 
@@ -161,7 +167,8 @@ def test_planted_the_folder_above_is_not_listed(volume, monkeypatch):
 def test_without_hard_links(volume, tmp_path, odd):
     "As an origin refused with words, at a put; as a near tier it works, by renaming"
     volume.set('ok', odd)
-    with pytest.raises(Unsupported, match='no hard links'): ObjectStore(str(volume.at/'store'), near=False).put('lab/m', 1)
+    with pytest.raises(Unsupported, match='no hard links'):
+        ObjectStore(str(volume.at/'store'), near=False).put('lab/m', 1)
     store = ObjectStore(str(volume.at/'near'), str(tmp_path/'origin'))
     store.put('lab/m', 1), store.put('lab/big', BIG)
     assert store.near.keep(['lab/m', 'lab/big']).versions == 2

@@ -6,7 +6,8 @@ from trial import soak
 
 @pytest.fixture(autouse=True)
 def ground(tmp_path, monkeypatch):
-    for k, d in dict(OBJECTSTORE_STATE_DIR='state', OBJECTSTORE_CACHE_DIR='cache', HOME='home').items(): monkeypatch.setenv(k, str(tmp_path/d))
+    for k, d in dict(OBJECTSTORE_STATE_DIR='state', OBJECTSTORE_CACHE_DIR='cache', HOME='home').items():
+        monkeypatch.setenv(k, str(tmp_path/d))
     monkeypatch.chdir(tmp_path)
 
 def puts(events) -> dict[str, list[int]]:
@@ -38,10 +39,12 @@ def test_nothing_is_missed_and_order_is_kept(tmp_path, figure, ref):
         for e in watching:
             seen.append(e)
             cursor = e.cursor
-            if stops and rng.random() < 0.1: stops -= 1; break      # who always stops is told of the same again for ever
+            # who always stops is told of the same again for ever
+            if stops and rng.random() < 0.1: stops -= 1; break
         else:
             if not any(t.is_alive() for t in threads): break
-        watching = ObjectStore(str(tmp_path/'lab')).watch(ref, since=cursor, timeout=0.5) if cursor else store.watch(ref, timeout=0.5)
+        watching = (ObjectStore(str(tmp_path/'lab')).watch(ref, since=cursor, timeout=0.5) if cursor
+                    else store.watch(ref, timeout=0.5))
     for t in threads: t.join()
     seen += ObjectStore(str(tmp_path/'lab')).watch(ref, since=cursor, timeout=0.5)
     found, wrong, missed = puts(seen), 0, 0
@@ -60,8 +63,10 @@ def test_an_alias_gives_its_target_and_every_move(tmp_path):
     events = [*store.watch('lab/m@production', timeout=0)]
     assert [e.version.version for e in events] == [3]
     store.set_alias(versions[0], 'production'), store.remove_alias('lab/m', 'production')
-    assert [e.version and e.version.version for e in store.watch('lab/m@production', since=events[0].cursor, timeout=0)] == [1, None]
-    assert [e.version and e.version.version for e in store.watch('lab/m@production', since=versions[1], timeout=0)] == [3, 1, None]
+    assert [e.version and e.version.version
+            for e in store.watch('lab/m@production', since=events[0].cursor, timeout=0)] == [1, None]
+    assert [e.version and e.version.version
+            for e in store.watch('lab/m@production', since=versions[1], timeout=0)] == [3, 1, None]
 
 def test_an_outage_ends_nothing(tmp_path):
     store = ObjectStore(str(tmp_path/'lab'))

@@ -36,7 +36,9 @@ def test_explain_says_what_is_not_there(stack, store, b):
         with requests(store) as asked: said = repr(store.explain(ref))
         assert why in said and ('no item' in said) == bool(why)
         if not stack.quick: assert not asked
-    if stack.name in ('memory', 'local'): assert 'it has 1' in repr(store.explain(f'{b}/churn@7')) and 'did you mean' in repr(store.explain(f'{b[:-1]}/churn'))
+    if stack.name in ('memory', 'local'):
+        assert ('it has 1' in repr(store.explain(f'{b}/churn@7'))
+                and 'did you mean' in repr(store.explain(f'{b[:-1]}/churn')))
 
 def test_tab_offers_what_is_meant_for_use(store):
     offered = [n for n in dir(store) if not n.startswith('_')]
@@ -45,17 +47,21 @@ def test_tab_offers_what_is_meant_for_use(store):
 def test_what_is_held_is_a_number_that_shows_itself(home):
     with pytest.warns(UserWarning): s = ObjectStore('near', 'data'); s.put('a/x', b'%' * 1000); s.put('a/y', b'%' * 500)
     held = s.near.keep(['a/x', 'a/y'])
-    assert held == 1500 and held > 1000 and held + 1 == 1501 and held.versions == 2 and '1.5 kB' in repr(held) and 'versions' in repr(held) and 'text/html' in held._repr_mimebundle_()
+    assert (held == 1500 and held > 1000 and held + 1 == 1501 and held.versions == 2 and '1.5 kB' in repr(held)
+            and 'versions' in repr(held) and 'text/html' in held._repr_mimebundle_())
     assert 'keep' in repr(s.near)
 
 def test_a_bucket_that_stays_says_what_it_holds(stack, store, b):
     for i in range(3): store.put(f'{b}/x', i)
     store.put(f'{b}/y', 1)
-    with pytest.warns(UserWarning, match=f"bucket '{b}' stays: it holds 2 items with 4 versions; remove_bucket\\('{b}', force=True\\)") as told: assert store.remove_bucket(b) is False
+    with pytest.warns(UserWarning, match=f"bucket '{b}' stays: it holds 2 items with 4 versions; "
+                      f"remove_bucket\\('{b}', force=True\\)") as told:
+        assert store.remove_bucket(b) is False
     assert told[0].filename == __file__
 
 def test_trust_that_is_refused_is_refused(store, b):
     with pytest.warns(UserWarning): v = store.put(f'{b}/p', {1}, codec='pickle')
     assert store.get(v) == {1} and store.get_many([v]) == [{1}]
-    for ask in (lambda: store.get(v, trust=False), lambda: v.get(trust=False), lambda: store.get_many([v], trust=False)):
+    for ask in (lambda: store.get(v, trust=False), lambda: v.get(trust=False),
+                lambda: store.get_many([v], trust=False)):
         with pytest.raises(Exception, match='trust=True'): ask()

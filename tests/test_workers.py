@@ -24,7 +24,9 @@ def given(world) -> ObjectStore:
 
 def test_threads_share_a_store(world):
     store, n = given(world), soak(10, 50)
-    def work(i): return [(store.put('lab/m', content(f'{i} {k}', LARGE * (k % 5 == 0))).version, whole(store.get('lab/m')))[0] for k in range(n)]
+    def work(i):
+        return [(store.put('lab/m', content(f'{i} {k}', LARGE * (k % 5 == 0))).version, whole(store.get('lab/m')))[0]
+                for k in range(n)]
     with ThreadPoolExecutor(4) as pool: got = sorted(v for vs in pool.map(work, range(4)) for v in vs)
     assert got == list(range(1, 4 * n + 1)) and len({whole(v.get()) for v in store.versions('lab/m')}) == 4 * n
 
@@ -42,7 +44,8 @@ def test_threads_put_while_the_origin_comes_and_goes(memory, figure):
         for _ in range(5): report = store.sync()
     assert not report.waiting
     found = [whole(v.get()) for i in (0, 1) for v in memory.alone().versions(f'lab/m{i}')]
-    figure('threads while the origin flaps', puts=len(made), pending=sum(v.pending for v in made), versions=len(found), lost=4 * n - len(set(found)), doubled=len(found) - len(set(found)))
+    figure('threads while the origin flaps', puts=len(made), pending=sum(v.pending for v in made), versions=len(found),
+           lost=4 * n - len(set(found)), doubled=len(found) - len(set(found)))
     assert len(found) == len(set(found)) == 4 * n
 
 def test_stale_is_noted_by_worker_threads_of_a_verb(memory):
@@ -52,8 +55,10 @@ def test_stale_is_noted_by_worker_threads_of_a_verb(memory):
     forget_all()
     with quiet():
         off = memory.open()
-        assert all(v.stale for v in off.find_items('lab')) and off.get_many([f'lab/many/{i}' for i in range(30)]) == list(range(30))
-        with ThreadPoolExecutor(4) as pool: assert all(v.stale for v in pool.map(lambda i: off[f'lab/many/{i}'], range(30)))
+        assert (all(v.stale for v in off.find_items('lab'))
+                and off.get_many([f'lab/many/{i}' for i in range(30)]) == list(range(30)))
+        with ThreadPoolExecutor(4) as pool:
+            assert all(v.stale for v in pool.map(lambda i: off[f'lab/many/{i}'], range(30)))
 
 
 # Other processes
@@ -78,7 +83,8 @@ def test_a_store_goes_to_a_spawned_process(kind, clean, request):
     if world.proxy: assert world.alone()._options == {} and 'testsecret' not in repr(pickle.dumps(store))
     assert spawned(store, 'spawned') == ('spawned', 1) and whole(store.get('lab/spawned')) == 'spawned'
     again = pickle.loads(pickle.dumps(store))
-    assert (again.tiers, again.timeout, again.offline, again.cache_limit) == (store.tiers, store.timeout, store.offline, store.cache_limit)
+    assert (again.tiers, again.timeout, again.offline, again.cache_limit) == (store.tiers, store.timeout, store.offline,
+        store.cache_limit)
     assert pickle.loads(pickle.dumps(store['lab/given'])) == store['lab/given']
 
 def test_a_pending_version_is_the_same_in_another_process(memory):
@@ -93,8 +99,10 @@ def test_a_store_goes_to_dask_workers(clean, request):
     distributed = pytest.importorskip('dask.distributed', reason='pip install "dask[distributed]" runs this')
     world = World('local', 2, clean, request)
     store = given(world)
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None) as cluster, distributed.Client(cluster) as client:
-        assert sorted(client.gather(client.map(use, [store] * 8, [f'dask{i}' for i in range(8)]))) == [(f'dask{i}', 1) for i in range(8)]
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=2, processes=True,
+                                  dashboard_address=None) as cluster, distributed.Client(cluster) as client:
+        assert sorted(client.gather(client.map(use, [store] * 8, [f'dask{i}' for i in range(8)]))) == [(f'dask{i}', 1)
+            for i in range(8)]
     assert all(whole(store.get(f'lab/dask{i}')) == f'dask{i}' for i in range(8))
 
 
@@ -130,8 +138,10 @@ def _in_a_fork_of_a_fresh_process(used: bool, nears, url, options, env_, what: s
     os.environ.update(env_)
     store = ObjectStore(*nears, url, **options)
     if used: store.get('lab/given')
-    does = dict(get=lambda: whole(store.get('lab/given')), pinned=lambda: whole(store.get('lab/given@1')), put=lambda: store.put('lab/m', 1).ref,
-                sync=lambda: store.sync(), new=lambda: whole(ObjectStore(*nears, url, **options).get('lab/given')), find=lambda: store.find_items().refs)
+    does = dict(get=lambda: whole(store.get('lab/given')), pinned=lambda: whole(store.get('lab/given@1')),
+                put=lambda: store.put('lab/m', 1).ref, sync=lambda: store.sync(),
+                new=lambda: whole(ObjectStore(*nears, url, **options).get('lab/given')),
+                find=lambda: store.find_items().refs)
     return forked(does[what])
 
 @needs_fork
@@ -141,8 +151,10 @@ def test_a_remote_tier_in_a_fork(clean, request, what):
     from trial import alone
     world = World('seaweed', 2, clean, request)
     given(world)
-    args = world.nears, world.url, world.options, {k: v for k, v in os.environ.items() if k.startswith(('AWS_', 'OBJECTSTORE_'))}, what
-    before, after = alone(_in_a_fork_of_a_fresh_process, False, *args), alone(_in_a_fork_of_a_fresh_process, True, *args)
+    args = world.nears, world.url, world.options, {k: v for k, v in os.environ.items()
+                                                   if k.startswith(('AWS_', 'OBJECTSTORE_'))}, what
+    before, after = alone(_in_a_fork_of_a_fresh_process, False, *args), alone(_in_a_fork_of_a_fresh_process, True,
+        *args)
     assert 'hangs' not in (before, after) and not before.startswith('ObjectStoreError')
     if what == 'pinned': assert after == 'given'
     else: assert 'ObjectStoreError' in after and 'spawn' in after and 'forkserver' in after

@@ -1,7 +1,9 @@
-"""What the reliability tests share: figures, backends that go wrong, processes that can be killed, contents that show whether they are whole.
+"""What the reliability tests share: figures, backends that go wrong, processes that can be killed, contents that show
+whether they are whole.
 
     def test_x(figure): figure('1 one winner', winners=4000, several=0)   # shown at the end of pytest's summary
-    for i in range(soak(100, 500)): ...       # 100 repetitions in `make test`, OBJECTSTORE_SOAK times as many in `make soak`, at most 500
+    for i in range(soak(100, 500)): ...       # 100 repetitions in `make test`, OBJECTSTORE_SOAK times as many in `make
+    soak`, at most 500
 """
 from __future__ import annotations
 import multiprocessing, os, signal, traceback
@@ -36,7 +38,8 @@ def figure(record_property):
         record_property('figure', line)
     return keep
 
-def _plain(value) -> str: return f'{value:.2f}' if isinstance(value, float) else f'{value:,}' if isinstance(value, int) else str(value)
+def _plain(value) -> str:
+    return f'{value:.2f}' if isinstance(value, float) else f'{value:,}' if isinstance(value, int) else str(value)
 
 def pytest_terminal_summary(terminalreporter):
     reports = [r for kind in ('passed', 'failed', 'xfailed') for r in terminalreporter.stats.get(kind, ())]
@@ -72,10 +75,13 @@ class Wrapped(Backend):
     def __init__(self, inner: Backend): self.inner, self.url, self.can = inner, inner.url, inner.can
     def call(self, op: str, key: str, run: Callable): return run()
     def create(self, key, data): return self.call('create', key, lambda: self.inner.create(key, data))
-    def upload(self, key, source, progress=None): return self.call('upload', key, lambda: self.inner.upload(key, source, progress))
+    def upload(self, key, source, progress=None):
+        return self.call('upload', key, lambda: self.inner.upload(key, source, progress))
     def read(self, key, limit=None): return self.call('read', key, lambda: self.inner.read(key, limit))
-    def stream(self, key, start=0, end=None): return self.call('stream', key, lambda: self.inner.stream(key, start, end))
-    def list(self, folder, after=None, limit=None): return self.call('list', folder, lambda: self.inner.list(folder, after, limit))
+    def stream(self, key, start=0, end=None):
+        return self.call('stream', key, lambda: self.inner.stream(key, start, end))
+    def list(self, folder, after=None, limit=None):
+        return self.call('list', folder, lambda: self.inner.list(folder, after, limit))
     def tail(self, folder, known=0): return self.call('list', folder, lambda: self.inner.tail(folder, known))
     def folders(self, folder): return self.call('list', folder, lambda: self.inner.folders(folder))
     def exists(self, key): return self.call('exists', key, lambda: self.inner.exists(key))
@@ -100,12 +106,14 @@ def store_over(backend: Backend, timeout: float = 1.0) -> ObjectStore:
 def where(place) -> dict:
     "What another process needs to know of a place on a service"
     s = place.service
-    return dict(url=place.url, endpoint=s.endpoint, options=dict(access_key_id=s.access_key, secret_access_key=s.secret_key, region=s.region))
+    return dict(url=place.url, endpoint=s.endpoint,
+                options=dict(access_key_id=s.access_key, secret_access_key=s.secret_key, region=s.region))
 
 def remote(place, endpoint: str | None = None, timeout: float = 1.0) -> ObjectStore:
     "A store on a service: at a `Place` or what `where` said of it; `endpoint`: by way of a proxy"
     at = place if isinstance(place, dict) else where(place)
-    return store_over(RemoteBackend(at['url'], endpoint=endpoint or at['endpoint'], options=at['options'], timeout=timeout), timeout)
+    return store_over(RemoteBackend(at['url'], endpoint=endpoint or at['endpoint'], options=at['options'],
+                                    timeout=timeout), timeout)
 
 
 # Processes
@@ -114,7 +122,8 @@ _context = multiprocessing.get_context('forkserver')
 gate = _context.Barrier      # `gate(n)`: n processes begin together, when the last of them is ready
 _mine = ['test_crash', 'test_faults', 'test_races', 'test_powercut', 'test_traps']
 _context.set_forkserver_preload(['__main__', 'objectstore', *_mine])
-os.environ['PYTHONPATH'] = os.pathsep.join([str(Path(__file__).parent), *os.environ.get('PYTHONPATH', '').split(os.pathsep)]).rstrip(os.pathsep)
+os.environ['PYTHONPATH'] = os.pathsep.join([str(Path(__file__).parent),
+                                            *os.environ.get('PYTHONPATH', '').split(os.pathsep)]).rstrip(os.pathsep)
 
 def start(f: Callable, *args, daemon: bool = True) -> multiprocessing.Process:
     "A process of its own, which ends with this one; one that is no daemon may have children"
@@ -161,7 +170,8 @@ def die() -> None: os.kill(os.getpid(), signal.SIGKILL)
 
 def drafts(folder: Path) -> list[Path]: return [p for p in Path(folder).rglob('.tmp-*')]
 def payloads(folder: Path) -> set[str]: return {p.name for p in Path(folder).rglob('payloads/*/*') if p.is_file()}
-def records(folder: Path) -> list[Path]: return [p for p in Path(folder).rglob('records/**/*') if p.is_file() and '.' not in p.name]
+def records(folder: Path) -> list[Path]:
+    return [p for p in Path(folder).rglob('records/**/*') if p.is_file() and '.' not in p.name]
 
 def named(store: ObjectStore, bucket: str) -> set[str]:
     "The payloads that the records of a bucket name, marked or not"

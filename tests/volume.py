@@ -1,12 +1,15 @@
 """A file system of the tests' own: a folder, shown at another place, that answers as volumes of a network do.
 
     with mounted(folder, at) as volume:
-        volume.set('eio')           # ok, eio (a soft mount whose server is gone), hang (a hard one), refuse (EHOSTDOWN after a while)
+        volume.set('eio')           # ok, eio (a soft mount whose server is gone), hang (a hard one), refuse (EHOSTDOWN
+        after a while)
         volume.set('ok', 'no_links', 'forgets', 'read_only_bit')
         volume.waits('hang')        # until a call hangs there
 
-`no_links`: as exFAT and s3fs. `link_eio`: as an rclone mount. `forgets`: a name that was not there stays so until the folder above is listed, as
-on NFS. `read_only_bit`: unlinking one name of a file makes it writable, as on SMB. What a real mount does is asked of one in the same way: give a
+`no_links`: as exFAT and s3fs. `link_eio`: as an rclone mount. `forgets`: a name that was not there stays so until the
+folder above is listed, as
+on NFS. `read_only_bit`: unlinking one name of a file makes it writable, as on SMB. What a real mount does is asked of
+one in the same way: give a
 test that takes a folder the folder of the mount. Needs root, /dev/fuse and fuse3 (apt-get install fuse3), and mfusepy.
 """
 import errno, os, shutil, subprocess, sys, threading, time
@@ -14,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 import pytest
 
-OPS = ('access', 'getattr', 'readdir', 'opendir', 'fsyncdir', 'readlink', 'mkdir', 'rmdir', 'unlink', 'rename', 'link', 'symlink', 'chmod', 'chown',
-    'utimens', 'truncate', 'open', 'create', 'read', 'write', 'fsync', 'statfs')
+OPS = ('access', 'getattr', 'readdir', 'opendir', 'fsyncdir', 'readlink', 'mkdir', 'rmdir', 'unlink', 'rename', 'link',
+       'symlink', 'chmod', 'chown', 'utimens', 'truncate', 'open', 'create', 'read', 'write', 'fsync', 'statfs')
 SERVER_LATE = 0.3      # seconds after which `refuse` is told
 
 def why_not() -> str:
@@ -27,7 +30,8 @@ def why_not() -> str:
 
 class Volume:
     "The switches of a mounted volume"
-    def __init__(self, folder: Path, at: Path, switch: Path): self.folder, self.at, self.switch = Path(folder), Path(at), switch
+    def __init__(self, folder: Path, at: Path, switch: Path):
+        self.folder, self.at, self.switch = Path(folder), Path(at), switch
     def set(self, mode: str = 'ok', *odd: str) -> None:
         new = self.switch.with_suffix('.new')
         new.write_text(' '.join([mode, *odd]))
@@ -140,9 +144,11 @@ def serve(folder: str, at: str, switch: str) -> None:
         def fsync(self, path, datasync, fh): os.fsync(fh)
         def statfs(self, path):
             st = os.statvfs(self.at(path))
-            return {k: getattr(st, k) for k in ('f_bavail', 'f_bfree', 'f_blocks', 'f_bsize', 'f_favail', 'f_ffree', 'f_files', 'f_flag', 'f_frsize', 'f_namemax')}
+            return {k: getattr(st, k) for k in ('f_bavail', 'f_bfree', 'f_blocks', 'f_bsize', 'f_favail', 'f_ffree',
+                                                'f_files', 'f_flag', 'f_frsize', 'f_namemax')}
 
     for name in OPS: setattr(Served, name, by_mode(name, getattr(Served, name)))
-    fuse.FUSE(Served(), at, foreground=True, fsname='lab:/export', subtype='testvolume', attr_timeout=0, entry_timeout=0, negative_timeout=0, allow_other=True, default_permissions=True)
+    fuse.FUSE(Served(), at, foreground=True, fsname='lab:/export', subtype='testvolume', attr_timeout=0,
+              entry_timeout=0, negative_timeout=0, allow_other=True, default_permissions=True)
 
 if __name__ == '__main__': serve(*sys.argv[1:])

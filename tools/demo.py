@@ -29,7 +29,8 @@ def save(nb: dict, copy: Path) -> Path:
     from traitlets.config import Config
     for c in nb.cells: c.metadata.pop('execution', None)     # not of the notebook format
     write_nb(nb, copy)
-    nothing_far = dict(require_js_url='', jquery_url='', mathjax_url='', mermaid_js_url='', jupyter_widgets_base_url='', html_manager_semver_range='')
+    nothing_far = dict(require_js_url='', jquery_url='', mathjax_url='', mermaid_js_url='', jupyter_widgets_base_url='',
+                       html_manager_semver_range='')
     hidden = dict(RegexRemovePreprocessor=dict(patterns=[r'#\|\s*hide\b', r'\s*\Z'], enabled=True))
     exporter = HTMLExporter(config=Config(hidden), **nothing_far)
     page = copy.with_suffix('.html')

@@ -22,13 +22,24 @@ def lab() -> ObjectStore:
     "A small lab with something of everything"
     s = ObjectStore(f'memory://{mkdtemp()}', progress=False)
     for i, auc in enumerate((0.87, 0.913, 0.905)):
-        s.put('models/churn', {'depth': 3 + i, 'eta': 0.1, 'features': ['age', 'visits', 'spend'][:i + 1]}, metadata={'auc': auc, 'stage': 'prod' if auc > 0.9 else 'test', 'description': 'Gradient boosting on the features of the last quarter'}, kind='model')
+        s.put('models/churn', {'depth': 3 + i, 'eta': 0.1, 'features': ['age', 'visits', 'spend'][:i + 1]},
+              metadata={'auc': auc, 'stage': 'prod' if auc > 0.9 else 'test',
+                        'description': 'Gradient boosting on the features of the last quarter'}, kind='model')
     s.set_alias('models/churn@2', 'production'); s.set_alias('models/churn@3', 'candidate')
     r = np.random.default_rng(0)
-    for n in (1000, 1020): s.put('sales/daily', pd.DataFrame({'id': range(n - 1000, n), 'day': pd.date_range('2026-01-01', periods=1000 if n == 1000 else 1020)[:len(range(n - 1000, n))], 'units': r.poisson(40, len(range(n - 1000, n))), 'price': r.normal(10, 2, len(range(n - 1000, n))).round(2), 'region': r.choice(['north', 'south', 'east'], len(range(n - 1000, n)))}), metadata={'key': 'id', 'stage': 'prod', 'description': 'Units sold a day, by region'})
+    for n in (1000, 1020):
+        s.put('sales/daily',
+              pd.DataFrame({'id': range(n - 1000, n),
+                            'day': pd.date_range('2026-01-01',
+                                                 periods=1000 if n == 1000 else 1020)[:len(range(n - 1000, n))],
+                            'units': r.poisson(40, len(range(n - 1000, n))),
+                            'price': r.normal(10, 2, len(range(n - 1000, n))).round(2),
+                            'region': r.choice(['north', 'south', 'east'], len(range(n - 1000, n)))}),
+              metadata={'key': 'id', 'stage': 'prod', 'description': 'Units sold a day, by region'})
     for m in ('october', 'november'): s.put(f'sales/2026/{m}', {'total': len(m)}, kind='slip')
     s.put('figures/loss', image(), metadata={'description': 'Loss over epochs'}, kind='figure')
-    s.put('notes/readme', '# Sales\n\n**Units** a day, from `sales/daily`.\n\n- north\n- south', metadata={'format': 'markdown'})
+    s.put('notes/readme', '# Sales\n\n**Units** a day, from `sales/daily`.\n\n- north\n- south',
+          metadata={'format': 'markdown'})
     return s
 
 def image():
@@ -49,13 +60,16 @@ class Many:
         v.__dict__.update(self.v.__dict__)
         folder = 'churn price demand fraud route energy'.split()[i % 6]
         description = to_json({**self.v._record.description, 'at': (1_794_000_000 - 37 * i) * 1_000_000})
-        v._record = replace(self.v._record, item=f'{folder}/{2024 + i // 6 % 3}/run-{i:06}', raw_description=description)
+        v._record = replace(self.v._record, item=f'{folder}/{2024 + i // 6 % 3}/run-{i:06}',
+                            raw_description=description)
         return v
     def facets(self, key): return {}
 
 def hundred_thousand(w: int):
     s = lab()
-    found = Many(s.put('lab/one', {'a': 1}, metadata={'auc': 0.91, 'stage': 'prod', 'description': 'gradient boosted trees'}, kind='model'), 100_000)
+    found = Many(s.put('lab/one', {'a': 1},
+                       metadata={'auc': 0.91, 'stage': 'prod', 'description': 'gradient boosted trees'}, kind='model'),
+                 100_000)
     class Big(ObjectStore):
         def find_items(self, *args, **kwargs): return found
     big = Big('memory://')
@@ -68,8 +82,12 @@ def reading(w: int):
     def go(p): p.w.browsing.show(status='loading', building={'done': 12_000, 'about': 98_000}, asking=p.w.view['gen'])
     return s, lambda p: (go(p), p.settle())
 
-def compare(w: int): return lab(), lambda p: (p.w.browsing.pick('models/churn@3'), p.w.compare('models/churn@2', 'models/churn@3'), p.settle())
-def compare_frames(w: int): return lab(), lambda p: (p.w.browsing.pick('sales/daily@2'), p.w.compare('sales/daily@1', 'sales/daily@2'), p.settle())
+def compare(w: int):
+    return lab(), lambda p: (p.w.browsing.pick('models/churn@3'), p.w.compare('models/churn@2', 'models/churn@3'),
+                             p.settle())
+def compare_frames(w: int):
+    return lab(), lambda p: (p.w.browsing.pick('sales/daily@2'), p.w.compare('sales/daily@1', 'sales/daily@2'),
+                             p.settle())
 def frame(w: int): return lab(), lambda p: p.pick('sales/daily')
 def picture(w: int): return lab(), lambda p: p.pick('figures/loss')
 def text(w: int): return lab(), lambda p: p.pick('notes/readme')
@@ -77,7 +95,9 @@ def text(w: int): return lab(), lambda p: p.pick('notes/readme')
 def lineage(w: int):
     s = lab()
     @s.calculated('features/total')
-    def total(): return {'rows': len(s.get('sales/daily')), 'october': s.get('sales/2026/october'), 'loss': s.get('notes/readme')}
+    def total():
+        return {'rows': len(s.get('sales/daily')), 'october': s.get('sales/2026/october'),
+                'loss': s.get('notes/readme')}
     total()
     return s, lambda p: (p.pick('features/total'), p.tab('Lineage'), p.settle())
 
@@ -86,7 +106,8 @@ def offline(w: int):
     from objectstore.testing.service import S3Service
     with S3Service() as service:
         service.make_bucket('lab')
-        with patch.dict(os.environ, {**service.environment, 'OBJECTSTORE_STATE_DIR': mkdtemp(prefix='objectstore-pictures-')}):
+        with patch.dict(os.environ,
+                        {**service.environment, 'OBJECTSTORE_STATE_DIR': mkdtemp(prefix='objectstore-pictures-')}):
             s = ObjectStore(mkdtemp(prefix='objectstore-pictures-'), 's3://lab/demo', progress=False)
             for i in range(3): s.put('models/churn', {'depth': i}, metadata={'auc': 0.9 + i / 100}, kind='model')
             s.put('sales/daily', pd.DataFrame({'a': range(10)}))
@@ -99,7 +120,9 @@ def empty(w: int): return ObjectStore(f'memory://{mkdtemp()}', progress=False), 
 
 def error(w: int):
     s = lab()
-    def broken(*a, **k): raise PermissionError(13, "s3://lab refuses to list: the key may read objects, but not list them (403 AccessDenied)")
+    def broken(*a, **k):
+        raise PermissionError(13, "s3://lab refuses to list: the key may read objects, but not list them (403 "
+                              "AccessDenied)")
     def go(p):
         p.pick('models/churn')
         p.w.browsing.quiet.find_items = broken
@@ -109,7 +132,9 @@ def error(w: int):
 def wrong(w: int): return lab(), lambda p: p.search('acu > 0.9')
 def no_match(w: int): return lab(), lambda p: p.search('nothing like this')
 
-SCENES = {'100000': hundred_thousand, 'reading': reading, 'compare': compare, 'compare-frames': compare_frames, 'frame': frame, 'image': picture, 'text': text, 'lineage': lineage, 'offline': offline, 'empty': empty, 'error': error, 'wrong': wrong, 'no-match': no_match}
+SCENES = {'100000': hundred_thousand, 'reading': reading, 'compare': compare, 'compare-frames': compare_frames,
+          'frame': frame, 'image': picture, 'text': text, 'lineage': lineage, 'offline': offline, 'empty': empty,
+          'error': error, 'wrong': wrong, 'no-match': no_match}
 
 def main(folder: Path, word: str = '') -> None:
     from playwright.sync_api import sync_playwright
@@ -121,7 +146,8 @@ def main(folder: Path, word: str = '') -> None:
             for width in (1200, 600):
                 for dark in (False, True):
                     store, do = scene(width)
-                    p = open_page(chromium, store, width=width, high=660 if width > 700 else 900, dark=dark, height=620 if width > 700 else 860)
+                    p = open_page(chromium, store, width=width, high=660 if width > 700 else 900, dark=dark,
+                                  height=620 if width > 700 else 860)
                     try: do(p)
                     except Exception as e: print(f'{name}: {e}')
                     p.page.wait_for_timeout(200)

@@ -1,7 +1,8 @@
 """README.md from nbs/index.ipynb. `make readme` runs this.
 
     tools/readme.py            execute the notebook and write README.md
-    tools/readme.py --check    fail if README.md is older than the notebook; outputs, which may change from run to run, are not compared
+    tools/readme.py --check    fail if README.md is older than the notebook; outputs, which may change from run to run,
+    are not compared
 """
 import contextlib, os, re, sys, tempfile
 from pathlib import Path
@@ -37,11 +38,13 @@ def without_outputs(text: str) -> str: return re.sub(rf'\n\n{BEGIN}.*?{END}', ''
 def main() -> None:
     nb = read_nb(NOTEBOOK)
     if '--check' in sys.argv:
-        if without_outputs(README.read_text()) != without_outputs(render(nb)): sys.exit('README.md is not what nbs/index.ipynb says: run make readme')
+        if without_outputs(README.read_text()) != without_outputs(render(nb)):
+            sys.exit('README.md is not what nbs/index.ipynb says: run make readme')
         return
     with tempfile.TemporaryDirectory() as home, contextlib.chdir(home):
         os.environ['HOME'] = home                     # nothing of whoever makes the README gets into it
-        CaptureShell().run_all(nb, exc_stop=True, preproc=lambda c: c.cell_type != 'code' or c.directive('eval') == 'false', cell_timeout=300)
+        CaptureShell().run_all(nb, exc_stop=True, preproc=lambda c: c.cell_type != 'code'
+                               or c.directive('eval') == 'false', cell_timeout=300)
     README.write_text(render(nb))
 
 if __name__ == '__main__': main()

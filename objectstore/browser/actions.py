@@ -21,14 +21,16 @@ class Browsing(Controller):
     "The controller of a browser, and what can be done with it"
 
     def act(self, what: str, ref: str = '', **how) -> None:
-        "Do something: `load alias unalias restore undo remove unmake copy sync`; what can be taken back is told with what that takes, and in words"
+        """Do something: `load alias unalias restore undo remove unmake copy sync`; what can be taken back is told with
+        what that takes, and in words"""
         run = ACTS.get(what)
         if run is None: return
         def job(wanted: Callable[[], bool]) -> None:
             try:
                 if what != 'load' and self.readonly: raise Protected('this browser is read-only')
                 said = run(self, ref, **how)
-            except Exception as e: said = {'kind': 'error', 'text': sentence(e)}       # whatever a codec or a service says
+            # whatever a codec or a service says
+            except Exception as e: said = {'kind': 'error', 'text': sentence(e)}
             self.tell('told', {'what': what, 'ref': ref, 'n': time.monotonic_ns(), **said})
             if what != 'load' and said['kind'] == 'done': self._again(said.get('pick') or ref)
         self.workers.do(job)
@@ -43,8 +45,12 @@ class Browsing(Controller):
         "Enqueue what a page asks for"
         if not isinstance(asks, dict): return
         how = {k: x for k, x in asks.items() if k != 'verb'}
-        verb = {'find': self.find, 'page': self.page, 'cancel': self.cancel, 'pick': self.pick, 'look': self.look, 'leave': self.leave, 'preview': self.preview, 'compare': self.compare, 'act': self.act, 'refresh': self.refresh}.get(asks.get('verb'))
-        if verb is None or asks['verb'] == 'find' and not how.keys() <= {'bucket', 'query', 'sort', 'folders', 'within'}: return
+        verb = {'find': self.find, 'page': self.page, 'cancel': self.cancel, 'pick': self.pick, 'look': self.look,
+                'leave': self.leave, 'preview': self.preview, 'compare': self.compare, 'act': self.act,
+                'refresh': self.refresh}.get(asks.get('verb'))
+        if (verb is None or asks['verb'] == 'find'
+            and not how.keys() <= {'bucket', 'query', 'sort', 'folders', 'within'}):
+            return
         try: verb(**how)
         except TypeError: return          # not what this page sends
 
@@ -56,14 +62,18 @@ def _ask(title: str, text: str, ok: str, **how) -> dict:
 
 def _own(v: Version) -> str: return f'v{v.version}' if v.version else 'it'
 
-def _now(v: Version) -> str: return f'{v.ref}, pending: it is safe on this machine, and sync delivers it' if v.pending else v.ref
+def _now(v: Version) -> str:
+    return f'{v.ref}, pending: it is safe on this machine, and sync delivers it' if v.pending else v.ref
 
 # %% ../../nbs/browser/06_actions.ipynb #885083fe
 def _load(b: Browsing, ref: str, name: str, force: bool = False) -> dict:
     "Load a version into a variable of the notebook; asks before it overwrites one"
-    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith('_'): raise InvalidQuery(f'{name!r} is no name for a variable')
+    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith('_'):
+        raise InvalidQuery(f'{name!r} is no name for a variable')
     names = b.names
-    if name in names and not force: return _ask('Overwrite?', f'{name} is there already: a {type(names[name]).__name__}. Overwrite it?', 'Overwrite', name=name)
+    if name in names and not force:
+        return _ask('Overwrite?', f'{name} is there already: a {type(names[name]).__name__}. Overwrite it?',
+                    'Overwrite', name=name)
     obj = b.quiet.get(ref)
     names[name] = Folder(obj.version.seen_by(b.store)) if isinstance(obj, Folder) else obj
     return _done(f'{name} = {ref}: a {type(names[name]).__name__}')
@@ -73,16 +83,21 @@ def _alias(b: Browsing, ref: str, alias: str, at: int | None = 0) -> dict:
     check_alias(alias)
     r, before = parse_ref(ref), _pointed(b, ref, alias)
     v = b.quiet.set_alias(ref, alias, if_at=... if at == 0 else at)
-    if b.store.pending and any(w.op == 'alias' for w in b.store.pending.work()): return _done(f'{alias} points at {v.ref} now, pending')
-    back = {'what': 'alias', 'ref': f'{r.bucket}/{r.item}@{before}', 'says': f'{alias} at v{before}'} if before else {'what': 'unalias', 'ref': v.ref, 'says': f'no {alias}'}
-    return _done(f'{alias} points at {v.ref} now', undo={**back, 'alias': alias, 'at': v.version} if before != v.version else None)
+    if b.store.pending and any(w.op == 'alias' for w in b.store.pending.work()):
+        return _done(f'{alias} points at {v.ref} now, pending')
+    back = ({'what': 'alias', 'ref': f'{r.bucket}/{r.item}@{before}', 'says': f'{alias} at v{before}'} if before
+            else {'what': 'unalias', 'ref': v.ref, 'says': f'no {alias}'})
+    return _done(f'{alias} points at {v.ref} now',
+                 undo={**back, 'alias': alias, 'at': v.version} if before != v.version else None)
 
 def _unalias(b: Browsing, ref: str, alias: str, at: int = 0) -> dict:
     "Remove an alias; `at`: where it must point now (0: anywhere)"
     r, before = parse_ref(ref), _pointed(b, ref, alias)
     if at and before and before != at: raise Protected(f'{alias} points at v{before} now: look again')
     if not b.quiet.remove_alias(Ref(r.bucket, r.item), alias): return _done(f'{alias} was not there')
-    return _done(f'{alias} is removed', undo={'what': 'alias', 'ref': f'{r.bucket}/{r.item}@{before}', 'alias': alias, 'at': None, 'says': f'{alias} at v{before}'} if before else None)
+    return _done(f'{alias} is removed',
+                 undo={'what': 'alias', 'ref': f'{r.bucket}/{r.item}@{before}', 'alias': alias, 'at': None,
+                       'says': f'{alias} at v{before}'} if before else None)
 
 def _pointed(b: Browsing, ref: str, alias: str) -> int | None:
     "Where an alias points, where that can be told"
@@ -95,10 +110,12 @@ def _restore(b: Browsing, ref: str) -> dict:
     "A new version from an old one"
     r = parse_ref(ref)
     v = b.quiet.copy(ref, f'{r.bucket}/{r.item}')
-    return _done(f'{ref} is back as {_now(v)}, the latest now', pick=v.ref, undo={'what': 'unmake', 'ref': v.ref, 'says': f'remove {_own(v)}'})
+    return _done(f'{ref} is back as {_now(v)}, the latest now', pick=v.ref,
+                 undo={'what': 'unmake', 'ref': v.ref, 'says': f'remove {_own(v)}'})
 
 def _undo(b: Browsing, ref: str, aliases: Sequence[str] = ()) -> dict:
-    "Take a removal back: a new version from what was removed, and the aliases that went with it, where they point at nothing now"
+    """Take a removal back: a new version from what was removed, and the aliases that went with it, where they point at
+    nothing now"""
     r, said = parse_ref(ref), _restore(b, ref)
     free = [a for a in aliases if a not in b.quiet.aliases(Ref(r.bucket, r.item))]
     for a in free: b.quiet.set_alias(said['pick'], a)
@@ -111,15 +128,20 @@ def _unmake(b: Browsing, ref: str) -> dict:
 def _remove(b: Browsing, ref: str, aliases: Sequence[str] = ()) -> dict:
     "Remove a version, and the aliases that the person was shown"
     v = b.quiet[ref]
-    if more := set(v.aliases) - set(aliases): raise Protected(f'{", ".join(sorted(more))} points at {v.ref} now: look again')
+    if more := set(v.aliases) - set(aliases):
+        raise Protected(f'{", ".join(sorted(more))} points at {v.ref} now: look again')
     b.quiet.remove(v, force=bool(aliases))
     r = parse_ref(v.ref)
-    return _done(f'{v.ref} is removed', undo={'what': 'undo', 'ref': v.ref, 'aliases': list(aliases), 'says': f'bring {_own(v)} back as the latest'}, pick=f'{r.bucket}/{r.item}')
+    return _done(f'{v.ref} is removed',
+                 undo={'what': 'undo', 'ref': v.ref, 'aliases': list(aliases),
+                       'says': f'bring {_own(v)} back as the latest'}, pick=f'{r.bucket}/{r.item}')
 
 def _copy(b: Browsing, ref: str, to: str, force: bool = False) -> dict:
     "Copy to another bucket, under the same name; asks before it makes one"
     dst = parse_ref(to if '/' in to else f'{to}/{parse_ref(ref).item}', selector=False)
-    if not force and not _is_bucket(b, dst.bucket): return _ask('A new bucket?', f'No bucket {dst.bucket!r} is known here. Make it, and copy {ref} there?', 'Make and copy', to=to)
+    if not force and not _is_bucket(b, dst.bucket):
+        return _ask('A new bucket?', f'No bucket {dst.bucket!r} is known here. Make it, and copy {ref} there?',
+                    'Make and copy', to=to)
     return _done(f'{ref} is copied to {_now(b.quiet.copy(ref, str(dst)))}', pick=ref)
 
 def _is_bucket(b: Browsing, name: str) -> bool:
@@ -134,8 +156,12 @@ def _sync(b: Browsing, ref: str = '') -> dict:
     t.start()
     while t.is_alive():
         t.join(0.2)
-        if t.is_alive(): b.tell('told', {'what': 'sync', 'ref': '', 'n': time.monotonic_ns(), 'kind': 'progress', 'done': total - len(b.store.pending.work()), 'total': total, 'text': f'Delivering {total} …'})
+        if t.is_alive():
+            b.tell('told',
+                   {'what': 'sync', 'ref': '', 'n': time.monotonic_ns(), 'kind': 'progress',
+                    'done': total - len(b.store.pending.work()), 'total': total, 'text': f'Delivering {total} …'})
     if not report: raise NotAvailableOffline('it could not be delivered')
     return _done(report[0].look().caption + (f'; {report[0].waiting[0].why}' if report[0].waiting else ''))
 
-ACTS = dict(load=_load, alias=_alias, unalias=_unalias, restore=_restore, undo=_undo, remove=_remove, unmake=_unmake, copy=_copy, sync=_sync)
+ACTS = dict(load=_load, alias=_alias, unalias=_unalias, restore=_restore, undo=_undo, remove=_remove, unmake=_unmake,
+            copy=_copy, sync=_sync)

@@ -81,7 +81,8 @@ STALE_AFTER = 300.0          # seconds after which a list is called stale
 STATES = ('loading', 'ready', 'empty', 'no-match', 'offline', 'stale', 'error')
 
 def _quiet(store: ObjectStore) -> ObjectStore:
-    "The same store for threads of a browser: what it would say in a notebook's output, bars and warnings, is shown in the browser"
+    """The same store for threads of a browser: what it would say in a notebook's output, bars and warnings, is shown
+    in the browser"""
     view = copy(store)
     view.progress, view._warned = False, True
     return view
@@ -94,19 +95,24 @@ class Controller:
         bucket: str | None = None,                           # None: all buckets
         query: str = '',
         readonly: bool = False,
-        tell: Callable[[str, object], None] = lambda name, value: None,    # Is told every piece of news, from any thread
-        names: Mapping[str, object] | None = None,           # The variables of the notebook; None: those that IPython has
+        # Is told every piece of news, from any thread
+        tell: Callable[[str, object], None] = lambda name, value: None,
+        # The variables of the notebook; None: those that IPython has
+        names: Mapping[str, object] | None = None,
     ):
         self.store, self.quiet, self.readonly, self.tell = store, _quiet(store), readonly or store.readonly, tell
         self.bucket, self.query, self.sort, self.folders, self.within = bucket, query, '-created', False, ''
         self.found: Sequence = Versions([])
-        self.asked, self.at, self.totals = 0, None, {}       # generation of the list, when it was made, how many there are in a bucket
+        # generation of the list, when it was made, how many there are in a bucket
+        self.asked, self.at, self.totals = 0, None, {}
         self.ref, self.removed, self.limit, self._names = None, False, SHOWN_VERSIONS, names
         self.slow: dict[str | None, Asking] = {}             # Lists that are long in coming, by bucket
-        self.stopped = False                                 # Was reading for the first time stopped? Then what was read is all there is
+        # Was reading for the first time stopped? Then what was read is all there is
+        self.stopped = False
         me = weakref.ref(self)
         self.workers = Workers(failed=lambda e: me() and me()._failed(e))
-        self.known = dict(url=visible(store.origin.url, 120), readonly=self.readonly, near=hasattr(store.origin, 'tiers'), page=PAGE, stale_after=STALE_AFTER)
+        self.known = dict(url=visible(store.origin.url, 120), readonly=self.readonly,
+                          near=hasattr(store.origin, 'tiers'), page=PAGE, stale_after=STALE_AFTER)
         self.view: dict = {'status': 'loading', 'gen': 0, 'count': 0}
 
     @property
@@ -120,7 +126,8 @@ class Controller:
 
     def show(self, **news) -> None:
         "Tell the state of the list, with what is new"
-        self.view = {**self.known, 'bucket': self.bucket, 'query': self.query, 'sort': self.sort, 'folders': self.folders, 'within': self.within, **self.view, **news}
+        self.view = {**self.known, 'bucket': self.bucket, 'query': self.query, 'sort': self.sort,
+                     'folders': self.folders, 'within': self.within, **self.view, **news}
         self.tell('view', self.view)
 
     def find(self, **what) -> None:
@@ -130,7 +137,9 @@ class Controller:
         if 'bucket' in what and 'within' not in what or not self.folders: self.within = ''
         asks = self.bucket, self.query, self.sort, self.folders, self.within
         with self.workers.changed: gen = self.workers.generation['find'] + 1
-        self.show(status='loading', asking=gen, bucket=self.bucket, query=self.query, sort=self.sort, folders=self.folders, within=self.within, before=self.view['status'] if self.view['status'] != 'loading' else self.view.get('before', 'ready'))
+        self.show(status='loading', asking=gen, bucket=self.bucket, query=self.query, sort=self.sort,
+                  folders=self.folders, within=self.within,
+                  before=self.view['status'] if self.view['status'] != 'loading' else self.view.get('before', 'ready'))
         self.workers.do(lambda wanted: self._find(wanted, gen, *asks), 'find')
 
     def cancel(self) -> None:
@@ -140,13 +149,16 @@ class Controller:
         if reading:
             self.stopped = True
             for f in list(self.quiet.keeper.filling.values()): f.stopped = True
-        self.show(status='stale' if reading else self.view.get('before', 'ready'), asking=self.asked, building=reading and {**reading, 'stopped': True})
+        self.show(status='stale' if reading else self.view.get('before', 'ready'), asking=self.asked,
+                  building=reading and {**reading, 'stopped': True})
 
-    def _find(self, wanted: Callable[[], bool], gen: int, bucket: str | None, query: str, sort: str, folders: bool, within: str) -> None:
+    def _find(self, wanted: Callable[[], bool], gen: int, bucket: str | None, query: str, sort: str, folders: bool,
+              within: str) -> None:
         "Find what is asked for, and tell it with its first page"
         try:
             understand(query)         # a wrong line is said at once
-            by = 'item' if folders else sort if bucket or sort.lstrip('-') != 'item' else sort.replace('item', 'bucket')      # by bucket, then by item
+            # by bucket, then by item
+            by = 'item' if folders else sort if bucket or sort.lstrip('-') != 'item' else sort.replace('item', 'bucket')
             def ask() -> tuple[Sequence, Understood]: return self._meant(bucket, query, by)
             def tell(answer: tuple[Sequence, Understood], part: int = 0, reading: dict | None = None) -> None:
                 found, meant = answer
@@ -156,8 +168,10 @@ class Controller:
                 if not query and not reading: self.totals[bucket] = len(found)
                 self.found, self.asked, self.at = listed, now, datetime.now(timezone.utc)
                 self.tell('page', first | {'gen': now, 'grown': part > 1})
-                status = self._status(found, first, bool(query or within)) if not reading else 'stale' if self.stopped else 'loading'
-                self.show(status=status, gen=now, asking=now, count=count, total=self.totals.get(bucket), understood=meant.says, why=visible(getattr(found, 'why', ''), 300), error=None,
+                status = (self._status(found, first, bool(query or within)) if not reading else 'stale' if self.stopped
+                          else 'loading')
+                self.show(status=status, gen=now, asking=now, count=count, total=self.totals.get(bucket),
+                          understood=meant.says, why=visible(getattr(found, 'why', ''), 300), error=None,
                           asof=self.at.isoformat(timespec='seconds'), building=reading, **self._around())
             answer, parts = self._patiently(wanted, bucket, ask, tell)
             if answer is None: return
@@ -174,8 +188,10 @@ class Controller:
         self._age(self.asked)
 
     def _meant(self, bucket: str | None, query: str, by: str) -> tuple[Sequence, Understood]:
-        "What a search line finds, and how it was meant: words that are nowhere may be the name of an alias, or of an item as it is shown"
-        def all_of(m: Understood) -> Sequence: return self.quiet.find_items(m.bucket or bucket, m.pattern, at=m.at, where=m.where, text=m.text, sort=by)
+        """What a search line finds, and how it was meant: words that are nowhere may be the name of an alias, or of an
+        item as it is shown"""
+        def all_of(m: Understood) -> Sequence:
+            return self.quiet.find_items(m.bucket or bucket, m.pattern, at=m.at, where=m.where, text=m.text, sort=by)
         found = all_of(meant := understand(query))
         if found or not meant.text: return found, meant
         others = filter(None, (as_alias(meant), as_place(query, [bucket] if bucket else self._buckets())))
@@ -192,13 +208,15 @@ class Controller:
     def _failed(self, e: Exception) -> None:
         "Say in one sentence what went wrong"
         status = 'offline' if isinstance(e, NotAvailableOffline) else 'error'
-        self.show(status=status, asking=self.asked, error={**wrong(e), 'kind': type(e).__name__, 'query': isinstance(e, InvalidQuery)}, **self._around())
+        self.show(status=status, asking=self.asked,
+                  error={**wrong(e), 'kind': type(e).__name__, 'query': isinstance(e, InvalidQuery)}, **self._around())
 
     def _around(self) -> dict:
         "What waits on this machine, and whether the origin is away"
         return {'pending': len(self.store.pending.work()) if self.store.pending else 0, 'away': self._away()}
 
-    def _patiently(self, wanted: Callable[[], bool], bucket: str | None, ask: Callable[[], object], tell: Callable) -> tuple[object | None, int]:
+    def _patiently(self, wanted: Callable[[], bool], bucket: str | None, ask: Callable[[], object],
+                   tell: Callable) -> tuple[object | None, int]:
         "The answer to a question (None where nobody wants it any more), and in how many parts it was told before"
         with self._known_only():
             if self.stopped: return ask(), 0
@@ -222,19 +240,24 @@ class Controller:
     def _reading(self, bucket: str | None) -> dict | None:
         "How much of what is looked at was read by now, and of about how much (0: nobody knows)"
         found = [f for name, f in list(self.quiet.keeper.filling.items()) if bucket in (None, name) and f.done]
-        return {'done': sum(f.done for f in found), 'about': sum(max(f.about, f.done) for f in found) if all(f.about for f in found) else 0} if found else None
+        return ({'done': sum(f.done for f in found), 'about': sum(max(f.about, f.done) for f in found)
+                 if all(f.about for f in found) else 0} if found else None)
 
     def _page(self, listed: Sequence, start: int) -> dict:
         "Some rows of a list"
         shown = listed[start:start + PAGE]
         others = self._others([x for x in shown if isinstance(x, Version)])
-        return {'start': start, 'rows': [x if isinstance(x, dict) else {**row(x), **others.get(x.ref, {})} for x in shown]}
+        return {'start': start,
+                'rows': [x if isinstance(x, dict) else {**row(x), **others.get(x.ref, {})} for x in shown]}
 
     def _others(self, shown: Sequence[Version]) -> dict[str, dict]:
-        "Which aliases of the same items point at other versions than those that are shown, as far as the index knows: by ref, what a row says of it"
+        """Which aliases of the same items point at other versions than those that are shown, as far as the index
+        knows: by ref, what a row says of it"""
         try: points = self.quiet.keeper.pointing({(v.bucket, v.item) for v in shown if v.version})
         except IndexAway: return {}
-        return {v.ref: {'others': [[visible(a, 40), n] for a, n in sorted(to.items(), key=lambda x: -x[1])]} for v in shown if (to := {a: n for a, n in points.get((v.bucket, v.item), {}).items() if n != v.version})}
+        return {v.ref: {'others': [[visible(a, 40), n] for a, n in sorted(to.items(), key=lambda x: -x[1])]}
+                for v in shown
+                if (to := {a: n for a, n in points.get((v.bucket, v.item), {}).items() if n != v.version})}
 
     def _buckets(self) -> list[str]:
         "The buckets, where that can be told"
@@ -252,7 +275,8 @@ class Controller:
                 if gen == self.asked: self.tell('page', rows | {'gen': gen})
         self.workers.do(job)
 
-    def _afterwards(self, wanted: Callable[[], bool], gen: int, found: Sequence, meant: Understood, bucket: str | None, query: str) -> None:
+    def _afterwards(self, wanted: Callable[[], bool], gen: int, found: Sequence, meant: Understood, bucket: str | None,
+                    query: str) -> None:
         "What may come later: the buckets, the facets, how many there are in all"
         news = {}
         try:
@@ -266,19 +290,23 @@ class Controller:
         if wanted() and gen == self.asked: self.show(**news)
 
     def _aliases(self, found: Sequence, bucket: str | None, meant: Understood) -> dict[str, int] | None:
-        "How often each alias is among all versions that would be found: it often points at one that is not the latest. Only an index tells"
+        """How often each alias is among all versions that would be found: it often points at one that is not the
+        latest. Only an index tells"""
         if self.stopped or not isinstance(found, Found): return None
         where = f'({meant.where}) AND alias IS NOT NULL' if meant.where else 'alias IS NOT NULL'
-        return dict(self.quiet.find_items(meant.bucket or bucket, meant.pattern, at='*', where=where, text=meant.text).facets('alias'))
+        return dict(self.quiet.find_items(meant.bucket or bucket, meant.pattern, at='*', where=where,
+                                          text=meant.text).facets('alias'))
 
     def _held(self, query: str, bucket: str | None, aliases: Mapping[str, int]) -> dict[str, tuple[object, Mapping]]:
-        "What the search line holds fast, as a chip does: by key, the value, and how often each value would be there without it"
+        """What the search line holds fast, as a chip does: by key, the value, and how often each value would be there
+        without it"""
         found = {}
         for part, key, x in held_fast(query):
             if key == 'alias': found[key] = x, {x: 0} | dict(aliases)
             else:
                 rest = understand(', '.join(p for p in parts(query) if p != part))
-                without = self.quiet.find_items(rest.bucket or bucket, rest.pattern, at=rest.at, where=rest.where, text=rest.text)
+                without = self.quiet.find_items(rest.bucket or bucket, rest.pattern, at=rest.at, where=rest.where,
+                                                text=rest.text)
                 found[key] = x, {x: 0} | without.facets(key)
         return found
 
@@ -306,7 +334,9 @@ class Controller:
             r = parse_ref(ref)
             try: told = history(self.quiet, ref, shows, max(1, int(most)))
             except (ObjectStoreError, OSError) as e: told = {'rows': [], 'error': visible(str(e), 300)}
-            if wanted(): self.tell('versions', {'item': f'{r.bucket}/{r.item}', 'ref': ref, 'removed': shows, 'next': self._next(r), **told})
+            if wanted():
+                self.tell('versions',
+                          {'item': f'{r.bucket}/{r.item}', 'ref': ref, 'removed': shows, 'next': self._next(r), **told})
         self.workers.do(job, 'versions')
         self.look(ref)
 
@@ -352,7 +382,9 @@ class Controller:
             try:
                 v = self.version(ref)
                 seen = {'ref': v.ref, **preview(v, max(1, min(int(rows), 1000)), file)}
-            except (ObjectStoreError, OSError) as e: seen = {'type': 'away' if isinstance(e, NotAvailableOffline) else 'broken', 'text': visible(str(e), 400)}
+            except (ObjectStoreError, OSError) as e:
+                seen = {'type': 'away' if isinstance(e, NotAvailableOffline) else 'broken',
+                        'text': visible(str(e), 400)}
             if wanted(): self.tell('preview', {'ref': ref, 'asked': ref, 'file': file, **seen})
         self.workers.do(job, 'preview')
 
@@ -360,7 +392,8 @@ class Controller:
         "Ask for two versions side by side"
         def job(wanted: Callable[[], bool]) -> None:
             try: seen = compared(self.version(a), self.version(b))
-            except Exception as e: seen = {'a': a, 'b': b, 'groups': [], 'error': visible(str(e), 400)}      # whatever a payload brings up
+            # whatever a payload brings up
+            except Exception as e: seen = {'a': a, 'b': b, 'groups': [], 'error': visible(str(e), 400)}
             if wanted(): self.tell('compared', {**seen, 'asked': [a, b]})
         self.workers.do(job, 'compare')
 
@@ -375,7 +408,9 @@ class Controller:
         self.workers.do(job)
 
 # %% ../../nbs/browser/05_controller.ipynb #52bf37c9
-EARLY, EVERY = 0.25, 0.3     # seconds after which a list that is long in coming is shown as far as it is known, and between two looks at how far it is
+# seconds after which a list that is long in coming is shown as far as it is known, and between two looks at how far it
+# is
+EARLY, EVERY = 0.25, 0.3
 
 class Asking(threading.Thread):
     "A question that may take long"

@@ -29,7 +29,8 @@ class Overview(Shown):
         limit: int = ROWS,             # Items and versions shown
     ):
         self.store, self.bucket, self.query, self.meant = store, bucket, query, understand(query)
-        self.found = store.find_items(bucket, self.meant.pattern, at=self.meant.at, where=self.meant.where, text=self.meant.text)
+        self.found = store.find_items(bucket, self.meant.pattern, at=self.meant.at, where=self.meant.where,
+                                      text=self.meant.text)
         self.first = list(self.found[:limit])
         self.versions = all_versions(store, self.first, limit - len(self.first))
 
@@ -38,7 +39,8 @@ class Overview(Shown):
     @property
     def counted(self) -> str:
         "How many there are, or why there are none"
-        return f'{_counted(len(self.found), "item")}' + (f' ({self.meant.says})' if self.query else '') if self.found else self.found.why or 'Nothing is stored here'
+        return (f'{_counted(len(self.found), "item")}' + (f' ({self.meant.says})' if self.query else '') if self.found
+                else self.found.why or 'Nothing is stored here')
     @property
     def buckets(self) -> dict[str, list[Version]]:
         "The items that are shown, by bucket"
@@ -53,7 +55,8 @@ class Overview(Shown):
     ) -> Table:
         "The items"
         items = self.buckets[bucket] if bucket else self.first
-        return Table(_heads, map(_fields, items[:limit]), caption=None if bucket else self.counted, total=len(items) if bucket else len(self.found), limit=limit)
+        return Table(_heads, map(_fields, items[:limit]), caption=None if bucket else self.counted,
+                     total=len(items) if bucket else len(self.found), limit=limit)
 
     def versions_of(self, v: Version) -> tuple[list[Version], int]:
         "The newest versions of an item, as far as there was room, and how many there are"
@@ -65,8 +68,10 @@ class Overview(Shown):
         kept, total = self.versions_of(v)
         def one(v: Version, older: Version | None) -> list:
             r = row(v)
-            return [f'v{v.version}' if v.version else 'pending', (r['created'] or '')[:10], v.author, Size(v.size), changed(v, older), ' '.join(v.aliases), r['keys']]
-        return Table(['version', 'created', 'author', 'size', 'changed', 'aliases', 'says'], map(one, kept, [*kept[1:], None]), total=total, limit=len(kept))
+            return [f'v{v.version}' if v.version else 'pending', (r['created'] or '')[:10], v.author, Size(v.size),
+                    changed(v, older), ' '.join(v.aliases), r['keys']]
+        return Table(['version', 'created', 'author', 'size', 'changed', 'aliases', 'says'],
+                     map(one, kept, [*kept[1:], None]), total=total, limit=len(kept))
 
     def text(self) -> str:
         "As plain text"
@@ -74,13 +79,20 @@ class Overview(Shown):
 
     def inner_html(self) -> str:
         "As HTML, without the frame and style: each bucket folded, and in it the versions of each item"
-        def item(v: Version) -> str: return _folded(f'{shown(f"{v.bucket}/{v.item}", 120)}: {_counted(self.versions_of(v)[1], "version")}', self.before(v).inner_html())
+        def item(v: Version) -> str:
+            return _folded(f'{shown(f"{v.bucket}/{v.item}", 120)}: {_counted(self.versions_of(v)[1], "version")}',
+                           self.before(v).inner_html())
         def one(name: str, items: list[Version]) -> str:
             own = list({(v.bucket, v.item): v for v in items}.values())
-            return _folded(f'{shown(name, 120)}: {_counted(len(own), "item")}', self.table(name, len(items)).inner_html() + _folded(f'Versions of {_counted(len(own), "item")}', ''.join(map(item, own))), len(self.buckets) == 1 or len(self.first) <= 20)
+            return _folded(f'{shown(name, 120)}: {_counted(len(own), "item")}',
+                           self.table(name, len(items)).inner_html()
+                           + _folded('Versions of ' f'{_counted(len(own), "item")}', ''.join(map(item, own))),
+                           len(self.buckets) == 1 or len(self.first) <= 20)
         more = len(self.found) - len(self.first)
-        note = f'<p class="os-more">… {_counted(more, "item")} more: this page has the first {len(self.first):,}</p>' if more > 0 else ''
-        return f'<p class="os-title">{escape(self.title)}</p><p>{escape(self.counted)}</p>' + ''.join(one(*b) for b in self.buckets.items()) + note
+        note = (f'<p class="os-more">… {_counted(more, "item")} more: this page has the first {len(self.first):,}</p>'
+                if more > 0 else '')
+        return f'<p class="os-title">{escape(self.title)}</p><p>{escape(self.counted)}</p>' + ''.join(one(*b)
+            for b in self.buckets.items()) + note
 
     def markdown(self) -> str:
         "As markdown"
@@ -95,16 +107,19 @@ def all_versions(
     store: ObjectStore,
     items: Iterable[Version],       # One version of each
     room: int,                      # For so many versions
-) -> dict[tuple[str, str], tuple[list[Version], int]]:     # Bucket and item: the newest versions, and how many there are
+# Bucket and item: the newest versions, and how many there are
+) -> dict[tuple[str, str], tuple[list[Version], int]]:
     "The versions of items, as far as there is room"
     names, kept = defaultdict(dict), {}
     for v in items: names[v.bucket][v.item] = None
     for bucket, all in ((b, list(named)) for b, named in names.items()):
         for i in range(0, len(all), AT_A_TIME):
             some = {f'i{k}': x for k, x in enumerate(all[i:i + AT_A_TIME])}
-            found, of = store.find_items(bucket, at='*', where=f'item IN ({", ".join(f":{k}" for k in some)})', params=some), defaultdict(list)
+            found, of = store.find_items(bucket, at='*', where=f'item IN ({", ".join(f":{k}" for k in some)})',
+                                         params=some), defaultdict(list)
             for v in found[:max(0, room)]: of[v.item].append(v)
-            kept |= {(bucket, item): (sorted(of[item], key=_place, reverse=True), n) for item, n in found.facets('item').items()}
+            kept |= {(bucket, item): (sorted(of[item], key=_place, reverse=True), n)
+                     for item, n in found.facets('item').items()}
             room -= sum(map(len, of.values()))
     return kept
 
@@ -115,6 +130,8 @@ _heads = ['version', 'kind', 'size', 'created', 'author', 'aliases', 'says']
 
 def _fields(v: Version) -> list:
     r = row(v)
-    return [v.ref, v.kind, Size(v.size), v.created if v.at_hand('created') else None, v.author, ' '.join(v.aliases), r['says'] or r['keys']]
+    return [v.ref, v.kind, Size(v.size), v.created if v.at_hand('created') else None, v.author, ' '.join(v.aliases),
+            r['says'] or r['keys']]
 
-def _folded(summary: str, body: str, open: bool = False) -> str: return f'<details{" open" * open}><summary>{escape(summary)}</summary>{body}</details>'
+def _folded(summary: str, body: str, open: bool = False) -> str:
+    return f'<details{" open" * open}><summary>{escape(summary)}</summary>{body}</details>'

@@ -47,7 +47,8 @@ def is_near(v: Version) -> bool:
 
 def too_far(p: Piece) -> dict:
     "What is said of a payload that is more than the budget"
-    return note(f'{human_size(p.size)}, {"more than is" if p.near else "not on this machine, and more than is"} read for a preview. Load it to see it.')
+    return note(f'{human_size(p.size)}, {"more than is" if p.near else "not on this machine, and more than is"} read '
+                'for a preview. Load it to see it.')
 
 def note(text: str, kind: str = 'note') -> dict:
     "A preview in words"
@@ -69,7 +70,8 @@ def histogram(values: np.ndarray) -> dict | None:
 
 def frequent(values: Iterable) -> list[list]:
     "The most frequent values and how often they are"
-    return [[shown(v, 30), n] for v, n in Counter(v if isinstance(v, (str, int, bool)) else shown(v, 30) for v in values if v is not None).most_common(3)]
+    return [[shown(v, 30), n] for v, n in Counter(v if isinstance(v, (str, int, bool)) else shown(v, 30) for v in values
+                                                  if v is not None).most_common(3)]
 
 # %% ../../nbs/browser/02_preview.ipynb #ad1f3d72
 def frame(p: Piece, rows: int = 50) -> dict:
@@ -78,13 +80,16 @@ def frame(p: Piece, rows: int = 50) -> dict:
     with p.open() as f:
         file = pq.ParquetFile(f)
         names, total = file.schema_arrow.names[:COLUMNS], file.metadata.num_rows
-        if file.num_row_groups and file.metadata.row_group(0).total_byte_size > 4 * p.budget: return {**too_far(p), 'rows': total}
+        if file.num_row_groups and file.metadata.row_group(0).total_byte_size > 4 * p.budget:
+            return {**too_far(p), 'rows': total}
         batch = next(file.iter_batches(max(rows, 2000), columns=names), None) if total else None
         names = batch.schema.names[:COLUMNS] if batch is not None else names
-        columns = [_column(n, batch.column(i) if batch is not None else None, file.schema_arrow.field(n).type, p.said) for i, n in enumerate(names)]
+        columns = [_column(n, batch.column(i) if batch is not None else None, file.schema_arrow.field(n).type, p.said)
+                   for i, n in enumerate(names)]
         data = _rows(batch, len(names), rows) if batch is not None else []
     cut = len(file.schema_arrow.names) - len(names)
-    return {'type': 'frame', 'columns': columns, 'data': data, 'rows': total, 'seen': min(len(batch) if batch is not None else 0, total), 'cut': cut}
+    return {'type': 'frame', 'columns': columns, 'data': data, 'rows': total,
+            'seen': min(len(batch) if batch is not None else 0, total), 'cut': cut}
 
 def _rows(batch: pa.RecordBatch, columns: int, rows: int) -> list[list[str]]:
     first = [batch.column(i).slice(0, rows).to_pylist() for i in range(columns)]
@@ -93,10 +98,16 @@ def _rows(batch: pa.RecordBatch, columns: int, rows: int) -> list[list[str]]:
 def _column(name: str, values: pa.Array | None, kind: pa.DataType, said: Mapping) -> dict:
     "One column: type, nulls, range and a small picture"
     known = said.get('schema', {}).get(name, {}) if isinstance(said.get('schema'), Mapping) else {}
-    found = {'name': 'index' if name.startswith('__index_level_') else visible(name, 60), 'type': visible(str(known.get('type') or kind), 40), **({'nulls': known['nulls']} if known.get('nulls') else {})}
+    found = {'name': 'index' if name.startswith('__index_level_') else visible(name, 60),
+             'type': visible(str(known.get('type') or kind), 40),
+             **({'nulls': known['nulls']} if known.get('nulls') else {})}
     if values is None: return found
     pa = need('pyarrow', 'frames')
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind): return found | {'numeric': True, 'hist': histogram(values.cast('float64', safe=False).fill_null(float('nan')).to_numpy(zero_copy_only=False))}
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return found | {'numeric': True,
+                        'hist': histogram(values.cast('float64',
+                                                      safe=False).fill_null(float('nan')).to_numpy(
+            zero_copy_only=False))}
     return found | {'top': frequent(values.slice(0, 2000).to_pylist())}
 
 # %% ../../nbs/browser/02_preview.ipynb #4c1d4921
@@ -109,7 +120,9 @@ def table(p: Piece, rows: int = 50) -> dict:
     head, body = found[0][:COLUMNS], found[1:]
     columns = [_plain_column(h, [r[i] for r in body if i < len(r)]) for i, h in enumerate(head)]
     data = [[visible(c, 60) for c in (r + [''] * len(head))[:len(head)]] for r in body[:rows]]
-    return {'type': 'frame', 'columns': columns, 'data': data, 'rows': len(body) if p.size <= 200_000 and len(lines) == len(found) else None, 'seen': len(body), 'cut': len(found[0]) - len(head)}
+    return {'type': 'frame', 'columns': columns, 'data': data,
+            'rows': len(body) if p.size <= 200_000 and len(lines) == len(found) else None, 'seen': len(body),
+            'cut': len(found[0]) - len(head)}
 
 def _plain_column(name: str, values: list[str]) -> dict:
     found = {'name': visible(name, 60), 'type': 'text'}
@@ -121,17 +134,20 @@ def array(p: Piece, rows: int = 20) -> dict:
     "The corner of an array"
     np = need('numpy', 'frames')
     with p.open() as f:
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(np.lib.format.read_magic(f))
+        read = {(1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0}.get(np.lib.format.read_magic(f))
         if read is None: return note('An array in a form that has no preview')
         shape, fortran, dtype = read(f)
         said = {'type': 'array', 'shape': list(shape), 'dtype': visible(str(dtype), 40)}
-        if dtype.hasobject or not dtype.itemsize or fortran and math.prod(shape) * dtype.itemsize > p.budget: return said
+        if dtype.hasobject or not dtype.itemsize or fortran and math.prod(shape) * dtype.itemsize > p.budget:
+            return said
         count = min(math.prod(shape), p.budget // dtype.itemsize)
         a = np.frombuffer(f.read(count * dtype.itemsize), dtype)
     wide = (shape[-1] if len(shape) > 1 else len(a)) or 1
     whole = a.reshape(shape, order='F').reshape(-1, wide) if fortran else a[:len(a) // wide * wide].reshape(-1, wide)
     corner = [[shown(x.item(), 30) for x in r[:12]] for r in whole[:rows]]
-    return said | {'data': corner, 'seen': len(a), 'more': whole.shape[0] > rows or wide > 12, 'hist': histogram(a) if dtype.kind in 'iuf' else None}
+    return said | {'data': corner, 'seen': len(a), 'more': whole.shape[0] > rows or wide > 12,
+                   'hist': histogram(a) if dtype.kind in 'iuf' else None}
 
 def tensors(p: Piece, rows: int = 200) -> dict:
     "The names, types and shapes of tensors"
@@ -139,14 +155,17 @@ def tensors(p: Piece, rows: int = 200) -> dict:
         size = int.from_bytes(f.read(8), 'little')
         if size > FAR: return too_far(p)
         head = json.loads(f.read(size))
-    found = [[visible(n, 80), t['dtype'], ' × '.join(map(str, t['shape'])) or 'a number'] for n, t in head.items() if n != '__metadata__']
+    found = [[visible(n, 80), t['dtype'], ' × '.join(map(str, t['shape'])) or 'a number'] for n, t in head.items()
+             if n != '__metadata__']
     return {'type': 'list', 'headers': ['tensor', 'type', 'shape'], 'data': found[:rows], 'total': len(found)}
 
 # %% ../../nbs/browser/02_preview.ipynb #66401b1d
 def tree(value: object, left: list[int], depth: int = 12) -> dict:
     "A value of JSON as a tree of at most `left[0]` nodes"
     left[0] -= 1
-    if not isinstance(value, (dict, list)): return {'t': _sort(value), 'v': visible(value, 400) if isinstance(value, str) else shown(value, 100) if value is not None else 'null'}
+    if not isinstance(value, (dict, list)):
+        return {'t': _sort(value), 'v': visible(value, 400) if isinstance(value, str) else shown(value, 100)
+                if value is not None else 'null'}
     pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
     items = []
     for k, v in pairs[:200]:
@@ -154,7 +173,9 @@ def tree(value: object, left: list[int], depth: int = 12) -> dict:
         items.append([visible(str(k), 80), tree(v, left, depth - 1)])
     return {'t': 'object' if isinstance(value, dict) else 'array', 'n': len(pairs), 'items': items}
 
-def _sort(v: object) -> str: return 'null' if v is None else 'bool' if isinstance(v, bool) else 'number' if isinstance(v, (int, float)) else 'string'
+def _sort(v: object) -> str:
+    return ('null' if v is None else 'bool' if isinstance(v, bool) else 'number' if isinstance(v, (int, float))
+            else 'string')
 
 def json_tree(p: Piece, rows: int = 0) -> dict:
     "A JSON payload as a tree"
@@ -184,7 +205,8 @@ def image(p: Piece, rows: int = 0) -> dict:
         if wide * high > 40_000_000: return note(f'{wide} × {high} pixels: too many for a preview')
         im.load()
         if len(data) > IMAGE: data, mime = _smaller(im)
-    return {'type': 'image', 'src': f'data:{mime};base64,{base64.b64encode(data).decode()}', 'width': wide, 'height': high}
+    return {'type': 'image', 'src': f'data:{mime};base64,{base64.b64encode(data).decode()}', 'width': wide,
+            'height': high}
 
 def _smaller(im) -> tuple[bytes, str]:
     im.thumbnail((1200, 1200))
@@ -194,28 +216,33 @@ def _smaller(im) -> tuple[bytes, str]:
 # %% ../../nbs/browser/02_preview.ipynb #8ac8e11d
 def model(v: Version) -> dict:
     "An estimator by what was recorded: its type, parameters and metrics"
-    metrics = [[visible(str(k), 60), shown(x)] for k, x in v.metadata.items() if isinstance(x, (int, float)) and not isinstance(x, bool)]
+    metrics = [[visible(str(k), 60), shown(x)] for k, x in v.metadata.items() if isinstance(x, (int, float))
+               and not isinstance(x, bool)]
     said = v.stats.get('params', {})
-    params = [[visible(str(k), 60), 'None' if x is None else shown(x, 100)] for k, x in (said.items() if isinstance(said, Mapping) else ())]
+    params = [[visible(str(k), 60), 'None' if x is None else shown(x, 100)]
+              for k, x in (said.items() if isinstance(said, Mapping) else ())]
     more = {k: n for k, n in (('metrics', len(metrics) - 40), ('params', len(params) - 200)) if n > 0}
-    return {'type': 'model', 'class': visible(str(v.stats.get('type', v.codec)), 120), 'metrics': metrics[:40], 'features': v.stats.get('features'),
-            'params': params[:200], **({'more': more} if more else {})}
+    return {'type': 'model', 'class': visible(str(v.stats.get('type', v.codec)), 120), 'metrics': metrics[:40],
+            'features': v.stats.get('features'), 'params': params[:200], **({'more': more} if more else {})}
 
 def folder(v: Version) -> dict:
     "The names and sizes of a folder's files"
     sizes = Folder(v).sizes
-    return {'type': 'folder', 'files': [[n, s, human_size(s)] for n, s in sorted(sizes.items())[:FILES]], 'total': len(sizes), 'size': human_size(sum(sizes.values()))}
+    return {'type': 'folder', 'files': [[n, s, human_size(s)] for n, s in sorted(sizes.items())[:FILES]],
+            'total': len(sizes), 'size': human_size(sum(sizes.values()))}
 
 def member(v: Version, name: str) -> Piece:
     "One file of a folder"
     files = Folder(v)
     if name not in files: raise NotFound(f'no file {name!r} in {v.ref}')
-    return Piece(name, files.sizes[name], lambda: files[name].open('rb'), v._in.backend.can.place in ('memory', 'local'))
+    return Piece(name, files.sizes[name], lambda: files[name].open('rb'),
+                 v._in.backend.can.place in ('memory', 'local'))
 
 # %% ../../nbs/browser/02_preview.ipynb #d27f4f8f
-_forms = {'frame': frame, 'array': array, 'tensors': tensors, 'json': json_tree, 'text': text, 'bytes': text, 'image': image}
-_suffixes = {'.parquet': frame, '.npy': array, '.safetensors': tensors, '.json': json_tree, '.ipynb': json_tree, '.csv': table, '.tsv': table,
-             '.png': image, '.jpg': image, '.jpeg': image, '.gif': image, '.webp': image}
+_forms = {'frame': frame, 'array': array, 'tensors': tensors, 'json': json_tree, 'text': text, 'bytes': text,
+          'image': image}
+_suffixes = {'.parquet': frame, '.npy': array, '.safetensors': tensors, '.json': json_tree, '.ipynb': json_tree,
+             '.csv': table, '.tsv': table, '.png': image, '.jpg': image, '.jpeg': image, '.gif': image, '.webp': image}
 
 def _reader(p: Piece, form: str) -> Callable[[Piece, int], dict]:
     "What reads a piece: by the form that its codec has, or as a file by its extension"
@@ -231,7 +258,9 @@ def preview(
     except NotAvailableOffline as e: return note(str(e), 'away')
     except MissingExtra as e: return note(str(e))
     except ObjectStoreError as e: return note(f'{type(e).__name__}: {e.args[0] if e.args else e}', 'broken')
-    except Exception as e: return note(f'The payload is not what codec {v.codec!r} writes ({type(e).__name__}: {str(e)[:200]})', 'broken')     # whatever a parser says about broken bytes
+    # whatever a parser says about broken bytes
+    except Exception as e:
+        return note(f'The payload is not what codec {v.codec!r} writes ({type(e).__name__}: {str(e)[:200]})', 'broken')
 
 def _preview(v: Version, rows: int, file: str | None) -> dict:
     if file is not None: return _read(member(v, file), '', rows, whole=True)

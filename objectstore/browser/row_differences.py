@@ -41,7 +41,8 @@ def cells_apart(
         if differ := [n for n, (i, j) in enumerate(places) if not alike(a[i], b[j])]: found[c] = differ
     return found
 
-def changed_cells(x: pa.Table, y: pa.Table, apart: dict[str, list[int]], places: Sequence[tuple[int, int]]) -> Iterator[tuple[int, str, object, object]]:
+def changed_cells(x: pa.Table, y: pa.Table, apart: dict[str, list[int]],
+                  places: Sequence[tuple[int, int]]) -> Iterator[tuple[int, str, object, object]]:
     "The cells that differ, row by row: which of the places, column, before, after"
     for n in sorted({n for some in apart.values() for n in some}):
         i, j = places[n]
@@ -55,26 +56,37 @@ def rows_apart(
     x: pa.Table,                # Before
     y: pa.Table,                # After
     key: Sequence[str] = (),    # Columns that tell the rows apart; none: rows are compared by their place
-) -> dict:                      # JSON: `columns` that came and went, how many rows did and `changed`, `cells` by column, and some of each
+# JSON: `columns` that came and went, how many rows did and `changed`, `cells` by column, and some of each
+) -> dict:
     "What differs between two frames; by `how` the rows were found again, `key`, `place` or not at all"
     left, right = (by_key(t, key) if key and set(key) <= set(t.column_names) else None for t in (x, y))
     common = [c for c in x.column_names if c in y.column_names]
-    told = {'counts': [x.num_rows, y.num_rows], 'columns': [_only(y, x), _only(x, y)], 'both': len(common), 'key': [visible(k, 40) for k in key] or None}
-    if left is not None and right is not None: return told | _by_rows(x, y, list(key), left, right, [c for c in common if c not in key])
+    told = {'counts': [x.num_rows, y.num_rows], 'columns': [_only(y, x), _only(x, y)], 'both': len(common),
+            'key': [visible(k, 40) for k in key] or None}
+    if left is not None and right is not None:
+        return told | _by_rows(x, y, list(key), left, right, [c for c in common if c not in key])
     unsure = key and set(key) <= set(common)
     why = {'why': f'{", ".join(told["key"])} does not tell the rows apart: several have the same.'} if unsure else {}
     if x.num_rows != y.num_rows: return told | {'how': None} | why
-    return told | {'how': 'place'} | why | _cells(x, y, common, [(i, i) for i in range(x.num_rows)], lambda i: [f'{i + 1:,}'], ['row'])
+    return told | {'how': 'place'} | why | _cells(x, y, common, [(i, i) for i in range(x.num_rows)],
+                                                  lambda i: [f'{i + 1:,}'], ['row'])
 
-def _only(t: pa.Table, other: pa.Table) -> list[str]: return [visible(c, 40) for c in t.column_names if c not in other.column_names]
+def _only(t: pa.Table, other: pa.Table) -> list[str]:
+    return [visible(c, 40) for c in t.column_names if c not in other.column_names]
 
-def _by_rows(x: pa.Table, y: pa.Table, key: list[str], left: dict[tuple, int], right: dict[tuple, int], columns: list[str]) -> dict:
+def _by_rows(x: pa.Table, y: pa.Table, key: list[str], left: dict[tuple, int], right: dict[tuple, int],
+             columns: list[str]) -> dict:
     "The rows that came and went, and what is another in those that both have"
-    gone, new, both = [k for k in left if k not in right], [k for k in right if k not in left], [k for k in left if k in right]
-    def first(t, at, keys): return [[_cell(t[c][at[k]].as_py()) for c in t.column_names[:SHOWN_COLUMNS]] for k in keys[:SHOWN_ROWS]]
-    cells = _cells(x, y, columns, [(left[k], right[k]) for k in both], lambda n: list(map(_cell, both[n])), [visible(k, 40) for k in key])
-    return {'how': 'key', 'added': len(new), 'removed': len(gone), 'headers': [[visible(c, 40) for c in t.column_names[:SHOWN_COLUMNS]] for t in (x, y)],
-            'cut': [max(0, t.num_columns - SHOWN_COLUMNS) for t in (x, y)], 'new': first(y, right, new), 'gone': first(x, left, gone), **cells}
+    gone, new, both = [k for k in left if k not in right], [k for k in right if k not in left], [k for k in left
+        if k in right]
+    def first(t, at, keys):
+        return [[_cell(t[c][at[k]].as_py()) for c in t.column_names[:SHOWN_COLUMNS]] for k in keys[:SHOWN_ROWS]]
+    cells = _cells(x, y, columns, [(left[k], right[k]) for k in both], lambda n: list(map(_cell, both[n])),
+                   [visible(k, 40) for k in key])
+    return {'how': 'key', 'added': len(new), 'removed': len(gone),
+            'headers': [[visible(c, 40) for c in t.column_names[:SHOWN_COLUMNS]] for t in (x, y)],
+            'cut': [max(0, t.num_columns - SHOWN_COLUMNS) for t in (x, y)], 'new': first(y, right, new),
+            'gone': first(x, left, gone), **cells}
 
 def _cells(x: pa.Table, y: pa.Table, columns: list[str], places: list[tuple[int, int]], name, heads: list[str]) -> dict:
     "How many rows and cells differ, and the first of them"
@@ -82,6 +94,7 @@ def _cells(x: pa.Table, y: pa.Table, columns: list[str], places: list[tuple[int,
     for n, c, a, b in changed_cells(x, y, {c: found[:SHOWN_ROWS] for c, found in apart.items()}, places):
         if len(some) == SHOWN_ROWS: break
         some.append([*name(n), visible(c, 40), _cell(a), _cell(b)])
-    return {'changed': len({n for found in apart.values() for n in found}), 'cells': [[visible(c, 40), len(found)] for c, found in apart.items()], 'heads': heads, 'other': some}
+    return {'changed': len({n for found in apart.values() for n in found}),
+            'cells': [[visible(c, 40), len(found)] for c, found in apart.items()], 'heads': heads, 'other': some}
 
 def _cell(v: object) -> str: return shown(v, 40) if v is not None else ''

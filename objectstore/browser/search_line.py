@@ -19,7 +19,8 @@ __all__ = ['sentence', 'wrong', 'Understood', 'parts', 'understand', 'as_alias',
 # %% ../../nbs/browser/04_search_line.ipynb #14b74140
 def sentence(e: Exception) -> str:
     "What went wrong, on one line and without the trimmings"
-    text = str(e.args[0] if isinstance(e, KeyError) and e.args else e.strerror if isinstance(e, OSError) and e.strerror else e) or type(e).__name__
+    text = (str(e.args[0] if isinstance(e, KeyError) and e.args else e.strerror if isinstance(e, OSError) and e.strerror
+                else e) or type(e).__name__)
     return visible(re.sub(r'\s*\n\s*', ' ', text.strip()), 400)
 
 def wrong(e: Exception) -> dict:
@@ -27,7 +28,9 @@ def wrong(e: Exception) -> dict:
     said, line, caret, *more = [*str(e).split('\n'), '', '']
     if not isinstance(e, InvalidQuery) or caret.strip() != '^': return {'text': sentence(e).removeprefix('where: ')}
     at, line = caret.index('^') - 4, line[4:]          # the condition is indented by four
-    return {'text': visible(said.removeprefix('where: '), 200), 'place': [visible(x, 200) for x in (line[:at], line[at:at + 1], line[at + 1:])], 'allowed': visible(' '.join(more).strip(), 400)}
+    return {'text': visible(said.removeprefix('where: '), 200),
+            'place': [visible(x, 200) for x in (line[:at], line[at:at + 1], line[at + 1:])],
+            'allowed': visible(' '.join(more).strip(), 400)}
 
 # %% ../../nbs/browser/04_search_line.ipynb #5b801413
 class Understood(NamedTuple):
@@ -39,7 +42,8 @@ class Understood(NamedTuple):
     at: str = 'latest'               # Which versions
     bucket: str | None = None        # Where, if it says so
 
-_compares = re.compile(r"""[<>=]|\bis\s+(?:not\s+)?null\b|\blike\s+['":]|\bbetween\s+['":\d-]|\bin\s*\(""", re.IGNORECASE)
+_compares = re.compile(r"""[<>=]|\bis\s+(?:not\s+)?null\b|\blike\s+['":]|\bbetween\s+['":\d-]|\bin\s*\(""",
+                       re.IGNORECASE)
 _regular = re.compile(r'[\\^$*+?|\[\]{}()]')
 
 def parts(line: str) -> list[str]:
@@ -65,9 +69,11 @@ def understand(line: str) -> Understood:
     where = ' AND '.join(f'({c})' for c in conditions) if len(conditions) > 1 else conditions[0] if conditions else None
     if where: parse_where(where)
     pattern = patterns[0] if len(patterns) == 1 else ''.join(f'(?=.*(?:{p}))' for p in patterns) or None
-    said = [f'{name}: {", ".join(found)}' for name, found in (('word' if len(words) == 1 else 'words', words), ('regular expression', patterns), ('condition', conditions), ('selector', at)) if found]
+    said = [f'{name}: {", ".join(found)}' for name, found in (('word' if len(words) == 1 else 'words', words),
+        ('regular expression', patterns), ('condition', conditions), ('selector', at)) if found]
     if len(at) > 1: raise InvalidQuery(f'{at[0]} and {at[1]}: one selector at a time')
-    return Understood(' '.join(words) or None, pattern, where, visible(' · '.join(said), 200), at[0][1:] if at else 'latest')
+    return Understood(' '.join(words) or None, pattern, where, visible(' · '.join(said), 200),
+                      at[0][1:] if at else 'latest')
 
 def as_alias(meant: Understood) -> Understood | None:
     "Words that may be the name of an alias, as that"
@@ -82,7 +88,8 @@ def as_place(line: str, buckets: Collection[str]) -> Understood | None:
             bucket, words, at = m.groups()
             if bucket not in buckets: continue
             meant = understand(', '.join([*all[:i], *filter(None, (words and words.strip(), at)), *all[i + 1:]]))
-            return meant._replace(bucket=bucket, says=' · '.join(filter(None, (f'bucket: {visible(bucket, 80)}', meant.says))))
+            return meant._replace(bucket=bucket,
+                                  says=' · '.join(filter(None, (f'bucket: {visible(bucket, 80)}', meant.says))))
 
 _exactly = re.compile(r"""("?)(\w+)\1 = (?:'((?:[^']|'')*)'|(TRUE|FALSE))""")
 

@@ -34,9 +34,12 @@ def _created(v: Version) -> datetime | None:
 def row(v: Version) -> dict:
     "A version as a row of a list"
     said = v._shown_metadata()
-    marks = {k: True for k, on in dict(pending=v.pending, stale=v.stale, near=_worth_saying(v) and is_near(v)).items() if on}
-    return {'ref': v.ref, 'bucket': v.bucket, 'item': visible(v.item, NAME_LIMIT), 'version': v.version, 'kind': visible(v.kind, 30), 'size': human_size(v.size), 'created': moment_text(_created(v)),
-            'author': visible(v.author, 60), 'aliases': [visible(a, 40) for a in v.aliases], 'says': visible(str(said.get('description') or ''), 160), 'keys': _keys(said), **marks}
+    marks = {k: True for k, on in dict(pending=v.pending, stale=v.stale, near=_worth_saying(v) and is_near(v)).items()
+             if on}
+    return {'ref': v.ref, 'bucket': v.bucket, 'item': visible(v.item, NAME_LIMIT), 'version': v.version,
+            'kind': visible(v.kind, 30), 'size': human_size(v.size), 'created': moment_text(_created(v)),
+            'author': visible(v.author, 60), 'aliases': [visible(a, 40) for a in v.aliases],
+            'says': visible(str(said.get('description') or ''), 160), 'keys': _keys(said), **marks}
 
 def _worth_saying(v: Version) -> bool:
     "Is there a difference between near and far in this store?"
@@ -67,20 +70,28 @@ def by_folder(
 def facets(
     found: Sequence[Version],
     limit: int = 500,                  # Versions looked at
-    aliases: Mapping[str, int] | None = None,    # How often each alias is, where that is known: what it points at may be none of these
-    held: Mapping[str, tuple[object, Mapping]] = {},    # Keys that the search holds fast: their value, and how often each value would be there otherwise
-) -> list[dict]:                       # `key`, `values`: value, count, and what to search for to keep these; `more`: how many values are left out
+    # How often each alias is, where that is known: what it points at may be none of these
+    aliases: Mapping[str, int] | None = None,
+    # Keys that the search holds fast: their value, and how often each value would be there otherwise
+    held: Mapping[str, tuple[object, Mapping]] = {},
+# `key`, `values`: value, count, and what to search for to keep these; `more`: how many values are left out
+) -> list[dict]:
     "How often the values of the common keys are"
     seen: dict[str, Counter] = {}
     first = found[:limit]
     for v in first:
-        facts = {'kind': v.kind, 'author': v.author, **{k: x for k, x in v._shown_metadata().items() if isinstance(x, (str, bool)) and k != 'description' and k.isidentifier()}}
+        facts = {'kind': v.kind, 'author': v.author,
+                 **{k: x for k, x in v._shown_metadata().items() if isinstance(x, (str, bool)) and k != 'description'
+                    and k.isidentifier()}}
         for k, x in facts.items():
             if x != '' and len(str(x)) <= 40: seen.setdefault(k, Counter())[x] += 1
         for a in v.aliases: seen.setdefault('alias', Counter())[a] += 1
-    if len(found) > limit: seen = {k: Counter(found.facets(k)) for k in list(seen) if k in _useful(seen)}      # the index counts the rest
-    if aliases is not None: seen = {k: c for k, c in seen.items() if k != 'alias'} | ({'alias': Counter(aliases)} if aliases else {})
-    return shown_facets(seen | {k: Counter(counts) for k, (_, counts) in held.items()}, {k: x for k, (x, _) in held.items()})
+    # the index counts the rest
+    if len(found) > limit: seen = {k: Counter(found.facets(k)) for k in list(seen) if k in _useful(seen)}
+    if aliases is not None:
+        seen = {k: c for k, c in seen.items() if k != 'alias'} | ({'alias': Counter(aliases)} if aliases else {})
+    return shown_facets(seen | {k: Counter(counts) for k, (_, counts) in held.items()},
+                        {k: x for k, (x, _) in held.items()})
 
 SHOWN_VALUES, SHOWN_KEYS = 6, 4        # of facets
 
@@ -89,7 +100,8 @@ def _useful(
     held: Collection[str] = (),        # These are kept in any case
 ) -> list[str]:
     "The keys that most versions have, that tell them apart; the best first"
-    useful = {k: c for k, c in seen.items() if k in held or (1 < len(c) or k == 'alias') and (len(c) <= 12 or sum(c.values()) >= 3 * len(c))}
+    useful = {k: c for k, c in seen.items() if k in held or (1 < len(c) or k == 'alias')
+              and (len(c) <= 12 or sum(c.values()) >= 3 * len(c))}
     ordered = sorted(useful, key=lambda k: (k not in ('kind', 'alias'), -sum(useful[k].values())))
     return ordered[:SHOWN_KEYS] + [k for k in ordered[SHOWN_KEYS:] if k in held]
 
@@ -101,7 +113,8 @@ def shown_facets(
     def first(k: str) -> list[tuple]:
         ordered = sorted(seen[k].items(), key=lambda p: (-p[1], str(p[0])))
         kept = ordered[:SHOWN_VALUES]
-        if k in held and held[k] not in [x for x, _ in kept]: kept = [*kept[:SHOWN_VALUES - 1], (held[k], seen[k].get(held[k], 0))]
+        if k in held and held[k] not in [x for x, _ in kept]:
+            kept = [*kept[:SHOWN_VALUES - 1], (held[k], seen[k].get(held[k], 0))]
         return kept
     def one(k: str) -> dict:
         values, more = [[shown(x, 40), n, _is(k, x)] for x, n in first(k)], len(seen[k]) - SHOWN_VALUES
@@ -112,10 +125,12 @@ def _is(key: str, value: object) -> str:
     "What to search for: the condition that a key has a value, or what an alias points at"
     if key == 'alias': return f'@{value}'
     name = key if key in ('kind', 'author') else f'"{key}"' if keyword.iskeyword(key) else key
-    return f'{name} = {str(value).upper()}' if isinstance(value, bool) else "{} = '{}'".format(name, str(value).replace("'", "''"))
+    return (f'{name} = {str(value).upper()}' if isinstance(value, bool)
+            else "{} = '{}'".format(name, str(value).replace("'", "''")))
 
 # %% ../../nbs/browser/03_views.ipynb #dfd9ddcc
-SHOWN_VERSIONS, FAR_BACK = 300, 3000      # Versions of an item that are told at first, and at most to reach one that is looked at
+# Versions of an item that are told at first, and at most to reach one that is looked at
+SHOWN_VERSIONS, FAR_BACK = 300, 3000
 
 def changed(v: Version, before: Version | None) -> str:
     "What changed since the version before, in a few words: the content, then the metadata"
@@ -126,7 +141,8 @@ def _content(v: Version, before: Version) -> str:
     if v.hash == before.hash and v.size == before.size: return 'same content'
     rows = (v.stats.get('rows'), before.stats.get('rows'))
     words = [f'{rows[0] - rows[1]:+,} rows'] if all(isinstance(r, int) for r in rows) and rows[0] != rows[1] else []
-    if v.size != before.size: words.append(f'{"+" if v.size > before.size else "−"}{human_size(abs(v.size - before.size))}')
+    if v.size != before.size:
+        words.append(f'{"+" if v.size > before.size else "−"}{human_size(abs(v.size - before.size))}')
     return ', '.join(words) or 'other content, same size'
 
 def _said(a: Mapping, b: Mapping, limit: int = 4) -> list[str]:
@@ -145,7 +161,8 @@ def history(
     ref: str,
     removed: bool = False,            # Also those that were removed?
     limit: int = SHOWN_VERSIONS,      # At most so many, and as many as it takes to reach what `ref` names
-) -> dict:                            # `rows`; `total`: how many versions there are; where asked for, `gone`: how many were removed
+# `rows`; `total`: how many versions there are; where asked for, `gone`: how many were removed
+) -> dict:
     "The newest versions of an item, newest first, and how many there are"
     r = parse_ref(ref)
     try: all = list(store.versions(Ref(r.bucket, r.item)))
@@ -157,11 +174,13 @@ def history(
     rows = [{**row(v), 'hash': v.hash[:8], 'changed': changed(v, b)} for v, b in zip(last, [before, *last])]
     gone, count = _removed(store, r, max(100, limit // 3)) if removed else ([], None)
     if gone: rows = sorted([*rows, *gone], key=lambda x: x['version'] or 10**12)
-    older = {'older': [[a, v.version] for v in all[:len(all) - n] for a in v.aliases]} if n < len(all) else {}      # aliases of what is left out
+    # aliases of what is left out
+    older = {'older': [[a, v.version] for v in all[:len(all) - n] for a in v.aliases]} if n < len(all) else {}
     return {'rows': rows[::-1], 'total': len(all), **older, **({'gone': count} if removed else {})}
 
 def _to_reach(r: Ref, all: Sequence[Version]) -> int:
-    "How many of the newest versions it takes to have the one that is meant among them; 0: it is no number, or too far back"
+    """How many of the newest versions it takes to have the one that is meant among them; 0: it is no number, or too
+    far back"""
     if not isinstance(r.selector, Number): return 0
     return next((i for i, v in enumerate(reversed(all[-FAR_BACK:]), 1) if v.version == r.selector.n), 0)
 
@@ -180,17 +199,22 @@ def _removed(store: ObjectStore, r: Ref, limit: int) -> tuple[list[dict], int]:
 def pairs(facts: Mapping, notes: Mapping = {}, limit: int = 200) -> list[dict]:
     "Nested facts as rows of name and value, as they are shown"
     all = flat(facts)
-    rows = [{'name': visible(k, 120), 'value': _value(k, x), **({'note': True} if k.partition('.')[0] in notes else {})} for k, x in list(all.items())[:limit]]
+    rows = [{'name': visible(k, 120), 'value': _value(k, x), **({'note': True} if k.partition('.')[0] in notes else {})}
+            for k, x in list(all.items())[:limit]]
     return rows + [{'name': f'… {len(all) - limit:,} more', 'value': ''}] * (len(all) > limit)
 
-def _value(name: str, x: object) -> str: return 'None' if x is None else shown(Size(x) if name in ('size', 'stats.size') and isinstance(x, int) else x, 400)
+def _value(name: str, x: object) -> str:
+    return 'None' if x is None else shown(Size(x) if name in ('size', 'stats.size') and isinstance(x, int) else x, 400)
 
 def detail(store: ObjectStore, v: Version, names: Mapping[str, object] = {}) -> dict:
     "Everything about a version but its payload"
-    facts = {'ref': v.ref, 'kind': v.kind, 'codec': v.codec, 'size': Size(v.size), 'created': _created(v), 'author': v.author, 'hash': v.hash, 'id': v.id, 'source': v.source}
+    facts = {'ref': v.ref, 'kind': v.kind, 'codec': v.codec, 'size': Size(v.size), 'created': _created(v),
+             'author': v.author, 'hash': v.hash, 'id': v.id, 'source': v.source}
     stats = {k: x for k, x in v.stats.items() if k != 'schema'}
-    return {'ref': v.ref, 'name': variable(v), 'says': visible(str(v.metadata.get('description') or ''), 600), 'facts': pairs({k: x for k, x in facts.items() if x not in (None, '')}), 'metadata': pairs(v.metadata, v.notes),
-            'stats': pairs(stats), 'lineage': lineage(v), 'code': code(store, v, names)}
+    return {'ref': v.ref, 'name': variable(v), 'says': visible(str(v.metadata.get('description') or ''), 600),
+            'facts': pairs({k: x for k, x in facts.items() if x not in (None, '')}),
+            'metadata': pairs(v.metadata, v.notes), 'stats': pairs(stats), 'lineage': lineage(v),
+            'code': code(store, v, names)}
 
 # %% ../../nbs/browser/03_views.ipynb #37ab9d1a
 def variable(v: Version) -> str:
@@ -209,9 +233,13 @@ def code(store: ObjectStore, v: Version, names: Mapping[str, object] = {}) -> li
     name = variable(v)
     codec = known_codec(v.codec)
     trust = ', trust=True' if codec.unsafe else ''
-    found = [('This version', f'{head}{name} = {s}.get({ref}{trust})'), ('Whatever is the latest', f'{name} = {s}.get({latest}{trust})')]
-    found += [(f'What {a!r} points at', f'{name} = {s}.get({f"{v.bucket}/{v.item}@{a}"!r}{trust})') for a in v.aliases[:2]]
-    if codec.form == 'frame': found.append(('As Polars, some columns', f"{name} = {s}.get({ref}, as_='polars', columns={list(v.stats.get('schema', {}))[:2]!r})"))
+    found = [('This version', f'{head}{name} = {s}.get({ref}{trust})'),
+             ('Whatever is the latest', f'{name} = {s}.get({latest}{trust})')]
+    found += [(f'What {a!r} points at', f'{name} = {s}.get({f"{v.bucket}/{v.item}@{a}"!r}{trust})')
+              for a in v.aliases[:2]]
+    if codec.form == 'frame':
+        found.append(('As Polars, some columns', f"{name} = {s}.get({ref}, as_='polars', "
+                      f"columns={list(v.stats.get('schema', {}))[:2]!r})"))
     return [{'title': visible(t, 80), 'code': c} for t, c in found]
 
 # %% ../../nbs/browser/03_views.ipynb #5f01188d
@@ -221,29 +249,40 @@ def lineage(v: Version) -> dict:
     inputs = [str(i.found or i.asked) for i in sources(v)]
     ran = function if isinstance(function, Mapping) else {'name': function} if function else {}
     names = [str(x) for x in (ran.get('name'), ran.get('where') or ran.get('cell'), made.get('where')) if x]
-    under = [f'{name} {visible(str(made[k])[:8], 20)}' for name, k in (('commit', 'commit'), ('Python', 'python')) if made.get(k)]
-    facts = {'function': ran.get('name'), 'defined in': ran.get('where') or ran.get('cell'), **{k: x for k, x in made.items() if k not in ('inputs', 'function', 'libraries')}, 'libraries': made.get('libraries')}
-    return {'inputs': [visible(i, 120) for i in inputs[:20]], 'more': max(0, len(inputs) - 20), 'how': visible('copied' if 'copied' in made and not ran else names[0] if names else 'put', 60),
-            'by': visible(str(made.get('who') or v.author or ''), 60), 'under': [*(visible(n, 60) for n in names[1:2]), *under], 'out': v.ref, 'facts': pairs({k: x for k, x in facts.items() if x})}
+    under = [f'{name} {visible(str(made[k])[:8], 20)}' for name, k in (('commit', 'commit'), ('Python', 'python'))
+             if made.get(k)]
+    facts = {'function': ran.get('name'), 'defined in': ran.get('where') or ran.get('cell'),
+             **{k: x for k, x in made.items() if k not in ('inputs', 'function', 'libraries')},
+             'libraries': made.get('libraries')}
+    return {'inputs': [visible(i, 120) for i in inputs[:20]], 'more': max(0, len(inputs) - 20),
+            'how': visible('copied' if 'copied' in made and not ran else names[0] if names else 'put', 60),
+            'by': visible(str(made.get('who') or v.author or ''), 60),
+            'under': [*(visible(n, 60) for n in names[1:2]), *under], 'out': v.ref,
+            'facts': pairs({k: x for k, x in facts.items() if x})}
 
 # %% ../../nbs/browser/03_views.ipynb #8b83f638
 def sides(a: Mapping, b: Mapping, limit: int = 300) -> list[dict]:
     "Two mappings of facts, name by name: what differs first, where that is more than there is room for"
     rows, all = [], list(dict.fromkeys([*a, *b]))
-    marks = {k: 'added' if k not in a else 'removed' if k not in b else 'changed' if a[k] != b[k] else 'same' for k in all}
+    marks = {k: 'added' if k not in a else 'removed' if k not in b else 'changed' if a[k] != b[k] else 'same'
+             for k in all}
     told = all if len(all) <= limit else sorted(all, key=lambda k: marks[k] == 'same')[:limit]
     for k in told:
         x, y = ('' if k not in of else 'None' if of[k] is None else shown(of[k], 200) for of in (a, b))
-        if marks[k] == 'changed' and x == y: x, y = (visible(repr(of[k]) if isinstance(of[k], str) else str(of[k]), 200) for of in (a, b))      # as shown they look alike
+        # as shown they look alike
+        if marks[k] == 'changed' and x == y:
+            x, y = (visible(repr(of[k]) if isinstance(of[k], str) else str(of[k]), 200) for of in (a, b))
         rows.append({'name': visible(k, 120), 'a': x, 'b': y, 'mark': marks[k]})
     return rows
 
 def compared(a: Version, b: Version) -> dict:
     "Two versions side by side: facts, schema, parameters, metadata, rows, text and pictures"
     stats = [{k: x for k, x in v.stats.items() if k not in ('schema', 'params')} for v in (a, b)]
-    facts = [{'kind': v.kind, 'codec': v.codec, 'size': Size(v.size), 'author': v.author, 'hash': v.hash[:12], 'created': _created(v)} for v in (a, b)]
-    parts = {'Metadata': [flat(v.metadata) if v.metadata else {} for v in (a, b)], 'Stats': [flat(s) if s else {} for s in stats],
-             'Parameters': [_params(v) for v in (a, b)], 'Schema': [_schema(v) for v in (a, b)], 'Facts': facts}
+    facts = [{'kind': v.kind, 'codec': v.codec, 'size': Size(v.size), 'author': v.author, 'hash': v.hash[:12],
+              'created': _created(v)} for v in (a, b)]
+    parts = {'Metadata': [flat(v.metadata) if v.metadata else {} for v in (a, b)],
+             'Stats': [flat(s) if s else {} for s in stats], 'Parameters': [_params(v) for v in (a, b)],
+             'Schema': [_schema(v) for v in (a, b)], 'Facts': facts}
     groups = [_group(t, x, y) for t, (x, y) in parts.items() if x or y]
     return {'a': a.ref, 'b': b.ref, 'groups': groups, **_contents(a, b)}
 
@@ -255,7 +294,9 @@ def _group(title: str, a: Mapping, b: Mapping) -> dict:
 def _params(v: Version) -> dict: return flat(p) if isinstance(p := v.stats.get('params'), Mapping) and p else {}
 def _schema(v: Version) -> dict:
     schema = v.stats.get('schema')
-    return {k: ', '.join(f'{n} {shown(x, 40)}' if n != 'type' else str(x) for n, x in c.items() if (n, x) != ('nulls', 0)) for k, c in schema.items() if isinstance(c, Mapping)} if isinstance(schema, Mapping) else {}
+    return ({k: ', '.join(f'{n} {shown(x, 40)}' if n != 'type' else str(x) for n, x in c.items()
+                          if (n, x) != ('nulls', 0)) for k, c in schema.items() if isinstance(c, Mapping)}
+            if isinstance(schema, Mapping) else {})
 
 # %% ../../nbs/browser/03_views.ipynb #987b1e97
 LINES, DIFF = 5000, 400       # of a text: looked at, and shown of a diff
@@ -263,11 +304,14 @@ LINES, DIFF = 5000, 400       # of a text: looked at, and shown of a diff
 def _contents(a: Version, b: Version) -> dict:
     "What differs in the payloads, by kind; in words where they are not compared"
     if a.hash == b.hash and a.size == b.size: return {}
-    if a.codec != b.codec: return {'why': f'Their contents are not compared: one is {visible(a.codec, 40)}, the other {visible(b.codec, 40)}.'}
+    if a.codec != b.codec:
+        return {'why': f'Their contents are not compared: one is {visible(a.codec, 40)}, the other '
+                f'{visible(b.codec, 40)}.'}
     try:
         form = '' if (codec := known_codec(a.codec)).unsafe else codec.form
         if form == 'image': return {'images': [preview(a), preview(b)]}
-        if form == 'frame': return _within(a, b, NEAR // 4 if is_near(a) and is_near(b) else 4_000_000) or {'rows': frames_apart(a, b)}
+        if form == 'frame':
+            return _within(a, b, NEAR // 4 if is_near(a) and is_near(b) else 4_000_000) or {'rows': frames_apart(a, b)}
         if form in ('text', 'json', 'lines'): return _within(a, b, 400_000) or lines_of(a, b)
     except ObjectStoreError as e: return {'why': visible(str(e), 300)}
     return {'why': f'Their contents differ. There is no closer look at two of {visible(a.codec, 40)!r}.'}
@@ -275,23 +319,28 @@ def _contents(a: Version, b: Version) -> dict:
 def _within(a: Version, b: Version, limit: int) -> dict | None:
     "What is said of two that are too large to be compared"
     most = max(a.size, b.size)
-    return {'why': f'Their contents differ. They are not compared closer: {human_size(most)} is more than the {human_size(limit)} that are read for it.'} if most > limit else None
+    return ({'why': f'Their contents differ. They are not compared closer: {human_size(most)} is more than the '
+             f'{human_size(limit)} that are read for it.'} if most > limit else None)
 
 def lines_of(a: Version, b: Version) -> dict:
     "A diff of two texts, and what it leaves out"
     x, y = (_lines(v) for v in (a, b))
     found = lines_apart(x, y)
-    left = [f'The first {LINES:,} lines of {max(len(x), len(y)):,} were compared.'] * (max(len(x), len(y)) > LINES) + [f'The first {DIFF:,} lines of the difference are shown, of {len(found):,}.'] * (len(found) > DIFF)
+    left = [f'The first {LINES:,} lines of {max(len(x), len(y)):,} were compared.'] * (max(len(x),
+        len(y)) > LINES) + [f'The first {DIFF:,} lines of the difference are shown, of {len(found):,}.'] * (
+        len(found) > DIFF)
     return {'diff': found[:DIFF], **({'why': ' '.join(left)} if left else {})}
 
 def _lines(v: Version) -> list[str]:
     data = v.get(as_='bytes')
     try: return known_codec(v.codec).text(data, v._record.how).splitlines()
-    except Exception as e: raise Damaged(f'{v.ref}: the payload is not what codec {v.codec!r} writes ({type(e).__name__}: {e})') from e
+    except Exception as e:
+        raise Damaged(f'{v.ref}: the payload is not what codec {v.codec!r} writes ({type(e).__name__}: {e})') from e
 
 def lines_apart(a: list[str], b: list[str]) -> list[list[str]]:
     "A diff: sign and line"
-    return [[l[0], visible(l[1:], 300)] for l in difflib.unified_diff(a[:LINES], b[:LINES], n=2, lineterm='') if not l.startswith(('---', '+++'))]
+    return [[l[0], visible(l[1:], 300)] for l in difflib.unified_diff(a[:LINES], b[:LINES], n=2, lineterm='')
+            if not l.startswith(('---', '+++'))]
 
 # %% ../../nbs/browser/03_views.ipynb #eb336ddd
 def key_of(v: Version, columns: Sequence[str]) -> list[str]:

@@ -31,7 +31,8 @@ ANSWERS = ('versions', 'detail', 'preview', 'compared')
 
 class Browser(anywidget.AnyWidget):
     "Buckets, items and versions of a store at a glance"
-    _esm = '\n'.join((_static/f).read_text(encoding='utf-8') for f in ('browser.js', 'panes.js'))     # one module: a page of a notebook has no place to import the second from
+    # one module: a page of a notebook has no place to import the second from
+    _esm = '\n'.join((_static/f).read_text(encoding='utf-8') for f in ('browser.js', 'panes.js'))
     _css = (_static/'browser.css').read_text(encoding='utf-8')
     options, view, page, versions = (t.Dict().tag(sync=True) for _ in range(4))
     detail, preview, compared, told, shelf = (t.Dict().tag(sync=True) for _ in range(5))
@@ -55,7 +56,8 @@ class Browser(anywidget.AnyWidget):
         self.browsing = Browsing(store, bucket, query, readonly, self._tell, names)
         super().__init__(options={'height': height, 'live': True}, bucket=bucket, query=query)
         self._telling = None
-        for name, heard in dict(bucket=self._searched, query=self._searched, selected=self._chosen).items(): self.observe(heard, name)
+        for name, heard in dict(bucket=self._searched, query=self._searched, selected=self._chosen).items():
+            self.observe(heard, name)
         self.on_msg(lambda _, asks, buffers: self._asked(asks))
         self.browsing.find()
 
@@ -64,7 +66,8 @@ class Browser(anywidget.AnyWidget):
         with self._lock:
             before, self._telling = self._telling, threading.get_ident()
             try:
-                if name == 'view': self.bucket, self.query, self.status = value['bucket'], value['query'], value['status']
+                if name == 'view':
+                    self.bucket, self.query, self.status = value['bucket'], value['query'], value['status']
                 if name == 'value' and not self._marked(): self.selected = [value.ref] if value else []
                 if name in ANSWERS: value = {**value, 'turn': next(self._turns)}
                 setattr(self, name, value)
@@ -85,7 +88,8 @@ class Browser(anywidget.AnyWidget):
     def _chosen(self, change) -> None:
         if self._telling == threading.get_ident(): return
         for r in change['new']: parse_ref(r)
-        self.options = {**self.options, 'marks': list(change['new']), 'led': next(self._turns)}      # the same again is news, too
+        # the same again is news, too
+        self.options = {**self.options, 'marks': list(change['new']), 'led': next(self._turns)}
         if change['new']: self.browsing.pick(change['new'][-1])
         else: self.browsing.leave()
 
@@ -107,7 +111,8 @@ class Browser(anywidget.AnyWidget):
         timeout: float | None = None,     # Seconds
     ) -> Browser:                         # Itself
         "Wait until everything that was asked for is there; `TimeoutError` where that takes longer"
-        if not self.browsing.workers.idle(timeout): raise TimeoutError(f'the browser still waits for {self.browsing.store.origin.url} after {timeout:g} s')
+        if not self.browsing.workers.idle(timeout):
+            raise TimeoutError(f'the browser still waits for {self.browsing.store.origin.url} after {timeout:g} s')
         return self
 
     def __repr__(self) -> str:
@@ -123,11 +128,13 @@ class Browser(anywidget.AnyWidget):
         "Show the widget; below it, for the day when there is no kernel, what it showed"
         from IPython import get_ipython
         from IPython.display import display
-        if getattr(get_ipython(), 'kernel', None) is None: raise NotImplementedError     # the bundle alone: nobody saves two outputs
+        # the bundle alone: nobody saves two outputs
+        if getattr(get_ipython(), 'kernel', None) is None: raise NotImplementedError
         data, metadata = self._repr_mimebundle_()
         display(data, metadata=metadata, raw=True)
         said = f'What {visible(self.browsing.known["url"], 120)} had when this was shown'
-        kept = f'<details class="objectstore-kept"><summary>{escape(said)}</summary>{data["text/html"]}</details>{_kept_style}'
+        kept = ('<details '
+                f'class="objectstore-kept"><summary>{escape(said)}</summary>{data["text/html"]}</details>{_kept_style}')
         display({'text/html': kept, 'text/plain': ''}, raw=True)
 
     def shelve(
@@ -141,7 +148,8 @@ class Browser(anywidget.AnyWidget):
         for i, ref in enumerate(v.ref for v in b.found[:SHELVED] if isinstance(v, Version)):
             told, item = history(b.quiet, ref), ref.partition('@')[0]
             seen = {r['ref']: b.version(r['ref']) for r in told['rows'][:each]} if i < items else {}
-            shelf[item] = {'versions': {'item': item, 'ref': ref, **told}, 'details': {r: detail(b.store, v, b.names) for r, v in seen.items()},
+            shelf[item] = {'versions': {'item': item, 'ref': ref, **told},
+                           'details': {r: detail(b.store, v, b.names) for r, v in seen.items()},
                            'previews': {r: {'ref': r, **preview(v)} for r, v in seen.items()}}
         self.shelf = shelf
         return self
@@ -174,15 +182,18 @@ def _saved(browser: Browser) -> dict:
     "What a picture holds: the first rows of the list, whatever page of it was told last"
     b, listed = browser.browsing, browser.browsing.found
     rows = [r for start in range(0, min(len(listed), SHELVED), PAGE) for r in b._page(listed, start)['rows']]
-    view = {**browser.view, 'page': max(1, len(rows)), 'count': len(rows), 'total': max(len(listed), browser.view.get('total') or 0)}
+    view = {**browser.view, 'page': max(1, len(rows)), 'count': len(rows),
+            'total': max(len(listed), browser.view.get('total') or 0)}
     kept = {k: getattr(browser, k) for k in ('versions', 'detail', 'preview', 'compared', 'shelf')}
-    return {**kept, 'view': view, 'page': {'start': 0, 'rows': rows, 'gen': view.get('gen', 0)}, 'told': {}, 'options': {**browser.options, 'live': False}}
+    return {**kept, 'view': view, 'page': {'start': 0, 'rows': rows, 'gen': view.get('gen', 0)}, 'told': {},
+            'options': {**browser.options, 'live': False}}
 
 def picture(browser: Browser) -> str:
     "A browser as it is now, as HTML that needs neither a kernel nor a network"
     def text(x) -> str: return json.dumps(x).replace('<', '\\u003c').replace('\u2028', '\\u2028')
     state = text(_saved(browser))
-    own = sha256(state.encode()).hexdigest()[:16]       # each picture of a page finds its own place, whichever script comes first
+    # each picture of a page finds its own place, whichever script comes first
+    own = sha256(state.encode()).hexdigest()[:16]
     return f"""<div class="tex2jax_ignore mathjax_ignore objectstore-picture"><style>{browser._css}</style><div data-picture="{own}"></div><script type="module">
 const state = {state}, place = document.querySelector('[data-picture="{own}"]:not([data-taken])')
 place.dataset.taken = ''

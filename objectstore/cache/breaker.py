@@ -17,7 +17,8 @@ __all__ = ['FIRST_WAIT', 'LONGEST_WAIT', 'ENOUGH', 'REFUSALS', 'Breaker', 'is_la
 
 # %% ../../nbs/cache/03_breaker.ipynb #03938196
 FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0      # seconds between probes, doubling
-ENOUGH = 3                                 # answers in a row that are errors, from a system that may as well be away (503)
+# answers in a row that are errors, from a system that may as well be away (503)
+ENOUGH = 3
 
 class Breaker:
     "Whether a system is there, as far as this process knows"
@@ -29,7 +30,8 @@ class Breaker:
         self.probe: Callable[[], object] | None = None      # A request that tells whether it is there
         self.back: list[Callable[[], None]] = []            # Called when the system is back
         self.failed, self._turn = 0, 0                      # Errors in a row; how often it was opened
-        self.slow, self.late = None, ''                     # Since when it answers too late for whoever is in a hurry; why
+        # Since when it answers too late for whoever is in a hurry; why
+        self.slow, self.late = None, ''
         self._watched = 0                                   # How many watches there were
         self.reached = False                                # Has it answered, in this process?
         self.refusal = ''                                   # What it said last, where that was a refusal
@@ -126,9 +128,11 @@ def is_late(e: BaseException) -> bool:
 
 def is_absence(e: BaseException) -> bool:
     "Does this error say that the system is not there (and not: that it is there and answers badly)?"
-    return isinstance(e, (ConnectionRefusedError, TimeoutError)) or isinstance(e, ConnectionError) and getattr(e, 'errno', None) in _absent
+    return (isinstance(e, (ConnectionRefusedError, TimeoutError)) or isinstance(e, ConnectionError)
+            and getattr(e, 'errno', None) in _absent)
 
-_absent = {errno.ETIMEDOUT, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENOTCONN, errno.ESTALE,
+_absent = {errno.ETIMEDOUT, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH,
+errno.ENOTCONN, errno.ESTALE,
            errno.EPROTO}     # what answers is no object service: a login page, a console
 
 # %% ../../nbs/cache/03_breaker.ipynb #7d5dd2b5
@@ -147,7 +151,8 @@ class Guarded(Backend):
 
     def _call(self, f: Callable, *args): return guarded(self, f, *args)
     def create(self, key: str, data: bytes) -> bool: return self._call(self.inner.create, key, data)
-    def upload(self, key: str, source: Path, progress=None) -> None: return self._call(self.inner.upload, key, source, progress)
+    def upload(self, key: str, source: Path, progress=None) -> None:
+        return self._call(self.inner.upload, key, source, progress)
     def read(self, key: str, limit: int | None = None) -> bytes: return self._call(self.inner.read, key, limit)
     def folders(self, folder: str) -> list[str]:
         with hurry(self.instead(folder)): return self._call(self.inner.folders, folder)
@@ -189,7 +194,8 @@ class Guarded(Backend):
 class Gone(NotAvailableOffline, ConnectionRefusedError): "Nothing was sent: the breaker is open"
 
 def guarded(g, f: Callable, *args, tells: Callable[[object], bool] = lambda answer: True) -> object:
-    "A call to a system whose absence is noted; `g` has `url`, `breaker` and `offline`; `tells`: does an answer show that it is there?"
+    """A call to a system whose absence is noted; `g` has `url`, `breaker` and `offline`; `tells`: does an answer show
+    that it is there?"""
     allowed(g)
     try: answer = f(*args)
     except (OSError, ObjectStoreError) as e:
@@ -201,7 +207,8 @@ def guarded(g, f: Callable, *args, tells: Callable[[object], bool] = lambda answ
 def allowed(g) -> None:
     "Raise where a system is not to be asked"
     if g.offline: raise Gone(f'{g.url} is not asked: offline=True')
-    if (b := g.breaker) and (since := b.since): raise Gone(f'{g.url} is not there since {time.strftime("%H:%M:%S", time.localtime(since))}: {b.why}')
+    if (b := g.breaker) and (since := b.since):
+        raise Gone(f'{g.url} is not there since {time.strftime("%H:%M:%S", time.localtime(since))}: {b.why}')
     if b and (since := b.slow) and in_a_hurry():
         raise Gone(f'{g.url} is slow since {time.strftime("%H:%M:%S", time.localtime(since))}: {b.late}')
 

@@ -38,11 +38,13 @@ def verified(path: Path | str, now: tuple, hash: str) -> None:
     if time.time() - now[2] / 1e9 > SETTLED and time.time() - now[3] / 1e9 > SETTLED: _verified[str(path)] = now, hash
 
 class _Hashing: threads = blake3.AUTO
-def _one_thread() -> None: _Hashing.threads = 1    # the threads of BLAKE3 do not survive a fork: its child would wait for them for ever
+# the threads of BLAKE3 do not survive a fork: its child would wait for them for ever
+def _one_thread() -> None: _Hashing.threads = 1
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_one_thread)
 
 def _hash(f: io.RawIOBase, size: int) -> str:
-    "The hash of an open file, read in pieces: a map of it would count as this process's memory, and kill it where the file is cut short"
+    """The hash of an open file, read in pieces: a map of it would count as this process's memory, and kill it where
+    the file is cut short"""
     hasher, piece = blake3(max_threads=_Hashing.threads), memoryview(bytearray(min(size, 2**23) or 1))
     f.seek(0)
     while n := f.readinto(piece): hasher.update(piece[:n])
@@ -90,7 +92,8 @@ class Progress:
     ):
         self.what, self.total, self.unit, self.done, self.bar = what, total, unit, 0, None
         self.show = _watched() if show == 'auto' else show
-        self.after, self.at, self.over, self._turn, self._timer = after, time.monotonic() + after, False, threading.Lock(), None
+        self.after, self.at, self.over, self._turn, self._timer = (after, time.monotonic() + after, False,
+            threading.Lock(), None)
 
     def __call__(self, n: int) -> None:
         with self._turn:
@@ -99,9 +102,12 @@ class Progress:
         if not self.bar and self.show and time.monotonic() > self.at: self._open()
     def _open(self) -> None:
         with self._turn:
-            if self.bar is None and not self.over: self.bar = text_bar(desc=self.what, total=self.total, initial=self.done, unit=self.unit, unit_scale=self.unit == 'B', unit_divisor=1000)
+            if self.bar is None and not self.over:
+                self.bar = text_bar(desc=self.what, total=self.total, initial=self.done, unit=self.unit,
+                                    unit_scale=self.unit == 'B', unit_divisor=1000)
     def __enter__(self) -> Progress:
-        if self.show and (self.unit != 'B' or (self.total or 0) > WORTH_A_BAR):      # it is shown also where nothing has arrived yet
+        # it is shown also where nothing has arrived yet
+        if self.show and (self.unit != 'B' or (self.total or 0) > WORTH_A_BAR):
             self._timer = threading.Timer(self.after, copy_context().run, [self._open])
             self._timer.daemon = True
             self._timer.start()
@@ -174,7 +180,8 @@ class Part:
         hasher, waiting, marks = blake3(max_threads=_Hashing.threads), {}, self.marks()
         missing = iter([i for i in range(self.pieces) if marks[i] != 1])
         pool = ThreadPoolExecutor(max(1, min(many, AT_ONCE)))
-        def ask(n): waiting.update((i, pool.submit(copy_context().run, self.bring, i, read)) for _, i in zip(range(n), missing))
+        def ask(n):
+            waiting.update((i, pool.submit(copy_context().run, self.bring, i, read)) for _, i in zip(range(n), missing))
         try:
             if self.pieces > 1: ask(min(many, AT_ONCE))
             for i in range(self.pieces):
@@ -214,7 +221,8 @@ def exact(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> 
     except Short as e: raise Damaged(str(e)) from None
     if left: raise Damaged(f'{end - start - left:,} bytes came, not {end - start:,}')
 
-def whole_range(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> bytes: return b''.join(exact(read, start, end))
+def whole_range(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> bytes:
+    return b''.join(exact(read, start, end))
 
 # %% ../../nbs/cache/02_download.ipynb #8ec7008f
 STUCK = 5.0         # seconds without a new piece, after which nobody waits for another process
@@ -251,7 +259,8 @@ def source(
     with payload_file(bucket, r.hash, r.put, r.size, show, r.name) as path: yield path
 
 @contextmanager
-def payload_file(bucket: Bucket, hash: str, put: str, size: int, show: bool | str = 'auto', what: str = '') -> Iterator[Path]:
+def payload_file(bucket: Bucket, hash: str, put: str, size: int, show: bool | str = 'auto',
+                 what: str = '') -> Iterator[Path]:
     "A large payload as a verified file: the origin's own where it is on this machine, else a temporary one"
     if (path := own_verified(bucket, hash, put, size)) or (path := bring_near(bucket, hash, put, size, show, what)):
         yield path; return
@@ -276,7 +285,8 @@ def _of_payload(bucket: Bucket, hash: str, path: Path, e: OSError) -> OSError:
     "The error of a payload that could not be verified"
     if not isinstance(e, (Damaged, Short)): return said(e, str(path))
     bucket.puts.pop(hash, None)      # the next put of these bytes brings them anew
-    return Damaged(f'the bytes of {path} are not those that were put' + (f': it {e.strerror}' if isinstance(e, Short) else ''))
+    return Damaged(f'the bytes of {path} are not those that were put'
+                   + (f': it {e.strerror}' if isinstance(e, Short) else ''))
 
 # %% ../../nbs/cache/02_download.ipynb #0888fec6
 _no_room = errnos('ENOSPC', 'EDQUOT', 'EROFS', 'EFBIG')
@@ -334,7 +344,8 @@ def _fill(bucket: Bucket, hash: str, put: str, part: Part, show: bool | str, wha
 BLOCK, _AHEAD, _KEPT = 2**16, 128, 256     # bytes of a block; blocks that are read ahead at most, and kept
 
 class RangeFile(io.RawIOBase):
-    "A payload as a read-only file that is read in ranges. A hash is of the whole: read from the beginning to the end, its bytes are verified there"
+    """A payload as a read-only file that is read in ranges. A hash is of the whole: read from the beginning to the
+    end, its bytes are verified there"""
     def __init__(
         self,
         read: Callable[[int, int], Iterable[bytes]],   # The bytes from a place to before another
@@ -370,7 +381,8 @@ class RangeFile(io.RawIOBase):
         return blocks[start - first * BLOCK:end - first * BLOCK]
 
     def _upto(self, first: int, last: int) -> bytes:
-        "Some blocks; those that are not here come in one range, and more behind them where the reading goes straight on"
+        """Some blocks; those that are not here come in one range, and more behind them where the reading goes straight
+        on"""
         straight, self._next = first in (self._next, self._next - 1), last + 1
         if missing := [i for i in range(first, last + 1) if i not in self._blocks]:
             self._ahead = min(2 * self._ahead or 2, _AHEAD) if straight and first else 0
@@ -402,7 +414,8 @@ class RangeFile(io.RawIOBase):
         if not self._hash or start != self._hashed: return data
         self._hasher.update(data)
         self._hashed += len(data)
-        if self._hashed == self.size and self._hasher.hexdigest() != self._hash: raise Damaged(f'{self.name}: its bytes are not those that were put')
+        if self._hashed == self.size and self._hasher.hexdigest() != self._hash:
+            raise Damaged(f'{self.name}: its bytes are not those that were put')
         return data
 
     def hold(
@@ -422,7 +435,8 @@ class RangeFile(io.RawIOBase):
 def ranges_of(bucket: Bucket, r: Record) -> tuple[Callable, int, str, str]:
     "What a `RangeFile` of a payload is made of"
     key = bucket.prefix + payload_key(r.hash, r.put)
-    return lambda start, end: bucket.backend.stream(key, start, end), r.size, f'{r.name}: {key} at {bucket.backend.url}', r.hash
+    return lambda start, end: bucket.backend.stream(key, start,
+                                                    end), r.size, f'{r.name}: {key} at {bucket.backend.url}', r.hash
 
 def range_file(bucket: Bucket, r: Record) -> RangeFile:
     "The payload of a version as a file that is read in ranges"
@@ -432,14 +446,17 @@ def range_file(bucket: Bucket, r: Record) -> RangeFile:
 def member_path(folder: Path, name: str) -> Path:
     "Where a file of a stored folder goes, or `Damaged`: a name must not lead out of the folder"
     p = PurePosixPath(name)
-    if not p.parts or p.is_absolute() or '..' in p.parts or '\\' in name or '\0' in name or ':' in name and os.name == 'nt':
+    if (not p.parts or p.is_absolute() or '..' in p.parts or '\\' in name or '\0' in name or ':' in name
+        and os.name == 'nt'):
         raise Damaged(f'a stored folder names a file outside of itself: {name!r:.200}')
-    if len(name) > 2000 or max(len(s.encode()) for s in p.parts) > 255: raise Damaged(f'a stored folder names a file that no system can have: {name!r:.200}')
+    if len(name) > 2000 or max(len(s.encode()) for s in p.parts) > 255:
+        raise Damaged(f'a stored folder names a file that no system can have: {name!r:.200}')
     return folder.joinpath(*p.parts)
 
 def safe_name(name: object, otherwise: str) -> str:
     "A stored file name that is one segment, or another one"
-    ok = isinstance(name, str) and name not in ('', '.', '..') and not any(c in name for c in '/\\\0') and len(name.encode('utf-8', 'replace')) <= 255
+    ok = (isinstance(name, str) and name not in ('', '.', '..') and not any(c in name for c in '/\\\0')
+          and len(name.encode('utf-8', 'replace')) <= 255)
     return name if ok else otherwise
 
 def publish(
@@ -455,14 +472,16 @@ def publish(
     return to
 
 # %% ../../nbs/cache/02_download.ipynb #00661616
-def as_file(bucket: Bucket, hash: str, put: str, size: int, data: bytes | None, to: Path, free: bool = False, show: bool | str = 'auto', what: str = '') -> Path:
+def as_file(bucket: Bucket, hash: str, put: str, size: int, data: bytes | None, to: Path, free: bool = False,
+            show: bool | str = 'auto', what: str = '') -> Path:
     "A payload as a file of a given name: verified if it is there, else made; `free`: a copy of the user's own"
     if not free and to.is_file() and not to.is_symlink():
         try: verify_file(to, hash); return to
         except Damaged: to.unlink()
     def make(temporary: Path) -> None:
         if data is not None: temporary.write_bytes(data); return
-        if bucket.own_file(hash, put) is None and bucket.backend.room(bucket.prefix + payload_key(hash, put)) is None: return fetch(bucket, hash, put, size, temporary, show, what)
+        if bucket.own_file(hash, put) is None and bucket.backend.room(bucket.prefix + payload_key(hash, put)) is None:
+            return fetch(bucket, hash, put, size, temporary, show, what)
         for last in (False, False, True):
             try:
                 with payload_file(bucket, hash, put, size, show, what) as path: return copy_file(path, temporary)

@@ -39,7 +39,8 @@ def _folder(find: Callable[[], Path], variable: str, platforms: str, without: st
         if _homeless(variable, platforms): raise OSError('this user has no home')
         return find()
     except (OSError, RuntimeError, ObjectStoreError) as e: why = str(e)
-    say_once(f'{without}, for the folder of that cannot be used: {why}. Set {variable} to a folder of your own', variable + why)
+    say_once(f'{without}, for the folder of that cannot be used: {why}. Set {variable} to a folder of your own',
+             variable + why)
 
 def cache_folder() -> Path | None:
     "The folder of near copies, memory-mapped frames and files with names; None: this machine goes without"
@@ -47,7 +48,9 @@ def cache_folder() -> Path | None:
 
 def state_folder() -> Path | None:
     "The folder of this machine's state; None: it goes without"
-    return _folder(state_dir, 'OBJECTSTORE_STATE_DIR', 'XDG_STATE_HOME', 'nothing can be pending on this machine, no near copies are used, and the search index lasts as long as this process')
+    return _folder(state_dir, 'OBJECTSTORE_STATE_DIR', 'XDG_STATE_HOME',
+                   'nothing can be pending on this machine, no near copies are used, and the search index lasts as '
+                   'long as this process')
 
 # %% ../../nbs/cache/01_machine.ipynb #800575b1
 _temporary: list[tuple[int, str]] = []      # process, folder
@@ -107,7 +110,8 @@ def why_not_here(
     if str(there) in _safe: return ''
     kind = file_system(str(there))
     if not of_this_machine(str(there)): return f'{folder} is on a network file system ({kind or "by its path"})'
-    why = ('' if os.access(there, os.W_OK | os.X_OK) else 'it cannot be written to') if kind in _proven else trial(there)
+    why = (('' if os.access(there, os.W_OK | os.X_OK) else 'it cannot be written to') if kind in _proven
+           else trial(there))
     if why: return f'{folder} is on a file system ({kind or "of unknown type"}) where pending work is not safe: {why}'
     _safe.add(str(there))
     return ''

@@ -33,9 +33,14 @@ def twin_table(
 ) -> pa.Table:
     "The table that a twin holds"
     import pyarrow as pa
-    more = {_CODES + n: pa.array(to_category(t[n], f).codes) for n, f in facts.get('fields', {}).items() if 'categories' in f}
-    if was.startswith('polars.'): more |= {_VIEW + f.name: t[f.name].cast(pa.string_view()) for f in t.schema if f.type in (pa.string(), pa.large_string())}
-    made = pa.Table.from_arrays([*t.columns, *more.values()], schema=pa.schema([*t.schema, *(pa.field(n, c.type) for n, c in more.items())], t.schema.metadata))
+    more = {_CODES + n: pa.array(to_category(t[n], f).codes) for n, f in facts.get('fields', {}).items()
+            if 'categories' in f}
+    if was.startswith('polars.'):
+        more |= {_VIEW + f.name: t[f.name].cast(pa.string_view()) for f in t.schema
+                 if f.type in (pa.string(), pa.large_string())}
+    made = pa.Table.from_arrays([*t.columns, *more.values()],
+                                schema=pa.schema([*t.schema, *(pa.field(n, c.type) for n, c in more.items())],
+                                                 t.schema.metadata))
     return with_facts(made.combine_chunks(), facts)
 
 # %% ../../nbs/cache/05_mapped.ipynb #4a081459
@@ -66,7 +71,8 @@ class Twin:
     def __init__(self, path: Path, hash: str):
         with open(path, 'rb') as f:
             now = stamp(f.fileno())
-            self.map = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_COPY)     # what is written to it stays in this process
+            # what is written to it stays in this process
+            self.map = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_COPY)
         self._check(str(path), now, hash)
         import pyarrow as pa
         buffer = pa.py_buffer(self.map)
@@ -77,14 +83,16 @@ class Twin:
         "Raise ValueError where the file is not what was made of this payload"
         if is_verified(path, now, hash): return
         with memoryview(self.map) as m:
-            right = m[-64:-32] == bytes.fromhex(hash) and blake3(max_threads=_Hashing.threads).update(m[:-32]).digest() == m[-32:]
+            right = (m[-64:-32] == bytes.fromhex(hash)
+                     and blake3(max_threads=_Hashing.threads).update(m[:-32]).digest() == m[-32:])
         if not right: raise ValueError('not this twin')
         verified(path, now, hash)
 
     def give(self, want: str, columns: list | None) -> object:
         "The frame as what is wanted"
         names = self.names if columns is None else chosen(self.table.select(self.names).schema, self.facts, columns)
-        if want == 'polars.LazyFrame': return lazy_frame(self._columns(names, want).schema, 1, lambda some, _: self._columns(some, want))
+        if want == 'polars.LazyFrame':
+            return lazy_frame(self._columns(names, want).schema, 1, lambda some, _: self._columns(some, want))
         t = self._columns(names, want)
         return shaped(t, self.facts, want, self._own(t) if want.startswith('pandas.') else None)
 
@@ -103,7 +111,8 @@ class Twin:
             kind, fact = _dtype(column.type), facts.get(name, {})
             if 'categories' in fact: found[name] = self._categories(name, fact)
             same = kind is not None and said.get(name, str(kind)) == str(kind) and fact in ({}, {'type': str(kind)})
-            if same and not column.null_count and column.num_chunks == 1 and name not in index: found[name] = self._array(column, kind)
+            if same and not column.null_count and column.num_chunks == 1 and name not in index:
+                found[name] = self._array(column, kind)
         return found
 
     def _array(self, column: pa.ChunkedArray, kind: np.dtype) -> np.ndarray:
@@ -126,7 +135,8 @@ def _understood(path: str, now: tuple, t: pa.Table) -> tuple[pa.Table, dict, lis
     "The table without what is ours, the facts, and the names of the columns of the frame"
     if not (known := _known.get(path)) or known[0] != now:
         plain, facts = without_facts(t)
-        known = _known[path] = now, plain.schema.metadata, facts, [n for n in plain.schema.names if not n.startswith(('\0codes:', '\0view:'))]
+        known = _known[path] = now, plain.schema.metadata, facts, [n for n in plain.schema.names
+            if not n.startswith(('\0codes:', '\0view:'))]
     return t.replace_schema_metadata(known[1]), known[2], known[3]
 
 # %% ../../nbs/cache/05_mapped.ipynb #344eee35
@@ -153,7 +163,8 @@ def twin_place(
 _places: dict[tuple, Near] = {}
 
 def _own_place(url: str, limit: int) -> Near | None:
-    "The folder of an origin's twins: a payload's key is used once, so its URL is name enough. None where this machine has no cache"
+    """The folder of an origin's twins: a payload's key is used once, so its URL is name enough. None where this
+    machine has no cache"""
     at = url, os.environ.get('OBJECTSTORE_CACHE_DIR')
     if (found := _places.get(at)) is None:
         if (cache := cache_folder()) is None: return None
@@ -203,7 +214,8 @@ def get_frame(
     codec, (_, want), key = by_name(r.codec), wish(r.how, as_), bucket.prefix + payload_key(r.hash, r.put)
     if twins and (twin := mapped_twin(twins, key, r.hash)): return twin.give(want, columns)
     part = columns is not None or want == 'polars.LazyFrame'
-    if part and own_verified(bucket, r.hash, r.put, r.size) is None: return codec.decode(range_file(bucket, r), r.how, as_=as_, columns=columns)
+    if part and own_verified(bucket, r.hash, r.put, r.size) is None:
+        return codec.decode(range_file(bucket, r), r.how, as_=as_, columns=columns)
     with payload_file(bucket, r.hash, r.put, r.size, show, r.name) as path:
         twin = make_twin(twins, key, path, r) if twins and got_before(twins, key) else None
         return twin.give(want, columns) if twin else codec.decode(path, r.how, as_=as_, columns=columns)

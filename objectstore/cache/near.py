@@ -91,19 +91,24 @@ class Near:
     def __init__(
         self,
         root: str | Path,                # The tier
-        origin: str,                     # The name of the store: its id, and behind a hyphen what tells it from copies of it
+        # The name of the store: its id, and behind a hyphen what tells it from copies of it
+        origin: str,
         limit: int | None = None,        # Bytes that it may hold
         shared: bool | None = None,      # Do other machines use it? None: find out
-        depth: int = 1,                  # Segments before `records/`, `payloads/`: 0 where the bucket is the service's own
+        # Segments before `records/`, `payloads/`: 0 where the bucket is the service's own
+        depth: int = 1,
     ):
         self.root, self.limit, self.depth = Path(root).expanduser(), limit, depth
         id, _, state = origin.partition('-')
         place = FileBackend(self.root/'.near'/id, shared=shared)
-        own = dict(shared=place.shared, private=not place.shared, durable=False, patience=0, links=False)     # the next tier is asked instead
+        # the next tier is asked instead
+        own = dict(shared=place.shared, private=not place.shared, durable=False, patience=0, links=False)
         self.breaker = Breaker.of(str(self.root), 'near') if place.shared else None
-        def folder(url): return Fenced(FileBackend(url, **own), self.breaker) if self.breaker else FileBackend(url, **own)
+        def folder(url):
+            return Fenced(FileBackend(url, **own), self.breaker) if self.breaker else FileBackend(url, **own)
         self.files = folder(place.url)      # what is found by content: payloads, and what was made of them
-        self.numbers = folder(f'{place.url}/.at-{state}') if state else self.files      # what is found by number, or by name
+        # what is found by number, or by name
+        self.numbers = folder(f'{place.url}/.at-{state}') if state else self.files
         self.used: dict[str, float] = Recent(100_000)   # Key of a payload: when it was last read, by this process
         self.bad: set[str] = set()                      # Damaged copies that could not be dropped
         self._size, self._grew, self._swept, self._lock = None, 0, False, threading.Lock()
@@ -122,7 +127,8 @@ class Near:
     def has_folder(self, folder: str) -> bool:
         "Is anything near of a numbered folder?"
         files = self.at(folder + '0')
-        return files.ask(os.path.isdir, f'{files.url}/{folder}') if self.breaker else os.path.isdir(f'{files.url}/{folder}')
+        return (files.ask(os.path.isdir, f'{files.url}/{folder}') if self.breaker
+                else os.path.isdir(f'{files.url}/{folder}'))
     def marked(self, key: str) -> bool:
         "Does a mark lie beside a near record?"
         if self.files.shared: return any(self.has(f'{key}.{m}') for m in DEAD)
@@ -153,8 +159,11 @@ class Near:
     def cannot(self, e: Exception) -> None:
         "Say once that this tier does not keep what it is given"
         self.refused = e
-        if not self.gone: say_once(f'nothing can be kept near in {self.root}: {e}. Work goes on without it', f'near {self.root}')
-        else: say_once(f'the near tier {self.root} is not there: {self.breaker.why}. Work goes on without it', f'near gone {self.root}')
+        if not self.gone:
+            say_once(f'nothing can be kept near in {self.root}: {e}. Work goes on without it', f'near {self.root}')
+        else:
+            say_once(f'the near tier {self.root} is not there: {self.breaker.why}. Work goes on without it',
+                     f'near gone {self.root}')
 
     def _replace(self, key: str) -> bool:
         "Delete a damaged copy, so that a whole one can take its place"
@@ -178,7 +187,8 @@ class Near:
         try:
             yield draft
             if not draft.exists(): return        # another process has made it
-            with suppress(OSError): os.chmod(draft, 0o444 if self.files.shared else 0o400)      # a USB disk has no modes
+            # a USB disk has no modes
+            with suppress(OSError): os.chmod(draft, 0o444 if self.files.shared else 0o400)
             size = draft.stat().st_size
             os.replace(draft, to)
         finally: quietly(draft.unlink)
@@ -215,7 +225,9 @@ class Near:
     def tag_of(self, key: str) -> int:
         "What `tag` has noted; 0: nothing"
         place, leaf = self.numbers._place(key)
-        try: t = int((self.numbers.ask(os.stat, f'{place}/{leaf}') if self.breaker else os.stat(f'{place}/{leaf}')).st_mtime)
+        try:
+            t = int((self.numbers.ask(os.stat, f'{place}/{leaf}') if self.breaker
+                     else os.stat(f'{place}/{leaf}')).st_mtime)
         except OSError: return 0
         return t if t <= 2**30 else 0
 
@@ -231,7 +243,9 @@ class Near:
 
     def held(self) -> set[str]:
         "The keys that are not to be evicted; also those that a copy of this store holds, which has the same payloads"
-        places = [self.numbers, *(FileBackend(p, shared=False) for p in Path(self.files.url).glob('.at-*') if str(p) != self.numbers.url)]
+        places = [self.numbers,
+                  *(FileBackend(p, shared=False) for p in Path(self.files.url).glob('.at-*')
+                    if str(p) != self.numbers.url)]
         raws = [raw for f in places for e in f.list(HELD) if (raw := quietly(f.read, e.key, 2**24))]
         return {line for raw in raws for line in raw[16:].decode(errors='replace').splitlines()}
 
@@ -240,17 +254,20 @@ class Near:
         if self.limit is None: return
         with self._lock:
             self._grew += n
-            if self._size is None or self._grew > self.limit / 20: self._size, self._grew = quietly(self.measure) or 0, 0
+            if self._size is None or self._grew > self.limit / 20:
+                self._size, self._grew = quietly(self.measure) or 0, 0
             else: self._size += n
             if self._size > self.limit: quietly(self._evict)
 
-    def measure(self) -> int: return sum(e.size for f in {id(f): f for f in (self.files, self.numbers)}.values() for e in f.list(''))
+    def measure(self) -> int:
+        return sum(e.size for f in {id(f): f for f in (self.files, self.numbers)}.values() for e in f.list(''))
 
     def _evict(self) -> None:
         "Drop the least recently used until nine tenths of the limit are used"
         held = self.held()
         found = [(0 if e.key.endswith('.arrow') else 1, e.modified, e) for e in self.payloads()]
-        found += [(2, self._last_use(e), e) for e in self.numbers.list('') if self.area(e.key) == 'records' and not key_number(e.key)[1]]
+        found += [(2, self._last_use(e), e) for e in self.numbers.list('') if self.area(e.key) == 'records'
+                  and not key_number(e.key)[1]]
         for _, _, e in sorted(found):
             if self._size <= 0.9 * self.limit: break
             if e.key in held: continue
@@ -281,14 +298,18 @@ class Stack(Backend):
     def __init__(
         self,
         origin: Backend,                        # Where versions are decided; behind its breaker
-        tiers: list[tuple],                     # Of each near tier, nearest first: folder, limit, and whether it is shared
+        # Of each near tier, nearest first: folder, limit, and whether it is shared
+        tiers: list[tuple],
         identity: Callable[[], str | None],     # The name of the store that is there, where it is known
         firm: bool = False,                     # May nothing be answered from near in place of the origin?
         depth: int = 1,                         # See `Near`
-        again: Callable[[], None] = lambda: None,     # Called before the origin is asked: it may be time to ask who is there
+        # Called before the origin is asked: it may be time to ask who is there
+        again: Callable[[], None] = lambda: None,
     ):
-        self.origin, self.tiers, self.identity, self.firm, self.depth, self.again = origin, tiers, identity, firm, depth, again
-        self.url, self.can, self._nears, self._id = origin.url, replace(origin.can, probe=False), [], None    # a listing can be answered from near, a probe cannot
+        self.origin, self.tiers, self.identity, self.firm, self.depth, self.again = (origin, tiers, identity, firm,
+            depth, again)
+        # a listing can be answered from near, a probe cannot
+        self.url, self.can, self._nears, self._id = origin.url, replace(origin.can, probe=False), [], None
         self._stamps: dict[str, str] = Recent(100_000)      # of numbered objects, as listed
 
     @property
@@ -297,9 +318,12 @@ class Stack(Backend):
         id = self.identity()
         if id != self._id:
             self._stamps.clear()
-            before, self._nears = self._id, [Near(root, id, limit, shared, self.depth) for root, limit, shared in self.tiers] if id else []
+            before, self._nears = (self._id,
+                                   [Near(root, id, limit, shared, self.depth) for root, limit, shared in self.tiers]
+                                   if id else [])
             self._id = id       # last: another thread takes the tiers for known from here on
-            if before: raise Renewed(f'{self.url} is another store than it was before, or the same at an earlier state: ask again')
+            if before:
+                raise Renewed(f'{self.url} is another store than it was before, or the same at an earlier state: ask again')
         return self._nears
 
     def asking(self) -> list[Near]:
@@ -336,7 +360,9 @@ class Stack(Backend):
     def near_copy(self, key: str, limit: int) -> bytes | None:
         "What the nearest tier has of a record that no tier has a mark beside"
         nears = self.nears if _firm.get() != 'bytes' else ()
-        try: return nears[0].numbers.read(key, limit) if nears and key not in nears[0].bad and not any([n.marked(key) for n in nears]) else None
+        try:
+            return (nears[0].numbers.read(key, limit) if nears and key not in nears[0].bad
+                    and not any([n.marked(key) for n in nears]) else None)
         except (OSError, OverflowError): return None
 
     def _own(self, key: str) -> bool:
@@ -357,14 +383,17 @@ class Stack(Backend):
         keys = [*keys]
         found = {k: d for k in dict.fromkeys(keys) if (d := self._near_bytes(k, limit)) is not None}
         rest = [k for k in dict.fromkeys(keys) if k not in found]
-        for k, d in zip(rest, self.origin.read_many(rest, limit) if rest else []): found[k] = d if isinstance(d, Exception) else self._kept(k, d)
+        for k, d in zip(rest, self.origin.read_many(rest, limit) if rest else []):
+            found[k] = d if isinstance(d, Exception) else self._kept(k, d)
         return [found[k] for k in keys]
 
     def _near_bytes(self, key: str, limit: int | None) -> bytes | None:
-        return None if self._own(key) else next((d for n in self.nears if (d := quietly(n.read, key, limit)) is not None), None)
+        return (None if self._own(key)
+                else next((d for n in self.nears if (d := quietly(n.read, key, limit)) is not None), None))
 
     def create(self, key: str, data: bytes) -> bool:
-        "Only the origin takes claims; what it has taken is kept near, and who is there is not asked any more once it has"
+        """Only the origin takes claims; what it has taken is kept near, and who is there is not asked any more once it
+        has"""
         self.asking()
         won = self.origin.create(key, data)
         if won: self._made(key, data)
@@ -413,11 +442,14 @@ class Stack(Backend):
                 yield e
             return
         except OSError as e: self._instead(e)
-        yield from islice((e for e in self._near_list(folder, after, limit) if e.key not in seen), limit and limit - len(seen))
+        yield from islice((e for e in self._near_list(folder, after, limit) if e.key not in seen),
+                          limit and limit - len(seen))
 
     def _near_list(self, folder: str, after: str | None, limit: int | None) -> Iterator[Entry]:
         "What the near tiers have below a folder; when the origin has made it, and which object that was, is not known"
-        found = {e.key: e._replace(modified=0.0, stamp='') for n in reversed(self.nears) for e in (quietly(lambda n=n: [*n.at(folder + '0').list(folder, after, limit)]) or []) if e.key not in n.bad}
+        found = {e.key: e._replace(modified=0.0, stamp='') for n in reversed(self.nears)
+                 for e in (quietly(lambda n=n: [*n.at(folder + '0').list(folder, after, limit)]) or [])
+                 if e.key not in n.bad}
         return iter(sorted(found.values(), key=lambda e: e.key)[:limit])
 
     def near_last(self, folder: str) -> tuple[str, bytes | None]:
@@ -461,7 +493,8 @@ class Stack(Backend):
         except (OSError, OverflowError): pass      # what it has sent is checked with the rest
         yield from self.origin.stream(key, at, end)
 
-    def partial(self) -> bool: return bool(stale_now()) or self.origin.offline or bool(self.origin.breaker and self.origin.breaker.open)
+    def partial(self) -> bool:
+        return bool(stale_now()) or self.origin.offline or bool(self.origin.breaker and self.origin.breaker.open)
 
     def path(self, key: str) -> Path | None:
         "The near copy, or the origin's own file where that is on this machine"
@@ -471,7 +504,8 @@ class Stack(Backend):
 
     def room(self, key: str):
         "A new file in the nearest tier; None where it has the key, and yet no file of this machine"
-        return self._room(key) if self.nears and not (self.nears[0].place != 'local' and quietly(self.nears[0].has, key)) else None
+        return (self._room(key) if self.nears
+                and not (self.nears[0].place != 'local' and quietly(self.nears[0].has, key)) else None)
 
     @contextmanager
     def _room(self, key: str) -> Iterator[Path]:

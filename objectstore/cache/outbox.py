@@ -42,7 +42,8 @@ class Work:
 class Pending:
     "The pending work of one origin on this machine"
     def __init__(self, root: Path):
-        self.files = FileBackend(root, shared=False, private=True, links=False)     # names are used once, and one process at a time delivers
+        # names are used once, and one process at a time delivers
+        self.files = FileBackend(root, shared=False, private=True, links=False)
         self.place = '', ''     # Whom it is for: URL and endpoint
         self._queue, self._seen, self._work, self._swept = f'{self.files.url}/queue', None, {}, False
 
@@ -84,7 +85,8 @@ class Pending:
         try: says = json.loads(self.files.read(f'queue/{name}'))
         except FileNotFoundError: return None
         except (ValueError, RecursionError): says = None
-        if not _is_work(says): says = dict(op='unreadable', id=name.rpartition('-')[2], bucket='', item='', at=int(name[:20]) / 1e9)
+        if not _is_work(says):
+            says = dict(op='unreadable', id=name.rpartition('-')[2], bucket='', item='', at=int(name[:20]) / 1e9)
         return Work(f'queue/{name}', says['op'], says['id'], says['bucket'], says['item'], says)
 
     def add(self, op: str, bucket: str, item: str, id: str | None = None, at: float | None = None, **says) -> Work:
@@ -115,31 +117,35 @@ class Pending:
         return bool(quietly(self.files.exists, 'reached'))
 
     def _reserve(self) -> None:
-        "Keep a little room back: a disk that is full of pending work could not be emptied else, for delivery writes too"
+        """Keep a little room back: a disk that is full of pending work could not be emptied else, for delivery writes
+        too"""
         if not self.files.exists('reserve'): self.files.create('reserve', os.urandom(RESERVE))
 
     def _safe_here(self) -> None:
         "Raise where other machines could see the queue, and deliver it too"
-        if why := why_not_here(self.files.url): raise Unsupported(f'{why}: set OBJECTSTORE_STATE_DIR to a folder of this machine')
+        if why := why_not_here(self.files.url):
+            raise Unsupported(f'{why}: set OBJECTSTORE_STATE_DIR to a folder of this machine')
 
     def add_put(
         self,
         bucket: str,
         item: str,
         draft: Draft,                   # What was to be stored
-        origin: str | None,             # The name of the store, where it is known: its id, and what tells it from its copies
+        # The name of the store, where it is known: its id, and what tells it from its copies
+        origin: str | None,
         tried: int | None = None,       # A number under which it may have been kept
     ) -> Work:
         "Keep a put, with its bytes: all of it, or nothing"
         self._safe_here()
         self._reserve()
-        files = [(draft.id, draft.payload)] if not draft.members else [(f'{draft.id}-{i}', p) for i, (_, p) in enumerate(draft.members)]
+        files = ([(draft.id, draft.payload)] if not draft.members
+                 else [(f'{draft.id}-{i}', p) for i, (_, p) in enumerate(draft.members)])
         members = [[name, p.size, p.hash] for name, p in draft.members]
         try:
             self._keep_bytes([(f'bytes/{name}', p) for name, p in files])
             if tried is not None: self.tried(draft.id, tried)
-            return self.add('put', bucket, item, draft.id, codec=draft.codec, how=draft.how, size=draft.payload.size, hash=draft.payload.hash,
-                            description=draft.description, members=members, origin=origin)
+            return self.add('put', bucket, item, draft.id, codec=draft.codec, how=draft.how, size=draft.payload.size,
+                            hash=draft.payload.hash, description=draft.description, members=members, origin=origin)
         except BaseException:       # an interruption may come when it is in the queue already: then it stays
             if not self.still(draft.id): self._drop_bytes(draft.id, len(members))
             raise
@@ -173,13 +179,15 @@ class Pending:
     def draft(self, w: Work) -> Draft:
         "A pending put as a draft again"
         s = w.says
-        members = [(name, self._payload(f'{w.id}-{i}', size, hash)) for i, (name, size, hash) in enumerate(s['members'])]
+        members = [(name, self._payload(f'{w.id}-{i}', size, hash))
+                   for i, (name, size, hash) in enumerate(s['members'])]
         payload = Payload(0, '') if members else self._payload(w.id, s['size'], s['hash'])
         return Draft(s['codec'], payload, s['how'], {**s['description'], 'called': micros(w.since)}, members, w.id)
 
     def _payload(self, name: str, size: int, hash: str) -> Payload:
         "Kept bytes: small ones in memory and checked, larger ones as their file"
-        gone = Damaged(f'the bytes of the pending put {name} are not those that were put: put it again, and remove the pending one by its id')
+        gone = Damaged(f'the bytes of the pending put {name} are not those that were put: put it again, and remove the '
+                       'pending one by its id')
         if size > INLINE_LIMIT:
             if (path := self.files.path(f'bytes/{name}')) is None: raise gone
             return Payload(size, hash, path=path)
@@ -218,8 +226,10 @@ class Pending:
             try: told = json.loads(self.files.read(e.key))
             except FileNotFoundError: continue
             except (ValueError, RecursionError): told = None
-            fits = isinstance(told, dict) and type(told.get('what')) is type(told.get('why')) is str and type(told.get('at')) in (int, float)
-            found.append((e.key, told if fits else dict(what='pending work', why=f'{e.key} on this machine cannot be read', at=e.modified)))
+            fits = (isinstance(told, dict) and type(told.get('what')) is type(told.get('why')) is str
+                    and type(told.get('at')) in (int, float))
+            found.append((e.key, told if fits
+                          else dict(what='pending work', why=f'{e.key} on this machine cannot be read', at=e.modified)))
         return sorted(found, key=lambda kv: kv[1]['at'])
 
     def told(self, keys: Iterable[str]) -> None:
@@ -232,7 +242,8 @@ class Pending:
         self._swept, ids, now = True, {w.id for w in self.work()}, time.time()
         for folder, days in (('bytes', 1), ('tried', 1), ('done', 90)):
             for e in self.files.list(f'{folder}/'):
-                if e.key.partition('/')[2].partition('-')[0] not in ids and now - e.modified > days * older_than: self.files.delete(e.key)
+                if e.key.partition('/')[2].partition('-')[0] not in ids and now - e.modified > days * older_than:
+                    self.files.delete(e.key)
         self.files.sweep(older_than)
 
     def puts(self, bucket: str | None = None, item: str | None = None) -> list[Work]:
@@ -248,12 +259,15 @@ class Pending:
         "A pending put as a record without a number"
         d = self.draft(w)
         if d.members: return self._folder_record(w, d)
-        return Record(w.bucket, w.item, 0, d.codec, d.payload.size, d.payload.hash, '' if d.payload.data is not None else w.id, d.how,
+        return Record(w.bucket, w.item, 0, d.codec, d.payload.size, d.payload.hash,
+                      '' if d.payload.data is not None else w.id, d.how,
                       to_json(dict(id=w.id, at=int(w.says['at'] * 1e6), **d.description)), d.payload.data)
 
     def _folder_record(self, w: Work, d: Draft) -> Record:
-        listing = b''.join(to_json([name, p.size, p.hash, f'{w.id}-{i}']) + b'\n' for i, (name, p) in enumerate(d.members))
-        return Record(w.bucket, w.item, 0, d.codec, len(listing), blake3(listing).hexdigest(), '', d.how, to_json(dict(id=w.id, at=int(w.says['at'] * 1e6), **d.description)), listing)
+        listing = b''.join(to_json([name, p.size, p.hash, f'{w.id}-{i}']) + b'\n'
+                           for i, (name, p) in enumerate(d.members))
+        return Record(w.bucket, w.item, 0, d.codec, len(listing), blake3(listing).hexdigest(), '', d.how,
+                      to_json(dict(id=w.id, at=int(w.says['at'] * 1e6), **d.description)), listing)
 
     @contextmanager
     def alone(
@@ -310,11 +324,17 @@ _entry = re.compile(r'\d{20}-[0-9a-f]{32}', re.ASCII)
 
 def _is_work(says: object) -> bool:
     "Has an entry of the queue what the verbs take from it?"
-    if not isinstance(says, dict) or any(type(says.get(k)) is not str for k in ('op', 'id', 'bucket', 'item')) or type(says.get('at')) not in (int, float): return False
-    if says['op'] == 'put': return all(type(says.get(k)) is t for k, t in dict(codec=str, how=dict, size=int, hash=str, description=dict, members=list).items())
-    if says['op'] not in ('note', 'alias', 'remove') or type(says.get('version', 0)) not in (int, str, type(None)): return False
+    if (not isinstance(says, dict) or any(type(says.get(k)) is not str for k in ('op', 'id', 'bucket', 'item'))
+        or type(says.get('at')) not in (int, float)):
+        return False
+    if says['op'] == 'put':
+        return all(type(says.get(k)) is t
+                   for k, t in dict(codec=str, how=dict, size=int, hash=str, description=dict, members=list).items())
+    if says['op'] not in ('note', 'alias', 'remove') or type(says.get('version', 0)) not in (int, str, type(None)):
+        return False
     move = says.get('move')
-    return isinstance(move, dict) and (says['op'] != 'note' or isinstance(move.get('notes'), dict)) and (says['op'] != 'alias' or type(says.get('alias')) is str)
+    return (isinstance(move, dict) and (says['op'] != 'note' or isinstance(move.get('notes'), dict))
+            and (says['op'] != 'alias' or type(says.get('alias')) is str))
 
 RESERVE = 64 * 1024     # bytes
 
@@ -325,10 +345,12 @@ class Waiting(Bucket):
         super().__init__(w.bucket, bucket.backend, bucket.prefix)
         self.id, self.pending, self.real = w.id, pending, bucket
     def own_file(self, hash: str, put: str) -> Path | None: return self.pending.files.path(f'bytes/{put}')
-    def notes(self, item: str, n: int) -> list[dict]: return self.real.notes(item, now) if (now := self.pending.done(self.id)) else []
+    def notes(self, item: str, n: int) -> list[dict]:
+        return self.real.notes(item, now) if (now := self.pending.done(self.id)) else []
     def aliases(self, item: str) -> dict[str, int]: return self.real.aliases(item) if self.pending.done(self.id) else {}
 
 # %% ../../nbs/cache/06_outbox.ipynb #7db686f8
 _turns: dict[str, threading.Lock] = {}
 
-if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_turns.clear)    # a thread of the parent may have held one
+# a thread of the parent may have held one
+if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_turns.clear)

@@ -27,7 +27,8 @@ __all__ = ['FEW', 'IDLE', 'stored_record', 'named_by', 'deliver_draft', 'append_
 
 # %% ../../nbs/cache/07_replay.ipynb #073e0d74
 def stored_record(bucket: Bucket, item: str, n: int) -> Record | None:
-    "The record of a number as the origin has it; None where there is none; one that cannot be read is nobody's, and ends the delivery: it may be ours"
+    """The record of a number as the origin has it; None where there is none; one that cannot be read is nobody's, and
+    ends the delivery: it may be ours"""
     raw = read_back(bucket.backend, bucket.key(item, n))
     return None if raw is None else unpack(raw, bucket.name, item, n)
 
@@ -72,11 +73,13 @@ def _placed(bucket: Bucket, draft: Draft) -> str:
     return bucket.place(draft.payload) if draft.payload.size > INLINE_LIMIT else ''
 
 def _claim_one(bucket: Bucket, item: str, draft: Draft, put: str, n: int, patience: float) -> Record | None:
-    "Try one number: the record where it is ours, None where something is there, or where it was given up: what it is, the caller reads"
+    """Try one number: the record where it is ours, None where something is there, or where it was given up: what it
+    is, the caller reads"""
     claim = bucket.claiming(item, draft, put, n, patience)
     while (won := claim.once(n)) is None:
         claim._doubt()
-        if claim.spent(): raise CommitUnknown(f'{bucket.backend.url} neither keeps {bucket.name}/{item}@{n} nor says why')
+        if claim.spent():
+            raise CommitUnknown(f'{bucket.backend.url} neither keeps {bucket.name}/{item}@{n} nor says why')
     if not won: return None
     if claim.late: bucket.abandon(item, n, draft); return None
     return bucket._claimed(draft.record(bucket.name, item, n, put, claim.at))
@@ -103,7 +106,8 @@ def append_once(
     bucket: Bucket,
     folder: str,                       # Of moves
     id: str,                           # Write id of the move
-    make: Callable[[dict], dict],      # The move, from the last one that is there; raises where it makes no sense any more
+    # The move, from the last one that is there; raises where it makes no sense any more
+    make: Callable[[dict], dict],
     patience: float = 3.0,
 ) -> None:
     "Append a move unless it is there: what was appended meanwhile is looked at first"
@@ -128,7 +132,8 @@ def deliver(
     patience: float = 3.0,
     told: Callable[[], object] = lambda: None,     # Brings what was done into the index, or its hint into the log
 ) -> Outcome:
-    "Deliver one piece of work; a put is never given up. It leaves the queue when whoever looks elsewhere finds it there"
+    """Deliver one piece of work; a put is never given up. It leaves the queue when whoever looks elsewhere finds it
+    there"""
     what, n = f'{w.op} {w.name}', None
     try:
         if w.op == 'put': became, n = _deliver_put(origin, pending, w, patience)
@@ -142,7 +147,8 @@ def deliver(
     return Outcome(what, became)
 
 def _deliver_put(origin: Origin, pending: Pending, w: Work, patience: float) -> tuple[str, int]:
-    "What a put became, and its number; another process that has delivered it has taken the number away that it tried: one written down anew is too high"
+    """What a put became, and its number; another process that has delivered it has taken the number away that it
+    tried: one written down anew is too high"""
     bucket = origin.for_put(w.bucket)
     if n := pending.done(w.id): return f'{w.name}@{n}', n
     draft = pending.whole_draft(w)
@@ -157,7 +163,8 @@ def _deliver_put(origin: Origin, pending: Pending, w: Work, patience: float) -> 
 def _payload_keys(bucket: Bucket, r: Record, draft: Draft) -> list[str]:
     "Where the payloads of a draft are, in its order"
     put = {hash: put for hash, put in named_by(bucket, r)}
-    return [bucket.prefix + payload_key(p.hash, put[p.hash]) if p.hash in put else '' for p in [*(p for _, p in draft.members)] or [draft.payload]]
+    return [bucket.prefix + payload_key(p.hash, put[p.hash]) if p.hash in put else ''
+            for p in [*(p for _, p in draft.members)] or [draft.payload]]
 
 def _keep_near(backend, key: str, file) -> None:
     if room := backend.room(key) if key else None:
@@ -181,7 +188,9 @@ def _deliver_alias(origin: Origin, pending: Pending, w: Work, patience: float) -
     bucket, n = origin.bucket(w.bucket), _version_of(pending, w) if w.says['version'] is not None else None
     alias, meant = w.says['alias'], _meant(pending, w)
     def moved(now: dict) -> dict:
-        if meant is not ... and now.get('to') not in (meant, n): raise Conflict(f'alias {alias!r} of {w.name} points at {now.get("to") or "nothing"} now, not at {meant or "nothing"} as it did when it was moved on this machine')
+        if meant is not ... and now.get('to') not in (meant, n):
+            raise Conflict(f'alias {alias!r} of {w.name} points at {now.get("to") or "nothing"} now, not at '
+                           f'{meant or "nothing"} as it did when it was moved on this machine')
         if n is not None and not bucket.is_live(w.item, n): raise Conflict(f'{w.name}@{n} was removed meanwhile')
         return {**w.says['move'], 'to': n}
     append_once(bucket, alias_folder(w.item, alias), w.id, moved, patience)
@@ -332,7 +341,8 @@ class Report(Looks, list):
         done = len(self) - len(self.waiting) - len(self.conflicts)
         return f'{done:,} of {len(self):,} delivered' if self else 'Nothing was pending'
     def _other(self) -> list[str]:
-        return [f'On this machine wait also {"; ".join(self.elsewhere)}: status() says what to do with it'] if self.elsewhere else []
+        return ([f'On this machine wait also {"; ".join(self.elsewhere)}: status() says what to do with it']
+                if self.elsewhere else [])
 
 def deliver_all(
     origin: Origin,
@@ -363,7 +373,8 @@ def _learn(bucket: Bucket, items: set[str]) -> None:
     bucket.sure.update((i, awake()) for i in items if not bucket._is_sure(i, bucket.highest[i]))
 
 FEW = 8      # items of a bucket that are asked for one by one
-IDLE = 2     # answers for one piece that did not come, and nothing delivered meanwhile, after which nothing is tried again
+# answers for one piece that did not come, and nothing delivered meanwhile, after which nothing is tried again
+IDLE = 2
 
 def _unfit(origin: Origin, w: Work, ids: dict) -> str:
     "Why a piece of work cannot be sent: it is rotten, or it was meant for another store than the one that is there now"
@@ -374,5 +385,9 @@ def _unfit(origin: Origin, w: Work, ids: dict) -> str:
         if root not in ids: ids[root] = origin.id(w.bucket, surely=True)
         known = ids[root] == meant or ids[root] and meant in origin.ids(w.bucket)
     except OSError: return ''
-    if not known: return f'it was put into the store {meant}, and {origin.url} is {f"the store {ids[root]}" if ids[root] else "empty"} now: get it by its id, and put it where it belongs'
-    return f'{origin.url} was set back to an earlier state ({lost}): look at what is there now, then store.care.restored() lets it go on from there' if (lost := origin.lost(w.bucket)) else ''
+    if not known:
+        return (f'it was put into the store {meant}, and {origin.url} is '
+                f'{f"the store {ids[root]}" if ids[root] else "empty"} now: get it by its id, and put it where it '
+                'belongs')
+    return (f'{origin.url} was set back to an earlier state ({lost}): look at what is there now, then '
+            'store.care.restored() lets it go on from there' if (lost := origin.lost(w.bucket)) else '')

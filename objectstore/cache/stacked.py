@@ -29,11 +29,15 @@ __all__ = ['open_near', 'asker', 'known_name', 'again', 'instead', 'missing_stor
 def open_near(tier: str) -> FileBackend:
     "A folder as a near tier; one that is itself an origin, or belongs to somebody else, is refused"
     found = open_backend(tier)
-    if not isinstance(found, FileBackend): raise TierMismatch(f'{tier} cannot be a near tier: near tiers are folders of this machine or of a shared volume; swap the tiers, the origin comes last')
+    if not isinstance(found, FileBackend):
+        raise TierMismatch(f'{tier} cannot be a near tier: near tiers are folders of this machine or of a shared '
+                           'volume; swap the tiers, the origin comes last')
     if quietly((Fenced(found, Breaker.of(found.url, 'near')) if found.shared else found).exists, MARKER):
-        raise TierMismatch(f'{tier} holds versions of its own, which a near tier would hide: open it alone and copy its buckets to the other store, or choose another folder for near copies')
+        raise TierMismatch(f'{tier} holds versions of its own, which a near tier would hide: open it alone and copy '
+                           'its buckets to the other store, or choose another folder for near copies')
     if not found.shared and (owner := _stranger(Path(found.url)/'.near')) is not None:
-        raise TierMismatch(f'the near copies in {tier} belong to another user (number {owner}), who could change them: choose a folder of your own')
+        raise TierMismatch(f'the near copies in {tier} belong to another user (number {owner}), who could change them: '
+                           'choose a folder of your own')
     return found
 
 def _stranger(folder: Path) -> int | None:
@@ -65,7 +69,8 @@ def _ask(origin: StackedOrigin, g: Guarded, sight: Sight) -> str | None:
         sight.name, sight.turn = known_name(origin, g), -1         # until it is back
         return sight.name
     if sight.name is None: sight.none_until = time.monotonic() + 1
-    if renewed: raise Renewed(f'{origin.url} is another store than it was before, or the same at an earlier state: ask again')
+    if renewed:
+        raise Renewed(f'{origin.url} is another store than it was before, or the same at an earlier state: ask again')
     return sight.name
 
 def _vet(g: Guarded, sight: Sight) -> None:
@@ -103,7 +108,8 @@ def instead(
 def missing_store(origin: StackedOrigin, g: Guarded, before: str) -> None:
     "Raise where a folder has lost its identity; a service's bucket may have been emptied"
     if g.can.place not in ('local', 'shared'): return
-    why = origin.places.lost(g.url, origin.endpoint or '') or f'{g.url} is not there, and the store {before[:8]} was here. To begin a new store there, open it alone and put something into it'
+    why = (origin.places.lost(g.url, origin.endpoint or '') or f'{g.url} is not there, and the store {before[:8]} was '
+           'here. To begin a new store there, open it alone and put something into it')
     e = ConnectionError(errno.ENOTCONN, why)
     if g.breaker: g.breaker.trip(e)
     raise e
@@ -119,7 +125,8 @@ class GuardedService:
         near: Callable[[], list[str]],      # The names that are known while it is away
         firm: bool,                         # May these not answer in its place?
     ):
-        self.inner, self.url, self.endpoint, self.breaker, self.offline, self.near, self.firm = inner, inner.url, inner.endpoint, breaker, offline, near, firm
+        self.inner, self.url, self.endpoint, self.breaker, self.offline, self.near, self.firm = (inner, inner.url,
+            inner.endpoint, breaker, offline, near, firm)
         if breaker and not breaker.probe: breaker.probe = inner.names
 
     def _asked(self, f: Callable, *args) -> object:
@@ -155,13 +162,17 @@ class StackedOrigin(Origin):
         offline: str | bool,                # 'auto', True or False
         state: Path,                        # This machine's state
     ):
-        self.tiers, self.limit, self.offline, self.state, self.places, self._sights = tiers, limit, offline, state, Places(state), {}
+        self.tiers, self.limit, self.offline, self.state, self.places, self._sights = (tiers, limit, offline, state,
+            Places(state), {})
         self.endpoint = getattr(place, 'endpoint', None)
-        self.breaker = Breaker.of(place.url, self.endpoint, *([str(id(place))] if _unnamed(place) else [])) if offline == 'auto' else None
+        self.breaker = (Breaker.of(place.url, self.endpoint, *([str(id(place))] if _unnamed(place) else []))
+                        if offline == 'auto' else None)
         self.queue, self._reached = Pending.of(state, place.url, self.endpoint), False
         if self.breaker and self.breaker.reached: self.queue.note_reached()
         elif self.breaker: self.breaker.first.append(self.queue.note_reached)
-        super().__init__(self._stack(place, 1) if isinstance(place, Backend) else GuardedService(place, self.breaker, offline is True, self._near_buckets, offline is False), by, self.places)
+        super().__init__(self._stack(place, 1) if isinstance(place, Backend)
+                         else GuardedService(place, self.breaker, offline is True, self._near_buckets,
+                                             offline is False), by, self.places)
 
     def _stack(self, backend: Backend, depth: int) -> Stack:
         g = Guarded(backend, self.breaker, self.offline is True)
@@ -174,7 +185,8 @@ class StackedOrigin(Origin):
         if not self.native: return super()._open(name)
         return Bucket(name, self._stack(self.place.backend(name), 0))
 
-    def _near_buckets(self) -> list[str]: return [u.removeprefix('s3://') for u in self.places.urls(self.endpoint or '') if u.count('/') == 2]
+    def _near_buckets(self) -> list[str]:
+        return [u.removeprefix('s3://') for u in self.places.urls(self.endpoint or '') if u.count('/') == 2]
 
     def reached(self) -> bool:
         "Has this machine ever reached the origin?"
@@ -184,7 +196,8 @@ class StackedOrigin(Origin):
 
     def _has_met(self) -> bool:
         "Is a store remembered at this place?"
-        return bool(self._near_buckets() if self.native else self.places.get(self.url, self.endpoint or '').get('identity'))
+        return bool(self._near_buckets() if self.native
+                    else self.places.get(self.url, self.endpoint or '').get('identity'))
 
     def missing(self, root: Guarded, before: str) -> None: missing_store(self, root, before)
 
@@ -236,4 +249,5 @@ def _unnamed(place) -> bool: return place.url == 'memory://'
 # %% ../../nbs/cache/08_stacked.ipynb #a610654e
 def near_numbers(bucket: Bucket, item: str) -> list[int]:
     "The versions of an item that are near"
-    return Numbers(bucket.backend._near_list(bucket.folder(item), None, None)).live if isinstance(bucket.backend, Stack) else []
+    return (Numbers(bucket.backend._near_list(bucket.folder(item), None, None)).live
+            if isinstance(bucket.backend, Stack) else [])

@@ -41,7 +41,8 @@ class Codec:
     kind: str | None = None      # What such an object plainly is, such as 'data' or 'model'
     unsafe: bool = False         # Loading can run code: needs trust, and is never chosen unasked
     drops: str = ''              # What is dropped on purpose, in words; all else is proved at put
-    form: str = ''               # How a payload is shown and compared, one of `FORMS`; none: its beginning is shown, as text or bytes
+    # How a payload is shown and compared, one of `FORMS`; none: its beginning is shown, as text or bytes
+    form: str = ''
     variable: str = ''           # A name for such an object in code that gets it, such as `df`
 
     def accepts(self, obj: object) -> bool:
@@ -61,7 +62,8 @@ class Codec:
         "A JSON-able description, made at put"
         return {}
     def text(self, data: bytes, how: dict) -> str:
-        "What the browser compares line by line, of a codec of the form text, json or lines; it must not run code of the payload"
+        """What the browser compares line by line, of a codec of the form text, json or lines; it must not run code of
+        the payload"""
         return data.decode('utf-8', 'replace')
     def prove(self, obj: object, source: bytes | Path, how: dict) -> Difference | None:
         "The first difference between what was put and what its payload gives, loaded without trust"
@@ -91,7 +93,9 @@ def _judged(e: BaseException, codec: str) -> BaseException:
     "`e` itself if it may pass, else the `Damaged` that it means"
     if isinstance(e, (ObjectStoreError, MemoryError)) or isinstance(e, OSError) and e.errno: return e
     if not isinstance(e, Exception) and type(e).__name__ != 'PanicException': return e
-    if isinstance(e, ImportError): return MissingExtra(f"{e.name or 'a library'} is needed to read what codec {codec!r} wrote, and is not there: {str(e)[:200]}")
+    if isinstance(e, ImportError):
+        return MissingExtra(f"{e.name or 'a library'} is needed to read what codec {codec!r} wrote, and is not there: "
+                            f"{str(e)[:200]}")
     return Damaged(f'the payload is not what codec {codec!r} writes ({type(e).__name__}: {str(e)[:200]})')
 
 def raw(source: bytes | Path) -> bytes:
@@ -125,14 +129,16 @@ def _is_instance(obj: object, t: type) -> bool:
 def check_asks(as_: object, columns: object) -> None:
     "Refuse an `as_` and `columns` that nobody can mean"
     if not (as_ is None or isinstance(as_, (str, type)) or typing.get_origin(as_)):
-        raise Unsupported(f"as_={as_!r:.80} is no type, and none of 'pandas', 'polars', 'lazy', 'arrow', 'numpy', 'torch', 'bytes'")
+        raise Unsupported(f"as_={as_!r:.80} is no type, and none of 'pandas', 'polars', 'lazy', 'arrow', 'numpy', "
+                          "'torch', 'bytes'")
     if columns is not None: listed(columns)
 
 def listed(columns: object) -> list:
     "The labels of columns that were asked for, as a list; text is one label"
     if isinstance(columns, str): return [columns]
     try: return list(columns)
-    except TypeError: raise Unsupported(f'columns={columns!r:.80}: give a list of labels, as in columns=[{columns!r:.80}]') from None
+    except TypeError:
+        raise Unsupported(f'columns={columns!r:.80}: give a list of labels, as in columns=[{columns!r:.80}]') from None
 
 # %% ../../nbs/codecs/02_codec.ipynb #8409b539
 class Sink(io.RawIOBase):
@@ -156,7 +162,8 @@ def register(
     "Make a codec known"
     global _codecs
     c = codec() if isinstance(codec, type) else codec
-    if not re.fullmatch('[a-z0-9.-]+', c.name): raise Unsupported(f'{c.name!r} cannot name a codec: use a to z, 0 to 9, dot and hyphen')
+    if not re.fullmatch('[a-z0-9.-]+', c.name):
+        raise Unsupported(f'{c.name!r} cannot name a codec: use a to z, 0 to 9, dot and hyphen')
     others = [o for o in _codecs if (o.name, type(o).__qualname__) != (c.name, type(c).__qualname__)]
     _codecs = [c, *others] if first else [*others, c]
     return codec
@@ -169,19 +176,24 @@ def codec_names() -> list[str]:
 def register_codec(
     codec: Codec | type[Codec],   # The codec, or its class
     *,
-    replace: bool = False,        # May it take the name of another one? What was put with that is read with this one then
+    # May it take the name of another one? What was put with that is read with this one then
+    replace: bool = False,
 ) -> Codec | type[Codec]:         # What was given, so that this can decorate a class
     "Codec: make one known in this process, and ask it before all others"
     _add(codec, replace, first=True)
     return codec
 
 def _add(codec: Codec | type[Codec], replace: bool = False, first: bool = False) -> None:
-    "Register what comes from elsewhere; an installed package's is asked last, so that no other object changes its codec"
+    """Register what comes from elsewhere; an installed package's is asked last, so that no other object changes its
+    codec"""
     global _codecs
     c = codec() if isinstance(codec, type) else codec
-    if not isinstance(c, Codec): raise Unsupported(f'{c!r:.80} is no codec: derive it from objectstore.codecs.codec.Codec')
+    if not isinstance(c, Codec):
+        raise Unsupported(f'{c!r:.80} is no codec: derive it from objectstore.codecs.codec.Codec')
     others = [o for o in _codecs if o.name == c.name and _written_as(o) != _written_as(c)]
-    if others and not replace: raise Unsupported(f'there is a codec {c.name!r} already ({_written_as(others[0])}): choose another name, or give replace=True')
+    if others and not replace:
+        raise Unsupported(f'there is a codec {c.name!r} already ({_written_as(others[0])}): choose another name, or '
+                          'give replace=True')
     register(c, first)
     _codecs = [o for o in _codecs if o not in others]
 
@@ -190,7 +202,8 @@ def _written_as(c: Codec) -> str: return f'{type(c).__module__}.{type(c).__qualn
 # %% ../../nbs/codecs/02_codec.ipynb #3cc9fe66
 def _find(name: str) -> list[Codec]:
     "The codecs of that name, the newest first; an installed package's where there is none yet"
-    if not (found := [c for c in _codecs if c.name == name]) and isinstance(name, str) and (e := entry_points('objectstore.codecs').get(name)):
+    if (not (found := [c for c in _codecs if c.name == name]) and isinstance(name, str)
+        and (e := entry_points('objectstore.codecs').get(name))):
         _add(loaded(e))
         found = [c for c in _codecs if c.name == name]
     return found
@@ -214,13 +227,15 @@ def by_name(
     for c in _codecs:
         if c.name == name: return c
     if found := _find(name): return found[0]
-    raise Unsupported(f"this was stored with codec {name!r}, which is not known here: install or import the package that brings it, "
-        f"or register one with objectstore.register_codec{hint(name, codec_names())}. Known: {', '.join(codec_names())}")
+    raise Unsupported(f"this was stored with codec {name!r}, which is not known here: install or import the package "
+                      "that brings it, " f"or register one with objectstore.register_codec{hint(name, codec_names())}. "
+                      f"Known: {', '.join(codec_names())}")
 
 # %% ../../nbs/codecs/02_codec.ipynb #57a64288
 FORMS = dict(frame='a Parquet file', array="NumPy's .npy", tensors='a safetensors file', json='JSON', text='UTF-8',
-    lines='anything; `text` makes lines of it', image='PNG, JPEG, GIF or WebP', model='anything; its statistics are shown',
-    bytes='anything', file='anything; the extension of its name says what')
+             lines='anything; `text` makes lines of it', image='PNG, JPEG, GIF or WebP',
+             model='anything; its statistics are shown', bytes='anything',
+             file='anything; the extension of its name says what')
 
 def known_codec(name: str) -> Codec:
     "The codec that a record names, or a plain `Codec`, which has no form, where it is not known here"
@@ -237,9 +252,10 @@ def codec_for(
     if c := _accepting(obj): return c
     broken = _register_installed()
     if c := _accepting(obj): return c
-    raise Unsupported(f"no codec takes a {type_name(obj)}. Known: {', '.join(codec_names())}. Put what it holds as one of these, "
-        "register a codec for it (objectstore.register_codec), or choose codec='pickle': then whoever gets it has to trust you, because loading a pickle can run any code"
-        + ''.join(f'. {b}' for b in broken))
+    raise Unsupported(f"no codec takes a {type_name(obj)}. Known: {', '.join(codec_names())}. Put what it holds as one "
+                      "of these, " "register a codec for it (objectstore.register_codec), or choose codec='pickle': "
+                      "then whoever gets it has to trust you, because loading a pickle can run any code"
+                      + ''.join(f'. {b}' for b in broken))
 
 def _accepting(obj: object) -> Codec | None:
     "The first codec that takes an object unasked"
@@ -249,7 +265,9 @@ def _accepting(obj: object) -> Codec | None:
 
 def _named(obj: object, name: str) -> Codec:
     "The codec of that name, if it takes the object"
-    if not (found := _find(name)): raise Unsupported(f"no codec {name!r:.80}{hint(str(name)[:80], codec_names())}. Known: {', '.join(codec_names())}")
+    if not (found := _find(name)):
+        raise Unsupported(f"no codec {name!r:.80}{hint(str(name)[:80], codec_names())}. Known: "
+                          f"{', '.join(codec_names())}")
     for c in found:
         if c.accepts(obj): return c
     raise Unsupported(f'codec {name!r} does not take a {type_name(obj)}')
@@ -266,8 +284,11 @@ def proved(
     try: found = codec.prove(obj, source, told)
     except BaseException as e:
         if not isinstance(judged := _judged(e, codec.name), (Damaged, Unsupported)): raise
-        raise Unsupported(f'what codec {codec.name!r} writes of this {type_name(obj)} cannot be read back, so nothing was stored. {codec.instead(obj, None)}. ({str(judged)[:300]})') from e
-    if found: raise Unsupported(f'this would not come back as it is, so nothing was stored: {found}. {codec.instead(obj, found)}')
+        raise Unsupported(f'what codec {codec.name!r} writes of this {type_name(obj)} cannot be read back, so nothing '
+                          f'was stored. {codec.instead(obj, None)}. ({str(judged)[:300]})') from e
+    if found:
+        raise Unsupported(f'this would not come back as it is, so nothing was stored: {found}. '
+                          f'{codec.instead(obj, found)}')
 
 # %% ../../nbs/codecs/02_codec.ipynb #4b6dfb40
 _bases = (dict, list, tuple, str, int, float, bytes, bytearray, set, frozenset)
@@ -278,12 +299,16 @@ def remedy(was: object) -> str:
     if isinstance(was, tuple) and type(was) is not tuple: return 'Put tuple() of it, or its ._asdict()'
     for t in _bases:
         if isinstance(was, t) and type(was) is not t: return f'Put {t.__name__}() of it'
-    if isinstance(was, datetime) and was.tzinfo: return 'Put .astimezone(datetime.timezone.utc) of it, or .astimezone(zoneinfo.ZoneInfo(name))'
+    if isinstance(was, datetime) and was.tzinfo:
+        return 'Put .astimezone(datetime.timezone.utc) of it, or .astimezone(zoneinfo.ZoneInfo(name))'
     if isinstance(was, time) and was.tzinfo: return 'Put its .isoformat()'
     if isinstance(was, (datetime, time)): return 'Put .replace(fold=0) of it'
-    if is_a(was, 'pydantic.BaseModel'): return "Put the fields that you need, as in model.model_dump(mode='json'): a secret, and what it leaves out, are not in there"
+    if is_a(was, 'pydantic.BaseModel'):
+        return ("Put the fields that you need, as in model.model_dump(mode='json'): a secret, and what it leaves out, "
+                "are not in there")
     if is_dataclass(was): return 'Put dataclasses.asdict() of it'
-    return "Put what it holds as numbers, text, lists, dicts, arrays or frames; or choose codec='pickle': then whoever gets it has to trust you"
+    return ("Put what it holds as numbers, text, lists, dicts, arrays or frames; or choose codec='pickle': then "
+            "whoever gets it has to trust you")
 
 # %% ../../nbs/codecs/02_codec.ipynb #9b1a8cea
 def round_trip(
@@ -354,7 +379,8 @@ def _tagged(
 ) -> object:
     "The value in JSON's own types, with tags where it has no such type"
     if type(v) in (str, int, bool) or type(v) is float and math.isfinite(v): return v
-    if len(at) > _DEPTH: raise Unsupported(f'nested more than {_DEPTH} deep, or it holds itself: JSON readers give up there')
+    if len(at) > _DEPTH:
+        raise Unsupported(f'nested more than {_DEPTH} deep, or it holds itself: JSON readers give up there')
     if is_a(v, 'numpy.generic', 'pandas.Timestamp'): v = _pythonic(v, at)
     if isinstance(v, float) and not math.isfinite(v): return {'$float': repr(float(v))}
     if v is None or isinstance(v, (str, int, float)): return v
@@ -389,7 +415,8 @@ def _pythonic(v: object, at: tuple) -> object:
 
 def _tagged_typed(v: object, at: tuple, typed: bool) -> object:
     "A dataclass as its fields, and what only a dataclass can bring back"
-    if is_dataclass(v) and (typed or not at): return {f.name: _tagged(getattr(v, f.name), (*at, f.name), True) for f in dataclasses.fields(v)}
+    if is_dataclass(v) and (typed or not at):
+        return {f.name: _tagged(getattr(v, f.name), (*at, f.name), True) for f in dataclasses.fields(v)}
     if typed and isinstance(v, Enum): return _tagged(v.value, at)
     if typed and isinstance(v, PurePath): return str(v)
     raise _refused(v, at, 'put it as an item of its own, or as numbers, text, lists and dicts')
@@ -420,7 +447,9 @@ def tagged_json(value: object) -> bytes:
     "JSON with tags where it needs them; raises `Unsupported` for what would not come back equal"
     tagged = _tagged(value)
     try: return _compact(tagged)
-    except UnicodeEncodeError: raise Unsupported(f'the text{_surrogate_at(value)} has a lone surrogate, which is no character, and UTF-8 cannot hold it: put text.encode("utf-8", "surrogatepass") as bytes, or clean it') from None
+    except UnicodeEncodeError:
+        raise Unsupported(f'the text{_surrogate_at(value)} has a lone surrogate, which is no character, and UTF-8 '
+                          'cannot hold it: put text.encode("utf-8", "surrogatepass") as bytes, or clean it') from None
     except ValueError as e: raise Unsupported(f'it cannot be JSON: {e}') from e
 
 def _surrogate_at(v: object, at: str = '') -> str:
@@ -461,12 +490,14 @@ def _built_dataclass(t: type, v: object) -> object:
     "An instance of a dataclass from its stored fields"
     if not isinstance(v, dict): raise Unsupported(f'stored is a {type_name(v)}, not the fields of a {t.__qualname__}')
     known = {f.name: f for f in dataclasses.fields(t)}
-    if more := v.keys() - known.keys(): raise Unsupported(f"{t.__qualname__} has no field {', '.join(sorted(more))}, which was stored")
+    if more := v.keys() - known.keys():
+        raise Unsupported(f"{t.__qualname__} has no field {', '.join(sorted(more))}, which was stored")
     hints = typing.get_type_hints(t)
     fields = {k: built(hints[k], x) for k, x in v.items()}
     made = t(**{k: x for k, x in fields.items() if known[k].init})
     for k in fields:
-        if not known[k].init and difference(getattr(made, k, ...), fields[k]): object.__setattr__(made, k, fields[k])     # also of a frozen one
+        # also of a frozen one
+        if not known[k].init and difference(getattr(made, k, ...), fields[k]): object.__setattr__(made, k, fields[k])
     return made
 
 # %% ../../nbs/codecs/02_codec.ipynb #b40a505c
@@ -481,7 +512,8 @@ _json_types = (dict, list, str, int, float, type(None), tuple, set, frozenset, *
 class JsonCodec(Codec):
     "dicts, lists, numbers, dates, dataclasses and pydantic models"
     name, suffix, form = 'json', '.json', 'json'
-    drops = "NumPy's scalars and pandas' Timestamps come back as the Python values that they equal; dataclasses and pydantic models as their fields, whole with as_"
+    drops = ("NumPy's scalars and pandas' Timestamps come back as the Python values that they equal; dataclasses and "
+             "pydantic models as their fields, whole with as_")
     def accepts(self, obj: object) -> bool:
         return isinstance(obj, _json_types) or is_dataclass(obj) or is_a(obj, 'pydantic.BaseModel', 'numpy.generic')
 
@@ -503,7 +535,8 @@ class JsonCodec(Codec):
         if not how and _same_plain(obj, back): return None
         if 'type' not in how: return difference(obj, back)
         try: return difference(obj, built(type(obj), back))
-        except Exception as e: raise Unsupported(f'{type_name(obj)} does not take back its own fields: {str(e)[:300]}') from e
+        except Exception as e:
+            raise Unsupported(f'{type_name(obj)} does not take back its own fields: {str(e)[:300]}') from e
 
     def instead(self, obj: object, found: Difference | None) -> str:
         "What to put instead: of a value in a dataclass or model, perhaps another form of the whole"
@@ -511,7 +544,8 @@ class JsonCodec(Codec):
             if (text := remedy(found.was)) != remedy(object()): return text
         return remedy(obj)
 
-    def decode(self, source: bytes | Path, how: dict, *, as_: object = None, columns: list | None = None, trust: bool = False) -> object:
+    def decode(self, source: bytes | Path, how: dict, *, as_: object = None, columns: list | None = None,
+               trust: bool = False) -> object:
         "The object of a payload; see `Codec.decode`"
         if not how and as_ is None and columns is None and type(source) is bytes:
             try: return _read_plain(source.decode())
@@ -523,7 +557,8 @@ class JsonCodec(Codec):
         if columns is not None: raise Unsupported('columns= is for frames; this was stored as json')
         text = raw(source)
         v = read_tagged(text) if how.get('tags') else _read_plain(text.decode())
-        if not (typing.get_origin(as_) or isinstance(as_, type) and (dataclasses.is_dataclass(as_) or 'pydantic.BaseModel' in ancestry(as_))):
+        if not (typing.get_origin(as_) or isinstance(as_, type)
+                and (dataclasses.is_dataclass(as_) or 'pydantic.BaseModel' in ancestry(as_))):
             return as_given(v, as_, 'json')
         try: return built(as_, v)
         except Unsupported: raise
@@ -534,13 +569,16 @@ class JsonCodec(Codec):
         if is_dataclass(obj): keys = [f.name for f in dataclasses.fields(obj)]
         elif is_a(obj, 'pydantic.BaseModel'): keys = list(type(obj).model_fields)
         else: keys = list(obj) if isinstance(obj, dict) else None
-        if keys is not None: return {'type': type_name(obj), 'length': len(keys), 'keys': [str(k)[:80] for k in keys[:50]]}
-        return {'type': type_name(obj)} | ({'length': len(obj)} if isinstance(obj, (list, tuple, set, frozenset)) else {})
+        if keys is not None:
+            return {'type': type_name(obj), 'length': len(keys), 'keys': [str(k)[:80] for k in keys[:50]]}
+        return {'type': type_name(obj)} | ({'length': len(obj)} if isinstance(obj, (list, tuple, set, frozenset))
+                                           else {})
 
 # %% ../../nbs/codecs/02_codec.ipynb #1200bbae
 def _same_plain(a: object, b: object) -> bool:
     "Whether `a` is the same as `b`, which plain JSON gave; False: it has to be walked"
-    try: return marshal.dumps(a, 2) == marshal.dumps(b, 2)     # 2: the last version that does not depend on who else holds a part
+    # 2: the last version that does not depend on who else holds a part
+    try: return marshal.dumps(a, 2) == marshal.dumps(b, 2)
     except ValueError: return False
 
 # %% ../../nbs/codecs/02_codec.ipynb #831d373e
@@ -558,7 +596,8 @@ class TextCodec(Codec):
         "Write UTF-8"
         try: file.write(str.encode(obj))
         except UnicodeEncodeError as e:
-            raise Unsupported(f'the text has a lone surrogate at character {e.start}, which is no character: put text.encode("utf-8", "surrogatepass") as bytes, or clean it') from e
+            raise Unsupported(f'the text has a lone surrogate at character {e.start}, which is no character: put '
+                              'text.encode("utf-8", "surrogatepass") as bytes, or clean it') from e
         return {}
 
 # %% ../../nbs/codecs/02_codec.ipynb #14d69760
@@ -571,13 +610,16 @@ class BytesCodec(Codec):
     def prove(self, obj: bytes | bytearray | memoryview, source: bytes | Path, how: dict) -> Difference | None:
         "The first difference; a view is compared where it lies"
         back = self.decode(source, how)
-        if type(obj) in (bytearray, memoryview): return None if obj == back else Difference((), obj, 'would have other bytes')
+        if type(obj) in (bytearray, memoryview):
+            return None if obj == back else Difference((), obj, 'would have other bytes')
         return difference(obj, back)
 
     def encode(self, obj: bytes | bytearray | memoryview, file: BinaryIO) -> dict:
         "Write them as they are"
         view = memoryview(obj)
-        if view.format not in 'Bbc' or view.ndim != 1: raise Unsupported(f'a memoryview of format {view.format!r} and {view.ndim} dimensions would come back as flat bytes: put numpy.asarray(view)')
+        if view.format not in 'Bbc' or view.ndim != 1:
+            raise Unsupported(f'a memoryview of format {view.format!r} and {view.ndim} dimensions would come back as '
+                              'flat bytes: put numpy.asarray(view)')
         file.write(view if view.contiguous else view.tobytes())
         return {}
 
@@ -597,10 +639,12 @@ class FileCodec(Codec):
     def prove(self, obj: Path, source: bytes | Path, how: dict) -> Difference | None:
         "The size: the bytes were hashed while they were copied"
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
-        return None if size == obj.stat().st_size else Difference((), obj, f'has {obj.stat().st_size} bytes and would have {size}')
+        return (None if size == obj.stat().st_size
+                else Difference((), obj, f'has {obj.stat().st_size} bytes and would ' f'have {size}'))
     def load_as(self, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> bytes | Path:
         "The payload as it is; the store makes a path of it"
-        if as_ is not None and not (isinstance(as_, type) and issubclass(as_, PurePath)): raise cannot_give(as_, 'file', 'a pathlib.Path')
+        if as_ is not None and not (isinstance(as_, type) and issubclass(as_, PurePath)):
+            raise cannot_give(as_, 'file', 'a pathlib.Path')
         return source if columns is None else Codec.load_as(self, source, how, as_, columns, trust)
 
     def encode(self, obj: Path, file: BinaryIO) -> dict:
@@ -614,19 +658,22 @@ class FileCodec(Codec):
         "Name and size"
         return {'name': _file_name(obj), 'size': obj.stat().st_size}
 
-_PROGRAMS = b'#!', b'\x7fELF', b'\xcf\xfa\xed\xfe', b'\xca\xfe\xba\xbe'     # scripts; Linux; macOS, for one and several processors
+# scripts; Linux; macOS, for one and several processors
+_PROGRAMS = b'#!', b'\x7fELF', b'\xcf\xfa\xed\xfe', b'\xca\xfe\xba\xbe'
 
 def check_rights(path: Path, fd: int | None = None) -> None:
     "Refuse a program, which would come back without the right to be run"
     if os.name == 'nt' or not os.stat(path if fd is None else fd).st_mode & 0o111: return
     with open(path, 'rb') as f: head = f.read(4)
     if head.startswith(_PROGRAMS):
-        raise Unsupported(f'{str(path)!r} is a program, and would come back without the right to be run, so nothing was stored: take the right away (chmod -x), or put an archive that keeps it (tar, zip)')
+        raise Unsupported(f'{str(path)!r} is a program, and would come back without the right to be run, so nothing '
+                          'was stored: take the right away (chmod -x), or put an archive that keeps it (tar, zip)')
 
 def _open_regular(path: Path) -> BinaryIO:
     "A regular file, opened; not waiting for the other end of a pipe"
     try: fd = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
-    except (OSError, ValueError) as e: raise Unsupported(f"cannot read the file {str(path)!r}: {e.strerror if isinstance(e, OSError) else e}") from e
+    except (OSError, ValueError) as e:
+        raise Unsupported(f"cannot read the file {str(path)!r}: {e.strerror if isinstance(e, OSError) else e}") from e
     if stat.S_ISREG(os.fstat(fd).st_mode): return open(fd, 'rb', buffering=0)
     os.close(fd)
     raise Unsupported(f'{str(path)!r} is not a regular file')
@@ -640,7 +687,8 @@ register(FileCodec());
 # %% ../../nbs/codecs/02_codec.ipynb #7f3642d5
 class PickleCodec(Codec):
     "Any object that pickle takes, by name only"
-    name, suffix, unsafe, drops = 'pickle', '.pkl', True, 'nothing is proved but that the pickle is whole: to load it can run any code'
+    name, suffix, unsafe, drops = ('pickle', '.pkl', True, 'nothing is proved but that the pickle is whole: to load it '
+                                   'can run any code')
     def accepts(self, obj: object) -> bool: return True
     def stats(self, obj: object) -> dict: return {'type': type_name(obj)}
     def prove(self, obj: object, source: bytes | Path, how: dict) -> Difference | None:
@@ -661,6 +709,7 @@ class PickleCodec(Codec):
         try:
             if not isinstance(source, PurePath): return pickle.loads(source)
             with source.open('rb') as f: return pickle.load(f)
-        except (ImportError, AttributeError) as e: raise Unsupported(f'the pickle needs code that is not here: {e}') from e
+        except (ImportError, AttributeError) as e:
+            raise Unsupported(f'the pickle needs code that is not here: {e}') from e
 
 register(PickleCodec(), first=False);

@@ -29,7 +29,8 @@ def is_a(obj: object, *names: str) -> bool:
     "Whether `obj` is of one of the types, given as `library.Name`"
     return not set(names).isdisjoint(ancestry(type(obj)))
 
-def is_dataclass(v: object) -> bool: return isinstance(getattr(type(v), '__dataclass_fields__', None), dict) and not isinstance(v, type)
+def is_dataclass(v: object) -> bool:
+    return isinstance(getattr(type(v), '__dataclass_fields__', None), dict) and not isinstance(v, type)
 
 def type_name(obj: object) -> str:
     "The full name of an object's type, for messages and stats"
@@ -76,7 +77,8 @@ def difference(
 ) -> Difference | None:          # None: they are the same
     "The first place where two things are not the same"
     if a is b: return None
-    if type(a) is not type(b) and type(a := _plain(a, b)) is not type(b): return Difference(at, a, f'would be a {type_name(b)}')
+    if type(a) is not type(b) and type(a := _plain(a, b)) is not type(b):
+        return Difference(at, a, f'would be a {type_name(b)}')
     return _rule_of(type(a))(a, b, at, set() if seen is None else seen)
 
 def _plain(a: object, b: object) -> object:
@@ -85,13 +87,15 @@ def _plain(a: object, b: object) -> object:
     if is_a(a, 'numpy.generic') and not is_a(a, 'numpy.datetime64', 'numpy.timedelta64'): return a.item()
     return a.to_pydatetime() if is_a(a, 'pandas.Timestamp') and type(b) is datetime and not a.nanosecond else a
 
-def _unequal(a: object, b: object, at: tuple) -> Difference: return Difference(at, a, f'is {a!r:.60} and would be {b!r:.60}')
+def _unequal(a: object, b: object, at: tuple) -> Difference:
+    return Difference(at, a, f'is {a!r:.60} and would be {b!r:.60}')
 
 # %% ../../nbs/codecs/01_equality.ipynb #24505482
 def _exact(a, b, at, seen): return None if a == b else _unequal(a, b, at)
 
 @rule('builtins.str', 'builtins.bytes', 'builtins.bytearray')
-def _texts(a, b, at, seen): return None if a == b else Difference(at, a, 'would be another')     # not shown: it may be a secret
+# not shown: it may be a secret
+def _texts(a, b, at, seen): return None if a == b else Difference(at, a, 'would be another')
 
 rule(*(ancestry(t)[0] for t in (int, bool, type(None), date, timedelta, range, UUID)))(_exact)
 
@@ -101,14 +105,16 @@ def _floats(a, b, at, seen):
     return _unequal(a, b, at)
 
 @rule('builtins.complex')
-def _complexes(a, b, at, seen): return None if not (_floats(a.real, b.real, at, seen) or _floats(a.imag, b.imag, at, seen)) else _unequal(a, b, at)
+def _complexes(a, b, at, seen):
+    return None if not (_floats(a.real, b.real, at, seen) or _floats(a.imag, b.imag, at, seen)) else _unequal(a, b, at)
 
 @rule('decimal.Decimal')
 def _decimals(a, b, at, seen): return None if a.as_tuple() == b.as_tuple() else _unequal(a, b, at)
 
 @rule('datetime.datetime', 'datetime.time')
 def _moments(a, b, at, seen):
-    if not same_zone(a.tzinfo, b.tzinfo): return Difference(at, a, f'is in the zone {a.tzinfo} and would be in {b.tzinfo}')
+    if not same_zone(a.tzinfo, b.tzinfo):
+        return Difference(at, a, f'is in the zone {a.tzinfo} and would be in {b.tzinfo}')
     here = a.replace(tzinfo=None) == b.replace(tzinfo=None) and a.utcoffset() == b.utcoffset()
     return None if here and (a.utcoffset() is not None or a.fold == b.fold) else _unequal(a, b, at)
 
@@ -118,7 +124,8 @@ def zone_name(zone: object) -> str | None:
     return zone.zone if is_a(zone, 'pytz.BaseTzInfo') else None
 
 def same_zone(a: object, b: object) -> bool:
-    "Whether two time zones are one; pydantic has a class of its own for fixed offsets, and pandas 2 names zones by those of pytz"
+    """Whether two time zones are one; pydantic has a class of its own for fixed offsets, and pandas 2 names zones by
+    those of pytz"""
     if (name := zone_name(a)) and name == zone_name(b): return True
     fixed = all(is_a(z, 'datetime.timezone', 'pydantic_core.TzInfo') for z in (a, b)) and type(a) is not type(b)
     return a is b or (a.utcoffset(None) == b.utcoffset(None) if fixed else type(a) is type(b) and str(a) == str(b))
@@ -148,7 +155,9 @@ def _dicts(a, b, at, seen):
     if len(a) != len(b): return Difference(at, a, f'has {len(a)} keys and would have {len(b)}')
     if _again(a, b, seen): return None
     for (k, x), (other, y) in zip(a.items(), b.items()):
-        if difference(k, other, at, seen): return Difference(at, a, f'has the key {k!r:.60} ({type_name(k)}) and would have {other!r:.60} ({type_name(other)}) there')
+        if difference(k, other, at, seen):
+            return Difference(at, a, f'has the key {k!r:.60} ({type_name(k)}) and would have {other!r:.60} '
+                              f'({type_name(other)}) there')
         if found := difference(x, y, (*at, k), seen): return found
 
 @rule('builtins.set', 'builtins.frozenset')
@@ -163,17 +172,20 @@ def _sets(a, b, at, seen):
 # %% ../../nbs/codecs/01_equality.ipynb #dcdb9dd8
 @rule('builtins.object')
 def _objects(a, b, at, seen):
-    if isinstance(a, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, Enum)): return None if _called(a) == _called(b) else _unequal(a, b, at)
+    if isinstance(a, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, Enum)):
+        return None if _called(a) == _called(b) else _unequal(a, b, at)
     if _again(a, b, seen): return None
     try: x, y = a.__reduce_ex__(4), b.__reduce_ex__(4)
     except Exception: return None     # an object's own code, which may refuse; there is no state to compare
     if isinstance(x, str) or isinstance(y, str): return None if x == y else _unequal(a, b, at)
-    parts = [*x[:3], *(None if p is None else list(p) for p in x[3:5])], [*y[:3], *(None if p is None else list(p) for p in y[3:5])]
+    parts = [*x[:3], *(None if p is None else list(p) for p in x[3:5])], [*y[:3],
+        *(None if p is None else list(p) for p in y[3:5])]
     for p, q in zip(*parts):
         if found := _state(p, q, a, at, seen): return found
     return None if len(parts[0]) == len(parts[1]) else Difference(at, a, 'would have another state')
 
-def _called(f: object) -> tuple: return type(f), getattr(f, '__module__', None), getattr(f, '__qualname__', None) or str(f)
+def _called(f: object) -> tuple:
+    return type(f), getattr(f, '__module__', None), getattr(f, '__qualname__', None) or str(f)
 
 def _state(p: object, q: object, owner: object, at: tuple, seen: set) -> Difference | None:
     "A difference of two states, in words of the object that has them"
@@ -181,7 +193,8 @@ def _state(p: object, q: object, owner: object, at: tuple, seen: set) -> Differe
         found = difference(p, q, at, seen)
         return found and Difference(found.at[:len(at)], owner, f'would not have the same state ({found.why})')
     for k in {**p, **q}:
-        if k not in p or k not in q: return Difference(at, owner, f"{'would lose' if k in p else 'would gain'} {k!r:.60}")
+        if k not in p or k not in q:
+            return Difference(at, owner, f"{'would lose' if k in p else 'would gain'} {k!r:.60}")
         if found := difference(p[k], q[k], (*at, k), seen): return found
 
 @rule('pydantic.BaseModel')
@@ -201,7 +214,8 @@ def slices(n: int, most: int = WHOLE) -> list[slice]:
 @rule('numpy.ndarray')
 def _arrays(a, b, at, seen):
     if type(a).__name__ not in ('ndarray', 'memmap'): return _objects(a, b, at, seen)
-    if a.dtype != b.dtype or dict(a.dtype.metadata or {}) != dict(b.dtype.metadata or {}): return Difference(at, a, f'has the type {a.dtype!r:.80} and would have {b.dtype!r:.80}')
+    if a.dtype != b.dtype or dict(a.dtype.metadata or {}) != dict(b.dtype.metadata or {}):
+        return Difference(at, a, f'has the type {a.dtype!r:.80} and would have {b.dtype!r:.80}')
     if a.shape != b.shape: return Difference(at, a, f'has the shape {a.shape} and would have {b.shape}')
     if a.dtype.hasobject: return difference(a.tolist(), b.tolist(), at, seen)
     wide = max(1, a.size // max(1, len(a))) if a.ndim else 1
@@ -216,21 +230,25 @@ def _same_numbers(a: object, b: object) -> bool:
     return bool((((a == b) & (np.signbit(a) == np.signbit(b))) | ((a != a) & (b != b))).all())
 
 @rule('numpy.generic')
-def _scalars(a, b, at, seen): return None if a.dtype == b.dtype and _same_numbers(a.reshape(1), b.reshape(1)) else _unequal(a, b, at)
+def _scalars(a, b, at, seen):
+    return None if a.dtype == b.dtype and _same_numbers(a.reshape(1), b.reshape(1)) else _unequal(a, b, at)
 
 @rule('numpy.RandomState', 'numpy.Generator', 'numpy.BitGenerator')
 def _random(a, b, at, seen):
-    states = [x.get_state(legacy=False) if is_a(x, 'numpy.RandomState') else x.bit_generator.state if is_a(x, 'numpy.Generator') else x.state for x in (a, b)]
+    states = [x.get_state(legacy=False) if is_a(x, 'numpy.RandomState') else x.bit_generator.state
+              if is_a(x, 'numpy.Generator') else x.state for x in (a, b)]
     return difference(*states, at, seen)
 
 @rule('scipy._spbase', 'scipy.spmatrix')
 def _sparse(a, b, at, seen):
-    states = [{k: v for k, v in vars(x).items() if not k.startswith('_has_')} for x in (a, b)]     # what scipy has found out about them
+    # what scipy has found out about them
+    states = [{k: v for k, v in vars(x).items() if not k.startswith('_has_')} for x in (a, b)]
     return _state(*states, a, at, seen)
 
 @rule('torch.Tensor')
 def _tensors(a, b, at, seen):
-    if (a.dtype, a.shape) != (b.dtype, b.shape): return Difference(at, a, f'is {a.dtype} of {tuple(a.shape)} and would be {b.dtype} of {tuple(b.shape)}')
+    if (a.dtype, a.shape) != (b.dtype, b.shape):
+        return Difference(at, a, f'is {a.dtype} of {tuple(a.shape)} and would be {b.dtype} of {tuple(b.shape)}')
     x, y = a.detach().reshape(-1), b.detach().reshape(-1)
     for s in slices(x.numel()):
         if not _same_bytes(x[s], y[s]): return Difference(at, a, 'would have other values')
@@ -244,16 +262,20 @@ def _same_bytes(x: object, y: object) -> bool:
 # %% ../../nbs/codecs/01_equality.ipynb #edf68931
 @rule('pandas.DataFrame')
 def _frames(a, b, at, seen):
-    if found := difference(a.columns, b.columns, (*at, 'columns'), seen) or difference(a.index, b.index, (*at, 'index'), seen) or _attributes(a, b, at, seen): return found
+    if (found := difference(a.columns, b.columns, (*at, 'columns'), seen)
+        or difference(a.index, b.index, (*at, 'index'), seen) or _attributes(a, b, at, seen)):
+        return found
     for (label, x), (_, y) in zip(a.items(), b.items()):
         if found := _columns(x, y, (*at, label), seen): return found
 
 @rule('pandas.Series')
 def _series(a, b, at, seen):
-    return difference(a.name, b.name, (*at, 'name'), seen) or difference(a.index, b.index, (*at, 'index'), seen) or _attributes(a, b, at, seen) or _columns(a, b, at, seen)
+    return (difference(a.name, b.name, (*at, 'name'), seen) or difference(a.index, b.index, (*at, 'index'), seen)
+            or _attributes(a, b, at, seen) or _columns(a, b, at, seen))
 
 def _attributes(a, b, at, seen):
-    return difference(a.attrs, b.attrs, (*at, 'attrs'), seen) or difference(a.flags.allows_duplicate_labels, b.flags.allows_duplicate_labels, (*at, 'flags'), seen)
+    return (difference(a.attrs, b.attrs, (*at, 'attrs'), seen)
+            or difference(a.flags.allows_duplicate_labels, b.flags.allows_duplicate_labels, (*at, 'flags'), seen))
 
 def _columns(a, b, at, seen):
     "The types and values of two columns, or of two levels of an index"
@@ -263,27 +285,36 @@ def _columns(a, b, at, seen):
         return None if list(codes[0]) == list(codes[1]) else Difference(at, a, 'would have other values')
     if len(a) != len(b): return Difference(at, a, f'has {len(a)} rows and would have {len(b)}')
     x, y = a.to_numpy(), b.to_numpy()
-    if str(a.dtype) == str(x.dtype) and x.dtype.kind in 'iufbmM': return None if _same_numbers(x, y) else Difference(at, a, 'would have other values')
+    if str(a.dtype) == str(x.dtype) and x.dtype.kind in 'iufbmM':
+        return None if _same_numbers(x, y) else Difference(at, a, 'would have other values')
     x, y = (v.tolist() if v.dtype == object and w.dtype.kind == 'O' else list(w) for v, w in ((x, a), (y, b)))
-    if Decimal in (kinds := [*map(type, x)]): return None if x == y and kinds == [*map(type, y)] else Difference(at, a, 'would have other values')
+    if Decimal in (kinds := [*map(type, x)]):
+        return None if x == y and kinds == [*map(type, y)] else Difference(at, a, 'would have other values')
     return difference(x, y, at, seen)
 
 def same_dtype(a: object, b: object) -> bool:
     "Whether two types of pandas columns are one, with what they hold"
     if a != b or type(a) is not type(b): return False
-    if is_a(a, 'pandas.StringDtype'): return (a.storage, a.na_value is b.na_value) == (b.storage, True) or a.storage == b.storage and a.na_value != a.na_value and b.na_value != b.na_value
+    if is_a(a, 'pandas.StringDtype'):
+        return ((a.storage, a.na_value is b.na_value) == (b.storage, True) or a.storage == b.storage
+                and a.na_value != a.na_value and b.na_value != b.na_value)
     if is_a(a, 'pandas.ArrowDtype'): return str(a) == str(b)
-    return not is_a(a, 'pandas.CategoricalDtype') or a.ordered == b.ordered and type(a.categories) is type(b.categories) and _columns(a.categories, b.categories, (), set()) is None
+    return (not is_a(a, 'pandas.CategoricalDtype') or a.ordered == b.ordered
+            and type(a.categories) is type(b.categories) and _columns(a.categories, b.categories, (), set()) is None)
 
 @rule('pandas.Index')
 def _indexes(a, b, at, seen):
     if found := difference(list(a.names), list(b.names), (*at, 'names'), seen): return found
     if len(a) != len(b): return Difference(at, a, f'has {len(a)} entries and would have {len(b)}')
-    if is_a(a, 'pandas.RangeIndex'): return None if (a.start, a.stop, a.step) == (b.start, b.stop, b.step) else _unequal(a, b, at)
-    if (f := getattr(a, 'freq', None)) != getattr(b, 'freq', None): return Difference(at, a, f'has the frequency {f} and would have {b.freq}')
+    if is_a(a, 'pandas.RangeIndex'):
+        return None if (a.start, a.stop, a.step) == (b.start, b.stop, b.step) else _unequal(a, b, at)
+    if (f := getattr(a, 'freq', None)) != getattr(b, 'freq', None):
+        return Difference(at, a, f'has the frequency {f} and would have {b.freq}')
     levels = [a] if a.nlevels == 1 else [a.get_level_values(i) for i in range(a.nlevels)]
     for i, x in enumerate(levels):
-        if found := _columns(x, b if a.nlevels == 1 else b.get_level_values(i), at if a.nlevels == 1 else (*at, i), seen): return found
+        if found := _columns(x, b if a.nlevels == 1 else b.get_level_values(i), at if a.nlevels == 1 else (*at, i),
+                             seen):
+            return found
 
 @rule('pandas.Timestamp', 'pandas.Timedelta')
 def _stamps(a, b, at, seen):
@@ -303,13 +334,16 @@ def _polars(a, b, at, seen):
 @rule('polars.Series')
 def _polars_series(a, b, at, seen):
     if a.name != b.name: return Difference(at, a, f'is named {a.name!r:.60} and would be {b.name!r:.60}')
-    if a.dtype != b.dtype or repr(a.dtype) != repr(b.dtype): return Difference(at, a, f'is {a.dtype!r:.200} and would be {b.dtype!r:.200}')
+    if a.dtype != b.dtype or repr(a.dtype) != repr(b.dtype):
+        return Difference(at, a, f'is {a.dtype!r:.200} and would be {b.dtype!r:.200}')
     return None if a.equals(b) else Difference(at, a, 'would have other values')
 
 @rule('pyarrow.Table', 'pyarrow.RecordBatch')
 def _tables(a, b, at, seen):
     if a.num_rows != b.num_rows: return Difference(at, a, f'has {a.num_rows} rows and would have {b.num_rows}')
-    if found := difference(dict(a.schema.metadata or {}), dict(b.schema.metadata or {}), (*at, 'metadata'), seen) or _fields(list(a.schema), list(b.schema), at): return found
+    if (found := difference(dict(a.schema.metadata or {}), dict(b.schema.metadata or {}), (*at, 'metadata'), seen)
+        or _fields(list(a.schema), list(b.schema), at)):
+        return found
     for f, x, y in zip(a.schema, a.columns, b.columns):
         if x.equals(y): continue
         if found := difference(x.to_pylist(), y.to_pylist(), (*at, f.name), seen): return found
@@ -318,10 +352,14 @@ def _fields(a: list, b: list, at: tuple) -> Difference | None:
     "A difference of two schemas"
     if len(a) != len(b): return Difference(at, a, f'has {len(a)} columns and would have {len(b)}')
     for x, y in zip(a, b):
-        if not x.equals(y, check_metadata=True): return Difference((*at, x.name), x, f'is {x.type} and would be {y.type}' if x.type != y.type else 'would have other metadata or nulls')
+        if not x.equals(y, check_metadata=True):
+            return Difference((*at, x.name), x, f'is {x.type} and would be {y.type}' if x.type != y.type
+                              else 'would have other metadata or nulls')
 
 # %% ../../nbs/codecs/01_equality.ipynb #55799cb8
-_LAYOUT = {*range(254, 260), 262, 273, 277, 278, 279, 282, 283, 284, 296, 317, 320, 322, 323, 324, 325, 338, 339, 347, 513, 514, 34675}     # TIFF's own: how the pixels lie, resolution, profile
+# TIFF's own: how the pixels lie, resolution, profile
+_LAYOUT = {*range(254, 260), 262, 273, 277, 278, 279, 282, 283, 284, 296, 317, 320, 322, 323, 324, 325, 338, 339, 347,
+           513, 514, 34675}
 _INNER = 0x8769, 0x8825      # tables inside EXIF: of the camera, of the place
 
 @rule('PIL.Image')
@@ -329,7 +367,8 @@ def _pictures(a, b, at, seen): return same_pictures(a, b, at)
 
 def same_pictures(a: object, b: object, at: tuple = ()) -> Difference | None:
     "The first difference of two pictures, whatever their classes"
-    if (a.mode, a.size) != (b.mode, b.size): return Difference(at, a, f'is {a.mode} of {a.size} and would be {b.mode} of {b.size}')
+    if (a.mode, a.size) != (b.mode, b.size):
+        return Difference(at, a, f'is {a.mode} of {a.size} and would be {b.mode} of {b.size}')
     if found := difference(_told(a), _told(b), (*at, 'info')): return found
     clear = a.mode == 'P' or 'transparency' in a.info or 'transparency' in b.info
     same = a.tobytes() == b.tobytes() and (not clear or a.convert('RGBA').tobytes() == b.convert('RGBA').tobytes())
@@ -338,10 +377,12 @@ def same_pictures(a: object, b: object, at: tuple = ()) -> Difference | None:
 def exif_tags(image: object) -> dict:
     "EXIF of a picture, without what says how the pixels lay in a file"
     exif = image.getexif()
-    return {tag: dict(exif.get_ifd(tag)) if tag in _INNER else v for tag, v in sorted(exif.items()) if tag not in _LAYOUT}
+    return {tag: dict(exif.get_ifd(tag)) if tag in _INNER else v for tag, v in sorted(exif.items())
+            if tag not in _LAYOUT}
 
 def _told(image: object) -> dict:
     "What is told in a picture beside its pixels, in order"
-    found = {'exif': {k: str(v) for k, v in exif_tags(image).items()}, 'text': {k: str(v) for k, v in sorted(image.info.items()) if isinstance(v, str)}}
+    found = {'exif': {k: str(v) for k, v in exif_tags(image).items()},
+             'text': {k: str(v) for k, v in sorted(image.info.items()) if isinstance(v, str)}}
     if 'dpi' in image.info: found['dpi'] = [float(x) for x in image.info['dpi']]
     return found | {k: image.info[k] for k in ['icc_profile'] if image.info.get(k)}

@@ -11,10 +11,12 @@ from decimal import Decimal
 from functools import lru_cache, partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO
-from .codec import Codec, Sink, ancestry, asked, cannot_give, is_a, need, raw, register, remedy, type_name
+from .codec import (Codec, Sink, ancestry, asked, cannot_give, is_a, need, raw, register, remedy,
+                                      type_name)
 from ..errors import Damaged, ObjectStoreError, Unsupported
 from .equality import Difference, difference, same_dtype
-from .parquet import ParquetReader, doubled, index_names, is_text, read_parquet, refusal, to_polars, with_facts, write_parquet
+from .parquet import (ParquetReader, doubled, index_names, is_text, read_parquet, refusal, to_polars,
+                                        with_facts, write_parquet)
 if TYPE_CHECKING: import numpy as np, pandas as pd, polars as pl, pyarrow as pa
 
 # %% auto #0
@@ -61,17 +63,24 @@ class NpyCodec(Codec):
 def check_array(a: np.ndarray) -> None:
     "Raise `Unsupported` for an array that `.npy` would change"
     np = need('numpy', 'frames')
-    if type(a) not in (np.ndarray, np.memmap): raise Unsupported(f'a {type_name(a)} would come back as a plain array: put {_plain_array(a)}')
-    if a.dtype.hasobject: raise Unsupported('an array of Python objects can only be pickled: give it a type (.astype(float), .astype("U")), or put a list or a frame')
-    if a.dtype.metadata: raise Unsupported(f'.npy drops the metadata of the type {a.dtype!r:.100}: put a.astype(a.dtype.{"descr" if a.dtype.names else "str"})')
+    if type(a) not in (np.ndarray, np.memmap):
+        raise Unsupported(f'a {type_name(a)} would come back as a plain array: put {_plain_array(a)}')
+    if a.dtype.hasobject:
+        raise Unsupported('an array of Python objects can only be pickled: give it a type (.astype(float), '
+                          '.astype("U")), or put a list or a frame')
+    if a.dtype.metadata:
+        raise Unsupported(f'.npy drops the metadata of the type {a.dtype!r:.100}: put '
+                          f'a.astype(a.dtype.{"descr" if a.dtype.names else "str"})')
     form = np.lib.format
     try: same = form.descr_to_dtype(form.dtype_to_descr(a.dtype)) == a.dtype and len(repr(a.dtype.descr)) < 8000
     except (TypeError, ValueError): same = False
-    if not same: raise Unsupported(f'.npy cannot hold the type {str(a.dtype)[:100]}: use a plain numeric, text or time type')
+    if not same:
+        raise Unsupported(f'.npy cannot hold the type {str(a.dtype)[:100]}: use a plain numeric, text or time type')
 
 def _plain_array(a: np.ndarray) -> str:
     "How to put an array of another class without changing what it holds"
-    return "{'data': numpy.ma.getdata(a), 'mask': numpy.ma.getmaskarray(a)}, and know that the data holds what the mask hides" if is_a(a, 'numpy.MaskedArray') else 'numpy.asarray(a)'
+    return ("{'data': numpy.ma.getdata(a), 'mask': numpy.ma.getmaskarray(a)}, and know that the data holds what the "
+            "mask hides" if is_a(a, 'numpy.MaskedArray') else 'numpy.asarray(a)')
 
 # %% ../../nbs/codecs/04_frames.ipynb #6af28019
 def _np_end(v: object) -> int | float | str | None:
@@ -88,7 +97,8 @@ def plain_end(v: object) -> int | float | str | None:
 register(NpyCodec());
 
 # %% ../../nbs/codecs/04_frames.ipynb #747dbc76
-_frames = ('pandas.DataFrame', 'pandas.Series', 'polars.DataFrame', 'polars.Series', 'pyarrow.Table', 'pyarrow.RecordBatch')
+_frames = ('pandas.DataFrame', 'pandas.Series', 'polars.DataFrame', 'polars.Series', 'pyarrow.Table',
+           'pyarrow.RecordBatch')
 
 # %% ../../nbs/codecs/04_frames.ipynb #17789467
 def from_pandas(
@@ -114,8 +124,10 @@ def _explained(f, s: object, what: str) -> object:
 def _holder(s: pd.Series) -> object:
     "The function that turns a column into an array and facts, for those that need one"
     if s.dtype == object: return _from_objects
-    if is_a(s.dtype, 'pandas.SparseDtype'): raise Unsupported(f'column {s.name!r} is sparse, and Parquet is not: put df.sparse.to_dense()')
-    if s.dtype.kind == 'c': raise Unsupported(f'column {s.name!r} is complex, which Parquet does not have: split it into .real and .imag')
+    if is_a(s.dtype, 'pandas.SparseDtype'):
+        raise Unsupported(f'column {s.name!r} is sparse, and Parquet is not: put df.sparse.to_dense()')
+    if s.dtype.kind == 'c':
+        raise Unsupported(f'column {s.name!r} is complex, which Parquet does not have: split it into .real and .imag')
     if is_a(s.dtype, 'pandas.ArrowDtype'): return lambda s: (_array(s), {'arrow': True})
     return _from_category if is_a(s.dtype, 'pandas.CategoricalDtype') else None
 
@@ -124,12 +136,16 @@ def _flat(df: pd.DataFrame, facts: dict) -> pd.DataFrame:
     "A shallow copy of the frame that Arrow can name; the rest goes into `facts`"
     pd, labels = need('pandas', 'frames'), df.columns
     names = [str(x) for x in labels]
-    if len(set(names)) < len(names): raise Unsupported(f'columns of the same name: {doubled(names)}. Rename them: the names must differ as text')
+    if len(set(names)) < len(names):
+        raise Unsupported(f'columns of the same name: {doubled(names)}. Rename them: the names must differ as text')
     text = pd.Index(['a'])
-    if any(type(x) is not str for x in labels) or type(labels) is not type(text) or labels.dtype != text.dtype or labels.names != [None]:
-        if getattr(labels, 'freqstr', None) and not is_a(labels, 'pandas.PeriodIndex'): facts['label_freq'] = labels.freqstr
+    if (any(type(x) is not str for x in labels) or type(labels) is not type(text) or labels.dtype != text.dtype
+        or labels.names != [None]):
+        if getattr(labels, 'freqstr', None) and not is_a(labels, 'pandas.PeriodIndex'):
+            facts['label_freq'] = labels.freqstr
         if is_a(labels, 'pandas.RangeIndex'): facts['label_range'] = [labels.start, labels.stop, labels.step]
-        facts |= {'labels': dict(zip(names, labels.tolist())), 'label_names': list(labels.names), 'label_type': None if labels.nlevels > 1 else str(labels.dtype)}
+        facts |= {'labels': dict(zip(names, labels.tolist())), 'label_names': list(labels.names),
+                  'label_type': None if labels.nlevels > 1 else str(labels.dtype)}
     if df.attrs: facts['attrs'] = dict(df.attrs)
     facts |= {'fields': {}, 'levels': {}}
     flat = df.copy(deep=False)
@@ -142,9 +158,12 @@ def _flat_index(index: pd.Index, facts: dict) -> pd.Index:
     if (freq := getattr(index, 'freqstr', None)) and not is_a(index, 'pandas.PeriodIndex'): facts['freq'] = freq
     for i, level in enumerate(_levels(index)):
         if is_a(level.dtype, 'pandas.CategoricalDtype'): facts['levels'][str(i)] = _from_category(_series(level))[1]
-        elif level.dtype == object and (fact := _explained(partial(_from_objects, safe=True), _series(level), 'the index')[1]): facts['levels'][str(i)] = fact
+        elif (level.dtype == object
+              and (fact := _explained(partial(_from_objects, safe=True), _series(level), 'the index')[1])):
+            facts['levels'][str(i)] = fact
     if not facts['levels'] and 'index_names' not in facts: return index
-    plain = [level.astype(level.categories.dtype) if 'categories' in facts['levels'].get(str(i), ()) else level for i, level in enumerate(_levels(index))]
+    plain = [level.astype(level.categories.dtype) if 'categories' in facts['levels'].get(str(i), ()) else level
+             for i, level in enumerate(_levels(index))]
     return _index_of(plain, [n if type(n) is str else None for n in index.names], index)
 
 def _series(level: pd.Index) -> pd.Series:
@@ -183,7 +202,8 @@ def _to_ipc(values: pa.Array) -> bytes:
     return sink.getvalue().to_pybytes()
 
 # %% ../../nbs/codecs/04_frames.ipynb #3d5fa318
-_safe = {'string': str, 'bytes': bytes, 'date': date, 'decimal': Decimal, 'boolean': bool, 'empty': None}   # what Arrow gives back as it was, by pandas' infer_dtype
+# what Arrow gives back as it was, by pandas' infer_dtype
+_safe = {'string': str, 'bytes': bytes, 'date': date, 'decimal': Decimal, 'boolean': bool, 'empty': None}
 
 def _from_objects(s: pd.Series, safe: bool = False) -> tuple[pa.Array, dict]:
     "A column of Python objects as an array, if they come back as they are"
@@ -196,7 +216,8 @@ def _from_objects(s: pd.Series, safe: bool = False) -> tuple[pa.Array, dict]:
     if holds in _safe: return a, fact
     values, there = s[~gaps].tolist(), a.filter(_array(~gaps))
     if safe: raise Unsupported(f'it holds {holds} Python objects: give it one type')
-    if pd.Timestamp not in set(map(type, values)) and not difference(values, there.to_pylist()): return a, fact | {'python': True}
+    if pd.Timestamp not in set(map(type, values)) and not difference(values, there.to_pylist()):
+        return a, fact | {'python': True}
     if not (found := difference(values, there.to_pandas().tolist())): return a, fact
     raise _unlike(found, holds, gaps)
 
@@ -209,15 +230,19 @@ def _check_kinds(values: np.ndarray, kind: type | None, gaps: np.ndarray) -> Non
 
 def _unlike(found: Difference, holds: str, gaps: np.ndarray) -> Unsupported:
     "The refusal of a column of Python objects, with the row"
-    row, zoned = need('numpy', 'frames').flatnonzero(~gaps)[found.at[0]] if found.at else 0, isinstance(found.was, datetime) and len(found.at) == 1
-    advice = 'pd.to_datetime(..., utc=True) of the column makes it one zone' if zoned else 'give it one type, as .map(str) does, or split it'
+    row, zoned = (need('numpy', 'frames').flatnonzero(~gaps)[found.at[0]] if found.at else 0,
+                  isinstance(found.was, datetime) and len(found.at) == 1)
+    advice = ('pd.to_datetime(..., utc=True) of the column makes it one zone' if zoned
+              else 'give it one type, as .map(str) does, or split it')
     inner = Difference(found.at[1:], found.was, found.why)
-    return Unsupported(f'it holds {holds} Python objects that would come back as something else: in row {row} {inner}; {advice}')
+    return Unsupported(f'it holds {holds} Python objects that would come back as something else: in row {row} {inner}; '
+                       f'{advice}')
 
 def _missing(gaps: pd.Series) -> str:
     "The one sort of missing value in a column"
     pd = need('pandas', 'frames')
-    sorts = {'None' if v is None else '<NA>' if v is pd.NA else 'NaT' if v is pd.NaT else 'nan' if isinstance(v, float) else type_name(v) for v in gaps}
+    sorts = {'None' if v is None else '<NA>' if v is pd.NA else 'NaT' if v is pd.NaT else 'nan' if isinstance(v, float)
+             else type_name(v) for v in gaps}
     if len(sorts) == 1 and (sort := sorts.pop()) in ('None', 'nan', '<NA>', 'NaT'): return sort
     raise Unsupported('it has missing values of several sorts: make them one, as in s.where(s.notna(), None)')
 
@@ -230,9 +255,11 @@ def to_pandas(
     "The pandas frame that `from_pandas` was given, or the columns of it that were read"
     fields = facts.get('fields', {})
     own = own or {}
-    made = {n: fields[n] for n in t.schema.names if n not in own and fields.get(n, {}).keys() & {'categories', 'python', 'arrow'}}
+    made = {n: fields[n] for n in t.schema.names if n not in own
+            and fields.get(n, {}).keys() & {'categories', 'python', 'arrow'}}
     df = t.select([n for n in t.schema.names if n not in made and n not in own]).to_pandas()
-    changed = {n: _restored(df[n], t[n], f) for n, f in fields.items() if n not in made and n not in own and n in df.columns and n in t.schema.names}
+    changed = {n: _restored(df[n], t[n], f) for n, f in fields.items() if n not in made and n not in own
+               and n in df.columns and n in t.schema.names}
     changed |= {n: _restored(None, t[n], f) for n, f in made.items()} | own
     if changed: df = _joined(df, changed, [n for n in t.schema.names if n in df.columns or n in changed])
     if any(facts.get(k) for k in ('levels', 'index_names', 'freq')): df.index = _restored_index(df.index, t, facts)
@@ -268,7 +295,8 @@ def to_category(a: pa.ChunkedArray, fact: dict) -> pd.Categorical:
     np, pd = need('numpy', 'frames'), need('pandas', 'frames')
     cats = categories(fact)
     values, places = _distinct(a)
-    found = np.append(cats.get_indexer(_to_index(values, fact['type'])), -1)   # place -1, a missing value, finds the last
+    # place -1, a missing value, finds the last
+    found = np.append(cats.get_indexer(_to_index(values, fact['type'])), -1)
     if (found[:-1] < 0).any(): raise ValueError('a value is none of its categories')
     return pd.Categorical.from_codes(found[places], cats, ordered=fact['ordered'])
 
@@ -325,7 +353,8 @@ def faithful(df: pd.DataFrame, facts: dict) -> pa.Table:
     if _note_types(back, some, t.schema.names, facts):
         t = with_facts(t, facts)
         back = _trial(with_facts(part, facts))
-    if len(rows) < len(df) and (found := difference(some.reset_index(drop=True), back.reset_index(drop=True))): raise _unlike_frame(df, found)
+    if len(rows) < len(df) and (found := difference(some.reset_index(drop=True), back.reset_index(drop=True))):
+        raise _unlike_frame(df, found)
     return t
 
 def _trial(t: pa.Table) -> pd.DataFrame:
@@ -365,7 +394,8 @@ def _note_types(back: pd.DataFrame, df: pd.DataFrame, names: list, facts: dict) 
     "Record the types that changed on the way; whether there were any"
     changed = False
     for key, got, want in [*((('fields', n), g, w) for n, g, w in zip(names, back.dtypes, df.dtypes)),
-            *((('levels', str(i)), g.dtype, w.dtype) for i, (g, w) in enumerate(zip(_levels(back.index), _levels(df.index))))]:
+                           *((('levels', str(i)), g.dtype, w.dtype)
+                             for i, (g, w) in enumerate(zip(_levels(back.index), _levels(df.index))))]:
         if same_dtype(got, want) or is_a(want, 'pandas.CategoricalDtype'): continue
         facts[key[0]].setdefault(key[1], {})['type'] = f'string[{want.storage}]' if str(want) == 'string' else str(want)
         changed = True
@@ -373,7 +403,8 @@ def _note_types(back: pd.DataFrame, df: pd.DataFrame, names: list, facts: dict) 
 
 def _unlike_frame(df: object, found: Difference) -> Unsupported:
     "The refusal of a frame, with the place"
-    return Unsupported(f'the frame would not come back as it is, so nothing was stored: {found}. {_put_instead(df, found)}')
+    return Unsupported(f'the frame would not come back as it is, so nothing was stored: {found}. '
+                       f'{_put_instead(df, found)}')
 
 # %% ../../nbs/codecs/04_frames.ipynb #810978c2
 class ParquetCodec(Codec):
@@ -389,7 +420,9 @@ class ParquetCodec(Codec):
         "Write Parquet"
         was = ancestry(type(obj))[0]
         if was == 'polars.LazyFrame': raise Unsupported('a LazyFrame has not been calculated yet: put lazy.collect()')
-        if was not in _frames: raise Unsupported(f'a {type_name(obj)} would come back as a plain frame: put that, as in {_plain_frame(obj)}')
+        if was not in _frames:
+            raise Unsupported(f'a {type_name(obj)} would come back as a plain frame: put that, as in '
+                              f'{_plain_frame(obj)}')
         write_parquet(to_table(obj, was), file)
         return {'was': was}
 
@@ -399,7 +432,8 @@ class ParquetCodec(Codec):
         if rows * width <= WHOLE_CELLS: return difference(obj, self.decode(source, how))
         _, want = wish(how, None)
         with ParquetReader(source) as f:
-            if f.file.metadata.num_rows != rows: return Difference((), obj, f'has {rows} rows and would have {f.file.metadata.num_rows}')
+            if f.file.metadata.num_rows != rows:
+                return Difference((), obj, f'has {rows} rows and would have {f.file.metadata.num_rows}')
             if found := _nulls_differ(obj, f.nulls()): return found
             for start, t in f.heads(100, 2):
                 part = obj.slice(start, len(t)) if want[:6] != 'pandas' else obj.iloc[start:start + len(t)]
@@ -410,7 +444,8 @@ class ParquetCodec(Codec):
         if found is None and (name := _culprit(self, obj)) is not None: found = Difference((name,), obj, '')
         return _put_instead(obj, found)
 
-    def load_as(self, source: bytes | Path | BinaryIO, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+    def load_as(self, source: bytes | Path | BinaryIO, how: dict, as_: object, columns: list | None,
+                trust: bool) -> object:
         "The frame as what it was, or as the library that was asked for"
         _, want = wish(how, as_)
         if want == 'polars.LazyFrame': return ParquetReader(source).lazy(columns)
@@ -431,7 +466,8 @@ class ParquetCodec(Codec):
 def _plain_frame(obj: object) -> str:
     "How to put a frame of another class"
     if is_a(obj, 'geopandas.GeoDataFrame'): return 'pd.DataFrame(obj.to_wkb()), with its .crs as metadata'
-    return 'pd.Series(obj)' if is_a(obj, 'pandas.Series') else 'pd.DataFrame(obj)' if is_a(obj, 'pandas.DataFrame') else 'pl.DataFrame(obj)'
+    return ('pd.Series(obj)' if is_a(obj, 'pandas.Series') else 'pd.DataFrame(obj)' if is_a(obj, 'pandas.DataFrame')
+            else 'pl.DataFrame(obj)')
 
 def to_table(obj: object, was: str) -> pa.Table:
     "Any frame as an Arrow table, with the facts that bring it back"
@@ -447,7 +483,8 @@ def _from_polars(obj: pl.DataFrame | pl.Series, was: str) -> pa.Table:
     "A Polars frame as a table, if its types come back"
     df = obj.to_frame() if was == 'polars.Series' else obj
     for name, t in df.schema.items():
-        if 'Object' in str(t) or '128' in str(t): raise Unsupported(f'column {name!r} is {t}, which Parquet does not have: cast it')
+        if 'Object' in str(t) or '128' in str(t):
+            raise Unsupported(f'column {name!r} is {t}, which Parquet does not have: cast it')
     return with_facts(_explained(lambda d: d.to_arrow(), df, 'the frame'), {})
 
 # %% ../../nbs/codecs/04_frames.ipynb #43b173df
@@ -461,23 +498,35 @@ def _nulls_differ(obj: object, told: dict[str, int]) -> Difference | None:
 
 def _nulls(column: object) -> int | None:
     "How many values are missing, where that is quick to tell and Arrow counts alike"
-    if not is_a(column, 'pandas.Series'): return None if 'dictionary' in str(getattr(column, 'type', '')) else column.null_count() if is_a(column, 'polars.Series') else column.null_count
+    if not is_a(column, 'pandas.Series'):
+        return (None if 'dictionary' in str(getattr(column, 'type', '')) else column.null_count()
+                if is_a(column, 'polars.Series') else column.null_count)
     if column.dtype.kind in 'iub' or column.dtype == object: return None
     np = need('numpy', 'frames')
-    if column.dtype.kind in 'fM' and isinstance(column.dtype, np.dtype): return int(np.count_nonzero((np.isnan if column.dtype.kind == 'f' else np.isnat)(column.to_numpy())))
-    return int(np.count_nonzero(column.isna())) if column.dtype.kind in 'fM' or is_a(column.dtype, 'pandas.StringDtype', 'pandas.CategoricalDtype') else None
+    if column.dtype.kind in 'fM' and isinstance(column.dtype, np.dtype):
+        return int(np.count_nonzero((np.isnan if column.dtype.kind == 'f' else np.isnat)(column.to_numpy())))
+    return (int(np.count_nonzero(column.isna())) if column.dtype.kind in 'fM'
+            or is_a(column.dtype, 'pandas.StringDtype', 'pandas.CategoricalDtype') else None)
 
 # %% ../../nbs/codecs/04_frames.ipynb #c523d5e2
 def _put_instead(obj: object, found: Difference | None) -> str:
     "What to put in place of a frame, by the place of what differs"
     at = found.at[0] if found and found.at else None
     if is_a(obj, 'pyarrow.Table', 'pyarrow.RecordBatch'):
-        if at == 'metadata': return "Put table.replace_schema_metadata(...) without the key 'objectstore', which is this library's own"
-        return f'Put pa.array(table[{at!r}].to_pylist()) in place of column {at!r}, or cast it to a plain type' if at is not None else 'Give it a column'
-    if is_a(obj, 'polars.DataFrame', 'polars.Series'): return f'Cast column {at!r} to a plain type' if at is not None else 'Give it a column, as df.with_row_index() does'
-    known = {'columns': 'Put df.set_axis([str(c) for c in df.columns], axis=1)', 'index': 'Put df.reset_index(), or set df.index.freq = None', 'name': 'Rename it',
-        'attrs': f'{remedy(found.was)} (in attrs), or set .attrs = {{}}' if found else '', 'flags': 'Put df.set_flags(allows_duplicate_labels=True)'}
-    return known.get(at if isinstance(at, str) else None) or (f"Give column {at!r} a plain type, as in df.astype({{{at!r}: 'str'}})" if at is not None else 'Give it an index or a column')
+        if at == 'metadata':
+            return "Put table.replace_schema_metadata(...) without the key 'objectstore', which is this library's own"
+        return (f'Put pa.array(table[{at!r}].to_pylist()) in place of column {at!r}, or cast it to a plain type'
+                if at is not None else 'Give it a column')
+    if is_a(obj, 'polars.DataFrame', 'polars.Series'):
+        return (f'Cast column {at!r} to a plain type' if at is not None
+                else 'Give it a column, as df.with_row_index() does')
+    known = {'columns': 'Put df.set_axis([str(c) for c in df.columns], axis=1)',
+             'index': 'Put df.reset_index(), or set df.index.freq = None', 'name': 'Rename it',
+             'attrs': f'{remedy(found.was)} (in attrs), or set .attrs = {{}}' if found else '',
+             'flags': 'Put df.set_flags(allows_duplicate_labels=True)'}
+    return (known.get(at if isinstance(at, str) else None)
+            or (f"Give column {at!r} a plain type, as in "
+                f"df.astype({{{at!r}: 'str'}})" if at is not None else 'Give it an index or a column'))
 
 def _culprit(codec: ParquetCodec, obj: object) -> object:
     "The name of a column that does not come back by itself"
@@ -487,13 +536,15 @@ def _culprit(codec: ParquetCodec, obj: object) -> object:
         except (ObjectStoreError, Damaged): return name
 
 # %% ../../nbs/codecs/04_frames.ipynb #c728e0d4
-_shapes = {'pandas': 'pandas.DataFrame', 'polars': 'polars.DataFrame', 'arrow': 'pyarrow.Table', 'lazy': 'polars.LazyFrame'}
+_shapes = {'pandas': 'pandas.DataFrame', 'polars': 'polars.DataFrame', 'arrow': 'pyarrow.Table',
+           'lazy': 'polars.LazyFrame'}
 
 def wish(how: dict, as_: object) -> tuple[str, str]:
     "What a frame was, and what it is to be"
     was, want = how.get('was', 'pyarrow.Table'), _shapes.get(asked(as_), asked(as_))
     if as_ is None or as_ == was.partition('.')[0]: want = was
-    if want not in (*_frames, 'polars.LazyFrame'): raise cannot_give(as_, 'parquet', "'pandas', 'polars', 'lazy', 'arrow'")
+    if want not in (*_frames, 'polars.LazyFrame'):
+        raise cannot_give(as_, 'parquet', "'pandas', 'polars', 'lazy', 'arrow'")
     if want.startswith('pandas.'): teach_arrow()
     return was, want
 
@@ -506,7 +557,8 @@ def shaped(
     "A table as a frame"
     if want.startswith('pandas.'):
         df = to_pandas(t, facts, own)
-        return df if want == 'pandas.DataFrame' else _column(df, df.columns, want).rename(facts.get('name', df.columns[0]))
+        return (df if want == 'pandas.DataFrame'
+                else _column(df, df.columns, want).rename(facts.get('name', df.columns[0])))
     if want == 'pyarrow.Table': return t
     if want == 'pyarrow.RecordBatch': return _one_batch(t)
     df = to_polars(t)
@@ -514,14 +566,16 @@ def shaped(
 
 def _column(df: object, columns: list, want: str) -> object:
     "The only column of a frame"
-    if len(columns) != 1: raise Unsupported(f'a frame of {len(columns)} columns cannot be a {want}: name one with columns=')
+    if len(columns) != 1:
+        raise Unsupported(f'a frame of {len(columns)} columns cannot be a {want}: name one with columns=')
     return df[columns[0]]
 
 def _one_batch(t: pa.Table) -> pa.RecordBatch:
     "The table in one piece"
     import pyarrow as pa
     batches = t.combine_chunks().to_batches()
-    return batches[0] if batches else pa.RecordBatch.from_arrays([pa.nulls(0, f.type) for f in t.schema], schema=t.schema)
+    return (batches[0] if batches else pa.RecordBatch.from_arrays([pa.nulls(0, f.type) for f in t.schema],
+        schema=t.schema))
 
 register(ParquetCodec());
 
@@ -548,7 +602,8 @@ def _from_series(s: pd.Series) -> tuple[pa.Array | None, str, int]:
     import pyarrow as pa
     nulls = s.isna().sum()
     if s.dtype == object: return None, need('pandas', 'frames').api.types.infer_dtype(s.iloc[:1000], skipna=True), nulls
-    if is_a(s.dtype, 'pandas.CategoricalDtype', 'pandas.PeriodDtype', 'pandas.IntervalDtype'): return None, str(s.dtype), nulls
+    if is_a(s.dtype, 'pandas.CategoricalDtype', 'pandas.PeriodDtype', 'pandas.IntervalDtype'):
+        return None, str(s.dtype), nulls
     a = pa.array(s, from_pandas=True)
     return a, str(a.type), nulls
 
@@ -557,7 +612,8 @@ def _range(a: pa.Array | pa.ChunkedArray) -> dict:
     "min and max of numbers and times as JSON; nothing for other types, or where there is no value"
     import pyarrow as pa, pyarrow.compute as pc
     t = a.type
-    if not (pa.types.is_integer(t) or pa.types.is_floating(t) or pa.types.is_decimal(t) or pa.types.is_temporal(t)): return {}
+    if not (pa.types.is_integer(t) or pa.types.is_floating(t) or pa.types.is_decimal(t) or pa.types.is_temporal(t)):
+        return {}
     try: ends = pc.min_max(_comparable(a)).as_py()
     except (pa.ArrowException, ValueError, OverflowError): return {}
     return {k: v for k, e in ends.items() if (v := _end(e, t)) is not None}

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO
-from .codec import Codec, Sink, ancestry, as_given, cannot_give, is_a, need, register, type_name, untrusted
+from .codec import (Codec, Sink, ancestry, as_given, cannot_give, is_a, need, register, type_name,
+                                      untrusted)
 from ..environment import veiled
 from ..errors import MissingExtra, Unsupported
 from .equality import Difference, difference, exif_tags, same_pictures
@@ -34,7 +35,8 @@ class SkopsCodec(Codec):
             asks = sio.get_untrusted_types(data=data)
         except Exception as e:  # skops raises whatever a part of the model raises
             raise Unsupported(f'skops cannot hold this {type_name(obj)}: {str(e)[:300]}') from e
-        if local := [t for t in asks if _named(t) is None]: raise Unsupported(f"{', '.join(local)} cannot be found again: give the function a name in a module")
+        if local := [t for t in asks if _named(t) is None]:
+            raise Unsupported(f"{', '.join(local)} cannot be found again: give the function a name in a module")
         file.write(data)
         return {'asks': asks} if asks else {}
 
@@ -43,9 +45,12 @@ class SkopsCodec(Codec):
         if columns is not None: raise Unsupported('columns= is for frames; this was stored as skops')
         sio, on_disk = need('skops.io', 'models'), isinstance(source, PurePath)
         types = sio.get_untrusted_types(file=source) if on_disk else sio.get_untrusted_types(data=source)
-        if types and not trust: raise untrusted(f"this model is made of types that skops does not know to be harmless ({', '.join(types)[:400]})")
+        if types and not trust:
+            raise untrusted("this model is made of types that skops does not know to be harmless "
+                            f"({', '.join(types)[:400]})")
         try: model = sio.load(source, trusted=types) if on_disk else sio.loads(source, trusted=types)
-        except (ImportError, AttributeError) as e: raise Unsupported(f'the model needs code that is not here, or another version of it: {e}') from e
+        except (ImportError, AttributeError) as e:
+            raise Unsupported(f'the model needs code that is not here, or another version of it: {e}') from e
         return as_given(model, as_, 'skops')
 
     def prove(self, obj: object, source: bytes | Path, how: dict) -> Difference | None:
@@ -58,7 +63,9 @@ class SkopsCodec(Codec):
         params, n = {}, None
         try: params, n = obj.get_params(), getattr(obj, 'n_features_in_', None)
         except Exception: pass   # an estimator's own code; a description is no reason to refuse it
-        found = {'type': type_name(obj), 'params': {str(k)[:80]: _param(veiled(str(k), v, lambda _: '(not stored: a secret)')) for k, v in list(params.items())[:200]}}
+        found = {'type': type_name(obj),
+                 'params': {str(k)[:80]: _param(veiled(str(k), v, lambda _: '(not stored: a secret)'))
+                            for k, v in list(params.items())[:200]}}
         return found | ({'features': int(n)} if isinstance(n, int) else {})
 
 def _named(name: str) -> object:
@@ -89,7 +96,8 @@ def _renumber(node: object, ids: dict, files: dict, names: set) -> None:
         for x in node: _renumber(x, ids, files, names)
     if not isinstance(node, dict): return
     if isinstance(node.get('__id__'), int): node['__id__'] = ids.setdefault(node['__id__'], len(ids) + 1)
-    if isinstance(was := node.get('file'), str) and was in names: node['file'] = files.setdefault(was, f'{len(files) + 1}{Path(was).suffix}')
+    if isinstance(was := node.get('file'), str) and was in names:
+        node['file'] = files.setdefault(was, f'{len(files) + 1}{Path(was).suffix}')
     for x in node.values(): _renumber(x, ids, files, names)
 
 # %% ../../nbs/codecs/05_models.ipynb #e0193e61
@@ -98,10 +106,13 @@ _libraries = 'sklearn', 'numpy', 'scipy', 'builtins', 'collections'
 def _loads_quietly(name: str) -> bool:
     "Whether a type or function can be loaded without code of others being run"
     found = _named(name)
-    if name.partition('.')[0] in _libraries or isinstance(found, (types.FunctionType, types.BuiltinFunctionType)): return True
-    if not isinstance(found, type) or found.__new__ is not object.__new__ or found.__reduce__ is not object.__reduce__: return False
+    if name.partition('.')[0] in _libraries or isinstance(found, (types.FunctionType, types.BuiltinFunctionType)):
+        return True
+    if not isinstance(found, type) or found.__new__ is not object.__new__ or found.__reduce__ is not object.__reduce__:
+        return False
     owner = next((c for c in found.__mro__ if '__setstate__' in vars(c)), None)
-    return (owner is None or owner.__module__.partition('.')[0] == 'sklearn') and '__setattr__' not in {n for c in found.__mro__[:-1] for n in vars(c)}
+    return ((owner is None or owner.__module__.partition('.')[0] == 'sklearn')
+            and '__setattr__' not in {n for c in found.__mro__[:-1] for n in vars(c)})
 
 # %% ../../nbs/codecs/05_models.ipynb #34532206
 def _param(v: object) -> object:
@@ -111,7 +122,8 @@ def _param(v: object) -> object:
     if isinstance(v, float): return v if math.isfinite(v) else repr(v)
     if isinstance(v, str): return v[:200]
     if isinstance(v, (list, tuple)) and len(v) <= 20: return [_param(x) for x in v]
-    return f'{v.__module__}.{v.__qualname__}' if hasattr(v, '__qualname__') and hasattr(v, '__module__') else type_name(v)
+    return (f'{v.__module__}.{v.__qualname__}' if hasattr(v, '__qualname__') and hasattr(v, '__module__')
+            else type_name(v))
 
 register(SkopsCodec());
 
@@ -142,14 +154,18 @@ def write_tensors(tensors: list[Tensor], file: BinaryIO) -> None:
         if t.size: file.write(t.data())
 
 # %% ../../nbs/codecs/05_models.ipynb #728211fb
-_torch_types = {'float64': 'F64', 'float32': 'F32', 'float16': 'F16', 'bfloat16': 'BF16', 'int64': 'I64', 'int32': 'I32', 'int16': 'I16', 'int8': 'I8',
-    'uint64': 'U64', 'uint32': 'U32', 'uint16': 'U16', 'uint8': 'U8', 'bool': 'BOOL', 'float8_e4m3fn': 'F8_E4M3', 'float8_e5m2': 'F8_E5M2', 'complex64': 'C64'}
-_numpy_types = {'<f8': 'F64', '<f4': 'F32', '<f2': 'F16', '<i8': 'I64', '<i4': 'I32', '<i2': 'I16', '|i1': 'I8', '<u8': 'U64', '<u4': 'U32', '<u2': 'U16', '|u1': 'U8', '|b1': 'BOOL', '<c8': 'C64'}
+_torch_types = {'float64': 'F64', 'float32': 'F32', 'float16': 'F16', 'bfloat16': 'BF16', 'int64': 'I64',
+                'int32': 'I32', 'int16': 'I16', 'int8': 'I8', 'uint64': 'U64', 'uint32': 'U32', 'uint16': 'U16',
+                'uint8': 'U8', 'bool': 'BOOL', 'float8_e4m3fn': 'F8_E4M3', 'float8_e5m2': 'F8_E5M2', 'complex64': 'C64'}
+_numpy_types = {'<f8': 'F64', '<f4': 'F32', '<f2': 'F16', '<i8': 'I64', '<i4': 'I32', '<i2': 'I16', '|i1': 'I8',
+                '<u8': 'U64', '<u4': 'U32', '<u2': 'U16', '|u1': 'U8', '|b1': 'BOOL', '<c8': 'C64'}
 
 def _of_torch(name: str, t: torch.Tensor) -> Tensor:
     "A torch tensor on its way into a file"
     kind = _torch_types.get(str(t.dtype).partition('.')[2])
-    if kind is None or str(t.layout) != 'torch.strided' or t.is_meta: raise Unsupported(f'tensor {name!r} ({t.dtype}, {t.layout}, on {t.device}) cannot be in safetensors: make it dense (.to_dense()), or of a plain type (.float())')
+    if kind is None or str(t.layout) != 'torch.strided' or t.is_meta:
+        raise Unsupported(f'tensor {name!r} ({t.dtype}, {t.layout}, on {t.device}) cannot be in safetensors: make it '
+                          'dense (.to_dense()), or of a plain type (.float())')
     return Tensor(name, kind, list(t.shape), t.element_size(), lambda: _torch_bytes(t))
 
 def _torch_bytes(t: torch.Tensor) -> memoryview:
@@ -159,24 +175,33 @@ def _torch_bytes(t: torch.Tensor) -> memoryview:
 
 def _of_numpy(name: str, a: np.ndarray) -> Tensor:
     "An array on its way into a file"
-    if type(a).__name__ not in ('ndarray', 'memmap'): raise Unsupported(f'array {name!r} is a {type_name(a)}: put numpy.asarray of it')
-    if a.dtype.str not in _numpy_types: raise Unsupported(f'array {name!r} of type {str(a.dtype)[:80]} cannot be in safetensors: make it a plain number type of this machine, or put it as an item of its own')
-    return Tensor(name, _numpy_types[a.dtype.str], list(a.shape), a.itemsize, lambda: need('numpy', 'models').ascontiguousarray(a).reshape(-1).view('u1').data)
+    if type(a).__name__ not in ('ndarray', 'memmap'):
+        raise Unsupported(f'array {name!r} is a {type_name(a)}: put numpy.asarray of it')
+    if a.dtype.str not in _numpy_types:
+        raise Unsupported(f'array {name!r} of type {str(a.dtype)[:80]} cannot be in safetensors: make it a plain '
+                          'number type of this machine, or put it as an item of its own')
+    return Tensor(name, _numpy_types[a.dtype.str], list(a.shape), a.itemsize,
+                  lambda: need('numpy', 'models').ascontiguousarray(a).reshape(-1).view('u1').data)
 
 # %% ../../nbs/codecs/05_models.ipynb #53744814
 class TorchCodec(Codec):
     "State dicts and single tensors of torch"
     name, suffix, kind, form = 'safetensors', '.safetensors', 'model', 'tensors'
-    drops = 'where tensors lie, and their gradients: Parameters come back as tensors on the CPU, a state dict (an OrderedDict) as a dict'
-    def accepts(self, obj: object) -> bool: return is_a(obj, 'torch.Tensor', 'torch.Module') or _all_are(obj, 'torch.Tensor')
+    drops = ('where tensors lie, and their gradients: Parameters come back as tensors on the CPU, a state dict (an '
+             'OrderedDict) as a dict')
+    def accepts(self, obj: object) -> bool:
+        return is_a(obj, 'torch.Tensor', 'torch.Module') or _all_are(obj, 'torch.Tensor')
 
     def encode(self, obj: object, file: BinaryIO) -> dict:
         "Write safetensors"
-        if is_a(obj, 'torch.Module'): raise Unsupported("the code of a torch module cannot be stored: put model.state_dict(), and load it with model.load_state_dict(store.get(...))")
+        if is_a(obj, 'torch.Module'):
+            raise Unsupported("the code of a torch module cannot be stored: put model.state_dict(), and load it with "
+                              "model.load_state_dict(store.get(...))")
         how, first = {'library': 'torch'}, {}
         if not isinstance(obj, dict): obj, how['single'] = {'tensor': obj}, True
         for name, t in obj.items():
-            same = (t.data_ptr(), t.dtype, t.shape, t.stride()) if t.numel() and str(t.layout) == 'torch.strided' and not t.is_meta else name
+            same = ((t.data_ptr(), t.dtype, t.shape, t.stride()) if t.numel() and str(t.layout) == 'torch.strided'
+                    and not t.is_meta else name)
             if (other := first.setdefault(same, name)) != name: how.setdefault('shared', {})[name] = other
         if how.get('shared'): how['names'] = list(obj)
         write_tensors([_of_torch(_tensor_name(k), t) for k, t in obj.items() if k not in how.get('shared', {})], file)
@@ -195,7 +220,8 @@ class TorchCodec(Codec):
         "The first difference; of large tensors, in slices"
         back = self.decode(source, how)
         if how.get('single'): return difference(obj.detach(), back)
-        if type(obj) is not dict and not (type(obj) is OrderedDict and how['library'] == 'torch'): return difference(obj, back)
+        if type(obj) is not dict and not (type(obj) is OrderedDict and how['library'] == 'torch'):
+            return difference(obj, back)
         if list(obj) != list(back): return Difference((), obj, 'would have other names')
         for name, x in obj.items():
             x = x.detach() if how['library'] == 'torch' else need('numpy', 'models').asarray(x)
@@ -206,7 +232,8 @@ class TorchCodec(Codec):
         tensors = list(obj.values()) if isinstance(obj, dict) else [obj]
         sizes = [(math.prod(t.shape), t.dtype.itemsize) for t in tensors]
         types = Counter(str(t.dtype).removeprefix('torch.') for t in tensors)
-        return {'tensors': len(tensors), 'parameters': sum(n for n, _ in sizes), 'size': sum(n * w for n, w in sizes), 'dtypes': dict(types)}
+        return {'tensors': len(tensors), 'parameters': sum(n for n, _ in sizes), 'size': sum(n * w for n, w in sizes),
+                'dtypes': dict(types)}
 
 def _all_are(obj: object, kind: str) -> bool:
     "Whether `obj` is a dict of names and values of one type"
@@ -214,7 +241,8 @@ def _all_are(obj: object, kind: str) -> bool:
 
 def _tensor_name(name: str) -> str:
     "The name, if the format can hold it"
-    if name == '__metadata__' or any('\ud800' <= c <= '\udfff' for c in name): raise Unsupported(f'{name!r} cannot name a tensor')
+    if name == '__metadata__' or any('\ud800' <= c <= '\udfff' for c in name):
+        raise Unsupported(f'{name!r} cannot name a tensor')
     return name
 
 # %% ../../nbs/codecs/05_models.ipynb #ba214c54
@@ -232,8 +260,10 @@ def _library(as_: object, how: dict) -> str:
     "Which library's tensors are wanted"
     was = how.get('library', 'numpy')
     want = ancestry(as_)[0] if isinstance(as_, type) else as_
-    found = {None: was, 'builtins.dict': was, 'torch': 'torch', 'torch.Tensor': 'torch', 'numpy': 'numpy', 'numpy.ndarray': 'numpy'}.get(want)
-    if found is None or want == 'builtins.dict' and how.get('single'): raise cannot_give(as_, 'safetensors', "'torch', 'numpy'")
+    found = {None: was, 'builtins.dict': was, 'torch': 'torch', 'torch.Tensor': 'torch', 'numpy': 'numpy',
+             'numpy.ndarray': 'numpy'}.get(want)
+    if found is None or want == 'builtins.dict' and how.get('single'):
+        raise cannot_give(as_, 'safetensors', "'torch', 'numpy'")
     return found
 
 def _header(source: bytes | Path) -> dict:
@@ -247,7 +277,8 @@ def _header(source: bytes | Path) -> dict:
 def _read_torch(source: bytes | Path) -> dict:
     "The tensors as torch's; from a file they are mapped, copy-on-write"
     try: need('torch', 'models')
-    except MissingExtra as e: raise MissingExtra("torch is not installed: pip install torch. as_='numpy' gives the tensors as NumPy arrays") from e
+    except MissingExtra as e:
+        raise MissingExtra("torch is not installed: pip install torch. as_='numpy' gives the tensors as NumPy arrays") from e
     st = need('safetensors.torch', 'models')
     return st.load_file(source) if isinstance(source, PurePath) else st.load(bytes(source))
 
@@ -255,7 +286,9 @@ def _read_numpy(source: bytes | Path, names: dict) -> dict:
     "The tensors as NumPy arrays"
     st = need('safetensors.numpy', 'models')
     for n, t in names.items():
-        if t['dtype'] not in _numpy_types.values(): raise Unsupported(f"tensor {n!r} is {t['dtype']}, which NumPy does not have: read it with torch, or put it as .float()")
+        if t['dtype'] not in _numpy_types.values():
+            raise Unsupported(f"tensor {n!r} is {t['dtype']}, which NumPy does not have: read it with torch, or put it "
+                              "as .float()")
     return st.load_file(source) if isinstance(source, PurePath) else st.load(bytes(source))
 
 for c in TorchCodec(), ArraysCodec(): register(c)
@@ -266,20 +299,29 @@ _modes = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16')
 class PngCodec(Codec):
     "Pillow images"
     name, suffix, kind, form = 'png', '.png', 'image', 'image'
-    drops = "the file format that a picture came in, and what only that format tells; EXIF, texts, resolution and colour profile are kept"
+    drops = ("the file format that a picture came in, and what only that format tells; EXIF, texts, resolution and "
+             "colour profile are kept")
     def accepts(self, obj: object) -> bool: return is_a(obj, 'PIL.Image')
     def stats(self, obj: PIL.Image.Image) -> dict: return {'size': list(obj.size), 'mode': obj.mode}
 
     def encode(self, obj: PIL.Image.Image, file: BinaryIO) -> dict:
         "Write PNG"
         limit = need('PIL.Image', 'models').MAX_IMAGE_PIXELS
-        if obj.mode not in _modes: raise Unsupported(f"PNG has no mode {obj.mode!r}: put image.convert('RGB') or 'RGBA', the pixels as a NumPy array, or the Path of the file")
-        if getattr(obj, 'n_frames', 1) > 1: raise Unsupported(f'the image has {obj.n_frames} pictures, and PNG would keep one: put the Path of the file, or one picture (.copy())')
+        if obj.mode not in _modes:
+            raise Unsupported(f"PNG has no mode {obj.mode!r}: put image.convert('RGB') or 'RGBA', the pixels as a "
+                              "NumPy array, or the Path of the file")
+        if getattr(obj, 'n_frames', 1) > 1:
+            raise Unsupported(f'the image has {obj.n_frames} pictures, and PNG would keep one: put the Path of the '
+                              'file, or one picture (.copy())')
         if not all(obj.size): raise Unsupported(f'an image of {obj.size[0]} x {obj.size[1]} pixels cannot be PNG')
-        if limit and math.prod(obj.size) > 2 * limit: raise Unsupported(f'the image has more than {2 * limit} pixels, and Pillow refuses to read such PNGs: put the Path of its file, or a NumPy array')
+        if limit and math.prod(obj.size) > 2 * limit:
+            raise Unsupported(f'the image has more than {2 * limit} pixels, and Pillow refuses to read such PNGs: put '
+                              'the Path of its file, or a NumPy array')
         how = {'mode': obj.mode}
         if 'dpi' in obj.info: how['resolution'] = [float(x) for x in obj.info['dpi']]
-        try: obj.save(Sink(file), 'PNG', pnginfo=_texts(obj), exif=_exif(obj), **({'dpi': tuple(how['resolution'])} if 'resolution' in how else {}))
+        try:
+            obj.save(Sink(file), 'PNG', pnginfo=_texts(obj), exif=_exif(obj),
+                     **({'dpi': tuple(how['resolution'])} if 'resolution' in how else {}))
         except (OSError, ValueError, SyntaxError) as e:
             if isinstance(e, OSError) and e.errno: raise
             raise Unsupported(f'the image cannot be read or written as PNG: {e}. {self.instead(obj, None)}') from e
@@ -301,7 +343,8 @@ class PngCodec(Codec):
 
     def instead(self, obj: object, found: Difference | None) -> str:
         "How a picture is stored with all that its file has"
-        return 'Put the Path of its file, or the picture without what is told in it: Image.fromarray(numpy.asarray(image))'
+        return ('Put the Path of its file, or the picture without what is told in it: '
+                'Image.fromarray(numpy.asarray(image))')
 
 def _texts(im: PIL.Image.Image) -> object:
     "What is written in a picture, for PNG"
@@ -342,6 +385,7 @@ class FigureCodec(PngCodec):
     def stats(self, obj: matplotlib.figure.Figure) -> dict:
         "Size in pixels, resolution, and titles"
         titles = [t for t in (obj.get_suptitle(), *(a.get_title() for a in obj.axes)) if t]
-        return {'size': [round(x * obj.dpi) for x in obj.get_size_inches()], 'dpi': float(obj.dpi), 'axes': len(obj.axes), 'titles': [t[:200] for t in titles[:20]]}
+        return {'size': [round(x * obj.dpi) for x in obj.get_size_inches()], 'dpi': float(obj.dpi),
+                'axes': len(obj.axes), 'titles': [t[:200] for t in titles[:20]]}
 
 register(FigureCodec());

@@ -36,16 +36,20 @@ def refusal(e: Exception, what: str) -> Unsupported:
 def write_parquet(t: pa.Table, file: BinaryIO) -> None:
     "The table as a Parquet file, one group of rows after the other"
     import pyarrow as pa, pyarrow.parquet as pq
-    if len(set(t.schema.names)) < t.num_columns: raise Unsupported(f'columns of the same name: {doubled(t.schema.names)}')
+    if len(set(t.schema.names)) < t.num_columns:
+        raise Unsupported(f'columns of the same name: {doubled(t.schema.names)}')
     for f in t.schema:
-        if pa.types.is_dictionary(f.type) and not is_text(f.type.value_type): raise Unsupported(f'column {f.name!r} is a dictionary of {f.type.value_type}, which Parquet does not keep: cast it to {f.type.value_type}')
+        if pa.types.is_dictionary(f.type) and not is_text(f.type.value_type):
+            raise Unsupported(f'column {f.name!r} is a dictionary of {f.type.value_type}, which Parquet does not keep: '
+                              f'cast it to {f.type.value_type}')
     try: pq.write_table(t, Sink(file), compression='zstd', write_page_checksum=True)
     except pa.ArrowException as e: raise refusal(e, 'a table') from e
 
 def is_text(t: pa.DataType) -> bool:
     "Whether Parquet keeps a dictionary of such values"
     import pyarrow.types as types
-    return types.is_string(t) or types.is_large_string(t) or types.is_binary(t) or types.is_large_binary(t) or types.is_string_view(t)
+    return (types.is_string(t) or types.is_large_string(t) or types.is_binary(t) or types.is_large_binary(t)
+            or types.is_string_view(t))
 
 def doubled(names: list) -> str:
     "The names that occur more than once, for a message"
@@ -57,7 +61,8 @@ class ParquetReader:
     "An open Parquet payload"
     def __init__(
         self,
-        source: bytes | PurePath | BinaryIO,    # The payload; or a file that is read in ranges, and has a method `hold` that fetches ranges together
+        # The payload; or a file that is read in ranges, and has a method `hold` that fetches ranges together
+        source: bytes | PurePath | BinaryIO,
     ):
         import pyarrow as pa, pyarrow.parquet as pq
         self.ranges = source if hasattr(source, 'hold') else None
@@ -109,9 +114,11 @@ class ParquetReader:
         "How many values are missing in each flat column, as the footer tells"
         meta, found = self.file.metadata, {}
         for i in range(meta.num_columns):
-            if meta.schema.column(i).max_repetition_level or meta.schema.column(i).path not in self.schema.names: continue
+            if meta.schema.column(i).max_repetition_level or meta.schema.column(i).path not in self.schema.names:
+                continue
             told = [meta.row_group(g).column(i).statistics for g in range(self.groups)]
-            if all(s and s.has_null_count for s in told): found[meta.schema.column(i).path] = sum(s.null_count for s in told)
+            if all(s and s.has_null_count for s in told):
+                found[meta.schema.column(i).path] = sum(s.null_count for s in told)
         return found
 
     def lazy(self, columns: list | None = None) -> pl.LazyFrame:
@@ -132,7 +139,9 @@ def _ranges(f: pq.ParquetFile, names: list[str] | None, group: int | None) -> It
     for g in range(f.num_row_groups) if group is None else [group]:
         rows = f.metadata.row_group(g)
         for c in map(rows.column, range(rows.num_columns)):
-            if names is not None and not any(c.path_in_schema == n or c.path_in_schema.startswith(f'{n}.') for n in names): continue
+            if (names is not None
+                and not any(c.path_in_schema == n or c.path_in_schema.startswith(f'{n}.') for n in names)):
+                continue
             start = min(x for x in (c.dictionary_page_offset, c.data_page_offset) if x)
             yield start, start + c.total_compressed_size
 
@@ -165,7 +174,8 @@ def chosen(schema: pa.Schema, facts: dict, columns: list) -> list[str]:
     known = {label: n for n, label in facts['labels'].items()} if 'labels' in facts else {n: n for n in data}
     columns = listed(columns)
     for c in columns:
-        if not isinstance(c, Hashable) or c not in known: raise Unsupported(f'no column {c!r}{hint(str(c), [str(k) for k in known])}. Here: {_some(list(known))}')
+        if not isinstance(c, Hashable) or c not in known:
+            raise Unsupported(f'no column {c!r}{hint(str(c), [str(k) for k in known])}. Here: {_some(list(known))}')
     return list(dict.fromkeys(known[c] for c in columns)) + index
 
 def _some(things: list) -> str:
@@ -184,7 +194,8 @@ def _storage(t: pa.Table) -> pa.Table:
     import pyarrow as pa
     plain = lambda f: isinstance(f.type, pa.BaseExtensionType) and f.type.extension_name.startswith('pandas.')
     if not any(map(plain, t.schema)): return t
-    return pa.table([pa.chunked_array([x.storage for x in t[f.name].chunks], f.type.storage_type) if plain(f) else t[f.name] for f in t.schema], t.schema.names)
+    return pa.table([pa.chunked_array([x.storage for x in t[f.name].chunks], f.type.storage_type) if plain(f)
+                     else t[f.name] for f in t.schema], t.schema.names)
 
 # %% ../../nbs/codecs/03_parquet.ipynb #df8dddcd
 def lazy_frame(
@@ -208,7 +219,8 @@ def lazy_frame(
             if df is not None: yield df.select(names) if names else df
     return register_io_source(rows, schema=nothing.schema)
 
-def _group(read: Callable[[list[str]], pl.DataFrame], names: list[str], keep: pl.Expr | None, limit: int | None) -> tuple[pl.DataFrame | None, int]:
+def _group(read: Callable[[list[str]], pl.DataFrame], names: list[str], keep: pl.Expr | None,
+           limit: int | None) -> tuple[pl.DataFrame | None, int]:
     "The rows of a group that are to be kept, None where there are none; and how many were looked at"
     looked = keep.meta.root_names() if keep is not None else []
     if limit is not None or not looked: df = read(list(dict.fromkeys([*names, *looked])))[:limit]

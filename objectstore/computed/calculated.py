@@ -28,7 +28,8 @@ __all__ = ['DEEPEST', 'MANY_INPUTS', 'CalculationFailed', 'Cycle', 'failure', 'F
            'on_own_stack', 'deeper', 'defined_in', 'plain_param', 'Calculating', 'Flight']
 
 # %% ../../nbs/computed/05_calculated.ipynb #dce91808
-class CalculationFailed(ObjectStoreError, RuntimeError): "A function that was to calculate a result has raised an error; nothing was stored"
+class CalculationFailed(ObjectStoreError, RuntimeError):
+    "A function that was to calculate a result has raised an error; nothing was stored"
 class Cycle(ObjectStoreError, RecursionError): "A calculation needs its own result"
 
 def failure(
@@ -39,9 +40,11 @@ def failure(
     "The error of a function that ran elsewhere"
     said = f'{ref} was being calculated by {who}, and failed: {error.get("type")}: {error.get("text")}'
     kind = getattr(builtins, str(error.get('type')), None)
-    if not (isinstance(kind, type) and issubclass(kind, Exception)) or issubclass(CalculationFailed, kind): return CalculationFailed(said)
+    if not (isinstance(kind, type) and issubclass(kind, Exception)) or issubclass(CalculationFailed, kind):
+        return CalculationFailed(said)
     try: return type('CalculationFailed', (CalculationFailed, kind), {'__doc__': CalculationFailed.__doc__})(said)
-    except TypeError: return CalculationFailed(said)        # two built-in types that cannot be one, or one that wants more arguments
+    # two built-in types that cannot be one, or one that wants more arguments
+    except TypeError: return CalculationFailed(said)
 
 # %% ../../nbs/computed/05_calculated.ipynb #10143575
 @dataclass(frozen=True)
@@ -66,13 +69,17 @@ def running(frame: Frame) -> Iterator[None]:
 def check_cycle(key: tuple) -> None:
     "Raise `Cycle` where a calculation is asked for its own result"
     chain = [f.key for f in _stack.get()]
-    if key in chain: raise Cycle(f'{key[-1]} needs its own result: ' + ' -> '.join(k[-1] for k in [*chain[chain.index(key):], key]))
-    if len(chain) >= DEEPEST: raise Cycle(f'{len(chain)} calculations within each other, the last of {key[-1]}: does it ever end?')
+    if key in chain:
+        raise Cycle(f'{key[-1]} needs its own result: ' + ' -> '.join(k[-1] for k in [*chain[chain.index(key):], key]))
+    if len(chain) >= DEEPEST:
+        raise Cycle(f'{len(chain)} calculations within each other, the last of {key[-1]}: does it ever end?')
 
 # %% ../../nbs/computed/05_calculated.ipynb #f606c527
 def scratch() -> Path:
     "An empty folder for the result of the calculation that runs now: write into it, return it (or a file of it)"
-    if not _stack.get(): raise Unsupported('scratch() is for a calculation that runs: call it within a function that is decorated with @store.calculated(...)')
+    if not _stack.get():
+        raise Unsupported('scratch() is for a calculation that runs: call it within a function that is decorated with '
+                          '@store.calculated(...)')
     frame = _stack.get()[-1]
     frame.folder.append(tempfile.mkdtemp(prefix='objectstore-'))
     folder = Path(frame.folder[-1])/frame.key[-1].rpartition('/')[2].replace('=', '-')
@@ -130,8 +137,11 @@ def _inputs(call: Call, reads: Reads) -> list | str:
 def _says(call: Call, reads: Reads, code: Mapping, own: list[str], seconds: float) -> dict:
     "What the record says of the making"
     f = call.of
-    function = {'name': f.__qualname__, 'module': f.__module__, **(defined_in(f.fn) if f._store.provenance == 'full' else {}), 'code': dict(code), **({'own': own} if own else {}), **({'version': f.version} if f.version is not None else {})}
-    return {'function': function, 'params': {n: p.fp for n, p in call.params.items()}, 'inputs': _inputs(call, reads), 'seconds': round(seconds, 3)}
+    function = {'name': f.__qualname__, 'module': f.__module__,
+                **(defined_in(f.fn) if f._store.provenance == 'full' else {}), 'code': dict(code),
+                **({'own': own} if own else {}), **({'version': f.version} if f.version is not None else {})}
+    return {'function': function, 'params': {n: p.fp for n, p in call.params.items()}, 'inputs': _inputs(call, reads),
+            'seconds': round(seconds, 3)}
 
 # %% ../../nbs/computed/05_calculated.ipynb #ecc7f474
 class Calculating(StoredResults):
@@ -145,7 +155,8 @@ class Calculating(StoredResults):
             reads.closed = True
             if inspect.isawaitable(value) or inspect.isgenerator(value):
                 if hasattr(value, 'close'): value.close()
-                raise Unsupported(f'{self.__qualname__} returned a {type(value).__name__}, whose items are not there yet: return what it yields, as a list')
+                raise Unsupported(f'{self.__qualname__} returned a {type(value).__name__}, whose items are not there '
+                                  'yet: return what it yields, as a list')
             after = self.code()
             own = sorted(n for n in {**before, **after} if before.get(n) != after.get(n) and n)
             with unnoted(): return self._keep(call, value, _says(call, reads, before, own, time.monotonic() - began))
@@ -154,7 +165,8 @@ class Calculating(StoredResults):
     def _keep(self, call: Call, value: object, says: dict) -> Version:
         "Store a result as the next version of its item; offline it becomes pending"
         store, r = self._store, call.ref
-        told = {'params': {n: plain_param(p) for n, p in call.params.items() if not self._signature.hides(n, p)}} if call.params else None
+        told = ({'params': {n: plain_param(p) for n, p in call.params.items() if not self._signature.hides(n, p)}}
+                if call.params else None)
         try:
             with store._drafted(r, value, None, None, told) as draft, store._turn(r):
                 draft.description['lineage'] |= says
@@ -169,7 +181,8 @@ class Calculating(StoredResults):
 
     @answered
     def _bucket(self, call: Call):
-        "The bucket that the result goes to; None where the origin is away and the result can wait on this machine. What would refuse the result refuses before the work"
+        """The bucket that the result goes to; None where the origin is away and the result can wait on this machine.
+        What would refuse the result refuses before the work"""
         self._store._may_write()
         try: return self._store.origin.for_put(call.ref.bucket)
         except (ConnectionError, TimeoutError):
@@ -188,12 +201,14 @@ class Calculating(StoredResults):
         find = lambda name: holder(self._store.origin.bucket(name.partition('/')[0]), name.partition('/')[2])
         def tick(h: Holder) -> None:
             progress(1)
-            if h.says.get('waits') and leads_back(find, h, {lease.id for lease in held}): raise Cycle(f'{call.ref} waits for what is being calculated here, in another process')
+            if h.says.get('waits') and leads_back(find, h, {lease.id for lease in held}):
+                raise Cycle(f'{call.ref} waits for what is being calculated here, in another process')
         with Progress(f'{h.by} calculates {call.ref}', None, self._store.progress, unit=' looks') as progress:
             try: end = await_end(bucket, call.ref.item, h, tick)
             finally:
                 for lease in held: lease.waits = ''
-        if end.of == h.of and end.says.get('is') == 'failed' and isinstance(end.says.get('error'), Mapping): raise failure(end.says['error'], end.by, str(call.ref))
+        if end.of == h.of and end.says.get('is') == 'failed' and isinstance(end.says.get('error'), Mapping):
+            raise failure(end.says['error'], end.by, str(call.ref))
         return end
 
     def _leased(self, call: Call, memo: dict) -> Version:
@@ -234,7 +249,8 @@ class Calculating(StoredResults):
             if (s := self.state(call, memo, True)).fresh: return s.version
             flight, mine = _board(call.key)
             if mine: return self._fly(flight, call, memo)
-            with Progress(f'calculate {call.ref}', None, self._store.progress) as progress: _wait(flight, call.key, progress)
+            with Progress(f'calculate {call.ref}', None, self._store.progress) as progress:
+                _wait(flight, call.key, progress)
             if flight.began >= asked and flight.version is not None: return flight.version
             memo.clear()        # the flight began before we asked: an input may have changed since
 
@@ -257,7 +273,9 @@ class Calculating(StoredResults):
         "A fresh result, noted as an input of the calculation around it"
         place, endpoint = store_place(self._store)
         def note(v: Version | None) -> None:
-            if reads := now_reading(): reads.note(Input(str(call.ref), v and v.hash, v and v.ref, v and v.id, 'call', place=place, endpoint=endpoint))
+            if reads := now_reading():
+                reads.note(Input(str(call.ref), v and v.hash, v and v.ref, v and v.id, 'call', place=place,
+                                 endpoint=endpoint))
         try:
             with unnoted(): v = self._fresh(call)
         except Exception: note(None); raise
@@ -294,14 +312,17 @@ class Calculating(StoredResults):
             call = self.call_of(r, v._record.description.get('metadata', {}).get('params', {}))
             if not _stack.get(): reason, why = self._judge(v, call, {}, False)
         if _stack.get(): return self.version_for(call) if call else v
-        if reason != 'fresh': warnings.warn(f'{v.ref} is outdated: {reason}: {why}; {self.__qualname__}(...) makes it fresh', StaleWarning, stacklevel=5)
+        if reason != 'fresh':
+            warnings.warn(f'{v.ref} is outdated: {reason}: {why}; {self.__qualname__}(...) makes it fresh',
+                          StaleWarning, stacklevel=5)
         return v
 
     def last_error(self, *args, **kwargs) -> CalculationFailed | None:
         "The error that the last calculation for these arguments ended with, anywhere; None where it did not fail"
         call = self.call(args, kwargs)
         h = self._last(call)
-        return failure(h.says['error'], h.by, str(call.ref)) if h.says.get('is') == 'failed' and isinstance(h.says.get('error'), Mapping) else None
+        return (failure(h.says['error'], h.by, str(call.ref)) if h.says.get('is') == 'failed'
+                and isinstance(h.says.get('error'), Mapping) else None)
 
     @answered
     def _last(self, call: Call) -> Holder: return holder(self._store.origin.bucket(call.ref.bucket), call.ref.item)
@@ -309,7 +330,8 @@ class Calculating(StoredResults):
 # %% ../../nbs/computed/05_calculated.ipynb #3b6c8eaa
 class Flight:
     "One calculation in this process, and those who wait for it"
-    def __init__(self): self.began, self.over, self.version, self.error = time.monotonic(), threading.Event(), None, None
+    def __init__(self):
+        self.began, self.over, self.version, self.error = time.monotonic(), threading.Event(), None, None
 
 _flights: dict[tuple, Flight] = {}
 _waits: dict[tuple, tuple] = {}         # What is being calculated: what it waits for

@@ -31,12 +31,15 @@ def _encoded(value: object, codec: str | None = None) -> str:
     "The fingerprint of what a codec writes"
     c, file = codec_for(value, codec), io.BytesIO()
     how = c.encode(value, file)
-    return _hashed(type_name(value) if c.name != 'json' or is_dataclass(value) else 'json', file.getvalue() + repr(sorted((how or {}).items())).encode())
+    return _hashed(type_name(value) if c.name != 'json' or is_dataclass(value) else 'json',
+                   file.getvalue() + repr(sorted((how or {}).items())).encode())
 
 def fingerprint(value: object) -> str:
     "Equal for equal values; `Unsupported` where a value cannot be compared"
     match value:
-        case None | bool() | int() | float() | str() if type(value) in _plain: return f'{type(value).__name__}:{value!r}' if len(str(value)) < 80 else _hashed(type(value).__name__, str(value).encode())
+        case None | bool() | int() | float() | str() if type(value) in _plain:
+            return (f'{type(value).__name__}:{value!r}' if len(str(value)) < 80
+                    else _hashed(type(value).__name__, str(value).encode()))
         case Enum(): return f'{type_name(value)}:{value.name}'
         case PurePath(): return f'path:{value}'
         case Version() | Folder(): return f'version:{(value if isinstance(value, Version) else value.version).hash}'
@@ -55,14 +58,18 @@ def _by_content(value: object) -> str:
         try: return _encoded(value, codec)
         except (ObjectStoreError, TypeError, ValueError, RecursionError): pass
     try: return _hashed(f'pickle {type_name(value)}', pickle.dumps(value, 5))
-    except Exception as e: raise Unsupported(f'a {type_name(value)} has no value that could be compared ({str(e)[:100]})') from e     # a library's own errors come in all sorts
+    # a library's own errors come in all sorts
+    except Exception as e:
+        raise Unsupported(f'a {type_name(value)} has no value that could be compared ({str(e)[:100]})') from e
 
 # %% ../../nbs/computed/03_fingerprint.ipynb #f662ea65
 class _Bare(ast.NodeTransformer):
     "What counts of a function's source"
     def _bare(self, node):
         self.generic_visit(node)
-        if node.body and isinstance(node.body[0], ast.Expr) and isinstance(node.body[0].value, ast.Constant) and isinstance(node.body[0].value.value, str): node.body = node.body[1:] or [ast.Pass()]
+        if (node.body and isinstance(node.body[0], ast.Expr) and isinstance(node.body[0].value, ast.Constant)
+            and isinstance(node.body[0].value.value, str)):
+            node.body = node.body[1:] or [ast.Pass()]
         return node
     visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _bare
 
@@ -79,7 +86,8 @@ def _source(fn: types.FunctionType) -> str | None:
 
 def _compiled(code: types.CodeType) -> tuple:
     "What counts of compiled code"
-    consts = [_compiled(c) if isinstance(c, types.CodeType) else repr(sorted(c, key=repr) if isinstance(c, frozenset) else c) for c in code.co_consts]
+    consts = [_compiled(c) if isinstance(c, types.CodeType)
+              else repr(sorted(c, key=repr) if isinstance(c, frozenset) else c) for c in code.co_consts]
     return code.co_code.hex(), consts, code.co_names, code.co_varnames, code.co_freevars, code.co_argcount
 
 _texts: weakref.WeakKeyDictionary[types.FunctionType, str] = weakref.WeakKeyDictionary()
@@ -97,8 +105,12 @@ def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
     if code in _named: return _named[code]
     read, assigned = set(), set()
     for i in dis.get_instructions(code):
-        if i.opname in ('LOAD_GLOBAL', 'LOAD_NAME', 'LOAD_DEREF', 'LOAD_CLASSDEREF') and i.argval not in code.co_cellvars: read.add(i.argval)
-        elif i.opname in ('STORE_GLOBAL', 'STORE_DEREF', 'DELETE_GLOBAL', 'DELETE_DEREF') and i.argval not in code.co_cellvars: assigned.add(i.argval)
+        if (i.opname in ('LOAD_GLOBAL', 'LOAD_NAME', 'LOAD_DEREF', 'LOAD_CLASSDEREF')
+            and i.argval not in code.co_cellvars):
+            read.add(i.argval)
+        elif (i.opname in ('STORE_GLOBAL', 'STORE_DEREF', 'DELETE_GLOBAL', 'DELETE_DEREF')
+              and i.argval not in code.co_cellvars):
+            assigned.add(i.argval)
     for inner in (c for c in code.co_consts if isinstance(c, types.CodeType)):
         r, a = _names(inner)
         read, assigned = read | (r - set(code.co_cellvars)), assigned | (a - set(code.co_cellvars))
@@ -131,7 +143,8 @@ def code_parts(
 def _part(fn: types.FunctionType, value: object, closed: bool, seen: frozenset) -> dict[str, str]:
     "What a named value adds to the code of a function"
     if isinstance(value, (types.ModuleType, ObjectStore, Function, types.BuiltinFunctionType)): return {}
-    if isinstance(value, types.FunctionType): return code_parts(value, seen) | _defaults(value) if value.__module__ == fn.__module__ else {}
+    if isinstance(value, types.FunctionType):
+        return code_parts(value, seen) | _defaults(value) if value.__module__ == fn.__module__ else {}
     if isinstance(value, type): return _class_parts(value, seen) if value.__module__ == fn.__module__ else {}
     try: return {'': _opaque(value) if closed else _encoded(value, 'json')}
     except (ObjectStoreError, TypeError, ValueError, RecursionError): return {}
@@ -154,7 +167,8 @@ def _class_parts(c: type, seen: frozenset = frozenset()) -> dict[str, str]:
     for base in reversed([b for b in c.__mro__ if b.__module__ == c.__module__]):
         for name, v in vars(base).items():
             v = getattr(v, '__func__', getattr(v, 'fget', v))
-            if isinstance(v, types.FunctionType): found |= {f'{name}.{k}' if k else name: fp for k, fp in code_parts(v, seen).items()}
+            if isinstance(v, types.FunctionType):
+                found |= {f'{name}.{k}' if k else name: fp for k, fp in code_parts(v, seen).items()}
             elif type(v) in _plain and not name.startswith('__'): found[name] = _opaque(v)
     return found or {'': f'class:{c.__qualname__}'}
 
@@ -165,7 +179,9 @@ def counted_functions(fn: types.FunctionType, seen: dict | None = None) -> dict[
     if fn in seen or not isinstance(fn, types.FunctionType): return seen
     seen[fn] = None
     for _, value, _ in _outer(fn):
-        inner = [value] if isinstance(value, types.FunctionType) else [getattr(v, '__func__', getattr(v, 'fget', v)) for v in vars(value).values()] if isinstance(value, type) else []
+        inner = ([value] if isinstance(value, types.FunctionType)
+                 else [getattr(v, '__func__', getattr(v, 'fget', v)) for v in vars(value).values()]
+                 if isinstance(value, type) else [])
         for f in inner:
             if isinstance(f, types.FunctionType) and value.__module__ == fn.__module__: counted_functions(f, seen)
     return seen
@@ -185,7 +201,8 @@ class Param(NamedTuple):
     fp: str                     # Its fingerprint
     text: str                   # As it is written in a name
 
-_reads_otherwise = re.compile(r"[+-]?[\d_.]+(e[+-]?\d+)?|[+-]?(nan|inf|infinity)|true|false|none|['~].*|", re.IGNORECASE | re.DOTALL)
+_reads_otherwise = re.compile(r"[+-]?[\d_.]+(e[+-]?\d+)?|[+-]?(nan|inf|infinity)|true|false|none|['~].*|",
+                              re.IGNORECASE | re.DOTALL)
 
 def _encode(c: str) -> str: return ''.join(f'%{b:02X}' for b in c.encode(errors='surrogatepass'))
 
@@ -197,9 +214,12 @@ def _text(value: str) -> str:
 
 def param(name: str, value: object) -> Param:
     "A parameter, as it is compared and as it is written"
-    if getattr(value, 'shape', None) == () and getattr(getattr(value, 'dtype', None), 'kind', 'm') not in 'mM': value = value.item()
+    if getattr(value, 'shape', None) == () and getattr(getattr(value, 'dtype', None), 'kind', 'm') not in 'mM':
+        value = value.item()
     try: fp = fingerprint(value)
-    except Unsupported as e: raise Unsupported(f'the parameter {name!r} cannot be told from others: {e}; give what it stands for, or leave it out with ignore=({name!r},)') from e
+    except Unsupported as e:
+        raise Unsupported(f'the parameter {name!r} cannot be told from others: {e}; give what it stands for, or leave '
+                          f'it out with ignore=({name!r},)') from e
     if (hidden := veiled(name, value, _veil)) is not value: return _hidden(name, value, hidden, fp)
     text = None
     if type(value) in _plain: text = _text(value) if isinstance(value, str) else repr(value)
@@ -217,8 +237,10 @@ def _hidden(name: str, value: object, hidden: object, fp: str) -> Param:
     "A parameter that is a secret or holds one, and is written as a hash"
     if name not in _told:
         _told.add(name)
-        warnings.warn(f'the parameter {name!r} is or holds a secret, as its name or its form says: names and records have a hash '
-                      f'of it. From that a short password can be guessed; ignore=({name!r},) leaves it out', stacklevel=outside())
+        warnings.warn(f'the parameter {name!r} is or holds a secret, as its name or its form says: names and records '
+                      'have a hash '
+                      f'of it. From that a short password can be guessed; ignore=({name!r},) leaves it out',
+                      stacklevel=outside())
     fp = _hashed('secret', fp.encode())
     text = '~' + fp.partition(':')[2][:16]
     return Param(text if isinstance(hidden, str) else hidden, fp, text)
@@ -237,7 +259,9 @@ def read_text(
     if wanted[datetime]: return datetime.fromisoformat(_decode(text))
     return date.fromisoformat(text) if wanted[date] else _decode(text)
 
-def _decode(text: str) -> str: return re.sub('(%[0-9A-F]{2})+', lambda m: bytes.fromhex(m[0].replace('%', '')).decode(errors='surrogatepass'), text)
+def _decode(text: str) -> str:
+    return re.sub('(%[0-9A-F]{2})+', lambda m: bytes.fromhex(m[0].replace('%', '')).decode(errors='surrogatepass'),
+                  text)
 
 # %% ../../nbs/computed/03_fingerprint.ipynb #5191b6d7
 @dataclass(frozen=True)
@@ -263,14 +287,16 @@ class Signature:
     def segments(self, params: Mapping[str, Param]) -> list[str]:
         "The segments of a name; defaults are left out"
         found = [f'{_text(n)}={p.text}' for n, p in params.items() if not self._is_default(n, p)]
-        return found if sum(len(encode_segment(s)) + 1 for s in found) <= 450 else ['params=~' + blake3('\n'.join(found).encode()).hexdigest(8)]
+        return (found if sum(len(encode_segment(s)) + 1 for s in found) <= 450
+                else ['params=~' + blake3('\n'.join(found).encode()).hexdigest(8)])
 
     def _is_default(self, name: str, p: Param) -> bool:
         given = self.signature.parameters.get(name)
         return given is not None and given.default is not given.empty and param(name, given.default).fp == p.fp
 
     def hides(self, name: str, p: Param) -> bool:
-        "Is this the default of a parameter that is written as a hash? Then nothing is said of it, so that a call can be told from the rest"
+        """Is this the default of a parameter that is written as a hash? Then nothing is said of it, so that a call can
+        be told from the rest"""
         return p.fp.startswith('secret:') and self._is_default(name, p)
 
     def read(self, segments: list[str]) -> dict[str, object]:
@@ -291,7 +317,9 @@ class Signature:
 def read_signature(fn: Callable, ignore: tuple[str, ...]) -> Signature:
     "The signature of a function, or a clear error"
     s = inspect.signature(fn)
-    if bad := next((n for n in ignore if n not in s.parameters), None): raise InvalidRef(f'ignore names {bad!r}, which is no parameter of {fn.__qualname__}{hint(str(bad), s.parameters)}')
+    if bad := next((n for n in ignore if n not in s.parameters), None):
+        raise InvalidRef(f'ignore names {bad!r}, which is no parameter of '
+                         f'{fn.__qualname__}{hint(str(bad), s.parameters)}')
     try: types = get_type_hints(fn)
     except Exception: types = {}                # an annotation may name what is not there
     return Signature(s, frozenset(ignore), types)

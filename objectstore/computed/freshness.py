@@ -54,14 +54,16 @@ class StoredResults(Function):
     def call(self, args: tuple = (), kwargs: Mapping = {}) -> Call:
         "The call with these arguments"
         bound, params = self._signature.bind((*self._first, *args), kwargs)
-        return Call(self, bound, params, Ref(self.base.bucket, '/'.join([self.base.item, *self._signature.segments(params)])))
+        return Call(self, bound, params,
+                    Ref(self.base.bucket, '/'.join([self.base.item, *self._signature.segments(params)])))
 
     def ref(self, *args, **kwargs) -> str:
         "The name of the result for these arguments: `bucket/item/parameter=value`"
         return str(self.call(args, kwargs).ref)
 
     def call_of(self, r: Ref, known: Mapping = {}) -> Call | None:
-        "The call whose result has this name; None where the arguments cannot be told from it, or from the parameters that a record shows"
+        """The call whose result has this name; None where the arguments cannot be told from it, or from the parameters
+        that a record shows"""
         parts = r.item[len(self.base.item) + 1:]
         for arguments in (lambda: self._signature.read(parts.split('/') if parts else []), lambda: dict(known)):
             try: found = self.call((), arguments())
@@ -79,14 +81,16 @@ class StoredResults(Function):
         try: call = self.call(args, kwargs)
         except TypeError:
             if args or kwargs: raise
-            return self._store.find_items(self.base.bucket, f'^{re.escape(self.base.item)}(/|$)', at='*', sort='created')
+            return self._store.find_items(self.base.bucket, f'^{re.escape(self.base.item)}(/|$)', at='*',
+                                          sort='created')
         return self._store.versions(call.ref)
 
     def code(self) -> dict[str, str]:
         "The code of the function now: fingerprints by name"
         if self.version is not None: return {'': f'version {self.version}'}
         found = code_parts(self.fn)
-        for i, used in enumerate(self.uses): found[f'uses {getattr(used, "__qualname__", getattr(used, "__name__", i))}'] = _used(used)
+        for i, used in enumerate(self.uses):
+            found[f'uses {getattr(used, "__qualname__", getattr(used, "__name__", i))}'] = _used(used)
         return found
 
     @answered
@@ -145,7 +149,8 @@ class StoredResults(Function):
         "Why a call with these arguments would calculate, or would not"
         call = self.call(args, kwargs)
         s = self.state(call)
-        if s.fresh and not _whole(s.version): s = State('payload gone', f'the bytes of {s.version.ref} cannot be had', s.version)
+        if s.fresh and not _whole(s.version):
+            s = State('payload gone', f'the bytes of {s.version.ref} cannot be had', s.version)
         return Explanation(call, s)
 
     def reason(self, r: Ref) -> tuple[str, str] | None:
@@ -154,16 +159,22 @@ class StoredResults(Function):
         call = self.call_of(r, v._record.description.get('metadata', {}).get('params', {}) if v else {})
         if v is None and call is None: return None
         s = self.state(call) if call else State(*self._judge(v, None, {}, False), v)
-        return f'{s.reason}: {s.why}', 'a get calculates it' if v is None else 'a get returns what is stored' + ('' if s.fresh else ', with a warning; a call calculates')
+        return (f'{s.reason}: {s.why}', 'a get calculates it' if v is None
+                else 'a get returns what is stored' + ('' if s.fresh else ', with a warning; a call calculates'))
 
 def check_function(fn: object) -> None:
     "Raise `Unsupported` for what cannot be calculated"
     def bad(why): raise Unsupported(f'{getattr(fn, "__qualname__", repr(fn))!s:.80} cannot be calculated: {why}')
-    if isinstance(fn, (staticmethod, classmethod, property)): bad(f'put @{type(fn).__name__} above @store.calculated(...)')
+    if isinstance(fn, (staticmethod, classmethod, property)):
+        bad(f'put @{type(fn).__name__} above @store.calculated(...)')
     if isinstance(fn, StoredResults): bad('it is calculated already')
-    if not isinstance(fn, types.FunctionType): bad('only a function that is defined with def or lambda is; wrap it in one')
-    if inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn): bad('it is a generator, and its items can be stored only when all are there: return list(...)')
-    if inspect.iscoroutinefunction(fn): bad('it is async: calculate in a plain function, which may call asyncio.run(...); await asyncio.to_thread(f, ...) then waits for it')
+    if not isinstance(fn, types.FunctionType):
+        bad('only a function that is defined with def or lambda is; wrap it in one')
+    if inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn):
+        bad('it is a generator, and its items can be stored only when all are there: return list(...)')
+    if inspect.iscoroutinefunction(fn):
+        bad('it is async: calculate in a plain function, which may call asyncio.run(...); await asyncio.to_thread(f, '
+            '...) then waits for it')
 
 # %% ../../nbs/computed/04_freshness.ipynb #e545f2d9
 @dataclass
@@ -188,11 +199,14 @@ def changed_code(
     now: Mapping,       # Its code now
 ) -> str | None:
     "What of the code has changed, in words; None where nothing has"
-    if not isinstance(then, Mapping) or not isinstance(code := then.get('code'), Mapping): return 'it was put by hand, and not calculated by this function'
+    if not isinstance(then, Mapping) or not isinstance(code := then.get('code'), Mapping):
+        return 'it was put by hand, and not calculated by this function'
     own = then.get('own') if isinstance(then.get('own'), list) else []
     names = [n for n in {**code, **now} if code.get(n) != now.get(n) and n not in own]
     if not names: return None
-    if '' in names and any(str(c.get('', '')).startswith('version ') for c in (code, now)): return f'it is now of {now.get("", "another code")}, and was of {code.get("", "another code")}'.replace('source:', 'source ')
+    if '' in names and any(str(c.get('', '')).startswith('version ') for c in (code, now)):
+        return f'it is now of {now.get("", "another code")}, and was of {code.get("", "another code")}'.replace(
+            'source:', 'source ')
     if '' in names: return f'the source of {then.get("name", "the function")} has changed'
     return f'{", ".join(map(repr, names[:3]))}, which it names, {"has" if len(names) == 1 else "have"} changed'
 
@@ -211,16 +225,21 @@ class State:
 def _changed_params(then: object, now: Mapping[str, Param]) -> str | None:
     then = then if isinstance(then, Mapping) else {}
     names = [n for n in {**then, **now} if then.get(n) != (now[n].fp if n in now else None)]
-    def said(fp): return 'nothing' if fp is None else str(fp).partition(':')[2] if str(fp).partition(':')[0] in ('int', 'float', 'str', 'bool', 'NoneType') else str(fp)
-    return ', '.join(f'{n} is {said(now[n].fp if n in now else None)} and was {said(then.get(n))}' for n in names[:3]) or None
+    def said(fp):
+        return ('nothing' if fp is None else str(fp).partition(':')[2]
+                if str(fp).partition(':')[0] in ('int', 'float', 'str', 'bool', 'NoneType') else str(fp))
+    return (', '.join(f'{n} is {said(now[n].fp if n in now else None)} and was {said(then.get(n))}' for n in names[:3])
+            or None)
 
 # %% ../../nbs/computed/04_freshness.ipynb #4c88a6d6
 def _words(i: Input, hash: str | None) -> str:
     if i.hash is None: return f'{i.name} was not there, and is now'
-    return f'{i.name} is not there any more' if hash is None else f'{i.name} is not what it was' + (f' ({i.found})' if i.found else '')
+    return (f'{i.name} is not there any more' if hash is None
+            else f'{i.name} is not what it was' + (f' ({i.found})' if i.found else ''))
 
 def place_store(place: str, endpoint: str | None) -> ObjectStore | None:
-    "The store at a place: one that is open in this process, or a folder; a record must not send this process to a service of its choice"
+    """The store at a place: one that is open in this process, or a folder; a record must not send this process to a
+    service of its choice"""
     found = open_store(place, endpoint)
     if found is None and '://' not in place: found = ObjectStore(place, readonly=True)
     return found
@@ -231,7 +250,8 @@ def _now(store: ObjectStore | None, i: Input, memo: dict, ensure: bool) -> tuple
     with unnoted():
         try:
             if i.verb == 'call': return _called(store, i, memo, ensure)
-            if i.verb == 'get': return (i.hash if isinstance(parse_ref(i.asked).selector, Number) else store[i.asked].hash), ''
+            if i.verb == 'get':
+                return (i.hash if isinstance(parse_ref(i.asked).selector, Number) else store[i.asked].hash), ''
             if i.args is None: return '', f'it asked {i.name} in a way that cannot be repeated'
             return answer_hash(_ask_again(store, i)), ''
         except NotFound: return None, ''
@@ -241,7 +261,9 @@ def _now(store: ObjectStore | None, i: Input, memo: dict, ensure: bool) -> tuple
 def _ask_again(store: ObjectStore, i: Input) -> object:
     "The answer of today; a record names the verb, so only those that look at something are taken"
     of = store[i.asked] if i.asked else store
-    if i.verb not in (('metadata', 'notes', 'aliases') if i.asked else ('find_items', 'versions', 'list_buckets', 'get_stats', 'aliases')): raise ValueError(f'no such question: {i.verb}')
+    if i.verb not in (('metadata', 'notes', 'aliases') if i.asked
+                      else ('find_items', 'versions', 'list_buckets', 'get_stats', 'aliases')):
+        raise ValueError(f'no such question: {i.verb}')
     return getattr(of, i.verb) if i.asked else getattr(of, i.verb)(**json.loads(i.args))
 
 # %% ../../nbs/computed/04_freshness.ipynb #57875ad6
@@ -253,7 +275,8 @@ def _called(store: ObjectStore, i: Input, memo: dict, ensure: bool) -> tuple[str
     call = f.call_of(r, v._record.description.get('metadata', {}).get('params', {}) if v else {})
     if v is None and not (ensure and call): return None, ''
     at = store_place(store), i.asked
-    if at in _judged.get(): return '', f'{i.asked} needs itself'        # records can say so, where the code was another once
+    # records can say so, where the code was another once
+    if at in _judged.get(): return '', f'{i.asked} needs itself'
     token = _judged.set((*_judged.get(), at))
     try:
         if ensure and call: return f._hash_of(call, memo), ''
@@ -274,8 +297,10 @@ class Explanation(Looks, str):
     def __reduce__(self): return str, (str(self),)
     def look(self) -> Card:
         inputs = [[i.name, i.verb, i.found or ''] for i in recorded_inputs(self.version)] if self.version else []
-        facts = {'stored': self.version.ref if self.version else 'nothing', 'a call': 'returns it' if self.fresh else 'calculates'}
-        return Card(self.ref, str(self), facts, {'parameters': self.params, 'inputs': Table(['input', 'asked', 'was'], inputs) if inputs else {}})
+        facts = {'stored': self.version.ref if self.version else 'nothing',
+                 'a call': 'returns it' if self.fresh else 'calculates'}
+        return Card(self.ref, str(self), facts,
+                    {'parameters': self.params, 'inputs': Table(['input', 'asked', 'was'], inputs) if inputs else {}})
 
 def _whole(v: Version) -> bool:
     "Is there a payload, as far as can be told without reading it?"

@@ -61,7 +61,8 @@ def holder(
 def machine() -> str | None:
     "This machine since it was started, and what of its processes can be seen; None where that cannot be told"
     try:
-        with open('/proc/sys/kernel/random/boot_id') as f: return f'{f.read().strip()} {os.stat("/proc/self/ns/pid").st_ino}'
+        with open('/proc/sys/kernel/random/boot_id') as f:
+            return f'{f.read().strip()} {os.stat("/proc/self/ns/pid").st_ino}'
     except OSError: return None
 
 def started(pid: int) -> str | None:
@@ -74,7 +75,8 @@ def started(pid: int) -> str | None:
 def is_dead(h: Holder) -> bool:
     "Is it certain that the process which took a lease has ended?"
     where = h.says.get('where')
-    return isinstance(where, list) and len(where) == 3 and None not in where and where[0] == machine() and started(int(where[1])) != where[2]
+    return (isinstance(where, list) and len(where) == 3 and None not in where and where[0] == machine()
+            and started(int(where[1])) != where[2])
 
 def has_expired(bucket: Bucket, h: Holder) -> bool:
     "Has nothing been heard of a holder for too long, by the origin's clock?"
@@ -100,7 +102,9 @@ class Lease:
         where = [machine(), os.getpid(), started(os.getpid())]
         says = {'is': what, 'of': self.id, 'where': where, **({'waits': self.waits} if self.waits else {}), **more}
         with at_origin():
-            try: self.n = append(self.bucket.backend, self.bucket.prefix + leases_folder(self.item), move(self.by, **says), self.n, walk=False, patience=1)
+            try:
+                self.n = append(self.bucket.backend, self.bucket.prefix + leases_folder(self.item),
+                                move(self.by, **says), self.n, walk=False, patience=1)
             except Conflict: return False
         return True
 

@@ -45,7 +45,8 @@ def _input(says: object) -> Input | None:
 def sources(v: Version) -> list[Input]:
     "What a version was made from: what was read, or what it is a copy of"
     copied = recorded(v).get('copied')
-    of = _input({'asked': str(copied.get('from')), 'hash': v.hash, 'found': copied.get('from'), 'id': copied.get('id'), 'verb': 'copy'}) if isinstance(copied, Mapping) else None
+    of = (_input({'asked': str(copied.get('from')), 'hash': v.hash, 'found': copied.get('from'), 'id': copied.get('id'),
+                  'verb': 'copy'}) if isinstance(copied, Mapping) else None)
     return ([of] if of else []) + [i for i in recorded_inputs(v) if i != UNREADABLE]
 
 # %% ../../nbs/computed/01_lineage.ipynb #d54c51f2
@@ -128,7 +129,9 @@ def _key(place: str, i: Input) -> str: return f'{i.place or place} {i.id or i.fo
 
 def _read(store: ObjectStore, i: Input) -> Node:
     "The node of an input: the version that was read, as far as it can be had"
-    if not i.found: return Node(f'{i.asked or "the store"}: {i.verb}' if i.verb not in ('get', 'call') else f'{i.asked} (nothing was there)')
+    if not i.found:
+        return Node(f'{i.asked or "the store"}: {i.verb}' if i.verb not in ('get', 'call')
+                    else f'{i.asked} (nothing was there)')
     store = store if not i.place or (i.place, i.endpoint) == store_place(store) else open_store(i.place, i.endpoint)
     if store is None: return Node(i.found, state=f'in {i.place}, which is not open here')
     try:
@@ -157,9 +160,11 @@ class Traced(Lineage):
     def look(self) -> Card:
         "The facts, and what is above and below"
         head = ['version', 'made by', 'author', '']
-        tables = {name: Table(head, rows) for name, up in (('made from', True), ('went into', False)) if (rows := self.graph._rows(up))}
+        tables = {name: Table(head, rows) for name, up in (('made from', True), ('went into', False))
+                  if (rows := self.graph._rows(up))}
         f = self.get('function')
-        facts = {'who': self.of.author, 'when': self.of.created if self.of.at_hand('created') else None, **{k: v for k, v in self.items() if k not in ('inputs', 'function', 'params', 'libraries')}}
+        facts = {'who': self.of.author, 'when': self.of.created if self.of.at_hand('created') else None,
+                 **{k: v for k, v in self.items() if k not in ('inputs', 'function', 'params', 'libraries')}}
         if isinstance(f, Mapping): facts |= {'function': f.get('name'), 'defined in': f.get('where')}
         said = {k: self[k] for k in ('params', 'libraries') if isinstance(self.get(k), Mapping)}
         return Card(self.title, None, facts, {**tables, **said})
@@ -184,8 +189,11 @@ class Picture:
     def __init__(self, graph: Graph):
         self.graph = graph
         self.names = {k: f'n{i}' for i, k in enumerate(graph.nodes)}
-    def _edges(self) -> list[tuple[str, str]]: return [(self.names[s], self.names[k]) for k, n in self.graph.nodes.items() for s in n.sources]
-    def _labels(self) -> dict[str, list[str]]: return {self.names[k]: [shown(s) for s in (n.name, n.by and f'by {n.by}', n.state) if s] for k, n in self.graph.nodes.items()}
+    def _edges(self) -> list[tuple[str, str]]:
+        return [(self.names[s], self.names[k]) for k, n in self.graph.nodes.items() for s in n.sources]
+    def _labels(self) -> dict[str, list[str]]:
+        return {self.names[k]: [shown(s) for s in (n.name, n.by and f'by {n.by}', n.state) if s]
+                for k, n in self.graph.nodes.items()}
     def __repr__(self) -> str: return self.mermaid
 
     @property
@@ -193,7 +201,8 @@ class Picture:
         "As Mermaid text"
         def box(lines): return '<br/>'.join(re.sub(r'[^\w ./=@-]', lambda m: f'#{ord(m[0])};', s) for s in lines)
         nodes = [f'  {k}["{box(lines)}"]' for k, lines in self._labels().items()]
-        return '\n'.join(['flowchart LR', *nodes, *(f'  {a} --> {b}' for a, b in self._edges()), f'  style {self.names[self.graph.top]} stroke-width:3px'])
+        return '\n'.join(['flowchart LR', *nodes, *(f'  {a} --> {b}' for a, b in self._edges()),
+                          f'  style {self.names[self.graph.top]} stroke-width:3px'])
 
     @property
     def dot(self) -> str:
@@ -201,7 +210,8 @@ class Picture:
         def box(lines): return '\\n'.join(s.replace('\\', '\\\\').replace('"', '\\"') for s in lines)
         top = self.names[self.graph.top]
         nodes = [f'  {k} [label="{box(lines)}"{", penwidth=2" * (k == top)}]' for k, lines in self._labels().items()]
-        return '\n'.join(['digraph {', '  rankdir=LR; node [shape=box, style=rounded, fontname="sans-serif", fontsize=11]', *nodes, *(f'  {a} -> {b}' for a, b in self._edges()), '}'])
+        return '\n'.join(['digraph {', '  rankdir=LR; node [shape=box, style=rounded, fontname="sans-serif", '
+                          'fontsize=11]', *nodes, *(f'  {a} -> {b}' for a, b in self._edges()), '}'])
 
     def drawn(self) -> str:
         "As SVG, without Graphviz"
@@ -210,13 +220,16 @@ class Picture:
         lines = [_curve(at[a], at[b]) for a, b in edges]
         boxes = [_box(at[name], labels[name], 2.5 if name == top else 1) for name in at]
         wide, high = (8 + max(p[i] + p[i + 2] for p in at.values()) for i in (0, 1))
-        return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide:.0f}" height="{high:.0f}" viewBox="0 0 {wide:.0f} {high:.0f}" '
-                f'font-family="sans-serif" font-size="11" role="img" aria-label="Lineage of {html.escape(labels[top][0])}">{"".join(lines + boxes)}</svg>')
+        return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide:.0f}" height="{high:.0f}" viewBox="0 0 '
+                f'{wide:.0f} {high:.0f}" ' 'font-family="sans-serif" font-size="11" role="img" aria-label="Lineage of '
+                f'{html.escape(labels[top][0])}">{"".join(lines + boxes)}</svg>')
 
     def svg(self) -> str:
         "Drawn by Graphviz where it is installed"
         if (program := shutil.which('dot')) is None: return self.drawn()
-        try: return subprocess.run([program, '-Tsvg'], input=self.dot, capture_output=True, text=True, timeout=10, check=True).stdout
+        try:
+            return subprocess.run([program, '-Tsvg'], input=self.dot, capture_output=True, text=True, timeout=10,
+                                  check=True).stdout
         except (OSError, subprocess.SubprocessError): return self.drawn()
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
@@ -255,14 +268,15 @@ def _curve(a: tuple, b: tuple) -> str:
     "An arrow from the right side of one node to the left side of another"
     x1, y1, x2, y2 = a[0] + a[2], a[1] + a[3] / 2, b[0], b[1] + b[3] / 2
     mid = (x1 + x2) / 2
-    return (f'<path d="M{x1:.0f} {y1:.0f}C{mid:.0f} {y1:.0f} {mid:.0f} {y2:.0f} {x2 - 7:.0f} {y2:.0f}" fill="none" stroke="#8a8f98"/>'
-            f'<path d="M{x2:.0f} {y2:.0f}l-8 -3.5v7z" fill="#8a8f98"/>')
+    return (f'<path d="M{x1:.0f} {y1:.0f}C{mid:.0f} {y1:.0f} {mid:.0f} {y2:.0f} {x2 - 7:.0f} {y2:.0f}" fill="none" '
+            'stroke="#8a8f98"/>' f'<path d="M{x2:.0f} {y2:.0f}l-8 -3.5v7z" fill="#8a8f98"/>')
 
 _bold = '', ' font-weight="600"'
 
 def _box(at: tuple, lines: list[str], stroke: float) -> str:
     "A node with its lines; light in either theme"
     x, y, width, height = at
-    texts = [f'<text x="{x + 10:.0f}" y="{y + 18 + 15 * i:.0f}" fill="#1f2328"{_bold[i == 0]}>{html.escape(line)}</text>'
-             for i, line in enumerate(lines)]
-    return f'<rect x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{height:.0f}" rx="6" fill="#f6f8fa" stroke="#57606a" stroke-width="{stroke}"/>{"".join(texts)}'
+    texts = [f'<text x="{x + 10:.0f}" y="{y + 18 + 15 * i:.0f}" '
+             f'fill="#1f2328"{_bold[i == 0]}>{html.escape(line)}</text>' for i, line in enumerate(lines)]
+    return (f'<rect x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{height:.0f}" rx="6" fill="#f6f8fa" '
+            f'stroke="#57606a" stroke-width="{stroke}"/>{"".join(texts)}')

@@ -35,7 +35,8 @@ def _named(module: str, name: str) -> Calculated:
 def _has_name(f: Calculated) -> bool:
     "Does a module have this function under its name?"
     found = sys.modules.get(f.__module__)
-    for part in f.__qualname__.split('.'): found = vars(found).get(part) if found is not None and hasattr(found, '__dict__') else None
+    for part in f.__qualname__.split('.'):
+        found = vars(found).get(part) if found is not None and hasattr(found, '__dict__') else None
     return f.__module__ != '__main__' and isinstance(found, Calculated) and found.fn is f.fn
 
 def _shell() -> Calculated: return Calculated.__new__(Calculated)
@@ -45,8 +46,10 @@ class Calculated(Calculating):
 
     def __reduce__(self):
         if _has_name(self):
-            return (_named, (self.__module__, self.__qualname__)) if not self._first else (_on, (self.__module__, self.__qualname__, self._first[0]))
-        return _shell, (), dict(of=(self._store, self.base, self.fn, self.version, self.ignore, self.uses), first=self._first, texts=texts_of(self.fn))
+            return ((_named, (self.__module__, self.__qualname__)) if not self._first
+                    else (_on, (self.__module__, self.__qualname__, self._first[0])))
+        return _shell, (), dict(of=(self._store, self.base, self.fn, self.version, self.ignore, self.uses),
+                                first=self._first, texts=texts_of(self.fn))
 
     def __setstate__(self, says: dict) -> None:
         know_texts(says['of'][2], says['texts'])
@@ -56,16 +59,20 @@ class Calculated(Calculating):
 
     def map(
         self,
-        params: Iterable,                      # A mapping: by name; a tuple: in order; anything else: the first parameter
-        executor: Executor | None = None,      # Any of `concurrent.futures`, such as Dask's `client.get_executor()`; None: one after the other, here
+        # A mapping: by name; a tuple: in order; anything else: the first parameter
+        params: Iterable,
+        # Any of `concurrent.futures`, such as Dask's `client.get_executor()`; None: one after the other, here
+        executor: Executor | None = None,
     ) -> Results:                              # Fresh results, in order
         "Fresh results for many parameters"
         calls = [self.call(*_arguments(p)) for p in params]
-        with Progress(f'calculate {self.base}', len(calls), self._store.progress, unit=' results') as progress, unnoted():
+        with Progress(f'calculate {self.base}', len(calls), self._store.progress,
+                      unit=' results') as progress, unnoted():
             found = self._known_fresh(calls)
             progress(sum(c.key in found for c in calls))
             todo = list({c.key: c for c in calls if c.key not in found}.values())
-            found |= {c.key: self._settled(c) for c in _counting(todo, progress)} if executor is None else self._sent(todo, executor, progress)
+            found |= ({c.key: self._settled(c) for c in _counting(todo, progress)} if executor is None
+                      else self._sent(todo, executor, progress))
         return self._gathered(calls, [found[c.key] for c in calls])
 
     def _known_fresh(self, calls: list[Call]) -> dict[tuple, Version]:
@@ -80,10 +87,12 @@ class Calculated(Calculating):
 
     def _sent(self, calls: list[Call], executor: Executor, progress: Progress) -> dict[tuple, Version | Exception]:
         "The results of calls, from an executor"
-        if isinstance(executor, ThreadPoolExecutor): futures = {executor.submit(copy_context().run, self.version_for, c): c for c in calls}
+        if isinstance(executor, ThreadPoolExecutor):
+            futures = {executor.submit(copy_context().run, self.version_for, c): c for c in calls}
         elif calls:
             f = packed(self)
-            futures = {executor.submit(work, new_id(), f, packed((c.bound.args[len(self._first):], c.bound.kwargs))): c for c in calls}
+            futures = {executor.submit(work, new_id(), f, packed((c.bound.args[len(self._first):], c.bound.kwargs))): c
+                       for c in calls}
         else: return {}
         found = {}
         try:
@@ -100,15 +109,20 @@ class Calculated(Calculating):
         try: v = future.result()
         except Exception as e: return e        # whatever the function, or the cluster, raises
         if isinstance(v, Version): return v
-        return self.stored(c.ref) or NotFound(f'{v} was calculated by a worker, and is not in {self._store.origin.url} as this process sees it: workers need a store that all of them reach')
+        return (self.stored(c.ref) or NotFound(f'{v} was calculated by a worker, and is not in '
+                                               f'{self._store.origin.url} as this process sees it: workers need a '
+                                               'store that all of them reach'))
 
     def _gathered(self, calls: list[Call], found: list[Version | Exception]) -> Results:
         results, (place, endpoint) = Results(self, calls, found), store_place(self._store)
         if reads := now_reading():
-            for c, v in zip(calls, found): reads.note(Input(str(c.ref), *((v.hash, v.ref, v.id) if isinstance(v, Version) else (None, None, None)), 'call', place=place, endpoint=endpoint))
+            for c, v in zip(calls, found):
+                reads.note(Input(str(c.ref), *((v.hash, v.ref, v.id) if isinstance(v, Version) else (None, None, None)),
+                                 'call', place=place, endpoint=endpoint))
         if not (errors := results.errors): return results
         first = next(iter(errors.items()))
-        raise MapFailed(f'{len(errors):,} of {len(calls):,} results of {self.base} failed; the others are stored. The first: {first[0]}: {type(first[1]).__name__}: {first[1]}', results) from first[1]
+        raise MapFailed(f'{len(errors):,} of {len(calls):,} results of {self.base} failed; the others are stored. The '
+                        f'first: {first[0]}: {type(first[1]).__name__}: {first[1]}', results) from first[1]
 
 def _on(module: str, name: str, obj: object) -> Calculated: return _named(module, name)._on(obj)
 
@@ -117,7 +131,9 @@ def packed(obj: object) -> bytes:
     try: from cloudpickle import dumps
     except ImportError: dumps = pickle.dumps
     try: return dumps(obj)
-    except Exception as e: raise Unsupported(f'it cannot be sent to another process ({type(e).__name__}: {e}): define the function in a module, or install cloudpickle (it comes with dask and joblib)') from e
+    except Exception as e:
+        raise Unsupported(f'it cannot be sent to another process ({type(e).__name__}: {e}): define the function in a '
+                          'module, or install cloudpickle (it comes with dask and joblib)') from e
 
 @lru_cache(32)
 def _unpacked(data: bytes) -> Calculated: return pickle.loads(data)
@@ -143,15 +159,19 @@ class Results(Looks, Sequence):
         if isinstance(v, Exception): raise v
         try: return self.of._object(v)
         except ObjectStoreError: return self.of._result(self.calls[i])     # its bytes are gone
-    def __eq__(self, other: object) -> bool: return list(self) == list(other) if isinstance(other, (Results, list)) else NotImplemented
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, (Results, list)) else NotImplemented
     __hash__ = None
     @property
     def versions(self) -> Versions: return Versions(v for v in self._found if isinstance(v, Version))
     @property
-    def errors(self) -> dict[str, Exception]: return {str(c.ref): e for c, e in zip(self.calls, self._found) if isinstance(e, Exception)}
+    def errors(self) -> dict[str, Exception]:
+        return {str(c.ref): e for c, e in zip(self.calls, self._found) if isinstance(e, Exception)}
     def look(self) -> Table:
-        rows = [[str(c.ref), f'{type(v).__name__}: {v}' if isinstance(v, Exception) else v.version, None if isinstance(v, Exception) else v.size] for c, v in zip(self.calls[:21], self._found)]
-        return Table(['result', 'version', 'bytes'], rows, caption=f'{self.of.base}: {len(self):,} results, {len(self.errors):,} failed', total=len(self))
+        rows = [[str(c.ref), f'{type(v).__name__}: {v}' if isinstance(v, Exception) else v.version,
+                 None if isinstance(v, Exception) else v.size] for c, v in zip(self.calls[:21], self._found)]
+        return Table(['result', 'version', 'bytes'], rows, caption=f'{self.of.base}: {len(self):,} results, '
+                     f'{len(self.errors):,} failed', total=len(self))
 
 class MapFailed(CalculationFailed):
     "Some results could not be calculated; the others are stored: `results`, `errors`"

@@ -16,11 +16,12 @@ from ..errors import Damaged, InvalidRef, NotFound, ObjectStoreError, Unsupporte
 from ..refs import (MAX_VERSION, Ago, Alias, AliasAt, AsOf, Back, Number, Selector, WriteId, item_key,
                               item_of_key)
 from .witness import Recent, Seen, Sight, awake
-from ..storage.backend import Backend, Entry, in_threads, is_beyond, key_number, last_number, number_key, same_stamp, stamp_tag
+from ..storage.backend import (Backend, Entry, in_threads, is_beyond, key_number, last_number, number_key,
+                                         same_stamp, stamp_tag)
 from ..storage.atomic import Short
 from .origin_clock import clock_of, latest_date, micros, moment, time_there
-from .records import (RECORD_LIMIT, STATE, Record, alias_folder, aliases_folder, last_move, read_move, moves, notes_folder,
-                                 payload_key, records_folder, unpack)
+from .records import (RECORD_LIMIT, STATE, Record, alias_folder, aliases_folder, last_move, read_move,
+                                        moves, notes_folder, payload_key, records_folder, unpack)
 
 # %% auto #0
 __all__ = ['DEAD', 'KEPT_LIMIT', 'Numbers', 'no_doubt', 'BucketReads', 'Maybe', 'may_be_kept', 'move_or_none', 'merge']
@@ -46,7 +47,8 @@ class Numbers:
     @property
     def live(self) -> list[int]: return [n for n in sorted(self.made) if self.marks.get(n, set()).isdisjoint(DEAD)]
     @property
-    def given(self) -> list[int]: return [n for n in sorted(self.made) if 'abandoned' not in self.marks.get(n, ())]      # acknowledged, removed or not
+    # acknowledged, removed or not
+    def given(self) -> list[int]: return [n for n in sorted(self.made) if 'abandoned' not in self.marks.get(n, ())]
     @property
     def last(self) -> int: return max(self.made, default=0)
     @property
@@ -62,28 +64,42 @@ class BucketReads:
         self.highest: dict[str, int] = Recent(100_000)           # item: highest number that this process has seen
         self.newest: dict[str, int] = Recent(100_000)            # item: its latest live number when last looked
         self.records: dict[tuple[str, int], Record] = Recent(4096)    # small ones
-        self.dates: dict[str, tuple[int, int]] = Recent(100_000) # item: a high number, and its date, or what that is at most
-        self.fresh: dict[tuple[str, int], float] = Recent(1000)  # item and number that this process has won and no listing has shown: when, by `running`
-        self.looked: dict[str, float] = Recent(100_000)          # item: when its latest version was last asked for, by this process's monotonic clock
-        self.puts: dict[str, str] = Recent(100_000)              # hash of a payload: put id of a copy that a version names
-        self.sure: dict[str, float] = Recent(100_000)            # item: when its highest number was last made sure of, by a clock that counts sleep
+        # item: a high number, and its date, or what that is at most
+        self.dates: dict[str, tuple[int, int]] = Recent(100_000)
+        # item and number that this process has won and no listing has shown: when, by `running`
+        self.fresh: dict[tuple[str, int], float] = Recent(1000)
+        # item: when its latest version was last asked for, by this process's monotonic clock
+        self.looked: dict[str, float] = Recent(100_000)
+        # hash of a payload: put id of a copy that a version names
+        self.puts: dict[str, str] = Recent(100_000)
+        # item: when its highest number was last made sure of, by a clock that counts sleep
+        self.sure: dict[str, float] = Recent(100_000)
         self.sight = Sight()                                     # what this process has seen of the origin
-        self.doubt: Callable[[BucketReads, str, int], None] = no_doubt     # looks who is there; raises `Renewed` where that is another store
-        self.won: dict[tuple[str, int], str] = Recent(100_000)   # numbers that this process was told it has: the write id
+        # looks who is there; raises `Renewed` where that is another store
+        self.doubt: Callable[[BucketReads, str, int], None] = no_doubt
+        # numbers that this process was told it has: the write id
+        self.won: dict[tuple[str, int], str] = Recent(100_000)
         self.new = False                                         # made by this process, which has not said so yet
-        self.cases: dict[str, str] | None = None                 # items of which a name without case is known, by that; None: not looked yet
-        self.scanned = -math.inf                                 # when one listing last showed all of it, by the same clock
-        self.changes = 0                                         # how often this process has moved an alias or added a note
+        # items of which a name without case is known, by that; None: not looked yet
+        self.cases: dict[str, str] | None = None
+        # when one listing last showed all of it, by the same clock
+        self.scanned = -math.inf
+        # how often this process has moved an alias or added a note
+        self.changes = 0
         self.trying: dict[str, set[int]] = {}           # item: the numbers that a put tries
-        self.listener: Callable | None = None                    # is told of every acknowledged change: this bucket, what was done, item, version or alias, what that says
+        # is told of every acknowledged change: this bucket, what was done, item, version or alias, what that says
+        self.listener: Callable | None = None
 
     def forget(self) -> None:
         "Forget what was found by number"
-        for known in (self.highest, self.newest, self.records, self.dates, self.fresh, self.looked, self.sure, self.puts, self.won): known.clear()
+        for known in (self.highest, self.newest, self.records, self.dates, self.fresh, self.looked, self.sure,
+                      self.puts, self.won):
+            known.clear()
         self.scanned, self.changes, self.cases = -math.inf, self.changes + 1, None
 
     def folder(self, item: str) -> str: return self.prefix + records_folder(item)
-    def key(self, item: str, n: int, mark: str = '') -> str: return f'{self.folder(item)}{number_key(n)}{mark and "."}{mark}'
+    def key(self, item: str, n: int, mark: str = '') -> str:
+        return f'{self.folder(item)}{number_key(n)}{mark and "."}{mark}'
     def __repr__(self) -> str: return f'Bucket({self.name!r})'
 
     def tell(
@@ -98,7 +114,9 @@ class BucketReads:
 
     def seen(self, item: str, numbers: Numbers, end: bool = False) -> Numbers:
         "Remember what a listing has shown; `end`: it went to the end of the item"
-        if numbers.beyond: warnings.warn(f'left out: {numbers.beyond} is no version: the last number that one can have is {MAX_VERSION:,}', stacklevel=4)
+        if numbers.beyond:
+            warnings.warn(f'left out: {numbers.beyond} is no version: the last number that one can have is '
+                          f'{MAX_VERSION:,}', stacklevel=4)
         self.compare(item, numbers, end)
         self.highest[item] = max(numbers.last, self.highest.get(item, 0))
         if end and numbers.live: self.newest[item] = numbers.live[-1]
@@ -131,17 +149,20 @@ class BucketReads:
     def compare(self, item: str, numbers: Numbers, end: bool = False) -> None:
         "Look who is there, where a listing does not fit what was seen"
         known, highest = self.sight.stamps, self.highest.get(item, 0)
-        if end and numbers.last < highest and highest not in numbers.marks and not self.backend.partial(): self.doubt(self, item, highest)
+        if end and numbers.last < highest and highest not in numbers.marks and not self.backend.partial():
+            self.doubt(self, item, highest)
         for n, stamp in numbers.stamps.items():
             at = self.name, item, n
-            fits = same_stamp(known[at], stamp) if at in known else not stamp or self.backend.near_tag(self.key(item, n)) in (0, stamp_tag(stamp))
+            fits = (same_stamp(known[at], stamp) if at in known else not stamp
+                    or self.backend.near_tag(self.key(item, n)) in (0, stamp_tag(stamp)))
             if not fits and n not in numbers.marks: self.doubt(self, item, n)
             if stamp: known[at] = stamp
 
     def acknowledged(self, item: str, n: int, id: str, at: int) -> None:
         "Remember a record that was just acknowledged, with its write id and date"
         key = self.name, item, n
-        self.sight.ids[key], self.sight.stamps[key], self.sure[item] = id, self.backend.stamp(self.key(item, n)), awake()
+        self.sight.ids[key], self.sight.stamps[key], self.sure[item] = id, self.backend.stamp(self.key(item,
+            n)), awake()
         self.sight.witness.saw(Seen(self.name, item, n, id, at))
 
     def latest(
@@ -168,7 +189,8 @@ class BucketReads:
     def is_live(self, item: str, n: int) -> bool:
         "Is there such a version, without a mark?"
         if not self.backend.can.probe: return n in self.seen(item, self.around(item, n)).live
-        return self.mark(item, n) is None and self._is_same(item, n) and ((item, n) in self.records or self.backend.exists(self.key(item, n)))
+        return (self.mark(item, n) is None and self._is_same(item, n)
+                and ((item, n) in self.records or self.backend.exists(self.key(item, n))))
 
     def _is_same(self, item: str, n: int) -> bool:
         "Is an object that a look costs nothing the one that was seen?"
@@ -203,7 +225,8 @@ class BucketReads:
             try: return self._witnessed(self._keep(unpack(self.backend.read(key, RECORD_LIMIT), self.name, item, n)))
             except (Damaged, Unsupported, OverflowError) as e:
                 if near: self.backend.forget(key)
-                elif isinstance(e, OverflowError): raise Damaged(f'the record of {self.name}/{item}@{n} is too large to be one: {e}') from None
+                elif isinstance(e, OverflowError):
+                    raise Damaged(f'the record of {self.name}/{item}@{n} is too large to be one: {e}') from None
                 else: raise
 
     def _keep(self, r: Record) -> Record:
@@ -226,9 +249,10 @@ class BucketReads:
         mine: str,      # The write id under which this machine was told that the number is its own
     ) -> Damaged:
         "The error where an acknowledged number shows another write"
-        return Damaged(f'{self.backend.url} broke its promise: {r.name} was acknowledged to this machine for the write {mine}, and holds the write {r.id} now. '
-            f'Its create-only writes let two writers win, or what it held was replaced; the bytes of {mine} are not there under this number. '
-            f'Put them again, to an origin that keeps create-only writes: {self.backend.url} loses versions')
+        return Damaged(f'{self.backend.url} broke its promise: {r.name} was acknowledged to this machine for the write '
+                       f'{mine}, and holds the write {r.id} now. ' 'Its create-only writes let two writers win, or '
+                       f'what it held was replaced; the bytes of {mine} are not there under this number. '
+                       f'Put them again, to an origin that keeps create-only writes: {self.backend.url} loses versions')
 
     def live_record(
         self,
@@ -253,7 +277,8 @@ class BucketReads:
     def _kept_or_new(self, at: tuple[str, int], found: dict) -> Record | Exception:
         raw = found.get(at)
         if raw is None: return self.records.get(at) or self.record(*at)
-        if isinstance(raw, OverflowError): return Damaged(f'the record of {self.name}/{at[0]}@{at[1]} is too large to be one: {raw}')
+        if isinstance(raw, OverflowError):
+            return Damaged(f'the record of {self.name}/{at[0]}@{at[1]} is too large to be one: {raw}')
         if isinstance(raw, Exception): return raw
         try: return self._witnessed(self._keep(unpack(raw, self.name, *at)))
         except (Damaged, Unsupported) as e:
@@ -274,7 +299,8 @@ class BucketReads:
             key, at, _ = e.key[len(start):].rpartition('/')[0].rpartition('/@')
             if at: found.setdefault(key, []).append(e)
         if not found and again and self.backend.can.place == 'remote': return self.scan(limit, again=False)
-        return {(item := item_of_key(key)): self.seen(item, Numbers(entries), end=True) for key, entries in found.items()}
+        return {(item := item_of_key(key)): self.seen(item, Numbers(entries), end=True)
+                for key, entries in found.items()}
 
     def listed(self, items: int) -> dict[str, Numbers] | None:
         "The numbers of every item, if one listing shows them sooner than asking for so many items"
@@ -292,12 +318,16 @@ class BucketReads:
         "The error that says what is there instead"
         live = self.numbers(item).live if n is not None else []
         if n is not None and (live or self.highest.get(item)): return NotFound(self._no_version(item, n, live))
-        if self.highest.get(item): return NotFound(f'every version of {self.name}/{item} was removed{self._last_removed(item)}')
+        if self.highest.get(item):
+            return NotFound(f'every version of {self.name}/{item} was removed{self._last_removed(item)}')
         known = self.items(1000)
-        return NotFound(f'no item {item!r} in bucket {self.name!r}' + (hint(item, known) or f'; it holds {_some(known)}'))
+        return NotFound(f'no item {item!r} in bucket {self.name!r}'
+                        + (hint(item, known) or f'; it holds {_some(known)}'))
 
     def _no_version(self, item: str, n: int, live: list[int]) -> str:
-        if mark := self.mark(item, n): return f'version {n} of {self.name}/{item} was {mark}' + (self._way_back(item, n) if mark == 'removed' else '')
+        if mark := self.mark(item, n):
+            return f'version {n} of {self.name}/{item} was {mark}' + (self._way_back(item, n) if mark == 'removed'
+                else '')
         return f'no version {n} of {self.name}/{item}; it has {_some(live)}'
 
     def _last_removed(self, item: str) -> str:
@@ -308,7 +338,9 @@ class BucketReads:
     def _way_back(self, item: str, n: int) -> str:
         "The end of a sentence: the line that brings a removed version back, as long as its bytes are there"
         ref = f'{self.name}/{item}'
-        try: r = self.record(item, n); there = not r.put or self.backend.exists(self.prefix + payload_key(r.hash, r.put))
+        try:
+            r = self.record(item, n)
+            there = not r.put or self.backend.exists(self.prefix + payload_key(r.hash, r.put))
         except (OSError, Damaged, Unsupported): return ''
         return f'; store.copy({f"{ref}@{n}"!r}, {ref!r}) brings it back' if there else ', and its bytes are gone'
 
@@ -330,7 +362,9 @@ class BucketReads:
         start, last = f'{self.prefix}aliases/', {}
         for e in self.backend.list(folder or start):
             item, at, alias = e.key[len(start):].rpartition('/')[0].rpartition('/@')
-            if at and key_number(e.key): last[item_of_key(item), item_of_key(alias)] = max(e.key, last.get((item_of_key(item), item_of_key(alias)), ''))
+            if at and key_number(e.key):
+                last[item_of_key(item), item_of_key(alias)] = max(e.key,
+                    last.get((item_of_key(item), item_of_key(alias)), ''))
         return {k: v for k, v in last.items() if only in (None, k[0])}
 
     def alias_names(self, item: str) -> list[str]:
@@ -356,7 +390,8 @@ class BucketReads:
     def noted(self, item: str) -> list[int]:
         "The versions of an item that have notes"
         start = self.prefix + notes_folder(item, 0).removesuffix(f'{number_key(0)}/')
-        return sorted({int(e.key[len(start):].partition('/')[0]) for e in self.backend.list(start) if key_number(e.key)})
+        return sorted({int(e.key[len(start):].partition('/')[0]) for e in self.backend.list(start)
+                       if key_number(e.key)})
 
     def all_notes(
         self,
@@ -415,14 +450,16 @@ class BucketReads:
         "The version that was the latest at a moment; one that was removed since is named"
         numbers = self.numbers(item)
         n = self.as_of(item, t, numbers.given)
-        if n and n not in numbers.live: raise NotFound(f'{self.name}/{item}@{selector} was version {n}, which was removed{self._way_back(item, n)}')
+        if n and n not in numbers.live:
+            raise NotFound(f'{self.name}/{item}@{selector} was version {n}, which was removed{self._way_back(item, n)}')
         return n
 
     def find(self, item: str, selector: Selector | None, max_age: float = 0.0) -> Record:
         "The record of the live version that a selector stands for, or `NotFound`"
         if type(selector) is Number and (near := self.near_record(item, selector.n)): return near
         n = self.resolve(item, selector, max_age)
-        return self.live_record(item, n, surely=not isinstance(selector, (Number, Alias, AliasAt)) or isinstance(selector, Number) and self.is_near(item, n))
+        return self.live_record(item, n, surely=not isinstance(selector, (Number, Alias, AliasAt))
+                                or isinstance(selector, Number) and self.is_near(item, n))
 
     def near_record(self, item: str, n: int) -> Record | None:
         "The record of a version that lives as far as is known near, in one look; None where it takes more"
@@ -438,7 +475,8 @@ class BucketReads:
     def _nothing(self, item: str, selector: Selector | None) -> NotFound:
         live = self.numbers(item).live if selector not in (None, Back()) else []
         if not live: return self.not_found(item)
-        return NotFound(f'no version of {self.name}/{item} is @{selector}; it has {_some(live)}{self._since(item, live[0]) if isinstance(selector, AsOf | Ago) else ""}')
+        return NotFound(f'no version of {self.name}/{item} is @{selector}; it has '
+                        f'{_some(live)}{self._since(item, live[0]) if isinstance(selector, AsOf | Ago) else ""}')
 
     def _since(self, item: str, n: int) -> str:
         "The end of a sentence: when the first version that is there was put"
@@ -450,24 +488,29 @@ class BucketReads:
         steps = self.alias_moves(item, name) if back else []
         to = (steps[-1 - back].get('to') if back < len(steps) else None) if back else self.alias_target(item, name)[1]
         if to is not None: return to
-        if back: raise NotFound(f'alias {name!r} of {self.name}/{item} has no target {back} moves back: it was moved {len(steps)} times')
+        if back:
+            raise NotFound(f'alias {name!r} of {self.name}/{item} has no target {back} moves back: it was moved '
+                           f'{len(steps)} times')
         known = self.aliases(item)
         if name in known: return known[name]       # the listing before was none
         raise self._no_alias(item, name, known)
 
     def _aliased_at(self, item: str, name: str, t: datetime, selector: Selector) -> int:
-        "The version that an alias pointed at at a moment: its moves come in the order of their numbers, and their dates rise with these"
+        """The version that an alias pointed at at a moment: its moves come in the order of their numbers, and their
+        dates rise with these"""
         steps = self.alias_moves(item, name)
         if not steps: raise self._no_alias(item, name, self.aliases(item))
         last = next((m for m in reversed(steps) if m['at'] <= micros(t)), None)
         if last and last.get('to') is not None: return last['to']
-        why = f'it was removed {moment(last["at"]):%Y-%m-%d %H:%M} UTC' if last else f'it was first set {moment(steps[0]["at"]):%Y-%m-%d %H:%M} UTC'
+        why = (f'it was removed {moment(last["at"]):%Y-%m-%d %H:%M} UTC' if last
+               else f'it was first set {moment(steps[0]["at"]):%Y-%m-%d %H:%M} UTC')
         raise NotFound(f'no version of {self.name}/{item} is @{selector}: alias {name!r} pointed nowhere then; {why}')
 
     def _no_alias(self, item: str, name: str, known: dict[str, int]) -> NotFound:
         "The error for an alias that an item does not have"
         if not known and self.latest(item) is None: return self.not_found(item)
-        return NotFound(f'no alias {name!r} of {self.name}/{item}' + (hint(name, known) or (f'; it has {_some(list(known))}' if known else '; it has no aliases')))
+        return NotFound(f'no alias {name!r} of {self.name}/{item}'
+                        + (hint(name, known) or (f'; it has {_some(list(known))}' if known else '; it has no aliases')))
 
     def _written(self, item: str, id: str) -> int | None:
         "The live version that a write id made"
@@ -485,7 +528,8 @@ class BucketReads:
             if isinstance(selector, Number) and selector.n in live: return selector.n
             try:
                 n = self.resolve(item, selector)
-                return n if not isinstance(selector, Number | Alias | AliasAt) or self.lives(item, n) else self.not_found(item, n)
+                return (n if not isinstance(selector, Number | Alias | AliasAt) or self.lives(item, n)
+                        else self.not_found(item, n))
             except NotFound as e: return e
         answers = list(in_threads(one, wanted, 1 if listed is not None else self.backend.can.many))
         if error := next((a for a in answers if isinstance(a, OSError)), None): raise error
@@ -513,7 +557,8 @@ class BucketReads:
                 progress(len(piece))
         except FileNotFoundError: raise Damaged(f'the payload {key} is missing at {self.backend.url}') from None
         except Short as e: raise Damaged(f'the payload {key} at {self.backend.url} {e.strerror}') from None
-        if got != size or hasher.hexdigest() != hash: raise Damaged(f'the bytes of {key} at {self.backend.url} are not those that were put')
+        if got != size or hasher.hexdigest() != hash:
+            raise Damaged(f'the bytes of {key} at {self.backend.url} are not those that were put')
 
     def known_id(self, item: str, n: int) -> str:
         "The write id of a version, as far as this machine knows it"
@@ -536,7 +581,8 @@ class BucketReads:
     def there(self) -> bool:
         "Is this bucket there?"
         n, made = self.state()
-        if not n and self.backend.can.place == 'remote': n, made = self.state()     # a bucket without a state is none of ours, or was not listed
+        # a bucket without a state is none of ours, or was not listed
+        if not n and self.backend.can.place == 'remote': n, made = self.state()
         return made or ((n > 0 or self.backend.partial()) and self.has_live())
 
 # %% ../../nbs/format/06_buckets.ipynb #175a456f
@@ -563,7 +609,8 @@ KEPT_LIMIT = 8 * 1024     # bytes of a record that is kept in memory
 # %% ../../nbs/format/06_buckets.ipynb #f9b45f19
 def _some(things: list) -> str:
     "The first few, in words"
-    return ', '.join(map(str, things[:5])) + (f' and {len(things) - 5:,} more' if len(things) > 5 else '') if things else 'nothing'
+    return (', '.join(map(str, things[:5])) + (f' and {len(things) - 5:,} more' if len(things) > 5 else '') if things
+            else 'nothing')
 
 # %% ../../nbs/format/06_buckets.ipynb #525b52f0
 def move_or_none(raw: bytes | Exception, key: str, lenient: bool) -> dict:

@@ -16,8 +16,8 @@ from ..refs import MAX_VERSION
 from .witness import ASK_AGAIN, Renewed, awake
 from ..storage.backend import Backend, before_claim, in_threads, last_number
 from .origin_clock import LATE, origin_now, running
-from .records import (INLINE_LIMIT, Claim, Record, alias_folder, append, last_move, mark_now, move, new_id, notes_folder, pack,
-                                 payload_key, put_id, read_back, to_json, unpack)
+from .records import (INLINE_LIMIT, Claim, Record, alias_folder, append, last_move, mark_now, move,
+                                        new_id, notes_folder, pack, payload_key, put_id, read_back, to_json, unpack)
 from .buckets import BucketReads, Maybe, may_be_kept
 from ..storage.atomic import PATIENCE, Patience, Short
 
@@ -77,7 +77,8 @@ def file_payload(
             size += len(piece)
             if size <= INLINE_LIMIT: small += piece
             progress(len(piece))
-    if size <= INLINE_LIMIT: return Payload(size, hasher.hexdigest(), small)     # what was hashed: the file may be another by now
+    # what was hashed: the file may be another by now
+    if size <= INLINE_LIMIT: return Payload(size, hasher.hexdigest(), small)
     return Payload(size, hasher.hexdigest(), path=Path(path), stamp=now)
 
 def stamp(path: Path | int) -> tuple:
@@ -88,7 +89,8 @@ def stamp(path: Path | int) -> tuple:
 def check_unchanged(p: Payload) -> None:
     "Raise where the file of a payload is no longer what was hashed"
     if not p.stamp or stamp(p.path) == p.stamp: return
-    if file_payload(p.path).hash != p.hash: raise ObjectStoreError(f'{p.path} was changed while it was being put: nothing was stored; put it again when it rests')
+    if file_payload(p.path).hash != p.hash:
+        raise ObjectStoreError(f'{p.path} was changed while it was being put: nothing was stored; put it again when it rests')
 
 # %% ../../nbs/format/07_commit.ipynb #0a3739b2
 @dataclass
@@ -101,7 +103,8 @@ class Draft:
     members: list[tuple[str, Payload]] = field(default_factory=list)    # The files of a folder
     id: str = field(default_factory=new_id)
     size: int | None = None                              # Of all members, for a folder
-    at: int | None = None                                # The date, of a version that is copied under its number; else it gets one with its number
+    # The date, of a version that is copied under its number; else it gets one with its number
+    at: int | None = None
 
     def record(self, bucket: str, item: str, n: int, put: str, at: int) -> Record:
         "The record of this draft under a number and a date"
@@ -131,7 +134,8 @@ class Bucket(BucketReads):
             put = put_id()
             try: self.backend.upload(self.prefix + payload_key(hash, put), path, progress)
             except ConnectionRefusedError: raise
-            except (ConnectionError, FileExistsError):   # a library may have sent it twice, or a service refused it for nothing
+            # a library may have sent it twice, or a service refused it for nothing
+            except (ConnectionError, FileExistsError):
                 if attempt == 2: raise
             else: return put
 
@@ -172,7 +176,8 @@ class Bucket(BucketReads):
         first: int,                     # The first number to try
         walk: bool = True,              # Go on where it is taken?
         patience: float = 3.0,          # Seconds to go on after an unclear answer
-    ) -> tuple[Record, bool]:           # The record, as it is stored; and whether its date was out of date when that was known
+    # The record, as it is stored; and whether its date was out of date when that was known
+    ) -> tuple[Record, bool]:
         "Give a draft the next number"
         c = self.claiming(item, draft, put, first, patience)
         try: n = c.number(first, walk)
@@ -186,7 +191,8 @@ class Bucket(BucketReads):
             tried.add(n)
             return pack(draft.record(self.name, item, n, put, at))
         def read(n, raw): return (r := unpack(raw, self.name, item, n)).id, r.at
-        return Claim(self.backend, self.folder(item), draft.id, build, read, self.date_before(item, first), patience, draft.at)
+        return Claim(self.backend, self.folder(item), draft.id, build, read, self.date_before(item, first), patience,
+                     draft.at)
 
     def _claimed(self, r: Record) -> Record:
         "Remember a number that was won"
@@ -201,19 +207,23 @@ class Bucket(BucketReads):
 
     def _unknown(self, item: str, draft: Draft, n: int, e: Exception) -> CommitUnknown:
         "The error of a put of which nobody knows whether it was kept, under number `n` or later"
-        unknown = CommitUnknown(f'the put of {self.name}/{item} with write id {draft.id} may or may not have been kept: look for {self.name}/{item}@id:{draft.id} before putting it again ({e})')
+        unknown = CommitUnknown(f'the put of {self.name}/{item} with write id {draft.id} may or may not have been '
+                                f'kept: look for {self.name}/{item}@id:{draft.id} before putting it again ({e})')
         unknown.id, unknown.tried = draft.id, n
         return unknown
 
     def confirm(self, item: str, draft: Draft, n: int, keys: list[tuple[str, str]], patience: float) -> bool:
-        "`confirmed`, asked until an answer comes: the number is claimed, so no other error than `CommitUnknown` would be true"
+        """`confirmed`, asked until an answer comes: the number is claimed, so no other error than `CommitUnknown`
+        would be true"""
         until, late = time.monotonic() + patience, Patience(PATIENCE if self.backend.can.place == 'shared' else 0.0)
         while True:
             try:
-                if (there := self.confirmed(keys)) or not late.more(Short()): return there      # a volume's listing may be late
+                # a volume's listing may be late
+                if (there := self.confirmed(keys)) or not late.more(Short()): return there
             except Renewed as e: raise self._unknown(item, draft, n, e) from e
             except OSError as e:
-                if not isinstance(e, ConnectionError) or isinstance(e, NotAvailableOffline) or time.monotonic() > until: raise self._unknown(item, draft, n, e) from e
+                if not isinstance(e, ConnectionError) or isinstance(e, NotAvailableOffline) or time.monotonic() > until:
+                    raise self._unknown(item, draft, n, e) from e
                 time.sleep(0.05)
 
     @may_be_kept('put')
@@ -227,7 +237,8 @@ class Bucket(BucketReads):
         tried: int | None = None,                         # A number under which this draft may lie already
     ) -> Record:                                          # Acknowledged
         "Store a draft as the next version of an item"
-        if draft.members or draft.payload.size > INLINE_LIMIT: pack(draft.record(self.name, item, 1, put_id(), 0))   # too large a description is refused before bytes are sent
+        # too large a description is refused before bytes are sent
+        if draft.members or draft.payload.size > INLINE_LIMIT: pack(draft.record(self.name, item, 1, put_id(), 0))
         for attempt in range(5):
             share = attempt == 0
             first = (tried or self.first(item)) if if_latest is None else self.expect(item, if_latest)
@@ -235,13 +246,20 @@ class Bucket(BucketReads):
             put = self.place(draft.payload, share, progress) if draft.payload.size > INLINE_LIMIT else ''
             if put: named.append((draft.payload.hash, put))
             try: r, late = self.claim(item, draft, put, first, if_latest is None, patience)
-            except Conflict: raise Conflict(f'version {first} of {self.name}/{item} was put by somebody else at this moment: somebody was first') from None
-            if not late and self.confirm(item, draft, r.version, named, patience): self.tell('put', item, r.version, r); return r
+            except Conflict:
+                raise Conflict(f'version {first} of {self.name}/{item} was put by somebody else at this moment: '
+                               'somebody was first') from None
+            if not late and self.confirm(item, draft, r.version, named, patience):
+                self.tell('put', item, r.version, r)
+                return r
             try: self.abandon(item, r.version, draft)
             except ConnectionError as e: raise self._unknown(item, draft, r.version, e) from e
             draft, tried = replace(draft, id=new_id()), None
-        if late: raise ConnectionError(f'{self.backend.url} took more than {LATE:.0f} s to answer each of five claims of {self.name}/{item}')
-        raise Damaged(f'{self.backend.url} lost the payload of {self.name}/{item} five times between upload and confirmation')
+        if late:
+            raise ConnectionError(f'{self.backend.url} took more than {LATE:.0f} s to answer each of five claims of '
+                                  f'{self.name}/{item}')
+        raise Damaged(f'{self.backend.url} lost the payload of {self.name}/{item} five times between upload and '
+                      'confirmation')
 
     def first(self, item: str) -> int:
         "The number to claim first: the last one is asked for, unless this process was sure of it a minute ago"
@@ -257,7 +275,9 @@ class Bucket(BucketReads):
         "The number to claim where the latest live version is the expected one, else `Conflict`"
         with nullcontext() if latest else before_claim(): numbers = self.end(item)
         found = numbers.live[-1] if numbers.live else 0
-        if found != latest: raise Conflict(f'the latest version of {self.name}/{item} is {found or "none"}, not {latest or "none"}: somebody was first')
+        if found != latest:
+            raise Conflict(f'the latest version of {self.name}/{item} is {found or "none"}, not {latest or "none"}: '
+                           'somebody was first')
         return numbers.last + 1
 
     def abandon(self, item: str, n: int, draft: Draft) -> None:
@@ -267,9 +287,11 @@ class Bucket(BucketReads):
         self.newest.pop(item, None)
         for hash in (draft.payload.hash, *(p.hash for _, p in draft.members)): self.puts.pop(hash, None)
 
-    def place_members(self, draft: Draft, share: bool, progress: Callable[[int], None] | None = None) -> list[tuple[str, str]]:
+    def place_members(self, draft: Draft, share: bool,
+                      progress: Callable[[int], None] | None = None) -> list[tuple[str, str]]:
         "Make sure that the files of a folder are at the origin, and write their keys into the draft's listing"
-        def known(p): return self.puts.get(p.hash) if self.backend.can.place == 'remote' else self.shared(p)    # not a request for each file
+        # not a request for each file
+        def known(p): return self.puts.get(p.hash) if self.backend.can.place == 'remote' else self.shared(p)
         puts = {p.hash: put for p in {p.hash: p for _, p in draft.members}.values() if share and (put := known(p))}
         new = {p.hash: p for _, p in draft.members if p.hash not in puts}
         small = [p for p in new.values() if p.size <= INLINE_LIMIT * 32]
@@ -283,25 +305,32 @@ class Bucket(BucketReads):
     def _place_small(self, batch: list[Payload], progress: Callable[[int], None] | None) -> dict[str, str]:
         "Upload many small files at once: hash and put id of each"
         puts = {p.hash: put_id() for p in batch}
-        data = [(self.prefix + payload_key(p.hash, puts[p.hash]), p.data if p.data is not None else p.path.read_bytes()) for p in batch]
+        data = [(self.prefix + payload_key(p.hash, puts[p.hash]), p.data if p.data is not None else p.path.read_bytes())
+                for p in batch]
         for p, (_, bytes), answer in zip(batch, data, self.backend.create_many(data)):
-            if blake3(bytes).hexdigest() != p.hash: raise ObjectStoreError(f'{p.path} was changed while it was being put: nothing was stored')
+            if blake3(bytes).hexdigest() != p.hash:
+                raise ObjectStoreError(f'{p.path} was changed while it was being put: nothing was stored')
             if isinstance(answer, PermissionError): raise answer
             if answer is not True: puts[p.hash] = self.place(p, False)
             if progress: progress(p.size)
         return puts
 
     def learn(self, items: Iterable[str]) -> None:
-        "Find out the last numbers of many items; what a listing did not show a minute ago is taken for new, which a claim will tell"
-        unknown, now = [i for i in dict.fromkeys(items) if i not in self.highest or not self._is_sure(i, self.highest[i])], time.monotonic()
+        """Find out the last numbers of many items; what a listing did not show a minute ago is taken for new, which a
+        claim will tell"""
+        unknown, now = [i for i in dict.fromkeys(items) if i not in self.highest
+                        or not self._is_sure(i, self.highest[i])], time.monotonic()
         with before_claim():
             if now - self.scanned > 60 and self.listed(len(unknown)) is not None: self.scanned = now
-            if now - self.scanned < 60: unknown = [i for i in unknown if self.highest.setdefault(i, 0) and not self._is_sure(i, self.highest[i])]
+            if now - self.scanned < 60:
+                unknown = [i for i in unknown if self.highest.setdefault(i, 0)
+                           and not self._is_sure(i, self.highest[i])]
             for answer in in_threads(self.end, unknown, self.backend.can.many):
                 if isinstance(answer, Exception): raise answer
 
     def put_many(self, drafts: list[tuple[str, Draft]]) -> list[Record | Exception]:
-        "Store many drafts, each as the next version of its item; the items differ; in place of a record: why it was not stored, or may not have been"
+        """Store many drafts, each as the next version of its item; the items differ; in place of a record: why it was
+        not stored, or may not have been"""
         self.learn(item for item, _ in drafts)
         return [a for i in range(0, len(drafts), AT_ONCE) for a in self._put_some(drafts[i:i + AT_ONCE])]
 
@@ -311,26 +340,34 @@ class Bucket(BucketReads):
         def first(i, item, d):
             n = self.highest[item] + 1
             return d.record(self.name, item, n, '', max(now + i, self.date_before(item, n) + 1))
-        tries = {i: first(i, item, d) for i, (item, d) in enumerate(drafts) if d.payload.size <= INLINE_LIMIT and not d.members and self.highest[item] < MAX_VERSION}
+        tries = {i: first(i, item, d) for i, (item, d) in enumerate(drafts) if d.payload.size <= INLINE_LIMIT
+                 and not d.members and self.highest[item] < MAX_VERSION}
         done, patience = [], 3.0
         try:
-            answers = dict(zip(tries, self.backend.create_many([(self.key(r.item, r.version), pack(r)) for r in tries.values()])))
+            answers = dict(zip(tries,
+                               self.backend.create_many([(self.key(r.item, r.version), pack(r))
+                                                         for r in tries.values()])))
             late = running() - began > LATE
             for i, (item, d) in enumerate(drafts):
-                done.append(self._won(tries[i], d, late) if answers.get(i) is True else self._again(item, d, tries.get(i), answers.get(i), patience))
-                if isinstance(done[-1], CommitUnknown): patience = 0.0      # a service that kept nothing of one is not waited for again
+                done.append(self._won(tries[i], d, late) if answers.get(i) is True
+                            else self._again(item, d, tries.get(i), answers.get(i), patience))
+                # a service that kept nothing of one is not waited for again
+                if isinstance(done[-1], CommitUnknown): patience = 0.0
             return done
         except (OSError, ObjectStoreError): raise
         except BaseException:
             for r in tries.values(): self.tell('put', r.item, r.version, Maybe())
             raise
 
-    def _again(self, item: str, draft: Draft, tried: Record | None, answer: bool | Exception | None, patience: float) -> Record | Exception:
+    def _again(self, item: str, draft: Draft, tried: Record | None, answer: bool | Exception | None,
+               patience: float) -> Record | Exception:
         "Put what was not won at once; where the first answer was unclear, so is a refusal now"
         unclear = isinstance(answer, OSError) and not isinstance(answer, (ConnectionRefusedError, PermissionError))
         try:
-            failed = unclear and not isinstance(answer, ConnectionError)    # a disk may fail after the object has got its name
-            if failed and read_back(self.backend, self.key(item, tried.version)) == pack(tried): return self._unknown(item, draft, tried.version, answer)
+            # a disk may fail after the object has got its name
+            failed = unclear and not isinstance(answer, ConnectionError)
+            if failed and read_back(self.backend, self.key(item, tried.version)) == pack(tried):
+                return self._unknown(item, draft, tried.version, answer)
             return self.put(item, draft, patience=patience, tried=tried.version if unclear and tried else None)
         except ConnectionRefusedError as e: return self._unknown(item, draft, tried.version, e) if unclear else e
         except (OSError, ObjectStoreError) as e: return e      # the others go on
@@ -353,7 +390,9 @@ class Bucket(BucketReads):
         except ConnectionError: won = False
         if self.newest.get(item) == n: self.newest.pop(item)
         found = data if won else read_back(self.backend, key)
-        if found is None: raise CommitUnknown(f'{self.backend.url} does not say whether {self.name}/{item}@{n} was removed: remove it again')
+        if found is None:
+            raise CommitUnknown(f'{self.backend.url} does not say whether {self.name}/{item}@{n} was removed: remove '
+                                'it again')
         self.tell('remove', item, n)
         return found == data
 
@@ -372,16 +411,23 @@ class Bucket(BucketReads):
         folder = self.prefix + alias_folder(item, alias)
         last, m = self._last(folder, if_at is ...)
         now = m.get('to')
-        if if_at is not ... and now != if_at: raise Conflict(f'alias {alias!r} of {self.name}/{item} points at {now or "nothing"}, not at {if_at or "nothing"}: somebody was first')
+        if if_at is not ... and now != if_at:
+            raise Conflict(f'alias {alias!r} of {self.name}/{item} points at {now or "nothing"}, not at '
+                           f'{if_at or "nothing"}: somebody was first')
         if now == to: return False
-        try: append(self.backend, folder, move(by, to=to, **({'back': back} if back else {})), last, if_at is ..., patience, m.get('at', 0))
-        except Conflict: raise Conflict(f'alias {alias!r} of {self.name}/{item} was moved by somebody else at this moment: look where it points now') from None
+        try:
+            append(self.backend, folder, move(by, to=to, **({'back': back} if back else {})), last, if_at is ...,
+                   patience, m.get('at', 0))
+        except Conflict:
+            raise Conflict(f'alias {alias!r} of {self.name}/{item} was moved by somebody else at this moment: look '
+                           'where it points now') from None
         self.changes += 1
         self.tell('alias', item, alias, to)
         return True
 
     def _last(self, folder: str, lenient: bool = True) -> tuple[int, dict]:
-        "The last move of a numbered folder; behind a damaged one a new one goes on, where nothing depends on what that said"
+        """The last move of a numbered folder; behind a damaged one a new one goes on, where nothing depends on what
+        that said"""
         try: return last_move(self.backend, folder)
         except Damaged as e:
             if not lenient: raise
@@ -389,11 +435,14 @@ class Bucket(BucketReads):
             return last_number(self.backend.tail(folder)), {}
 
     def let_go(self, item: str, gone: Collection[int], by: str) -> None:
-        "Aliases that were pointed at versions while these were removed go back to where they pointed before, or to nothing"
+        """Aliases that were pointed at versions while these were removed go back to where they pointed before, or to
+        nothing"""
         for alias in [a for a, n in self.aliases(item).items() if n in gone]:
             steps = [m.get('to') for m in self.alias_moves(item, alias)]
             before = steps[-2] if len(steps) > 1 and steps[-1] in gone else None
-            try: self.move_alias(item, alias, before if before is not None and self.is_live(item, before) else None, by, steps[-1])
+            try:
+                self.move_alias(item, alias, before if before is not None and self.is_live(item, before) else None, by,
+                                steps[-1])
             except Conflict: pass       # it was moved on meanwhile
 
     @may_be_kept('note')
@@ -457,10 +506,13 @@ def _row(line: bytes) -> list:
     "A file of a listing, if it is one"
     name, size, hash, put = row = json.loads(line)
     key = payload_key(hash, put)
-    if not isinstance(name, str) or not name.encode() or type(size) is not int or size < 0 or not _payload.fullmatch(key): raise ValueError(f'{row!r:.80}')
+    if (not isinstance(name, str) or not name.encode() or type(size) is not int or size < 0
+        or not _payload.fullmatch(key)):
+        raise ValueError(f'{row!r:.80}')
     return row
 
-_payload = re.compile('payloads/[0-9a-f]{2}/[0-9a-f]{64}-([0-9a-f]{16}|[0-9a-f]{32}-[0-9]+)')     # the second: of a pending folder
+# the second: of a pending folder
+_payload = re.compile('payloads/[0-9a-f]{2}/[0-9a-f]{64}-([0-9a-f]{16}|[0-9a-f]{32}-[0-9]+)')
 
 # %% ../../nbs/format/07_commit.ipynb #b0e5057d
 AT_ONCE = 1000     # drafts that get their dates together, and are written before these are out of date

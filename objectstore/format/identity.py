@@ -24,13 +24,15 @@ class Places:
         return self.folder/f'{hashlib.blake2b(repr((url, endpoint)).encode(), digest_size=16).hexdigest()}.json'
 
     def get(self, url: str, endpoint: str = '') -> dict:
-        "What is known of a place: the `identity` of its store, the `stamp` of that, and the `mount` it lay on; empty where it was never met"
+        """What is known of a place: the `identity` of its store, the `stamp` of that, and the `mount` it lay on; empty
+        where it was never met"""
         try: return {k: v for k, v in json.loads(self.file(url, endpoint).read_text()).items() if isinstance(v, str)}
         except (OSError, ValueError, AttributeError): return {}
 
     def note(self, identity: str, url: str, endpoint: str = '', stamp: str = '') -> None:
         "Remember which store is at a place, and the stamp of its id; a machine that cannot write it down goes without"
-        says = dict(url=url, endpoint=endpoint, identity=identity, stamp=stamp, **({'mount': mount_of(url)} if is_folder(url) else {}))
+        says = dict(url=url, endpoint=endpoint, identity=identity, stamp=stamp,
+                    **({'mount': mount_of(url)} if is_folder(url) else {}))
         if self.get(url, endpoint) == says: return
         new = self.folder/f'.{secrets.token_hex(8)}'
         try:
@@ -45,17 +47,20 @@ class Places:
         for p in self.folder.glob('*.json'):
             try: says = json.loads(p.read_text())
             except (OSError, ValueError): continue
-            if isinstance(says, dict) and says.get('endpoint') == endpoint and isinstance(says.get('url'), str): found.append(says['url'])
+            if isinstance(says, dict) and says.get('endpoint') == endpoint and isinstance(says.get('url'), str):
+                found.append(says['url'])
         return sorted(found)
 
     def lost(self, url: str, endpoint: str = '') -> str | None:
         "Why a folder without a store in it is not to be taken for a new one; None where it may be"
         known = self.get(url, endpoint)
         if not known.get('identity') or not is_folder(url) or lies_there(f'{url}/{MARKER}'): return None
-        if os.path.isdir(url): return (f'{url} is empty, and the store {known["identity"][:8]} was here: is the volume mounted? '
-                                       'If it was emptied on purpose, remove the folder itself, and the next put to it makes a new store')
+        if os.path.isdir(url):
+            return (f'{url} is empty, and the store {known["identity"][:8]} was here: is the volume mounted? '
+                    'If it was emptied on purpose, remove the folder itself, and the next put to it makes a new store')
         if (mount := known.get('mount')) in (None, mount_of(url)): return None
-        return f'{url} is not there, and neither is the volume at {mount} on which the store {known["identity"][:8]} lay: mount it'
+        return (f'{url} is not there, and neither is the volume at {mount} on which the store {known["identity"][:8]} '
+                'lay: mount it')
 
 # %% ../../nbs/format/01_identity.ipynb #656875e8
 def is_folder(url: str) -> bool:
@@ -74,7 +79,8 @@ def check_parent(url: str) -> None:
     if not is_folder(url) or os.path.isdir(above): return
     there = above
     while not os.path.isdir(there): there, gone = os.path.dirname(there), there
-    raise TierMismatch(f'{gone} does not exist, so no store is made at {url}: mount the volume that belongs there, or make the folder {above} first{hint(os.path.basename(gone), _folders(there))}')
+    raise TierMismatch(f'{gone} does not exist, so no store is made at {url}: mount the volume that belongs there, or '
+                       f'make the folder {above} first{hint(os.path.basename(gone), _folders(there))}')
 
 def _folders(place: str) -> list[str]:
     "The names of the folders in a folder, as far as it can be read"
@@ -88,8 +94,8 @@ def new_store(url: str) -> str:
 
 def default_store(url: str) -> str:
     "What to say of a store that was just made where nobody named a place"
-    return (f'{url} is a new store, made by this call: it is the default one, since neither an argument nor OBJECTSTORE_TIERS '
-            f'nor a settings file from {_here()} upward names a place')
+    return (f'{url} is a new store, made by this call: it is the default one, since neither an argument nor '
+            'OBJECTSTORE_TIERS ' f'nor a settings file from {_here()} upward names a place')
 
 def _here() -> str:
     try: return os.getcwd()

@@ -13,7 +13,8 @@ from .probe import probe
 from .witness import ASK_AGAIN, Renewed, Seen, Sight, Witness, awake
 from ..storage.backend import Backend, in_threads, key_number, number_key
 from ..storage.atomic import lies_there
-from .records import RECORD_LIMIT, STATE, Record, append, from_json, last_move, mark_now, move, moves, new_id, read_back, read_move, records_folder, to_json, unpack
+from .records import (RECORD_LIMIT, STATE, Record, append, from_json, last_move, mark_now, move,
+                                        moves, new_id, read_back, read_move, records_folder, to_json, unpack)
 from .buckets import Maybe
 from .commit import Bucket
 
@@ -37,9 +38,11 @@ class Origin:
         self._ready: set[str] = set()          # Roots whose format and identity are there
         self._made: set[str] = set()           # Buckets that were there when last looked
         self._listener = None
-        self._sights: dict[str, Sight] = getattr(self, '_sights', {})     # By root; what is made of stacks asks for them sooner
+        # By root; what is made of stacks asks for them sooner
+        self._sights: dict[str, Sight] = getattr(self, '_sights', {})
         self.forgetting: Callable | None = None    # Is told when all of that is forgotten
-        self.said: str | None = None           # The error that the last verb ended with; empty: none; None: nothing was asked yet
+        # The error that the last verb ended with; empty: none; None: nothing was asked yet
+        self.said: str | None = None
 
     @property
     def url(self) -> str: return self.place.url
@@ -84,7 +87,8 @@ class Origin:
         root = self.root(bucket)
         if root.url in self._ready:
             if not is_folder(root.url) or lies_there(f'{root.url}/{MARKER}'): return
-            raise NotAvailableOffline(f'what was in {root.url} is not there any more: was its volume unmounted? If it was deleted, open the store anew')
+            raise NotAvailableOffline(f'what was in {root.url} is not there any more: was its volume unmounted? If it '
+                                      'was deleted, open the store anew')
         if not vet(root): self._found(root)
         self._ready.add(root.url)
         self._note(root)
@@ -97,14 +101,16 @@ class Origin:
         try:
             if not root.tail('id/'): append(root, 'id/', dict(id=new_id(), store=new_id()), 0, walk=False)
         except Conflict: pass    # another founder was first, and its name counts
-        if root.create(MARKER, to_json(FORMAT)) and is_folder(root.url): self.news.append(default_store(root.url) if self.own else new_store(root.url))
+        if root.create(MARKER, to_json(FORMAT)) and is_folder(root.url):
+            self.news.append(default_store(root.url) if self.own else new_store(root.url))
 
     def _note(self, root: Backend) -> None:
         "Remember which store is here, where this can be forgotten by a folder"
         if self.places and is_folder(root.url): self.make_sure(root)
 
     def meet(self) -> None:
-        "Raise where a place holds another format, or this machine has met a store in a folder that is empty now; looked at once"
+        """Raise where a place holds another format, or this machine has met a store in a folder that is empty now;
+        looked at once"""
         if self._met or self.native: return
         if self.places and is_folder(self.place.url): self._meet_folder(self.place.url)
         vet_reading(self.place)
@@ -132,13 +138,15 @@ class Origin:
         return found
 
     def look(self, root: Backend, known: tuple[str | None, str] = (None, '')) -> tuple[str | None, str, float]:
-        "The id of the store that is there now, the stamp of it, and when it was written; one that is known by its stamp is not read again"
+        """The id of the store that is there now, the stamp of it, and when it was written; one that is known by its
+        stamp is not read again"""
         if not (last := max((e for e in root.tail('id/') if key_number(e.key)), default=None)): return None, '', 0.0
         if known[0] and known[1] and known[1] == last.stamp: return *known, last.modified
         return read_move(root.read(last.key, RECORD_LIMIT), last.key).get('store'), last.stamp, last.modified
 
     def record_at(self, root: Backend, bucket: str, item: str, n: int) -> Record | None:
-        "The record of a version as the origin has it now, or `FileNotFoundError`; None: there is one, and it cannot be read. One request"
+        """The record of a version as the origin has it now, or `FileNotFoundError`; None: there is one, and it cannot
+        be read. One request"""
         key = f'{"" if self.native else bucket_key(bucket) + "/"}{records_folder(item)}{number_key(n)}'
         try: return unpack(root.read(key, RECORD_LIMIT), bucket, item, n)
         except (OverflowError, PermissionError, Damaged, Unsupported): return None
@@ -161,8 +169,10 @@ class Origin:
         store, stamp, founded = self.look(root, before)
         if store is None and before[0]: self.missing(root, before[0])
         if anew: sight.witness.heard = -ASK_AGAIN
-        seen = sight.witness.seen if sight.store is None else None      # by this process, before anybody asked who was there
-        if seen and 0 < seen.at < founded * 1e6: sight.witness = Witness()     # in another store, which was there before this one
+        # by this process, before anybody asked who was there
+        seen = sight.witness.seen if sight.store is None else None
+        # in another store, which was there before this one
+        if seen and 0 < seen.at < founded * 1e6: sight.witness = Witness()
         later = seen is not None and sight.witness.seen is None
         witness = self._heard(root, sight, before, (store, stamp), gone) if store else Witness()
         if store and self.places: self.places.note(store, root.url, _endpoint(root), stamp)
@@ -172,7 +182,9 @@ class Origin:
 
     def missing(self, root: Backend, before: str) -> None:
         "Raise where the volume of a store that is not there is probably not mounted; else it was deleted"
-        if self.places and self.places.lost(root.url, _endpoint(root)): raise NotAvailableOffline(f'what was in {root.url} is not there any more: was its volume unmounted? If it was deleted, remove the folder itself too')
+        if self.places and self.places.lost(root.url, _endpoint(root)):
+            raise NotAvailableOffline(f'what was in {root.url} is not there any more: was its volume unmounted? If it '
+                                      'was deleted, remove the folder itself too')
 
     def _heard(self, root: Backend, sight: Sight, before: tuple, now: tuple, gone: str) -> Witness:
         "The witness of the store that is there now, asked whether it was set back"
@@ -188,7 +200,8 @@ class Origin:
         "The witness of a store that this process meets, with what it has seen of it already"
         state = self.places.folder.parent if self.places else None
         witness = Witness.of(state, *now)
-        if sight.store is None and sight.witness.seen: witness.saw(sight.witness.seen)     # before it was asked who is there
+        # before it was asked who is there
+        if sight.store is None and sight.witness.seen: witness.saw(sight.witness.seen)
         if witness.seen is None and before[0] == now[0]:
             was = sight.witness if before == (sight.store, sight.stamp) else Witness.of(state, *before)
             if was.lost: witness.set_back(was.lost)
@@ -206,8 +219,12 @@ class Origin:
         try: r = self.record_at(root, bucket.name, item, n)
         except FileNotFoundError: r, gone = None, name
         else: gone = name if r and known and r.id != known else ''
-        lost = gone and r and awake() - bucket.sure.get(item, -ASK_AGAIN) < ASK_AGAIN and bucket.won.get((item, n)) == known      # a service that let two win, not one that was set back
-        if self.make_sure(root, '' if lost else gone): raise Renewed(f'{self.url} is another store than it was before, or the same at an earlier state ({name} is not what it was): ask again')
+        # a service that let two win, not one that was set back
+        lost = (gone and r and awake() - bucket.sure.get(item, -ASK_AGAIN) < ASK_AGAIN
+                and bucket.won.get((item, n)) == known)
+        if self.make_sure(root, '' if lost else gone):
+            raise Renewed(f'{self.url} is another store than it was before, or the same at an earlier state ({name} is '
+                          'not what it was): ask again')
         if lost: raise bucket.broken_promise(r, known)
 
     def lost(self, bucket: str) -> str:
@@ -224,7 +241,8 @@ class Origin:
         self.make_sure(root)
 
     def identity(self, bucket: str | None = None) -> str | None:
-        "The name of the store that is there: its id, and what tells it from its copies and from what it was before it was set back; asked each time"
+        """The name of the store that is there: its id, and what tells it from its copies and from what it was before
+        it was set back; asked each time"""
         root = self.root(self.bucket(bucket)) if self.native else self.place
         self.make_sure(root)
         return self.sight(root).name
@@ -254,17 +272,20 @@ class Origin:
         if self.native: return       # a service's own names are in lower case
         try: known = self.place.folders('')
         except OSError: return
-        if like := differs_by_case(name, filter(None, map(bucket_of_key, known))): self.news.append(f'bucket {name!r} is new, and differs from bucket {like!r} by case alone: they are two')
+        if like := differs_by_case(name, filter(None, map(bucket_of_key, known))):
+            self.news.append(f'bucket {name!r} is new, and differs from bucket {like!r} by case alone: they are two')
 
     def for_put(self, name: str) -> Bucket:
         "The bucket that a put goes to: made where it is missing, unless it is one of the service's own"
         if name in self._made: return self.bucket(name)
         if self.native and not self.place.exists(name):
-            raise NotFound(f'no bucket {name!r} at {self.url}{hint(name, self.place.names())}; find_or_create_bucket({name!r}) makes one of the service')
+            raise NotFound(f'no bucket {name!r} at {self.url}{hint(name, self.place.names())}; '
+                           f'find_or_create_bucket({name!r}) makes one of the service')
         return self.make(name)
 
     def remove(self, name: str, force: bool = False) -> bool | None:
-        "Remove a bucket: False, and nothing touched, where it holds live versions and `force` is not given; None: it never was"
+        """Remove a bucket: False, and nothing touched, where it holds live versions and `force` is not given; None: it
+        never was"""
         bucket = self.bucket(name)
         self._made.discard(name)
         if self.native and not self.place.exists(name): return None
@@ -285,7 +306,8 @@ class Origin:
             for alias in aliases: bucket.move_alias(item, alias, None, self.by)
         live = [(item, n) for item, numbers in bucket.scan().items() for n in numbers.live]
         try:
-            answers = bucket.backend.create_many([(bucket.key(item, n, 'removed'), mark_now(bucket.backend, self.by)) for item, n in live])
+            answers = bucket.backend.create_many([(bucket.key(item, n, 'removed'), mark_now(bucket.backend, self.by))
+                                                  for item, n in live])
             for (item, n), answer in zip(live, answers):
                 if answer is True: bucket.tell('remove', item, n)
                 else: bucket.remove(item, n, self.by)
@@ -302,9 +324,12 @@ def vet(root: Backend) -> bool:
     if (raw := read_back(root, MARKER)) is None: return False
     where = f'{root.url}/{MARKER}'
     try: found = from_json(raw, where).get('objectstore')
-    except Damaged as e: raise Unsupported(f'{e}: it does not say which format the store has, so nothing is read, written or deleted here. If this is a store of format 1, write {to_json(FORMAT).decode()} there') from None
+    except Damaged as e:
+        raise Unsupported(f'{e}: it does not say which format the store has, so nothing is read, written or deleted '
+                          f'here. If this is a store of format 1, write {to_json(FORMAT).decode()} there') from None
     if type(found) is int and found == 1: return True
-    raise Unsupported(f'{root.url} holds format {found!r:.40}, and this version of the library knows format 1: a newer version reads it and writes to it')
+    raise Unsupported(f'{root.url} holds format {found!r:.40}, and this version of the library knows format 1: a newer '
+                      'version reads it and writes to it')
 
 def vet_reading(root: Backend) -> bool:
     "The same for who may not read the format: each record says its own, too"

@@ -50,7 +50,8 @@ class OriginClock:
     ) -> None:
         "Take in an answer of the origin"
         when = running() if when is None else when
-        if self._told and when - self._told[1] < ASK_AGAIN and 0 <= self._told[0] + when - self._told[1] - t < AGREE: return
+        if self._told and when - self._told[1] < ASK_AGAIN and 0 <= self._told[0] + when - self._told[1] - t < AGREE:
+            return
         self._take(t, when)
 
     def _take(self, t: float, when: float) -> None: self._told, self._set = (t, when), time.time() - running()
@@ -111,16 +112,19 @@ def origin_now(backend: Backend) -> int:
     return int(clock_of(backend).now(lambda: _ask_time(backend), ours=backend.can.place == 'local') * 1e6)
 
 def time_there(backend: Backend) -> datetime:
-    "The time at an origin for who only reads: what it has told, what a service says when it is asked, else what this machine's clock says; nothing is written for it"
+    """The time at an origin for who only reads: what it has told, what a service says when it is asked, else what this
+    machine's clock says; nothing is written for it"""
     def ask() -> float:
-        if backend.can.place not in ('remote', 'memory') or (t := backend.ask_time()) is None: raise OSError('it tells the time by what is written')
+        if backend.can.place not in ('remote', 'memory') or (t := backend.ask_time()) is None:
+            raise OSError('it tells the time by what is written')
         return t
     try: return moment(int(clock_of(backend).now(ask, ours=backend.can.place == 'local') * 1e6))
     except OSError: return datetime.now(timezone.utc)
 
 # %% ../../nbs/format/03_origin_clock.ipynb #9a92742a
 def cut(backend: Backend, t: float) -> float:
-    "Seconds that the times of a listing may lack: services show whole seconds, as do some volumes; the clock of a file system ticks, by 10 ms at most"
+    """Seconds that the times of a listing may lack: services show whole seconds, as do some volumes; the clock of a
+    file system ticks, by 10 ms at most"""
     return 1.0 if backend.can.place == 'remote' or t == int(t) else 0.01
 
 def latest_date(

@@ -61,7 +61,9 @@ def probe(backend: Backend) -> None:
     run, races, late = secrets.token_hex(8), [], False
     try:
         while len(races) < RACES and not any(r.broken or r.lost for r in races):
-            races += run_races(backend, [Race(f'probe/{run}-{len(races) + i:02}') for i in range(min(AT_ONCE, RACES - len(races)))])
+            races += run_races(backend,
+                               [Race(f'probe/{run}-{len(races) + i:02}')
+                                for i in range(min(AT_ONCE, RACES - len(races)))])
         late = settle(backend.create, races[-1].key, b'late')
     finally: sweep_probes(backend, run)
     _judge(backend, races, late)
@@ -71,23 +73,28 @@ def _judge(backend: Backend, races: list[Race], late: bool | Exception) -> None:
     "Raise what the races have shown"
     broken, refused = sum(r.broken for r in races), f'{backend.url} cannot be an origin: '
     if broken or late is True: raise Unsupported(refused + _why(broken, len(races)))
-    if any(r.lost for r in races): raise Unsupported(f'{refused}an object that was created is not there when it is read')
-    failed = [e for r in races for e in [*r.answers, r.kept] if isinstance(e, Exception) and not isinstance(e, FileNotFoundError)]
+    if any(r.lost for r in races):
+        raise Unsupported(f'{refused}an object that was created is not there when it is read')
+    failed = [e for r in races for e in [*r.answers, r.kept] if isinstance(e, Exception)
+              and not isinstance(e, FileNotFoundError)]
     if isinstance(late, Exception): failed.append(late)
     if denied := next((e for e in failed if isinstance(e, PermissionError)), None): raise denied
     if 2 * sum(r.decided for r in races) >= len(races): return
     if failed: raise failed[0]
-    raise Unsupported(f'{refused}of {len(races)} races of two writers who created the same object most had no winner, so no version could be put')
+    raise Unsupported(f'{refused}of {len(races)} races of two writers who created the same object most had no winner, '
+                      'so no version could be put')
 
 def _why(broken: int, races: int) -> str:
     "What the races have shown of a service that breaks its promise"
     seen = f'in {broken} of {races} races of two writers who created the same object, both were told that they had, or the loser replaced it' if broken else \
         'a writer who came late was told that he had created an object that was there'
-    return f'{seen}; its create-only writes (If-None-Match: *) do not hold, so versions would be lost. It can still be read'
+    return (f'{seen}; its create-only writes (If-None-Match: *) do not hold, so versions would be lost. It can still '
+            'be read')
 
 # %% ../../nbs/format/04_probe.ipynb #2d9fb037
 def sweep_probes(backend: Backend, run: str = '') -> None:
-    "Delete the keys of one run, and those of runs that died long ago by the backend's clock; what cannot be deleted stays"
+    """Delete the keys of one run, and those of runs that died long ago by the backend's clock; what cannot be deleted
+    stays"""
     entries = settle(lambda: [*backend.list('probe/')])
     if isinstance(entries, Exception): return
     own = [e for e in entries if run and e.key.startswith(f'probe/{run}')]
@@ -95,7 +102,8 @@ def sweep_probes(backend: Backend, run: str = '') -> None:
     dead = [e.key for e in entries if e in own or e.modified < old]
     left = _deleted(backend, dead)
     if len(left) == len(dead): return       # it is away, or there was nothing
-    for _ in range(8): left = _deleted(backend, left)      # a service may have closed many connections that the client keeps
+    # a service may have closed many connections that the client keeps
+    for _ in range(8): left = _deleted(backend, left)
 
 def _deleted(backend: Backend, keys: list[str]) -> list[str]:
     "Delete some keys: those whose connection broke off"

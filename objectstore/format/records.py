@@ -61,14 +61,17 @@ def typed(
 ) -> dict:                          # The same
     "Raise `Damaged` where a value is not of its type"
     for k, t in types.items():
-        if k in found and type(found[k]) is not t: raise Damaged(f'{what} cannot be read: its {k} is of type {type(found[k]).__name__}')
+        if k in found and type(found[k]) is not t:
+            raise Damaged(f'{what} cannot be read: its {k} is of type {type(found[k]).__name__}')
     if 'id' in types and not _identity.fullmatch(found.get('id', '')): raise Damaged(f'{what} has no write id')
-    if 'at' in types and not 0 <= found.get('at', -1) < LAST_MOMENT: raise Damaged(f'{what} does not say when it was written')
+    if 'at' in types and not 0 <= found.get('at', -1) < LAST_MOMENT:
+        raise Damaged(f'{what} does not say when it was written')
     return found
 
 _identity = re.compile('[0-9a-f]{32}')
 
-_description = dict(id=str, at=int, called=int, kind=str, author=str, metadata=dict, stats=dict, lineage=dict, bytes=int)
+_description = dict(id=str, at=int, called=int, kind=str, author=str, metadata=dict, stats=dict, lineage=dict,
+                    bytes=int)
 
 @dataclass(frozen=True)
 class Record:
@@ -87,7 +90,9 @@ class Record:
     @property
     def name(self) -> str: return f'{self.bucket}/{self.item}@{self.version}'
     @cached_property
-    def description(self) -> dict: return typed(from_json(self.raw_description, f'the record of {self.name}'), _description, f'the record of {self.name}')
+    def description(self) -> dict:
+        return typed(from_json(self.raw_description, f'the record of {self.name}'), _description,
+                     f'the record of {self.name}')
     @property
     def id(self) -> str: return self.description['id']
     @property
@@ -95,7 +100,8 @@ class Record:
 
 # %% ../../nbs/format/05_records.ipynb #49bce374
 _magic = b'objectstore/1'
-_fields = re.compile(rb'[a-z0-9.-]+ \d{1,18} [0-9a-f]{64} (?:[0-9a-f]{16}|-) \d{1,8} \d{1,8}')   # nothing that could lead a key elsewhere
+# nothing that could lead a key elsewhere
+_fields = re.compile(rb'[a-z0-9.-]+ \d{1,18} [0-9a-f]{64} (?:[0-9a-f]{16}|-) \d{1,8} \d{1,8}')
 
 def _check(name: str, fields: bytes, head: bytes) -> bytes:
     "The first 128 bits of a hash over a record's name, fields and description"
@@ -105,7 +111,8 @@ def pack(r: Record) -> bytes:
     "The bytes of a record"
     how = to_json(r.how) if r.how else b''
     if len(how) + len(r.raw_description) > HEADER_LIMIT:
-        raise Unsupported(f'the description of {r.bucket}/{r.item} has {len(how) + len(r.raw_description):,} bytes of {HEADER_LIMIT:,}: put large metadata as an item of its own')
+        raise Unsupported(f'the description of {r.bucket}/{r.item} has {len(how) + len(r.raw_description):,} bytes of '
+                          f'{HEADER_LIMIT:,}: put large metadata as an item of its own')
     fields = f"{r.codec} {r.size} {r.hash} {r.put or '-'} {len(how)} {len(r.raw_description)}".encode()
     head = how + r.raw_description
     return b'%s %s %s\n%s%s' % (_magic, _check(r.name, fields, head), fields, head, b'' if r.put else r.data)
@@ -126,14 +133,18 @@ def unpack(
     if not (m := _fields.fullmatch(fields)): raise Damaged(f'the first line of the record of {name} cannot be read')
     codec, size, hash, put, how, description = m[0].decode().split(' ')
     size, a, b = int(size), int(how), int(how) + int(description)
-    if _check(name, fields, rest[:b]) != check: raise Damaged(f'the record of {name} has been changed, or belongs to another version')
+    if _check(name, fields, rest[:b]) != check:
+        raise Damaged(f'the record of {name} has been changed, or belongs to another version')
     data = rest[b:] if put == '-' else None
-    if data is not None and (len(data) != size or blake3(data).hexdigest() != hash): raise Damaged(f'the bytes of {name} are not those that were put')
-    return Record(bucket, item, version, codec, size, hash, '' if put == '-' else put, from_json(rest[:a], name) if a else {}, rest[a:b], data)
+    if data is not None and (len(data) != size or blake3(data).hexdigest() != hash):
+        raise Damaged(f'the bytes of {name} are not those that were put')
+    return Record(bucket, item, version, codec, size, hash, '' if put == '-' else put,
+                  from_json(rest[:a], name) if a else {}, rest[a:b], data)
 
 def _foreign(raw: bytes, name: str) -> None:
     "Raise the error for bytes that do not begin like a record"
-    if m := re.match(rb'objectstore/(\d{1,6}) .*\n', raw): raise Unsupported(f'{name} was written in format {m[1].decode()}: a newer version of this library reads it')
+    if m := re.match(rb'objectstore/(\d{1,6}) .*\n', raw):
+        raise Unsupported(f'{name} was written in format {m[1].decode()}: a newer version of this library reads it')
     raise Damaged(f'what is stored for {name} is not a record')
 
 # %% ../../nbs/format/05_records.ipynb #91a076dc
@@ -149,12 +160,15 @@ class Claim:
     folder: str                         # Ends in `/`
     id: str                             # The write id
     build: Callable[[int, int], bytes]  # The bytes for a number and a date
-    read: Callable[[int, bytes], tuple[str, int]]   # Write id and date in what lies under a number; `Damaged` where that cannot be told
-    after: int = 0                      # The date of the number before the first one that is tried, as far as it is known
+    # Write id and date in what lies under a number; `Damaged` where that cannot be told
+    read: Callable[[int, bytes], tuple[str, int]]
+    # The date of the number before the first one that is tried, as far as it is known
+    after: int = 0
     patience: float = 3.0               # Seconds to go on after an unclear answer
     keep: int | None = None             # A date that is kept, of a version that is copied under its number
     at: int = field(default=0, init=False)              # The date of the last attempt; once a number is ours, its date
-    _began: tuple[int, float] = field(default=(0, math.inf), init=False)    # A number, and when it was first tried, by `running`
+    # A number, and when it was first tried, by `running`
+    _began: tuple[int, float] = field(default=(0, math.inf), init=False)
     _unclear: float | None = field(default=None, init=False)   # When the first one came
     _wait: float = field(default=0.0, init=False)             # Seconds until the same number is tried again
 
@@ -189,7 +203,8 @@ class Claim:
     def _failed(self, n: int, key: str, e: OSError) -> None:
         "Raise the error of a write; a disk may fail after the object has got its name"
         found = settle(read_back, self.backend, key)
-        if isinstance(found, Exception) or found is not None and self._is_ours(n, found): raise CommitUnknown(f'{self.backend.url} may not keep {key} for long: {e}') from e
+        if isinstance(found, Exception) or found is not None and self._is_ours(n, found):
+            raise CommitUnknown(f'{self.backend.url} may not keep {key} for long: {e}') from e
         raise e
 
     def _doubt(self) -> None:
@@ -209,7 +224,8 @@ class Claim:
             try: return read_back(self.backend, key)
             except ConnectionError as e:
                 self._doubt()
-                if self.spent() or isinstance(e, NotAvailableOffline): raise CommitUnknown(f'{self.backend.url} does not say whether {key} was kept: {e}') from e
+                if self.spent() or isinstance(e, NotAvailableOffline):
+                    raise CommitUnknown(f'{self.backend.url} does not say whether {key} was kept: {e}') from e
                 time.sleep(0.05)
 
     def number(
@@ -223,17 +239,23 @@ class Claim:
         while (won := self.once(n)) is not True:
             if won is False and not walk: raise Conflict(f'number {n} is taken')
             if won is None: self._rest()
-            if self.spent(): raise CommitUnknown(f'{self.backend.url} neither keeps {self.folder}{number_key(n)} nor says why')
-            if (steps := steps + (won is False)) > WALK: raise CommitUnknown(f'{self.backend.url} calls every number from {first} to {n} in {self.folder} taken: nothing was kept')
+            if self.spent():
+                raise CommitUnknown(f'{self.backend.url} neither keeps {self.folder}{number_key(n)} nor says why')
+            if (steps := steps + (won is False)) > WALK:
+                raise CommitUnknown(f'{self.backend.url} calls every number from {first} to {n} in {self.folder} '
+                                    'taken: nothing was kept')
             if won is False: self._fits(n := self._next(n, steps))
         return n
 
     def _fits(self, n: int) -> None:
         "Raise where the numbers of a folder are used up"
-        if n > MAX_VERSION: raise Unsupported(f'{self.folder} of {self.backend.url} has used its last number, {MAX_VERSION:,}: nothing was stored; go on under another name')
+        if n > MAX_VERSION:
+            raise Unsupported(f'{self.folder} of {self.backend.url} has used its last number, {MAX_VERSION:,}: nothing '
+                              'was stored; go on under another name')
 
     def _free(self, n: int) -> int:
-        "The first number behind `n`, which is taken, that looks free: numbers have no gaps, so steps may double and then halve; what we have not tried is another's"
+        """The first number behind `n`, which is taken, that looks free: numbers have no gaps, so steps may double and
+        then halve; what we have not tried is another's"""
         def taken(k): return self.backend.exists(self.folder + number_key(k))
         step = 1
         while taken(n + step): n, step = n + step, 2 * step
@@ -252,7 +274,10 @@ class Claim:
         entries = self.backend.tail(self.folder, n)
         if (last := last_number(entries)) < n: self._doubt(); return n
         self._unclear = None    # nothing of ours can be kept under a number that is another's
-        if last > n: self.after = max(self.after, *(latest_date(self.backend, last, e.modified) for e in entries if key_number(e.key) == (last, None)), 0)
+        if last > n:
+            self.after = max(self.after,
+                             *(latest_date(self.backend, last, e.modified) for e in entries
+                               if key_number(e.key) == (last, None)), 0)
         return last + 1
 
     def _behind(self, n: int, free: int) -> int:
@@ -317,7 +342,8 @@ def read_move(
     if isinstance(answer, Exception): raise answer
     m = from_json(unseal(key, answer), key)
     typed({k: v for k, v in m.items() if (k, v) != ('to', None)}, _move, key)
-    if m.get('to') is not None and m['to'] < 1 or not _identity.fullmatch(m.get('store', '0' * 32)): raise Damaged(f'{key} is no move that this library makes')
+    if m.get('to') is not None and m['to'] < 1 or not _identity.fullmatch(m.get('store', '0' * 32)):
+        raise Damaged(f'{key} is no move that this library makes')
     return m
 
 _move = dict(id=str, at=int, called=int, by=str, to=int, back=str, notes=dict, store=str) | {'is': str}

@@ -50,8 +50,10 @@ class Witness:
         self,
         file: Path | None = None,      # Where, but for the ending; None: only in memory
     ):
-        self.file, self.seen, self.epoch, self.lost = file, None, '', ''     # `epoch` names what was kept since the store was found set back; `lost`: what showed it
-        self._saved, self._due, self.heard = -EACH, False, -ASK_AGAIN        # `heard`: when this process last knew that what was seen is there
+        # `epoch` names what was kept since the store was found set back; `lost`: what showed it
+        self.file, self.seen, self.epoch, self.lost = file, None, '', ''
+        # `heard`: when this process last knew that what was seen is there
+        self._saved, self._due, self.heard = -EACH, False, -ASK_AGAIN
         self.load()
         _all.add(self)
 
@@ -65,13 +67,15 @@ class Witness:
         "Take over what any process of this machine has written down"
         if self.file is None: return
         back = _read(f'{self.file}.back')
-        if (epoch := str(back.get('epoch', ''))) != self.epoch: self.seen, self._due, self.epoch, self.lost = None, False, epoch, str(back.get('lost', ''))
+        if (epoch := str(back.get('epoch', ''))) != self.epoch:
+            self.seen, self._due, self.epoch, self.lost = None, False, epoch, str(back.get('lost', ''))
         try: seen = Seen(**_read(f'{self.file}.seen'))
         except TypeError: return
         if self.seen is None or seen.at > self.seen.at: self.seen = seen
 
     def saw(self, seen: Seen) -> None:
-        "Remember a record, if it is not older than what is remembered; it is written down at most once a second, and at the end"
+        """Remember a record, if it is not older than what is remembered; it is written down at most once a second, and
+        at the end"""
         if self.seen and seen.at < self.seen.at: return
         self.seen, self._due, self.heard = seen, True, awake()
         if awake() - self._saved >= EACH: self.save()
@@ -89,7 +93,8 @@ class Witness:
         _write(f'{self.file}.back', dict(epoch=self.epoch, lost=lost))
 
 EACH = 1.0           # seconds
-ASK_AGAIN = 60.0     # seconds after which it is not taken for granted any more who is at a place, and that a number was the last
+# seconds after which it is not taken for granted any more who is at a place, and that a number was the last
+ASK_AGAIN = 60.0
 
 _all: weakref.WeakSet[Witness] = weakref.WeakSet()
 
@@ -114,19 +119,24 @@ def _write(file: str, says: dict) -> None:
     except OSError: new.unlink(missing_ok=True) if new.exists() else None
 
 # %% ../../nbs/format/02_witness.ipynb #e38cbd10
-class Renewed(ObjectStoreError): "Another store is where one was, or the same at an earlier state: what was known is forgotten, and what was asked is to be asked again"
+class Renewed(ObjectStoreError):
+    "Another store is where one was, or the same at an earlier state: what was known is forgotten, and what was asked is to be asked again"
 
 class Sight:
     "What this process knows of the store at one place"
     _all: dict[tuple, Sight] = {}
     def __init__(self):
-        self.store, self.stamp, self.witness = None, '', Witness()     # Its id, and the stamp of the object that holds it; None: nobody has asked, or nothing is there
-        self.sure, self.turn, self.none_until = -ASK_AGAIN, -1, 0.0    # When that was asked; at which turn of the breaker; until when it is believed that there is none
+        # Its id, and the stamp of the object that holds it; None: nobody has asked, or nothing is there
+        self.store, self.stamp, self.witness = None, '', Witness()
+        # When that was asked; at which turn of the breaker; until when it is believed that there is none
+        self.sure, self.turn, self.none_until = -ASK_AGAIN, -1, 0.0
         self.stamps: dict[tuple[str, str, int], str] = Recent(100_000)     # of records
-        self.ids: dict[tuple[str, str, int], str] = Recent(100_000)        # write ids, of those that this process has made
+        # write ids, of those that this process has made
+        self.ids: dict[tuple[str, str, int], str] = Recent(100_000)
         self.users: weakref.WeakSet = weakref.WeakSet()                # Origins that have something to forget
         self.name: str | None = None                                   # See below
-        self.vetted: str | None = None                                 # The name of the store whose format is known to be ours
+        # The name of the store whose format is known to be ours
+        self.vetted: str | None = None
 
     @classmethod
     def of(cls, *place: object) -> Sight:

@@ -62,7 +62,8 @@ def hint_at(
     changes, keys = list(dict.fromkeys(changes)), []
     for i in range(0, len(changes), MOST_CHANGES):
         key = f'{bucket.prefix}log/h-{secrets.token_hex(16)}'
-        if bucket.backend.create(key, seal(key, to_json(move(by, changed=changes[i:i + MOST_CHANGES])))): keys.append(key)
+        if bucket.backend.create(key, seal(key, to_json(move(by, changed=changes[i:i + MOST_CHANGES])))):
+            keys.append(key)
     return keys
 
 def read_hints(
@@ -96,16 +97,20 @@ def _change(x: object) -> Change | None:
     "A change, where it is one"
     if not isinstance(x, list) or len(x) != 3: return None
     op, item, what = x
-    if not isinstance(item, str) or op != 'state' and not is_item(item) or type(what) is int and not 0 <= what <= MAX_VERSION: return None
+    if (not isinstance(item, str) or op != 'state' and not is_item(item) or type(what) is int
+        and not 0 <= what <= MAX_VERSION):
+        return None
     numbered, named = op in ('put', 'remove', 'note', 'state'), op == 'alias'
-    return Change(op, item, what) if isinstance(item, str) and (numbered and type(what) is int or named and _is_alias(what)) else None
+    return (Change(op, item, what) if isinstance(item, str)
+            and (numbered and type(what) is int or named and _is_alias(what)) else None)
 
 # %% ../../nbs/search/06_changelog.ipynb #8531773d
 SOON = 0.05     # seconds in which changes gather
 
 class Hints:
     "Changes on their way into the log"
-    def __init__(self, by: str, wrote: Callable[[Bucket, list[str], list[Change]], None] = lambda bucket, keys, changes: None):
+    def __init__(self, by: str, wrote: Callable[[Bucket, list[str], list[Change]], None] = lambda bucket, keys,
+                 changes: None):
         self.by, self.wrote = by, wrote
         self._begin()
         _all.add(self)
@@ -140,14 +145,17 @@ class Hints:
         if self._turn.locked() and until < math.inf: return
         with self._turn:
             try:
-                with self._lock: due, self._writing, self._due, self._unknown, self._thread = self._due, self._unknown, {}, set(), None
+                with self._lock:
+                    due, self._writing, self._due, self._unknown, self._thread = (self._due, self._unknown, {}, set(),
+                        None)
                 while due and time.monotonic() <= until:
                     bucket, changes = next(iter(due.items()))
                     try: keys = hint_at(bucket, changes, self.by)
                     except (OSError, ObjectStoreError) as e:
                         keys, until = None, -math.inf if is_absence(e) else until     # all are at one origin
                     del due[bucket]
-                    if keys is not None and bucket not in self._writing and all(c.op == 'put' for c in changes): self.wrote(bucket, keys, changes)
+                    if keys is not None and bucket not in self._writing and all(c.op == 'put' for c in changes):
+                        self.wrote(bucket, keys, changes)
             except BaseException:       # an interruption: the next one to flush writes it
                 with self._lock:
                     for bucket, changes in due.items(): self._due[bucket] = [*changes, *self._due.get(bucket, [])]
@@ -183,14 +191,19 @@ def catalog_schema():
     "The columns of a catalog"
     import pyarrow as pa
     text = {n: pa.string() for n in ('kind', 'codec', 'author', 'id', 'hash', 'metadata', 'notes', 'stats')}
-    return pa.schema([('item', pa.string()), ('version', pa.int32()), ('created', pa.timestamp('us', 'UTC')), ('size', pa.int64()), *text.items(),
-                      ('aliases', pa.list_(pa.string())), ('latest', pa.bool_()), ('changed', pa.int64())])
+    return pa.schema([('item', pa.string()), ('version', pa.int32()), ('created', pa.timestamp('us', 'UTC')),
+                      ('size', pa.int64()), *text.items(), ('aliases', pa.list_(pa.string())), ('latest', pa.bool_()),
+                      ('changed', pa.int64())])
 
 def catalog_row(r: Row, texts: Texts, aliases: list[str], latest: bool, changed: int) -> tuple:
     "A row of a catalog"
-    return r.item, r.version, r.created, r.size, *map(_text, (r.kind, r.codec, r.author, r.id, r.hash)), *texts, aliases, latest, changed
+    return r.item, r.version, r.created, r.size, *map(_text,
+                                                      (r.kind, r.codec, r.author, r.id,
+                                                       r.hash)), *texts, aliases, latest, changed
 
-def _text(v: object) -> str: return v if isinstance(v, str) and v.isascii() else v.encode(errors='backslashreplace').decode() if isinstance(v, str) else json.dumps(v)
+def _text(v: object) -> str:
+    return (v if isinstance(v, str) and v.isascii() else v.encode(errors='backslashreplace').decode()
+            if isinstance(v, str) else json.dumps(v))
 
 PART = 20_000     # rows that are in memory at once
 
@@ -203,10 +216,12 @@ def write_catalog(
     "A catalog as Parquet"
     import pyarrow as pa
     import pyarrow.parquet as pq
-    schema = catalog_schema().with_metadata({'objectstore': '1', 'bucket': bucket, 'aliases': json.dumps(aliases), 'events': json.dumps(list(events))})
+    schema = catalog_schema().with_metadata({'objectstore': '1', 'bucket': bucket, 'aliases': json.dumps(aliases),
+                                             'events': json.dumps(list(events))})
     out, rows = io.BytesIO(), iter(rows)
     with pq.ParquetWriter(out, schema, compression='zstd', write_page_checksum=True) as w:
-        while part := list(islice(rows, PART)): w.write_table(pa.table([pa.array(c, f.type) for c, f in zip(zip(*part), schema)], schema=schema))
+        while part := list(islice(rows, PART)):
+            w.write_table(pa.table([pa.array(c, f.type) for c, f in zip(zip(*part), schema)], schema=schema))
     return out.getvalue()
 
 # %% ../../nbs/search/06_changelog.ipynb #dd46a95e
@@ -219,7 +234,8 @@ def _odd_cell(item, version, created, size, kind, codec, author, id, hash, lates
     if type(created) is not int or not 0 <= created < LATEST_TIME: return 'created'
     if type(size) is not int or size < 0: return 'size'
     if type(latest) is not bool: return 'latest'
-    return next((name for name, x in zip(('kind', 'codec', 'author', 'id', 'hash'), (kind, codec, author, id, hash)) if type(x) is not str), '')
+    return next((name for name, x in zip(('kind', 'codec', 'author', 'id', 'hash'), (kind, codec, author, id, hash))
+                 if type(x) is not str), '')
 
 NESTED = 64     # levels of JSON in a cell
 
@@ -236,7 +252,9 @@ _brackets = re.compile(r"""\"(?:[^\"\\]|\\.)*\"|[^{}\[\]]""", re.DOTALL)
 
 def _is_event(e: object) -> bool:
     "Is this what `write_catalog` is given of something that no row shows?"
-    if not isinstance(e, list) or len(e) != 4 or type(e[0]) is not int or not isinstance(e[2], str) or not is_item(e[2]): return False
+    if (not isinstance(e, list) or len(e) != 4 or type(e[0]) is not int or not isinstance(e[2], str)
+        or not is_item(e[2])):
+        return False
     return e[1] == 'remove' and type(e[3]) is int or e[1] == 'alias' and isinstance(e[3], str)
 
 # %% ../../nbs/search/06_changelog.ipynb #105159ee
@@ -246,14 +264,18 @@ class Catalog:
         import pyarrow as pa
         import pyarrow.parquet as pq
         try:
-            self.file = pq.ParquetFile(io.BytesIO(data) if isinstance(data, bytes) else data, page_checksum_verification=True)
+            self.file = pq.ParquetFile(io.BytesIO(data) if isinstance(data, bytes) else data,
+                                       page_checksum_verification=True)
             told = {k.decode(): v.decode() for k, v in (self.file.schema_arrow.metadata or {}).items()}
-            fits = told.get('objectstore') == '1' and told.get('bucket') == bucket and self.file.schema_arrow.equals(catalog_schema())
+            fits = (told.get('objectstore') == '1' and told.get('bucket') == bucket
+                    and self.file.schema_arrow.equals(catalog_schema()))
             aliases, events = (json.loads(told['aliases']), json.loads(told.get('events', '[]'))) if fits else ({}, [])
-        except (pa.ArrowException, OSError, ValueError, KeyError, RecursionError) as e: raise Damaged(f'the catalog of {bucket} cannot be read: {e}') from None
+        except (pa.ArrowException, OSError, ValueError, KeyError, RecursionError) as e:
+            raise Damaged(f'the catalog of {bucket} cannot be read: {e}') from None
         if not fits: raise Damaged(f'the catalog is none of {bucket}, or was written by a newer version')
         self.bucket, self.odd = bucket, Counter()        # what is not as this library writes it, and is left out
-        self.aliases, self.events = self._aliases(aliases), [e for e in (events if isinstance(events, list) else [events]) if self._fits(_is_event(e), 'an event')]
+        self.aliases, self.events = self._aliases(aliases), [e
+            for e in (events if isinstance(events, list) else [events]) if self._fits(_is_event(e), 'an event')]
 
     def __len__(self) -> int: return self.file.metadata.num_rows
 
@@ -265,19 +287,22 @@ class Catalog:
         "Where aliases point, as far as that can be"
         if not self._fits(isinstance(found, dict), 'the aliases'): return {}
         def points(a, n): return self._fits(_is_alias(a) and type(n) is int and 0 < n <= MAX_VERSION, 'an alias')
-        return {i: {a: n for a, n in to.items() if points(a, n)} for i, to in found.items() if self._fits(is_item(i) and isinstance(to, dict), 'an alias')}
+        return {i: {a: n for a, n in to.items() if points(a, n)} for i, to in found.items()
+                if self._fits(is_item(i) and isinstance(to, dict), 'an alias')}
 
     def warn(self) -> bool:
         "Name what was left out, if anything was"
         if odd := ', '.join(f'{k} ({n:,} times)' for k, n in self.odd.items() if n):
-            warnings.warn(f'the catalog of {self.bucket} holds what this library does not write: {odd} is left out, and the records are asked', stacklevel=3)
+            warnings.warn(f'the catalog of {self.bucket} holds what this library does not write: {odd} is left out, '
+                          'and the records are asked', stacklevel=3)
         return bool(odd)
 
     def columns(self, *names: str):
         "Some columns of all rows, as an Arrow table"
         import pyarrow as pa
         try: return self.file.read(list(names))
-        except (pa.ArrowException, OSError) as e: raise Damaged(f'the catalog of {self.bucket} cannot be read: {e}') from None
+        except (pa.ArrowException, OSError) as e:
+            raise Damaged(f'the catalog of {self.bucket} cannot be read: {e}') from None
 
     def rows(self, since: int = 0) -> Iterator[Filled]:
         "Rows that have changed after a generation, oldest first; one that is none is left out"
@@ -289,18 +314,25 @@ class Catalog:
                 if since: part = part.filter(pc.fill_null(pc.greater(part['changed'], since), True))
                 columns = part.select(_rows).set_column(2, 'created', part['created'].cast('int64')).columns
                 yield from filter(None, map(self._row, *(c.to_pylist() for c in columns)))
-        except (pa.ArrowException, OSError, ValueError, TypeError) as e: raise Damaged(f'the catalog of {self.bucket} cannot be read: {e}') from None
+        except (pa.ArrowException, OSError, ValueError, TypeError) as e:
+            raise Damaged(f'the catalog of {self.bucket} cannot be read: {e}') from None
 
-    def _row(self, item, version, created, size, kind, codec, author, id, hash, metadata, notes, stats, latest) -> Filled | None:
-        if bad := _odd_cell(item, version, created, size, kind, codec, author, id, hash, latest): self.odd[bad] += 1; return None
+    def _row(self, item, version, created, size, kind, codec, author, id, hash, metadata, notes, stats,
+             latest) -> Filled | None:
+        if bad := _odd_cell(item, version, created, size, kind, codec, author, id, hash, latest):
+            self.odd[bad] += 1
+            return None
         try: m, n, s = from_text(metadata), from_text(notes) if notes is not None else [], from_text(stats)
         except (ValueError, TypeError, RecursionError): m = n = s = None
-        if type(m) is not dict or type(s) is not dict or type(n) is not list or n and not all(type(x) is dict for x in n) or _deep(metadata) or _deep(stats) or notes and _deep(notes):
+        if (type(m) is not dict or type(s) is not dict or type(n) is not list or n
+            and not all(type(x) is dict for x in n) or _deep(metadata) or _deep(stats) or notes and _deep(notes)):
             self.odd['metadata, notes or stats'] += 1
             return None
-        return Row(self.bucket, item, version, created, size, kind, codec, author, id, hash, m, n, s), Texts(metadata, notes, stats), latest
+        return Row(self.bucket, item, version, created, size, kind, codec, author, id, hash, m, n, s), Texts(metadata,
+            notes, stats), latest
 
-_rows = ['item', 'version', 'created', 'size', 'kind', 'codec', 'author', 'id', 'hash', 'metadata', 'notes', 'stats', 'latest']
+_rows = ['item', 'version', 'created', 'size', 'kind', 'codec', 'author', 'id', 'hash', 'metadata', 'notes', 'stats',
+         'latest']
 
 # %% ../../nbs/search/06_changelog.ipynb #bc448046
 def publish_catalog(bucket: Bucket, generation: int, data: bytes) -> bool:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import NamedTuple
 from ..refs import Alias, AsOf, Back, Every, Number, Selector, WriteId
-from .predicate import FIELDS, And, Between, Compare, In, IsNull, Like, Name, Node, Not, Or, Value, _plain, _span, matches_text, truth, words
+from .predicate import (FIELDS, And, Between, Compare, In, IsNull, Like, Name, Node, Not, Or, Value,
+                                          _plain, _span, matches_text, truth, words)
 from ..format.origin_clock import micros, moment
 from .encoding import ODD, ROOM, Cell, cell, reader, text_query, uncell
 from .local_index import Index, decider, forget_deciders
@@ -38,7 +39,8 @@ def bindable(v: object) -> bool:
 
 # %% ../../nbs/search/05_compiler.ipynb #4cc70213
 _fields = {f: f for f in ('item', 'version', 'created', 'size', 'kind', 'codec', 'author', 'alias', 'bucket')}
-_fields |= {'pending': "x'00'", 'id': '(SELECT docs.id FROM docs WHERE docs.at = versions.at)', 'hash': '(SELECT docs.hash FROM docs WHERE docs.at = versions.at)'}
+_fields |= {'pending': "x'00'", 'id': '(SELECT docs.id FROM docs WHERE docs.at = versions.at)',
+            'hash': '(SELECT docs.hash FROM docs WHERE docs.at = versions.at)'}
 _empty = "x'025b5d'"      # the cell of an empty list
 
 class Compiler:
@@ -58,8 +60,10 @@ class Compiler:
         node = node._replace(name=Name(('a',), 'metadata'))
         if two := isinstance(b, Name): node, other = node._replace(other=Name(('b',), 'metadata')), _decode(b)
         of = _decode(a)
-        n = self.decide(lambda x, y: truth(node, {'metadata': {'a': of(x), 'b': other(y) if two and y is not None else None}}))
-        return Sql(f"CASE WHEN {self.of(a)} IS NOT NULL THEN holds({n}, {self.of(a)}, {self.of(b) if two else 'NULL'}) END")
+        n = self.decide(lambda x,
+                        y: truth(node, {'metadata': {'a': of(x), 'b': other(y) if two and y is not None else None}}))
+        return (Sql(f"CASE WHEN {self.of(a)} IS NOT NULL THEN holds({n}, {self.of(a)}, "
+                    f"{self.of(b) if two else 'NULL'}) END"))
 
     def guarded(self, node: Node, kinds: str, native: Sql) -> Sql:
         "A native comparison where a cell has the right type, Python's where it lies in bytes"
@@ -73,8 +77,10 @@ class Compiler:
         match node:
             case IsNull(): return Sql(f'({c} IS NULL OR {c} = {_empty})')
             case Compare(op, _, Value(v)) if bindable(v): return self.guarded(node, _guard(v), Sql(f'{c} {op} ?', (v,)))
-            case Between(_, Value(a), Value(z)) if bindable(a) and bindable(z) and _guard(a) == _guard(z): return self.guarded(node, _guard(a), Sql(f'{c} BETWEEN ? AND ?', (a, z)))
-            case In(_, values) if 0 < len(values) <= 1000 and all(bindable(v.value) for v in values): return self.among(node)
+            case Between(_, Value(a), Value(z)) if bindable(a) and bindable(z) and _guard(a) == _guard(z):
+                return self.guarded(node, _guard(a), Sql(f'{c} BETWEEN ? AND ?', (a, z)))
+            case In(_, values) if 0 < len(values) <= 1000 and all(bindable(v.value) for v in values):
+                return self.among(node)
         return self.decided(node)
 
     def among(self, node: In) -> Sql:
@@ -84,7 +90,8 @@ class Compiler:
             own = tuple(v.value for v in node.values if isinstance(v.value, of))
             if not own: continue
             unknown = 'NULL' if len(own) < len(node.values) else '0'
-            parts.append(f"WHEN typeof({c}) IN ({kinds}) THEN CASE WHEN {c} IN ({', '.join('?' * len(own))}) THEN 1 ELSE {unknown} END")
+            parts.append(f"WHEN typeof({c}) IN ({kinds}) THEN CASE WHEN {c} IN ({', '.join('?' * len(own))}) THEN 1 "
+                         f"ELSE {unknown} END")
             bound += own
         return Sql(f"CASE {' '.join(parts)} WHEN typeof({c}) = 'blob' THEN {odd.text} END", bound)
 
@@ -123,9 +130,13 @@ class Compiler:
     def _field_ranges(self, node: Node) -> list[Range] | None:
         "The same for a field that has an index; an alias and a write id have tables of their own"
         field = str(node.name)
-        if field in ('item', 'kind') and (found := _ranged(field, node)) and all(isinstance(v, str) for r in found for v in r.values):
-            return [Range(field, r) for r in found] + ([Range(field, Sql(f'{field} >= ?', (ODD,)))] if field == 'kind' else [])
-        if isinstance(node, Compare) and node.op == '=' and isinstance(node.other, Value) and isinstance(v := node.other.value, str) and bindable(v) and field in ('alias', 'id'): return [Range(field, Sql('?', (v,)))]
+        if (field in ('item', 'kind') and (found := _ranged(field, node))
+            and all(isinstance(v, str) for r in found for v in r.values)):
+            return [Range(field, r) for r in found] + ([Range(field, Sql(f'{field} >= ?', (ODD,)))] if field == 'kind'
+                                                       else [])
+        if (isinstance(node, Compare) and node.op == '=' and isinstance(node.other, Value)
+            and isinstance(v := node.other.value, str) and bindable(v) and field in ('alias', 'id')):
+            return [Range(field, Sql('?', (v,)))]
 
 def _decode(name: Name) -> Callable[[Cell], object]: return moment if name == Name(('created',), 'fields') else uncell
 
@@ -133,7 +144,8 @@ def _decode(name: Name) -> Callable[[Cell], object]: return moment if name == Na
 def _guard(v: object) -> str: return "'text'" if isinstance(v, str) else "'integer', 'real'"
 
 # %% ../../nbs/search/05_compiler.ipynb #65fd00a4
-_on_time = {'=': 'created BETWEEN ? AND ?', '<': 'created < ?', '<=': 'created <= ?', '>': 'created > ?', '>=': 'created >= ?'}
+_on_time = {'=': 'created BETWEEN ? AND ?', '<': 'created < ?', '<=': 'created <= ?', '>': 'created > ?',
+            '>=': 'created >= ?'}
 
 def _on(op: str, v: object) -> Sql:
     "A comparison with the time of creation; unknown where a value is no time"
@@ -152,13 +164,18 @@ def _ranged(c: str, node: Node) -> list[Sql] | None:
     match node:
         case Compare('=', _, Value(v)) if bindable(v): return [Sql(f'{c} = ?', (v,))]
         case Compare('=', _, Value(bool(v))): return [Sql(f'{c} = ?', (cell(v),))]
-        case Compare(op, _, Value(str(v))) if bindable(v): return [Sql(f"{c} {op} ?" + (f" AND {c} >= ''" if op[0] == '<' else f" AND {c} < x''"), (v,))]
-        case Compare(op, _, Value(v)) if bindable(v): return [Sql(f"{c} {op} ?" + (f" AND {c} < ''" if op[0] == '>' else ''), (v,))]
+        case Compare(op, _, Value(str(v))) if bindable(v):
+            return [Sql(f"{c} {op} ?" + (f" AND {c} >= ''" if op[0] == '<' else f" AND {c} < x''"), (v,))]
+        case Compare(op, _, Value(v)) if bindable(v):
+            return [Sql(f"{c} {op} ?" + (f" AND {c} < ''" if op[0] == '>' else ''), (v,))]
         case Between(_, Value(a), Value(z)) if bindable(a) and bindable(z): return [Sql(f'{c} BETWEEN ? AND ?', (a, z))]
-        case In(_, values) if 0 < len(values) <= 1000 and all(bindable(v.value) for v in values): return [Sql(f"{c} IN ({', '.join('?' * len(values))})", tuple(v.value for v in values))]
-        case Like(_, pattern, False) if bindable(pattern) and (head := _head(pattern)): return [Sql(f'{c} >= ? AND {c} < ?', (head, head + '\U0010ffff'))]
+        case In(_, values) if 0 < len(values) <= 1000 and all(bindable(v.value) for v in values):
+            return [Sql(f"{c} IN ({', '.join('?' * len(values))})", tuple(v.value for v in values))]
+        case Like(_, pattern, False) if bindable(pattern) and (head := _head(pattern)):
+            return [Sql(f'{c} >= ? AND {c} < ?', (head, head + '\U0010ffff'))]
 
-def _head(pattern: str) -> str: return pattern[:min((i for i in (pattern.find('%'), pattern.find('_')) if i >= 0), default=len(pattern))]
+def _head(pattern: str) -> str:
+    return pattern[:min((i for i in (pattern.find('%'), pattern.find('_')) if i >= 0), default=len(pattern))]
 
 # %% ../../nbs/search/05_compiler.ipynb #ea07d2e7
 _aliased = 'SELECT versions.at FROM aliases JOIN versions USING(bucket, item, version) WHERE aliases.alias = ?'
@@ -172,7 +189,9 @@ def base(at: Selector) -> Sql:
         case Back(1): return Sql('latest = 1')
         case Back(k): return Sql(f'(SELECT count(*) FROM versions AS v WHERE {_later}) = ?', (k - 1,))
         case Number(n): return Sql('version = ?', (n,))
-        case AsOf(t): return Sql(f'at < ? AND created <= ? AND NOT EXISTS (SELECT 1 FROM versions AS v WHERE {_later} AND v.created <= ?)', (min((micros(t) + 1_000_000) * ROOM, 2**63 - 1), micros(t), micros(t)))
+        case AsOf(t):
+            return Sql(f'at < ? AND created <= ? AND NOT EXISTS (SELECT 1 FROM versions AS v WHERE {_later} AND '
+                       'v.created <= ?)', (min((micros(t) + 1_000_000) * ROOM, 2**63 - 1), micros(t), micros(t)))
         case Alias(name, 0): return Sql(f'at IN ({_aliased})', (name,))
         case WriteId(id): return Sql('at IN (SELECT at FROM docs WHERE id = ?)', (id,))
     raise ValueError(f'{at!r} is nothing that the index knows')
@@ -180,7 +199,10 @@ def base(at: Selector) -> Sql:
 # %% ../../nbs/search/05_compiler.ipynb #cce7fa30
 def alias_names(index: Index) -> list[str]:
     "Every name of an alias, each once"
-    return [a for a, in index.ask('WITH RECURSIVE a(x) AS (SELECT min(alias) FROM aliases UNION ALL SELECT (SELECT min(alias) FROM aliases WHERE alias > x) FROM a WHERE x IS NOT NULL) SELECT x FROM a WHERE x IS NOT NULL')]
+    return ([a for a,
+             in index.ask('WITH RECURSIVE a(x) AS (SELECT min(alias) FROM aliases UNION ALL SELECT (SELECT '
+                          'min(alias) FROM aliases WHERE alias > x) FROM a WHERE x IS NOT NULL) SELECT x FROM a WHERE '
+                          'x IS NOT NULL')])
 
 def called(aliases: Iterable[str], text: str) -> dict[str, list[str]]:
     "Words that begin a word of an alias, and those aliases"
@@ -188,7 +210,8 @@ def called(aliases: Iterable[str], text: str) -> dict[str, list[str]]:
     found = {w: [a for a, parts in cut if any(p.startswith(w) for p in parts)] for w in dict.fromkeys(words(text))}
     return {w: names for w, names in found.items() if names}
 
-_called = 'SELECT versions.at FROM aliases JOIN versions USING(bucket, item, version) WHERE aliases.alias IN (SELECT value FROM json_each(?))'
+_called = ('SELECT versions.at FROM aliases JOIN versions USING(bucket, item, version) WHERE aliases.alias IN (SELECT '
+           'value FROM json_each(?))')
 
 # %% ../../nbs/search/05_compiler.ipynb #b5896e7b
 CAP, COUNTED = 3000, 60_000     # rows up to which a condition counts as rare; up to which they are counted
@@ -209,12 +232,14 @@ class Search:
         sort: str = '-created',                         # A field or key
         but: Iterable[tuple[str, str]] = (),            # Items that are left out: bucket and name
     ):
-        self.index, self.buckets, self.tree, self.kind, self.text = index, buckets, tree, kind, text_query(text) if text else None
+        self.index, self.buckets, self.tree, self.kind, self.text = (index, buckets, tree, kind,
+            text_query(text) if text else None)
         self.base = at if isinstance(at, Sql) else base(at)
         self.latest, self.known = self.base.text == 'latest = 1', index.known_keys(buckets)
         self.compiler, self.words = Compiler(self.column), text
         self.sort, self.down = sort.lstrip('-'), sort.startswith('-')
-        self.all = {b for b, in index.ask('SELECT DISTINCT bucket FROM keys UNION SELECT name FROM buckets')} <= set(buckets)
+        self.all = ({b for b,
+                     in index.ask('SELECT DISTINCT bucket FROM keys UNION SELECT name FROM buckets')} <= set(buckets))
         self.where = self._where(passes, list(but))
         self._rare, self._rarest = None, None      # asked for once
         self.called = called(alias_names(index), text) if text else {}
@@ -235,7 +260,9 @@ class Search:
         if self.kind is not None: parts.append(Sql('kind = ?', (self.kind,)))
         if passes: parts.append(Sql(f'holds({self.compiler.decide(lambda item, _: bool(passes(item)))}, item, NULL)'))
         if self.tree: parts.append(self.compiler.sql(self.tree))
-        if but: parts.append(Sql('(bucket, item) NOT IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))', (json.dumps(but),)))
+        if but:
+            parts.append(Sql('(bucket, item) NOT IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))',
+                             (json.dumps(but),)))
         return joined('AND', parts)
 
     def _index(self, column: str) -> str | None:
@@ -248,16 +275,20 @@ class Search:
         if r.column == 'alias': return Sql(_aliased, r.test.values)
         if r.column == 'id': return Sql('SELECT at FROM docs WHERE id = ?', r.test.values)
         if not (index := self._index(r.column)): return None
-        return Sql(f"SELECT at FROM versions INDEXED BY {index} WHERE {'latest = 1 AND ' if self.latest else ''}{r.test.text}", r.test.values)
+        return Sql(f"SELECT at FROM versions INDEXED BY {index} WHERE "
+                   f"{'latest = 1 AND ' if self.latest else ''}{r.test.text}", r.test.values)
 
     def _drivers(self) -> list[Sql]:
         "For each condition that has ranges: the rows among which it can be true"
         tree = self.tree
         parts = (tree.parts if isinstance(tree, And) else (tree,)) if tree else ()
         found = [[self._rows(r) for r in ranges] for p in parts if (ranges := self.compiler.ranges(p))]
-        if self.kind is not None and self.latest: found.append([Sql('SELECT at FROM versions INDEXED BY kinds WHERE latest = 1 AND kind = ?', (self.kind,))])
-        if not self.all: found.append([Sql('SELECT at FROM versions INDEXED BY named WHERE bucket = ?', (b,)) for b in self.buckets])
-        return [Sql(' UNION ALL '.join(r.text for r in rows), sum((r.values for r in rows), ())) for rows in found if rows and None not in rows]
+        if self.kind is not None and self.latest:
+            found.append([Sql('SELECT at FROM versions INDEXED BY kinds WHERE latest = 1 AND kind = ?', (self.kind,))])
+        if not self.all:
+            found.append([Sql('SELECT at FROM versions INDEXED BY named WHERE bucket = ?', (b,)) for b in self.buckets])
+        return [Sql(' UNION ALL '.join(r.text for r in rows), sum((r.values for r in rows), ())) for rows in found
+                if rows and None not in rows]
 
     def _few(self, rows: Sql, cap: int) -> int:
         "How many rows there are, counted up to a cap"
@@ -272,7 +303,11 @@ class Search:
         "The rows of a condition that few meet, where there is one"
         if self._rare is None:
             found = self._drivers()
-            if self.text and not self._often_called() and self._few(Sql('SELECT rowid FROM words WHERE words MATCH ?', (self.text.replace('"*', '"'),)), FREQUENT) < FREQUENT: found.append(self._match())     # whole words: how many have words that begin so is not told soon
+            # whole words: how many have words that begin so is not told soon
+            if (self.text and not self._often_called()
+                and self._few(Sql('SELECT rowid FROM words WHERE words MATCH ?', (self.text.replace('"*', '"'),)),
+                              FREQUENT) < FREQUENT):
+                found.append(self._match())
             self._rare = self._counted(found, CAP)[:1]
         return self._rare[0] if self._rare else None
 
@@ -281,38 +316,51 @@ class Search:
         if self._rarest is None:
             found = self._drivers()
             few = self._counted(found, COUNTED)[:1]
-            self._rarest = few or [Sql(' INTERSECT '.join(f'SELECT * FROM ({r.text})' for r in found[:2]), sum((r.values for r in found[:2]), ()))] * bool(found)
+            self._rarest = (few
+                            or [Sql(' INTERSECT '.join(f'SELECT * FROM ({r.text})' for r in found[:2]),
+                                    sum((r.values for r in found[:2]), ()))] * bool(found))
         return self._rarest[0] if self._rarest else None
 
     def _match(self) -> Sql:
         "The rows that have the words, themselves or by an alias"
         def having(text): return Sql('SELECT rowid AS at FROM words WHERE words MATCH ?', (text,))
         if not self.called: return having(self.text)
-        parts = [having(text)] if (text := text_query(' '.join(w for w in dict.fromkeys(words(self.words)) if w not in self.called))) else []
-        for w, names in self.called.items(): parts.append(Sql(f'SELECT * FROM ({having("").text} UNION {_called})', (text_query(w), json.dumps(names))))
+        parts = ([having(text)]
+                 if (text := text_query(' '.join(w for w in dict.fromkeys(words(self.words)) if w not in self.called)))
+                 else [])
+        for w, names in self.called.items():
+            parts.append(Sql(f'SELECT * FROM ({having("").text} UNION {_called})', (text_query(w), json.dumps(names))))
         return Sql(' INTERSECT '.join(p.text for p in parts), sum((p.values for p in parts), ()))
 
     def _often_called(self) -> bool:
         "Do many versions have an alias that a word begins?"
-        return any(self._few(Sql('SELECT 1 FROM aliases WHERE alias IN (SELECT value FROM json_each(?))', (json.dumps(names),)), FREQUENT) >= FREQUENT for names in self.called.values())
+        return any(self._few(Sql('SELECT 1 FROM aliases WHERE alias IN (SELECT value FROM json_each(?))',
+                                 (json.dumps(names),)), FREQUENT) >= FREQUENT for names in self.called.values())
 
     def newest(self) -> Walk:
         "The newest rows"
-        if self.latest: return Walk('INDEXED BY latest', f'at >= ifnull((SELECT at FROM versions INDEXED BY latest WHERE latest = 1 ORDER BY at DESC LIMIT 1 OFFSET {NEAR}), 0)')
-        return Walk('NOT INDEXED', f'at >= ifnull((SELECT at FROM versions NOT INDEXED ORDER BY at DESC LIMIT 1 OFFSET {NEAR}), 0)')
+        if self.latest:
+            return Walk('INDEXED BY latest', 'at >= ifnull((SELECT at FROM versions INDEXED BY latest WHERE latest = '
+                        f'1 ORDER BY at DESC LIMIT 1 OFFSET {NEAR}), 0)')
+        return Walk('NOT INDEXED', 'at >= ifnull((SELECT at FROM versions NOT INDEXED ORDER BY at DESC LIMIT 1 OFFSET '
+                    f'{NEAR}), 0)')
 
     def topmost(self, column: str) -> Walk:
         "The rows with the largest values of a column"
         index = f'INDEXED BY {column}_latest'
-        return Walk(index, f'{column} >= (SELECT {column} FROM versions {index} WHERE latest = 1 AND {column} IS NOT NULL ORDER BY {column} DESC LIMIT 1 OFFSET {NEAR})')
+        return Walk(index, f'{column} >= (SELECT {column} FROM versions {index} WHERE latest = 1 AND {column} IS NOT '
+                    f'NULL ORDER BY {column} DESC LIMIT 1 OFFSET {NEAR})')
 
     def ask(self, what: str, end: str = '', more: Sql | None = None, walk: Walk | None = None) -> list[tuple]:
         "A question about the rows that are found; `walk`: only about the first of an order"
-        where, source, drive = [self.where, *([more] if more else [])], 'versions NOT INDEXED', None if walk else self.rare() or self.rarest()
+        where, source, drive = ([self.where, *([more] if more else [])], 'versions NOT INDEXED',
+                                None if walk else self.rare() or self.rarest())
         if drive: where.insert(0, Sql(f'at IN ({drive.text})', drive.values))
         elif walk: source, where = f'versions {walk.index}', [Sql(walk.floor), *where]
         elif self.latest: source = 'versions INDEXED BY latest'
-        if self.text and drive != self._match(): where.append(self._says() if walk or self.rare() else Sql(f'at IN ({self._match().text})', self._match().values))
+        if self.text and drive != self._match():
+            where.append(self._says() if walk or self.rare()
+                         else Sql(f'at IN ({self._match().text})', self._match().values))
         sql = joined('AND', where)
         return self.index.ask(f'SELECT {what} FROM {source} WHERE {sql.text} {end}', sql.values)
 
@@ -321,11 +369,16 @@ class Search:
         asked = words(self.words)
         def says(name: str, metadata: str) -> bool:
             if self.called: name = ' '.join((name.rpartition('\x1f')[0], *json.loads(name.rpartition('\x1f')[2])))
-            if name.isascii() and '\\u' not in metadata and any(w not in found for found in [f'{name} {metadata}'.lower()] for w in asked): return False      # soon seen
+            # soon seen
+            if (name.isascii() and '\\u' not in metadata
+                and any(w not in found for found in [f'{name} {metadata}'.lower()] for w in asked)):
+                return False
             return matches_text(self.words, name, json.loads(metadata))
         n = self.compiler.decide(says)
-        aliases = " || char(31) || CASE WHEN typeof(alias) = 'blob' THEN CAST(substr(alias, 2) AS TEXT) ELSE '[]' END" if self.called else ''
-        return Sql(f"(SELECT holds({n}, versions.item || ' ' || CASE WHEN typeof(kind) = 'text' THEN kind ELSE '' END{aliases}, docs.metadata) FROM docs WHERE docs.at = versions.at)")
+        aliases = (" || char(31) || CASE WHEN typeof(alias) = 'blob' THEN CAST(substr(alias, 2) AS TEXT) ELSE '[]' END"
+                   if self.called else '')
+        return Sql(f"(SELECT holds({n}, versions.item || ' ' || CASE WHEN typeof(kind) = 'text' THEN kind ELSE '' "
+                   f"END{aliases}, docs.metadata) FROM docs WHERE docs.at = versions.at)")
 
     def order(self) -> str:
         "The expression that versions are sorted by"
@@ -341,9 +394,12 @@ class Search:
     ) -> list[Place]:
         "The next versions in the order, `limit` of them if there are as many"
         way = 'DESC' if self.down else 'ASC'
-        by, order = ('created', f'at {way}') if self.sort == 'created' else (c := self.order(), f'{c} {way}, item {way}, version {way}, at {way}')
+        by, order = (('created', f'at {way}') if self.sort == 'created'
+                     else (c := self.order(), f'{c} {way}, item {way}, version {way}, at {way}'))
         what, end = f'at, {by}, bucket, item, version', f'ORDER BY {order} LIMIT {limit}'
-        if self.down and not last and (walk := self._walk(by)) and not self.rare() and len(found := self.ask(what, end, walk=walk)) == limit: return [*map(Place._make, found)]
+        if (self.down and not last and (walk := self._walk(by)) and not self.rare()
+            and len(found := self.ask(what, end, walk=walk)) == limit):
+            return [*map(Place._make, found)]
         return [*map(Place._make, self.ask(what, end, self._behind(by, last) if last else None))]
 
     def _behind(self, by: str, last: Place) -> Sql:
@@ -352,7 +408,8 @@ class Search:
         if self.sort == 'created': return Sql(f'at {sign} ?', (last.at,))
         same = Sql(f'({by} IS ? AND (item, version, at) {sign} (?, ?, ?))', (last.by, last.item, last.version, last.at))
         if last.by is None: return same if self.down else joined('OR', [same, Sql(f'{by} IS NOT NULL')])
-        return joined('OR', [same, Sql(f'{by} {sign} ?', (last.by,)), *[Sql(f'{by} IS NULL')] * self.down])     # what has none comes first, or last
+        # what has none comes first, or last
+        return joined('OR', [same, Sql(f'{by} {sign} ?', (last.by,)), *[Sql(f'{by} IS NULL')] * self.down])
 
     def _walk(self, by: str) -> Walk | None:
         "The first rows of an order, where SQLite keeps it"
@@ -368,7 +425,9 @@ class Search:
         "The values of a key, and how many versions have each; of a list each element counts"
         c = _fields[name] if isinstance(name, str) else self.compiler.of(name)
         if c.startswith('k') and self.where.text == 'latest = 1' and not self.text:
-            found = self.index.ask(f"SELECT {c}, count(*) FROM versions INDEXED BY {'kinds' if c == 'kind' else f'{c}_latest'} WHERE latest = 1 AND {c} IS NOT NULL GROUP BY {c}")
+            found = self.index.ask(f"SELECT {c}, count(*) FROM versions INDEXED BY "
+                                   f"{'kinds' if c == 'kind' else f'{c}_latest'} WHERE latest = 1 AND {c} IS NOT NULL "
+                                   f"GROUP BY {c}")
         else: found = self.ask(f'{c}, count(*)', f'GROUP BY {c}')
         counted: Counter = Counter()
         for v, n in ((uncell(c), n) for c, n in found if c is not None):

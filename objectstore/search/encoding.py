@@ -31,7 +31,8 @@ def cell(v: object) -> Cell:
     if isinstance(v, bool): return b'\x01' if v else b'\x00'
     if isinstance(v, int) and -2**63 <= v < 2**63: return v
     if isinstance(v, str) and (v.isascii() or not any('\ud800' <= c <= '\udfff' for c in v)): return v
-    if isinstance(v, int) and v.bit_length() > LONGEST: return math.inf if v > 0 else -math.inf     # asked for only: no record has so long a number, and Python does not spell it
+    # asked for only: no record has so long a number, and Python does not spell it
+    if isinstance(v, int) and v.bit_length() > LONGEST: return math.inf if v > 0 else -math.inf
     return ODD + json.dumps(v).encode()
 
 NO_LIST = cell([])
@@ -69,15 +70,16 @@ def row_of(
     "The row of a record"
     d = r.description
     metadata = d.get('metadata', {})
-    return Row(r.bucket, r.item, r.version, r.at, d.get('bytes', r.size), d.get('kind', 'data'), r.codec, d.get('author', ''), d.get('id', ''), r.hash,
-               merge(metadata, notes), list(notes), d.get('stats', {}))
+    return Row(r.bucket, r.item, r.version, r.at, d.get('bytes', r.size), d.get('kind', 'data'), r.codec,
+               d.get('author', ''), d.get('id', ''), r.hash, merge(metadata, notes), list(notes), d.get('stats', {}))
 
 # %% ../../nbs/search/03_encoding.ipynb #3d3b63a8
 MAX_KEYS, MAX_KNOWN = 200, 10_000     # keys of one version that are counted; keys of a bucket
 
 def row_keys(metadata: Mapping, stats: Mapping) -> list[str]:
     "Every dotted key of metadata, and of stats behind `stats.`"
-    if len(metadata) + len(stats) < MAX_KEYS and dict not in map(type, (*metadata.values(), *stats.values())): return [*metadata, *(f'stats.{k}' for k in stats)]
+    if len(metadata) + len(stats) < MAX_KEYS and dict not in map(type, (*metadata.values(), *stats.values())):
+        return [*metadata, *(f'stats.{k}' for k in stats)]
     found: dict[str, None] = {}
     todo = [*((f'stats.{k}', v) for k, v in reversed(stats.items())), *((k, v) for k, v in reversed(metadata.items()))]
     while todo and len(found) < MAX_KEYS:
@@ -121,12 +123,14 @@ def from_text(text: str) -> object:
     if end != len(text): raise ValueError(f'more than JSON: {text[end:end + 40]!r}')
     return found
 
-def as_texts(r: Row) -> Texts: return Texts(json.dumps(r.metadata), json.dumps(r.notes) if r.notes else None, json.dumps(r.stats))
+def as_texts(r: Row) -> Texts:
+    return Texts(json.dumps(r.metadata), json.dumps(r.notes) if r.notes else None, json.dumps(r.stats))
 
 def as_row(found: Sequence) -> Row:
     "A row from what `docs` and `versions` hold"
     b, item, n, created, size, kind, codec, author, id, hash, metadata, notes, stats = found
-    return Row(b, item, n, created, size, uncell(kind), uncell(codec), uncell(author), uncell(id), uncell(hash), from_text(metadata), from_text(notes) if notes else [], from_text(stats))
+    return Row(b, item, n, created, size, uncell(kind), uncell(codec), uncell(author), uncell(id), uncell(hash),
+               from_text(metadata), from_text(notes) if notes else [], from_text(stats))
 
 def row_sum(r: Row, texts: Texts) -> int:
     "A checksum that shows later that a row was altered"
@@ -134,7 +138,8 @@ def row_sum(r: Row, texts: Texts) -> int:
     told = f'{b}\n{item}\n{n}\n{created}\n{size}\n{kind!r}\n{codec!r}\n{author!r}\n{id}\n{hash}\n{texts[0]}\n{texts[1]}\n{texts[2]}'
     return crc32(told.encode(errors='surrogatepass'))
 
-Filled = tuple[Row, Texts | None, bool]     # a row, its JSON where that is at hand, and whether it is the latest of its item
+# a row, its JSON where that is at hand, and whether it is the latest of its item
+Filled = tuple[Row, Texts | None, bool]
 
 # %% ../../nbs/search/03_encoding.ipynb #96308291
 def _spelt(word: str) -> str:

@@ -60,21 +60,26 @@ class IndexUpdates(ABC):
         "Where the aliases of some items point, as far as the index knows; by bucket and item"
         found: dict = defaultdict(dict)
         for name, item in items:
-            for alias, to in self.index.ask('SELECT alias, version FROM aliases WHERE bucket = ? AND item = ? ORDER BY alias', (name, item)): found[name, item][alias] = to
+            for alias, to in (self.index.ask('SELECT alias, version FROM aliases WHERE bucket = ? AND item = ? ORDER '
+                                             'BY alias', (name, item))):
+                found[name, item][alias] = to
         return found
 
     def known(self, name: str) -> Known | None:
-        found = self.index.ask('SELECT there, whole, generation, checked, compared FROM buckets WHERE name = ?', (name,))
+        found = self.index.ask('SELECT there, whole, generation, checked, compared FROM buckets WHERE name = ?',
+                               (name,))
         return Known(*found[0]) if found else None
 
     def settle(self, wait: float = 0.05) -> bool:
-        "Write own changes into the index, and their hints soon; False where another thread is at it for so long, or it cannot be written: then the hints alone"
+        """Write own changes into the index, and their hints soon; False where another thread is at it for so long, or
+        it cannot be written: then the hints alone"""
         mine, due = False, []
         try:
             mine = self._settling.acquire(timeout=wait)
             with self._lock: due, self._due = self._due, []
             known = self._write(due, wait) if mine and due and self.index.there() else set()
-            for b in dict.fromkeys(b for b, *_ in due): self.hints.add(b, [c for to, c, *_ in due if to is b], b in (known or ()))
+            for b in dict.fromkeys(b for b, *_ in due):
+                self.hints.add(b, [c for to, c, *_ in due if to is b], b in (known or ()))
         except BaseException:       # an interruption: the next one to settle writes it
             self._due = [*due, *self._due]
             raise
@@ -85,7 +90,8 @@ class IndexUpdates(ABC):
     def _write(self, due: list, wait: float) -> set[Bucket] | None:
         "Write changes into the index; the buckets of which it has all of them. None where it cannot be written"
         try:
-            with self._hurrying(wait), self.index.writer() as w: done = [(b, self._apply(w, b, *change)) for b, *change in due]
+            with self._hurrying(wait), self.index.writer() as w:
+                done = [(b, self._apply(w, b, *change)) for b, *change in due]
         except IndexAway: return None
         return {b for b, _ in done} - {b for b, had in done if not had}
 
@@ -106,7 +112,8 @@ class IndexUpdates(ABC):
         name, known = bucket.name, w.db.execute('SELECT whole FROM buckets WHERE name = ?', (bucket.name,)).fetchone()
         if c.op == 'state' and not isinstance(says, Maybe):
             if known: w.db.execute('UPDATE buckets SET there = ? WHERE name = ?', (says == 'made', name))
-            elif c.what == 1: w.db.execute('INSERT INTO buckets(name, there, whole, compared) VALUES(?, 1, 1, ?)', (name, when))
+            elif c.what == 1:
+                w.db.execute('INSERT INTO buckets(name, there, whole, compared) VALUES(?, 1, 1, ?)', (name, when))
             return True
         if isinstance(says, Maybe): return False      # its hint says where to look
         w.touch(name, [(c.item, c.what)])      # also where another process is reading the bucket at this moment
@@ -115,15 +122,19 @@ class IndexUpdates(ABC):
         if c.op == 'put' and not row: w.add(row_of(says))     # another process may have read it already, and more
         elif c.op == 'remove': w.remove(name, c.item, c.what)
         elif c.op == 'alias': w.point(name, c.item, {c.what: says})
-        elif c.op == 'note' and row and says not in row.notes: w.add(row._replace(metadata=merge(row.metadata, [says]), notes=[*row.notes, says]))
+        elif c.op == 'note' and row and says not in row.notes:
+            w.add(row._replace(metadata=merge(row.metadata, [says]), notes=[*row.notes, says]))
         return True
 
     def _wrote(self, bucket: Bucket, keys: list[str], puts: list[Change]) -> None:
-        "Own hints of puts need not be read, where the index still has them. Those of moves are: another process may have written what it had seen before"
+        """Own hints of puts need not be read, where the index still has them. Those of moves are: another process may
+        have written what it had seen before"""
         if not self.index.there(): return
         try:
             with self._hurrying(0.2), self.index.writing() as db:
-                if all(self.index.number(bucket.name, c.item, c.what) is not None for c in puts): db.executemany('INSERT OR IGNORE INTO seen SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM buckets WHERE name = ?1 AND whole)', [(bucket.name, k) for k in keys])
+                if all(self.index.number(bucket.name, c.item, c.what) is not None for c in puts):
+                    db.executemany('INSERT OR IGNORE INTO seen SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM buckets WHERE '
+                                   'name = ?1 AND whole)', [(bucket.name, k) for k in keys])
         except IndexAway: pass
 
     def close(self) -> None:
@@ -147,7 +158,8 @@ class IndexUpdates(ABC):
         "Bring the index of a bucket up to what the origin has; one listing where nothing is new"
         if _as_known.get(): return
         if not self.settle(self.index.wait): raise IndexAway(f'{self.index.path}: another thread writes into it')
-        if whole and (known := self.known(name)) and known.whole and self._same_origin(bucket := self.origin.bucket(name)):
+        if (whole and (known := self.known(name)) and known.whole
+            and self._same_origin(bucket := self.origin.bucket(name))):
             with self.caring, at_origin(): self.compare(bucket)      # others search meanwhile
             whole, max_age = False, 0.0
         with self._turns[name]:
@@ -166,12 +178,17 @@ class IndexUpdates(ABC):
         log = read_log(bucket)
         if len(log.hints) >= LONG_LOG: self.long.add(bucket.name)
         if known and known.whole and abs(now - known.compared) > UNSURE: self.unsure.add(bucket.name)
-        if known and not whole and self._gone(bucket, known, log) and self._gone(bucket, known, log := read_log(bucket)): whole = True
+        if (known and not whole and self._gone(bucket, known, log)
+            and self._gone(bucket, known, log := read_log(bucket))):
+            whole = True
         if known and known.whole and not whole: changed = self._catch_up(bucket, known, log)
-        elif whole or not log.generation or not self._from_catalog(bucket, log): changed = self.compare(bucket, log) is not None
+        elif whole or not log.generation or not self._from_catalog(bucket, log):
+            changed = self.compare(bucket, log) is not None
         else: changed = self._catch_up(bucket, self._now_known(bucket.name), log, again=True) or True
         state = None if bucket.name in self._met else self.origin.identity(bucket.name)
-        with self.index.writing() as db: db.execute('UPDATE buckets SET checked = ?, state = coalesce(?, state) WHERE name = ?', (now, state, bucket.name))
+        with self.index.writing() as db:
+            db.execute('UPDATE buckets SET checked = ?, state = coalesce(?, state) WHERE name = ?',
+                       (now, state, bucket.name))
         if state: self._met.add(bucket.name)
         return changed
 
@@ -184,11 +201,13 @@ class IndexUpdates(ABC):
         "Is this still the origin of which the index speaks? Asked once a store object"
         if bucket.name in self._met: return True
         if (now := self.origin.identity(bucket.name)) is None: return True
-        if not (found := self.index.ask('SELECT state FROM buckets WHERE name = ?', (bucket.name,))): return False      # thrown away meanwhile, for another bucket
+        # thrown away meanwhile, for another bucket
+        if not (found := self.index.ask('SELECT state FROM buckets WHERE name = ?', (bucket.name,))): return False
         before = found[0][0]
         if before not in (None, now): self.index.throw_away()
         elif before is None:
-            with self.index.writing() as db: db.execute('UPDATE buckets SET state = ? WHERE name = ?', (now, bucket.name))
+            with self.index.writing() as db:
+                db.execute('UPDATE buckets SET state = ? WHERE name = ?', (now, bucket.name))
         self._met.add(bucket.name)
         return before in (None, now)
 
@@ -214,17 +233,20 @@ class IndexUpdates(ABC):
         return {h for h, in self.index.ask('SELECT hint FROM seen WHERE bucket = ?', (bucket.name,))}
 
     def _still_those(self, bucket: Bucket, changes: set[Change]) -> None:
-        "Where others say that they have put what the index has already, its newest is looked at: the store may have been set back, and the number given anew"
+        """Where others say that they have put what the index has already, its newest is looked at: the store may have
+        been set back, and the number given anew"""
         had = [(c.item, c.what) for c in changes if c.op == 'put' and self.index.row(bucket.name, c.item, c.what)]
         if had: bucket.seen((at := max(had, key=lambda at: at[1]))[0], bucket.around(*at))
 
     def _catch_up(self, bucket: Bucket, known: Known, log: Log, again: bool = False) -> bool:
         "Look at what new hints name, and at a newer catalog"
         if newer := log.generation > known.generation: again = self._newer(bucket, known.generation, log) or True
-        new = [h for h in log.hints if again or h not in seen] if (seen := set() if again else self.seen(bucket)) or log.hints else []
+        new = ([h for h in log.hints if again or h not in seen] if (seen := set() if again else self.seen(bucket))
+               or log.hints else [])
         if new:
             said = read_hints(bucket, new)
-            if any(changes == [] for changes in said.values()): self.unsure.add(bucket.name)      # it meant to say something
+            # it meant to say something
+            if any(changes == [] for changes in said.values()): self.unsure.add(bucket.name)
             changes = {c for changes in said.values() for c in changes or ()}
             self._still_those(bucket, changes)
             self._look(bucket, changes)
@@ -237,7 +259,8 @@ class IndexUpdates(ABC):
 
     def _few(self, bucket: Bucket, n: int) -> bool:
         "Does it take less to ask for so many versions one by one than to list all?"
-        return n <= FEW or n <= self.index.ask('SELECT count(*) FROM versions WHERE bucket = ?', (bucket.name,))[0][0] // PAGE
+        return (n <= FEW or n <= self.index.ask('SELECT count(*) FROM versions WHERE bucket = ?',
+                                                (bucket.name,))[0][0] // PAGE)
 
     def _live(self, bucket: Bucket, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], float]:
         "Those of some versions that are live, and the time of each as listed"
@@ -264,10 +287,12 @@ class IndexUpdates(ABC):
         noted = set(by['note'])
         new = {at for at in by['put'] if not known(*at)} | noted
         live = self._live(bucket, new | {at for at in by['remove'] if known(*at)})
-        rows = self._read(bucket, {at: live[at] for at in new if at in live}, {at: _readable(bucket.notes, *at) or [] for at in noted if at in live})
+        rows = self._read(bucket, {at: live[at] for at in new if at in live},
+                          {at: _readable(bucket.notes, *at) or [] for at in noted if at in live})
         aliases = {at: found[1] for at in by['alias'] if (found := _readable(bucket.alias_target, *at))}
         there = bucket.state()[1] if any(c.op == 'state' for c in changes) else None
-        found = {at: None for at in (*by['remove'], *noted) if at not in live} | {(r.item, r.version): r for r in rows} | aliases
+        found = {at: None for at in (*by['remove'], *noted) if at not in live} | {(r.item, r.version): r
+            for r in rows} | aliases
         with self.index.writer() as w:
             if there is not None: w.db.execute('UPDATE buckets SET there = ? WHERE name = ?', (there, name))
             return self._write_unless(w, name, found, mark)
@@ -284,13 +309,16 @@ class IndexUpdates(ABC):
         found = {key: x for key, x in found.items() if key not in left}
         for at, r in found.items():
             if r is None and isinstance(at[1], int): w.remove(name, *at)
-        for r in sorted((r for r in found.values() if isinstance(r, Row)), key=lambda r: (r.created, r.item, r.version)): w.add(r)
+        for r in sorted((r for r in found.values() if isinstance(r, Row)),
+                        key=lambda r: (r.created, r.item, r.version)):
+            w.add(r)
         for (i, a), to in found.items():
             if isinstance(a, str): w.point(name, i, {a: to})
         w.touch(name, found)
         return left
 
-    def _read(self, bucket: Bucket, wanted: Mapping[tuple[str, int], float], notes: Mapping[tuple[str, int], list[dict]]) -> list[Row]:
+    def _read(self, bucket: Bucket, wanted: Mapping[tuple[str, int], float],
+              notes: Mapping[tuple[str, int], list[dict]]) -> list[Row]:
         "Rows from their records; a damaged one is left out, with a warning"
         found = []
         for at, r in zip(wanted, bucket.read_records(wanted)):
@@ -319,7 +347,8 @@ def settle_all() -> None:
 class Filling:
     "How far the reading of a bucket is"
     def __init__(self, about: int = 0):
-        self.done, self.about, self.stopped = 0, about, False      # Versions; how many there are, as far as is known (0: not at all); does somebody want it to end?
+        # Versions; how many there are, as far as is known (0: not at all); does somebody want it to end?
+        self.done, self.about, self.stopped = 0, about, False
 
     def more(self, n: int) -> None:
         self.done += n
@@ -343,7 +372,8 @@ def as_known() -> Iterator[None]:
 
 # %% ../../nbs/search/07_keeper.ipynb #db25c500
 UNSURE = 86_400.0            # seconds after which an index is compared with the records again
-FEW, PAGE, LONG_LOG = 40, 1000, 1000     # versions that are always asked for one by one; that a page of a listing shows; hints that call for a compaction
+# versions that are always asked for one by one; that a page of a listing shows; hints that call for a compaction
+FEW, PAGE, LONG_LOG = 40, 1000, 1000
 
 # %% ../../nbs/search/07_keeper.ipynb #2e4e2fce
 def as_changes(keys: Iterable[Key]) -> set[Change]:

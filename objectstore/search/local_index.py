@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from itertools import count, islice
 from pathlib import Path
 from .predicate import Name
-from .encoding import MAX_KNOWN, NO_LIST, ROOM, Cell, Filled, Row, Texts, as_row, as_texts, cell, count_keys, from_text, reader, row_keys, row_sum, row_words, uncell
+from .encoding import (MAX_KNOWN, NO_LIST, ROOM, Cell, Filled, Row, Texts, as_row, as_texts, cell,
+                                         count_keys, from_text, reader, row_keys, row_sum, row_words, uncell)
 
 # %% auto #0
 __all__ = ['FORMAT', 'COMMON', 'MANY_COLUMNS', 'MOST_COLUMNS', 'Key', 'IndexAway', 'Index', 'decider', 'forget_deciders',
@@ -80,11 +81,15 @@ class Index:
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if self.path.exists() and not self.path.stat().st_size and Path(f'{self.path}-wal').exists(): self.throw_away()     # emptied by somebody: SQLite would wait for whoever had it open
-        with suppress(FileExistsError): os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))     # to close a file that is there would drop the locks that SQLite has on it in other threads
+        # emptied by somebody: SQLite would wait for whoever had it open
+        if self.path.exists() and not self.path.stat().st_size and Path(f'{self.path}-wal').exists(): self.throw_away()
+        # to close a file that is there would drop the locks that SQLite has on it in other threads
+        with suppress(FileExistsError): os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         db = sqlite3.connect(self.path, timeout=self.wait, isolation_level=None, cached_statements=512)
         try:
-            for p in ('journal_mode=WAL', 'synchronous=OFF', 'cache_size=-65536', 'temp_store=MEMORY', 'trusted_schema=OFF'): db.execute(f'PRAGMA {p}')
+            for p in ('journal_mode=WAL', 'synchronous=OFF', 'cache_size=-65536', 'temp_store=MEMORY',
+                      'trusted_schema=OFF'):
+                db.execute(f'PRAGMA {p}')
             db.create_function('holds', 3, _holds, deterministic=True)
             if db.execute('PRAGMA user_version').fetchone()[0] != FORMAT: self._make(db)
         except BaseException: db.close(); raise
@@ -94,11 +99,13 @@ class Index:
         "Make the tables, unless another process has just done so; a file of another format is no index of ours"
         db.execute('BEGIN IMMEDIATE')
         found = db.execute('PRAGMA user_version').fetchone()[0]
-        if found != FORMAT and db.execute('SELECT count(*) FROM sqlite_master').fetchone()[0]: raise sqlite3.DatabaseError(f'malformed: format {found}')
+        if found != FORMAT and db.execute('SELECT count(*) FROM sqlite_master').fetchone()[0]:
+            raise sqlite3.DatabaseError(f'malformed: format {found}')
         if found != FORMAT:
             for sql in (_tables + _indexes).split(';'): db.execute(sql)
             db.execute(f'PRAGMA user_version = {FORMAT}')
-            db.execute(f'PRAGMA application_id = {secrets.randbits(31)}')      # a file system may give a new file the number of the old one
+            # a file system may give a new file the number of the old one
+            db.execute(f'PRAGMA application_id = {secrets.randbits(31)}')
         db.execute('COMMIT')
 
     @contextmanager
@@ -106,7 +113,9 @@ class Index:
         "A connection; what goes wrong with it is `IndexAway`"
         try: yield self.connection()
         except (sqlite3.Error, OSError, UnicodeError, OverflowError) as e:
-            if isinstance(e, sqlite3.DatabaseError) and not any(w in str(e) for w in _held) and not isinstance(e, (sqlite3.ProgrammingError, sqlite3.DataError)): self.throw_away()
+            if (isinstance(e, sqlite3.DatabaseError) and not any(w in str(e) for w in _held)
+                and not isinstance(e, (sqlite3.ProgrammingError, sqlite3.DataError))):
+                self.throw_away()
             raise IndexAway(f'{self.path}: {e}') from e
 
     def throw_away(self) -> None:
@@ -150,7 +159,8 @@ class Index:
         "The names that have a column"
         schema = db.execute('PRAGMA schema_version').fetchone()[0], db.execute('PRAGMA application_id').fetchone()[0]
         if getattr(self._mine, 'schema', None) != schema:
-            self._mine.columns = {Name(tuple(json.loads(p)), root or None): f'k{n}' for n, root, p in db.execute('SELECT n, root, parts FROM columns')}
+            self._mine.columns = {Name(tuple(json.loads(p)), root or None): f'k{n}'
+                                  for n, root, p in db.execute('SELECT n, root, parts FROM columns')}
             self._mine.schema = schema
         return self._mine.columns
 
@@ -162,16 +172,19 @@ class Index:
         with self.writing() as db:
             found = self.columns(db)
             if name in found or len(found) >= MOST_COLUMNS: return found.get(name)
-            n = db.execute('INSERT INTO columns(root, parts) VALUES(?, ?) RETURNING n', (name.root or '', json.dumps(name.parts))).fetchone()[0]
+            n = db.execute('INSERT INTO columns(root, parts) VALUES(?, ?) RETURNING n',
+                           (name.root or '', json.dumps(name.parts))).fetchone()[0]
             db.execute(f'ALTER TABLE versions ADD COLUMN k{n}')
-            db.executemany(f'UPDATE versions SET k{n} = ? WHERE at = ?', ((c, at) for at, v in self._values(db, name) if (c := cell(v)) is not None))
+            db.executemany(f'UPDATE versions SET k{n} = ? WHERE at = ?',
+                           ((c, at) for at, v in self._values(db, name) if (c := cell(v)) is not None))
             db.execute(f'CREATE INDEX k{n}_latest ON versions(k{n}) WHERE latest = 1 AND k{n} IS NOT NULL')
             return f'k{n}'
 
     def _values(self, db: sqlite3.Connection, name: Name) -> Iterator[tuple[int, object]]:
         "Rows, and what each has under a name; only what has the key's text in it is parsed"
         hint, read = json.dumps(name.parts[0])[1:-1], reader(name)
-        told = ', '.join(f'iif(instr({part}, ?1), {part}, NULL)' if name.root in (None, part) else 'NULL' for part in ('metadata', 'stats'))
+        told = ', '.join(f'iif(instr({part}, ?1), {part}, NULL)' if name.root in (None, part) else 'NULL'
+                         for part in ('metadata', 'stats'))
         rows = db.execute(f'SELECT at, {told} FROM docs', (hint,))
         return ((at, read(from_text(m) if m else {}, from_text(s) if s else {})) for at, m, s in rows if m or s)
 
@@ -179,17 +192,21 @@ class Index:
         "An index of a column over all versions, made when it is first asked for"
         name = f'{column}_all'
         if not self.ask("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)):
-            with self.writing() as db: db.execute(f'CREATE INDEX IF NOT EXISTS {name} ON versions({column}) WHERE {column} IS NOT NULL')
+            with self.writing() as db:
+                db.execute(f'CREATE INDEX IF NOT EXISTS {name} ON versions({column}) WHERE {column} IS NOT NULL')
         return name
 
     def add_common(self) -> None:
         "Columns for keys of metadata that have become common"
         with self.using() as db: have = self.columns(db)
         if len(have) >= MANY_COLUMNS: return
-        many = self.ask("SELECT key, sum(n) FROM keys WHERE key NOT LIKE 'stats.%' GROUP BY key HAVING sum(n) >= ? ORDER BY 2 DESC LIMIT ?", (COMMON, MANY_COLUMNS))
+        many = self.ask("SELECT key, sum(n) FROM keys WHERE key NOT LIKE 'stats.%' GROUP BY key HAVING sum(n) >= ? "
+                        "ORDER BY 2 DESC LIMIT ?", (COMMON, MANY_COLUMNS))
         for key, _ in many:
             name = Name(tuple(key.split('.')))
-            if key != 'description' and name not in have and len(have) < MANY_COLUMNS and name.parts[0] not in ('fields', 'metadata'): self.add_column(name)
+            if (key != 'description' and name not in have and len(have) < MANY_COLUMNS
+                and name.parts[0] not in ('fields', 'metadata')):
+                self.add_column(name)
 
     @contextmanager
     def writer(self) -> Iterator[Writer]:
@@ -201,7 +218,8 @@ class Index:
     def row(self, bucket: str, item: str, n: int, db: sqlite3.Connection | None = None) -> Row | None:
         "What is known of a version"
         with self.using() as own:
-            found = (db or own).execute(f'SELECT {_row} FROM versions JOIN docs USING(at) WHERE bucket = ? AND item = ? AND version = ?', (bucket, item, n)).fetchone()
+            found = (db or own).execute(f'SELECT {_row} FROM versions JOIN docs USING(at) WHERE bucket = ? AND item = '
+                                        '? AND version = ?', (bucket, item, n)).fetchone()
             return found and as_row(found)
 
     def number(self, bucket: str, item: str, n: int) -> int | None:
@@ -214,12 +232,15 @@ class Index:
         found = {}
         for i in range(0, len(ats), 500):
             part = ats[i:i + 500]
-            for at, alias, *rest in self.ask(f"SELECT at, alias, {_row} FROM versions JOIN docs USING(at) WHERE at IN ({', '.join('?' * len(part))})", part): found[at] = as_row(rest), uncell(alias)
+            for at, alias, *rest in self.ask(f"SELECT at, alias, {_row} FROM versions JOIN docs USING(at) WHERE at IN "
+                                             f"({', '.join('?' * len(part))})", part):
+                found[at] = as_row(rest), uncell(alias)
         return found
 
     def numbers(self, bucket: str) -> dict[tuple[str, int], int]:
         "Item and version of every row of a bucket, and when it was created"
-        return {(item, n): created for item, n, created in self.ask('SELECT item, version, created FROM versions WHERE bucket = ?', (bucket,))}
+        return {(item, n): created for item, n, created in self.ask('SELECT item, version, created FROM versions WHERE '
+            'bucket = ?', (bucket,))}
 
     def known_keys(self, buckets: Sequence[str]) -> dict[str, int]:
         "The keys of some buckets, and how many versions have each; '' where there may be others"
@@ -252,7 +273,8 @@ def forget_deciders(numbers: Iterable[int]) -> None:
 def _holds(n: int, a: Cell, b: Cell) -> bool | None: return _deciders[n](a, b)
 
 # %% ../../nbs/search/04_local_index.ipynb #fa908eed
-COMMON, MANY_COLUMNS, MOST_COLUMNS = 200, 40, 400     # versions that make a key common; columns made unasked; columns at all
+# versions that make a key common; columns made unasked; columns at all
+COMMON, MANY_COLUMNS, MOST_COLUMNS = 200, 40, 400
 
 # %% ../../nbs/search/04_local_index.ipynb #a7436bf6
 class Writer:
@@ -262,7 +284,8 @@ class Writer:
         plain = {n: c for n, c in own.items() if not n.root and len(n.parts) == 1}
         self.index, self.db, self.columns = index, db, plain | own      # plain keys first
         self.plain, self.readers = [n.parts[0] for n in plain], [reader(n) for n in own if n not in plain]
-        names = ['at', 'bucket', 'item', 'version', 'created', 'latest', 'size', 'kind', 'codec', 'author', 'alias', *self.columns.values()]
+        names = ['at', 'bucket', 'item', 'version', 'created', 'latest', 'size', 'kind', 'codec', 'author', 'alias',
+                 *self.columns.values()]
         self.insert = f"INSERT INTO versions({', '.join(names)}) VALUES({', '.join('?' * len(names))})"
         self.keys: dict[str, Counter] = defaultdict(Counter)
 
@@ -272,7 +295,9 @@ class Writer:
         found = list(map(m.get, self.plain))
         if s and None in found: found = [v if v is not None else s.get(k) for k, v in zip(self.plain, found)]
         own = [kind, codec, author, aliases or NO_LIST, *found, *[read(m, s) for read in self.readers]]
-        return [at, bucket, item, n, created, latest, size, *[v if v is None or v is NO_LIST or (t := type(v)) is float or t is str and v.isascii() or t is int and -2**63 <= v < 2**63 else cell(v) for v in own]]
+        return [at, bucket, item, n, created, latest, size,
+                *[v if v is None or v is NO_LIST or (t := type(v)) is float or t is str and v.isascii() or t is int
+                  and -2**63 <= v < 2**63 else cell(v) for v in own]]
 
     def doc(self, at: int, r: Row, texts: Texts | None = None) -> tuple:
         "What `docs` holds of a row"
@@ -287,13 +312,19 @@ class Writer:
         "Add a version, or put it in the place of what the index holds of it"
         before = self.remove(r.bucket, r.item, r.version)
         db, own = self.db, (r.bucket, r.item)
-        later = db.execute('SELECT at, version FROM versions WHERE bucket = ? AND item = ? AND version > ? ORDER BY version', (*own, r.version)).fetchall()
-        aliases = [a for a, in db.execute('SELECT alias FROM aliases WHERE bucket = ? AND item = ? AND version = ? ORDER BY alias', (*own, r.version))]
-        at = before if stay and before is not None and before // ROOM == r.created else self.free(r.created)     # who reads it page by page finds it where it was
+        later = db.execute('SELECT at, version FROM versions WHERE bucket = ? AND item = ? AND version > ? ORDER BY '
+                           'version', (*own, r.version)).fetchall()
+        aliases = [a for a, in db.execute('SELECT alias FROM aliases WHERE bucket = ? AND item = ? AND version = ? '
+                                          'ORDER BY alias', (*own, r.version))]
+        # who reads it page by page finds it where it was
+        at = before if stay and before is not None and before // ROOM == r.created else self.free(r.created)
         db.execute(self.insert, self.values(at, r, not later, aliases))
         db.execute('INSERT INTO docs VALUES(?, ?, ?, ?, ?, ?, ?)', self.doc(at, r))
-        if text := row_words(r.item, r.kind, r.metadata): db.execute('INSERT INTO words(rowid, t) VALUES(?, ?)', (at, text))
-        if not later: db.execute('UPDATE versions SET latest = 0 WHERE bucket = ? AND item = ? AND version < ? AND latest = 1', (*own, r.version))
+        if text := row_words(r.item, r.kind, r.metadata):
+            db.execute('INSERT INTO words(rowid, t) VALUES(?, ?)', (at, text))
+        if not later:
+            db.execute('UPDATE versions SET latest = 0 WHERE bucket = ? AND item = ? AND version < ? AND latest = 1',
+                       (*own, r.version))
         self.keys[r.bucket].update(row_keys(r.metadata, r.stats))
         if later and later[0][0] < at: self.behind(own, [n for to, n in later if to < at])
 
@@ -301,7 +332,8 @@ class Writer:
         "A number for a row of this time, behind the others of the moment"
         start = created * ROOM
         while True:
-            end = self.db.execute('SELECT max(at) FROM versions WHERE at >= ? AND at < ?', (start, start + ROOM)).fetchone()[0]
+            end = self.db.execute('SELECT max(at) FROM versions WHERE at >= ? AND at < ?',
+                                  (start, start + ROOM)).fetchone()[0]
             if end is None: return start
             if end < start + ROOM - 1: return end + 1
             start += ROOM
@@ -313,13 +345,17 @@ class Writer:
 
     def remove(self, bucket: str, item: str, n: int) -> int | None:
         "Take a version out; the number that its row had, if it was there"
-        found = self.db.execute('SELECT at, latest, kind, metadata, stats FROM versions JOIN docs USING(at) WHERE bucket = ? AND item = ? AND version = ?', (bucket, item, n)).fetchone()
+        found = self.db.execute('SELECT at, latest, kind, metadata, stats FROM versions JOIN docs USING(at) WHERE '
+                                'bucket = ? AND item = ? AND version = ?', (bucket, item, n)).fetchone()
         if not found: return None
         at, latest, kind, metadata, stats = found
         metadata = json.loads(metadata)
-        if text := row_words(item, uncell(kind), metadata): self.db.execute("INSERT INTO words(words, rowid, t) VALUES('delete', ?, ?)", (at, text))
+        if text := row_words(item, uncell(kind), metadata):
+            self.db.execute("INSERT INTO words(words, rowid, t) VALUES('delete', ?, ?)", (at, text))
         for table in ('versions', 'docs'): self.db.execute(f'DELETE FROM {table} WHERE at = ?', (at,))
-        if latest: self.db.execute('UPDATE versions SET latest = 1 WHERE at = (SELECT at FROM versions WHERE bucket = ? AND item = ? ORDER BY version DESC LIMIT 1)', (bucket, item))
+        if latest:
+            self.db.execute('UPDATE versions SET latest = 1 WHERE at = (SELECT at FROM versions WHERE bucket = ? AND '
+                            'item = ? ORDER BY version DESC LIMIT 1)', (bucket, item))
         self.keys[bucket].subtract(row_keys(metadata, json.loads(stats)))
         return at
 
@@ -340,26 +376,32 @@ class Writer:
 
     def taken(self, first: int, last: int) -> set[int]:
         "The numbers of rows that were created within a time"
-        return {at for at, in self.db.execute('SELECT at FROM versions WHERE at >= ? AND at < ?', (first * ROOM, (last + 1) * ROOM))}
+        return {at for at, in self.db.execute('SELECT at FROM versions WHERE at >= ? AND at < ?',
+                                              (first * ROOM, (last + 1) * ROOM))}
 
     def _insert(self, placed: list[tuple[int, Row, Texts | None, bool]]) -> None:
         "Insert rows that have their numbers"
         self.db.executemany(self.insert, (self.values(at, r, latest, []) for at, r, _, latest in placed))
-        self.db.executemany('INSERT INTO docs VALUES(?, ?, ?, ?, ?, ?, ?)', (self.doc(at, r, texts) for at, r, texts, _ in placed))
-        self.db.executemany('INSERT INTO words(rowid, t) VALUES(?, ?)', ((at, row_words(r.item, r.kind, r.metadata)) for at, r, *_ in placed))
+        self.db.executemany('INSERT INTO docs VALUES(?, ?, ?, ?, ?, ?, ?)',
+                            (self.doc(at, r, texts) for at, r, texts, _ in placed))
+        self.db.executemany('INSERT INTO words(rowid, t) VALUES(?, ?)',
+                            ((at, row_words(r.item, r.kind, r.metadata)) for at, r, *_ in placed))
         if placed: self.keys[placed[0][1].bucket].update(count_keys((r.metadata, r.stats) for _, r, *_ in placed))
 
     def settle_latest(self, bucket: str) -> None:
         "Find out which versions of a bucket are the latest of their items"
         latest = 'SELECT at FROM (SELECT at, max(version) FROM versions WHERE bucket = ?1 GROUP BY item)'
         self.db.execute(f'UPDATE versions SET latest = 1 WHERE latest = 0 AND at IN ({latest})', (bucket,))
-        self.db.execute(f'UPDATE versions SET latest = 0 WHERE latest = 1 AND bucket = ?1 AND at NOT IN ({latest})', (bucket,))
+        self.db.execute(f'UPDATE versions SET latest = 0 WHERE latest = 1 AND bucket = ?1 AND at NOT IN ({latest})',
+                        (bucket,))
 
     @contextmanager
     def unordered(self, rows: int) -> Iterator[None]:
         "Load so many rows without SQLite's indexes, where that is worth it"
-        few = self.db.execute('SELECT count(*) FROM (SELECT 1 FROM versions LIMIT ?)', (rows // 4,)).fetchone()[0] < rows // 4
-        orders = self.db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name IN ('versions', 'docs') AND sql IS NOT NULL").fetchall() if few else []
+        few = self.db.execute('SELECT count(*) FROM (SELECT 1 FROM versions LIMIT ?)',
+                              (rows // 4,)).fetchone()[0] < rows // 4
+        orders = (self.db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name IN "
+                                  "('versions', 'docs') AND sql IS NOT NULL").fetchall() if few else [])
         for name, _ in orders: self.db.execute(f'DROP INDEX {name}')
         yield
         for _, sql in orders: self.db.execute(sql)
@@ -368,35 +410,45 @@ class Writer:
         "Count the keys of what was written"
         for bucket, keys in self.keys.items():
             full = self.db.execute('SELECT count(*) FROM keys WHERE bucket = ?', (bucket,)).fetchone()[0] >= MAX_KNOWN
-            new = 'UPDATE keys SET n = n + ?3 WHERE bucket = ?1 AND key = ?2' if full else 'INSERT INTO keys VALUES(?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n'
-            self.db.executemany(new, [(bucket, k.encode(errors='backslashreplace').decode(), n) for k, n in keys.items() if n])
+            new = ('UPDATE keys SET n = n + ?3 WHERE bucket = ?1 AND key = ?2' if full
+                   else 'INSERT INTO keys VALUES(?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n')
+            self.db.executemany(new,
+                                [(bucket, k.encode(errors='backslashreplace').decode(), n) for k, n in keys.items()
+                                 if n])
         self.keys.clear()
 
     def point(self, bucket: str, item: str, aliases: Mapping[str, int | None]) -> None:
         "Where aliases of an item point now; None: nowhere"
         touched = set()
         for alias, to in aliases.items():
-            before = self.db.execute('SELECT version FROM aliases WHERE bucket = ? AND item = ? AND alias = ?', (bucket, item, alias)).fetchone()
+            before = self.db.execute('SELECT version FROM aliases WHERE bucket = ? AND item = ? AND alias = ?',
+                                     (bucket, item, alias)).fetchone()
             if (before and before[0]) == to: continue
-            if to is None: self.db.execute('DELETE FROM aliases WHERE bucket = ? AND item = ? AND alias = ?', (bucket, item, alias))
+            if to is None:
+                self.db.execute('DELETE FROM aliases WHERE bucket = ? AND item = ? AND alias = ?',
+                                (bucket, item, alias))
             else: self.db.execute('INSERT OR REPLACE INTO aliases VALUES(?, ?, ?, ?)', (bucket, item, alias, to))
             touched |= {before and before[0], to} - {None}
         for n in touched: self._mark(bucket, item, n)
 
     def _mark(self, bucket: str, item: str, n: int) -> None:
         "Write the aliases of a version into its row"
-        found = [a for a, in self.db.execute('SELECT alias FROM aliases WHERE bucket = ? AND item = ? AND version = ? ORDER BY alias', (bucket, item, n))]
-        self.db.execute('UPDATE versions SET alias = ? WHERE bucket = ? AND item = ? AND version = ?', (cell(found), bucket, item, n))
+        found = [a for a, in self.db.execute('SELECT alias FROM aliases WHERE bucket = ? AND item = ? AND version = ? '
+                                             'ORDER BY alias', (bucket, item, n))]
+        self.db.execute('UPDATE versions SET alias = ? WHERE bucket = ? AND item = ? AND version = ?',
+                        (cell(found), bucket, item, n))
 
     def forget(self, bucket: str) -> None:
         "Take a bucket out"
         for item, n in self.index.numbers(bucket): self.remove(bucket, item, n)
-        for table, key in dict(aliases='bucket', keys='bucket', seen='bucket', buckets='name').items(): self.db.execute(f'DELETE FROM {table} WHERE {key} = ?', (bucket,))
+        for table, key in dict(aliases='bucket', keys='bucket', seen='bucket', buckets='name').items():
+            self.db.execute(f'DELETE FROM {table} WHERE {key} = ?', (bucket,))
         self.keys.pop(bucket, None)
 
     def touch(self, bucket: str, keys: Iterable[Key]) -> None:
         "Say what is written"
-        self.db.executemany('INSERT INTO touched(bucket, item, what, at) VALUES(?, ?, ?, ?)', [(bucket, *key, time.time()) for key in keys])
+        self.db.executemany('INSERT INTO touched(bucket, item, what, at) VALUES(?, ?, ?, ?)',
+                            [(bucket, *key, time.time()) for key in keys])
 
     def touched(
         self,
@@ -406,7 +458,8 @@ class Writer:
     ) -> set[Key]:
         "What was written since a mark"
         found = {*self.db.execute('SELECT item, what FROM touched WHERE n > ? AND bucket = ?', (mark, bucket))}
-        return found | {*self.db.execute('SELECT item, what FROM touched WHERE at > ? AND bucket = ?', (time.time() - within, bucket))} if within else found
+        return (found | {*self.db.execute('SELECT item, what FROM touched WHERE at > ? AND bucket = ?',
+                                          (time.time() - within, bucket))} if within else found)
 
     def forget_touched(self, before: float) -> None: self.db.execute('DELETE FROM touched WHERE at < ?', (before,))
 

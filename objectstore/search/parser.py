@@ -14,16 +14,19 @@ from ..durations import parse_duration
 from ..errors import InvalidQuery, hint
 from ..refs import parse_time
 from ..storage.config import parse_size
-from .predicate import FIELDS, ROOTS, And, Between, Compare, Condition, In, IsNull, Like, Name, Node, Not, Or, Value, _plain, _span, values
+from .predicate import (FIELDS, ROOTS, And, Between, Compare, Condition, In, IsNull, Like, Name, Node,
+                                          Not, Or, Value, _plain, _span, values)
 
 # %% auto #0
 __all__ = ['MAX_TEXT', 'MAX_DEPTH', 'MAX_PARTS', 'ALLOWED', 'CREATED', 'TIMES', 'SIZE', 'SIZES', 'Reader', 'rooted', 'untimely',
            'as_bytes', 'parse_where']
 
 # %% ../../nbs/search/02_parser.ipynb #0ce969c0
-MAX_TEXT, MAX_DEPTH, MAX_PARTS = 10_000, 20, 16   # characters, nested brackets and NOTs (24 Python frames each in the parser), parts of a name
-ALLOWED = ("allowed: names, 'text', numbers, dates (2026-11-01), now() - 7 days, sizes (100 kB), TRUE, FALSE, :parameters, = != <> < <= > >=, AND, OR, NOT, IN (…), "
-           "[I]LIKE, BETWEEN … AND …, IS [NOT] NULL, brackets; \"…\" quotes a name")
+# characters, nested brackets and NOTs (24 Python frames each in the parser), parts of a name
+MAX_TEXT, MAX_DEPTH, MAX_PARTS = 10_000, 20, 16
+ALLOWED = ("allowed: names, 'text', numbers, dates (2026-11-01), now() - 7 days, sizes (100 kB), TRUE, FALSE, "
+           ":parameters, = != <> < <= > >=, AND, OR, NOT, IN (…), " "[I]LIKE, BETWEEN … AND …, IS [NOT] NULL, "
+           "brackets; \"…\" quotes a name")
 
 class Reader:
     "A condition's text on its way to a tree"
@@ -57,14 +60,18 @@ class Reader:
         "The text's tokens, each with the source that it came from"
         from sqlglot.errors import SqlglotError
         from sqlglot.tokens import Tokenizer
-        if len(self.text) > MAX_TEXT: raise InvalidQuery(f'where: {len(self.text):,} characters; at most {MAX_TEXT:,} are read; give long lists as parameters')
+        if len(self.text) > MAX_TEXT:
+            raise InvalidQuery(f'where: {len(self.text):,} characters; at most {MAX_TEXT:,} are read; give long lists '
+                               'as parameters')
         try: tokens = Tokenizer().tokenize(self.text)
         except SqlglotError:
             blank = _quoted.sub(lambda m: ' ' * len(m[0]), self.text)
-            self.fail("a quote is opened and not closed; within text it is doubled: 'it''s'", max(0, min((i for q in '\'"' if (i := blank.find(q)) >= 0), default=len(blank) - 1)))
+            self.fail("a quote is opened and not closed; within text it is doubled: 'it''s'",
+                      max(0, min((i for q in '\'"' if (i := blank.find(q)) >= 0), default=len(blank) - 1)))
         if not tokens: raise InvalidQuery('where: the condition is empty; leave it out (None) to have no condition')
         for a, b in zip([-1] + [t.end for t in tokens], [t.start for t in tokens] + [len(self.text)]):
-            if gap := self.text[a + 1:b].strip(): self.fail(f'comments are not allowed: {gap[:20]!r}', self.text.index(gap, a + 1))
+            if gap := self.text[a + 1:b].strip():
+                self.fail(f'comments are not allowed: {gap[:20]!r}', self.text.index(gap, a + 1))
         return [(t, self.text[t.start:t.end + 1]) for t in tokens]
 
     def name(
@@ -75,14 +82,16 @@ class Reader:
         "Read a name"
         parts, start = [], i
         while True:
-            if i >= len(cut) or not (cut[i][1][0] == '"' or _word.fullmatch(cut[i][1])): self.fail('a name is expected after the dot; quote it if it is not a plain word', cut[i - 1][0].start)
+            if i >= len(cut) or not (cut[i][1][0] == '"' or _word.fullmatch(cut[i][1])):
+                self.fail('a name is expected after the dot; quote it if it is not a plain word', cut[i - 1][0].start)
             parts.append(cut[i][0].text if cut[i][1][0] == '"' else cut[i][1])
             i += 1
             if i >= len(cut) or cut[i][1] != '.': break
             i += 1
         if len(parts) > MAX_PARTS: self.fail(f'a name has at most {MAX_PARTS} parts', cut[start][0].start)
         found = rooted(parts, cut[start][1])
-        if found.root == 'fields' and str(found) not in FIELDS: self.fail(f'there is no field {str(found)!r}{hint(str(found), FIELDS)}', cut[start][0].start)
+        if found.root == 'fields' and str(found) not in FIELDS:
+            self.fail(f'there is no field {str(found)!r}{hint(str(found), FIELDS)}', cut[start][0].start)
         return found, i
 
     def param(self, cut: list, i: int) -> tuple[Value, int]:
@@ -121,10 +130,12 @@ class Reader:
     ) -> tuple[Name | Value, int]:
         "Read a name, a value or a parameter"
         token, source = cut[i]
-        if found := self.plainly(token.start): return found[0], next((k for k in range(i, len(cut)) if cut[k][0].start >= found[1]), len(cut))
+        if found := self.plainly(token.start):
+            return found[0], next((k for k in range(i, len(cut)) if cut[k][0].start >= found[1]), len(cut))
         if source[0] == "'": return Value(token.text), i + 1
         if source[0].isdecimal(): return self.number(source, token.start), i + 1
-        if source == '-' and i + 1 < len(cut) and cut[i + 1][1][0].isdecimal(): return self.number('-' + cut[i + 1][1], token.start), i + 2
+        if source == '-' and i + 1 < len(cut) and cut[i + 1][1][0].isdecimal():
+            return self.number('-' + cut[i + 1][1], token.start), i + 2
         if source == ':': return self.param(cut, i)
         if source.upper() in ('TRUE', 'FALSE'): return Value(source.upper() == 'TRUE'), i + 1
         if source[0] == '"' or _word.fullmatch(source): return self.name(cut, i)
@@ -136,8 +147,10 @@ class Reader:
         both = source + cut[i + 1][1] if i + 1 < len(cut) else ''
         if source in ('<', '>', '!') and both in _structure: self.fail(f'write {both} without a gap', token.start)
         found = [both] if source == '=' else [] if source in _structure else [both, source, source[0]]
-        if advice := next(((f, _slips[f]) for f in found if f in _slips), None): self.fail(f'{advice[0]} is not understood: {advice[1]}', token.start)
-        if after and source.upper() in _likes: self.fail("write LIKE '%…%' for a part of a text; of a list, = asks for an element", token.start)
+        if advice := next(((f, _slips[f]) for f in found if f in _slips), None):
+            self.fail(f'{advice[0]} is not understood: {advice[1]}', token.start)
+        if after and source.upper() in _likes:
+            self.fail("write LIKE '%…%' for a part of a text; of a list, = asks for an element", token.start)
 
     def read(self) -> None:
         "Replace names and values by numbered places, keep the structure"
@@ -146,8 +159,10 @@ class Reader:
             token, source = cut[i]
             self.slip(cut, i, after)
             if after and source in _arithmetic: self.fail('arithmetic is not allowed', token.start)
-            if source.upper() == 'NULL' and (not i or cut[i - 1][1].upper() not in ('IS', 'NOT')): self.fail('no comparison with NULL is ever true; write IS NULL', token.start)
-            if isinstance(after, Name) and source == '(': self.fail('functions and sub-selects are not allowed', token.start)
+            if source.upper() == 'NULL' and (not i or cut[i - 1][1].upper() not in ('IS', 'NOT')):
+                self.fail('no comparison with NULL is ever true; write IS NULL', token.start)
+            if isinstance(after, Name) and source == '(':
+                self.fail('functions and sub-selects are not allowed', token.start)
             if source.upper() in _structure: after, i = None, i + 1
             elif after: self.fail('an operator such as = or AND is missing here', token.start)
             else:
@@ -171,7 +186,8 @@ class Reader:
             if source == ')' and not open: self.fail('no bracket is open that this one could close', t.start)
             if source == ')': open.pop()
             nots = nots + 1 if source == 'NOT' else 0
-            if sum(n for n, _ in open) + nots > MAX_DEPTH: self.fail(f'brackets and NOTs nest more than {MAX_DEPTH} deep', t.start)
+            if sum(n for n, _ in open) + nots > MAX_DEPTH:
+                self.fail(f'brackets and NOTs nest more than {MAX_DEPTH} deep', t.start)
         if open: self.fail('this bracket is opened and not closed', open[-1][1])
 
     def parse(self) -> Node:
@@ -183,8 +199,10 @@ class Reader:
         try: found = Parser().parse_into(exp.Condition, self.tokens, self.text)
         except ParseError as e:
             line, column = (e.errors[0].get(k) if e.errors else None for k in ('line', 'col'))
-            self.fail('something is missing or too much here', next((t.start for t in self.tokens if (t.line, t.col) == (line, column)), len(self.text)))
-        except RecursionError: raise InvalidQuery('where: the condition nests too deep for the stack that is left') from None
+            self.fail('something is missing or too much here',
+                      next((t.start for t in self.tokens if (t.line, t.col) == (line, column)), len(self.text)))
+        except RecursionError:
+            raise InvalidQuery('where: the condition nests too deep for the stack that is left') from None
         if len(found) != 1 or found[0] is None: self.fail('one condition is expected', 0)
         return self.node(found[0])
 
@@ -196,7 +214,8 @@ class Reader:
     def node(self, e) -> Node:
         "A parsed expression as a node of the tree, or `InvalidQuery`"
         kind = type(e).__name__
-        if extra := {k for k, v in e.args.items() if v} - _parts: self.fail(f'{sorted(extra)[0]!r} is not allowed here', self.at(e))
+        if extra := {k for k, v in e.args.items() if v} - _parts:
+            self.fail(f'{sorted(extra)[0]!r} is not allowed here', self.at(e))
         if kind == 'Paren': return self.node(e.this)
         if kind == 'Not': return Not(self.node(e.this))
         if kind in ('And', 'Or'): made = {'And': And, 'Or': Or}[kind](tuple(self.node(p) for p in self.chain(e)))
@@ -220,7 +239,8 @@ class Reader:
     def leaf(self, e) -> Name | Value | None:
         "The name or value that an expression is, if it is one"
         while type(e).__name__ == 'Paren': e = e.this
-        if type(e).__name__ == 'Column' and e.name.isdecimal() and not {k for k, v in e.args.items() if v} - {'this'}: return self.places[int(e.name)][0]
+        if type(e).__name__ == 'Column' and e.name.isdecimal() and not {k for k, v in e.args.items() if v} - {'this'}:
+            return self.places[int(e.name)][0]
 
     def subject(self, e, of=None) -> Name:
         "The name that a condition is about"
@@ -230,7 +250,8 @@ class Reader:
     def one(self, e) -> Value:
         "One value"
         found = self.leaf(e)
-        if isinstance(found, Name): self.fail(f"a value is expected here, and text is written in single quotes: '{str(found):.40}'", self.at(e))
+        if isinstance(found, Name):
+            self.fail(f"a value is expected here, and text is written in single quotes: '{str(found):.40}'", self.at(e))
         if not isinstance(found, Value): self.fail('a value is expected here', self.at(e))
         return found if not isinstance(found.value, list) else self.fail('a list goes with IN', self.at(e))
 
@@ -251,8 +272,10 @@ class Reader:
         "The values of `IN (…)` or `IN :list`"
         field = e.args.get('field')
         found = [self.leaf(x) for x in ([field] if field else e.expressions)]
-        if not field and (x := next((x for x, o in zip(e.expressions, found) if isinstance(o, Name)), None)): self.one(x)
-        if not found or not all(isinstance(x, Value) for x in found) or field and not isinstance(found[0].value, list): self.fail('IN takes values in brackets, or a :list', self.at(e))
+        if not field and (x := next((x for x, o in zip(e.expressions, found) if isinstance(o, Name)), None)):
+            self.one(x)
+        if not found or not all(isinstance(x, Value) for x in found) or field and not isinstance(found[0].value, list):
+            self.fail('IN takes values in brackets, or a :list', self.at(e))
         return tuple(v for x in found for v in (x.value if isinstance(x.value, list) else [x]))
 
     def timely(self, node: Node, e) -> Node:
@@ -264,7 +287,10 @@ class Reader:
         "Where in the text a value of a parsed expression is"
         from sqlglot import exp
         places = [self.places[int(i.name)] for i in e.find_all(exp.Identifier) if i.name.isdecimal()]
-        return next((at for o, at in places if isinstance(o, Value) and any(v is bad for v in ([x.value for x in o.value] if isinstance(o.value, list) else [o.value]))), self.at(e))
+        return next((at for o, at in places if isinstance(o, Value)
+                     and any(v is bad
+                             for v in ([x.value for x in o.value] if isinstance(o.value, list) else [o.value]))),
+                    self.at(e))
 
     def sized(self, node: Node, e) -> Node:
         "Read the sizes of a condition on the size"
@@ -296,8 +322,10 @@ def _bound(
     p = _plain(v)
     if isinstance(p, (str, bool, int, float, date)): return Value(p)
     if p is None: raise InvalidQuery(f'{what} is {v!r}: no comparison with it is ever true; write IS NULL')
-    if many and isinstance(p, Iterable) and not isinstance(p, (bytes, Mapping)): return Value([_bound(x, f'an element of {what}', False) for x in p])
-    raise InvalidQuery(f'{what} is of type {type(v).__name__}; text, numbers, booleans, dates and datetimes can be compared' + ', and lists of them with IN' * many)
+    if many and isinstance(p, Iterable) and not isinstance(p, (bytes, Mapping)):
+        return Value([_bound(x, f'an element of {what}', False) for x in p])
+    raise InvalidQuery(f'{what} is of type {type(v).__name__}; text, numbers, booleans, dates and datetimes can be '
+                       'compared' + ', and lists of them with IN' * many)
 
 # %% ../../nbs/search/02_parser.ipynb #8e887713
 _clock = r'\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?(?:Z|[+-]\d{2}:\d{2})?'
@@ -307,9 +335,13 @@ _plainly = re.compile(rf'''(?P<day>\d{{4}}-\d{{2}}-\d{{2}}(?:[T ]{_clock})?)(?![
     |(?P<number>-?\.\d+(?:e[-+]?\d+)?)(?!\w)''', re.IGNORECASE | re.ASCII | re.VERBOSE)
 
 # %% ../../nbs/search/02_parser.ipynb #bf756cab
-_slips = {'==': 'write =', '&&': 'write AND', '&': 'write AND', '||': 'write OR', '|': 'write OR', '!': 'write NOT before a condition, or != between a name and a value', '=>': 'write >=', '=<': 'write <=',
-          '<=>': 'write =', '~': "write LIKE '%…%'; filter= takes a regular expression on the item's name", '[': 'write round brackets', '{': 'write a parameter as :name', '`': 'write "…" around a name that is no plain word',
-          '“': "write straight quotes: 'text'", '‘': "write straight quotes: 'text'", '’': "write straight quotes: 'text'", '„': "write straight quotes: 'text'", '?': 'write a parameter as :name', '$': 'write a parameter as :name'}
+_slips = {'==': 'write =', '&&': 'write AND', '&': 'write AND', '||': 'write OR', '|': 'write OR',
+          '!': 'write NOT before a condition, or != between a name and a value', '=>': 'write >=', '=<': 'write <=',
+          '<=>': 'write =', '~': "write LIKE '%…%'; filter= takes a regular expression on the item's name",
+          '[': 'write round brackets', '{': 'write a parameter as :name',
+          '`': 'write "…" around a name that is no plain word', '“': "write straight quotes: 'text'",
+          '‘': "write straight quotes: 'text'", '’': "write straight quotes: 'text'",
+          '„': "write straight quotes: 'text'", '?': 'write a parameter as :name', '$': 'write a parameter as :name'}
 _slips |= {'=~': _slips['~'], '!~': _slips['~'], '~=': _slips['~']}
 _likes = frozenset('CONTAINS STARTSWITH ENDSWITH GLOB REGEXP RLIKE MATCH MATCHES SIMILAR HAS'.split())
 
@@ -323,7 +355,8 @@ _parts = {'this', 'expression', 'expressions', 'field', 'low', 'high', 'negate'}
 
 # %% ../../nbs/search/02_parser.ipynb #92cbaaf7
 CREATED = Name(('created',), 'fields')
-TIMES = "is no time: write '2026-11-01' (that day, UTC), '2026-11-01T12:00' or now() - 7 days, or give a date or datetime as a parameter"
+TIMES = ("is no time: write '2026-11-01' (that day, UTC), '2026-11-01T12:00' or now() - 7 days, or give a date or "
+         "datetime as a parameter")
 
 def untimely(node: Node) -> list[object]:
     "What is compared with the time of creation, and is no time"
@@ -336,7 +369,9 @@ def as_bytes(node: Node) -> tuple[Node, object]:
     "A condition on the size with what is written in units as bytes; and a value that is no size, None where all are"
     if node.name != SIZE or isinstance(node, (Like, IsNull)): return node, None
     def one(v):
-        try: return Value(parse_size(v.value) if isinstance(v, Value) and isinstance(v.value, str) else v.value) if isinstance(v, Value) else v
+        try:
+            return (Value(parse_size(v.value) if isinstance(v, Value) and isinstance(v.value, str) else v.value)
+                    if isinstance(v, Value) else v)
         except ValueError: bad.append(v.value); return v
     bad: list = []
     if isinstance(node, In): node = node._replace(values=tuple(map(one, node.values)))
@@ -351,8 +386,10 @@ def parse_where(
 ) -> Condition:
     "Read a condition, or raise `InvalidQuery`"
     params = {} if params is None else params
-    if not isinstance(params, Mapping): raise InvalidQuery(f'params is of type {type(params).__name__}; give a mapping such as {{"who": "ana"}}')
-    if not isinstance(where, (str, Mapping, type(None))): raise InvalidQuery(f'where is of type {type(where).__name__}; give a condition as text, or a mapping')
+    if not isinstance(params, Mapping):
+        raise InvalidQuery(f'params is of type {type(params).__name__}; give a mapping such as {{"who": "ana"}}')
+    if not isinstance(where, (str, Mapping, type(None))):
+        raise InvalidQuery(f'where is of type {type(where).__name__}; give a condition as text, or a mapping')
     if isinstance(where, str):
         reader = Reader(where, params, now)
         tree, params = reader.parse(), {k: v for k, v in params.items() if k not in reader.used}
@@ -365,7 +402,8 @@ def _equal(key: object, v: object) -> Node:
     if not isinstance(key, str) or not key: raise InvalidQuery(f'where: {key!r} is no key; keys are text')
     parts = key.split('.')
     name = rooted(parts, parts[0])
-    if name.root == 'fields' and str(name) not in FIELDS: raise InvalidQuery(f'where: there is no field {str(name)!r}{hint(str(name), FIELDS)}')
+    if name.root == 'fields' and str(name) not in FIELDS:
+        raise InvalidQuery(f'where: there is no field {str(name)!r}{hint(str(name), FIELDS)}')
     if len(parts) > MAX_PARTS: raise InvalidQuery(f'where: a name has at most {MAX_PARTS} parts')
     found = IsNull(name) if _plain(v) is None else Compare('=', name, _bound(v, f'where[{key!r}]', many=False))
     if untimely(found): raise InvalidQuery(f'where[{key!r}]: {v!r:.40} {TIMES}')

@@ -95,7 +95,8 @@ def _plain(v: object) -> object:
     "A value as a plain Python one; None for what is missing"
     if v is None or isinstance(v, (str, bool, int)): return v
     if hasattr(v, 'dtype') and hasattr(v, 'item') and getattr(v, 'ndim', None) == 0:
-        if v.dtype.kind == 'M' and isinstance(v.item(), int): v = v.astype('datetime64[us]')   # nanoseconds have no Python type
+        # nanoseconds have no Python type
+        if v.dtype.kind == 'M' and isinstance(v.item(), int): v = v.astype('datetime64[us]')
         v = v.item()
     if isinstance(v, (float, date)) and v != v: return None
     return list(v) if isinstance(v, (list, tuple, set, frozenset)) else v
@@ -136,7 +137,8 @@ def order(
         x, y = _span(a), _span(b)
         return (x[0] > y[1]) - (x[1] < y[0]) if x and y else None
     for kind in (bool, (int, float), str):
-        if isinstance(a, kind) or isinstance(b, kind): return _sign(a, b) if isinstance(a, kind) and isinstance(b, kind) else None
+        if isinstance(a, kind) or isinstance(b, kind):
+            return _sign(a, b) if isinstance(a, kind) and isinstance(b, kind) else None
 
 # %% ../../nbs/search/01_predicate.ipynb #e203203f
 @lru_cache(256)
@@ -156,7 +158,8 @@ def like(
     at, pieces = first.match(text), rest[:-1]
     for p in pieces: at = at and p.search(text, at.end())
     tail = pattern.rpartition('%')[2]
-    return at is not None and at.end() <= len(text) - len(tail) and rest[-1].fullmatch(text, len(text) - len(tail)) is not None
+    return (at is not None and at.end() <= len(text) - len(tail)
+            and rest[-1].fullmatch(text, len(text) - len(tail)) is not None)
 
 # %% ../../nbs/search/01_predicate.ipynb #c2c70bec
 _signs = {'=': {0}, '<': {-1}, '<=': {-1, 0}, '>': {1}, '>=': {0, 1}}
@@ -242,7 +245,8 @@ class Condition:
 
     def check(
         self,
-        known: Collection[str],   # Keys that some record has, as one would write them: `auc`, `metrics.auc`, `stats.rows`
+        # Keys that some record has, as one would write them: `auc`, `metrics.auc`, `stats.rows`
+        known: Collection[str],
     ) -> None:
         "Raise `InvalidQuery` for a key that no record has, naming the nearest"
         bare = {k.partition('.')[2] if k.partition('.')[0] in ROOTS and '.' in k else k for k in known}
@@ -257,7 +261,8 @@ class Condition:
         "What may be meant by an unknown key: on the right of a comparison rather text that lacks its quotes"
         if not any(isinstance(c, Compare) and c.other == n for c in _walk(self.tree)): return near
         if str(n).lower() in ('none', 'nan', 'nat', 'na'): return '; did you mean IS NULL?'
-        return f"; did you mean the text '{str(n):.40}'? Single quotes make text, double quotes name a key" + near.replace('; did you mean', '. Or').rstrip('?') + '?' * bool(near)
+        return (f"; did you mean the text '{str(n):.40}'? Single quotes make text, double quotes name a key"
+                + near.replace('; did you mean', '. Or').rstrip('?') + '?' * bool(near))
 
     def asks(
         self,
@@ -268,13 +273,17 @@ class Condition:
 
     def unlike(
         self,
-        held: Callable[[Name], Collection[str]],   # Of a name: the types of all values that there are, as `type_word` calls them
+        # Of a name: the types of all values that there are, as `type_word` calls them
+        held: Callable[[Name], Collection[str]],
     ) -> str:                                      # Nothing, where all may be well
         "What is compared with another type than all values that there are"
         for c in _walk(self.tree):
             asked = {type_word(v) for v in values(c)}
-            if asked and (there := set(held(c.name)) - {''}) and not there & (asked | {'text'} if 'times' in asked else asked | {'times'} if any(map(_span, values(c))) else asked):
-                return f"{c.name} holds {' and '.join(sorted(there))}; the condition compares it with {' and '.join(sorted(asked))}"
+            if (asked and (there := set(held(c.name)) - {''})
+                and not there & (asked | {'text'} if 'times' in asked else asked | {'times'}
+                                 if any(map(_span, values(c))) else asked)):
+                return (f"{c.name} holds {' and '.join(sorted(there))}; the condition compares it with "
+                        f"{' and '.join(sorted(asked))}")
         return ''
 
 # %% ../../nbs/search/01_predicate.ipynb #129352d3
@@ -300,7 +309,8 @@ def values(node: Node) -> list[object]:
 
 def type_word(v: object) -> str:
     "What to call the type of a value"
-    return next((word for kind, word in ((bool, 'TRUE or FALSE'), ((int, float), 'numbers'), (str, 'text'), (date, 'times')) if isinstance(v, kind)), '')
+    return next((word for kind, word in ((bool, 'TRUE or FALSE'), ((int, float), 'numbers'), (str, 'text'),
+                                         (date, 'times')) if isinstance(v, kind)), '')
 
 # %% ../../nbs/search/01_predicate.ipynb #228f2bfc
 def words(text: str) -> list[str]:

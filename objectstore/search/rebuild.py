@@ -18,7 +18,8 @@ from ..format.commit import Bucket
 from ..cache.near import at_origin
 from .encoding import MAX_KNOWN, Texts, as_row, row_keys, row_of, row_sum, uncell
 from .local_index import IndexAway, Key, Writer
-from .changelog import Catalog, Log, catalog_key, catalog_row, publish_catalog, read_catalog, read_hints, read_log, write_catalog
+from .changelog import (Catalog, Log, catalog_key, catalog_row, publish_catalog, read_catalog,
+                                          read_hints, read_log, write_catalog)
 from .keeper import UNSURE, IndexUpdates, as_changes
 
 # %% auto #0
@@ -38,15 +39,19 @@ class Keeper(IndexUpdates):
         if not self._sound(name): self.index.throw_away()       # what else may be wrong with it?
         mark, made, before = self.index.mark(), self.index.identity(), self.index.numbers(name)
         live, notes, aliases, taken = self._listed(bucket, log, mark)
-        if not live and bucket.backend.can.place == 'remote': live, notes, aliases, taken = self._listed(bucket, log, mark)    # before it is believed
+        # before it is believed
+        if not live and bucket.backend.can.place == 'remote':
+            live, notes, aliases, taken = self._listed(bucket, log, mark)
         there = bool(live) or bucket.state()[1]
         good, have = self._good(name, live, notes), self.index.numbers(name)
         new = {at: t for at, t in live.items() if at not in good and (at in have or at not in before)}
         gone = [at for at in have if at in before and at not in live]
         with self.index.writer() as w: left = self._write_unless(w, name, dict.fromkeys(gone), mark)
         left |= self._fill(bucket, new, notes, mark, empty=not have)
-        with self.index.writer() as w: left |= self._write_unless(w, name, mended := self._differing(name, aliases), mark)
-        with self.index.writer() as w: left |= w.touched(name, mark) - new.keys() - {*gone} - mended.keys()      # what others have done meanwhile, and the listing does not show
+        with self.index.writer() as w:
+            left |= self._write_unless(w, name, mended := self._differing(name, aliases), mark)
+        # what others have done meanwhile, and the listing does not show
+        with self.index.writer() as w: left |= w.touched(name, mark) - new.keys() - {*gone} - mended.keys()
         self._look(bucket, as_changes(left))
         self.unsure.discard(name)
         with self.index.writer() as w:
@@ -55,12 +60,15 @@ class Keeper(IndexUpdates):
             w.forget_touched(now - UNSURE)
             db.execute('DELETE FROM seen WHERE bucket = ?', (name,))
             db.executemany('INSERT OR IGNORE INTO seen VALUES(?, ?)', [(name, h) for h in log.hints])
-            db.execute('INSERT INTO buckets(name, there, whole, generation, compared) VALUES(?1, ?2, 1, ?3, ?4) ON CONFLICT DO UPDATE SET there = ?2, whole = 1, generation = ?3, compared = ?4', (name, there, log.generation, now))
+            db.execute('INSERT INTO buckets(name, there, whole, generation, compared) VALUES(?1, ?2, 1, ?3, ?4) ON '
+                       'CONFLICT DO UPDATE SET there = ?2, whole = 1, generation = ?3, compared = ?4',
+                       (name, there, log.generation, now))
         if taken + len(new) >= MANY and not log.generation: self.long.add(name)      # the next machine reads a catalog
         return len(gone) + taken + len(new) + len(mended)
 
     def _listed(self, bucket: Bucket, log: Log, mark: int) -> tuple[dict, dict, dict, int]:
-        "When every live version was made; all notes; all aliases; and how many versions an index that did not know the bucket has taken in on the way"
+        """When every live version was made; all notes; all aliases; and how many versions an index that did not know
+        the bucket has taken in on the way"""
         name, live, taken, parts = bucket.name, {}, 0, _ahead(walk(bucket))
         first = next(parts, {})
         notes, aliases = (bucket.all_notes(lenient=True), bucket.all_aliases(lenient=True)) if first else ({}, {})
@@ -75,32 +83,47 @@ class Keeper(IndexUpdates):
                 if i == 0: f.about = self._about(bucket, log)
         return live, notes, aliases, taken
 
-    def _take_in(self, bucket: Bucket, part: Mapping[str, Numbers], have: Mapping, notes: Mapping, aliases: Mapping, mark: int) -> int:
+    def _take_in(self, bucket: Bucket, part: Mapping[str, Numbers], have: Mapping, notes: Mapping, aliases: Mapping,
+                 mark: int) -> int:
         "Read into the index what it lacks of some items; what cannot be read is left to the comparison"
-        name, wanted = bucket.name, {(i, n): numbers.made[n] for i, numbers in part.items() for n in numbers.live if (i, n) not in have}
+        name, wanted = bucket.name, {(i, n): numbers.made[n] for i, numbers in part.items() for n in numbers.live
+                                     if (i, n) not in have}
         found = dict(zip(wanted, bucket.read_records(wanted)))
-        if error := next((r for r in found.values() if isinstance(r, Exception) and not isinstance(r, (Damaged, Unsupported, FileNotFoundError))), None): raise error
+        if error := next((r for r in found.values() if isinstance(r, Exception)
+                          and not isinstance(r, (Damaged, Unsupported, FileNotFoundError))), None):
+            raise error
         rows = [row_of(r, notes.get(at, ())) for at, r in found.items() if isinstance(r, Record) and _described(r)]
         with self.index.writer() as w:
-            def there(r): return w.db.execute('SELECT 1 FROM versions WHERE bucket = ? AND item = ? AND version = ?', (name, r.item, r.version)).fetchone()
+            def there(r):
+                return w.db.execute('SELECT 1 FROM versions WHERE bucket = ? AND item = ? AND version = ?',
+                                    (name, r.item, r.version)).fetchone()
             newer = w.touched(name, mark)
-            new = sorted((r for r in rows if not there(r) and (r.item, r.version) not in newer), key=lambda r: (r.created, r.item, r.version))     # another process may be at it, too
+            # another process may be at it, too
+            new = sorted((r for r in rows if not there(r) and (r.item, r.version) not in newer),
+                         key=lambda r: (r.created, r.item, r.version))
             w.load((r, None, False) for r in new)
-            w.db.executemany('UPDATE versions SET latest = (version = (SELECT max(version) FROM versions AS v WHERE v.bucket = ?1 AND v.item = ?2)) WHERE bucket = ?1 AND item = ?2', [(name, i) for i in {r.item for r in new}])
-            for i in part.keys() & aliases.keys(): w.point(name, i, {a: n for a, n in aliases[i].items() if (i, a) not in newer})
+            w.db.executemany('UPDATE versions SET latest = (version = (SELECT max(version) FROM versions AS v WHERE '
+                             'v.bucket = ?1 AND v.item = ?2)) WHERE bucket = ?1 AND item = ?2',
+                             [(name, i) for i in {r.item for r in new}])
+            for i in part.keys() & aliases.keys():
+                w.point(name, i, {a: n for a, n in aliases[i].items() if (i, a) not in newer})
         return len(new)
 
     def _about(self, bucket: Bucket, log: Log) -> int:
         "How many versions there may be, by the hints"
-        try: return len({c for changes in read_hints(bucket, log.hints).values() for c in changes or () if c.op == 'put'})
+        try:
+            return len({c for changes in read_hints(bucket, log.hints).values() for c in changes or ()
+                        if c.op == 'put'})
         except OSError: return 0
 
-    def _fill(self, bucket: Bucket, wanted: Mapping[tuple[str, int], float], notes: Mapping, mark: int, empty: bool) -> set[Key]:
+    def _fill(self, bucket: Bucket, wanted: Mapping[tuple[str, int], float], notes: Mapping, mark: int,
+              empty: bool) -> set[Key]:
         "Read records into the index, oldest first; what was written since a mark is left, and answered"
         left: set[Key] = set()
         order = sorted(wanted, key=lambda at: (wanted[at], *at))
         for i in range(0, len(order), PORTION):
-            rows = sorted(self._read(bucket, {at: wanted[at] for at in order[i:i + PORTION]}, notes), key=lambda r: (r.created, r.item, r.version))
+            rows = sorted(self._read(bucket, {at: wanted[at] for at in order[i:i + PORTION]}, notes),
+                          key=lambda r: (r.created, r.item, r.version))
             found = dict.fromkeys(order[i:i + PORTION]) | {(r.item, r.version): r for r in rows}
             with self.index.writer() as w:
                 if empty and len(order) > 100: w.load((r, None, False) for r in rows)
@@ -113,23 +136,29 @@ class Keeper(IndexUpdates):
     def _good(self, name: str, live: Mapping[tuple[str, int], float], notes: Mapping) -> set[tuple[str, int]]:
         "The rows of a bucket that say what the origin says"
         rows = self.index.ask('SELECT item, version, notes FROM versions JOIN docs USING(at) WHERE bucket = ?', (name,))
-        return {(i, n) for i, n, noted in rows if (i, n) in live and (json.loads(noted) if noted else []) == notes.get((i, n), [])}
+        return {(i, n) for i, n, noted in rows if (i, n) in live
+                and (json.loads(noted) if noted else []) == notes.get((i, n), [])}
 
     def _aliases(self, name: str) -> dict[str, dict[str, int]]:
         "Where the aliases of each item point, as far as the index knows"
         found: dict = defaultdict(dict)
-        for item, alias, to in self.index.ask('SELECT item, alias, version FROM aliases WHERE bucket = ? ORDER BY item, alias', (name,)): found[item][alias] = to
+        for item, alias, to in self.index.ask('SELECT item, alias, version FROM aliases WHERE bucket = ? ORDER BY '
+                                              'item, alias', (name,)):
+            found[item][alias] = to
         return found
 
     def _differing(self, name: str, aliases: Mapping[str, Mapping[str, int]]) -> dict[Key, int | None]:
         "Where aliases point, of those of which the index says something else"
         have = self._aliases(name)
-        return {(i, a): to for i in {*have, *aliases} for a in {*have.get(i, ()), *aliases.get(i, ())} if have.get(i, {}).get(a) != (to := aliases.get(i, {}).get(a))}
+        return {(i, a): to for i in {*have, *aliases} for a in {*have.get(i, ()), *aliases.get(i, ())}
+                if have.get(i, {}).get(a) != (to := aliases.get(i, {}).get(a))}
 
     def from_near(self, bucket: Bucket) -> None:
         "Take in what is near; the bucket stays unknown, so that it is looked at whole when the origin is back"
-        mark, live = self.index.mark(), {(item, n): numbers.made[n] for item, numbers in bucket.scan().items() for n in numbers.live}
-        notes, aliases = bucket.all_notes(lenient=True) if live else {}, bucket.all_aliases(lenient=True) if live else {}
+        mark, live = self.index.mark(), {(item, n): numbers.made[n] for item, numbers in bucket.scan().items()
+                                         for n in numbers.live}
+        notes, aliases = (bucket.all_notes(lenient=True) if live else {},
+                          bucket.all_aliases(lenient=True) if live else {})
         good = self._good(bucket.name, live, notes)
         rows = self._read(bucket, {at: t for at, t in live.items() if at not in good}, notes)
         gone = [at for at in self.index.numbers(bucket.name) if at not in live]
@@ -144,15 +173,21 @@ class Keeper(IndexUpdates):
 
     def _is_sound(self, name: str) -> bool:
         keys, ask = Counter(), self.index.ask
-        latest = '(version = (SELECT max(version) FROM versions AS v WHERE v.bucket = versions.bucket AND v.item = versions.item))'
-        if ask('SELECT 1 FROM docs WHERE at NOT IN (SELECT at FROM versions) UNION ALL SELECT 1 FROM versions WHERE at NOT IN (SELECT at FROM docs) LIMIT 1'): return False
+        latest = ('(version = (SELECT max(version) FROM versions AS v WHERE v.bucket = versions.bucket AND v.item = '
+                  'versions.item))')
+        if ask('SELECT 1 FROM docs WHERE at NOT IN (SELECT at FROM versions) UNION ALL SELECT 1 FROM versions WHERE at '
+               'NOT IN (SELECT at FROM docs) LIMIT 1'):
+            return False
         if ask(f'SELECT 1 FROM versions WHERE bucket = ? AND latest IS NOT {latest} LIMIT 1', (name,)): return False
         pointed: dict = defaultdict(list)
-        for item, alias, to in ask('SELECT item, alias, version FROM aliases WHERE bucket = ? ORDER BY alias', (name,)): pointed[item, to].append(alias)
+        for item, alias, to in ask('SELECT item, alias, version FROM aliases WHERE bucket = ? ORDER BY alias', (name,)):
+            pointed[item, to].append(alias)
         with self.index.using() as db:
             w = Writer(self.index, db)
             columns = ', '.join(['versions.alias', *w.columns.values()])
-            rows = db.execute(f'SELECT at, sum, docs.metadata, docs.notes, docs.stats, bucket, item, version, created, size, kind, codec, author, id, hash, {columns} FROM versions JOIN docs USING(at) WHERE bucket = ?', (name,))
+            rows = db.execute('SELECT at, sum, docs.metadata, docs.notes, docs.stats, bucket, item, version, created, '
+                              f'size, kind, codec, author, id, hash, {columns} FROM versions JOIN docs USING(at) WHERE '
+                              'bucket = ?', (name,))
             for found in rows:
                 if not _as_written(w, found, pointed, keys): return False
         return {k: n for k, n in keys.items() if n} == self.index.known_keys([name]) or len(keys) >= MAX_KNOWN
@@ -172,17 +207,26 @@ class Keeper(IndexUpdates):
         self.settle(self.index.wait), self.hints.flush()
         with at_origin(): log = read_log(bucket)
         self.refresh(name, whole=whole)
-        if (known := self._now_known(name)).generation > log.generation: return known.generation      # somebody else has just done it
-        with at_origin(): self._look(bucket, {c for found in read_hints(bucket, log.hints).values() for c in found or ()})    # what is deleted below must be in it
+        # somebody else has just done it
+        if (known := self._now_known(name)).generation > log.generation: return known.generation
+        # what is deleted below must be in it
+        with at_origin():
+            self._look(bucket, {c for found in read_hints(bucket, log.hints).values() for c in found or ()})
         changed = self._generations(bucket, log)
         generation = log.generation + 1
         told = self._told(bucket, log, changed, generation)
-        with self.index.reading(): data = write_catalog(self._catalog_rows(name, changed, generation), name, self._aliases(name), self._events(name, *told, changed, generation))
-        if not publish_catalog(bucket, generation, data) or read_log(bucket).generation != generation: return self._refreshed(name)    # who was asleep may get a number again that was already swept
+        with self.index.reading():
+            data = write_catalog(self._catalog_rows(name, changed, generation), name, self._aliases(name),
+                                 self._events(name, *told, changed, generation))
+        # who was asleep may get a number again that was already swept
+        if not publish_catalog(bucket, generation, data) or read_log(bucket).generation != generation:
+            return self._refreshed(name)
         with self.index.writing() as db:
             db.executemany('DELETE FROM seen WHERE bucket = ? AND hint = ?', [(name, h) for h in log.hints])
-            db.execute('UPDATE buckets SET generation = ? WHERE name = ? AND generation = ?', (generation, name, log.generation))
-        for key in [*log.hints, *(bucket.prefix + catalog_key(g) for g in log.catalogs if g < log.generation)]: bucket.backend.delete(key)
+            db.execute('UPDATE buckets SET generation = ? WHERE name = ? AND generation = ?',
+                       (generation, name, log.generation))
+        for key in [*log.hints, *(bucket.prefix + catalog_key(g) for g in log.catalogs if g < log.generation)]:
+            bucket.backend.delete(key)
         return generation
 
     def _refreshed(self, name: str) -> int:
@@ -195,30 +239,39 @@ class Keeper(IndexUpdates):
         try: found = read_catalog(bucket, log.generation)
         except (Damaged, FileNotFoundError): return {}
         t = found.columns('item', 'version', 'metadata', 'notes', 'aliases', 'changed').to_pydict()
-        return {(i, n): (hash((m, o, tuple(a or ()))), c) for i, n, m, o, a, c in zip(*t.values()) if None not in (i, n, c)}
+        return {(i, n): (hash((m, o, tuple(a or ()))), c) for i, n, m, o, a, c in zip(*t.values())
+                if None not in (i, n, c)}
 
     def _told(self, bucket: Bucket, log: Log, before: Mapping, generation: int) -> tuple[list[tuple], Catalog | None]:
         "What the hints say is gone or has moved, and the last catalog"
-        said = [(generation, *c) for found in read_hints(bucket, log.hints).values() for c in found or () if c.op in ('remove', 'alias')]
+        said = [(generation, *c) for found in read_hints(bucket, log.hints).values() for c in found or ()
+                if c.op in ('remove', 'alias')]
         try: return said, read_catalog(bucket, log.generation) if before else None
         except (Damaged, FileNotFoundError): return said, None      # somebody else compacts at this moment
 
-    def _events(self, name: str, said: list[tuple], last: Catalog | None, before: Mapping, generation: int) -> list[tuple]:
+    def _events(self, name: str, said: list[tuple], last: Catalog | None, before: Mapping,
+                generation: int) -> list[tuple]:
         "What the rows of a catalog do not show: which versions are gone, which aliases have moved"
         if last is None: return list(dict.fromkeys(said))[-MOST_EVENTS:]
         now, have = self._aliases(name), self.index.numbers(name)
         gone = [(generation, 'remove', i, n) for i, n in before if (i, n) not in have]
-        moved = [(generation, 'alias', i, a) for i in {*now, *last.aliases} for a in {*now.get(i, ()), *last.aliases.get(i, ())} if now.get(i, {}).get(a) != last.aliases.get(i, {}).get(a)]
+        moved = [(generation, 'alias', i, a) for i in {*now, *last.aliases}
+                 for a in {*now.get(i, ()), *last.aliases.get(i, ())}
+                 if now.get(i, {}).get(a) != last.aliases.get(i, {}).get(a)]
         return [*map(tuple, last.events), *dict.fromkeys([*said, *gone, *moved])][-MOST_EVENTS:]
 
     def _catalog_rows(self, name: str, before: Mapping, generation: int) -> Iterator[tuple]:
         "The rows of a catalog, oldest first"
         with self.index.using() as db:
-            for latest, alias, *own in db.execute('SELECT latest, alias, bucket, item, version, created, size, kind, codec, author, id, hash, metadata, notes, stats FROM versions JOIN docs USING(at) WHERE bucket = ? ORDER BY at', (name,)):
+            for latest, alias, *own in db.execute('SELECT latest, alias, bucket, item, version, created, size, kind, '
+                                                  'codec, author, id, hash, metadata, notes, stats FROM versions JOIN '
+                                                  'docs USING(at) WHERE bucket = ? ORDER BY at', (name,)):
                 texts, aliases = Texts(*own[10:]), uncell(alias)
                 row = as_row([*own[:10], '{}', None, '{}'])
                 was = before.get((row.item, row.version))
-                yield catalog_row(row, texts, aliases, bool(latest), was[1] if was and was[0] == hash((texts.metadata, texts.notes, tuple(aliases))) else generation)
+                yield catalog_row(row, texts, aliases, bool(latest),
+                                  was[1] if was and was[0] == hash((texts.metadata, texts.notes, tuple(aliases)))
+                                  else generation)
 
     def _from_catalog(self, bucket: Bucket, log: Log) -> bool:
         "Fill the index of a bucket from its catalog; False where that cannot be read"
@@ -240,7 +293,8 @@ class Keeper(IndexUpdates):
                 with w.unordered(len(catalog)): w.load(f.told(rows))
                 w.settle_latest(name)
                 for item, aliases in catalog.aliases.items(): w.point(name, item, aliases)
-                w.db.execute('INSERT OR REPLACE INTO buckets(name, there, whole, generation, compared) VALUES(?, 1, 1, ?, ?)', (name, log.generation, time.time()))     # believed for a day
+                # believed for a day
+                w.db.execute('INSERT OR REPLACE INTO buckets(name, there, whole, generation, compared) VALUES(?, 1, 1, ?, ?)', (name, log.generation, time.time()))
             if catalog.warn(): return False      # what it lacks is read now
             self._borne_out(bucket, len(catalog))
         except (Damaged, FileNotFoundError) as e:
@@ -250,10 +304,14 @@ class Keeper(IndexUpdates):
         return True
 
     def _borne_out(self, bucket: Bucket, n: int) -> None:
-        "Take out of the index what a catalog of so many rows says and no record bears out: a catalog is what somebody has written"
+        """Take out of the index what a catalog of so many rows says and no record bears out: a catalog is what
+        somebody has written"""
         if n > LISTED: self.unsure.add(bucket.name); return       # in the background
-        mark, live = self.index.mark(), {(item, n) for part in walk(bucket) for item, numbers in part.items() for n in numbers.live}
-        with self.index.writer() as w: left = self._write_unless(w, bucket.name, {at: None for at in self.index.numbers(bucket.name) if at not in live}, mark)
+        mark, live = self.index.mark(), {(item, n) for part in walk(bucket) for item, numbers in part.items()
+                                         for n in numbers.live}
+        with self.index.writer() as w:
+            left = self._write_unless(w, bucket.name,
+                                      {at: None for at in self.index.numbers(bucket.name) if at not in live}, mark)
         self._look(bucket, as_changes(left))
 
     def _newer(self, bucket: Bucket, since: int, log: Log) -> None:
@@ -292,7 +350,9 @@ def walk(bucket: Bucket) -> Iterator[dict[str, Numbers]]:
     "The numbers of every item, some items at a time, as one listing of the bucket shows them"
     found, start, size, sizes = {}, f'{bucket.prefix}records/', 0, iter(PORTIONS)
     enough = next(sizes)
-    def told(): return {(item := item_of_key(key)): bucket.seen(item, Numbers(entries), end=True) for key, entries in found.items()}
+    def told():
+        return {(item := item_of_key(key)): bucket.seen(item, Numbers(entries), end=True)
+                for key, entries in found.items()}
     for e in bucket.backend.list(start):
         key, at, _ = e.key[len(start):].rpartition('/')[0].rpartition('/@')
         if not at: continue
@@ -327,10 +387,12 @@ def _as_written(w: Writer, found: tuple, pointed: Mapping, keys: Counter) -> boo
     try: r = as_row([*own[:10], metadata, noted, stats])
     except (ValueError, TypeError): return False
     keys.update(k.encode(errors='backslashreplace').decode() for k in row_keys(r.metadata, r.stats))
-    return sum == row_sum(r, Texts(metadata, noted, stats)) and w.values(at, r, False, pointed.get((r.item, r.version), []))[10:] == own[10:]
+    return (sum == row_sum(r, Texts(metadata, noted, stats))
+            and w.values(at, r, False, pointed.get((r.item, r.version), []))[10:] == own[10:])
 
 # %% ../../nbs/search/08_rebuild.ipynb #2f84efca
-MOST_EVENTS, RECENT = 10_000, 60.0     # that a catalog carries on; seconds after which everybody's changes are in the log
+# that a catalog carries on; seconds after which everybody's changes are in the log
+MOST_EVENTS, RECENT = 10_000, 60.0
 
 # %% ../../nbs/search/08_rebuild.ipynb #7e5f19fe
 LISTED = 20_000     # rows of a catalog up to which the records are listed before one of them is answered

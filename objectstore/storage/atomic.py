@@ -30,7 +30,8 @@ def check_key(
     "Raise `ValueError` for a key that no part of this library makes"
     above, slash, leaf = key.rpartition('/')
     if _folder.fullmatch(above + slash) and (not leaf if folder else key_leaf.fullmatch(leaf)): return key
-    raise ValueError(f'{key!r} is no key{" of a folder" if folder else ""}: segments of a-z 0-9 @ ! = _ - with dots inside, joined by single slashes')
+    raise ValueError(f'{key!r} is no key{" of a folder" if folder else ""}: segments of a-z 0-9 @ ! = _ - with dots '
+                     'inside, joined by single slashes')
 
 # %% ../../nbs/storage/02_atomic.ipynb #42932dc5
 hundred = re.compile(r'\d{8}', re.ASCII)
@@ -41,8 +42,9 @@ def in_hundred(digits: str, name: str) -> bool:
     return bool(m) and m[1] == digits
 
 # %% ../../nbs/storage/02_atomic.ipynb #e385782e
-_network = {'nfs', 'nfs3', 'nfs4', 'cifs', 'smb2', 'smb3', 'smbfs', '9p', 'virtiofs', 'vboxsf', 'lustre', 'ceph', 'glusterfs', 'beegfs', 'gpfs',
-    'afs', 'ncpfs', 'pvfs2', 'orangefs', 'panfs', 'ocfs2', 'gfs2', 'prl_fs', 'acfs', 'davfs', 'fuse'}
+_network = {'nfs', 'nfs3', 'nfs4', 'cifs', 'smb2', 'smb3', 'smbfs', '9p', 'virtiofs', 'vboxsf', 'lustre', 'ceph',
+            'glusterfs', 'beegfs', 'gpfs', 'afs', 'ncpfs', 'pvfs2', 'orangefs', 'panfs', 'ocfs2', 'gfs2', 'prl_fs',
+            'acfs', 'davfs', 'fuse'}
 
 def _plain(text: str) -> str:
     "A field of the list of mounts without its escapes"
@@ -76,10 +78,13 @@ def on_network(path: str) -> bool:
     return _is_network(file_system(path))
 
 # %% ../../nbs/storage/02_atomic.ipynb #322ce7c2
-_far = {'fuse.sshfs', 'fuse.s3fs', 'fuse.rclone', 'fuse.gcsfuse', 'fuse.blobfuse', 'fuse.blobfuse2', 'fuse.mount-s3', 'fuse.goofys', 'fuse.geesefs',
-    'fuse.glusterfs', 'fuse.ceph', 'fuse.ceph-fuse', 'fuse.juicefs', 'fuse.seaweedfs', 'fuse.davfs', 'fuse.curlftpfs', 'fuse.moosefs', 'fuse.beegfs'}
-_views = {'fuse.gocryptfs', 'fuse.encfs', 'fuse.cryfs', 'fuse.securefs', 'fuse.mergerfs', 'fuse.unionfs', 'fuse.fuse-overlayfs', 'fuse.bindfs',
-    'fuse.ntfs-3g', 'fuse.exfat', 'fuse.exfat-fuse'}      # they show folders or a device of the machine that has mounted them
+_far = {'fuse.sshfs', 'fuse.s3fs', 'fuse.rclone', 'fuse.gcsfuse', 'fuse.blobfuse', 'fuse.blobfuse2', 'fuse.mount-s3',
+        'fuse.goofys', 'fuse.geesefs', 'fuse.glusterfs', 'fuse.ceph', 'fuse.ceph-fuse', 'fuse.juicefs',
+        'fuse.seaweedfs', 'fuse.davfs', 'fuse.curlftpfs', 'fuse.moosefs', 'fuse.beegfs'}
+_views = {'fuse.gocryptfs', 'fuse.encfs', 'fuse.cryfs', 'fuse.securefs', 'fuse.mergerfs', 'fuse.unionfs',
+'fuse.fuse-overlayfs', 'fuse.bindfs',
+    # they show folders or a device of the machine that has mounted them
+    'fuse.ntfs-3g', 'fuse.exfat', 'fuse.exfat-fuse'}
 
 def _here(text: str, path: str, depth: int = 5) -> bool:
     "Are the bytes of a path on this machine, by the list of mounts?"
@@ -91,7 +96,8 @@ def _here(text: str, path: str, depth: int = 5) -> bool:
     return kind in _views
 
 def of_this_machine(path: str) -> bool:
-    "Are the bytes of a path on this machine: on a disk, or in a file system in user space that shows folders of a disk?"
+    """Are the bytes of a path on this machine: on a disk, or in a file system in user space that shows folders of a
+    disk?"""
     return not on_network(path) if os.name == 'nt' else _here(_mounts(), path)
 
 # %% ../../nbs/storage/02_atomic.ipynb #240f2537
@@ -99,12 +105,13 @@ def errnos(*names: str) -> set[int]:
     "The numbers of those errors that this system has"
     return {getattr(errno, n) for n in names if hasattr(errno, n)}
 
-_gone = errnos('ENOTCONN', 'ESTALE', 'ETIMEDOUT', 'EHOSTDOWN', 'EHOSTUNREACH', 'ENETDOWN', 'ENETUNREACH', 'ENETRESET', 'ECONNABORTED',
-    'ECONNREFUSED', 'ECONNRESET', 'EREMOTEIO', 'ENOLINK', 'ECOMM', 'ENONET', 'ESHUTDOWN')
+_gone = errnos('ENOTCONN', 'ESTALE', 'ETIMEDOUT', 'EHOSTDOWN', 'EHOSTUNREACH', 'ENETDOWN', 'ENETUNREACH', 'ENETRESET',
+               'ECONNABORTED', 'ECONNREFUSED', 'ECONNRESET', 'EREMOTEIO', 'ENOLINK', 'ECOMM', 'ENONET', 'ESHUTDOWN')
 _closed = errnos('EACCES', 'EPERM', 'EROFS')
 
 def whose(path: str) -> str:
-    "Of a path that was refused, or of the nearest folder above: whose it is, and who may do what; empty where it is this user's own, or nobody knows"
+    """Of a path that was refused, or of the nearest folder above: whose it is, and who may do what; empty where it is
+    this user's own, or nobody knows"""
     if os.name != 'posix': return ''
     import grp, pwd
     try:
@@ -115,10 +122,12 @@ def whose(path: str) -> str:
     def named(find, n):
         try: return find(n)[0]
         except KeyError: return str(n)
-    return f'{path} belongs to {named(pwd.getpwuid, st.st_uid)}, group {named(grp.getgrgid, st.st_gid)}, {stat.filemode(st.st_mode)}'
+    return (f'{path} belongs to {named(pwd.getpwuid, st.st_uid)}, group {named(grp.getgrgid, st.st_gid)}, '
+            f'{stat.filemode(st.st_mode)}')
 
 class Short(OSError): "An object has another size than it must have"
-class Foreign(OSError): "Something lies in an object's place that this library did not put there: a link, a pipe, a device"
+class Foreign(OSError):
+    "Something lies in an object's place that this library did not put there: a link, a pipe, a device"
 
 def said(e: OSError, what: str) -> OSError:
     "The error that a backend raises for one of the system"
@@ -180,7 +189,8 @@ def lies_there(path: str) -> bool:
 class _Call:
     "One question, asked in a thread"
     def __init__(self, f: Callable, args: tuple):
-        self.run, self.args, self.answer, self.error, self.done = copy_context().run, (f, *args), None, None, threading.Event()
+        self.run, self.args, self.answer, self.error, self.done = copy_context().run, (f,
+            *args), None, None, threading.Event()
     def __call__(self) -> None:
         try: self.answer = self.run(*self.args)
         except BaseException as e: self.error = e
@@ -225,7 +235,8 @@ def within(
 # %% ../../nbs/storage/02_atomic.ipynb #631ca3d0
 def resolved(path: str | os.PathLike) -> str:
     "A path made absolute, its links followed; as it is written, where its volume does not answer"
-    if not any(_is_network(line.partition(' - ')[2].partition(' ')[0]) for line in _mounts().splitlines()): return os.path.realpath(path)
+    if not any(_is_network(line.partition(' - ')[2].partition(' ')[0]) for line in _mounts().splitlines()):
+        return os.path.realpath(path)
     if not (_hang and not _hang[-1].done.is_set()):
         try: return within(PATIENCE, os.path.realpath, path)
         except Unanswered as e: _hang[:] = [e.call]
@@ -301,7 +312,8 @@ class Draft:
         self.name = f'{place}/.tmp-{token_hex(8)}' if named else None
         kind = os.O_CREAT | os.O_EXCL | flags('NOFOLLOW') if named else flags('TMPFILE')
         try: self.fd = os.open(self.name or place, os.O_RDWR | kind | flags('CLOEXEC', 'BINARY'), mode)
-        except OSError as e: raise MustBeNamed if not named and e.errno in _cannot else e    # noqa: B904 (its context is enough)
+        except OSError as e:
+            raise MustBeNamed if not named and e.errno in _cannot else e    # noqa: B904 (its context is enough)
 
     def write(self, data: bytes) -> None:
         rest = memoryview(data).cast('B')
@@ -323,19 +335,22 @@ class Draft:
 # %% ../../nbs/storage/02_atomic.ipynb #19ed0ecd
 def _link(draft: Draft, target: str) -> None:
     if draft.name: os.link(draft.name, target)
-    else: os.link(f'/proc/self/fd/{draft.fd}', target, src_dir_fd=draft.fd, follow_symlinks=True)  # without src_dir_fd: EXDEV
+    # without src_dir_fd: EXDEV
+    else: os.link(f'/proc/self/fd/{draft.fd}', target, src_dir_fd=draft.fd, follow_symlinks=True)
 
 def publish(
     draft: Draft,
     target: str,
     patience: float = 0.0,     # Seconds to ask again where a volume may answer late
-    replace: bool = False,     # May it take the name by `rename` where there are no hard links? Then nobody knows who was first
+    # May it take the name by `rename` where there are no hard links? Then nobody knows who was first
+    replace: bool = False,
 ) -> bool:
     "Give a draft its name: False where something has that name already"
     late = Patience(patience)
     while True:
         try: _link(draft, target); return True
-        except FileExistsError: return os.path.samestat(os.fstat(draft.fd), asked_again(os.lstat, target, patience=patience))
+        except FileExistsError:
+            return os.path.samestat(os.fstat(draft.fd), asked_again(os.lstat, target, patience=patience))
         except OSError as e:
             cannot = e.errno in _cannot or e.errno == errno.EIO and bool(draft.name) and not _links(draft)
             if cannot and not draft.name: raise MustBeNamed from None
@@ -343,7 +358,8 @@ def publish(
             if not late.more(e): raise _no_links(target, e) if cannot else late.last(e) from None
 
 def _links(draft: Draft) -> bool:
-    "Can a file beside a draft have a second name, asked with a new one? Where even that cannot be made, the volume is away, which nobody can tell"
+    """Can a file beside a draft have a second name, asked with a new one? Where even that cannot be made, the volume
+    is away, which nobody can tell"""
     beside = f'{draft.name[:-16]}{token_hex(8)}'
     try: os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags('CLOEXEC'), 0o600))
     except OSError: return True
@@ -361,7 +377,8 @@ def _renamed(draft: Draft, target: str) -> bool:
     return True
 
 def _no_links(target: str, e: OSError) -> Unsupported:
-    return Unsupported(f'{os.path.dirname(target)}: this file system has no hard links ({e.strerror}), so it cannot say who was first; use a folder on another disk')
+    return Unsupported(f'{os.path.dirname(target)}: this file system has no hard links ({e.strerror}), so it cannot '
+                       'say who was first; use a folder on another disk')
 
 # %% ../../nbs/storage/02_atomic.ipynb #eb85a838
 PIECE = 2**23   # bytes that pass through memory at once

@@ -44,7 +44,8 @@ def stamp_tag(stamp: str) -> int:
 class Capabilities:
     "What is cheap and what is certain on a backend"
     place: Literal['memory', 'local', 'shared', 'remote']  # Where the bytes are, seen from this process
-    probe: bool = False     # Are three questions for absent keys cheaper than a listing, and certain? (NFS clients remember absence)
+    # Are three questions for absent keys cheaper than a listing, and certain? (NFS clients remember absence)
+    probe: bool = False
     wait: float = 0.0       # Longest random wait in seconds before a lost claim is tried again; 0: at once
     many: int = 1           # How many requests at once are worth while
     page: int = 1000        # Entries that one listing request brings
@@ -75,10 +76,12 @@ class Backend(ABC):
 
     @abstractmethod
     def create(self, key: str, data: bytes) -> bool:
-        "Keep `data` under `key` unless something is there: True only where this very call made it, False where something was there; `ConnectionError`: nobody knows"
+        """Keep `data` under `key` unless something is there: True only where this very call made it, False where
+        something was there; `ConnectionError`: nobody knows"""
     @abstractmethod
     def upload(self, key: str, source: Path, progress: Callable[[int], None] | None = None) -> None:
-        "Keep the content of a file of any size under a key that was never used; `progress` is told of bytes as they are sent"
+        """Keep the content of a file of any size under a key that was never used; `progress` is told of bytes as they
+        are sent"""
     @abstractmethod
     def read(self, key: str, limit: int | None = None) -> bytes:
         "The whole object; `OverflowError` where it has more than `limit` bytes"
@@ -87,7 +90,8 @@ class Backend(ABC):
         "The bytes from `start` to before `end`, piece by piece, in bounded memory"
     @abstractmethod
     def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
-        "All objects below a folder (which ends in `/`, or is empty), those in one folder in order of key, beginning after the key `after`"
+        """All objects below a folder (which ends in `/`, or is empty), those in one folder in order of key, beginning
+        after the key `after`"""
     @abstractmethod
     def folders(self, folder: str) -> list[str]:
         "The names of the folders directly below a folder, in order"
@@ -149,8 +153,11 @@ class Backend(ABC):
 
     def _page(self, folder: str, above: int) -> list[Entry]:
         "One page of a numbered folder: objects with numbers above `above`"
-        with before_claim() if above else nullcontext(): page = list(self.list(folder, _behind(folder, above), self.can.page))   # an empty end is looked at again
-        return [e for e in page if (found := key_number(e.key)) and found[0] > above or not found and not is_beyond(e.key)]
+        # an empty end is looked at again
+        with before_claim() if above else nullcontext():
+            page = list(self.list(folder, _behind(folder, above), self.can.page))
+        return [e for e in page if (found := key_number(e.key)) and found[0] > above or not found
+                and not is_beyond(e.key)]
 
     def tail(
         self,
@@ -176,7 +183,8 @@ def in_threads(f: Callable, items: Iterable, workers: int) -> Iterator:
     "Results or exceptions of `f` over `items`, in order, from a few threads"
     items = list(items)
     if len(items) < 2 or workers < 2: return iter([settle(f, i) for i in items])
-    with ThreadPoolExecutor(min(workers, len(items))) as pool: return iter([r.result() for r in [pool.submit(copy_context().run, settle, f, i) for i in items]])
+    with ThreadPoolExecutor(min(workers, len(items))) as pool:
+        return iter([r.result() for r in [pool.submit(copy_context().run, settle, f, i) for i in items]])
 
 # %% ../../nbs/storage/01_backend.ipynb #82de74d6
 _shown: ContextVar[dict | None] = ContextVar('shown', default=None)
@@ -279,12 +287,15 @@ class MemoryBackend(Backend):
         return (data[i:i + 2**20] for i in range(0, len(data), 2**20))
 
     def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
-        with self._lock: keys = sorted(k for k in self._objects if k.startswith(folder) and (after is None or k > after))
+        with self._lock:
+            keys = sorted(k for k in self._objects if k.startswith(folder) and (after is None or k > after))
         found = ((k, self._objects.get(k)) for k in keys)
         return islice((Entry(k, len(v[0]), v[1], repr(v[1])) for k, v in found if v), limit)
 
     def folders(self, folder: str) -> list[str]:
-        with self._lock: return sorted({k[len(folder):].split('/')[0] for k in self._objects if k.startswith(folder) and '/' in k[len(folder):]})
+        with self._lock:
+            return sorted({k[len(folder):].split('/')[0] for k in self._objects if k.startswith(folder)
+                           and '/' in k[len(folder):]})
 
     def exists(self, key: str) -> bool: return key in self._objects
     def stamp(self, key: str) -> str: return repr(found[1]) if (found := self._objects.get(key)) else ''

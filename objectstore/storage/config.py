@@ -22,7 +22,8 @@ __all__ = ['SECRETS_BELONG', 'KEYS', 'PERSONAL', 'OFF_LIMITS', 'InvalidSettings'
            'from_file', 'Config', 'get_config', 'state_dir', 'cache_dir']
 
 # %% ../../nbs/storage/09_config.ipynb #c069099a
-class InvalidSettings(ObjectStoreError, ValueError): "A settings file, an environment variable or a profile that cannot be used"
+class InvalidSettings(ObjectStoreError, ValueError):
+    "A settings file, an environment variable or a profile that cannot be used"
 
 # %% ../../nbs/storage/09_config.ipynb #9ca0f66f
 _size = re.compile(r'(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?', re.IGNORECASE | re.ASCII)
@@ -33,7 +34,9 @@ def parse_size(
     "A size in bytes"
     if size is None or isinstance(size, int) and not isinstance(size, bool) and size >= 0: return size
     m = _size.fullmatch(size.strip()) if isinstance(size, str) else None
-    if not m or m[3] and not m[2]: raise ValueError(f'{brief(size) if isinstance(size, str) else repr(size)} is not a size; write bytes, or text such as 500MB, 20GB or 1.5TiB')
+    if not m or m[3] and not m[2]:
+        raise ValueError(f'{brief(size) if isinstance(size, str) else repr(size)} is not a size; write bytes, or text '
+                         'such as 500MB, 20GB or 1.5TiB')
     return round(float(m[1]) * (1024 if m[3] else 1000) ** ' kmgtp'.index(m[2].lower() or ' '))
 
 # %% ../../nbs/storage/09_config.ipynb #beca3114
@@ -45,12 +48,14 @@ def _seconds(text: str) -> float:
     try: return seconds(float(text))
     except ValueError: pass
     try: return seconds(text)
-    except ValueError as e: raise ValueError(str(e) if brief(text) == repr(text) else f'{brief(text)} is no duration: {GRAMMAR}') from None
+    except ValueError as e:
+        raise ValueError(str(e) if brief(text) == repr(text) else f'{brief(text)} is no duration: {GRAMMAR}') from None
 
 # %% ../../nbs/storage/09_config.ipynb #f6a239a1
 def _offline(text: str) -> str | bool: return 'auto' if text.lower() == 'auto' else yes_or_no(text)
 def _endpoint(text: str) -> str:
-    if urlsplit(text).scheme not in ('http', 'https') or not urlsplit(text).hostname: raise ValueError(f'{brief(text)} is not a URL such as http://minio.lab:9000')
+    if urlsplit(text).scheme not in ('http', 'https') or not urlsplit(text).hostname:
+        raise ValueError(f'{brief(text)} is not a URL such as http://minio.lab:9000')
     return text
 
 def check_author(text: object) -> str:
@@ -63,13 +68,14 @@ def check_provenance(text: object) -> str:
     if text in ('full', 'minimal'): return text
     raise ValueError(f'{brief(str(text))} is neither full nor minimal')
 
-_readers: dict[str, Callable] = dict(tiers=_tiers, endpoint=_endpoint, offline=_offline, max_age=_seconds, cache_limit=parse_size, timeout=_seconds, trust=yes_or_no,
-    author=check_author, provenance=check_provenance)
+_readers: dict[str, Callable] = dict(tiers=_tiers, endpoint=_endpoint, offline=_offline, max_age=_seconds,
+                                     cache_limit=parse_size, timeout=_seconds, trust=yes_or_no, author=check_author,
+                                     provenance=check_provenance)
 
 # %% ../../nbs/storage/09_config.ipynb #f3611626
 _secret = re.compile(r'secret|passw|token|credential|access_?key|api_?key|account_?key|private_?key|sas_?key|(?<!skip_)signature|connection_?string', re.IGNORECASE)
-SECRETS_BELONG = ('secrets belong in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or their kin of GCS and Azure) '
-                  'or in the service\'s own files such as ~/.aws/credentials')
+SECRETS_BELONG = ('secrets belong in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or their kin of GCS '
+                  'and Azure) ' 'or in the service\'s own files such as ~/.aws/credentials')
 
 def check_secret(
     key: str,        # What it is called
@@ -80,9 +86,13 @@ def check_secret(
     for part in re.split(r'[\s,]+', text):
         try: url = urlsplit(part)
         except ValueError: continue
-        if '@' in url.netloc or (key == 'endpoint' or ':' in url.netloc) and '@' in part: raise ValueError(f'{key!r} holds a user or password in its URL: {SECRETS_BELONG}')
-        if bad := next((k for k, v in parse_qsl(url.query) if '@' in v and has_login(v)), None): raise ValueError(f'{key!r} holds a user or password, in the {bad} of its URL: {SECRETS_BELONG}, a proxy\'s in HTTPS_PROXY or storage_options')
-        if bad := next((k for k, _ in parse_qsl(url.query, keep_blank_values=True) if _secret.search(k.replace('-', '_'))), None):
+        if '@' in url.netloc or (key == 'endpoint' or ':' in url.netloc) and '@' in part:
+            raise ValueError(f'{key!r} holds a user or password in its URL: {SECRETS_BELONG}')
+        if bad := next((k for k, v in parse_qsl(url.query) if '@' in v and has_login(v)), None):
+            raise ValueError(f'{key!r} holds a user or password, in the {bad} of its URL: {SECRETS_BELONG}, a proxy\'s '
+                             'in HTTPS_PROXY or storage_options')
+        if bad := next((k for k, _ in parse_qsl(url.query, keep_blank_values=True)
+                        if _secret.search(k.replace('-', '_'))), None):
             raise ValueError(f'{key!r} holds the secret {bad!r} in its URL: {SECRETS_BELONG}')
 
 # %% ../../nbs/storage/09_config.ipynb #755bbfb7
@@ -96,9 +106,11 @@ def read_value(
     "One setting, read and checked"
     try:
         check_secret(key, text)
-        if key not in _readers: raise ValueError(f'there is no setting {key!r}{hint(key, KEYS)}; there are {", ".join(KEYS)}')
+        if key not in _readers:
+            raise ValueError(f'there is no setting {key!r}{hint(key, KEYS)}; there are {", ".join(KEYS)}')
         return _readers[key](text)
-    except ValueError as e: raise InvalidSettings(f'{where}: {key}: {e}' if key in _readers else f'{where}: {e}') from None
+    except ValueError as e:
+        raise InvalidSettings(f'{where}: {key}: {e}' if key in _readers else f'{where}: {e}') from None
 
 # %% ../../nbs/storage/09_config.ipynb #8f4b20a3
 _header = re.compile(r'\s*\[(?P<name>[^\]]*)\]')
@@ -107,8 +119,10 @@ def our_lines(text: str) -> str:
     "The text with every line outside `[objectstore…]` sections blanked"
     ours, kept = False, []
     for line in text.splitlines():
-        if m := _header.match(line): ours = m['name'].strip() == 'objectstore' or m['name'].strip().startswith('objectstore.')
-        kept.append((line.strip() if m else line) if ours else '')   # an indented header would continue the value above it
+        if m := _header.match(line):
+            ours = m['name'].strip() == 'objectstore' or m['name'].strip().startswith('objectstore.')
+        # an indented header would continue the value above it
+        kept.append((line.strip() if m else line) if ours else '')
     return '\n'.join(kept)
 
 # %% ../../nbs/storage/09_config.ipynb #eed082a7
@@ -144,12 +158,14 @@ def _ini_sections(path: Path, raw: bytes) -> dict:
         parser = configparser.ConfigParser(interpolation=None, default_section='', inline_comment_prefixes=('#', ';'))
         parser.read_string(text, str(path))
     except (configparser.Error, UnicodeDecodeError) as e: raise InvalidSettings(_complaint(path, e)) from None
-    return {s.strip(): {k: (v, f'{path}, line {_line(text, s.strip(), k)}') for k, v in parser[s].items()} for s in parser.sections()}
+    return {s.strip(): {k: (v, f'{path}, line {_line(text, s.strip(), k)}') for k, v in parser[s].items()}
+            for s in parser.sections()}
 
 def _complaint(path: Path, e: Exception) -> str:
     "A parser's error in a line that names the place but repeats no line of the file, which may hold a secret"
     line = getattr(e, 'lineno', None) or next((n for n, _ in getattr(e, 'errors', ())), None)
-    why = {'DuplicateOptionError': f"the key {getattr(e, 'option', '')!r} is there twice", 'DuplicateSectionError': f"the section [{getattr(e, 'section', '')}] is there twice",
+    why = {'DuplicateOptionError': f"the key {getattr(e, 'option', '')!r} is there twice",
+           'DuplicateSectionError': f"the section [{getattr(e, 'section', '')}] is there twice",
            'UnicodeDecodeError': 'it is not UTF-8'}.get(type(e).__name__, 'a line is neither [section] nor key = value')
     return f'{path}, line {line}: {why}' if line else f'{path}: {why}'
 
@@ -161,8 +177,10 @@ def _toml_sections(path: Path, raw: bytes) -> dict:
     except ValueError as e:      # of its words only the place, for they may repeat a line
         line = re.search(r'line (\d+)', str(e))
         raise InvalidSettings(f'{path}, line {line[1] if line else "?"}: this is no TOML') from None
-    tables = {'objectstore': {k: v for k, v in found.items() if not isinstance(v, dict)}} | {f'objectstore.{k}': v for k, v in found.items() if isinstance(v, dict)}
-    return {s: {k.replace('-', '_'): (_toml_text(v), f'{path}, line {_line(text, f"tool.{s}", k)}') for k, v in table.items()} for s, table in tables.items()}
+    tables = {'objectstore': {k: v for k, v in found.items() if not isinstance(v, dict)}} | {f'objectstore.{k}': v
+        for k, v in found.items() if isinstance(v, dict)}
+    return {s: {k.replace('-', '_'): (_toml_text(v), f'{path}, line {_line(text, f"tool.{s}", k)}')
+                for k, v in table.items()} for s, table in tables.items()}
 
 def _toml_text(value: object) -> str:
     "A value as a settings file would have it"
@@ -209,7 +227,8 @@ class Config(Mapping):
     provenance: str = 'full'             # How much records tell of who and what made a version: full or minimal
     profile: str | None = None           # `lab` for [objectstore.lab]; None: [objectstore]
     sources: Mapping[str, str] = field(default_factory=dict)   # Of each key that was set, where
-    sends_to: Mapping[str, str] = field(default_factory=dict)  # Addresses that a project's file alone names: where it does
+    # Addresses that a project's file alone names: where it does
+    sends_to: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, key: str) -> object:
         if key not in KEYS: raise KeyError(f'{key!r}{hint(key, KEYS)}')
@@ -218,30 +237,36 @@ class Config(Mapping):
     def __len__(self) -> int: return len(KEYS)
     def __repr__(self) -> str:
         lines = [f'{k:<12}{self[k]!r:<32} {self.sources.get(k, "default")}' for k in KEYS]
-        return '\n'.join([f'settings of {"the default profile" if self.profile is None else f"the profile {self.profile!r}"}', *lines])
+        return '\n'.join(['settings of '
+                          f'{"the default profile" if self.profile is None else f"the profile {self.profile!r}"}',
+                          *lines])
 
 # %% ../../nbs/storage/09_config.ipynb #91f8ab8c
 PERSONAL = ('trust', 'author', 'provenance')
 OFF_LIMITS = {'allow_invalid_certificates', 'metadata_endpoint', 'endpoint_url_sts', 'imdsv1_fallback', 'role_arn',
-    'web_identity_token_file', 'federated_token_file', 'container_credentials_relative_uri', 'container_credentials_full_uri',
-    'container_authorization_token_file', 'authority_host', 'msi_endpoint', 'service_account', 'application_credentials'}
+              'web_identity_token_file', 'federated_token_file', 'container_credentials_relative_uri',
+              'container_credentials_full_uri', 'container_authorization_token_file', 'authority_host', 'msi_endpoint',
+              'service_account', 'application_credentials'}
 
 def _from_section(section: Mapping, path: Path) -> dict[str, tuple[object, str]]:
     "The settings of a section, each with its source"
-    found = {k: (read_value(k, cleaned(v) if k != 'tiers' else v.strip(), where), where) for k, (v, where) in section.items() if cleaned(v) or k not in KEYS}
+    found = {k: (read_value(k, cleaned(v) if k != 'tiers' else v.strip(), where), where)
+             for k, (v, where) in section.items() if cleaned(v) or k not in KEYS}
     if 'tiers' in found: found['tiers'] = (tuple(from_file(t, path) for t in found['tiers'][0]), found['tiers'][1])
     if path == user_file(): return found
     if 'trust' in found:
         _, where = found.pop('trust')
-        warnings.warn(f"{where}: trust does not count in a project's file: give trust=True as an argument, set OBJECTSTORE_TRUST=1, or write it in {user_file()}", stacklevel=outside())
+        warnings.warn(f"{where}: trust does not count in a project's file: give trust=True as an argument, set "
+                      f"OBJECTSTORE_TRUST=1, or write it in {user_file()}", stacklevel=outside())
     _within_limits(*found.get('tiers', ((), '')))
     return found
 
 def _within_limits(tiers: tuple[str, ...], where: str) -> None:
     "Raise where a project's file says what is not its own to say"
     if not (bad := next((k for tier in tiers for k in _query(tier) if k in OFF_LIMITS), None)): return
-    raise InvalidSettings(f"{where}: tiers: {bad} does not belong into a project's file, which may neither switch off certificates "
-        f'nor say where credentials come from: give it in storage_options, in the environment, or in {user_file()}')
+    raise InvalidSettings(f"{where}: tiers: {bad} does not belong into a project's file, which may neither switch off "
+                          "certificates " 'nor say where credentials come from: give it in storage_options, in the '
+                          f'environment, or in {user_file()}')
 
 def _query(tier: str) -> dict[str, str]:
     "The options of a tier, by their plain names"
@@ -270,17 +295,20 @@ def _personal(profile: str | None, keys: tuple[str, ...]) -> dict[str, tuple[obj
 
 # %% ../../nbs/storage/09_config.ipynb #624a863c
 def get_config(
-    profile: str | None = None,                # `lab` for [objectstore.lab]; None: OBJECTSTORE_PROFILE, else [objectstore]
+    # `lab` for [objectstore.lab]; None: OBJECTSTORE_PROFILE, else [objectstore]
+    profile: str | None = None,
     *,
     start: str | os.PathLike | None = None,    # Folder from which to look upward; None: the current one
-    files: bool = True,                        # Read settings files? Else the environment, and the user's author and provenance
+    # Read settings files? Else the environment, and the user's author and provenance
+    files: bool = True,
 ) -> Config:
     "The settings that hold here: environment over file over default"
     profile = profile or (variable('OBJECTSTORE_PROFILE') if files else None)
     warn_of_strange(f'OBJECTSTORE_{k.upper()}' for k in KEYS)
     found, sends_to = _from_files(profile, start) if files else ({}, {})
     found |= _personal(profile, PERSONAL if files else PERSONAL[1:]) | _from_environment()
-    return Config(profile=profile, sources={k: s for k, (_, s) in found.items()}, sends_to=sends_to, **{k: v for k, (v, _) in found.items()})
+    return Config(profile=profile, sources={k: s for k, (_, s) in found.items()}, sends_to=sends_to,
+                  **{k: v for k, (v, _) in found.items()})
 
 def _from_files(profile: str | None, start: str | os.PathLike | None) -> tuple[dict, dict]:
     "The settings of the first file that has the profile's section, and the addresses that a project's file names"
@@ -297,7 +325,8 @@ def _from_files(profile: str | None, start: str | os.PathLike | None) -> tuple[d
 def _no_profile(profile: str, known: list[str], looked: list[Path]) -> InvalidSettings:
     names = sorted({k.partition('.')[2] for k in known if '.' in k})
     there = f"there {'is' if len(names) == 1 else 'are'} {', '.join(names)}" if names else 'no file has a named profile'
-    return InvalidSettings(f"no profile {profile!r}{hint(profile, names)}; {there}; looked for [objectstore.{profile}] in {', '.join(str(p) for p in looked if p.suffix != '.toml' or p.exists())}")
+    return InvalidSettings(f"no profile {profile!r}{hint(profile, names)}; {there}; looked for [objectstore.{profile}] "
+                           f"in {', '.join(str(p) for p in looked if p.suffix != '.toml' or p.exists())}")
 
 # %% ../../nbs/storage/09_config.ipynb #2f3eaf9f
 def _private(
@@ -308,11 +337,13 @@ def _private(
     path.mkdir(mode=0o700, exist_ok=True)
     owner = path.stat().st_uid
     if hasattr(os, 'geteuid') and os.geteuid() not in (0, owner):
-        raise InvalidSettings(f'{path} belongs to another user (number {owner}); set OBJECTSTORE_STATE_DIR and OBJECTSTORE_CACHE_DIR to folders of your own')
+        raise InvalidSettings(f'{path} belongs to another user (number {owner}); set OBJECTSTORE_STATE_DIR and '
+                              'OBJECTSTORE_CACHE_DIR to folders of your own')
     return path
 
 def state_dir() -> Path:
-    "The folder of what belongs to this machine and cannot be made again: OBJECTSTORE_STATE_DIR, or the platform's place"
+    """The folder of what belongs to this machine and cannot be made again: OBJECTSTORE_STATE_DIR, or the platform's
+    place"""
     from platformdirs import user_state_path
     given = variable('OBJECTSTORE_STATE_DIR')
     return _private(Path(given).expanduser().absolute() if given else user_state_path('objectstore', appauthor=False))

@@ -29,12 +29,14 @@ class Timed(Backend):
 
     def _ask(self, f: Callable, *args, size: int = 0) -> object:
         "An answer within the time, or `ConnectionError`"
-        if hangs := [c for c in self._hang if not c.done.is_set()]: raise ConnectionError(errno.ETIMEDOUT, 'the volume still does not answer', self.url)
+        if hangs := [c for c in self._hang if not c.done.is_set()]:
+            raise ConnectionError(errno.ETIMEDOUT, 'the volume still does not answer', self.url)
         self._hang = hangs
         try: return within(self.seconds + size / RATE, f, *args)
         except Unanswered as e:
             self._hang = [*self._hang, e.call]
-            raise ConnectionError(errno.ETIMEDOUT, f'the volume does not answer within {self.seconds:g} s', self.url) from None
+            raise ConnectionError(errno.ETIMEDOUT, f'the volume does not answer within {self.seconds:g} s',
+                                  self.url) from None
 
     def create(self, key: str, data: bytes) -> bool: return self._ask(self.inner.create, key, data, size=len(data))
     def upload(self, key: str, source: Path, progress: Callable[[int], None] | None = None) -> None:
@@ -43,8 +45,10 @@ class Timed(Backend):
         items = list(items)
         return self._ask(self.inner.create_many, items, size=sum(len(d) + RATE // 10 for _, d in items))
     def read(self, key: str, limit: int | None = None) -> bytes: return self._ask(self.inner.read, key, limit)
-    def stream(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]: return self._steps(1, self.inner.stream, key, start, end)
-    def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]: return self._steps(AT_ONCE, self.inner.list, folder, after, limit)
+    def stream(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        return self._steps(1, self.inner.stream, key, start, end)
+    def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
+        return self._steps(AT_ONCE, self.inner.list, folder, after, limit)
     def tail(self, folder: str, known: int = 0) -> list[Entry]: return self._ask(self.inner.tail, folder, known)
     def folders(self, folder: str) -> list[str]: return self._ask(self.inner.folders, folder)
     def exists(self, key: str) -> bool: return self._ask(self.inner.exists, key)

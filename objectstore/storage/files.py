@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, islice
 from pathlib import Path
 from .backend import Backend, Capabilities, Entry, in_threads, key_number, number_key, settle
-from .atomic import (PATIENCE, PIECE, READ_FLAGS, UNNAMED, Draft, MustBeNamed, Patience, Short, asked_again, batch_size, check_key, copy_piece,
-    draft_name, hundred, in_hundred, is_late, key_leaf, lies_there, on_network, publish, read_all, regular, resolved, said, sync_file, sync_folder, whose)
+from .atomic import (PATIENCE, PIECE, READ_FLAGS, UNNAMED, Draft, MustBeNamed, Patience, Short,
+                                        asked_again, batch_size, check_key, copy_piece, draft_name, hundred, in_hundred,
+                                        is_late, key_leaf, lies_there, on_network, publish, read_all, regular, resolved,
+                                        said, sync_file, sync_folder, whose)
 
 # %% auto #0
 __all__ = ['SEEN', 'FileBackend', 'file_stamp']
@@ -30,8 +32,10 @@ class FileBackend(Backend):
         private: bool = False,         # Only for this user: folders 0700, files 0600
         durable: bool = True,          # Does a write wait until it would survive a power cut?
         marker: str | None = None,     # A key that is always there: where it is missing, the folder is not made again
-        patience: float = PATIENCE,    # Seconds for which a shared volume is asked again that may answer late; a local disk is asked once
-        links: bool = True,            # Must `create` know for certain who was first? A cache need not: it does without hard links
+        # Seconds for which a shared volume is asked again that may answer late; a local disk is asked once
+        patience: float = PATIENCE,
+        # Must `create` know for certain who was first? A cache need not: it does without hard links
+        links: bool = True,
     ):
         self._root = resolved(os.path.expanduser(root)).rstrip('/\\' if os.name == 'nt' else '/')
         self.url = self._root or '/'
@@ -49,8 +53,10 @@ class FileBackend(Backend):
         if self._seen.get(place, 0.0) > (now := monotonic()) or len(place) <= len(self.url): return
         self._see(os.path.dirname(place))
         st = os.lstat(place)
-        if stat.S_ISLNK(st.st_mode) or getattr(st, 'st_file_attributes', 0) & 0x400: raise OSError(errno.ELOOP, 'a link', place)
-        if not stat.S_ISDIR(st.st_mode): raise NotADirectoryError(errno.ENOTDIR, 'a file, where a folder should be', place)
+        if stat.S_ISLNK(st.st_mode) or getattr(st, 'st_file_attributes', 0) & 0x400:
+            raise OSError(errno.ELOOP, 'a link', place)
+        if not stat.S_ISDIR(st.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, 'a file, where a folder should be', place)
         if len(self._seen) >= _known_limit: self._seen.clear()
         self._seen[place] = now + SEEN
 
@@ -66,9 +72,13 @@ class FileBackend(Backend):
     def _said(self, e: OSError, key: str = '') -> OSError:
         "The error of the contract for one of the system"
         at = f'{self.url}/{key}' if key else self.url
-        found = said(ConnectionError(errno.EHOSTDOWN, e.strerror) if self.shared and type(e) is OSError and e.errno == errno.EIO else e, at)
-        if not isinstance(found, PermissionError) or e.errno == errno.EROFS or not (facts := whose(e.filename if isinstance(e.filename, str) else at)): return found
-        return PermissionError(found.errno, f'{found.strerror} ({facts}): whoever shares a store with a group lets the group write to its folders (chmod g+rws) and works with umask 002', at)
+        found = said(ConnectionError(errno.EHOSTDOWN, e.strerror) if self.shared and type(e) is OSError
+                     and e.errno == errno.EIO else e, at)
+        if (not isinstance(found, PermissionError) or e.errno == errno.EROFS
+            or not (facts := whose(e.filename if isinstance(e.filename, str) else at))):
+            return found
+        return PermissionError(found.errno, f'{found.strerror} ({facts}): whoever shares a store with a group lets the '
+                               'group write to its folders (chmod g+rws) and works with umask 002', at)
 
     def _open(self, key: str) -> int:
         "A descriptor of the file of a key"
@@ -90,7 +100,8 @@ class FileBackend(Backend):
         except (FileNotFoundError, NotADirectoryError): return False
 
     def _made_since(self, place: str) -> bool:
-        "Is there such a folder after all, by the listing of the one above it, and of those above that where it seems absent too?"
+        """Is there such a folder after all, by the listing of the one above it, and of those above that where it seems
+        absent too?"""
         above, name = os.path.split(place)
         if above == place: return False
         try: return name in asked_again(os.listdir, above, patience=self._patience)
@@ -99,7 +110,9 @@ class FileBackend(Backend):
 
     def read(self, key: str, limit: int | None = None) -> bytes:
         "The whole object; `OverflowError` where it has more than `limit` bytes"
-        try: return asked_again(self._read, key, limit, patience=self._patience) if self._patience else self._read(key, limit)
+        try:
+            return (asked_again(self._read, key, limit, patience=self._patience) if self._patience
+                    else self._read(key, limit))
         except OSError as e: raise self._said(e, key) from None
 
     def _read(self, key: str, limit: int | None) -> bytes:
@@ -107,7 +120,8 @@ class FileBackend(Backend):
         try:
             st = os.fstat(fd)
             if not stat.S_ISREG(st.st_mode): regular(st, key)
-            if limit is not None and st.st_size > limit: raise OverflowError(f'{key} has {st.st_size:,} bytes, more than {limit:,}')
+            if limit is not None and st.st_size > limit:
+                raise OverflowError(f'{key} has {st.st_size:,} bytes, more than {limit:,}')
             return read_all(fd, st.st_size, key)
         finally: os.close(fd)
 
@@ -129,7 +143,8 @@ class FileBackend(Backend):
         try:
             size = regular(os.fstat(fd), key).st_size
             end = size if end is None else end
-            if not 0 <= start <= end <= size: raise Short(errno.EINVAL, f'has {size:,} bytes, not the range {start:,} to {end:,}', key)
+            if not 0 <= start <= end <= size:
+                raise Short(errno.EINVAL, f'has {size:,} bytes, not the range {start:,} to {end:,}', key)
             os.lseek(fd, start, os.SEEK_SET)
             for at in range(start, end, PIECE): yield read_all(fd, min(PIECE, end - at), key)
         finally: os.close(fd)
@@ -168,9 +183,11 @@ class FileBackend(Backend):
         except FileNotFoundError: pass
 
     def _ready_root(self) -> list[str]:
-        "Make the root and what is missing above it; not again, where all that was here has gone: then the volume is no longer mounted"
+        """Make the root and what is missing above it; not again, where all that was here has gone: then the volume is
+        no longer mounted"""
         if self._again and self._marker and not lies_there(f'{self._root}/{self._marker}'):
-            raise ConnectionRefusedError(f'what was in {self.url} is not there any more: was its volume unmounted? Nothing was written')
+            raise ConnectionRefusedError(f'what was in {self.url} is not there any more: was its volume unmounted? '
+                                         'Nothing was written')
         absent, p = [], self.url
         while not os.path.isdir(p): absent.append(p); p = os.path.dirname(p)
         for p in reversed(absent):
@@ -211,7 +228,8 @@ class FileBackend(Backend):
             if os.lstat(path).st_mode & 0o222: os.chmod(path, self._modes[1])
 
     def _written(self, place: str, fill: Callable[[Draft], object]) -> tuple[Draft, list[str]]:
-        "A new file without its name, and the folders whose entries are still to be synced: where it fails there is nothing"
+        """A new file without its name, and the folders whose entries are still to be synced: where it fails there is
+        nothing"""
         due = self._ready(place)
         draft = self._draft(place)
         try:
@@ -301,7 +319,9 @@ class FileBackend(Backend):
         "What lies in a folder; nothing where there is none"
         try: return asked_again(self._scan_once, place, patience=self._patience)
         except (FileNotFoundError, NotADirectoryError): pass
-        if not self.shared or not (self._listed(*os.path.split(place)) if len(place) > len(self.url) else self._made_since(place)): return []
+        if (not self.shared
+            or not (self._listed(*os.path.split(place)) if len(place) > len(self.url) else self._made_since(place))):
+            return []
         try: return self._scan_once(place)
         except (FileNotFoundError, NotADirectoryError): return []
 
@@ -319,7 +339,8 @@ class FileBackend(Backend):
         "Objects below a folder, in order of key"
         for name, e in _in_order(self._scan(place)):
             if name[-1] != '/':
-                if not key_leaf.fullmatch(name)[1]: yield from _entry(e, prefix + name, after, self._patience)     # a numbered one out of its sub-folder is no object
+                # a numbered one out of its sub-folder is no object
+                if not key_leaf.fullmatch(name)[1]: yield from _entry(e, prefix + name, after, self._patience)
             elif hundred.fullmatch(name[:-1]): yield from self._walk_hundred(place, prefix, name[:-1], after)
             elif not _before(prefix + name, after): yield from self._walk(f'{place}/{name[:-1]}', prefix + name, after)
 
@@ -347,7 +368,8 @@ class FileBackend(Backend):
     def folders(self, folder: str) -> list[str]:
         "The names of the folders directly below a folder, in order; one that has become empty may still be named"
         place = self._at(folder)
-        def shown(digits): return any(not in_hundred(digits, name) for name, _ in _in_order(self._scan(f'{place}/{digits}')))
+        def shown(digits):
+            return any(not in_hundred(digits, name) for name, _ in _in_order(self._scan(f'{place}/{digits}')))
         try:
             names = sorted(name[:-1] for name, _ in _in_order(self._scan(place)) if name[-1] == '/')
             return [n for n in names if not hundred.fullmatch(n) or shown(n)]
@@ -362,7 +384,8 @@ class FileBackend(Backend):
         after = f'{folder}{number_key(known - 1)}.z' if known > 1 else None
         def entries(digits, after=None): return self._walk_hundred(place, folder, digits, after)
         try:
-            hundreds = sorted(e.name for e in self._scan(place) if hundred.fullmatch(e.name) and key_number(f'{e.name}00'))
+            hundreds = sorted(e.name for e in self._scan(place) if hundred.fullmatch(e.name)
+                              and key_number(f'{e.name}00'))
             if known: found = [e for d in hundreds[-10:] for e in entries(d, after)]
             while hundreds and not found: found = [*entries(hundreds.pop())]
             return found
@@ -434,7 +457,8 @@ _syncs = 8   # disks and servers join the syncs that wait at the same time
 # %% ../../nbs/storage/03_files.ipynb #903a00ce
 def _in_order(found: list[os.DirEntry]) -> list[tuple[str, os.DirEntry]]:
     "Names with a key's form, as the ends of keys (a folder has a slash), in order of key"
-    named = [(f'{e.name}/' if e.is_dir(follow_symlinks=False) else e.name, e) for e in found if key_leaf.fullmatch(e.name)]
+    named = [(f'{e.name}/' if e.is_dir(follow_symlinks=False) else e.name, e) for e in found
+             if key_leaf.fullmatch(e.name)]
     return sorted((t for t in named if t[0][-1] == '/' or t[1].is_file(follow_symlinks=False)), key=lambda t: t[0])
 
 # %% ../../nbs/storage/03_files.ipynb #128e1d2e
@@ -445,7 +469,9 @@ def file_stamp(st: os.stat_result) -> str:
 def _entry(e: os.DirEntry, key: str, after: str | None, patience: float) -> Iterator[Entry]:
     "An entry behind `after`, unless it has vanished"
     if after is not None and key <= after: return
-    try: st = asked_again(lambda: e.stat(follow_symlinks=False), patience=patience) if patience else e.stat(follow_symlinks=False)
+    try:
+        st = (asked_again(lambda: e.stat(follow_symlinks=False), patience=patience) if patience
+              else e.stat(follow_symlinks=False))
     except FileNotFoundError: return
     yield Entry(key, st.st_size, st.st_mtime, file_stamp(st))
 

@@ -43,9 +43,9 @@ class First:
         while self.addresses:
             address, where = next(iter(self.addresses.items()))
             if not self._known(mark := _mark(address, where)):
-                warnings.warn(f'{where}: this file of the project has requests that are signed with your credentials sent to '
-                              f'{address}. If you do not trust it, change that line now; this is said once on this machine',
-                              stacklevel=outside())
+                warnings.warn(f'{where}: this file of the project has requests that are signed with your credentials '
+                              'sent to ' f'{address}. If you do not trust it, change that line now; this is said once '
+                              'on this machine', stacklevel=outside())
                 self._note(mark)
             del self.addresses[address]
 

@@ -22,23 +22,30 @@ __all__ = ['client_options', 'KNOWN', 'SECRET', 'SWITCHES', 'option_prefix', 'no
            'explain', 'is_refusal', 'about_keys', 'no_service', 'like_page', 'refused', 'used_before_fork']
 
 # %% ../../nbs/storage/04_options.ipynb #23ef8eb5
-client_options = {'allow_http', 'allow_invalid_certificates', 'root_certificate', 'proxy_url', 'proxy_ca_certificate', 'proxy_excludes', 'user_agent'}
-KNOWN = dict(
-    s3={'endpoint', 'region', 'access_key_id', 'secret_access_key', 'session_token', 'skip_signature', 'virtual_hosted_style_request', 'unsigned_payload',
-        'checksum_algorithm', 'server_side_encryption', 'sse_kms_key_id', 'sse_bucket_key_enabled', 'sse_customer_key_base64', 'request_payer',
-        'disable_tagging', 'disable_bulk_delete', 'role_arn', 'role_session_name', 'endpoint_url_sts', 'web_identity_token_file', 'metadata_endpoint', 'imdsv1_fallback',
-        'container_credentials_relative_uri', 'container_credentials_full_uri', 'container_authorization_token_file'},
-    gs={'endpoint', 'service_account', 'service_account_key', 'bearer_token', 'application_credentials', 'skip_signature'},
-    az={'endpoint', 'account_name', 'account_key', 'client_id', 'client_secret', 'credential_type', 'tenant_id', 'authority_host', 'sas_key', 'token', 'use_emulator',
-        'use_fabric_endpoint', 'encryption_key', 'msi_endpoint', 'object_id', 'msi_resource_id', 'federated_token_file', 'use_azure_cli', 'skip_signature'})
-SECRET = {'access_key_id', 'secret_access_key', 'session_token', 'sse_customer_key_base64', 'service_account_key', 'bearer_token', 'account_key', 'client_secret',
-    'sas_key', 'token', 'encryption_key'}
-SWITCHES = {'allow_http', 'allow_invalid_certificates', 'skip_signature', 'virtual_hosted_style_request', 'unsigned_payload',
-    'sse_bucket_key_enabled', 'request_payer', 'disable_tagging', 'disable_bulk_delete', 'imdsv1_fallback', 'use_emulator',
-    'use_fabric_endpoint', 'use_azure_cli'}
+client_options = {'allow_http', 'allow_invalid_certificates', 'root_certificate', 'proxy_url', 'proxy_ca_certificate',
+                  'proxy_excludes', 'user_agent'}
+KNOWN = dict(s3={'endpoint', 'region', 'access_key_id', 'secret_access_key', 'session_token', 'skip_signature',
+                 'virtual_hosted_style_request', 'unsigned_payload', 'checksum_algorithm', 'server_side_encryption',
+                 'sse_kms_key_id', 'sse_bucket_key_enabled', 'sse_customer_key_base64', 'request_payer',
+                 'disable_tagging', 'disable_bulk_delete', 'role_arn', 'role_session_name', 'endpoint_url_sts',
+                 'web_identity_token_file', 'metadata_endpoint', 'imdsv1_fallback',
+                 'container_credentials_relative_uri', 'container_credentials_full_uri',
+                 'container_authorization_token_file'},
+             gs={'endpoint', 'service_account', 'service_account_key', 'bearer_token', 'application_credentials',
+                 'skip_signature'},
+             az={'endpoint', 'account_name', 'account_key', 'client_id', 'client_secret', 'credential_type',
+                 'tenant_id', 'authority_host', 'sas_key', 'token', 'use_emulator', 'use_fabric_endpoint',
+                 'encryption_key', 'msi_endpoint', 'object_id', 'msi_resource_id', 'federated_token_file',
+                 'use_azure_cli', 'skip_signature'})
+SECRET = {'access_key_id', 'secret_access_key', 'session_token', 'sse_customer_key_base64', 'service_account_key',
+          'bearer_token', 'account_key', 'client_secret', 'sas_key', 'token', 'encryption_key'}
+SWITCHES = {'allow_http', 'allow_invalid_certificates', 'skip_signature', 'virtual_hosted_style_request',
+            'unsigned_payload', 'sse_bucket_key_enabled', 'request_payer', 'disable_tagging', 'disable_bulk_delete',
+            'imdsv1_fallback', 'use_emulator', 'use_fabric_endpoint', 'use_azure_cli'}
 option_prefix = re.compile(r'(aws|google|gcs|azure_storage|azure)_')
 
-no_order = 'directory buckets (S3 Express One Zone) list their objects in no order, and not from a key on: a store cannot lie in one; use a general-purpose bucket'
+no_order = ('directory buckets (S3 Express One Zone) list their objects in no order, and not from a key on: a store '
+            'cannot lie in one; use a general-purpose bucket')
 
 def has_login(value: str) -> bool:
     "Is there a user or a password in an address, as in `http://me:secret@proxy:3128`?"
@@ -98,7 +105,8 @@ def times(
     wait = dict(quick=1.8, small=PATIENT, large=PATIENT).get(kind)
     if wait: web['read_timeout'] = timedelta(seconds=wait * timeout)   # would count the sending of a body too
     backoff = dict(init_backoff=timedelta(seconds=timeout / 20), max_backoff=timedelta(seconds=timeout / 4))
-    return web, dict(max_retries=0 if kind == 'once' else 2, retry_timeout=timedelta(seconds=0.8 * timeout), backoff=backoff)
+    return web, dict(max_retries=0 if kind == 'once' else 2, retry_timeout=timedelta(seconds=0.8 * timeout),
+                     backoff=backoff)
 
 # %% ../../nbs/storage/04_options.ipynb #4380209d
 _prefixes = dict(s3=('AWS_',), gs=('GOOGLE_', 'GCS_'), az=('AZURE_STORAGE_', 'AZURE_'))
@@ -130,12 +138,14 @@ def check_endpoint(
     except TierMismatch: raise
     except ValueError: parts = urlsplit('')
     alone = parts.path in ('', '/') and not (parts.query or parts.fragment)
-    if parts.scheme in ('http', 'https') and _host.fullmatch(parts.hostname or '') and alone and port != 0: return endpoint.rstrip('/')
+    if parts.scheme in ('http', 'https') and _host.fullmatch(parts.hostname or '') and alone and port != 0:
+        return endpoint.rstrip('/')
     raise TierMismatch(f'{name} ({parts.scheme or "text"}://{parts.hostname or ""}…) is no address of a service: '
                        'write http://host:port or https://host:port, and nothing behind')
 
 _host = re.compile(r'[a-z0-9_]([a-z0-9._-]*[a-z0-9_.])?|[0-9a-f:.]*:[0-9a-f:.]*', re.ASCII)
-secrets_belong = 'secrets belong into the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), a profile (AWS_PROFILE), or storage_options'
+secrets_belong = ('secrets belong into the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), a profile '
+                  '(AWS_PROFILE), or storage_options')
 ENDPOINTS = ('AWS_ENDPOINT_URL_S3', 'AWS_ENDPOINT_URL', 'AWS_ENDPOINT')
 
 def s3_endpoint(given: str | None) -> str | None:
@@ -175,7 +185,8 @@ def s3_signing(o: Options) -> Signing:
     if o.get('skip_signature') == 'true': return Signing('no keys, since skip_signature is on')
     keys = {'access_key_id', 'secret_access_key'} & o.keys()
     if len(keys) == 1:
-        raise TierMismatch(f'storage_options have {keys.pop()} alone: access_key_id and secret_access_key belong together')
+        raise TierMismatch(f'storage_options have {keys.pop()} alone: access_key_id and secret_access_key belong '
+                           'together')
     if keys: return _fixed('storage_options', o['access_key_id'], o['secret_access_key'], o.get('session_token'))
     return _from_variables() or _from_chain(o)
 
@@ -209,7 +220,8 @@ def _from_chain(o: Options) -> Signing:
     "What boto3's chain finds; what the client of the service finds by itself, where there is no boto3"
     try: from obstore.auth.boto3 import Boto3CredentialProvider
     except ImportError:
-        return Signing('what the client finds by itself, since boto3 is not installed', _mark(sorted(o.public().items())))
+        return Signing('what the client finds by itself, since boto3 is not installed',
+                       _mark(sorted(o.public().items())))
     try:
         session = boto_session()
         session._session.get_component('credential_provider').remove('env')     # read above
@@ -222,17 +234,19 @@ def _from_chain(o: Options) -> Signing:
 def _none_found(e: Exception) -> str:
     "Why boto3's chain has nothing, in words"
     here = f'set {" and ".join(_pair)}, or AWS_PROFILE; skip_signature=true for a public bucket'
-    if (name := set_as('AWS_PROFILE', 'AWS_DEFAULT_PROFILE')) and type(e).__name__ == 'ProfileNotFound': return _no_profile(name)
+    if (name := set_as('AWS_PROFILE', 'AWS_DEFAULT_PROFILE')) and type(e).__name__ == 'ProfileNotFound':
+        return _no_profile(name)
     if isinstance(e, ValueError):
-        return f'no credentials were found, neither in the environment nor in {_keys_file()} nor by a role of this machine: {here}'
+        return (f'no credentials were found, neither in the environment nor in {_keys_file()} nor by a role of this '
+                f'machine: {here}')
     return f'no credentials were found ({type(e).__name__}): {here}'
 
 def _no_profile(name: str) -> str:
     "That a variable names a profile that is not there; what is none of a name's characters is not repeated"
     wanted, there = variable(name), sorted(_botocore(None).available_profiles)
     said = repr(wanted) if re.fullmatch(r'[\w.@ -]{1,40}', wanted) else 'that is written there'
-    return (f'{name} names the profile {said}, and neither {_keys_file()} nor {_config_file()} has it{hint(wanted, there)}; '
-            + (f'there are {", ".join(there)}' if there else 'they have no profile'))
+    return (f'{name} names the profile {said}, and neither {_keys_file()} nor {_config_file()} has '
+            f'it{hint(wanted, there)}; ' + (f'there are {", ".join(there)}' if there else 'they have no profile'))
 
 def _chain_source(method: str) -> str:
     "Where boto3 found credentials, in words"
@@ -254,7 +268,8 @@ def signing(scheme: str, o: Options) -> Signing:
     "What requests are signed with; of other services than S3 the client finds it by itself"
     if scheme == 's3': return s3_signing(all_options('s3', o))
     known = all_options(scheme, o)
-    files = [_stamp(known[k]) for k in ('service_account', 'application_credentials', 'federated_token_file') if k in known]
+    files = [_stamp(known[k]) for k in ('service_account', 'application_credentials', 'federated_token_file')
+             if k in known]
     return Signing('the options and the environment of this process', _mark(sorted(known.items()), files))
 
 def _stamp(path: str) -> tuple:
@@ -262,17 +277,20 @@ def _stamp(path: str) -> tuple:
     except OSError: return ()
     return s.st_mtime_ns, s.st_size
 
-def client(scheme: str, bucket: str, prefix: str, endpoint: str | None, o: Options, kind: str, timeout: float, size: int = 0, by: Signing | None = None) -> object:
+def client(scheme: str, bucket: str, prefix: str, endpoint: str | None, o: Options, kind: str, timeout: float,
+           size: int = 0, by: Signing | None = None) -> object:
     "An `obstore` client of a bucket for one kind of request"
     from obstore import store
     web, retries = times(kind, timeout, size)
     by, o = by or signing(scheme, o), all_options(scheme, o)
-    web = Options(web | {k: v for k, v in o.items() if k in client_options} | ({'allow_http': 'true'} if endpoint and endpoint.startswith('http://') else {}))
+    web = Options(web | {k: v for k, v in o.items() if k in client_options}
+                  | ({'allow_http': 'true'} if endpoint and endpoint.startswith('http://') else {}))
     if pem := _certificate(o): web['root_certificate'] = pem
     known = client_options | (_keys if by.provider else set())
     config = Options({k: v for k, v in o.items() if k not in known} | _config(scheme, endpoint, o, by))
     make = dict(s3=store.S3Store, gs=store.GCSStore, az=store.AzureStore)[scheme]
-    def build() -> object: return make(bucket, prefix=prefix or None, client_options=dict(web), retry_config=retries, **config)
+    def build() -> object:
+        return make(bucket, prefix=prefix or None, client_options=dict(web), retry_config=retries, **config)
     try:
         with nothing_empty(scheme): return calmly(f'{scheme}://{bucket}', build)
     except (store.BaseError, ValueError, TypeError) as e:
@@ -291,7 +309,8 @@ def nothing_empty(scheme: str) -> Iterator[None]:
 
 def _without_values(said: str, scheme: str, o: Options) -> str:
     "What a client says, with the names of variables in place of what they are set to, and no secret"
-    says = {v: f'(what {n} says)' for n in os.environ if n.startswith(_prefixes[scheme]) for v in (os.environ[n], cleaned(os.environ[n])) if len(v) > 2}
+    says = {v: f'(what {n} says)' for n in os.environ if n.startswith(_prefixes[scheme])
+            for v in (os.environ[n], cleaned(os.environ[n])) if len(v) > 2}
     says |= {v: '…' for k, v in o.items() if is_secret(k, v) and v not in says}
     for value in sorted(says, key=len, reverse=True): said = said.replace(value, says[value])
     return said
@@ -300,8 +319,9 @@ def _config(scheme: str, endpoint: str | None, o: Options, by: Signing) -> dict:
     "What each kind of service needs beside the options; what the client would else read by itself"
     if scheme != 's3': return {'base_url' if scheme == 'gs' else 'endpoint': endpoint} if endpoint else {}
     region = s3_region(o, endpoint) or _profile_region()
-    found = dict(endpoint=endpoint, aws_endpoint_url_s3=endpoint, region=region or 'us-east-1', s3_express='false', conditional_put='etag', copy_if_not_exists='multipart',
-        disable_bulk_delete=o.get('disable_bulk_delete', 'true'))
+    found = dict(endpoint=endpoint, aws_endpoint_url_s3=endpoint, region=region or 'us-east-1', s3_express='false',
+                 conditional_put='etag', copy_if_not_exists='multipart',
+                 disable_bulk_delete=o.get('disable_bulk_delete', 'true'))
     return {k: v for k, v in found.items() if v} | ({'credential_provider': by.provider} if by.provider else {})
 
 _keys = {'access_key_id', 'secret_access_key', 'session_token'}
@@ -335,7 +355,8 @@ def date_at(
 def _trusted(o: Options):
     "The certificates that are believed, as the clients believe them"
     import ssl
-    found = ssl._create_unverified_context() if o.get('allow_invalid_certificates') == 'true' else ssl.create_default_context()
+    found = (ssl._create_unverified_context() if o.get('allow_invalid_certificates') == 'true'
+             else ssl.create_default_context())
     if pem := _certificate(o): found.load_verify_locations(cadata=pem)
     return found
 
@@ -353,28 +374,37 @@ class Answer:
         self.body = (found(r'status code: \d{3}[^:]*:(.*)', text) or '').strip()
         self.untagged = 'MissingEtag' in debug
         self.cut = 'before end of input' in text
-        self.page = self.untagged or not self.cut and bool(re.search(r'Invalid(List|Multipart|DeleteObjects)Response|NotPartial|MissingContentLength', debug))
+        self.page = self.untagged or not self.cut and bool(
+                                                           re.search(
+            r'Invalid(List|Multipart|DeleteObjects)Response|NotPartial|MissingContentLength', debug))
         self.why = self._why(text, debug, found)
 
     def _why(self, text: str, debug: str, found) -> str:
         "In a few words"
         if self.status: return f'{self.status} {self.code}'.strip() + (f': {self.message}' if self.message else '')
-        if 'credential provider' in text: return f'the credentials could not be had ({found(r"provider: (?:[A-Za-z_]+[.])*([A-Za-z_]+)", text) or "unknown"})'      # its own words may quote them
+        # its own words may quote them
+        if 'credential provider' in text:
+            return ('the credentials could not be had '
+                    f'({found(r"provider: (?:[A-Za-z_]+[.])*([A-Za-z_]+)", text) or "unknown"})')
         if 'dns error' in debug: return 'its name cannot be resolved'
         if self.timeout: return 'it did not answer in time'
         if self.connecting and 'tcp connect error' in debug: return 'it refuses connections'
-        tls = found(r'InvalidCertificate[({\s]+(\w+)', debug) or found(r'(Invalid(?!Data)\w+|\w*Alert\w*|Handshake\w*)', debug) or 'handshake'
+        tls = (found(r'InvalidCertificate[({\s]+(\w+)', debug)
+               or found(r'(Invalid(?!Data)\w+|\w*Alert\w*|Handshake\w*)', debug) or 'handshake')
         if self.connecting: return f'TLS failed ({tls})'
         if self.cut: return 'its answer broke off'
         return 'the connection broke off' if 'HttpError' in debug else 'it does not answer like an object service'
 
 # %% ../../nbs/storage/04_options.ipynb #bed7a376
-class Refused(ObjectStoreError, OSError): "A service refuses a request, for a reason of its own, which the message gives"
+class Refused(ObjectStoreError, OSError):
+    "A service refuses a request, for a reason of its own, which the message gives"
 class BucketMissing(NotFound): "A service has no such bucket of its own"
 
 _no_bucket = {'NoSuchBucket', 'ContainerNotFound', 'ContainerBeingDeleted'}
 _absent = {'NoSuchKey', 'NoSuchObject', 'KeyNotFound', 'NotFound', 'BlobNotFound', 'ResourceNotFound'}
-_not_allowed = {'XAdminUserNotFound', 'InvalidSecurity', 'RequestExpired', 'ExpiredToken', 'InvalidToken', 'TokenRefreshRequired', 'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'AuthorizationHeaderMalformed', 'RequestTimeTooSkewed'}
+_not_allowed = {'XAdminUserNotFound', 'InvalidSecurity', 'RequestExpired', 'ExpiredToken', 'InvalidToken',
+                'TokenRefreshRequired', 'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'AuthorizationHeaderMalformed',
+                'RequestTimeTooSkewed'}
 
 def explain(
     e: BaseException,     # What `obstore` raised
@@ -385,10 +415,15 @@ def explain(
 ) -> BaseException:
     "The error of the contract that an error of `obstore` means"
     from obstore.exceptions import BaseError
-    if not isinstance(e, (BaseError, OSError)) or isinstance(e, ObjectStoreError) or isinstance(e, OSError) and e.errno is not None: return e
+    if (not isinstance(e, (BaseError, OSError)) or isinstance(e, ObjectStoreError) or isinstance(e, OSError)
+        and e.errno is not None):
+        return e
     a = Answer(e)
-    if a.code in _no_bucket: return BucketMissing(f'{place}: there is no bucket {bucket!r} at this service; make it with its own tools (aws s3 mb s3://{bucket}), or check its name and the endpoint')
-    if isinstance(e, FileNotFoundError) and (a.code in _absent or not (body or a.code)): return FileNotFoundError(errno.ENOENT, 'no such object', f'{place}/{key}')
+    if a.code in _no_bucket:
+        return BucketMissing(f'{place}: there is no bucket {bucket!r} at this service; make it with its own tools (aws '
+                             f's3 mb s3://{bucket}), or check its name and the endpoint')
+    if isinstance(e, FileNotFoundError) and (a.code in _absent or not (body or a.code)):
+        return FileNotFoundError(errno.ENOENT, 'no such object', f'{place}/{key}')
     if a.page or place.startswith('s3:') and body and _is_page(a): return no_service(place, a.status)
     if _not_let(a, e): return PermissionError(errno.EACCES, f'{place}: {a.why}')
     if a.status == 501: return Unsupported(f'{place}: the service cannot do this ({a.why})')
@@ -399,12 +434,15 @@ def explain(
     return ConnectionError(errno.ETIMEDOUT if a.timeout else errno.EIO, f'{place}: {a.why}')
 
 # %% ../../nbs/storage/04_options.ipynb #359ce535
-def _not_let(a: Answer, e: BaseException) -> bool: return a.status in (401, 403) or a.code in _not_allowed or type(e).__name__ in ('UnauthenticatedError', 'PermissionDeniedError')
+def _not_let(a: Answer, e: BaseException) -> bool:
+    return (a.status in (401, 403) or a.code in _not_allowed
+            or type(e).__name__ in ('UnauthenticatedError', 'PermissionDeniedError'))
 
 def is_refusal(e: BaseException) -> bool:
     "Does a service refuse whoever asks? Then other credentials may help"
     from obstore.exceptions import BaseError
-    return isinstance(e, (BaseError, OSError)) and not isinstance(e, ObjectStoreError) and getattr(e, 'errno', None) is None and _not_let(Answer(e), e)
+    return (isinstance(e, (BaseError, OSError)) and not isinstance(e, ObjectStoreError)
+            and getattr(e, 'errno', None) is None and _not_let(Answer(e), e))
 
 def about_keys(why: str) -> bool:
     "Does a refusal concern the keys themselves, and not what they may do?"
@@ -417,7 +455,8 @@ def _is_page(a: Answer) -> bool:
 def no_service(place: str, status: int = 0) -> ConnectionError:
     "The error for an answer that is none of an object service: it counts as away"
     said = f'{status}' if status else 'a page, or something else that is no answer to the question'
-    return ConnectionError(errno.EPROTO, f'{place}: what answers here is no object service ({said}); is there a login page before it, and is the endpoint right?')
+    return ConnectionError(errno.EPROTO, f'{place}: what answers here is no object service ({said}); is there a login '
+                           'page before it, and is the endpoint right?')
 
 _like_page = re.compile(rb'\s*(<!doctype|<html|<\?xml|<error|\{|$)', re.IGNORECASE)
 
@@ -438,7 +477,9 @@ class _Fork: used = lost = False
 
 def used_before_fork() -> None:
     "Note that a client is used; raise in a child whose parent had used one"
-    if _Fork.lost: raise ObjectStoreError("this process was forked from one that had used a remote tier, whose connections do not survive a fork: start workers with multiprocessing's 'spawn' or 'forkserver' method")
+    if _Fork.lost:
+        raise ObjectStoreError("this process was forked from one that had used a remote tier, whose connections do not "
+                               "survive a fork: start workers with multiprocessing's 'spawn' or 'forkserver' method")
     _Fork.used = True
 
 def _in_child() -> None: _Fork.lost = _Fork.used

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 from ..errors import TierMismatch
-from .backend import MARKER, Backend, Capabilities, Entry, believed, has_shown, in_a_hurry, key_number
+from .backend import (MARKER, Backend, Capabilities, Entry, believed, has_shown, in_a_hurry,
+                                         key_number)
 from .mistakes import worded
 from ..environment import calmly, set_as
-from .options import ENDPOINTS, Answer, Signing, about_keys, all_options, check_endpoint, client, date_at, explain, is_refusal, like_page, no_order, no_service, options, s3_endpoint, s3_region, secrets_belong, signing, used_before_fork
+from .options import (ENDPOINTS, Answer, Signing, about_keys, all_options, check_endpoint, client,
+                                         date_at, explain, is_refusal, like_page, no_order, no_service, options,
+                                         s3_endpoint, s3_region, secrets_belong, signing, used_before_fork)
 from .atomic import PIECE, Short, check_key
 
 # %% auto #0
@@ -65,7 +68,8 @@ class RemoteBackend(Backend):
         with _turn:
             if (found := self._clients.get((kind, size))) is not None: return found
             if self._signing is None: self._signing = signing(self.scheme, self._options)
-            found = self._clients[kind, size] = client(self.scheme, self.bucket, self.prefix, self.endpoint, self._options, kind, self.timeout, size, self._signing)
+            found = self._clients[kind, size] = client(self.scheme, self.bucket, self.prefix, self.endpoint,
+                                                       self._options, kind, self.timeout, size, self._signing)
         return found
 
     def _begin(self, first: Callable) -> None:
@@ -101,9 +105,11 @@ class RemoteBackend(Backend):
 
     def _explain(self, e: Exception, key: str, body: bool = True, verb: str = 'read') -> BaseException:
         "The error of the contract for one of `obstore`"
-        said = worded(explain(e, self._place(), self.bucket, key, body), e, self.endpoint, self._options, self._place(), not self._met)
+        said = worded(explain(e, self._place(), self.bucket, key, body), e, self.endpoint, self._options, self._place(),
+                      not self._met)
         if not isinstance(said, PermissionError): return said
-        if verb == 'read' and self._not_listed(said, key): return FileNotFoundError(errno.ENOENT, 'no such object', f'{self._place()}/{key}')
+        if verb == 'read' and self._not_listed(said, key):
+            return FileNotFoundError(errno.ENOENT, 'no such object', f'{self._place()}/{key}')
         return self._not_let(said, key, verb)
 
     def _not_listed(self, said: PermissionError, key: str) -> bool:
@@ -111,22 +117,30 @@ class RemoteBackend(Backend):
         import obstore
         if about_keys(said.strerror or '') or not key: return False
         folder = key.rpartition('/')[0] or None
-        try: found = self._request('small', lambda c: next(obstore.list(c, folder, offset=key[:-1], chunk_size=1000), []))
+        try:
+            found = self._request('small',
+                                  lambda c: next(obstore.list(c, folder, offset=key[:-1], chunk_size=1000), []))
         except Exception: return False      # then the refusal stands
         return all(m['path'] != key for m in found)
 
     def _not_let(self, said: PermissionError, key: str, verb: str) -> PermissionError:
         "A refusal, with what was asked and whose keys they are"
-        if self._lost: whose = f'{", ".join(sorted(self._lost))} came from storage_options, which are not sent to other processes: {secrets_belong} of this process'
+        if self._lost:
+            whose = (f'{", ".join(sorted(self._lost))} came from storage_options, which are not sent to other '
+                     f'processes: {secrets_belong} of this process')
         else: whose = f'the keys are from {self._signing.source}' if self._signing else ''
-        may = '' if about_keys(said.strerror or '') else f'these keys may not {verb} {"/".join(p for p in (self.bucket, self.prefix, key) if p)}'
+        may = ('' if about_keys(said.strerror or '') else f'these keys may not {verb} '
+               f'{"/".join(p for p in (self.bucket, self.prefix, key) if p)}')
         return PermissionError(errno.EACCES, '; '.join(p for p in (said.strerror, may, whose) if p))
 
     def create(self, key: str, data: bytes) -> bool:
         "Keep `data` under `key` unless something is there; sent once"
         import obstore
         check_key(key)
-        try: tag = self._request('once', lambda c: obstore.put(c, key, data, mode='create', use_multipart=False)['e_tag'], len(data))
+        try:
+            tag = self._request('once',
+                                lambda c: obstore.put(c, key, data, mode='create', use_multipart=False)['e_tag'],
+                                len(data))
         except obstore.exceptions.AlreadyExistsError: return False
         except Exception as e:
             if not Answer(e).untagged: raise self._explain(e, key, verb='write') from None
@@ -144,7 +158,8 @@ class RemoteBackend(Backend):
 
     def _proves(self, tag: str | None, data: bytes) -> bool:
         "Does the tag of an acknowledgement prove that the service has these bytes?"
-        if tag and (self._own_tags or len(data) > _small): return True     # a large one is a payload, which is confirmed
+        # a large one is a payload, which is confirmed
+        if tag and (self._own_tags or len(data) > _small): return True
         mine = hashlib.md5(data, usedforsecurity=False).hexdigest()
         if proven := (tag or '').strip('"').lower() == mine: has_shown(self)
         return proven
@@ -152,7 +167,8 @@ class RemoteBackend(Backend):
     def _has(self, key: str, data: bytes) -> bool:
         "Does the service have these bytes? Asked after an acknowledgement that proves nothing"
         try: found = self.read(key)
-        except FileNotFoundError: raise ConnectionError(errno.EIO, f'{self._place()}: it has acknowledged {key}, and has it not') from None
+        except FileNotFoundError:
+            raise ConnectionError(errno.EIO, f'{self._place()}: it has acknowledged {key}, and has it not') from None
         self._own_tags = self._own_tags or found == data
         return found == data
 
@@ -211,7 +227,8 @@ class RemoteBackend(Backend):
         if empty and not believed(self): self.prove(folder)
 
     def _pages(self, folder: str, after: str | None, page: int) -> Iterator[list[dict]]:
-        "The pages as the client brings them; where its credentials are refused on the way, the rest with others, if there are any"
+        """The pages as the client brings them; where its credentials are refused on the way, the rest with others, if
+        there are any"""
         import obstore
         def ask(c: object) -> Iterator: return iter(obstore.list(c, folder or None, offset=after, chunk_size=page))
         pages, again = calmly(self._place(), ask, used := self._client('small')), True
@@ -255,12 +272,15 @@ class RemoteBackend(Backend):
             raw = self._request('small', lambda c: obstore.get(c, MARKER))
             self._no_page(MARKER, raw.bytes().to_bytes() if self._object(raw.meta)['size'] <= _small else b'')
         except Exception as e: said = self._explain(e, MARKER)
-        else: said = ConnectionError(errno.EPROTO, f'{self._place()} holds a store, and lists nothing of it: its listings are not answered')
+        else:
+            said = ConnectionError(errno.EPROTO, f'{self._place()} holds a store, and lists nothing of it: its '
+                                   'listings are not answered')
         if not isinstance(said, (FileNotFoundError, PermissionError)): raise said
         has_shown(self)      # an object service, with the words of one: nothing is there yet, or not for us
 
     def _piece(self, key: str, start: int, end: int, patient: bool = False) -> tuple[bytes, int]:
-        "What an object has between `start` and `end`, and its whole size; `patient`: a service that was there is waited for again"
+        """What an object has between `start` and `end`, and its whole size; `patient`: a service that was there is
+        waited for again"""
         for wait in (0.1, 0.4, None):
             try: return self._ask(key, start, end)
             except Exception as e: answer, said = Answer(e), self._explain(e, key)
@@ -274,8 +294,10 @@ class RemoteBackend(Backend):
         import obstore
         found = self._request('large', lambda c: obstore.get(c, key, options=dict(range=(start, end))))
         size, sent = found.meta['size'], tuple(found.range)
-        if sent != (start, min(end, size)): raise ConnectionError(errno.EIO, f'{key}: asked for {start:,} to {end:,}, was sent {sent}')
-        return _whole(memoryview(found.bytes()), sent[1] - start, key), size     # not copied: a buffer is as good as bytes
+        if sent != (start, min(end, size)):
+            raise ConnectionError(errno.EIO, f'{key}: asked for {start:,} to {end:,}, was sent {sent}')
+        # not copied: a buffer is as good as bytes
+        return _whole(memoryview(found.bytes()), sent[1] - start, key), size
 
     def _size(self, key: str) -> int:
         import obstore
@@ -287,7 +309,9 @@ class RemoteBackend(Backend):
         if start >= end: return
         starts, waiting = iter(range(start, end, _range)), deque()
         pool = ThreadPoolExecutor(min(_at_once, math.ceil((end - start) / _range)))
-        def ask(n): waiting.extend((at, pool.submit(self._piece, key, at, min(at + _range, end), patient=True)) for at in islice(starts, n))
+        def ask(n):
+            waiting.extend((at, pool.submit(self._piece, key, at, min(at + _range, end), patient=True))
+                           for at in islice(starts, n))
         try:
             ask(_at_once)
             while waiting:
@@ -300,8 +324,11 @@ class RemoteBackend(Backend):
         "The bytes from `start` to before `end`, piece by piece; one request where one piece is enough"
         check_key(key)
         alone = end is not None and end - start <= PIECE      # who asks for a piece asks for others at the same time
-        first, size = self._piece(key, start, max(end, start + 1) if alone else start + _range, patient=alone and start > 0)
-        if not start <= (size if end is None else end) <= size: raise Short(errno.EINVAL, f'has {size:,} bytes, not the range {start:,} to {size if end is None else end:,}', key)
+        first, size = self._piece(key, start, max(end, start + 1) if alone else start + _range,
+                                  patient=alone and start > 0)
+        if not start <= (size if end is None else end) <= size:
+            raise Short(errno.EINVAL,
+                        f'has {size:,} bytes, not the range {start:,} to {size if end is None else end:,}', key)
         if start == end: return
         if first: yield first
         yield from self._pieces(key, start + len(first), size if end is None else end)
@@ -320,14 +347,19 @@ class RemoteBackend(Backend):
                 raise FileExistsError(errno.EEXIST, 'there is an object already', f'{self.url}/{key}')
             if not many: return progress(size) if progress else None
             at_once, arrived = _sent_at_once(size, part) if progress else _parts_at_once, Arrived(progress)
-            try: self._request('parts', lambda c: obstore.put(c, key, _parts(f, part, arrived, at_once), use_multipart=True, chunk_size=part, max_concurrency=at_once))
+            try:
+                self._request('parts',
+                              lambda c: obstore.put(c, key, _parts(f, part, arrived, at_once), use_multipart=True,
+                                                    chunk_size=part, max_concurrency=at_once))
             except Exception as e: raise self._explain(e, key, verb='write') from None
             arrived(size - arrived.now)
 
     @property
     def clock(self) -> str:
         "The address of the service: all of its buckets have one clock"
-        default = dict(s3=f"https://s3.{s3_region(self._options, None) or 'us-east-1'}.amazonaws.com", gs='https://storage.googleapis.com', az=f"https://{self._options.get('account_name') or self.bucket}.blob.core.windows.net")
+        default = dict(s3=f"https://s3.{s3_region(self._options, None) or 'us-east-1'}.amazonaws.com",
+                       gs='https://storage.googleapis.com',
+                       az=f"https://{self._options.get('account_name') or self.bucket}.blob.core.windows.net")
         return self.endpoint or default[self.scheme]
 
     def ask_time(self) -> float | None:
@@ -346,13 +378,19 @@ _bucket = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{1,253}', re.ASCII)
 def split_url(url: str) -> tuple[str, str, str]:
     "Scheme, bucket and prefix of the URL of a bucket"
     parts = urlsplit(url)
-    if '@' in parts.netloc: raise TierMismatch(f'the URL of a tier must not hold a user or a password; {secrets_belong}')
-    if parts.scheme not in ('s3', 'gs', 'az'): raise TierMismatch(f'{url!r} is no URL of a bucket: s3://, gs:// and az:// are')
-    if not _bucket.fullmatch(parts.netloc): raise TierMismatch(f'{url!r} names no bucket: write {parts.scheme}://bucket/prefix')
-    if parts.query or parts.fragment: raise TierMismatch(f"{parts.scheme}://{parts.netloc}: '?' and '#' cannot be in the URL of a bucket; `open_backend` reads options from a query")
+    if '@' in parts.netloc:
+        raise TierMismatch(f'the URL of a tier must not hold a user or a password; {secrets_belong}')
+    if parts.scheme not in ('s3', 'gs', 'az'):
+        raise TierMismatch(f'{url!r} is no URL of a bucket: s3://, gs:// and az:// are')
+    if not _bucket.fullmatch(parts.netloc):
+        raise TierMismatch(f'{url!r} names no bucket: write {parts.scheme}://bucket/prefix')
+    if parts.query or parts.fragment:
+        raise TierMismatch(f"{parts.scheme}://{parts.netloc}: '?' and '#' cannot be in the URL of a bucket; "
+                           "`open_backend` reads options from a query")
     prefix = parts.path.strip('/')
     if parts.scheme == 's3' and parts.netloc.endswith('--x-s3'): raise TierMismatch(f'{url!r}: {no_order}')
-    if any(p in ('', '.', '..') for p in prefix.split('/')) and prefix: raise TierMismatch(f'{url!r}: a part of its prefix is empty or a dot')
+    if any(p in ('', '.', '..') for p in prefix.split('/')) and prefix:
+        raise TierMismatch(f'{url!r}: a part of its prefix is empty or a dot')
     return parts.scheme, parts.netloc, prefix
 
 # %% ../../nbs/storage/06_remote.ipynb #bae2d4e0
@@ -407,7 +445,8 @@ _range, _at_once = 2**22, 10
 _parts_at_once, _most_parts = 12, 9_000   # a service takes 10,000 parts at most
 
 def _sent_at_once(size: int, part: int) -> int:
-    "How many parts are on their way together where somebody looks: an eighth of them, so that what has arrived is known to an eighth"
+    """How many parts are on their way together where somebody looks: an eighth of them, so that what has arrived is
+    known to an eighth"""
     return min(_parts_at_once, max(4, size // part // 8))
 
 class Arrived:
@@ -419,7 +458,8 @@ class Arrived:
         self.told = max(self.told, self.now)
 
 def _parts(f: BinaryIO, part: int, arrived: Arrived, at_once: int) -> Iterator[bytes]:
-    "A file as parts of an upload, from its beginning; when one more is asked for, all but the last `at_once` and one that waits have arrived"
+    """A file as parts of an upload, from its beginning; when one more is asked for, all but the last `at_once` and one
+    that waits have arrived"""
     sent: deque[int] = deque()
     f.seek(0)
     arrived.now = 0

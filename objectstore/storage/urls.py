@@ -14,7 +14,10 @@ from .backend import Backend, MemoryBackend, in_a_hurry
 from .mistakes import worded
 from ..entry_points import entry_points, loaded
 from ..environment import set_as, variable, yes_or_no
-from .options import ENDPOINTS, KNOWN, SECRET, Options, about_keys, all_options, boto_session, client_options, no_order, no_service, option_prefix, options as check_options, refused, has_login, nothing_empty, option, s3_endpoint, s3_region, s3_signing, secrets_belong, times
+from .options import (ENDPOINTS, KNOWN, SECRET, Options, about_keys, all_options, boto_session,
+                                         client_options, no_order, no_service, option_prefix, options as check_options,
+                                         refused, has_login, nothing_empty, option, s3_endpoint, s3_region, s3_signing,
+                                         secrets_belong, times)
 from .files import FileBackend
 from .remote import RemoteBackend
 
@@ -34,8 +37,11 @@ class NativeBackends:
         self._options = check_options('s3', options)
         given = endpoint or self._options.pop('endpoint', None)
         self.endpoint, self.said_by = s3_endpoint(given), '' if given else set_as(*ENDPOINTS)
-        if not self.endpoint: raise TierMismatch("'s3://' means all buckets of a service: give its endpoint, or name a bucket as in 's3://lab'")
-        self.url, self.timeout, self._s3, self._backends, self._lost, self._signing = 's3://', max(timeout, 0.01), None, {}, set(), None
+        if not self.endpoint:
+            raise TierMismatch("'s3://' means all buckets of a service: give its endpoint, or name a bucket as in "
+                               "'s3://lab'")
+        self.url, self.timeout, self._s3, self._backends, self._lost, self._signing = 's3://', max(timeout,
+            0.01), None, {}, set(), None
 
     def __repr__(self) -> str: return f'{type(self).__name__}({self.endpoint!r})'
     def _place(self) -> str: return f'{self.url} at {self.endpoint}' + (f' ({self.said_by})' if self.said_by else '')
@@ -54,33 +60,41 @@ class NativeBackends:
         except ImportError: raise missing('boto3', 's3') from None
         o = all_options('s3', self._options)
         self._signing = by = s3_signing(o)
-        verify = False if o.get('allow_invalid_certificates') == 'true' else o.get('root_certificate') or variable('AWS_CA_BUNDLE')
+        verify = (False if o.get('allow_invalid_certificates') == 'true' else o.get('root_certificate')
+                  or variable('AWS_CA_BUNDLE'))
         keys = Options(by.provider() if by.provider and not by.session else {})
         used = by.provider() if by.provider else {}
         for name in ('token', 'access_key_id'): not_logged(used.get(name))
-        how = Options(aws_access_key_id=keys.get('access_key_id'), aws_secret_access_key=keys.get('secret_access_key'), aws_session_token=keys.get('token'))
+        how = Options(aws_access_key_id=keys.get('access_key_id'), aws_secret_access_key=keys.get('secret_access_key'),
+                      aws_session_token=keys.get('token'))
         try:
-            with nothing_empty('s3'): found = (by.session or boto_session()).client('s3', endpoint_url=self.endpoint, region_name=s3_region(o, self.endpoint), verify=verify, config=self._manners(botocore, o), **how)
+            with nothing_empty('s3'):
+                found = (by.session or boto_session()).client('s3', endpoint_url=self.endpoint,
+                    region_name=s3_region(o, self.endpoint), verify=verify, config=self._manners(botocore, o), **how)
         except Exception as e: said = type(e).__name__
         else:
             self._s3 = {**(self._s3 or {}), in_a_hurry(): found}
             return found
-        raise TierMismatch(f'boto3 makes no client for {self.endpoint} ({said}): is a variable that begins with AWS_ set to what it does not understand, or empty, or a line of ~/.aws/config?')
+        raise TierMismatch(f'boto3 makes no client for {self.endpoint} ({said}): is a variable that begins with AWS_ '
+                           'set to what it does not understand, or empty, or a line of ~/.aws/config?')
 
     def _manners(self, botocore, o: dict) -> object:
         "No retries; signed unless that is switched off"
         from botocore.config import Config
         wait = times('quick' if in_a_hurry() else 'small', self.timeout)[0]['read_timeout'].total_seconds()
-        return Config(connect_timeout=self.timeout, read_timeout=wait, retries=dict(total_max_attempts=1), s3=dict(addressing_style='path'),
-            signature_version=botocore.UNSIGNED if o.get('skip_signature') == 'true' else None)
+        return Config(connect_timeout=self.timeout, read_timeout=wait, retries=dict(total_max_attempts=1),
+                      s3=dict(addressing_style='path'),
+                      signature_version=botocore.UNSIGNED if o.get('skip_signature') == 'true' else None)
 
     def _ask(self, verb: str, **what) -> dict:
-        "One request to the service, with the errors of the backend contract; once more where its keys were refused and there are others now"
+        """One request to the service, with the errors of the backend contract; once more where its keys were refused
+        and there are others now"""
         for last in (False, True):
             try: return getattr(self._client(), verb)(**what)
             except ObjectStoreError: raise
             except Exception as e: said = e
-            if last or not self._renewed(said): raise worded(self._explain(said, verb), said, self.endpoint, self._options, self._place()) from None
+            if last or not self._renewed(said):
+                raise worded(self._explain(said, verb), said, self.endpoint, self._options, self._place()) from None
 
     def _renewed(self, e: Exception) -> bool:
         "Are there other keys than those that were refused?"
@@ -99,18 +113,24 @@ class NativeBackends:
         said, status = answer.get('Error', {}), answer.get('ResponseMetadata', {}).get('HTTPStatusCode', 0)
         code = str(said.get('Code', ''))
         why = f"{self._place()}: {code or kind}" + (f": {said['Message']}" if said.get('Message') else '')
-        if kind == 'ResponseParserError' or verb != 'head_bucket' and 300 <= status < 500 and code in ('', str(status)): return no_service(self._place(), status)
-        if status == 404 and (verb == 'head_bucket' or code.startswith('NoSuch')): return FileNotFoundError(errno.ENOENT, why)
+        if kind == 'ResponseParserError' or verb != 'head_bucket' and 300 <= status < 500 and code in ('', str(status)):
+            return no_service(self._place(), status)
+        if status == 404 and (verb == 'head_bucket' or code.startswith('NoSuch')):
+            return FileNotFoundError(errno.ENOENT, why)
         if status == 404 and code in ('', '404'): return no_service(self._place(), status)
         if status == 409 and verb == 'create_bucket': return FileExistsError(errno.EEXIST, why)
         if status in (401, 403) or code in _odd or 'Credential' in kind or kind == 'ProfileNotFound':
-            lost = f'; {", ".join(sorted(self._lost))} are not sent to other processes; {secrets_belong}' if self._lost else ''
+            lost = (f'; {", ".join(sorted(self._lost))} are not sent to other processes; {secrets_belong}' if self._lost
+                    else '')
             source = f'; the keys are from {self._signing.source}' if self._signing and not lost else ''
             may = '' if about_keys(code) else f'; these keys may not {_asked.get(verb, verb)}'
             return PermissionError(errno.EACCES, f'{why}{may}{lost}{source}')
         if kind == 'SSLError': return ConnectionRefusedError(errno.ECONNREFUSED, f'{self._place()}: TLS failed')
-        if kind in ('EndpointConnectionError', 'ConnectTimeoutError', 'ProxyConnectionError'): return ConnectionRefusedError(errno.ECONNREFUSED, why)
-        if 300 <= status < 500: return refused(self._place(), status, (code or str(status)) + (f": {said['Message']}" if said.get('Message') else ''))
+        if kind in ('EndpointConnectionError', 'ConnectTimeoutError', 'ProxyConnectionError'):
+            return ConnectionRefusedError(errno.ECONNREFUSED, why)
+        if 300 <= status < 500:
+            return refused(self._place(), status,
+                           (code or str(status)) + (f": {said['Message']}" if said.get('Message') else ''))
         return ConnectionError(errno.ETIMEDOUT if kind == 'ReadTimeoutError' else errno.EIO, why)
 
     def names(self) -> list[str]:
@@ -131,12 +151,15 @@ class NativeBackends:
         "Make a bucket; nothing happens where there is one of ours"
         try: self._ask('create_bucket', Bucket=service_bucket(name))
         except FileExistsError as e:
-            if not self.exists(name): raise PermissionError(errno.EACCES, f'the bucket {name!r} belongs to somebody else: {e.strerror}') from None
+            if not self.exists(name):
+                raise PermissionError(errno.EACCES,
+                                      f'the bucket {name!r} belongs to somebody else: {e.strerror}') from None
 
     def backend(self, name: str) -> RemoteBackend:
         "A bucket as a backend"
         if name not in self._backends:
-            found = RemoteBackend(f's3://{service_bucket(name)}', endpoint=self.endpoint, options=self._options, timeout=self.timeout)
+            found = RemoteBackend(f's3://{service_bucket(name)}', endpoint=self.endpoint, options=self._options,
+                                  timeout=self.timeout)
             found._lost, found.said_by = set(self._lost), self.said_by
             self._backends[name] = found
         return self._backends[name]
@@ -147,8 +170,11 @@ _address = re.compile(r'\d+\.\d+\.\d+\.\d+', re.ASCII)
 
 def service_bucket(name: str) -> str:
     "A name that S3 services allow for a bucket, or `InvalidRef`"
-    if isinstance(name, str) and _named.fullmatch(name) and '..' not in name and not _address.fullmatch(name) and not name.startswith('xn--'): return name
-    raise InvalidRef(f'{name!r} cannot name a bucket of an S3 service: 3 to 63 lower-case letters, digits, dots and hyphens, a letter or digit at both ends')
+    if (isinstance(name, str) and _named.fullmatch(name) and '..' not in name and not _address.fullmatch(name)
+        and not name.startswith('xn--')):
+        return name
+    raise InvalidRef(f'{name!r} cannot name a bucket of an S3 service: 3 to 63 lower-case letters, digits, dots and '
+                     'hyphens, a letter or digit at both ends')
 
 # %% ../../nbs/storage/07_urls.ipynb #b9ea61dd
 class Veil(logging.Filter):
@@ -167,14 +193,17 @@ def not_logged(text: str | None) -> None:
     "Keep a token, or the name of a key, out of the logs of boto3"
     if not text or len(text) < 8: return      # a short one is in every other word
     Veil.texts.add(text)
-    for name in ('botocore.auth', 'botocore.endpoint', 'botocore.hooks', 'botocore.httpsession'): logging.getLogger(name).addFilter(_veil)
+    for name in ('botocore.auth', 'botocore.endpoint', 'botocore.hooks', 'botocore.httpsession'):
+        logging.getLogger(name).addFilter(_veil)
 
 # %% ../../nbs/storage/07_urls.ipynb #6849909f
 _odd = {'XAdminUserNotFound'}     # the 404 of one gateway that means the key id
-_asked = dict(list_buckets='list the buckets of the service', head_bucket='look at the bucket', create_bucket='make a bucket')
+_asked = dict(list_buckets='list the buckets of the service', head_bucket='look at the bucket',
+              create_bucket='make a bucket')
 
 # %% ../../nbs/storage/07_urls.ipynb #59838066
-FACTS = ('endpoint', 'timeout', 'durable', 'marker')     # what every store knows of its tiers; `open_backend` says what each means
+# what every store knows of its tiers; `open_backend` says what each means
+FACTS = ('endpoint', 'timeout', 'durable', 'marker')
 
 class Scheme(NamedTuple):
     "URL scheme: what opens its tiers, and the options that they have"
@@ -188,16 +217,22 @@ _schemes: dict[str, Scheme] = {}
 # %% ../../nbs/storage/07_urls.ipynb #3708ecde
 def register_backend(
     scheme: str,                             # `lesson`, for tiers such as `lesson://memory/trial`
-    open_function: Callable[..., Backend],   # Given what follows `lesson://`, as it is written; its other parameters are the options of such a tier
+    # Given what follows `lesson://`, as it is written; its other parameters are the options of such a tier
+    open_function: Callable[..., Backend],
     *,
     replace: bool = False,                   # May it take a scheme that is registered already?
 ) -> None:
     "Scheme of a backend: make `scheme://...` a kind of tier"
-    if not _own_scheme.fullmatch(scheme) or scheme == 'path': raise TierMismatch(f"{scheme!r} cannot be a scheme: a letter, then letters, digits, '+', '.' or '-', all lower-case")
+    if not _own_scheme.fullmatch(scheme) or scheme == 'path':
+        raise TierMismatch(f"{scheme!r} cannot be a scheme: a letter, then letters, digits, '+', '.' or '-', all "
+                           "lower-case")
     if scheme in _schemes and not replace and _written_as(_schemes[scheme].open) != _written_as(open_function):
-        raise TierMismatch(f'{scheme}:// is registered already, with {_written_as(_schemes[scheme].open)}: choose another scheme, or give replace=True')
+        raise TierMismatch(f'{scheme}:// is registered already, with {_written_as(_schemes[scheme].open)}: choose '
+                           'another scheme, or give replace=True')
     names = frozenset([*inspect.signature(open_function).parameters][1:])
-    if leak := sorted(n for n in names - SECRET if _looks_secret.search(n)): raise TierMismatch(f'{leak[0]!r} is the name of a secret, which is no option of a tier: let the backend read it from the environment')
+    if leak := sorted(n for n in names - SECRET if _looks_secret.search(n)):
+        raise TierMismatch(f'{leak[0]!r} is the name of a secret, which is no option of a tier: let the backend read '
+                           'it from the environment')
     options = names - {*FACTS} | names & {'endpoint'}
     _schemes[scheme] = Scheme(open_function, options, partial(_known_options, scheme, options), names & {*FACTS})
 
@@ -206,11 +241,13 @@ _own_scheme = re.compile(r'[a-z][a-z0-9+.-]+', re.ASCII)
 def _written_as(f: object) -> str:
     "Where a function or class is defined: the same for a cell that is run twice"
     f = f.func if isinstance(f, partial) else f
-    return f'{f.__module__}.{f.__qualname__}' if inspect.isfunction(f) or inspect.ismethod(f) or isinstance(f, type) else repr(f)
+    return (f'{f.__module__}.{f.__qualname__}' if inspect.isfunction(f) or inspect.ismethod(f) or isinstance(f, type)
+            else repr(f))
 
 def _known_options(scheme: str, known: frozenset[str], given: Mapping | None) -> Options:
     "Options for a registered scheme as they were given, or `TierMismatch` that names the nearest known one"
-    if unknown := sorted((given or {}).keys() - known): raise TierMismatch(f'{unknown[0]!r} is no option of {scheme}://{hint(unknown[0], known)}')
+    if unknown := sorted((given or {}).keys() - known):
+        raise TierMismatch(f'{unknown[0]!r} is no option of {scheme}://{hint(unknown[0], known)}')
     return Options(given or {})
 
 # %% ../../nbs/storage/07_urls.ipynb #6d4831ef
@@ -225,35 +262,44 @@ def unknown_scheme(name: str) -> TierMismatch:
     "The error for a scheme that nobody brings: what there is, and how another one comes to be"
     if said := _other_words.get(name): return TierMismatch(f'{name}:// is no kind of tier: {said}')
     there = [*_schemes, *(entry_points('objectstore.backends').keys() - _schemes.keys())]
-    return TierMismatch(f'{name}:// is no kind of tier: paths, {", ".join(f"{s}://" for s in there)} are{hint(name, there) or "."} '
-                        f'Install the package that brings it, or call objectstore.register_backend({name!r}, ...) in this process')
+    return TierMismatch(f'{name}:// is no kind of tier: paths, {", ".join(f"{s}://" for s in there)} '
+                        f'are{hint(name, there) or "."} ' 'Install the package that brings it, or call '
+                        f'objectstore.register_backend({name!r}, ...) in this process')
 
-_other_words = dict(http="an address is the endpoint: 's3://bucket?endpoint=http://…'", https="an address is the endpoint: 's3://bucket?endpoint=https://…'",
-    s3a='write s3://', s3n='write s3://', gcs='write gs://', azure='write az://', abfs='write az://', abfss='write az://', wasb='write az://')
+_other_words = dict(http="an address is the endpoint: 's3://bucket?endpoint=http://…'",
+                    https="an address is the endpoint: 's3://bucket?endpoint=https://…'", s3a='write s3://',
+                    s3n='write s3://', gcs='write gs://', azure='write az://', abfs='write az://', abfss='write az://',
+                    wasb='write az://')
 
 # %% ../../nbs/storage/07_urls.ipynb #fd9fa884
 def _open_memory(rest: str, **_) -> MemoryBackend: return MemoryBackend.named(rest)
 
-def _open_folder(rest: str, durable: bool, marker: str | None, shared: str | None = None, private: str | None = None, **_) -> FileBackend:
+def _open_folder(rest: str, durable: bool, marker: str | None, shared: str | None = None, private: str | None = None,
+                 **_) -> FileBackend:
     "The backend of a folder, given as a `file://` URL"
     host, slash, path = rest.partition('/')
-    if host not in ('', 'localhost') or not path: raise TierMismatch("the URL of a folder has three slashes: 'file:///mnt/lab'")
-    return FileBackend(path if re.match(r'[A-Za-z]:', path) else slash + path, shared=_yes('shared', shared), private=_yes('private', private) or False, durable=durable, marker=marker)
+    if host not in ('', 'localhost') or not path:
+        raise TierMismatch("the URL of a folder has three slashes: 'file:///mnt/lab'")
+    return FileBackend(path if re.match(r'[A-Za-z]:', path) else slash + path, shared=_yes('shared', shared),
+                       private=_yes('private', private) or False, durable=durable, marker=marker)
 
 def _yes(name: str, value: str | None) -> bool | None:
     "A switch in a URL, which is on where it is only named; None where it is not"
     try: return value if value is None else yes_or_no(value or True)
     except ValueError as e: raise TierMismatch(f'{name}: {e}') from None
 
-def _open_remote(scheme: str, rest: str, *, endpoint: str | None, timeout: float, durable: bool, marker: str | None, **options) -> RemoteBackend | NativeBackends:
+def _open_remote(scheme: str, rest: str, *, endpoint: str | None, timeout: float, durable: bool, marker: str | None,
+                 **options) -> RemoteBackend | NativeBackends:
     "The backend of a service's bucket, or of all of its buckets"
-    if scheme == 's3' and not rest.strip('/'): return NativeBackends(endpoint=endpoint, options=options, timeout=timeout)
+    if scheme == 's3' and not rest.strip('/'):
+        return NativeBackends(endpoint=endpoint, options=options, timeout=timeout)
     return RemoteBackend(f'{scheme}://{rest}', endpoint=endpoint, options=options, timeout=timeout)
 
 def _no_options(given: Mapping | None) -> dict: return {}     # storage_options are for services
 
 _schemes['file'] = Scheme(_open_folder, frozenset({'shared', 'private'}), _no_options)
-for s in KNOWN: _schemes[s] = Scheme(partial(_open_remote, s), frozenset(KNOWN[s] | client_options), partial(check_options, s))
+for s in KNOWN:
+    _schemes[s] = Scheme(partial(_open_remote, s), frozenset(KNOWN[s] | client_options), partial(check_options, s))
 _schemes['memory'] = Scheme(_open_memory, frozenset(), _no_options)
 
 # %% ../../nbs/storage/07_urls.ipynb #64ae9da7
@@ -265,19 +311,23 @@ def split_tier(
 ) -> tuple[str, str, dict[str, str]]:  # Its scheme (`path` where there is none), what follows, and its options
     "A tier taken apart, or `TierMismatch`"
     text = os.fspath(tier)
-    if not isinstance(text, str) or not text.strip() or '\0' in text: raise TierMismatch('a tier is a path or a URL such as s3://lab')
-    if (m := _typo.match(text)) and m[1] in _schemes: raise TierMismatch(f"{m[0]!r} needs two slashes: '{m[1]}://…'; a folder of such a name is './{m[0]}…'")
+    if not isinstance(text, str) or not text.strip() or '\0' in text:
+        raise TierMismatch('a tier is a path or a URL such as s3://lab')
+    if (m := _typo.match(text)) and m[1] in _schemes:
+        raise TierMismatch(f"{m[0]!r} needs two slashes: '{m[1]}://…'; a folder of such a name is './{m[0]}…'")
     m = _url.fullmatch(text)
     if not m: return 'path', text, {}
     scheme, (rest, _, query) = m[1].lower(), m[2].partition('?')
     first = rest.partition('/')[0]
-    if '@' in first or ':' in first and '@' in rest: raise TierMismatch(f'a tier must not hold a user or a password; {secrets_belong}')
+    if '@' in first or ':' in first and '@' in rest:
+        raise TierMismatch(f'a tier must not hold a user or a password; {secrets_belong}')
     if find_scheme(scheme) is None: raise unknown_scheme(scheme)
     if '#' in rest: raise TierMismatch(f"'#' cannot be in the URL of a tier ({scheme}://…)")
     return scheme, unquote(rest) if scheme == 'file' else rest, _query(scheme, query)
 
 # %% ../../nbs/storage/07_urls.ipynb #a31bd387
-_looks_secret = re.compile(r'secret|password|passwd|token(?!_)|access_?key|account_?key|sas_?key|signature$|^key$', re.IGNORECASE)
+_looks_secret = re.compile(r'secret|password|passwd|token(?!_)|access_?key|account_?key|sas_?key|signature$|^key$',
+                           re.IGNORECASE)
 
 def _query(scheme: str, query: str) -> dict[str, str]:
     "The options in the query of a tier, by their plain names"
@@ -285,8 +335,11 @@ def _query(scheme: str, query: str) -> dict[str, str]:
     found = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         plain = option_prefix.sub('', name.lower(), count=1)
-        if plain not in known - SECRET and (plain in SECRET or _looks_secret.search(plain)): raise TierMismatch(f'{name!r} must not be in the URL of a tier; {secrets_belong}')
-        if '@' in value and has_login(value): raise TierMismatch(f'{name!r} holds a user or a password, which must not be in the URL of a tier; {login_belongs}')
+        if plain not in known - SECRET and (plain in SECRET or _looks_secret.search(plain)):
+            raise TierMismatch(f'{name!r} must not be in the URL of a tier; {secrets_belong}')
+        if '@' in value and has_login(value):
+            raise TierMismatch(f'{name!r} holds a user or a password, which must not be in the URL of a tier; '
+                               f'{login_belongs}')
         if plain == 's3_express': raise TierMismatch(no_order)
         if plain not in known: raise TierMismatch(f'{name!r} is no option of {scheme}://{hint(plain, known)}')
         if scheme == 'file': found[plain] = value
@@ -301,14 +354,19 @@ _of_windows = re.compile(r'[A-Za-z]:[\\/]|\\\\')
 def plain_path(text: str | os.PathLike) -> str:
     "A path made absolute and its `~` written out, or `TierMismatch` where it is none of this system"
     path = os.fspath(text)
-    if os.name != 'nt' and _of_windows.match(path): raise TierMismatch(f'{path!r} is a path of Windows, and this is no Windows; a folder of such a name is {"./" + path!r}')
+    if os.name != 'nt' and _of_windows.match(path):
+        raise TierMismatch(f'{path!r} is a path of Windows, and this is no Windows; a folder of such a name is '
+                           f'{"./" + path!r}')
     found = os.path.expanduser(path)
-    if re.match(r'~[^/]', path) and found == path: raise TierMismatch(f"{path!r}: there is no user {re.split('/', path[1:])[0]!r}; a folder of such a name is {'./' + path!r}")
+    if re.match(r'~[^/]', path) and found == path:
+        raise TierMismatch(f"{path!r}: there is no user {re.split('/', path[1:])[0]!r}; a folder of such a name is "
+                           f"{'./' + path!r}")
     return os.path.abspath(found)
 
 # %% ../../nbs/storage/07_urls.ipynb #4e5a246a
 def open_backend(
-    tier: str | os.PathLike,                     # A path, `file://`, `s3://bucket/prefix`, `s3://`, `gs://`, `az://` or `memory://name`
+    # A path, `file://`, `s3://bucket/prefix`, `s3://`, `gs://`, `az://` or `memory://name`
+    tier: str | os.PathLike,
     *,
     endpoint: str | None = None,                 # The address of the service, where the tier does not say
     options: Mapping[str, object] | None = None, # Options of the connection; those in the tier's query come first
@@ -322,7 +380,9 @@ def open_backend(
     by = _schemes[scheme]
     known = dict(by.check(options))
     said = known.pop('endpoint', None)
-    facts = dict(endpoint=query.pop('endpoint', None) or endpoint or said, timeout=timeout, durable=durable, marker=marker)
+    facts = dict(endpoint=query.pop('endpoint', None) or endpoint or said, timeout=timeout, durable=durable,
+                 marker=marker)
     found = by.open(rest, **{k: facts[k] for k in by.facts}, **known | query)
     if isinstance(found, (Backend, NativeBackends)): return found
-    raise TierMismatch(f'{_written_as(by.open)}, which is registered for {scheme}://, gives a {type(found).__name__} and no Backend')
+    raise TierMismatch(f'{_written_as(by.open)}, which is registered for {scheme}://, gives a {type(found).__name__} '
+                       'and no Backend')

@@ -35,11 +35,14 @@ class Aliases(Looks, dict):
 
     def history(self, alias: str) -> list[dict]:
         "Every move of an alias, oldest first: `to` (None: to nothing), `by`, `when` (UTC, by the clock of the origin)"
-        found = [{'to': m.get('to'), 'by': m.get('by'), 'when': moment(m['at'])} for m in self._store._moves(self.ref, alias)]
+        found = [{'to': m.get('to'), 'by': m.get('by'), 'when': moment(m['at'])}
+                 for m in self._store._moves(self.ref, alias)]
         if not found: raise NotFound(f'no alias {alias!r} of {self.ref}{hint(alias, self)}')
         return found
     def __reduce__(self): return Aliases, (dict(self), self.ref, self._store)
-    def look(self) -> Table: return Table(['alias', 'version'], [[a, f'{self.ref}@{n}'] for a, n in sorted(self.items())], caption=None if self else f'No aliases of {self.ref}')
+    def look(self) -> Table:
+        return Table(['alias', 'version'], [[a, f'{self.ref}@{n}'] for a, n in sorted(self.items())],
+                     caption=None if self else f'No aliases of {self.ref}')
 
 class AliasVerbs(WriteVerbs):
     "What happens to a version after it was put: aliases, notes, removal"
@@ -58,7 +61,10 @@ class AliasVerbs(WriteVerbs):
         except NotFound:
             if not bucket.alias_names(r.item): raise     # their history is there also where nothing else is
         except (Damaged, Unsupported): pass              # it is there
-        for a in filter(is_duration, found): warnings.warn(f'alias {a!r} reads as a duration, so {r}@{a} is what was the latest then: set_alias({f"{r}@{found[a]}"!r}, …) under another name, then remove_alias({str(r)!r}, {a!r})', stacklevel=outside())
+        for a in filter(is_duration, found):
+            warnings.warn(f'alias {a!r} reads as a duration, so {r}@{a} is what was the latest then: '
+                          f'set_alias({f"{r}@{found[a]}"!r}, …) under another name, then remove_alias({str(r)!r}, '
+                          f'{a!r})', stacklevel=outside())
         return Aliases({a: n for a, n in found.items() if n is not None}, str(r), self)
 
     @answered
@@ -86,20 +92,25 @@ class AliasVerbs(WriteVerbs):
     @answered
     def _aim(self, v: Version, alias: str, at: int | str | None = ...) -> Version:
         "Move an alias, now or when the origin is back"
-        if like := differs_by_case(alias, [] if alias in (known := [*self._aliases_known(v)]) else known): warnings.warn(f'alias {alias!r} of {v.bucket}/{v.item} differs from {like!r} by case alone: they are two', stacklevel=outside())
-        return self._now_or_later(lambda: self._point(v, alias, at), v, 'alias', alias=alias, **({} if at is ... else {'if_at': at}))
+        if like := differs_by_case(alias, [] if alias in (known := [*self._aliases_known(v)]) else known):
+            warnings.warn(f'alias {alias!r} of {v.bucket}/{v.item} differs from {like!r} by case alone: they are two',
+                          stacklevel=outside())
+        return self._now_or_later(lambda: self._point(v, alias, at), v, 'alias', alias=alias,
+                                  **({} if at is ... else {'if_at': at}))
 
     def _aliases_known(self, v: Version) -> Iterable[str]:
         "The aliases of an item, as far as that takes no request"
         of = v.bucket, v.item
         try:
             if self.keeper.index.there(): return self.keeper.pointing([of]).get(of, {})
-            return v._in.alias_names(v.item) if self.pending is None and v._in.backend.can.place in ('local', 'memory') else ()
+            return (v._in.alias_names(v.item) if self.pending is None and v._in.backend.can.place in ('local', 'memory')
+                    else ())
         except (IndexAway, OSError): return ()
 
     def _point(self, v: Version, alias: str, if_at: int | None = ..., back: str | None = None) -> Version:
         "Move an alias at the origin, and back where the version was removed meanwhile"
-        moved = v._in.move_alias(v.item, alias, v.version, self.origin.by, if_at, 3 * self.timeout, **({'back': back} if back else {}))
+        moved = v._in.move_alias(v.item, alias, v.version, self.origin.by, if_at, 3 * self.timeout,
+                                 **({'back': back} if back else {}))
         if moved and not v._in.is_live(v.item, v.version):
             before = [m.get('to') for m in v._in.alias_moves(v.item, alias)[:-1]]
             try: v._in.move_alias(v.item, alias, before[-1] if before else None, self.origin.by, v.version)
@@ -134,9 +145,11 @@ class AliasVerbs(WriteVerbs):
     ) -> Version:
         "Add metadata to a version; what was recorded stays as it was"
         self._may_write()
-        if not isinstance(metadata, Mapping): raise InvalidQuery(f'notes are a mapping, not a {type(metadata).__name__}')
+        if not isinstance(metadata, Mapping):
+            raise InvalidQuery(f'notes are a mapping, not a {type(metadata).__name__}')
         told = describable(metadata)
-        if (size := len(to_json(told))) > HEADER_LIMIT: raise Unsupported(f'notes of {size:,} bytes, of {HEADER_LIMIT:,}: put large metadata as an item of its own')
+        if (size := len(to_json(told))) > HEADER_LIMIT:
+            raise Unsupported(f'notes of {size:,} bytes, of {HEADER_LIMIT:,}: put large metadata as an item of its own')
         v = self._version(ref)
         def note() -> Version:
             v._in.annotate(v.item, v.version, told, self.origin.by, 3 * self.timeout)
@@ -153,12 +166,14 @@ class AliasVerbs(WriteVerbs):
         "Remove versions; their numbers are never given again, and until they are collected a copy brings them back"
         self._may_write()
         r = parse_ref(ref)
-        if r.selector is None: raise InvalidRef(f'{r} does not say which version to remove: {r}@latest, {r}@3, or {r}@* for all')
+        if r.selector is None:
+            raise InvalidRef(f'{r} does not say which version to remove: {r}@latest, {r}@3, or {r}@* for all')
         bucket = self.origin.bucket(r.bucket)
         wanted = self._named(bucket, r)
         numbers = {v.version or v.id for v in wanted}
         pointed = {a: n for a, n in self.aliases(Ref(r.bucket, r.item)).items() if n in numbers}
-        if pointed and not force: raise Protected(f'{_list_aliases(r, pointed)}: move the alias, or give force=True to remove it too')
+        if pointed and not force:
+            raise Protected(f'{_list_aliases(r, pointed)}: move the alias, or give force=True to remove it too')
         def now(v: Version | Numbered) -> bool:
             for alias in pointed: bucket.move_alias(r.item, alias, None, self.origin.by)
             gone.add(v.version)
@@ -181,7 +196,8 @@ class AliasVerbs(WriteVerbs):
             return [*(Numbered(r.bucket, r.item, n) for n in live), *waiting]
         try: return [self._version(r)]
         except (Damaged, Unsupported):
-            if isinstance(r.selector, WriteId) and self.pending and self.pending.still(r.selector.id): return [Unread(r.bucket, r.item, r.selector.id)]
+            if isinstance(r.selector, WriteId) and self.pending and self.pending.still(r.selector.id):
+                return [Unread(r.bucket, r.item, r.selector.id)]
             return [Numbered(r.bucket, r.item, bucket.resolve(r.item, r.selector))]
 
 # %% ../../nbs/store/06_aliases.ipynb #08cb9fd6

@@ -38,8 +38,10 @@ class BulkVerbs(CopyVerbs):
         metadata: Mapping | None = None,        # Facts about all of them
         kind: str | None = None,                # What all of them are for
         codec: str | None = None,               # A codec for all of them
-        skip_unchanged: bool = False,           # Give back what an item's last versions hold already: so it can be done again where it was interrupted
-    ) -> list[Version]:                         # The versions, in order. An error has `stored` (versions) and `rest` (refs of what was not, or may not have been)
+        # Give back what an item's last versions hold already: so it can be done again where it was interrupted
+        skip_unchanged: bool = False,
+    # The versions, in order. An error has `stored` (versions) and `rest` (refs of what was not, or may not have been)
+    ) -> list[Version]:
         "Store many objects, each as the next version of its item"
         pairs, run = _each(items.items() if isinstance(items, Mapping) else items, 'items'), Run(skip_unchanged)
         try: self._put_all(pairs, run, len(items) if isinstance(items, Sized) else None, metadata, kind, codec)
@@ -49,10 +51,12 @@ class BulkVerbs(CopyVerbs):
         return [run.found[i] for i in range(len(run.refs))]
 
     @answered
-    def _put_all(self, pairs: Iterator, run: Run, total: int | None, metadata: Mapping | None, kind: str | None, codec: str | None) -> None:
+    def _put_all(self, pairs: Iterator, run: Run, total: int | None, metadata: Mapping | None, kind: str | None,
+                 codec: str | None) -> None:
         "Store what comes, a batch at a time"
         self._may_write()
-        if not isinstance(metadata, Mapping | None): raise InvalidQuery(f'metadata is a mapping, not a {type(metadata).__name__}')
+        if not isinstance(metadata, Mapping | None):
+            raise InvalidQuery(f'metadata is a mapping, not a {type(metadata).__name__}')
         with Progress('put', total, self.progress, unit=' objects') as progress:
             while batch := [_triple(x) for x in islice(pairs, BATCH)]:
                 for _, obj, _ in batch:
@@ -60,22 +64,28 @@ class BulkVerbs(CopyVerbs):
                 self._put_batch(batch, run, dict(metadata or {}), kind, codec)
                 progress(len(batch))
 
-    def _put_batch(self, batch: list[tuple[Ref, object, dict]], run: Run, metadata: dict, kind: str | None, codec: str | None) -> None:
+    def _put_batch(self, batch: list[tuple[Ref, object, dict]], run: Run, metadata: dict, kind: str | None,
+                   codec: str | None) -> None:
         "Encode a batch and claim its versions together, an item at most once a round"
         first = len(run.refs)
         run.refs += [r for r, *_ in batch]
         with ExitStack() as stack:
-            drafts = {i: (r, stack.enter_context(self._drafted(r, obj, codec, kind, metadata | own))) for i, (r, obj, own) in enumerate(batch, first)}
-            for name in {r.bucket for r in run.refs[first:]} if run.skip else (): run.found |= self._there_already(name, {i: d for i, d in drafts.items() if d[0].bucket == name})
+            drafts = {i: (r, stack.enter_context(self._drafted(r, obj, codec, kind, metadata | own)))
+                      for i, (r, obj, own) in enumerate(batch, first)}
+            for name in {r.bucket for r in run.refs[first:]} if run.skip else ():
+                run.found |= self._there_already(name, {i: d for i, d in drafts.items() if d[0].bucket == name})
             while True:
                 if run.skip: run.found |= _the_same_again(drafts, run.found)
                 round = {r: i for i, (r, _) in reversed(drafts.items()) if i not in run.found}
                 if not round: return
-                for name in {r.bucket for r in round}: self._put_round(name, {i: drafts[i] for r, i in round.items() if r.bucket == name}, run)
+                for name in {r.bucket for r in round}:
+                    self._put_round(name, {i: drafts[i] for r, i in round.items() if r.bucket == name}, run)
 
     def _there_already(self, name: str, drafts: Mapping[int, tuple[Ref, Draft]]) -> dict[int, Version]:
-        "Drafts that the last versions of their items hold: of several of one item the longest beginning of them that is its end"
-        own: dict[str, list[list[int]]] = {}       # By item: places of drafts, those together that hold the same one after another
+        """Drafts that the last versions of their items hold: of several of one item the longest beginning of them that
+        is its end"""
+        # By item: places of drafts, those together that hold the same one after another
+        own: dict[str, list[list[int]]] = {}
         for i, (r, d) in drafts.items():
             runs = own.setdefault(r.item, [])
             if runs and _holds(drafts[runs[-1][0]][1]) == _holds(d): runs[-1].append(i)
@@ -83,14 +93,17 @@ class BulkVerbs(CopyVerbs):
         found, tails = {}, self._tails(name, {item: len(runs) for item, runs in own.items()})
         for item, runs in own.items():
             tail = tails[item]
-            def fits(k, tail=tail, runs=runs): return all(same_content(v, drafts[run[0]][1]) for v, run in zip(tail[-k:], runs))
-            if k := next((k for k in range(min(len(tail), len(runs)), 0, -1) if fits(k)), 0): found |= {i: v for v, run in zip(tail[-k:], runs) for i in run}
+            def fits(k, tail=tail, runs=runs):
+                return all(same_content(v, drafts[run[0]][1]) for v, run in zip(tail[-k:], runs))
+            if k := next((k for k in range(min(len(tail), len(runs)), 0, -1) if fits(k)), 0):
+                found |= {i: v for v, run in zip(tail[-k:], runs) for i in run}
         return found
 
     def _tails(self, name: str, wanted: Mapping[str, int]) -> dict[str, list[Version]]:
         "The last versions of some items, so many of each, with those that are pending"
         waits, bucket = self._waits(name), self.origin.bucket(name)
-        tails = {item: self._pending_versions([w for w in waits.puts if w.item == item][-k:]) for item, k in wanted.items()}
+        tails = {item: self._pending_versions([w for w in waits.puts if w.item == item][-k:])
+                 for item, k in wanted.items()}
         ask = {item: k - len(tails[item]) for item, k in wanted.items() if k > len(tails[item])}
         try:
             with at_origin(): found = self._ends(bucket, ask) if ask else []
@@ -105,14 +118,19 @@ class BulkVerbs(CopyVerbs):
         listed, numbers = bucket.listed(len(ask)), {}
         for item in ask: numbers[item] = listed[item].live if listed is not None and item in listed else []
         if listed is None:
-            for item, found in zip(ask, in_threads(lambda i: bucket.end(i).live if ask[i] == 1 else bucket.numbers(i).live, ask, bucket.backend.can.many)):
+            for item, found in zip(ask,
+                                   in_threads(lambda i: bucket.end(i).live if ask[i] == 1 else bucket.numbers(i).live,
+                                              ask, bucket.backend.can.many)):
                 if isinstance(found, Exception): raise found
                 numbers[item] = found
         last = [(item, n) for item, k in ask.items() for n in numbers[item][-k:]]
         notes = bucket.all_notes(lenient=True) if len(last) > 8 else None
         records = bucket.read_records(last)
-        if error := next((r for r in records if isinstance(r, Exception) and not isinstance(r, (Damaged, Unsupported))), None): raise error
-        return [Version(self, bucket, r, None if notes is None else notes.get((r.item, r.version), [])) for r in records if isinstance(r, Record)]
+        if error := next((r for r in records if isinstance(r, Exception) and not isinstance(r, (Damaged, Unsupported))),
+                         None):
+            raise error
+        return [Version(self, bucket, r, None if notes is None else notes.get((r.item, r.version), [])) for r in records
+                if isinstance(r, Record)]
 
     def _put_round(self, name: str, drafts: dict[int, tuple[Ref, Draft]], run: Run) -> None:
         "Claim versions of items that differ; where some fail, the others are stored"
@@ -169,16 +187,20 @@ class BulkVerbs(CopyVerbs):
     def _together(self, wanted: list[Ref], progress: Progress) -> list[Version | NotFound]:
         "The versions that refs name, their records read together"
         found: dict[int, Version | NotFound] = {}
-        if self.pending and self.pending.work(): found = {i: v for i, r in enumerate(wanted) if (v := self._waiting_or_not(r))}
-        gone = {r: self._going(*r) for r in {(r.bucket, r.item) for r in wanted}} if self.pending and self.pending.known else {}
+        if self.pending and self.pending.work():
+            found = {i: v for i, r in enumerate(wanted) if (v := self._waiting_or_not(r))}
+        gone = ({r: self._going(*r) for r in {(r.bucket, r.item) for r in wanted}} if self.pending
+                and self.pending.known else {})
         for name in {r.bucket for i, r in enumerate(wanted) if i not in found}:
-            bucket, at = self.origin.bucket(name), [i for i, r in enumerate(wanted) if r.bucket == name and i not in found]
+            bucket, at = self.origin.bucket(name), [i for i, r in enumerate(wanted) if r.bucket == name
+                                                    and i not in found]
             numbers = dict(zip(at, bucket.locate([(wanted[i].item, wanted[i].selector) for i in at])))
             found |= {i: n for i, n in numbers.items() if isinstance(n, NotFound)}
             there = [i for i in at if i not in found]
             for i, r in zip(there, bucket.read_records((wanted[i].item, numbers[i]) for i in there)):
                 if isinstance(r, Exception): raise r
-                found[i] = self._unless_going(Version(self, bucket, r), wanted[i], gone.get((name, wanted[i].item), set()))
+                found[i] = self._unless_going(Version(self, bucket, r), wanted[i],
+                                              gone.get((name, wanted[i].item), set()))
             progress(len(at))
         if (why := stale_now()) and (r := next((wanted[i] for i, v in found.items() if isinstance(v, NotFound)), None)):
             raise NotAvailableOffline(f'{why[0]}; {r} may exist, and {self._what_is_near([r])}')
@@ -202,9 +224,12 @@ class Run:
     def tell(self, e: BaseException, left: Iterable) -> None:
         "Say in an error what is stored and what is not"
         e.stored = [v for _, v in sorted(self.found.items())]
-        e.rest = [*(str(r) for i, r in enumerate(self.refs) if i not in self.found), *(str(x[0]) for x in left if isinstance(x, tuple) and x)]
-        if e.stored: e.add_note(f'{len(e.stored):,} are stored: .stored of this error has them; {len(e.rest):,} are not, or may not be: .rest, from {e.rest[0] if e.rest else "nothing"} on. '
-                                'The same call with skip_unchanged=True stores only these')
+        e.rest = [*(str(r) for i, r in enumerate(self.refs) if i not in self.found),
+                  *(str(x[0]) for x in left if isinstance(x, tuple) and x)]
+        if e.stored:
+            e.add_note(f'{len(e.stored):,} are stored: .stored of this error has them; {len(e.rest):,} are not, or may '
+                       f'not be: .rest, from {e.rest[0] if e.rest else "nothing"} on. '
+                       'The same call with skip_unchanged=True stores only these')
 
 def _each(what: object, name: str) -> Iterator:
     "Its elements, if it has any"
@@ -212,7 +237,8 @@ def _each(what: object, name: str) -> Iterator:
     except TypeError: raise InvalidQuery(f'{name} is a {type(what).__name__}: give a list') from None
 
 def _triple(x: object) -> tuple:
-    if isinstance(x, tuple) and len(x) in (2, 3) and isinstance(x[-1] if len(x) == 3 else None, Mapping | None): return parse_ref(x[0], selector=False), x[1], dict(x[2]) if len(x) == 3 and x[2] else {}
+    if isinstance(x, tuple) and len(x) in (2, 3) and isinstance(x[-1] if len(x) == 3 else None, Mapping | None):
+        return parse_ref(x[0], selector=False), x[1], dict(x[2]) if len(x) == 3 and x[2] else {}
     raise InvalidQuery(f'{x!r:.80} is no pair of a ref and an object, nor a triple with metadata')
 
 def _the_same_again(drafts: Mapping[int, tuple[Ref, Draft]], found: Mapping[int, Version]) -> dict[int, Version]:
@@ -224,7 +250,9 @@ def _the_same_again(drafts: Mapping[int, tuple[Ref, Draft]], found: Mapping[int,
         else: last.pop(r, None)
     return same
 
-def _holds(d: Draft) -> tuple: return d.codec, d.description['kind'], d.description['metadata'], d.payload.hash, [(n, p.hash) for n, p in d.members or ()]
+def _holds(d: Draft) -> tuple:
+    return d.codec, d.description['kind'], d.description['metadata'], d.payload.hash, [(n, p.hash) for n, p in d.members
+        or ()]
 
 # %% ../../nbs/store/09_bulk.ipynb #1b4f5742
 def _or_default(get, v: Version | NotFound, default: object, *args) -> object:

@@ -35,7 +35,8 @@ class Care:
         store._may_write()
         names = store._buckets_for(bucket)
         try: return {name: store.keeper.compact(name, whole) for name in names}
-        except IndexAway as e: raise ObjectStoreError(f'the index of this machine cannot be used now ({e}): compact again later') from e
+        except IndexAway as e:
+            raise ObjectStoreError(f'the index of this machine cannot be used now ({e}): compact again later') from e
 
     @answered
     def catalog(
@@ -47,7 +48,8 @@ class Care:
         store._may_ask()
         store._buckets_for(bucket)
         b = store.origin.bucket(bucket)
-        if not (generation := read_log(b).generation): raise NotFound(f'bucket {bucket!r} has no catalog yet: store.care.compact({bucket!r}) makes one')
+        if not (generation := read_log(b).generation):
+            raise NotFound(f'bucket {bucket!r} has no catalog yet: store.care.compact({bucket!r}) makes one')
         key = b.prefix + catalog_key(generation)
         if own := b.backend.path(key): return own
         to = files_folder('catalogs')/(store.origin.id(bucket) or 'new')/bucket/f'{generation:010d}.parquet'
@@ -56,12 +58,14 @@ class Care:
 
     @answered
     def restored(self) -> None:
-        "Say that the storage was restored from a backup and is to go on from there: it gets a new id, which every machine sees"
+        """Say that the storage was restored from a backup and is to go on from there: it gets a new id, which every
+        machine sees"""
         store = self._store
         store._may_write()
         origin = store.origin
         with at_origin():
-            for name in origin.names() if origin.native else [next(iter([*origin._buckets, *origin.names()]), 'none')]: origin.restored(origin.root(origin.bucket(name)))
+            for name in origin.names() if origin.native else [next(iter([*origin._buckets, *origin.names()]), 'none')]:
+                origin.restored(origin.root(origin.bucket(name)))
 
 class CareVerbs(SyncVerbs):
     "Maintenance: `care`, and what of it is done by itself"

@@ -11,7 +11,8 @@ from blake3 import blake3
 from ..errors import Conflict, Damaged, InvalidRef, ObjectStoreError, Unsupported
 from ..refs import Every, Ref, parse_ref
 from ..storage.backend import key_number
-from ..format.records import INLINE_LIMIT, RECORD_LIMIT, Record, alias_folder, append, mark_now, notes_folder, read_back, read_move
+from ..format.records import (INLINE_LIMIT, RECORD_LIMIT, Record, alias_folder, append, mark_now,
+                                        notes_folder, read_back, read_move)
 from ..format.buckets import Maybe, Numbers, may_be_kept
 from ..format.commit import Bucket, Draft, Payload
 from ..cache.download import payload_file, source
@@ -40,7 +41,8 @@ class CopyVerbs(FindVerbs):
         to._may_write()
         self._may_ask()
         r = parse_ref(src, item=False)
-        found = self._copy_all(r, dst, to) if r.item is None or isinstance(r.selector, Every) else self._copy_one(r, dst, to)
+        found = (self._copy_all(r, dst, to) if r.item is None or isinstance(r.selector, Every)
+                 else self._copy_one(r, dst, to))
         to.tell_news()
         return found
 
@@ -60,7 +62,8 @@ class CopyVerbs(FindVerbs):
         there = to.origin.bucket(d.bucket)
         with ExitStack() as stack:
             draft = _as_draft(v, stack, self.progress)
-            draft.description['lineage'] = {**draft.description.get('lineage', {}), 'copied': {'from': v.ref, 'id': v.id, 'at': v._record.at}}
+            draft.description['lineage'] = {**draft.description.get('lineage', {}),
+                                            'copied': {'from': v.ref, 'id': v.id, 'at': v._record.at}}
             draft.description['metadata'] = v.metadata
             draft.description.pop('called', None)
             if v._in is there: _share(v, there)
@@ -69,16 +72,23 @@ class CopyVerbs(FindVerbs):
     def _copy_all(self, r: Ref, dst: str | None, to: CopyVerbs) -> Versions:
         "Copy every version of an item or a bucket"
         d = parse_ref(dst, item=False, selector=False) if dst is not None else Ref(r.bucket, r.item)
-        if (d.item is None) != (r.item is None): raise InvalidRef(f'{r} and {dst} do not match: copy a bucket to a bucket, and all versions of an item to an item')
-        if to is self and d == Ref(r.bucket, r.item): raise InvalidRef(f'copy {r} where to? Give a name, or another store with to=')
+        if (d.item is None) != (r.item is None):
+            raise InvalidRef(f'{r} and {dst} do not match: copy a bucket to a bucket, and all versions of an item to '
+                             'an item')
+        if to is self and d == Ref(r.bucket, r.item):
+            raise InvalidRef(f'copy {r} where to? Give a name, or another store with to=')
         if not self.origin.bucket(r.bucket).there(): raise self._no_bucket(r.bucket)
         source, target, left = self.origin.bucket(r.bucket), to.origin.for_put(d.bucket), []
         items = list(source.scan()) if r.item is None else [r.item]
-        brought = [v for item in items for v in self._copy_item(source, item, target, item if d.item is None else d.item, to, left)]
-        if left: warnings.warn(f'left out, and all else was copied: {"; ".join(left[:10])}' + (f'; and {len(left) - 10:,} more' if len(left) > 10 else ''), stacklevel=4)
+        brought = [v for item in items
+                   for v in self._copy_item(source, item, target, item if d.item is None else d.item, to, left)]
+        if left:
+            warnings.warn(f'left out, and all else was copied: {"; ".join(left[:10])}'
+                          + (f'; and {len(left) - 10:,} more' if len(left) > 10 else ''), stacklevel=4)
         return Versions(brought, f'Everything of {r} is there already')
 
-    def _copy_item(self, source: Bucket, item: str, target: Bucket, name: str, to: CopyVerbs, left: list[str]) -> list[Version]:
+    def _copy_item(self, source: Bucket, item: str, target: Bucket, name: str, to: CopyVerbs,
+                   left: list[str]) -> list[Version]:
         "Copy every version of an item that was not brought before"
         numbers = source.numbers(item)
         if not numbers.made: raise source.not_found(item)
@@ -89,11 +99,14 @@ class CopyVerbs(FindVerbs):
             if r and there.has(r): continue
             marks = numbers.marks.get(n, set())
             if there.next(n): v = self._bring(source, item, n, r, target, name, marks, to, left)
-            elif r and n in numbers.live: v = self._copied_or_left(Version(self, source, r), Ref(target.name, name), to, left)
+            elif r and n in numbers.live:
+                v = self._copied_or_left(Version(self, source, r), Ref(target.name, name), to, left)
             else: continue
             there.last = max(there.last, (v.version or 0) if v else n)
             if v: found.append(v); there.at[r.id] = v.version
-        if not there.own: _bring_moves(source, item, target, name, {n: there.at[r.id] for n, r in records.items() if r and there.at.get(r.id)}, left)
+        if not there.own:
+            _bring_moves(source, item, target, name,
+                         {n: there.at[r.id] for n, r in records.items() if r and there.at.get(r.id)}, left)
         return found
 
     def _copied_or_left(self, v: Version, d: Ref, to: CopyVerbs, left: list[str]) -> Version | None:
@@ -101,16 +114,23 @@ class CopyVerbs(FindVerbs):
         try: return self._copied(v, d, to)
         except Damaged as e: left.append(str(e))
 
-    def _bring(self, source: Bucket, item: str, n: int, r: Record | None, target: Bucket, name: str, marks: set[str], to: CopyVerbs, left: list[str]) -> Version | None:
+    def _bring(self, source: Bucket, item: str, n: int, r: Record | None, target: Bucket, name: str, marks: set[str],
+               to: CopyVerbs, left: list[str]) -> Version | None:
         "A version under its own number, write id and date; None where it is gone, or was left out"
         with ExitStack() as stack:
-            try: draft = _as_draft(Version(self, source, r), stack, self.progress) if r and 'abandoned' not in marks else None
+            try:
+                draft = (_as_draft(Version(self, source, r), stack, self.progress) if r and 'abandoned' not in marks
+                         else None)
             except Damaged as e:
-                draft, marks = None, marks or source.numbers(item).marks.get(n, set())       # it may have been collected at this moment
+                # it may have been collected at this moment
+                draft, marks = None, marks or source.numbers(item).marks.get(n, set())
                 if not marks: left.append(str(e))
             if draft: draft.id, draft.at = r.id, r.at
-            elif r and 'removed' in marks: draft = Draft('bytes', Payload(0, _nothing, b''), {}, _plain(r) | dict(gone=True), id=r.id, at=r.at)
-            else: draft, marks = Draft('bytes', Payload(0, _nothing, b''), {}, dict(kind='data', gone=True), at=r.at if r else None), {'abandoned'}
+            elif r and 'removed' in marks:
+                draft = Draft('bytes', Payload(0, _nothing, b''), {}, _plain(r) | dict(gone=True), id=r.id, at=r.at)
+            else:
+                draft, marks = Draft('bytes', Payload(0, _nothing, b''), {}, dict(kind='data', gone=True),
+                                     at=r.at if r else None), {'abandoned'}
             by = {m: _mark(source, item, n, m) for m in marks}
             try: stored = put_as(target, name, draft, n, by)
             except Conflict: raise Conflict(f'somebody else put {target.name}/{name} meanwhile: copy again') from None
@@ -186,12 +206,17 @@ def _described(source: Bucket, item: str, numbers: Iterable[int], left: list[str
     return found
 
 # %% ../../nbs/store/08_copying.ipynb #919c1451
-def _bring_marks(source: Bucket, item: str, target: Bucket, name: str, numbers: Numbers, records: dict[int, Record | None], there: Mirror) -> None:
-    "The marks of versions that were brought and are gone at the source by now; and those that an interrupted copy did not come to"
-    gone = {k: n for n, r in records.items() if r and 'removed' in numbers.marks.get(n, ()) and (k := there.at.get(r.id)) in there.numbers.live}
+def _bring_marks(source: Bucket, item: str, target: Bucket, name: str, numbers: Numbers,
+                 records: dict[int, Record | None], there: Mirror) -> None:
+    """The marks of versions that were brought and are gone at the source by now; and those that an interrupted copy
+    did not come to"""
+    gone = {k: n for n, r in records.items() if r and 'removed' in numbers.marks.get(n, ())
+            and (k := there.at.get(r.id)) in there.numbers.live}
     for k, n in gone.items():
-        if there.own and k not in there.same: continue        # a copy with a number of its own, beside versions that are not from there
-        with told(target, 'remove', name, k): target.backend.create(target.key(name, k, 'removed'), source.backend.read(source.key(item, n, 'removed')))
+        # a copy with a number of its own, beside versions that are not from there
+        if there.own and k not in there.same: continue
+        with told(target, 'remove', name, k):
+            target.backend.create(target.key(name, k, 'removed'), source.backend.read(source.key(item, n, 'removed')))
         target.newest.pop(name, None)
         target.tell('remove', name, k)
     for k in there.empty: target.backend.create(target.key(name, k, 'abandoned'), mark_now(target.backend, 'copy'))
@@ -220,7 +245,8 @@ def put_as(bucket: Bucket, item: str, draft: Draft, n: int, marks: Mapping[str, 
 def _bring_moves(source: Bucket, item: str, target: Bucket, name: str, at: Mapping[int, int], left: list[str]) -> None:
     "The moves of aliases, and the notes, that are not there yet; `at`: the numbers in the mirror"
     folders = [('alias', a, alias_folder(item, a), alias_folder(name, a)) for a in source.alias_names(item)]
-    folders += [('note', at.get(n, n), notes_folder(item, n), notes_folder(name, at.get(n, n))) for n in source.noted(item)]
+    folders += [('note', at.get(n, n), notes_folder(item, n), notes_folder(name, at.get(n, n)))
+                for n in source.noted(item)]
     for op, what, a, b in folders:
         have = _moves(target, b, [])
         ids = {m['id'] for m in have}
@@ -253,4 +279,5 @@ def _moves(bucket: Bucket, folder: str, left: list[str]) -> list[dict]:
         except Damaged as e: left.append(str(e))
     return found
 
-def _said(op: str, found: list[dict]) -> object: return found[-1].get('to') if op == 'alias' else {k: x for m in found for k, x in m.get('notes', {}).items()}
+def _said(op: str, found: list[dict]) -> object:
+    return found[-1].get('to') if op == 'alias' else {k: x for m in found for k, x in m.get('notes', {}).items()}

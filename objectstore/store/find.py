@@ -16,7 +16,8 @@ from ..refs import (LATEST, Ago, Alias, AliasAt, AsOf, Back, Every, Number, Ref,
                               name_filter, parse_ref, parse_selector, parse_time)
 from ..storage.backend import hurry, in_threads
 from ..format.identity import MARKER
-from ..search.predicate import FIELDS, And, Compare, Condition, IsNull, Name, Node, Or, Value, matches_text, named, type_word, value
+from ..search.predicate import (FIELDS, And, Compare, Condition, IsNull, Name, Node, Or, Value, matches_text,
+                                          named, type_word, value)
 from ..search.parser import parse_where
 from ..format.buckets import Numbers
 from ..format.commit import Bucket
@@ -40,7 +41,8 @@ __all__ = ['as_selector', 'versions_meant', 'aliases_had', 'passing', 'check_sor
 def as_selector(at: object) -> Selector:
     "A selector from text, a number, a date or a selector"
     if isinstance(at, Selector): return at
-    if isinstance(at, datetime): return AsOf(at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at.astimezone(timezone.utc))
+    if isinstance(at, datetime):
+        return AsOf(at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at.astimezone(timezone.utc))
     if isinstance(at, date): return AsOf(parse_time(at.isoformat()))
     if isinstance(at, timedelta): at = duration_text(at)
     if isinstance(at, int) and not isinstance(at, bool): at = str(at)
@@ -60,7 +62,8 @@ def versions_meant(
         case Number(n): found = {item: n if n in numbers.live else None for item, numbers in scan.items()}
         case AsOf(t): found = {item: bucket.as_of(item, t, numbers.live) for item, numbers in scan.items()}
         case Alias(name, 0): found = {item: to.get(name) for item, to in aliases.items()}
-        case Alias() | AliasAt(): found = {item: _alias_before(bucket, item, at) for item in aliases_had(bucket, at.name) & scan.keys()}
+        case Alias() | AliasAt():
+            found = {item: _alias_before(bucket, item, at) for item in aliases_had(bucket, at.name) & scan.keys()}
     return [(item, n) for item, n in found.items() if n is not None and n in scan[item].live]
 
 def _alias_before(bucket: Bucket, item: str, at: Alias | AliasAt) -> int | None:
@@ -91,7 +94,8 @@ def passing(versions: list[Version], condition: Condition) -> tuple[list[Version
     except InvalidQuery as e:
         if versions and 'did you mean' in str(e): raise
         why = str(e).split('\n')[0]
-    def held(name): return [type_word(x) for _, w in views for v in (value(name, w),) for x in (v if isinstance(v, list) else [v])]
+    def held(name):
+        return [type_word(x) for _, w in views for v in (value(name, w),) for x in (v if isinstance(v, list) else [v])]
     kept = [v for v, w in views if condition.matches(w)]
     return kept, why or ('' if kept else condition.unlike(held))
 
@@ -122,10 +126,12 @@ class FindVerbs(AliasVerbs):
     def find_items(
         self,
         bucket: str | None = None,                 # Only this bucket; `bucket/item`: only this item, and those below it
-        filter: str | re.Pattern | None = None,    # A regular expression on the item's name; a compiled pattern is used with `.match`
+        # A regular expression on the item's name; a compiled pattern is used with `.match`
+        filter: str | re.Pattern | None = None,
         *,
         at: object = 'latest',                     # Any selector: "latest", "*", "production", "2026-11-01", 3
-        where: str | Mapping | None = None,        # A condition, `"auc > 0.9 AND stage = :stage"`, or a mapping of equalities
+        # A condition, `"auc > 0.9 AND stage = :stage"`, or a mapping of equalities
+        where: str | Mapping | None = None,
         params: Mapping | None = None,             # Values for `:names` in the condition
         text: str | None = None,                   # Words that begin words of the name, of an alias or of text values
         kind: str | None = None,                   # Only this kind
@@ -133,9 +139,12 @@ class FindVerbs(AliasVerbs):
         limit: int | None = None,                  # At most so many
     ) -> Versions:
         "Find versions by what is known about them"
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0): raise InvalidQuery(f'limit={limit!r}: how many versions at most, or None')
-        if not isinstance(sort, str) or not sort.strip('-'): raise InvalidQuery(f'sort={sort!r}: a field or key such as "created", "-size", "auc"')
-        if bad := next((k for k, x in dict(kind=kind, text=text).items() if not isinstance(x, str | None)), None): raise InvalidQuery(f'{bad}= is text')
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+            raise InvalidQuery(f'limit={limit!r}: how many versions at most, or None')
+        if not isinstance(sort, str) or not sort.strip('-'):
+            raise InvalidQuery(f'sort={sort!r}: a field or key such as "created", "-size", "auc"')
+        if bad := next((k for k, x in dict(kind=kind, text=text).items() if not isinstance(x, str | None)), None):
+            raise InvalidQuery(f'{bad}= is text')
         bucket, under, selector = narrowed(bucket, as_selector(at))
         selector, passes = self._at_now(selector, bucket), within(under, name_filter(filter))
         condition = parse_where(where, params, lambda: self._now(bucket))
@@ -146,7 +155,8 @@ class FindVerbs(AliasVerbs):
 
     def _at_now(self, at: Selector, bucket: str | None) -> Selector:
         "A selector whose duration is counted back from now, the same moment for every item"
-        def then(when): return AsOf(self.origin.bucket(bucket or 'any').moment_of(when)) if isinstance(when, Ago) else when
+        def then(when):
+            return AsOf(self.origin.bucket(bucket or 'any').moment_of(when)) if isinstance(when, Ago) else when
         return AliasAt(at.name, then(at.when)) if isinstance(at, AliasAt) else then(at)
 
     def _now(self, bucket: str | None) -> datetime:
@@ -157,12 +167,14 @@ class FindVerbs(AliasVerbs):
         "What is asked, by reading the records"
         found = [v for name in names or self._buckets_for(q.bucket) for v in self._selected(name, q.at, q.passes)]
         kept, why = self._kept(q, found)
-        return Versions(kept[:q.limit], why or _why_empty(found, q.kind, q.text, q.filter, q.at, q.under), asked_by(q.sort, q.condition))
+        return Versions(kept[:q.limit], why or _why_empty(found, q.kind, q.text, q.filter, q.at, q.under),
+                        asked_by(q.sort, q.condition))
 
     def _kept(self, q: Asked, found: list[Version]) -> tuple[list[Version], str]:
         "Those versions that meet what is asked, in order, and what to say about keys that none has"
         kept = [v for v in found if q.kind in (None, v.kind)]
-        if q.text: kept = [v for v in kept if matches_text(q.text, ' '.join((v.item, str(v.kind), *v.aliases)), v.metadata)]
+        if q.text:
+            kept = [v for v in kept if matches_text(q.text, ' '.join((v.item, str(v.kind), *v.aliases)), v.metadata)]
         kept, why = passing(kept, q.condition)
         if kept: self._check_sort(q, _keys(map(view, kept)), near=True)
         return sorted(kept, key=sort_key(q.sort.lstrip('-')), reverse=q.sort.startswith('-')), why
@@ -178,9 +190,11 @@ class FindVerbs(AliasVerbs):
         "The versions of a bucket that a selector means"
         bucket, waits = self.origin.bucket(name), waits or self._waits(name)
         waiting = [w for w in waits.puts if passes(w.item)]
-        newest = {w.item: w for w in waiting} if at == LATEST else {w.id: w for w in waiting} if isinstance(at, (Every, WriteId)) else {}
+        newest = ({w.item: w for w in waiting} if at == LATEST else {w.id: w for w in waiting}
+                  if isinstance(at, (Every, WriteId)) else {})
         pending = self._pending_versions(newest.values())      # before the listing: it has what is delivered meanwhile
-        scan = {item: numbers for item, numbers in dict(self._or_waiting(bucket.scan, waits.puts)).items() if passes(item)}
+        scan = {item: numbers for item, numbers in dict(self._or_waiting(bucket.scan, waits.puts)).items()
+                if passes(item)}
         aliases = bucket.all_aliases(lenient=True) if scan else {}
         for item, n in waits.gone:
             if item in scan: scan[item].made.pop(n, None)
@@ -194,17 +208,23 @@ class FindVerbs(AliasVerbs):
 
     def _from_index(self, q: Asked) -> Found:
         "What is asked, from the index, brought up to date first"
-        waiting = self.pending.work() if self.pending else []      # looked at first: what is delivered meanwhile is found at the origin
+        # looked at first: what is delivered meanwhile is found at the origin
+        waiting = self.pending.work() if self.pending else []
         before = {name: self._waits(name) for name in {w.bucket for w in waiting}}
         names, away = self._refreshed(q.bucket)
         stamp = self.keeper.index.identity()
         waits = {(w.bucket, w.item) for w in waiting if w.bucket in names}
-        search = Search(self.keeper.index, names, self._meant(q.at, names), q.tree, q.kind, q.text, q.test, q.sort, waits)
-        others = [v for name in {b for b, _ in waits} for v in self._selected(name, q.at, lambda item, name=name: (name, item) in waits and q.passes(item), before[name])]
+        search = Search(self.keeper.index, names, self._meant(q.at, names), q.tree, q.kind, q.text, q.test, q.sort,
+                        waits)
+        others = [v for name in {b for b, _ in waits}
+                  for v in self._selected(name, q.at, lambda item, name=name: (name, item) in waits and q.passes(item),
+                                          before[name])]
         own = _keys(map(view, others))
         why = self._check_keys(q, search, own)
         self._check_sort(q, {*search.known, *own})
-        found = Found(self, search, self._kept(q, others)[0] if others else [], q.limit, lambda: '. '.join(s for s in (why or self._why_nothing(q, search), self._elsewhere(q, search)) if s), lambda: list(self._from_records(q)))
+        found = Found(self, search, self._kept(q, others)[0] if others else [], q.limit,
+                      lambda: '. '.join(s for s in (why or self._why_nothing(q, search), self._elsewhere(q, search))
+                                        if s), lambda: list(self._from_records(q)))
         if found._stamp != stamp: raise IndexAway('it was made anew')
         found.as_of, found.also, found.asked = away, lambda: self._elsewhere(q, search), asked_by(q.sort, q.condition)
         return found
@@ -212,7 +232,8 @@ class FindVerbs(AliasVerbs):
     def _meant(self, at: Selector, names: list[str]) -> Selector | Sql:
         "A selector as the index knows it; where an alias pointed before is asked of its moves"
         if not (isinstance(at, AliasAt) or isinstance(at, Alias) and at.back): return at
-        found = [(b.name, item, n) for b in map(self.origin.bucket, names) for item in aliases_had(b, at.name) if (n := _alias_before(b, item, at))]
+        found = [(b.name, item, n) for b in map(self.origin.bucket, names) for item in aliases_had(b, at.name)
+                 if (n := _alias_before(b, item, at))]
         rows = [str(at) for v in found if (at := self.keeper.index.number(*v)) is not None]
         return Sql(f"at IN ({', '.join(rows)})")
 
@@ -234,40 +255,55 @@ class FindVerbs(AliasVerbs):
 
     def _why_nothing(self, q: Asked, search: Search) -> str:
         "What to say where nothing was found"
-        try: plain = Search(search.index, search.buckets, search.base, passes=q.passes if q.filter not in (None, '') or q.under else None)
+        try:
+            plain = Search(search.index, search.buckets, search.base,
+                           passes=q.passes if q.filter not in (None, '') or q.under else None)
         except IndexAway: return 'Nothing was found'
         kinds = dict(plain.facets('kind')) if q.kind is not None else {'': plain.count()}
-        why = _why_none(+Counter(kinds), q.kind, q.text, q.filter, q.at, alias_names(search.index) if isinstance(q.at, Alias | AliasAt) else (), q.under, _items(search) if q.under and not any(kinds.values()) else ())
-        return ': '.join(s for s in (why, q.condition.unlike(lambda n: _held(search, n)) if any(kinds.values()) else '') if s)
+        why = _why_none(+Counter(kinds), q.kind, q.text, q.filter, q.at,
+                        alias_names(search.index) if isinstance(q.at, Alias | AliasAt) else (), q.under,
+                        _items(search) if q.under and not any(kinds.values()) else ())
+        return ': '.join(s for s in (why, q.condition.unlike(lambda n: _held(search, n)) if any(kinds.values()) else '')
+                         if s)
 
     def _elsewhere(self, q: Asked, search: Search) -> str:
         "What another selector finds, where only latest versions were asked for an alias"
         if q.at != LATEST or not (at := _aliases_asked(q.condition, search.called)): return ''
-        def count(at): return Search(search.index, search.buckets, at, q.tree, q.kind, q.text, q.test).count(COUNTED + 1)
+        def count(at):
+            return Search(search.index, search.buckets, at, q.tree, q.kind, q.text, q.test).count(COUNTED + 1)
         try: more, n = count(as_selector(at)), count(q.at)
         except IndexAway: return ''
-        return f"Only latest versions were asked: at={at!r} finds {f'more than {COUNTED:,}' if more > COUNTED else f'{more:,}'}" if more > n else ''
+        return (f"Only latest versions were asked: at={at!r} finds "
+                f"{f'more than {COUNTED:,}' if more > COUNTED else f'{more:,}'}" if more > n else '')
 
     def _refreshed(self, bucket: str | None) -> tuple[list[str], datetime | None]:
         "The buckets to search; and where the origin is away, of when the index is"
         if bucket is not None: parse_ref(bucket, item=False)
         waiting = bucket is not None and self._waiting_puts(bucket)
         names = [bucket] if bucket is not None else self._named_buckets()
-        for _ in range(3):      # a bucket that finds another store there throws the index away, and with it what was read of the others
+        # a bucket that finds another store there throws the index away, and with it what was read of the others
+        for _ in range(3):
             made = self.keeper.index.identity()
             answers = dict(zip(names, in_threads(self._refresh_bucket, names, 8)))
             if len(names) < 2 or self.keeper.index.identity() == made: break
-        if error := next((e for e in answers.values() if isinstance(e, Exception) and (bucket is not None or not isinstance(e, PermissionError))), None): raise error
+        if error := next((e for e in answers.values() if isinstance(e, Exception)
+                          and (bucket is not None or not isinstance(e, PermissionError))), None):
+            raise error
         there = [n for n, (found, _) in ((n, a) for n, a in answers.items() if isinstance(a, tuple)) if found]
-        if bucket is not None and not there and not waiting and not self.origin.bucket(bucket).there(): raise self._no_bucket(bucket)
+        if bucket is not None and not there and not waiting and not self.origin.bucket(bucket).there():
+            raise self._no_bucket(bucket)
         ages = [age for a in answers.values() if isinstance(a, tuple) and (age := a[1]) is not None]
-        return [bucket] if bucket is not None else there, datetime.fromtimestamp(min(ages), timezone.utc) if ages else None
+        return ([bucket] if bucket is not None else there,
+                datetime.fromtimestamp(min(ages), timezone.utc) if ages else None)
 
     def _named_buckets(self) -> list[str]:
         "Every bucket that may be there, also those that only pending puts are for"
-        def names(): return self.origin.place.names() if self.origin.native else [n for n in map(bucket_of_key, self.origin.place.folders('')) if n]
+        def names():
+            return (self.origin.place.names() if self.origin.native
+                    else [n for n in map(bucket_of_key, self.origin.place.folders('')) if n])
         waiting = {w.bucket for w in self._waiting_puts()}
-        known = {n for n, in self.keeper.index.ask('SELECT name FROM buckets WHERE there')} if self.origin_is_away() else set()
+        known = ({n for n, in self.keeper.index.ask('SELECT name FROM buckets WHERE there')} if self.origin_is_away()
+                 else set())
         return sorted({*self._or_waiting(names, waiting), *waiting, *known})
 
     def origin_is_away(self) -> bool:
@@ -275,7 +311,8 @@ class FindVerbs(AliasVerbs):
         return isinstance(self.origin, StackedOrigin) and self.origin.is_away()
 
     def _refresh_bucket(self, name: str) -> tuple[bool, float | None]:
-        "Bring the index of a bucket up to date. Is the bucket there? And where the origin is away: when the index last was up to date"
+        """Bring the index of a bucket up to date. Is the bucket there? And where the origin is away: when the index
+        last was up to date"""
         keeper, age, waiting = self.keeper, None, self._waiting_puts(name)
         knows = self.pending is not None and self.offline is not False and (known := keeper.known(name)) and known.whole
         try:
@@ -285,11 +322,14 @@ class FindVerbs(AliasVerbs):
             if self.pending is None or self.offline is False: raise
             note_stale(e)
             known = keeper.known(name)
-            age = known and (known.checked or known.compared) or time.time()       # nobody has looked since this machine made it: then it was whole
-            if not known or not known.whole: self._or_waiting(lambda: keeper.from_near(self.origin.bucket(name)), waiting)
+            # nobody has looked since this machine made it: then it was whole
+            age = known and (known.checked or known.compared) or time.time()
+            if not known or not known.whole:
+                self._or_waiting(lambda: keeper.from_near(self.origin.bucket(name)), waiting)
         if name in keeper.long or name in keeper.unsure: self.mend_later(name)
         known = keeper.known(name)
-        return bool(known and known.there or waiting) or bool(keeper.index.ask('SELECT 1 FROM versions WHERE bucket = ? LIMIT 1', (name,))), age
+        return (bool(known and known.there or waiting)
+                or bool(keeper.index.ask('SELECT 1 FROM versions WHERE bucket = ' '? LIMIT 1', (name,))), age)
 
     @answered
     def get_stats(
@@ -303,31 +343,39 @@ class FindVerbs(AliasVerbs):
         if r.item is None: return self._bucket_stats(self._buckets_for(r.bucket)[0])
         if r.selector is None: return self._item_stats(r)
         v = self._version(r)
-        return Stats({'ref': v.ref, 'kind': v.kind, 'size': v.size, 'created': v.created, 'author': v.author, **v.stats}, v.ref)
+        return Stats({'ref': v.ref, 'kind': v.kind, 'size': v.size, 'created': v.created, 'author': v.author,
+                      **v.stats}, v.ref)
 
     def _item_stats(self, r: Ref) -> Stats:
         "Facts about an item"
         all = self.versions(r)
         latest = all[-1]
-        facts = {'versions': len(all), 'latest': latest.version, 'size': sum(v.size for v in all), 'first': all[0].created, 'last': latest.created,
-                 'authors': sorted({v.author for v in all}), 'aliases': self.origin.bucket(r.bucket).aliases(r.item)}
-        return Stats({**facts, 'kind': latest.kind, **latest.stats, 'size': facts['size']}, f'{r}, {len(all):,} version{"s" * (len(all) != 1)}')
+        facts = {'versions': len(all), 'latest': latest.version, 'size': sum(v.size for v in all),
+                 'first': all[0].created, 'last': latest.created, 'authors': sorted({v.author for v in all}),
+                 'aliases': self.origin.bucket(r.bucket).aliases(r.item)}
+        return Stats({**facts, 'kind': latest.kind, **latest.stats, 'size': facts['size']},
+                     f'{r}, {len(all):,} version{"s" * (len(all) != 1)}')
 
     def _bucket_stats(self, name: str) -> Stats:
         "Facts about a bucket"
         found = self._selected(name, Every(), lambda item: True)
-        kinds = {k: {'versions': n, 'size': sum(v.size for v in found if v.kind == k)} for k, n in Counter(v.kind for v in found).most_common()}
-        return Stats({'items': len({v.item for v in found}), 'versions': len(found), 'size': sum(v.size for v in found), 'kinds': kinds}, name)
+        kinds = {k: {'versions': n, 'size': sum(v.size for v in found if v.kind == k)}
+                 for k, n in Counter(v.kind for v in found).most_common()}
+        return Stats({'items': len({v.item for v in found}), 'versions': len(found), 'size': sum(v.size for v in found),
+                      'kinds': kinds}, name)
 
     def _store_stats(self) -> Stats:
         "Facts about the store"
         buckets = {n: self._bucket_stats(n) for n in self.origin.names()}
         total = {k: sum(b[k] for b in buckets.values()) for k in ('items', 'versions', 'size')}
-        return Stats({**total, 'buckets': {n: {k: b[k] for k in ('items', 'versions', 'size')} for n, b in buckets.items()}}, self.origin.url)
+        return (Stats({**total,
+                       'buckets': {n: {k: b[k] for k in ('items', 'versions', 'size')} for n, b in buckets.items()}},
+                      self.origin.url))
 
     def _here(self) -> bool:
         "Is the origin asked without a network and without anything before it?"
-        return not isinstance(self.origin, StackedOrigin) and not self.origin.native and self.origin.place.can.place in ('local', 'memory')
+        return (not isinstance(self.origin, StackedOrigin) and not self.origin.native
+                and self.origin.place.can.place in ('local', 'memory'))
 
     def _is_new(self) -> bool:
         "Is nothing there yet, not even the mark of a store?"
@@ -342,7 +390,8 @@ class FindVerbs(AliasVerbs):
             except (ConnectionError, TimeoutError): pass      # it is away, and nothing of it is near
         facts = {'place': place.place if place else 'remote, native buckets', 'readonly': self.readonly}
         if not self._here(): facts['origin'] = self._origin_state()
-        none = 'none yet: a new store, empty' if new else 'none yet' if place and place.place in ('memory', 'local') else 'none that this process has asked for'
+        none = ('none yet: a new store, empty' if new else 'none yet' if place and place.place in ('memory', 'local')
+                else 'none that this process has asked for')
         facts['buckets'] = ', '.join(known[:20]) + (' …' if len(known) > 20 else '') or none
         return Card(f'{type(self).__name__} {self.origin.url}', None, facts)
 
@@ -361,7 +410,8 @@ def narrowed(bucket: object, at: Selector) -> tuple[str | None, str | None, Sele
     if bucket is None: return None, None, at
     r = parse_ref(bucket.rstrip('/') if isinstance(bucket, str) else bucket, item=False)
     if r.selector is None: return r.bucket, r.item, at
-    if at not in (LATEST, r.selector): raise InvalidQuery(f'{r} selects @{r.selector}, and at= selects @{at}: give one of them')
+    if at not in (LATEST, r.selector):
+        raise InvalidQuery(f'{r} selects @{r.selector}, and at= selects @{at}: give one of them')
     return r.bucket, r.item, r.selector
 
 def within(item: str | None, passes: Callable[[str], bool]) -> Callable[[str], bool]:
@@ -397,18 +447,26 @@ class Asked:
 _item = Name(('item',), 'fields')
 
 # %% ../../nbs/store/07_find.ipynb #3bf8ca7c
-def _why_empty(found: list[Version], kind: str | None, text: str | None, filter: str | re.Pattern | None = None, at: Selector = LATEST, under: str | None = None) -> str:
+def _why_empty(found: list[Version], kind: str | None, text: str | None, filter: str | re.Pattern | None = None,
+               at: Selector = LATEST, under: str | None = None) -> str:
     "What to say where nothing passed"
     return _why_none(Counter(v.kind for v in found), kind, text, filter, at, under=under)
 
-def _why_none(kinds: Counter, kind: str | None, text: str | None, filter: str | re.Pattern | None = None, at: Selector = LATEST, aliases: Iterable[str] = (),
-              under: str | None = None, items: Iterable[str] = ()) -> str:
+def _why_none(kinds: Counter, kind: str | None, text: str | None, filter: str | re.Pattern | None = None,
+              at: Selector = LATEST, aliases: Iterable[str] = (), under: str | None = None,
+              items: Iterable[str] = ()) -> str:
     "The same, from the kinds of what the selector means"
-    asked = [f'the name {under!r}, or one below it'] * (under is not None) + [f'a name like {getattr(filter, "pattern", filter)!r}'] * (filter is not None) + [f'a version @{at}'] * (at not in (LATEST, Every()))
-    if not kinds: return f'No item here has {" and ".join(asked)}{_meant_at(at, aliases) or (hint(under, items) if under else "")}' if asked else 'Nothing is stored here'
+    asked = [f'the name {under!r}, or one below it'] * (under is not None) + [
+        f'a name like {getattr(filter, "pattern", filter)!r}'] * (filter is not None) + [f'a version @{at}'] * (at
+        not in (LATEST, Every()))
+    if not kinds:
+        return ('No item here has '
+                f'{" and ".join(asked)}{_meant_at(at, aliases) or (hint(under, items) if under else "")}' if asked
+                else 'Nothing is stored here')
     if kind is not None and kind not in kinds:
         near = hint(kind, kinds)
-        return f'No kind {kind!r}{near}{" Here: " if near else "; here: "}' + ', '.join(f'{k} {n:,}' for k, n in kinds.most_common())
+        return f'No kind {kind!r}{near}{" Here: " if near else "; here: "}' + ', '.join(f'{k} {n:,}'
+            for k, n in kinds.most_common())
     n = sum(kinds.values())
     if n == 1: return f"The only version here {'does not have these words' if text else 'does not meet the condition'}"
     what = 'latest versions' if at == LATEST else 'versions'
@@ -418,22 +476,27 @@ def _meant_at(at: Selector, aliases: Iterable[str]) -> str:
     "What may be meant by an alias that nothing has"
     if not isinstance(at, Alias | AliasAt): return ''
     if isinstance(at, AliasAt) and at.name in (aliases := [*aliases]): return ''
-    return "; at='*' is every version" if at.name.lower() in ('all', 'any', 'every', 'everything', 'versions') else hint(at.name, aliases)
+    return ("; at='*' is every version" if at.name.lower() in ('all', 'any', 'every', 'everything', 'versions')
+            else hint(at.name, aliases))
 
 # %% ../../nbs/store/07_find.ipynb #6e0bd53d
 def _items(search: Search) -> list[str]:
     "The first items of the buckets that are searched"
     where, values = ', '.join('?' * len(search.buckets)), search.buckets
-    return [i for i, in search.index.ask(f'SELECT item FROM versions WHERE latest = 1 AND bucket IN ({where}) LIMIT 5000', values)]
+    return ([i for i,
+             in search.index.ask(f'SELECT item FROM versions WHERE latest = 1 AND bucket IN ({where}) LIMIT 5000',
+                                 values)])
 
 _held_by_fields = dict(version='numbers', size='numbers', created='times', pending='TRUE or FALSE')
 
 def _held(search: Search, name: Name) -> list[str]:
-    "The types of a name's values in latest versions, from the smallest and the largest; nothing where that does not tell"
+    """The types of a name's values in latest versions, from the smallest and the largest; nothing where that does not
+    tell"""
     if name.root == 'fields': return [_held_by_fields.get(str(name), 'text')]
     c = search.compiler.of(name)
     if not re.fullmatch(r'k\d+', c): return []
-    ends = [search.index.ask(f'SELECT {c} FROM versions INDEXED BY {c}_latest WHERE latest = 1 AND {c} IS NOT NULL ORDER BY {c} {way} LIMIT 1') for way in ('ASC', 'DESC')]
+    ends = [search.index.ask(f'SELECT {c} FROM versions INDEXED BY {c}_latest WHERE latest = 1 AND {c} IS NOT NULL '
+                             f'ORDER BY {c} {way} LIMIT 1') for way in ('ASC', 'DESC')]
     low, high = (uncell(rows[0][0]) if rows else None for rows in ends)
     return [type_word(low), type_word(high)] if not isinstance(high, bool) or isinstance(low, bool) else []
 
@@ -444,9 +507,13 @@ def _aliases_asked(condition: Condition, called: Mapping[str, list[str]]) -> str
     "Where a question is about aliases: the selector to ask it at"
     found = condition.asks(_alias)
     parts = condition.tree.parts if isinstance(condition.tree, And) else (condition.tree,)
-    one = {x for names in called.values() for x in names} if called else {c.other.value for c in found if isinstance(c, Compare) and c.op == '=' and isinstance(c.other, Value) and c in parts}
+    one = ({x for names in called.values() for x in names} if called
+           else {c.other.value for c in found if isinstance(c, Compare) and c.op == '=' and isinstance(c.other, Value)
+                 and c in parts})
     if not found and not called: return None
-    try: return alias if len(one) == 1 and isinstance(parse_selector(alias := one.pop()), Alias) and len(found) + len(called) == 1 else '*'
+    try:
+        return (alias if len(one) == 1 and isinstance(parse_selector(alias := one.pop()), Alias)
+                and len(found) + len(called) == 1 else '*')
     except (InvalidRef, AttributeError, TypeError): return '*'
 
 # %% ../../nbs/store/07_find.ipynb #b85636b7

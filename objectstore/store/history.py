@@ -27,7 +27,8 @@ __all__ = ['Move', 'Moves', 'Told', 'moves_below', 'HistoryVerbs']
 # %% ../../nbs/store/13_history.ipynb #0299ca95
 class Move(NamedTuple):
     "One thing that happened to an item"
-    when: datetime | None      # By the clock of the origin (UTC); of what is pending, by this machine's; None: it cannot be read
+    # By the clock of the origin (UTC); of what is pending, by this machine's; None: it cannot be read
+    when: datetime | None
     who: str
     what: str                  # put, removed, abandoned (a put that nobody was told of), alias, alias removed, note
     ref: str                   # The version, as every verb takes it
@@ -41,7 +42,8 @@ class Moves(Rows):
         self._moves, self.title = list(moves), title
     def __len__(self) -> int: return len(self._moves)
     def __iter__(self) -> Iterator[Move]: return iter(self._moves)
-    def __getitem__(self, i: int | slice) -> Move | Moves: return Moves(self._moves[i], self.title) if isinstance(i, slice) else self._moves[i]
+    def __getitem__(self, i: int | slice) -> Move | Moves:
+        return Moves(self._moves[i], self.title) if isinstance(i, slice) else self._moves[i]
     def __reduce__(self): return Moves, (self._moves, self.title)
     @property
     def refs(self) -> list[str]: return [m.ref for m in self]
@@ -50,7 +52,8 @@ class Moves(Rows):
         "The last of them as a table"
         shown, more = self._moves[-20:], max(len(self) - 20, 0)
         rows = [[m.when, m.who, f'{m.what} (pending)' if m.pending else m.what, m.ref, m.alias, m.says] for m in shown]
-        return Table(['when', 'who', 'what', 'ref', 'alias', ''], rows, caption=self.title + (f'; {more:,} earlier ones are not shown' if more else ''))
+        return Table(['when', 'who', 'what', 'ref', 'alias', ''], rows,
+                     caption=self.title + (f'; {more:,} earlier ones are not shown' if more else ''))
 
 # %% ../../nbs/store/13_history.ipynb #1c4f16e6
 class Told(NamedTuple):
@@ -59,8 +62,10 @@ class Told(NamedTuple):
     order: tuple
     versions: frozenset
 
-def _told(at: int | None, order: int, versions: Iterable[int | None], who: object, what: str, ref: str, alias: str | None = None, says: str = '') -> Told:
-    return Told(Move(None if at is None else moment(at), who if isinstance(who, str) else '', what, ref, alias, says), (at or 0, order), frozenset(versions) - {None})
+def _told(at: int | None, order: int, versions: Iterable[int | None], who: object, what: str, ref: str,
+          alias: str | None = None, says: str = '') -> Told:
+    return Told(Move(None if at is None else moment(at), who if isinstance(who, str) else '', what, ref, alias, says),
+                (at or 0, order), frozenset(versions) - {None})
 
 def _puts(bucket: Bucket, item: str, seen) -> Iterator[Told]:
     "The puts of an item, also those whose version was removed"
@@ -74,7 +79,8 @@ def _puts(bucket: Bucket, item: str, seen) -> Iterator[Told]:
 def _put_says(r: Record) -> str:
     "A put in a few words"
     d = r.description
-    return ', '.join([str(d.get('kind', 'data')), human_size(d.get('bytes', r.size)), *([str(about)] if (about := d.get('metadata', {}).get('description')) else [])])
+    return ', '.join([str(d.get('kind', 'data')), human_size(d.get('bytes', r.size)),
+                      *([str(about)] if (about := d.get('metadata', {}).get('description')) else [])])
 
 def _marks(bucket: Bucket, item: str, seen) -> Iterator[Told]:
     "The removals of an item, and the puts that were given up"
@@ -98,15 +104,19 @@ def moves_below(
     "The moves in numbered folders, in order; one that cannot be read is left out, with a warning"
     start, found = bucket.prefix + folder, {}
     def of(key): return key[len(start):].rpartition('/')[0]
-    keys = sorted({e.key for e in bucket.backend.list(start) if key_number(e.key) and '/' not in of(e.key)})      # farther below lie other items
+    # farther below lie other items
+    keys = sorted({e.key for e in bucket.backend.list(start) if key_number(e.key) and '/' not in of(e.key)})
     for key, raw in zip(keys, bucket.backend.read_many(keys, RECORD_LIMIT)):
         if m := move_or_none(raw, key, True): found.setdefault(of(key), []).append(m)
     return found
 
 def _alias_moves(bucket: Bucket, item: str, alias: str | None = None) -> dict[str, list[dict]]:
     "The moves of the aliases of an item, or of one of them"
-    if alias is not None: return {alias: moves for moves in moves_below(bucket, alias_folder(item, alias)).values()}    # noqa: B035 (one at most)
-    return {decode_segment(name[1:]): moves for name, moves in moves_below(bucket, aliases_folder(item)).items() if name[:1] == '@'}
+    if alias is not None:
+        below = moves_below(bucket, alias_folder(item, alias))
+        return {alias: moves for moves in below.values()}    # noqa: B035 (one at most)
+    return {decode_segment(name[1:]): moves for name, moves in moves_below(bucket, aliases_folder(item)).items()
+            if name[:1] == '@'}
 
 def _aliased(bucket: Bucket, item: str, moves: dict[str, list[dict]]) -> Iterator[Told]:
     "What became of aliases"
@@ -117,7 +127,9 @@ def _aliased(bucket: Bucket, item: str, moves: dict[str, list[dict]]) -> Iterato
             to = m.get('to')
             says = 'rolled back' if 'back' in m else ''
             says += f'{" " * bool(says)}from @{before}' if before is not None and to is not None else ''
-            if to is not None or before is not None: yield _told(m['at'], 1, [to, before], m.get('by'), 'alias' if to is not None else 'alias removed', ref(before if to is None else to), alias, says)
+            if to is not None or before is not None:
+                yield _told(m['at'], 1, [to, before], m.get('by'), 'alias' if to is not None else 'alias removed',
+                            ref(before if to is None else to), alias, says)
             before = to
 
 def _noted(bucket: Bucket, item: str) -> Iterator[Told]:
@@ -125,9 +137,12 @@ def _noted(bucket: Bucket, item: str) -> Iterator[Told]:
     start = notes_folder(item, 1).rpartition('/@/')[0] + '/@/'
     for digits, steps in moves_below(bucket, start).items():
         n = int(digits)
-        for m in steps: yield _told(m['at'], 2, [n], m.get('by'), 'note', f'{bucket.name}/{item}@{n}', says=_note_says(m.get('notes', {})))
+        for m in steps:
+            yield _told(m['at'], 2, [n], m.get('by'), 'note', f'{bucket.name}/{item}@{n}',
+                        says=_note_says(m.get('notes', {})))
 
-def _note_says(notes: dict) -> str: return ', '.join(f'{k}={v!r}' if v is not None else f'{k} taken away' for k, v in notes.items())
+def _note_says(notes: dict) -> str:
+    return ', '.join(f'{k}={v!r}' if v is not None else f'{k} taken away' for k, v in notes.items())
 
 # %% ../../nbs/store/13_history.ipynb #94237c10
 _words = {'put': 'put', 'remove': 'removed', 'note': 'note', 'alias': 'alias'}
@@ -154,17 +169,22 @@ class HistoryVerbs(WatchVerbs):
         self._may_ask()
         r, only = self._about(parse_ref(ref))
         if alias is not None: alias_name(alias)
-        waiting = [w for w in (self.pending.work() if self.pending else []) if w.name == f'{r.bucket}/{r.item}']     # looked at first: what is delivered meanwhile is found at the origin
+        # looked at first: what is delivered meanwhile is found at the origin
+        waiting = [w for w in (self.pending.work() if self.pending else []) if w.name == f'{r.bucket}/{r.item}']
         bucket = self.origin.bucket(r.bucket)
         told = sorted(self._or_waiting(lambda: [*_all(bucket, r.item, alias)], waiting), key=lambda t: t.order)
-        if not told and not waiting and (alias is None or not bucket.numbers(r.item).made): self._version(r)          # says what there is instead
+        # says what there is instead
+        if not told and not waiting and (alias is None or not bucket.numbers(r.item).made): self._version(r)
         moves = [t.move for t in told if only is None or only in t.versions]
-        moves += [_waits(w) for w in waiting if alias in (None, w.says.get('alias')) and only in (None, w.id, w.says.get('version'))]
+        moves += [_waits(w) for w in waiting if alias in (None, w.says.get('alias'))
+                  and only in (None, w.id, w.says.get('version'))]
         if not moves: raise self._no_history(bucket, r, alias, only)
-        return Moves(moves, f'{r}{f", alias {alias!r}" if alias else ""}{f", version {only}" if only else ""}: what happened')
+        return Moves(moves, f'{r}{f", alias {alias!r}" if alias else ""}{f", version {only}" if only else ""}: what '
+                     'happened')
 
     def _about(self, r: Ref) -> tuple[Ref, int | str | None]:
-        "The item that a ref is about, and the number or write id of its version, where it names one; also one that was removed"
+        """The item that a ref is about, and the number or write id of its version, where it names one; also one that
+        was removed"""
         item = Ref(r.bucket, r.item)
         if r.selector is None: return item, None
         if isinstance(r.selector, Number): return item, r.selector.n
@@ -173,7 +193,10 @@ class HistoryVerbs(WatchVerbs):
 
     def _no_history(self, bucket: Bucket, r: Ref, alias: str | None, only: int | str | None) -> NotFound:
         "The error where nothing happened"
-        if only is not None: return NotFound(f'nothing happened to {r}@{only}{f" and alias {alias!r}" if alias else ""}: there never was such a version') if alias is None else NotFound(f'alias {alias!r} never pointed at {r}@{only}')
+        if only is not None:
+            return (NotFound(f'nothing happened to {r}@{only}{f" and alias {alias!r}" if alias else ""}: there never '
+                             'was such a version') if alias is None
+                    else NotFound(f'alias {alias!r} never pointed at ' f'{r}@{only}'))
         return NotFound(f'no alias {alias!r} of {r}{hint(str(alias), bucket.alias_names(r.item))}: it never had one')
 
     @answered
@@ -182,22 +205,28 @@ class HistoryVerbs(WatchVerbs):
         ref: str | Ref,                                       # `bucket/item`
         alias: str,
         *,
-        to: int | str | date | timedelta | None = None,       # How far: a version (`3`, "@3"), or when ("2026-11-01", "7d", a date); None: one more step
+        # How far: a version (`3`, "@3"), or when ("2026-11-01", "7d", a date); None: one more step
+        to: int | str | date | timedelta | None = None,
         if_at: int | Version | None = ...,                    # Where it must point now (None: nowhere), else `Conflict`
     ) -> Version:                                             # The version that it points at now
         "Take an alias back to where it pointed before; each call goes one more step back"
         self._may_write()
         r, bucket = parse_ref(ref, selector=False), None
         check_alias(alias)
-        if self.pending and any(w.name == str(r) for w in self.pending.work()): raise NotAvailableOffline(f'work on {r} is pending on this machine: sync() first; set_alias names a version without the origin')
+        if self.pending and any(w.name == str(r) for w in self.pending.work()):
+            raise NotAvailableOffline(f'work on {r} is pending on this machine: sync() first; set_alias names a '
+                                      'version without the origin')
         with at_origin():
             bucket = self.origin.bucket(r.bucket)
             steps = _alias_moves(bucket, r.item, alias).get(alias)
-            if not steps: raise self._no_history(bucket, r, alias, None) if bucket.numbers(r.item).made else bucket.not_found(r.item)
+            if not steps:
+                raise self._no_history(bucket, r, alias,
+                                       None) if bucket.numbers(r.item).made else bucket.not_found(r.item)
             now = steps[-1].get('to')
             _must_be_at(r, alias, now, if_at)
             back = _back_to(bucket, r, alias, steps, to)
-            bucket.move_alias(r.item, alias, steps[back]['to'], self.origin.by, now, 3 * self.timeout, steps[back]['id'])
+            bucket.move_alias(r.item, alias, steps[back]['to'], self.origin.by, now, 3 * self.timeout,
+                              steps[back]['id'])
             return self._version(Ref(r.bucket, r.item, Number(steps[back]['to'])))
 
 def _all(bucket: Bucket, item: str, alias: str | None) -> Iterator[Told]:
@@ -222,16 +251,21 @@ def _earlier(steps: list[dict]) -> Iterator[int]:
 def _must_be_at(r: Ref, alias: str, now: int | None, if_at: object) -> None:
     "Raise `Conflict` where an alias does not point where it must"
     wanted = if_at.version if isinstance(if_at, Version) else if_at
-    if if_at is not ... and wanted != now: raise Conflict(f'alias {alias!r} of {r} points at {now or "nothing"}, not at {wanted or "nothing"}: somebody was first')
+    if if_at is not ... and wanted != now:
+        raise Conflict(f'alias {alias!r} of {r} points at {now or "nothing"}, not at {wanted or "nothing"}: somebody '
+                       'was first')
 
 def _back_to(bucket: Bucket, r: Ref, alias: str, steps: list[dict], to: object) -> int:
     "The move to go back to"
     live = {*bucket.numbers(r.item).live}
-    if to is None: found = next((i for i in _earlier(steps) if steps[i].get('to') in live - {steps[-1].get('to')}), None)
+    if to is None:
+        found = next((i for i in _earlier(steps) if steps[i].get('to') in live - {steps[-1].get('to')}), None)
     else: found = _back_to_one(bucket, r, alias, steps, to)
     if found is not None: return found
-    been = ', '.join(f'@{n}' + ('' if n in live else ' (removed)') for n in dict.fromkeys(m['to'] for m in steps if m.get('to') is not None))
-    raise NotFound(f'alias {alias!r} of {r} has no earlier version to go back to: it has been at {been}; set_alias points it at any other')
+    been = ', '.join(f'@{n}' + ('' if n in live else ' (removed)')
+                     for n in dict.fromkeys(m['to'] for m in steps if m.get('to') is not None))
+    raise NotFound(f'alias {alias!r} of {r} has no earlier version to go back to: it has been at {been}; set_alias '
+                   'points it at any other')
 
 def _back_to_one(bucket: Bucket, r: Ref, alias: str, steps: list[dict], to: object) -> int:
     "The last move to a version, or the last one before a moment"

@@ -52,22 +52,25 @@ class ObjectStoreInterface(ABC):
     def remove_bucket(self, name: str, force: bool = False) -> bool:
         "Remove a bucket: False, and nothing touched, where it holds items and `force` is not given"
     @abstractmethod
-    def find_items(self, bucket: str | None = None, filter: str | re.Pattern | None = None, *, at: object = 'latest', where: str | Mapping | None = None,
-                   params: Mapping | None = None, text: str | None = None, kind: str | None = None, sort: str = '-created', limit: int | None = None) -> Versions:
+    def find_items(self, bucket: str | None = None, filter: str | re.Pattern | None = None, *, at: object = 'latest',
+                   where: str | Mapping | None = None, params: Mapping | None = None, text: str | None = None,
+                   kind: str | None = None, sort: str = '-created', limit: int | None = None) -> Versions:
         "Find versions by what is known about them"
     @abstractmethod
-    def put(self, ref: str | Ref, obj: object, *, metadata: Mapping | None = None, kind: str | None = None, alias: str | None = None, codec: str | None = None,
-            if_latest: int | None = None, skip_unchanged: bool = False) -> Version:
+    def put(self, ref: str | Ref, obj: object, *, metadata: Mapping | None = None, kind: str | None = None,
+            alias: str | None = None, codec: str | None = None, if_latest: int | None = None,
+            skip_unchanged: bool = False) -> Version:
         "Store an object as the next version of an item"
     @abstractmethod
-    def get(self, ref: str | Ref | Version, *, as_: type | str | None = None, columns: list[str] | None = None, default: object = ...,
-            max_age: float | str | timedelta | None = None, trust: bool | None = None) -> object:
+    def get(self, ref: str | Ref | Version, *, as_: type | str | None = None, columns: list[str] | None = None,
+            default: object = ..., max_age: float | str | timedelta | None = None, trust: bool | None = None) -> object:
         "The object of a version"
     @abstractmethod
     def get_stats(self, ref: str | Ref | Version | None = None) -> Stats:
         "Facts about a version, an item, a bucket or the store"
     @abstractmethod
-    def copy(self, src: str | Ref | Version, dst: str | None = None, *, to: ObjectStoreInterface | None = None) -> Version | Versions:
+    def copy(self, src: str | Ref | Version, dst: str | None = None, *,
+             to: ObjectStoreInterface | None = None) -> Version | Versions:
         "Copy a version, every version of an item, or a bucket, here or to another store"
     @abstractmethod
     def remove(self, ref: str | Ref | Version, *, force: bool = False) -> int:
@@ -81,7 +84,8 @@ class Function(ABC):
         "The item that a ref names, calculated; None where it is none of this function's"
     @abstractmethod
     def current(self, r: Ref, v: Version) -> Version:
-        "What a get of a stored result gives: the result, with a warning where it is known to be outdated; for another calculation a fresh one"
+        """What a get of a stored result gives: the result, with a warning where it is known to be outdated; for
+        another calculation a fresh one"""
     @abstractmethod
     def reason(self, r: Ref) -> tuple[str, str] | None:
         "What is known of the result that a ref names, in two short texts"
@@ -105,45 +109,60 @@ class StoreBase(Looks, ObjectStoreInterface):
     @notes_given
     def __init__(
         self,
-        *tiers: str | PathLike,                       # A folder, `file://`, `s3://bucket/prefix`, `s3://` (with an endpoint: the service's own buckets), `gs://`, `az://`, `memory://`
+        # A folder, `file://`, `s3://bucket/prefix`, `s3://` (with an endpoint: the service's own buckets), `gs://`,
+        # `az://`, `memory://`
+        *tiers: str | PathLike,
         profile: str | None = None,                   # A section of settings.ini, `[objectstore.<profile>]`
         near: bool = True,                            # Give a remote origin that is named alone the default near tier?
         readonly: bool = False,                       # Refuse everything that writes
         offline: Literal['auto'] | bool = 'auto',     # True: use no network
-        max_age: float | str | timedelta = 0.0,       # Seconds (or "10 min") for which the latest version that was seen is taken for the latest
+        # Seconds (or "10 min") for which the latest version that was seen is taken for the latest
+        max_age: float | str | timedelta = 0.0,
         trust: bool = False,                          # May loading run code (pickles)?
         cache_limit: int | str | None = None,         # How much near tiers may hold, "20GB"; a single tier has none
         timeout: float | str | timedelta = 1.0,       # Seconds (or "2 s") to wait for a connection
         durable: bool = True,                         # Survive a power cut (fsync); False is for scratch data
-        progress: Literal['auto'] | bool = 'auto',    # Bars for what takes longer than a second: where somebody looks, always, never
+        # Bars for what takes longer than a second: where somebody looks, always, never
+        progress: Literal['auto'] | bool = 'auto',
         endpoint: str | None = None,                  # URL of an S3 service
-        storage_options: Mapping[str, str] | None = None,  # Further options of the service; secrets belong into its environment variables
-        author: str | None = None,                    # Who stands in the records of what is put; None: user@host, or as the settings say
-        provenance: Literal['full', 'minimal'] | None = None,  # minimal: records tell of no person, host, script, commit and libraries but the author
+        # Further options of the service; secrets belong into its environment variables
+        storage_options: Mapping[str, str] | None = None,
+        # Who stands in the records of what is put; None: user@host, or as the settings say
+        author: str | None = None,
+        # minimal: records tell of no person, host, script, commit and libraries but the author
+        provenance: Literal['full', 'minimal'] | None = None,
     ):
         "Open a store: its tiers, or those that the settings name, or a folder of this user's own"
-        waits = dict(max_age=seconds_of('max_age', max_age, InvalidSettings), timeout=seconds_of('timeout', timeout, InvalidSettings))
-        given = dict(waits, endpoint=endpoint, offline=offline, trust=trust, cache_limit=cache_limit, author=author, provenance=provenance)
+        waits = dict(max_age=seconds_of('max_age', max_age, InvalidSettings),
+                     timeout=seconds_of('timeout', timeout, InvalidSettings))
+        given = dict(waits, endpoint=endpoint, offline=offline, trust=trust, cache_limit=cache_limit, author=author,
+                     provenance=provenance)
         _check_given(offline, progress, dict(cache_limit=cache_limit, author=author, provenance=provenance))
         config, said = _config(tiers, profile, {k: given[k] for k in given.keys() & self._given})
         self.tiers, self.endpoint = [_tier_text(t) for t in config['tiers']], config['endpoint']
         self.readonly, self.durable, self.progress = readonly, durable, progress
-        self.offline, self.max_age, self.timeout, self.trust = config['offline'], config['max_age'], config['timeout'], config['trust']
-        self.cache_limit, self.author, self.provenance = parse_size(config['cache_limit']), config['author'], config['provenance']
+        self.offline, self.max_age, self.timeout, self.trust = config['offline'], config['max_age'], config[
+            'timeout'], config['trust']
+        self.cache_limit, self.author, self.provenance = parse_size(config['cache_limit']), config['author'], config[
+            'provenance']
         self._options = _plain_options(storage_options)
-        place = open_backend(self.tiers[-1], endpoint=self.endpoint, options=self._options, timeout=self.timeout, durable=durable, marker=MARKER)
+        place = open_backend(self.tiers[-1], endpoint=self.endpoint, options=self._options, timeout=self.timeout,
+                             durable=durable, marker=MARKER)
         self.origin = self._stacked(place, near)
-        if 'endpoint' not in self._given and getattr(place, 'endpoint', None): place.said_by = said.sources.get('endpoint', place.said_by)
+        if 'endpoint' not in self._given and getattr(place, 'endpoint', None):
+            place.said_by = said.sources.get('endpoint', place.said_by)
         self._first = First.of(said, place, state_folder)     # What is to be said before the first request
         if self._first.addresses and isinstance(place, Backend): place.first = self._first.tell
         self._warned = False                          # Was it said that something is stale?
-        self._delivering, self._next_sync, self._pause = threading.Lock(), 0.0, 5.0    # Delivery in the background: one at a time, and not at once again
+        # Delivery in the background: one at a time, and not at once again
+        self._delivering, self._next_sync, self._pause = threading.Lock(), 0.0, 5.0
         if self.pending: self._when_back()
         self._keeper = None                           # What keeps the index of the origin
         self.keeper    # noqa: B018 (made here, not at the first search)
         self._own = Recent(100_000)                   # Codec and hash of what this object has put
         self._turns = weakref.WeakValueDictionary()   # Ref: the lock that puts of one item queue at
-        self._functions: dict[str, Function] = {}     # `bucket/item`: the calculated function whose results begin with this name
+        # `bucket/item`: the calculated function whose results begin with this name
+        self._functions: dict[str, Function] = {}
         open_stores.add(self)
 
     @classmethod
@@ -159,8 +178,10 @@ class StoreBase(Looks, ObjectStoreInterface):
 
     def __copy__(self) -> Self:
         """Another view of this store, in this process: options changed there do not change here.
-        Shared: the origin with its connections and caches, its index, pending work, the locks of puts, calculated functions.
-        Its own: `progress`, `max_age`, `trust` and the other options, and whether it was said that something is stale."""
+        Shared: the origin with its connections and caches, its index, pending work, the locks of puts, calculated
+        functions.
+        Its own: `progress`, `max_age`, `trust` and the other options, and whether it was said that something is
+        stale."""
         view = type(self).__new__(type(self))
         vars(view).update(vars(self))
         return view
@@ -170,9 +191,12 @@ class StoreBase(Looks, ObjectStoreInterface):
     def _stacked(self, place, near: bool) -> Origin:
         "The origin, behind the near tiers and its breaker where it has any"
         tiers = [open_near(t) for t in self.tiers[:-1]]
-        if twice := next((t for t in tiers if t.url in (place.url, *(o.url for o in tiers if o is not t))), None): raise TierMismatch(f'{twice.url} is named twice: the near copies of an origin lie elsewhere than the origin')
+        if twice := next((t for t in tiers if t.url in (place.url, *(o.url for o in tiers if o is not t))), None):
+            raise TierMismatch(f'{twice.url} is named twice: the near copies of an origin lie elsewhere than the origin')
         remote = not isinstance(place, Backend) or place.can.place == 'remote'
-        if self.tiers[:-1] and not remote and any(t.can.place == 'remote' for t in tiers): raise TierMismatch(f'{self.tiers[0]} is farther than {self.tiers[-1]}: swap them; the nearest comes first and the origin last')
+        if self.tiers[:-1] and not remote and any(t.can.place == 'remote' for t in tiers):
+            raise TierMismatch(f'{self.tiers[0]} is farther than {self.tiers[-1]}: swap them; the nearest comes first '
+                               'and the origin last')
         if remote and not tiers and near and (cache := cache_folder()): tiers = [open_near(str(cache/'near'))]
         by, state = self._made_by()['who'], state_folder()
         if state is None: tiers = []      # without knowing who was there nothing near can be told apart
@@ -185,13 +209,15 @@ class StoreBase(Looks, ObjectStoreInterface):
         if isinstance(place, Backend): place = timed(place, max(VOLUME_WAIT * self.timeout, 5.0))
         origin = StackedOrigin(place, by, tiers, self.cache_limit, self.offline, state)
         if not self.readonly and self.offline is not False and (why := why_not_here(self.pending.files.url)):
-            origin.news.append(f'{why}: while {place.url} is away, what would be pending is refused. Set OBJECTSTORE_STATE_DIR to a folder of this machine')
+            origin.news.append(f'{why}: while {place.url} is away, what would be pending is refused. Set '
+                               'OBJECTSTORE_STATE_DIR to a folder of this machine')
         return origin
 
     @property
     def keeper(self) -> Keeper:
         "What keeps the index of the origin up to date"
-        if self._keeper is None or self._keeper.origin is not self.origin: self._keeper = Keeper(self.origin, self._index())
+        if self._keeper is None or self._keeper.origin is not self.origin:
+            self._keeper = Keeper(self.origin, self._index())
         return self._keeper
 
     def _index(self) -> Index:
@@ -201,12 +227,14 @@ class StoreBase(Looks, ObjectStoreInterface):
             return _in_memory.setdefault(inner, {}).setdefault(of, Index())
         state = state_folder()
         if state is None or why_not_here(state): return Index()
-        name = hashlib.blake2b(f'{place.url}\n{getattr(place, "endpoint", None) or self.endpoint or ""}'.encode(), digest_size=16).hexdigest()
+        name = hashlib.blake2b(f'{place.url}\n{getattr(place, "endpoint", None) or self.endpoint or ""}'.encode(),
+                               digest_size=16).hexdigest()
         return Index(state/'index'/f'{name}.db')
 
     def __reduce__(self):
         "To another process a store goes as the way to open it, without secrets"
-        options = {k: getattr(self, k) for k in ('readonly', 'offline', 'max_age', 'trust', 'timeout', 'durable', 'progress', 'endpoint', 'cache_limit', 'author', 'provenance')}
+        options = {k: getattr(self, k) for k in ('readonly', 'offline', 'max_age', 'trust', 'timeout', 'durable',
+                                                 'progress', 'endpoint', 'cache_limit', 'author', 'provenance')}
         options |= dict(near=isinstance(self.origin, StackedOrigin), storage_options=dict(self._options.public()))
         return open_again, (type(self), self.tiers, options)
 
@@ -224,7 +252,9 @@ class StoreBase(Looks, ObjectStoreInterface):
 
     def sync_soon(self) -> None:
         "After a call that the origin has answered: deliver in the background what waits"
-        if self.offline is True or time.monotonic() < self._next_sync or not self.pending.work() or self.origin.is_away(): return
+        if (self.offline is True or time.monotonic() < self._next_sync or not self.pending.work()
+            or self.origin.is_away()):
+            return
         self.sync_later()
 
     @abstractmethod
@@ -248,7 +278,9 @@ class StoreBase(Looks, ObjectStoreInterface):
             return answer
         if isinstance(answer, Versions): answer.mark_stale()
         if isinstance(answer, Version): answer.stale = True
-        if not self._warned: warnings.warn(f'{self.origin.url} is not there: what is near may not be the newest ({reasons[0]})', StaleWarning, stacklevel=3)
+        if not self._warned:
+            warnings.warn(f'{self.origin.url} is not there: what is near may not be the newest ({reasons[0]})',
+                          StaleWarning, stacklevel=3)
         self._warned = True
         return answer
 
@@ -259,15 +291,18 @@ class StoreBase(Looks, ObjectStoreInterface):
         if r is None or not isinstance(self.origin, StackedOrigin): return 'nothing of it is near'
         try: near = near_numbers(self.origin.bucket(r.bucket), r.item)
         except OSError: near = []
-        return f'near are {r.bucket}/{r.item}@' + ', @'.join(map(str, near[-5:])) if near else f'no version of {r.bucket}/{r.item} is near'
+        return (f'near are {r.bucket}/{r.item}@' + ', @'.join(map(str, near[-5:])) if near
+                else f'no version of {r.bucket}/{r.item} is near')
 
     def _may_write(self) -> None:
-        if self.readonly: raise Protected(f'this store was opened with readonly=True: open {self.origin.url} without it to write')
+        if self.readonly:
+            raise Protected(f'this store was opened with readonly=True: open {self.origin.url} without it to write')
         self._may_ask()
 
     def _may_ask(self) -> None:
         "Raise where the network is not to be used and nothing can be near"
-        if self.offline is True and self._remote and self.pending is None: raise NotAvailableOffline(f'offline=True, and {self.origin.url} is on the network')
+        if self.offline is True and self._remote and self.pending is None:
+            raise NotAvailableOffline(f'offline=True, and {self.origin.url} is on the network')
         if self.offline is not True: self._first.tell()
         self.origin.meet()
 
@@ -288,12 +323,14 @@ def _check_given(offline: object, progress: object, others: Mapping) -> None:
 
 def _plain_options(given: Mapping | None) -> Options:
     "Options under their plain names; those that are secret are neither shown nor pickled"
-    if not isinstance(given, Mapping | None): raise TierMismatch(f'storage_options are a mapping, not a {type(given).__name__}')
+    if not isinstance(given, Mapping | None):
+        raise TierMismatch(f'storage_options are a mapping, not a {type(given).__name__}')
     return Options({option_prefix.sub('', str(k).lower(), count=1): v for k, v in (given or {}).items()})
 
 def _tier_text(tier: str | PathLike) -> str:
     "A tier as text; a path is made absolute, for the process that a store is sent to may work in another folder"
-    if not isinstance(tier, str | PathLike): raise TierMismatch(f'{tier!r:.80} is no tier: a path or a URL is, such as s3://lab')
+    if not isinstance(tier, str | PathLike):
+        raise TierMismatch(f'{tier!r:.80} is no tier: a path or a URL is, such as s3://lab')
     return plain_path(tier) if split_tier(tier)[0] == 'path' else os.fspath(tier)
 
 open_stores: weakref.WeakSet[StoreBase] = weakref.WeakSet()      # Of this process
@@ -305,7 +342,8 @@ def open_again(kind: type[T], tiers: list[str], options: dict) -> T: return kind
 
 # %% ../../nbs/store/03_opening.ipynb #c8cb3777
 def _config(tiers: tuple, profile: str | None, given: dict) -> tuple[dict, Config]:
-    "The settings for a store: arguments over the environment over a file over defaults; and what was said without the arguments"
+    """The settings for a store: arguments over the environment over a file over defaults; and what was said without
+    the arguments"""
     said = get_config(profile, files=not tiers or profile is not None)
     config = dict(said) | given
     config['tiers'] = list(tiers or config['tiers'] or [default_folder()])
@@ -320,7 +358,8 @@ def _own_folder() -> str:
 def default_folder() -> str:
     "The same, or an error where this user has no home"
     if own := _own_folder(): return own
-    raise InvalidSettings('this user has no home, and no setting names a place: give a folder or a URL, or set OBJECTSTORE_TIERS')
+    raise InvalidSettings('this user has no home, and no setting names a place: give a folder or a URL, or set '
+                          'OBJECTSTORE_TIERS')
 
 VOLUME_WAIT = 10.0     # times `timeout`: for an answer of a shared volume, which may be slow; at least 5 s
 
@@ -328,5 +367,7 @@ VOLUME_WAIT = 10.0     # times `timeout`: for an answer of a shared volume, whic
 _in_memory: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()     # Backend: its index, by machine
 
 # %% ../../nbs/store/03_opening.ipynb #0ba2d9c0
-PUBLIC = ('list_buckets', 'find_or_create_bucket', 'remove_bucket', 'find_items', 'put', 'get', 'get_stats', 'copy', 'remove', 'versions', 'annotate', 'aliases', 'set_alias',
-          'remove_alias', 'calculated', 'put_many', 'get_many', 'history', 'rollback', 'watch', 'explain', 'status', 'sync', 'refresh', 'browse', 'near', 'care', 'close', 'tiers')
+PUBLIC = ('list_buckets', 'find_or_create_bucket', 'remove_bucket', 'find_items', 'put', 'get', 'get_stats', 'copy',
+          'remove', 'versions', 'annotate', 'aliases', 'set_alias', 'remove_alias', 'calculated', 'put_many',
+          'get_many', 'history', 'rollback', 'watch', 'explain', 'status', 'sync', 'refresh', 'browse', 'near', 'care',
+          'close', 'tiers')

@@ -45,11 +45,13 @@ class ReadVerbs(StoreBase):
         self._may_ask()
         r = parse_ref(ref)
         if self.pending and (waiting := self._waiting(r)): return waiting
-        gone = self._going(r.bucket, r.item) if self.pending and self.pending.known else set()      # looked at first: what is delivered meanwhile is found there
+        # looked at first: what is delivered meanwhile is found there
+        gone = self._going(r.bucket, r.item) if self.pending and self.pending.known else set()
         bucket = self.origin.bucket(r.bucket)
         try: found = self._found(bucket, bucket.find(r.item, r.selector, self.max_age if max_age is None else max_age))
         except NotFound as e:
-            if (why := stale_now()) and not self._removed_for_sure(bucket, r): raise NotAvailableOffline(f'{why[0]}; {r} may exist, and {self._what_is_near(r)}') from e
+            if (why := stale_now()) and not self._removed_for_sure(bucket, r):
+                raise NotAvailableOffline(f'{why[0]}; {r} may exist, and {self._what_is_near(r)}') from e
             if self._bucket_missing(bucket): raise self._no_bucket(r.bucket) from None
             raise e
         return self._unless_removed(found, r, gone) if gone else found
@@ -67,8 +69,10 @@ class ReadVerbs(StoreBase):
 
     def _no_bucket(self, name: str) -> NotFound:
         known, url = self.origin.names(), self.origin.url
-        if not known and is_folder(url) and not os.path.lexists(f'{url}/{MARKER}'): return NotFound(f'no bucket {name!r} in {url}: it is empty, no store was made there yet{near_store(url)}')
-        return NotFound(f'no bucket {name!r} in {self.origin.url}' + (hint(name, known) or (f"; there are {', '.join(known[:5])}" if known else '; it is empty')))
+        if not known and is_folder(url) and not os.path.lexists(f'{url}/{MARKER}'):
+            return NotFound(f'no bucket {name!r} in {url}: it is empty, no store was made there yet{near_store(url)}')
+        return NotFound(f'no bucket {name!r} in {self.origin.url}'
+                        + (hint(name, known) or (f"; there are {', '.join(known[:5])}" if known else '; it is empty')))
 
     def _waiting(self, r: Ref) -> Version | None:
         "The pending put that a ref means: the newest one of the item, or the one with this write id"
@@ -80,7 +84,8 @@ class ReadVerbs(StoreBase):
             try: return self._pending_version(w)
             except NotFound:        # it was taken back at this moment
                 if id: raise
-        if id and any(w.id == id for w in self.pending.puts(r.bucket, r.item)): raise NotFound(f'{r} was removed on this machine; the removal is pending')
+        if id and any(w.id == id for w in self.pending.puts(r.bucket, r.item)):
+            raise NotFound(f'{r} was removed on this machine; the removal is pending')
         return self._delivered(r) if id else None
 
     def _waiting_puts(self, bucket: str | None = None, item: str | None = None) -> list[Work]:
@@ -88,7 +93,8 @@ class ReadVerbs(StoreBase):
         if not self.pending: return []
         work = self.pending.work()
         gone = {w.says['version'] for w in work if w.op == 'remove'}
-        return [w for w in work if w.op == 'put' and bucket in (None, w.bucket) and item in (None, w.item) and w.id not in gone]
+        return [w for w in work if w.op == 'put' and bucket in (None, w.bucket) and item in (None, w.item)
+                and w.id not in gone]
 
     def _delivered(self, r: Ref) -> Version | None:
         "The version that a delivered put became, where this machine delivered it"
@@ -96,16 +102,19 @@ class ReadVerbs(StoreBase):
         bucket = self.origin.bucket(r.bucket)
         try: v = self._version(Ref(r.bucket, r.item, Number(n)))
         except NotFound: v = None
-        if v is None or v.id != r.selector.id: n = bucket._written(r.item, r.selector.id)      # where the store was set back, it may have another number now, or none
+        # where the store was set back, it may have another number now, or none
+        if v is None or v.id != r.selector.id: n = bucket._written(r.item, r.selector.id)
         if v and n is None: raise bucket.broken_promise(v._record, r.selector.id)
         return v if v and v.version == n else self._version(Ref(r.bucket, r.item, Number(n))) if n else None
 
     def waiting_notes(self, v: Version) -> list[dict]:
         "Notes on a version that wait for the origin"
-        return [w.says['move']['notes'] for w in (self.pending.work() if self.pending else []) if w.op == 'note' and w.says['version'] in (v.version, v.id) and w.name == f'{v.bucket}/{v.item}']
+        return [w.says['move']['notes'] for w in (self.pending.work() if self.pending else []) if w.op == 'note'
+                and w.says['version'] in (v.version, v.id) and w.name == f'{v.bucket}/{v.item}']
 
     def notes_of(self, v: Version) -> list[dict]:
-        "The notes of a version, and those that wait. What waits is looked at first: what is delivered meanwhile is found at the origin"
+        """The notes of a version, and those that wait. What waits is looked at first: what is delivered meanwhile is
+        found at the origin"""
         waiting = self.waiting_notes(v)
         return v._in.notes(v.item, v.version) + waiting
 
@@ -118,12 +127,16 @@ class ReadVerbs(StoreBase):
 
     def _waiting_aliases(self, r: Ref) -> dict[str, int | str]:
         "Where pending moves will point the aliases of an item: numbers, or write ids of pending puts"
-        return {w.says['alias']: w.says['version'] for w in (self.pending.work() if self.pending else []) if w.op == 'alias' and w.name == f'{r.bucket}/{r.item}'}
+        return {w.says['alias']: w.says['version'] for w in (self.pending.work() if self.pending else [])
+                if w.op == 'alias' and w.name == f'{r.bucket}/{r.item}'}
 
     def _waiting_alias(self, r: Ref) -> Version | None:
         to = self._waiting_aliases(r).get(r.selector.name, ...)
-        if to is None: raise NotFound(f'alias {r.selector.name!r} of {r.bucket}/{r.item} was removed on this machine; that is pending')
-        return None if to is ... else self._version(Ref(r.bucket, r.item, WriteId(to) if isinstance(to, str) else Number(to)))
+        if to is None:
+            raise NotFound(f'alias {r.selector.name!r} of {r.bucket}/{r.item} was removed on this machine; that is '
+                           'pending')
+        return (None if to is ...
+                else self._version(Ref(r.bucket, r.item, WriteId(to) if isinstance(to, str) else Number(to))))
 
     def _unless_removed(self, v: Version, r: Ref, gone: set[int]) -> Version:
         "A version whose removal does not wait, or the one before it where the latest was asked for"
@@ -134,11 +147,14 @@ class ReadVerbs(StoreBase):
 
     def _going(self, bucket: str, item: str) -> set[int]:
         "The versions of an item whose removal is pending"
-        return {self.pending.done(n) if isinstance(n, str) else n for w in self.pending.work() if w.op == 'remove' and w.name == f'{bucket}/{item}' for n in [w.says['version']]} if self.pending else set()
+        return ({self.pending.done(n) if isinstance(n, str) else n for w in self.pending.work() if w.op == 'remove'
+                 and w.name == f'{bucket}/{item}' for n in [w.says['version']]} if self.pending else set())
 
     def _pending_version(self, w: Work) -> Version:
         "A pending put as a version; where it was delivered since the queue was read: what it became"
-        try: return PendingVersion(self, Waiting(w, self.pending, self.origin.bucket(w.bucket)), self.pending.record(w), w.since)
+        try:
+            return PendingVersion(self, Waiting(w, self.pending, self.origin.bucket(w.bucket)), self.pending.record(w),
+                                  w.since)
         except Damaged:
             if self.pending.still(w.id): raise
             return self._became(Ref(w.bucket, w.item, WriteId(w.id)))
@@ -149,14 +165,16 @@ class ReadVerbs(StoreBase):
         raise NotFound(f'{r} was removed while it was pending')
 
     def or_delivered(self, v: Version, read: Callable[[Version], object]) -> object:
-        "What is read of a version; of what it became, where it was pending and was delivered meanwhile, for then its bytes have gone with it"
+        """What is read of a version; of what it became, where it was pending and was delivered meanwhile, for then its
+        bytes have gone with it"""
         try: return read(v)
         except (Damaged, FileNotFoundError):
             if not v.pending or self.pending.still(v.id): raise
             return read(self._became(Ref(v.bucket, v.item, WriteId(v.id))))
 
     def _pending_versions(self, works: Iterable[Work]) -> list[Version]:
-        "Pending puts as versions; one that was taken back at this moment is none, and of one whose bytes are damaged a warning tells"
+        """Pending puts as versions; one that was taken back at this moment is none, and of one whose bytes are damaged
+        a warning tells"""
         found = []
         for w in works:
             try: found.append(self._pending_version(w))
@@ -165,8 +183,10 @@ class ReadVerbs(StoreBase):
         return found
 
     def _waits(self, bucket: str, item: str | None = None) -> Waits:
-        "What waits in a bucket, or of an item. Looked at before the origin is asked, nothing is missed: what is delivered meanwhile is found there"
-        work = [w for w in (self.pending.work() if self.pending else []) if w.bucket == bucket and item in (None, w.item)]
+        """What waits in a bucket, or of an item. Looked at before the origin is asked, nothing is missed: what is
+        delivered meanwhile is found there"""
+        work = [w for w in (self.pending.work() if self.pending else []) if w.bucket == bucket
+                and item in (None, w.item)]
         def what(w): return w.item, self.pending.done(n) or n if isinstance(n := w.says['version'], str) else n
         gone, notes, aliases = {what(w) for w in work if w.op == 'remove'}, defaultdict(list), defaultdict(dict)
         for w in work:
@@ -214,8 +234,10 @@ class ReadVerbs(StoreBase):
         as_: type | str | None = None,         # A type, or "pandas", "polars", "lazy", "arrow", "bytes"
         columns: list[str] | None = None,      # Only these columns of a frame
         default: object = ...,                 # What to give back where there is no such version
-        max_age: float | str | timedelta | None = None,    # Seconds (or "10 min") for which the latest that was seen is taken for the latest
-        trust: bool | None = None,             # May loading run code? None: if the store was opened so, or this store object has put these very bytes
+        # Seconds (or "10 min") for which the latest that was seen is taken for the latest
+        max_age: float | str | timedelta | None = None,
+        # May loading run code? None: if the store was opened so, or this store object has put these very bytes
+        trust: bool | None = None,
     ) -> object:
         "The object of a version"
         try: v = self._answer(ref, max_age if max_age is None else seconds_of('max_age', max_age))
@@ -226,7 +248,8 @@ class ReadVerbs(StoreBase):
 
     def _object(self, v: Version, as_: object, columns: list[str] | None, trust: bool | None) -> object:
         "The object of a version"
-        return self._decoded(v, as_, columns, trust) if not v.pending else self.or_delivered(v, lambda v: self._decoded(v, as_, columns, trust))
+        return (self._decoded(v, as_, columns, trust) if not v.pending
+                else self.or_delivered(v, lambda v: self._decoded(v, as_, columns, trust)))
 
     def _decoded(self, v: Version, as_: object, columns: list[str] | None, trust: bool | None) -> object:
         "The object of a version: a folder and a file as such, all else through its codec"
@@ -238,9 +261,12 @@ class ReadVerbs(StoreBase):
         if trust is None: trust = self.trust or (r.codec, r.hash) in self._own
         codec = by_name(r.codec)
         if isinstance(codec, frames.ParquetCodec) and r.data is None and not raw:
-            return get_frame(v._in, r, None if v.pending else twin_place(v._in, self.cache_limit), as_, columns, self.progress)
+            return get_frame(v._in, r, None if v.pending else twin_place(v._in, self.cache_limit), as_, columns,
+                             self.progress)
         if as_ == 'lazy': return codec.decode(v.path(), r.how, as_=as_, columns=columns, trust=trust)
-        if r.data is not None: return r.data if raw and columns is None else codec.decode(r.data, r.how, as_=as_, columns=columns, trust=trust)
+        if r.data is not None:
+            return (r.data if raw and columns is None
+                    else codec.decode(r.data, r.how, as_=as_, columns=columns, trust=trust))
         for last in (False, False, True):
             try:
                 with source(v._in, r, self.progress) as s:
@@ -262,11 +288,13 @@ class ReadVerbs(StoreBase):
         live, waiting = self._live_numbers(bucket, r, waits)
         if not live: return ItemVersions(waiting)
         aliases = bucket.all_aliases(bucket.prefix + aliases_folder(r.item), r.item, lenient=True)
-        found = self._loaded(bucket, [(r.item, n) for n in live], bucket.all_notes(r.item, lenient=True), aliases, waits)
+        found = self._loaded(bucket, [(r.item, n) for n in live], bucket.all_notes(r.item, lenient=True), aliases,
+                             waits)
         return ItemVersions(with_pending(found, waiting))
 
     def _live_numbers(self, bucket: Bucket, r: Ref, waits: Waits | None = None) -> tuple[list[int], list[Version]]:
-        "The numbers of an item that are live, but for those whose removal waits, and what is pending behind them; none at all is `NotFound`"
+        """The numbers of an item that are live, but for those whose removal waits, and what is pending behind them;
+        none at all is `NotFound`"""
         waits = waits or self._waits(r.bucket, r.item)
         waiting, gone = self._pending_versions(waits.puts), waits.gone
         live = [n for n in self._or_waiting(lambda: bucket.numbers(r.item).live, waiting) if (r.item, n) not in gone]
@@ -275,10 +303,15 @@ class ReadVerbs(StoreBase):
             live = bucket.numbers(r.item).live     # there is one: the listing before was none
         return live, waiting
 
-    def _loaded(self, bucket: Bucket, wanted: list[tuple[str, int]], notes: dict, aliases: dict, waits: Waits) -> Versions:
+    def _loaded(self, bucket: Bucket, wanted: list[tuple[str, int]], notes: dict, aliases: dict,
+                waits: Waits) -> Versions:
         "Versions from their records, read together; with what waits for the origin"
-        def aliased(r): return sorted(a for a, to in (aliases.get(r.item, {}) | waits.aliases.get(r.item, {})).items() if to in (r.version, r.id))
-        def noted(r): return [*notes.get((r.item, r.version), []), *waits.notes.get((r.item, r.version), []), *waits.notes.get((r.item, r.id), [])]
+        def aliased(r):
+            return sorted(a for a, to in (aliases.get(r.item, {}) | waits.aliases.get(r.item, {})).items()
+                          if to in (r.version, r.id))
+        def noted(r):
+            return [*notes.get((r.item, r.version), []), *waits.notes.get((r.item, r.version), []),
+                    *waits.notes.get((r.item, r.id), [])]
         found = []
         for (item, _), r in zip(wanted, bucket.read_records(wanted)):
             if isinstance(r, (Damaged, Unsupported)): warnings.warn(f'left out: {r}', stacklevel=3)
@@ -309,7 +342,8 @@ class ReadVerbs(StoreBase):
     @answered
     def list_buckets(
         self,
-        filter: str | re.Pattern | None = None,   # A regular expression found anywhere; a compiled pattern is used with `.match`
+        # A regular expression found anywhere; a compiled pattern is used with `.match`
+        filter: str | re.Pattern | None = None,
     ) -> list[str]:
         "The names of the buckets, in order"
         passes = name_filter(filter)
@@ -336,7 +370,9 @@ class ReadVerbs(StoreBase):
         try:
             with at_origin(): return self.origin.make(name).name
         except ConnectionError as e:
-            if self.pending is None or self.offline is False or not (self._waiting_puts(name) or self.origin.bucket(name).there()): raise
+            if (self.pending is None or self.offline is False
+                or not (self._waiting_puts(name) or self.origin.bucket(name).there())):
+                raise
             note_stale(e)
             return name
 
@@ -345,22 +381,31 @@ class ReadVerbs(StoreBase):
         self,
         name: str,
         force: bool = False,     # Also where it holds items: all of their versions are removed
-    ) -> bool:                   # True where it is gone or never was; False, and nothing touched, where it holds items: a warning says how many
+    # True where it is gone or never was; False, and nothing touched, where it holds items: a warning says how many
+    ) -> bool:
         "Remove a bucket"
         self._may_write()
         waiting = self._waiting_puts(name)
         with at_origin(): gone = False if waiting and not force else self.origin.remove(name, force)
-        if gone is None and not waiting: warnings.warn(f'there never was a bucket {name!r} in {self.origin.url}{hint(name, self.origin.names())}', stacklevel=outside())
-        if gone is False: warnings.warn(f'bucket {name!r} stays: {self._held(name, waiting)}; remove_bucket({name!r}, force=True) removes them with it', stacklevel=3)
+        if gone is None and not waiting:
+            warnings.warn(f'there never was a bucket {name!r} in {self.origin.url}{hint(name, self.origin.names())}',
+                          stacklevel=outside())
+        if gone is False:
+            warnings.warn(f'bucket {name!r} stays: {self._held(name, waiting)}; remove_bucket({name!r}, force=True) '
+                          'removes them with it', stacklevel=3)
         for w in waiting if force else (): self._later(Unread(w.bucket, w.item, w.id), 'remove', force=True)
         return gone is not False
 
     def _held(self, name: str, waiting: list[Work]) -> str:
         "What a bucket holds, in words"
-        live = [len(numbers.live) for numbers in (self._or_waiting(self.origin.bucket(name).scan, waiting) or {}).values() if numbers.live]
+        live = [len(numbers.live)
+                for numbers in (self._or_waiting(self.origin.bucket(name).scan, waiting) or {}).values()
+                if numbers.live]
         def count(n, word): return f'{n:,} {word}' + 's' * (n != 1)
         found = [f'it holds {count(len(live), "item")} with {count(sum(live), "version")}'] if live else []
-        return ' and '.join([*found, *([f'{count(len(waiting), "put")} to it {"is" if len(waiting) == 1 else "are"} pending'] if waiting else [])]) or 'a version came while it was removed'
+        return (' and '.join([*found,
+                              *([f'{count(len(waiting), "put")} to it {"is" if len(waiting) == 1 else "are"} '
+                                 'pending'] if waiting else [])]) or 'a version came while it was removed')
 
 # %% ../../nbs/store/04_reads.ipynb #e3320762
 @dataclass(frozen=True)
@@ -373,7 +418,8 @@ class Unread:
     pending = True
 
 class Waits(NamedTuple):
-    "What waits for the origin in a bucket, as it was in one moment; versions by item and number, pending ones by item and write id"
+    """What waits for the origin in a bucket, as it was in one moment; versions by item and number, pending ones by
+    item and write id"""
     puts: list[Work]                                  # Whose removal does not wait too, oldest first
     gone: set[tuple[str, int | str]]                  # What is to be removed
     notes: dict[tuple[str, int | str], list[dict]]

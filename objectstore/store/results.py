@@ -61,11 +61,14 @@ class FoundVersion(Version):
     @property
     def created(self) -> datetime: return moment(self._row.created)
     @property
-    def metadata(self) -> dict: return deepcopy(self._row.metadata) if self.at_hand('notes') and self._fresh_notes() else Version.metadata.fget(self)
+    def metadata(self) -> dict:
+        return (deepcopy(self._row.metadata) if self.at_hand('notes') and self._fresh_notes()
+                else Version.metadata.fget(self))
     @property
     def stats(self) -> Stats: return Stats(deepcopy(self._row.stats), f'{self.ref}: stats')
     def _fresh_notes(self) -> bool: return self._known['notes'][0] == self._in.changes
-    def at_hand(self, what: str) -> bool: return True if what == 'created' else self._read is not None if what == 'record' else super().at_hand(what)
+    def at_hand(self, what: str) -> bool:
+        return True if what == 'created' else self._read is not None if what == 'record' else super().at_hand(what)
 
 # %% ../../nbs/store/02_results.ipynb #97ec7825
 def asked_by(sort: str, condition: Condition) -> tuple[Name, ...]:
@@ -96,7 +99,8 @@ class Found(Versions):
         why: Callable[[], str],                # What to say where there is nothing
         again: Callable[[], list[Version]],    # The same from the records, should the index be lost meanwhile
     ):
-        self._store, self._search, self._others, self._limit, self._why, self._again = store, search, others, limit, why, again
+        self._store, self._search, self._others, self._limit, self._why, self._again = (store, search, others, limit,
+            why, again)
         self._order: list[Place | Version] = []
         self._end, self._page, self._last = limit == 0, FIRST, None
         self._loaded: dict[Place, Version] = {}
@@ -134,7 +138,8 @@ class Found(Versions):
             self._order.append(p)
         self._end, self._last = len(rows) < n, rows[-1] if rows else None
         if self._end: self._order, self._others = self._order + self._others, []
-        if self._limit is not None and len(self._order) >= self._limit: self._order, self._end = self._order[:self._limit], True
+        if self._limit is not None and len(self._order) >= self._limit:
+            self._order, self._end = self._order[:self._limit], True
         self._page = min(4 * self._page, LARGEST)
 
     def _before(self, v: Version, c: Cell) -> bool:
@@ -146,12 +151,16 @@ class Found(Versions):
         "Bring the rows of versions from the `i`-th on"
         try: found = self._rows([p for p in self._order[i:i + n] if isinstance(p, Place) and p not in self._loaded])
         except IndexAway: self._from_records(); return
-        for p, (row, aliases) in found.items(): self._loaded[p] = FoundVersion(self._store, self._store.origin.bucket(row.bucket), row, aliases, self._stale)
+        for p, (row, aliases) in found.items():
+            self._loaded[p] = FoundVersion(self._store, self._store.origin.bucket(row.bucket), row, aliases,
+                                           self._stale)
 
     def _rows(self, places: list[Place]) -> dict[Place, tuple[Row, list[str]]]:
         "The rows of versions, also where they have moved since"
         index = self._search.index
-        def held(places): return {p: rows[p.at] for rows in [index.rows([p.at for p in places])] for p in places if p.at in rows and rows[p.at][0][:3] == p[2:]}
+        def held(places):
+            return {p: rows[p.at] for rows in [index.rows([p.at for p in places])] for p in places if p.at in rows
+                    and rows[p.at][0][:3] == p[2:]}
         found = held(places)
         if lost := [p for p in places if p not in found]:
             if index.identity() != self._stamp: raise IndexAway('it was made anew')
@@ -190,10 +199,12 @@ class Found(Versions):
         if isinstance(check_place(i), str): return [value(named(i), view(v)) for v in self]
         if isinstance(i, slice):
             self._fill(i.stop if i.stop is not None and i.stop >= 0 and (i.start or 0) >= 0 else None)
-            return Versions((v for k in range(*i.indices(len(self._order))) if (v := self._at(k))), self.why if not self else '', self.asked)
+            return Versions((v for k in range(*i.indices(len(self._order))) if (v := self._at(k))),
+                            self.why if not self else '', self.asked)
         self._fill(i + 1 if i >= 0 else None)
         if not -len(self._order) <= i < len(self._order): raise IndexError(f'{i} of {len(self._order):,} versions')
-        if (v := self._at(i % len(self._order))) is None: raise NotFound('this version was removed after it was found: search again')
+        if (v := self._at(i % len(self._order))) is None:
+            raise NotFound('this version was removed after it was found: search again')
         return v
 
     @property
@@ -216,15 +227,19 @@ class Found(Versions):
         shown, n = Versions.look(self[:20]), self._counted()
         if self and self._search: shown.footer = self.also() or None
         if not self: shown.caption = self.why
-        else: shown.caption, shown.total, shown.cut = f'{n:,} version{"s" * (n != 1)}' if n is not None else f'More than {COUNTED:,} versions', n, n is None
+        else:
+            shown.caption, shown.total, shown.cut = (f'{n:,} version{"s" * (n != 1)}' if n is not None
+                                                     else f'More than {COUNTED:,} versions', n, n is None)
         if self.as_of: shown.caption += f', as of {self.as_of:%Y-%m-%d %H:%M} UTC: the origin is away'
         return shown
 
     def facets(self, key: str) -> Facets:
         "The same, counted by the index"
         name = named(key)
-        if self._limit is not None or self._search is None or key in ('created', 'pending'): return Versions.facets(self, key)
+        if self._limit is not None or self._search is None or key in ('created', 'pending'):
+            return Versions.facets(self, key)
         try: counted = Counter({cell(v): n for v, n in self._search.facets(key if name.root == 'fields' else name)})
         except IndexAway: return Versions.facets(self, key)
         counted.update(count_cells((v for v in [*self._others, *self._order] if isinstance(v, Version)), key))
-        return Facets([(uncell(c), n) for c, n in counted.most_common()], key, hint(key, [*FIELDS, *(k for k in self._search.known if k)]) if not counted else '')
+        return Facets([(uncell(c), n) for c, n in counted.most_common()], key,
+                      hint(key, [*FIELDS, *(k for k in self._search.known if k)]) if not counted else '')

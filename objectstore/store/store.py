@@ -28,7 +28,8 @@ class ObjectStore(HistoryVerbs):
     """Versions of objects in a place that keeps bytes
 
     ```python
-    store = ObjectStore('~/.cache/lab', 's3://lab', endpoint='http://minio.lab:9000')     # nearest first, the origin last
+    store = ObjectStore('~/.cache/lab', 's3://lab', endpoint='http://minio.lab:9000')     # nearest first, the origin
+    last
     store.put('models/churn', model, metadata={'auc': 0.91}, alias='production')
     store.get('models/churn@production'), store.find_items('models', where='auc > 0.9')
     ```
@@ -54,10 +55,12 @@ class ObjectStore(HistoryVerbs):
         from objectstore.computed.freshness import check_function
         from objectstore.computed.mapping import Calculated
         r = parse_ref(ref, selector=False)
-        if isinstance(version, bool) or not isinstance(version, str | int | None): raise InvalidRef(f'version={version!r:.80}: text or a number, such as "2"')
+        if isinstance(version, bool) or not isinstance(version, str | int | None):
+            raise InvalidRef(f'version={version!r:.80}: text or a number, such as "2"')
         def decorate(fn: Callable) -> Calculated:
             check_function(fn)
-            f = Calculated(self, r, fn, version, (ignore,) if isinstance(ignore, str) else tuple(ignore), tuple(uses) if isinstance(uses, (tuple, list)) else (uses,))
+            f = Calculated(self, r, fn, version, (ignore,) if isinstance(ignore, str) else tuple(ignore),
+                           tuple(uses) if isinstance(uses, (tuple, list)) else (uses,))
             self._functions[str(r)] = f
             return f
         return decorate
@@ -92,5 +95,6 @@ class LocalObjectStore(ObjectStore):
         folder: str | PathLike | None = None,         # Where it lies; None: a place of this user's own
         **kwargs,
     ):
-        if folder is not None and split_tier(folder)[0] not in ('path', 'file'): raise TierMismatch(f'{split_tier(folder)[0]}:// is no local folder: open it with ObjectStore')
+        if folder is not None and split_tier(folder)[0] not in ('path', 'file'):
+            raise TierMismatch(f'{split_tier(folder)[0]}:// is no local folder: open it with ObjectStore')
         super().__init__(folder if folder is not None else default_folder(), **kwargs)

@@ -43,7 +43,8 @@ class SyncVerbs(BulkVerbs):
     def sync(
         self,
         *,
-        queue: str | None = None,      # Deliver what waits for another address here, by the name that `status()` gives it
+        # Deliver what waits for another address here, by the name that `status()` gives it
+        queue: str | None = None,
         drop: str | None = None,       # Forget what waits for another address, by that name
     ) -> Report:                       # What became of each piece of pending work
         "Deliver what is pending, whatever was known of the origin; what cannot be delivered waits on"
@@ -70,7 +71,8 @@ class SyncVerbs(BulkVerbs):
         if self.offline is True: return all_wait('offline=True: the origin is not asked')
         with queue.alone(wait) as mine:
             if not mine: return all_wait('another process is delivering')
-            if (b := self.origin.breaker) and b.open and not b.try_now(): return all_wait(f'{self.origin.url} is not there: {b.why}')
+            if (b := self.origin.breaker) and b.open and not b.try_now():
+                return all_wait(f'{self.origin.url} is not there: {b.why}')
             queue.sweep()
             again = self._still_there if wait else lambda: False
             with (Progress('sync', len(queue.work()), self.progress, unit=' items') as progress,
@@ -83,7 +85,8 @@ class SyncVerbs(BulkVerbs):
         return (b := self.origin.breaker) is None or not b.open or b.try_now()
 
     def _is_ours(self, w: Work) -> bool:
-        "Is a piece of work that was queued under another address for this store? Its id is not enough: a copy has the same"
+        """Is a piece of work that was queued under another address for this store? Its id is not enough: a copy has
+        the same"""
         if not w.bucket or not isinstance(self.origin, StackedOrigin): return False
         try: return self.origin.is_for(w.says.get('origin'), w.bucket)
         except InvalidRef: return False      # no bucket of a service can have this name
@@ -102,7 +105,8 @@ class SyncVerbs(BulkVerbs):
 
     def _waits_elsewhere(self) -> list[str]:
         "What waits on this machine for other addresses, in words"
-        return [f'{len(self._not_ours(q)):,} of pending work for {q.whose()} (queue {q.name})' for q in self._other_queues()]
+        return [f'{len(self._not_ours(q)):,} of pending work for {q.whose()} (queue {q.name})'
+                for q in self._other_queues()]
 
     def _queue(self, name: str) -> Pending:
         "A queue of another address, by its name"
@@ -115,7 +119,8 @@ class SyncVerbs(BulkVerbs):
         "Take over what waits for another address; what cannot be stays there, and a warning says so"
         other = self._queue(name)
         if self.pending is None:
-            raise Unsupported(f'{self.origin.url} has no near tier, so nothing waits for it: open it with one to take over {name}')
+            raise Unsupported(f'{self.origin.url} has no near tier, so nothing waits for it: open it with one to take '
+                              f'over {name}')
         with other.alone(True) as mine, self.pending.alone(True) as ours:
             if not (mine and ours):
                 raise StillPending(f'another process is delivering: the queue {name} stays for {other.whose()}')
@@ -129,7 +134,8 @@ class SyncVerbs(BulkVerbs):
         other = self._queue(name)
         with other.alone(True) as mine:
             if not mine: raise StillPending(f'another process is delivering to {other.whose()}: nothing was dropped')
-            return Report(Outcome(f'{w.op} {w.name}', 'dropped', f'it waited for {other.whose()}') for w in other.drop())
+            return Report(Outcome(f'{w.op} {w.name}', 'dropped', f'it waited for {other.whose()}')
+                          for w in other.drop())
 
     def __exit__(self, kind, error, trace) -> None:
         try: report = self.sync()
@@ -137,8 +143,12 @@ class SyncVerbs(BulkVerbs):
             if kind is None: raise
             return
         finally: self.close()
-        if report.conflicts: warnings.warn(f'{len(report.conflicts)} could not be done at {self.origin.url} any more: ' + '; '.join(f'{o.what}: {o.why}' for o in report.conflicts[:5]), PendingWarning, stacklevel=2)
-        if report.waiting and kind is None: raise StillPending(f'{len(report.waiting)} of {len(report)} could not be delivered to {self.origin.url} ({report.waiting[0].why}); they are safe on this machine: sync() delivers them later')
+        if report.conflicts:
+            warnings.warn(f'{len(report.conflicts)} could not be done at {self.origin.url} any more: '
+                          + '; '.join(f'{o.what}: {o.why}' for o in report.conflicts[:5]), PendingWarning, stacklevel=2)
+        if report.waiting and kind is None:
+            raise StillPending(f'{len(report.waiting)} of {len(report)} could not be delivered to {self.origin.url} '
+                               f'({report.waiting[0].why}); they are safe on this machine: sync() delivers them later')
 
     def wait_for(self, v: PendingVersion, timeout: float | str | timedelta | None = None) -> Version:
         "The version that a pending put becomes"
@@ -152,7 +162,8 @@ class SyncVerbs(BulkVerbs):
                 if all(w.id != v.id for w in self.pending.work()):
                     raise NotFound(f'{v.ref} was removed while it was pending')
                 if until is not None and time.monotonic() > until:
-                    raise StillPending(f'{v.ref} has no number yet after {timeout:g} s ({why}); it is safe on this machine')
+                    raise StillPending(f'{v.ref} has no number yet after {timeout:g} s ({why}); it is safe on this '
+                                       'machine')
                 notice.say(f'{v.bucket}/{v.item} waits for {self.origin.url}: {why}')
                 time.sleep(pause if until is None else max(0, min(pause, until - time.monotonic())))
                 pause = min(2 * pause, 2.0)
@@ -176,7 +187,8 @@ class SyncVerbs(BulkVerbs):
         *,
         whole: bool = False,      # Compare the index with all records, too? That finds what no hint said
     ) -> None:
-        "Ask anew: forget what was taken for the latest, bring the index up to date, look whether the origin is there, and deliver what waits"
+        """Ask anew: forget what was taken for the latest, bring the index up to date, look whether the origin is
+        there, and deliver what waits"""
         self._who_is_there()
         for b in list(self.origin._buckets.values()):
             for known in (b.newest, b.looked): known.clear()
@@ -224,13 +236,15 @@ class SyncVerbs(BulkVerbs):
             rows.append([str(near.root), ', '.join(f'@{n}' for n in has[-5:]) or 'nothing of it', so])
             done = done or so.startswith(ANSWER)
         missing = '' if done or rows and rows[0][0] == 'pending' else self._not_known(bucket, r)
-        has = f'away: {self._why_away()}' if away else 'nothing of it, as far as is known' if missing else 'all versions'
+        has = (f'away: {self._why_away()}' if away else 'nothing of it, as far as is known' if missing
+               else 'all versions')
         rows.append([self.origin.url, has, _origin_says(r, done, away)])
         if (f := self.function_of(r)) and (why := f.reason(r)): rows.append(['calculated', *why]); missing = ''
         return Explained(rows, f'get {r}' + (f': {missing}' if missing else ''))
 
     def _not_known(self, bucket: Bucket, r: Ref) -> str:
-        "Why a get would find nothing, as far as that can be told without a network; empty where it would find something, or nobody knows"
+        """Why a get would find nothing, as far as that can be told without a network; empty where it would find
+        something, or nobody knows"""
         if self._here():
             try: self._version(r)
             except NotFound as e: return str(e)
@@ -239,8 +253,11 @@ class SyncVerbs(BulkVerbs):
         if bucket.newest.get(r.item) or getattr(bucket.backend, 'nears', []) and near_numbers(bucket, r.item): return ''
         try:
             if not (known := self.keeper.known(bucket.name)) or not known.whole: return ''
-            if self.keeper.index.ask('SELECT 1 FROM versions WHERE bucket = ? AND item = ? LIMIT 1', (bucket.name, r.item)): return ''
-            items = [i for i, in self.keeper.index.ask('SELECT item FROM versions WHERE bucket = ? AND latest = 1 LIMIT 20000', (bucket.name,))]
+            if self.keeper.index.ask('SELECT 1 FROM versions WHERE bucket = ? AND item = ? LIMIT 1',
+                                     (bucket.name, r.item)):
+                return ''
+            items = [i for i, in self.keeper.index.ask('SELECT item FROM versions WHERE bucket = ? AND latest = 1 '
+                                                       'LIMIT 20000', (bucket.name,))]
         except IndexAway: return ''
         return f'no item {r.item!r} is known in bucket {r.bucket!r}{hint(r.item, items)}'
 
@@ -250,7 +267,8 @@ class SyncVerbs(BulkVerbs):
         try: answers = n and self._waiting(r) is not None
         except ObjectStoreError: answers = False
         which = 'the newest of them' if r.selector in (None, LATEST) else 'one of them'
-        return [['pending', f'{n} put' + 's' * (n > 1), f'{which} is {ANSWER}' if answers else 'not what is asked for']] if n else []
+        return ([['pending', f'{n} put' + 's' * (n > 1),
+                  f'{which} is {ANSWER}' if answers else 'not what is asked for']] if n else [])
 
     def _why_away(self) -> str:
         "Why the origin is away, without saying again where it is"
@@ -265,11 +283,14 @@ class SyncVerbs(BulkVerbs):
         b = getattr(self.origin, 'breaker', None)
         if b and b.open: return f'{self._never()}away since {_clock(b.since)}: {self._why_away()}'
         if self.offline is True: return f'{self._never()}offline=True: not asked'
-        if self.origin.places and self.origin.places.lost(self.origin.url): return 'empty, and another store was here: is the volume mounted?'
-        back = next((s.witness.lost for s in list(Sight._all.values()) if self.origin in s.users and s.witness.lost), '')
+        if self.origin.places and self.origin.places.lost(self.origin.url):
+            return 'empty, and another store was here: is the volume mounted?'
+        back = next((s.witness.lost for s in list(Sight._all.values()) if self.origin in s.users and s.witness.lost),
+                    '')
         if back: return f'set back to an earlier state ({back}): care.restored() lets it go on'
         if b and b.refusal: return f'it answers, and refuses: {self._in_short(b.refusal)}'
-        if b and b.slow: return f'there, but slow since {_clock(b.slow)}: readers take what is near ({self._in_short(b.late)})'
+        if b and b.slow:
+            return f'there, but slow since {_clock(b.slow)}: readers take what is near ({self._in_short(b.late)})'
         if not b and self.origin.said: return self._in_short(self.origin.said)
         if self._here(): return 'new, empty' if self._is_new() else 'there, as far as is known'
         asked = b.reached if b else self.origin.said is not None
@@ -280,23 +301,28 @@ class SyncVerbs(BulkVerbs):
     @explained
     def status(self) -> Status:
         "Tiers and whether they are there, what is kept near, what is pending; no network is used"
-        near, limit = self.origin.tiers if isinstance(self.origin, StackedOrigin) else [], Size(self.cache_limit) if self.cache_limit else None
+        near, limit = (self.origin.tiers if isinstance(self.origin, StackedOrigin) else [],
+                       Size(self.cache_limit) if self.cache_limit else None)
         tiers = [[t.url, 'near', *_near_state(t), limit] for t in near]
         tiers.append([self.origin.url, 'origin', self._origin_state(), None, None])
-        work = [*self.pending.work(), *(w for q in self._queues_elsewhere() for w in q.work() if self._is_ours(w))] if self.pending else []
+        work = ([*self.pending.work(), *(w for q in self._queues_elsewhere() for w in q.work() if self._is_ours(w))]
+                if self.pending else [])
         pending = [[f'{w.op} {w.name}', w.since] for w in work]
-        pending += [[f'{w["what"]}: conflict: {w["why"]}', datetime.fromtimestamp(w['at'], timezone.utc)] for _, w in (self.pending.conflicts() if self.pending else [])]
+        pending += [[f'{w["what"]}: conflict: {w["why"]}', datetime.fromtimestamp(w['at'], timezone.utc)]
+                    for _, w in (self.pending.conflicts() if self.pending else [])]
         others = [(q, self._not_ours(q)) for q in self._other_queues()]
         elsewhere = [[q.name, q.whose(), len(works), works[0].since] for q, works in others if works]
         named = f'{type(self).__name__} {self.origin.url}'
-        return Status(store=named, offline=self.offline, tiers=tiers, pending=pending, elsewhere=elsewhere, **self._machine_says())
+        return Status(store=named, offline=self.offline, tiers=tiers, pending=pending, elsewhere=elsewhere,
+                      **self._machine_says())
 
     def _machine_says(self) -> dict[str, str]:
         "What this machine's folder of state does not allow"
         if self.keeper.index.lasting or not self.origin.native and self.origin.place.can.place == 'memory': return {}
         state = state_folder()
         why = 'no folder for it: set OBJECTSTORE_STATE_DIR' if state is None else why_not_here(state)
-        return {'index': f'lasts as long as this process, in {self.keeper.index.path.parent} ({why})', **({'nothing can be pending': why} if self.pending and why else {})}
+        return {'index': f'lasts as long as this process, in {self.keeper.index.path.parent} ({why})',
+                **({'nothing can be pending': why} if self.pending and why else {})}
 
 # %% ../../nbs/store/10_sync.ipynb #603c5a02
 class Notice:
@@ -335,7 +361,9 @@ AGAIN = 5.0, 300.0      # seconds until a delivery in the background is tried ag
 class NearCopies:
     "The near copies of a store"
     def __init__(self, store: SyncVerbs): self.store = store
-    def __repr__(self) -> str: return f'What is near of {self.store.origin.url}: near.keep(refs) fetches and holds, near.drop(ref) forgets, status() shows the sizes'
+    def __repr__(self) -> str:
+        return (f'What is near of {self.store.origin.url}: near.keep(refs) fetches and holds, near.drop(ref) forgets, '
+                'status() shows the sizes')
     def _bytes_of(self, v: Version) -> list[tuple[str, str, int]]:
         "Hash, put id and size of every payload of a version"
         own = [(v.hash, v._record.put, v._record.size)] if v._record.put else []
@@ -360,7 +388,8 @@ class NearCopies:
     def _say_why(self, not_held: list[Version], n: int) -> None:
         "Warn of versions that are not held"
         nears = getattr(not_held[0]._in.backend, 'nears', [])
-        why = next((f'{near.root}: {near.refused}' for near in nears if near.refused), 'it keeps too little' if nears else 'this store has no near tier')
+        why = next((f'{near.root}: {near.refused}' for near in nears if near.refused),
+                   'it keeps too little' if nears else 'this store has no near tier')
         names = ', '.join(v.ref for v in not_held[:3]) + ', …' * (len(not_held) > 3)
         warnings.warn(f'{len(not_held)} of {n} versions are not held near ({names}): {why}', stacklevel=outside())
 
@@ -372,7 +401,8 @@ class NearCopies:
         for near in getattr(stack, 'nears', []): near.keep(f'{HELD}{v.id}', '\n'.join(lines).encode())
         for hash, put, size in payloads:
             with payload_file(v._in, hash, put, size, self.store.progress, v.ref): pass
-        if getattr(stack, 'nears', []): stack.read(own)     # it may have been evicted for what was fetched before it was held
+        # it may have been evicted for what was fetched before it was held
+        if getattr(stack, 'nears', []): stack.read(own)
         v.notes, v.aliases, v._in.state()     # what else is asked for without the origin
         if not getattr(stack, 'nears', []): return stack.can.place in ('memory', 'local')
         return any(all(quietly(near.has, key) for key in (f'{HELD}{v.id}', *lines)) for near in stack.nears)
@@ -388,7 +418,8 @@ class NearCopies:
         numbers = near_numbers(bucket, r.item) if r.selector is None else [bucket.resolve(r.item, r.selector)]
         for n in numbers:
             v = Version(self.store, bucket, bucket.record(r.item, n))
-            for key in [*(bucket.prefix + payload_key(h, p) for h, p, _ in self._bytes_of(v)), bucket.key(r.item, n)]: bucket.backend.forget_all(key)
+            for key in [*(bucket.prefix + payload_key(h, p) for h, p, _ in self._bytes_of(v)), bucket.key(r.item, n)]:
+                bucket.backend.forget_all(key)
             for near in bucket.backend.nears: near.drop(f'{HELD}{v.id}')
             bucket.records.pop((r.item, n), None)
 
@@ -427,7 +458,8 @@ def _origin_says(r: Ref, done: bool, away: bool) -> str:
     return 'asked for it' if isinstance(r.selector, Number) else 'asked which version it is'
 
 # %% ../../nbs/store/10_sync.ipynb #52617116
-SEND = "A store opened at its address delivers a queue; sync(queue='…') sends it to this store, sync(drop='…') forgets it"
+SEND = ("A store opened at its address delivers a queue; sync(queue='…') sends it to this store, sync(drop='…') "
+        "forgets it")
 
 class Status(Looks, dict):
     "Tiers, what is near, what is pending"
@@ -436,9 +468,12 @@ class Status(Looks, dict):
         tables = {'tiers': Table(columns, [t[:len(columns)] for t in self['tiers']])}
         if self['pending']: tables['pending'] = Table(['what', 'since'], self['pending'])
         if self['elsewhere']:
-            tables['pending for other addresses'] = Table(['queue', 'for', 'work', 'since'], self['elsewhere'], caption=SEND)
+            tables['pending for other addresses'] = Table(['queue', 'for', 'work', 'since'], self['elsewhere'],
+                                                          caption=SEND)
         whole = next((t[2] for t in self['tiers'] if t[1] == 'origin' and len(t[2]) > 60), None)     # a cell is shorter
-        return Card(self['store'], whole, {k: self[k] for k in ('offline', 'index', 'nothing can be pending') if self.get(k, '') != ''}, tables)
+        return Card(self['store'], whole,
+                    {k: self[k] for k in ('offline', 'index', 'nothing can be pending') if self.get(k, '') != ''},
+                    tables)
 
 def _clock(t: float) -> str: return time.strftime('%H:%M:%S', time.localtime(t))
 

@@ -48,9 +48,12 @@ def answered(verb: Callable) -> Callable:
         if store is not self: of = getattr(self, 'ref', of)
         url = store.origin.url
         try:
-            for left in (0,) if verb.__name__ == 'put_many' else (2, 1, 0):     # which takes what it is given from an iterator: it asks again itself
+            # which takes what it is given from an iterator: it asks again itself
+            for left in (0,) if verb.__name__ == 'put_many' else (2, 1, 0):
                 try:
-                    with one_call(), noting_stale() as reasons: answer = verb(self, *args, **kwargs) if now_reading() is None else noted(verb, self, args, kwargs)
+                    with one_call(), noting_stale() as reasons:
+                        answer = (verb(self, *args, **kwargs) if now_reading() is None
+                                  else noted(verb, self, args, kwargs))
                     store.origin.said = ''
                     return store._told(answer, reasons)
                 except Renewed:       # another store was found in the place of one; nothing was written then
@@ -67,7 +70,8 @@ def answered(verb: Callable) -> Callable:
             store.origin.said = str(e)
             raise Protected(f'{url} does not allow it: {e}') from e
         except OSError as e:
-            if isinstance(e, Foreign): raise Damaged(f'{url} holds something that this library did not put there: {e}') from e
+            if isinstance(e, Foreign):
+                raise Damaged(f'{url} holds something that this library did not put there: {e}') from e
             if isinstance(e, Short): raise Damaged(f'{url} has an object of another size than was put: {e}') from e
             if e.errno != errno.ENOTDIR: raise
             raise TierMismatch(f'{url} is no folder, or a file lies where a folder should be ({e})') from e
@@ -82,7 +86,8 @@ def _not_there(store, of: object, why: str) -> NotAvailableOffline:
                         'look at its address and its settings; offline=True keeps what is put until it can be reached')
 
 # %% ../../nbs/store/01_version.ipynb #6f6854cd
-QUESTIONS = {'find_items', 'versions', 'list_buckets', 'get_stats', 'aliases', 'history', 'metadata', 'notes'}    # verbs whose answers may be others tomorrow
+# verbs whose answers may be others tomorrow
+QUESTIONS = {'find_items', 'versions', 'list_buckets', 'get_stats', 'aliases', 'history', 'metadata', 'notes'}
 
 def store_place(store) -> tuple[str, str | None]:
     "Where the origin of a store is; memory without a name is told apart by its object"
@@ -93,13 +98,15 @@ def note_read(store, asked: object, v: Version | NotFound | None) -> None:
     "Note which version a ref meant, or that there was none"
     if (reads := now_reading()) is None: return
     v, (place, endpoint) = v if isinstance(v, Version) else None, store_place(store)
-    reads.note(Input(getattr(asked, 'ref', None) or str(asked), v and v.hash, v and v.ref, v and v.id, place=place, endpoint=endpoint))
+    reads.note(Input(getattr(asked, 'ref', None) or str(asked), v and v.hash, v and v.ref, v and v.id, place=place,
+                     endpoint=endpoint))
 
 def noted(verb: Callable, of: object, args: tuple, kwargs: dict) -> object:
     "The answer of a verb, noted where it is a question of its own"
     with one_question() as own: answer = verb(of, *args, **kwargs)
     if own and verb.__name__ in QUESTIONS: note_answer(verb, of, args, kwargs, answer)
-    if own and verb.__name__ in ('path', 'open') and isinstance(of, Version): note_read(of._store, of.asked or of.ref, of)
+    if own and verb.__name__ in ('path', 'open') and isinstance(of, Version):
+        note_read(of._store, of.asked or of.ref, of)
     return answer
 
 def note_answer(verb: Callable, of: object, args: tuple, kwargs: dict, answer: object) -> None:
@@ -107,7 +114,8 @@ def note_answer(verb: Callable, of: object, args: tuple, kwargs: dict, answer: o
     place, endpoint = store_place(getattr(of, '_store', of))
     given = dict(list(inspect.signature(verb).bind(of, *args, **kwargs).arguments.items())[1:])
     asked = (of.asked or of.ref) if isinstance(of, Version) else ''
-    now_reading().note(Input(asked, answer_hash(answer), verb=verb.__name__, args=plain_args(given), place=place, endpoint=endpoint))
+    now_reading().note(Input(asked, answer_hash(answer), verb=verb.__name__, args=plain_args(given), place=place,
+                             endpoint=endpoint))
 
 # %% ../../nbs/store/01_version.ipynb #cdded974
 class Stats(Looks, dict):
@@ -135,19 +143,22 @@ def fact(name: str, value: object) -> object:
 # %% ../../nbs/store/01_version.ipynb #b238a52e
 def _tables(facts: Mapping) -> dict[str, Mapping]:
     "The facts that are tables themselves: a mapping of mappings"
-    return {k: v for k, v in facts.items() if isinstance(v, Mapping) and v and all(isinstance(x, Mapping) for x in v.values())}
+    return {k: v for k, v in facts.items() if isinstance(v, Mapping) and v
+            and all(isinstance(x, Mapping) for x in v.values())}
 
 def as_table(rows: Mapping[str, Mapping], of: str) -> Table:
     "A mapping of mappings as a table: a row a key, a column a fact"
     columns = list(dict.fromkeys(k for row in rows.values() for k in row))
-    return Table([_one.get(of, of.rstrip('s')), *columns], [[name, *(fact(c, row.get(c)) for c in columns)] for name, row in rows.items()])
+    return Table([_one.get(of, of.rstrip('s')), *columns],
+                 [[name, *(fact(c, row.get(c)) for c in columns)] for name, row in rows.items()])
 
 _one = {'schema': 'column', 'largest': 'file'}     # what a row of such a table is
 
 # %% ../../nbs/store/01_version.ipynb #fd31c5a7
 class Version(Looks):
     "One version of an item"
-    asked: str | None = None                                   # The ref that it was asked for by, where a calculation asked
+    # The ref that it was asked for by, where a calculation asked
+    asked: str | None = None
     def __init__(
         self,
         store,                                 # The store that it came from
@@ -155,7 +166,8 @@ class Version(Looks):
         record: Record,                        # What is stored about it
         notes: list[dict] | None = None,       # Notes that are known already
         aliases: list[str] | None = None,      # Aliases that are known already
-        source: str | Callable[[], str | None] | None = None,   # Where the record was found, or what says so when asked; None: at the origin
+        # Where the record was found, or what says so when asked; None: at the origin
+        source: str | Callable[[], str | None] | None = None,
         stale: bool = False,                   # Was the origin away when it was asked for the latest?
     ):
         self._store, self._in, self._record = store, bucket, record
@@ -187,10 +199,13 @@ class Version(Looks):
     @property
     def pending(self) -> bool: return False
     @property
-    def source(self) -> str: return (self._source() if callable(self._source) else self._source) or {'remote': 'remote', 'shared': 'shared'}.get(self._in.backend.can.place, 'local')
+    def source(self) -> str:
+        return ((self._source() if callable(self._source) else self._source)
+                or {'remote': 'remote', 'shared': 'shared'}.get(self._in.backend.can.place, 'local'))
 
     def __str__(self) -> str: return self.ref
-    def __eq__(self, other: object) -> bool: return isinstance(other, Version) and (self.id, self.ref) == (other.id, other.ref)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Version) and (self.id, self.ref) == (other.id, other.ref)
     def __hash__(self) -> int: return hash((self.id, self.ref))
     def __reduce__(self): return _reopen, (self._store, self.ref)
 
@@ -221,7 +236,8 @@ class Version(Looks):
     @property
     @answered
     def called(self) -> datetime | None:
-        "When the put was called that was pending before it got its number, by the clock of its machine (UTC); None where it was not pending"
+        """When the put was called that was pending before it got its number, by the clock of its machine (UTC); None
+        where it was not pending"""
         us = self._record.description.get('called')
         return None if us is None else moment(us)
 
@@ -269,15 +285,18 @@ class Version(Looks):
     @answered
     def path(
         self,
-        to: str | Path | None = None,          # Where a copy of your own goes: a file name, or a folder that exists; else a read-only file in the cache
+        # Where a copy of your own goes: a file name, or a folder that exists; else a read-only file in the cache
+        to: str | Path | None = None,
     ) -> Path:                                 # A file (for a stored folder, a folder) with the original name
         "The version as a file"
         own = self.file_name
-        if not isinstance(to, str | os.PathLike | None): raise InvalidCall(f'to={to!r:.80}: a file name, or a folder that exists')
+        if not isinstance(to, str | os.PathLike | None):
+            raise InvalidCall(f'to={to!r:.80}: a file name, or a folder that exists')
         if to is not None: to = Path(to)/own if Path(to).is_dir() else Path(to)
         if self.codec == 'folder': return Folder(self).path(to)
         r = self._record
-        return as_file(self._in, r.hash, r.put, r.size, r.data, to or self._cached()/own, to is not None, self._store.progress, self.ref)
+        return as_file(self._in, r.hash, r.put, r.size, r.data, to or self._cached()/own, to is not None,
+                       self._store.progress, self.ref)
 
     @property
     def file_name(self) -> str:
@@ -290,7 +309,8 @@ class Version(Looks):
 
     @answered
     def open(self) -> BinaryIO:
-        "The payload as a seekable binary file. What is on this machine is verified; what is far is read in ranges as they are asked for, and verified at the end if it is read straight through"
+        """The payload as a seekable binary file. What is on this machine is verified; what is far is read in ranges as
+        they are asked for, and verified at the end if it is read straight through"""
         r = self._record
         if r.codec == 'folder': raise Unsupported(f'{self.ref} is a folder: get it, and open its files')
         if r.data is not None: return io.BytesIO(r.data)
@@ -310,7 +330,8 @@ class Version(Looks):
 
     def _shown_metadata(self) -> dict:
         try: return dict(self.metadata if self.at_hand('notes') else self._record.description.get('metadata', {}))
-        except Damaged: return dict(self._record.description.get('metadata', {}))      # a note cannot be read: what was recorded is shown
+        # a note cannot be read: what was recorded is shown
+        except Damaged: return dict(self._record.description.get('metadata', {}))
 
     def look(self) -> Card:
         "The version as a card"
@@ -319,31 +340,39 @@ class Version(Looks):
         metadata = self._shown_metadata()
         description = metadata.pop('description', None)
         created = self.created if self.at_hand('created') else None
-        facts = {'kind': self.kind, 'size': Size(self.size), 'codec': self.codec, 'created': created, 'called': self.called if self.at_hand('record') and not self.pending else None, 'author': self.author, 'bucket': f'{self.bucket}, made by this put' if self.bucket_made else None}
+        facts = {'kind': self.kind, 'size': Size(self.size), 'codec': self.codec, 'created': created,
+                 'called': self.called if self.at_hand('record') and not self.pending else None, 'author': self.author,
+                 'bucket': f'{self.bucket}, made by this put' if self.bucket_made else None}
         tables = _tables(self.stats)
         plain = {k: v for k, v in self.stats.items() if k not in tables and k not in facts}
-        return Card(' '.join([self.ref, *marks]), description, {**facts, **plain}, {'metadata': metadata, **{k: as_table(v, k) for k, v in tables.items()}})
+        return Card(' '.join([self.ref, *marks]), description, {**facts, **plain},
+                    {'metadata': metadata, **{k: as_table(v, k) for k, v in tables.items()}})
 
     def facts(self) -> dict[str, object]:
         "Everything that two versions can differ in, by dotted name"
         own = {k: getattr(self, k) for k in ('kind', 'codec', 'size', 'hash', 'author')}
-        return own | flat(self.metadata) | flat(self.stats, 'stats') | flat(self._record.description.get('lineage', {}), 'lineage')
+        return own | flat(self.metadata) | flat(self.stats, 'stats') | flat(self._record.description.get('lineage', {}),
+            'lineage')
 
     @explained
     def compare(
         self,
-        other: Version | str | int,    # Another version, its ref, or a number or selector of the same item: `4`, `"@production"`
+        # Another version, its ref, or a number or selector of the same item: `4`, `"@production"`
+        other: Version | str | int,
     ) -> Comparison:                   # Name: value here, value there; only what differs
         "What differs between two versions"
-        if isinstance(other, int) or isinstance(other, str) and '/' not in other.partition('@')[0]: other = f'{self.bucket}/{self.item}@{str(other).removeprefix("@")}'
+        if isinstance(other, int) or isinstance(other, str) and '/' not in other.partition('@')[0]:
+            other = f'{self.bucket}/{self.item}@{str(other).removeprefix("@")}'
         other = other if isinstance(other, Version) else self._store[other]
         a, b = self.facts(), other.facts()
-        return Comparison({k: (a.get(k), b.get(k)) for k in dict.fromkeys([*a, *b]) if a.get(k) != b.get(k)}, (self.ref, other.ref))
+        return Comparison({k: (a.get(k), b.get(k)) for k in dict.fromkeys([*a, *b]) if a.get(k) != b.get(k)},
+                          (self.ref, other.ref))
 
     def row(self) -> dict[str, object]:
         "The version as a row: fields, plain facts, keys of the metadata"
         stats = {f'stats.{k}': x for k, x in self.stats.items() if not isinstance(x, (Mapping, list))}
-        return {**{f: getattr(self, f) for f in _fields}, **stats, **{f'metadata.{k}' if k in _fields else k: x for k, x in flat(self.metadata).items()}}
+        return {**{f: getattr(self, f) for f in _fields}, **stats,
+                **{f'metadata.{k}' if k in _fields else k: x for k, x in flat(self.metadata).items()}}
 
     @property
     def __dataclass_fields__(self) -> dict:
@@ -352,7 +381,8 @@ class Version(Looks):
             field = copy(_a_field)
             field.name = Column(name)
             return field
-        return {name: one(name if name in _fields or not hasattr(type(self), name) else f'metadata.{name}') for name in self.row()}
+        return {name: one(name if name in _fields or not hasattr(type(self), name) else f'metadata.{name}')
+                for name in self.row()}
 
 def _reopen(store, ref: str) -> Version: return store[ref]
 
@@ -418,7 +448,8 @@ class FarFile(RangeFile):
 # %% ../../nbs/store/01_version.ipynb #56af9265
 def view(v: Version) -> dict[str, Mapping]:
     "What a condition sees of a version"
-    fields = {f: getattr(v, f) for f in ('bucket', 'item', 'version', 'created', 'size', 'kind', 'codec', 'author', 'pending', 'id', 'hash')}
+    fields = {f: getattr(v, f) for f in ('bucket', 'item', 'version', 'created', 'size', 'kind', 'codec', 'author',
+                                         'pending', 'id', 'hash')}
     return {'fields': {**fields, 'alias': v.aliases}, 'metadata': v.metadata, 'stats': dict(v.stats)}
 
 # %% ../../nbs/store/01_version.ipynb #7bab6789
@@ -433,8 +464,10 @@ class Comparison(Looks, dict):
         super().__init__(changed)
         self.refs = refs
     def look(self) -> Table:
-        rows = [[name, *(v[:12] + '…' if name == 'hash' and isinstance(v, str) else fact(name, v) for v in both)] for name, both in self.items()]
-        return Table(['what', *self.refs], rows, caption=f'{self.refs[0]} and {self.refs[1]}: {len(rows)} differences' if rows else 'No differences')
+        rows = [[name, *(v[:12] + '…' if name == 'hash' and isinstance(v, str) else fact(name, v) for v in both)]
+                for name, both in self.items()]
+        return Table(['what', *self.refs], rows, caption=f'{self.refs[0]} and {self.refs[1]}: {len(rows)} differences'
+                     if rows else 'No differences')
 
 # %% ../../nbs/store/01_version.ipynb #9afe6174
 class Rows(Looks, Reversible, Collection):
@@ -460,7 +493,8 @@ class Rows(Looks, Reversible, Collection):
 def check_place(i: object) -> int | slice | str:
     "What stands in the brackets of versions, or `InvalidCall`"
     if isinstance(i, (str, slice)) or hasattr(type(i), '__index__'): return i
-    raise InvalidCall(f'{i!r:.80} is no place among versions: [0] is the first, [-1] the last, [:3] the first three, and ["auc"] what each has under that key')
+    raise InvalidCall(f'{i!r:.80} is no place among versions: [0] is the first, [-1] the last, [:3] the first three, '
+                      'and ["auc"] what each has under that key')
 
 def _arrow_column(values: list):
     "Values as an Arrow array"
@@ -485,7 +519,8 @@ class Versions(Rows):
         "A version, some of them, or the values of a key"
         if isinstance(check_place(i), str): return [value(named(i), view(v)) for v in self]
         return Versions(self._versions[i], self.why, self.asked) if isinstance(i, slice) else self._versions[i]
-    def __eq__(self, other: object) -> bool: return list(self) == list(other) if isinstance(other, (Versions, list)) else NotImplemented
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, (Versions, list)) else NotImplemented
     __hash__ = None
     @property
     def refs(self) -> list[str]: return [v.ref for v in self]
@@ -495,18 +530,23 @@ class Versions(Rows):
 
     def _keys(self) -> list[Name]:
         "What they were sorted or filtered by, and the metadata keys that most of them have"
-        found = Counter(k for v in self[:200] for k, x in v._shown_metadata().items() if k != 'description' and not isinstance(x, (Mapping, list)))
-        asked = [n for n in dict.fromkeys(self.asked) if not (n.root == 'fields' and str(n) in _columns or n.parts == ('description',))]
+        found = Counter(k for v in self[:200] for k, x in v._shown_metadata().items() if k != 'description'
+                        and not isinstance(x, (Mapping, list)))
+        asked = [n for n in dict.fromkeys(self.asked)
+                 if not (n.root == 'fields' and str(n) in _columns or n.parts == ('description',))]
         return [*asked, *[n for k, _ in found.most_common(SHOWN_KEYS) if (n := Name((k,))) not in asked]]
 
     def look(self) -> Table:
         "The first versions as a table"
         if not self: return Table([], [], caption=self.why or 'No versions')
         keys, top = self._keys(), self[:20]
-        rows = [[v.ref, v.kind, Size(v.size), v.created if v.at_hand('created') else None, v.author, ' '.join(v.aliases) if v.at_hand('aliases') else None, *(_shown_cell(v, k) for k in keys)] for v in top]
+        rows = [[v.ref, v.kind, Size(v.size), v.created if v.at_hand('created') else None, v.author,
+                 ' '.join(v.aliases) if v.at_hand('aliases') else None, *(_shown_cell(v, k) for k in keys)]
+                for v in top]
         if any(descriptions := [v._shown_metadata().get('description') for v in top]):
             rows = [[r[0], d, *r[1:]] for r, d in zip(rows, descriptions)]
-        head = ['version', *(['description'] if any(descriptions) else []), 'kind', 'size', 'created', 'author', 'aliases', *map(str, keys)]
+        head = ['version', *(['description'] if any(descriptions) else []), 'kind', 'size', 'created', 'author',
+                'aliases', *map(str, keys)]
         return Table(head, rows, caption=f'{len(self):,} version{"s" * (len(self) != 1)}', total=len(self))
 
     def columns(self) -> dict[str, list]:
@@ -524,18 +564,22 @@ class Versions(Rows):
 # %% ../../nbs/store/01_version.ipynb #dc35d7a2
 class Facets(Looks, dict):
     "The values of a key, and how many versions have each"
-    def __init__(self, found: Iterable[tuple], key: str, near: str = ''):      # near: what may be meant by a key that none has
+    # near: what may be meant by a key that none has
+    def __init__(self, found: Iterable[tuple], key: str, near: str = ''):
         super().__init__((v if v.__hash__ else repr(v), n) for v, n in found)
         self.key, self.near = key, near
     def __reduce__(self): return Facets, (list(self.items()), self.key, self.near)
-    def look(self) -> Table: return Table([self.key, 'versions'], [[v, n] for v, n in self.items()], caption=None if self else f'No version has {self.key!r}{self.near}')
+    def look(self) -> Table:
+        return Table([self.key, 'versions'], [[v, n] for v, n in self.items()],
+                     caption=None if self else f'No version has {self.key!r}{self.near}')
 
 def count_cells(versions: Iterable[Version], key: str) -> Counter:
     "The cells of a key, counted"
     counted: Counter = Counter()
     for v in versions:
         x = value(named(key), view(v))
-        for y in x if isinstance(x, list) else [x]: counted[cell(y.isoformat() if isinstance(y, datetime) else y)] += y is not None
+        for y in x if isinstance(x, list) else [x]:
+            counted[cell(y.isoformat() if isinstance(y, datetime) else y)] += y is not None
     return +counted
 
 # %% ../../nbs/store/01_version.ipynb #7f711677
@@ -545,17 +589,21 @@ class ItemVersions(Versions):
         "The first ([0]), one from the end ([-1]), some of them, or the values of a key"
         if isinstance(i, int) and not isinstance(i, bool) and i > 0 and self._versions:
             name = f'{self._versions[0].bucket}/{self._versions[0].item}'
-            raise InvalidRef(f"[{i}] is taken for version {i} by some and for the {i + 1}th of these by others: write store['{name}@{i}'] for version {i}, list(versions)[{i}] for the {i + 1}th, or [-1] for the latest")
+            raise InvalidRef(f"[{i}] is taken for version {i} by some and for the {i + 1}th of these by others: write "
+                             f"store['{name}@{i}'] for version {i}, list(versions)[{i}] for the {i + 1}th, or [-1] for "
+                             "the latest")
         return super().__getitem__(i)
 
 # %% ../../nbs/store/01_version.ipynb #0f831c13
 SHOWN_KEYS = 4     # metadata keys that get a column
 
-_columns = {'version', 'kind', 'size', 'created', 'author', 'alias', 'item', 'bucket'}     # fields that every table shows
+# fields that every table shows
+_columns = {'version', 'kind', 'size', 'created', 'author', 'alias', 'item', 'bucket'}
 
 def _shown_cell(v: Version, name: Name) -> object:
     "The value of a name, as far as it is at hand"
-    return getattr(v, str(name)) if name.root == 'fields' else value(name, {'metadata': v._shown_metadata(), 'stats': v.stats})
+    return (getattr(v, str(name)) if name.root == 'fields'
+            else value(name, {'metadata': v._shown_metadata(), 'stats': v.stats}))
 
 # %% ../../nbs/store/01_version.ipynb #fc2f9f72
 _fields = ('ref', 'bucket', 'item', 'version', 'kind', 'codec', 'size', 'created', 'author', 'hash', 'id', 'aliases')
@@ -566,13 +614,15 @@ _a_field = next(iter(fields(make_dataclass('Cell', ['value']))))
 
 def _cell(self: Version, name: str) -> object:
     "What `dataclasses.asdict` asks a version for; any other name is none of a version's"
-    if hasattr(type(self), name) and not isinstance(name, Column): return object.__getattribute__(self, name)      # it is there, and failed
+    # it is there, and failed
+    if hasattr(type(self), name) and not isinstance(name, Column): return object.__getattribute__(self, name)
     if not isinstance(name, Column): raise no_attribute(self, name, [n for n in dir(type(self)) if n[0] != '_'])
     row = self.row()
     return row[name] if name in row else row[name.removeprefix('metadata.')]
 
 Version.__getattr__ = _cell      # a module's own function of this name would answer for the module
-Version.__dataclass_params__ = SimpleNamespace(repr=False)     # pprint asks what looks like a dataclass whether its repr is its own
+# pprint asks what looks like a dataclass whether its repr is its own
+Version.__dataclass_params__ = SimpleNamespace(repr=False)
 
 # %% ../../nbs/store/01_version.ipynb #2ab37ecc
 class Folder(Looks, Mapping):
@@ -594,7 +644,8 @@ class Folder(Looks, Mapping):
     def __iter__(self) -> Iterator[str]: return iter(self.members)
     def __contains__(self, name: object) -> bool: return name in self.members
     @answered
-    def __getitem__(self, name: str) -> Path: return self._file(name, member_path(self.version._cached()/self.version.file_name, name), False)
+    def __getitem__(self, name: str) -> Path:
+        return self._file(name, member_path(self.version._cached()/self.version.file_name, name), False)
     @property
     def sizes(self) -> dict[str, int]: return {name: size for name, (size, *_) in self.members.items()}
 
@@ -604,7 +655,8 @@ class Folder(Looks, Mapping):
         if name not in self.members: raise NotFound(f'no file {name!r} in {self.version.ref}{hint(name, self.members)}')
         def one(v: Version) -> Path:
             size, hash, put = (self if v is self.version else Folder(v)).members[name]
-            return as_file(v._in, hash, put, size, b'' if not size else None, to, free, v._store.progress, f'{v.ref} {name}')
+            return as_file(v._in, hash, put, size, b'' if not size else None, to, free, v._store.progress,
+                           f'{v.ref} {name}')
         return self._store.or_delivered(self.version, one)
 
     @answered
@@ -625,4 +677,5 @@ class Folder(Looks, Mapping):
 
     def look(self) -> Table:
         "The first files as a table"
-        return Table(['file', 'size'], [[n, Size(s)] for n, s in self.sizes.items()], caption=f'{self.version.ref}: {len(self):,} files, {human_size(sum(self.sizes.values()))}')
+        return Table(['file', 'size'], [[n, Size(s)] for n, s in self.sizes.items()],
+                     caption=f'{self.version.ref}: {len(self):,} files, {human_size(sum(self.sizes.values()))}')

@@ -58,18 +58,25 @@ class WatchVerbs(CareVerbs):
         folder = bucket.prefix + alias_folder(r.item, name)
         with at_origin():
             keys = [e.key for e in bucket.backend.tail(folder, n) if key_number(e.key)[0] > n]
-            if keys and key_number(keys[0])[0] > n + 1: keys = [e.key for e in bucket.backend.list(folder) if key_number(e.key) and key_number(e.key)[0] > n]
-            moves = [(key_number(k)[0], read_move(raw, k).get('to')) for k, raw in zip(keys, bucket.backend.read_many(keys))]
-        return [Event('alias', f'{r.bucket}/{r.item}@{name}', self._or_none(Ref(r.bucket, r.item, Number(to))) if to else None, name, str(k)) for k, to in moves]
+            if keys and key_number(keys[0])[0] > n + 1:
+                keys = [e.key for e in bucket.backend.list(folder) if key_number(e.key) and key_number(e.key)[0] > n]
+            moves = [(key_number(k)[0], read_move(raw, k).get('to'))
+                     for k, raw in zip(keys, bucket.backend.read_many(keys))]
+        return [Event('alias', f'{r.bucket}/{r.item}@{name}',
+                      self._or_none(Ref(r.bucket, r.item, Number(to))) if to else None, name, str(k))
+                for k, to in moves]
 
     def _start_of(self, r: Ref, since: object) -> int:
         "The number behind which events are wanted"
         bucket = self.origin.bucket(r.bucket)
         if r.selector is not None:
-            if since is None: return max(bucket.alias_target(r.item, r.selector.name)[0] - 1, 0)     # its target now, and each move
+            # its target now, and each move
+            if since is None: return max(bucket.alias_target(r.item, r.selector.name)[0] - 1, 0)
             if not isinstance(since, Version): return _number(since)
-            return max((i + 1 for i, m in enumerate(bucket.alias_moves(r.item, r.selector.name)) if m.get('to') == since.version), default=0)
-        return bucket.numbers(r.item).last if since is None else since.version if isinstance(since, Version) else _number(since)
+            return max((i + 1 for i, m in enumerate(bucket.alias_moves(r.item, r.selector.name))
+                        if m.get('to') == since.version), default=0)
+        return (bucket.numbers(r.item).last if since is None else since.version if isinstance(since, Version)
+                else _number(since))
 
     def _place(self, b: Bucket, since: object) -> Place:
         "Where a watch of a bucket begins"
@@ -89,14 +96,17 @@ class WatchVerbs(CareVerbs):
         place.generation, place.seen = max(log.generation, place.generation), {_short(h) for h in log.hints}
         events = [e for c in dict.fromkeys(changes) for e in self._told_of(b, c, place)]
         after = place.text()
-        return [e._replace(cursor=after if e is events[-1] else before) for e in events]      # who stops in the middle is told of all of them again
+        # who stops in the middle is told of all of them again
+        return [e._replace(cursor=after if e is events[-1] else before) for e in events]
 
     def _of_catalog(self, b: Bucket, since: int, log: Log) -> list[Change]:
         "What has changed between two catalogs"
         try: catalog = read_catalog(b, log.generation)
-        except (Damaged, FileNotFoundError): return [Change('put', i, n.live[-1]) for i, n in b.scan().items() if n.live]
+        except (Damaged, FileNotFoundError):
+            return [Change('put', i, n.live[-1]) for i, n in b.scan().items() if n.live]
         puts = sorted((r.created, r.item, r.version) for r, *_ in catalog.rows(since))
-        return [*(Change('put', i, n) for _, i, n in puts), *(Change(op, i, what) for g, op, i, what in catalog.events if g > since)]
+        return [*(Change('put', i, n) for _, i, n in puts),
+                *(Change(op, i, what) for g, op, i, what in catalog.events if g > since)]
 
     def _told_of(self, b: Bucket, c: Change, place: Place) -> Iterator[Event]:
         "The events of a change"
@@ -105,8 +115,11 @@ class WatchVerbs(CareVerbs):
         if c.op == 'put': yield from self._puts(b, c, place)
         elif c.op == 'alias':
             to = b.alias_target(c.item, c.what)[1]
-            yield Event('alias', f'{name}@{c.what}', self._or_none(Ref(b.name, c.item, Number(to))) if to else None, c.what, '')
-        else: yield Event(c.op, f'{name}@{c.what}', self._or_none(Ref(b.name, c.item, Number(c.what))) if c.op == 'note' else None, None, '')
+            yield Event('alias', f'{name}@{c.what}', self._or_none(Ref(b.name, c.item, Number(to))) if to else None,
+                        c.what, '')
+        else:
+            yield Event(c.op, f'{name}@{c.what}',
+                        self._or_none(Ref(b.name, c.item, Number(c.what))) if c.op == 'note' else None, None, '')
 
     def _puts(self, b: Bucket, c: Change, place: Place) -> Iterator[Event]:
         "A put, and those before it that were not told of"
@@ -123,11 +136,14 @@ class WatchVerbs(CareVerbs):
         ref: str | Ref,                          # A bucket, `bucket/item`, or an alias: `models/churn@production`
         *,
         since: str | Version | None = None,      # Go on behind this cursor or version; None: from now on
-        timeout: float | str | timedelta | None = None,   # End when nothing has happened for so many seconds, or "10 min"; None: never
+        # End when nothing has happened for so many seconds, or "10 min"; None: never
+        timeout: float | str | timedelta | None = None,
     ) -> Iterator[Event]:
-        "Events as they happen: of an alias its target now, and each move; of an item each new version; of a bucket everything"
+        """Events as they happen: of an alias its target now, and each move; of an item each new version; of a bucket
+        everything"""
         r = parse_ref(ref, item=False)
-        if r.selector is not None and not (isinstance(r.selector, Alias) and not r.selector.back): raise InvalidRef(f'{r} cannot be watched: a bucket, an item, or an alias of one can')
+        if r.selector is not None and not (isinstance(r.selector, Alias) and not r.selector.back):
+            raise InvalidRef(f'{r} cannot be watched: a bucket, an item, or an alias of one can')
         wait = None if timeout is None else seconds_of('timeout', timeout)
         return self._watched(r, since, wait, self._looker(r, since))
 
@@ -147,7 +163,8 @@ class WatchVerbs(CareVerbs):
             return found
         return look
 
-    def _watched(self, r: Ref, since: object, timeout: float | None, look: Callable[[], list[Event]]) -> Iterator[Event]:
+    def _watched(self, r: Ref, since: object, timeout: float | None,
+                 look: Callable[[], list[Event]]) -> Iterator[Event]:
         "Look, and look again"
         pause, quiet = SOONEST, time.monotonic()
         while True:
@@ -164,7 +181,9 @@ class WatchVerbs(CareVerbs):
 # %% ../../nbs/store/12_watch.ipynb #2e18c3b2
 def _number(since: object) -> int:
     try: return int(since)
-    except (TypeError, ValueError): raise InvalidRef(f'since={since!r:.80} is no cursor of this watch: give the cursor of one of its events, or a version') from None
+    except (TypeError, ValueError):
+        raise InvalidRef(f'since={since!r:.80} is no cursor of this watch: give the cursor of one of its events, or a '
+                         'version') from None
 
 # %% ../../nbs/store/12_watch.ipynb #a26e87ff
 @dataclass
@@ -175,13 +194,16 @@ class Place:
     seen: set[str] = field(default_factory=set)            # The ends of the keys of hints
     last: dict[str, int] = field(default_factory=dict)     # Item: the last version that was told of
 
-    def text(self) -> str: return json.dumps([self.generation, self.time, sorted(self.seen), self.last], separators=(',', ':'))
+    def text(self) -> str:
+        return json.dumps([self.generation, self.time, sorted(self.seen), self.last], separators=(',', ':'))
     @classmethod
     def of(cls, text: str) -> Place:
         try:
             generation, t, seen, last = json.loads(text)
             return cls(int(generation), float(t), set(seen), dict(last))
-        except (ValueError, TypeError): raise InvalidRef(f'since={text!r:.80} is no cursor of this watch: give the cursor of one of its events, or a version') from None
+        except (ValueError, TypeError):
+            raise InvalidRef(f'since={text!r:.80} is no cursor of this watch: give the cursor of one of its events, or '
+                             'a version') from None
 
 def _short(key: str) -> str: return key[-12:]
 

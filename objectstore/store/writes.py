@@ -35,19 +35,22 @@ __all__ = ['DEEPEST', 'CASES', 'describable', 'WriteVerbs', 'warn_of_text', 'fol
 DEEPEST = 32     # levels of nesting in metadata
 
 def describable(value: object, at: str = 'metadata', depth: int = 0) -> object:
-    "Metadata as plain JSON values: NumPy scalars as numbers, dates as ISO text; anything else is an error that names its place"
+    """Metadata as plain JSON values: NumPy scalars as numbers, dates as ISO text; anything else is an error that names
+    its place"""
     def bad(why): raise InvalidQuery(f'{at} {why}')
     if depth > DEEPEST: bad(f'is nested deeper than {DEEPEST} levels')
     if hasattr(value, 'dtype') and getattr(value, 'shape', None) == (): value = _scalar(value)
     match value:
         case None | bool(): return value
-        case int(): return value if value.bit_length() <= LONGEST else bad(f'is a number of {value.bit_length():,} bits')
+        case int():
+            return value if value.bit_length() <= LONGEST else bad(f'is a number of {value.bit_length():,} bits')
         case str(): return value if _encodable(value) else bad('holds text that is not Unicode')
         case float(): return value if math.isfinite(value) else bad(f'is {value}: JSON has no such number; use None')
         case date(): return value.isoformat() if value == value else bad('is no time (NaT); use None')
         case Mapping(): return {_key(k, at): describable(v, f'{at}[{k!r}]', depth + 1) for k, v in value.items()}
         case list() | tuple(): return [describable(v, f'{at}[{i}]', depth + 1) for i, v in enumerate(value)]
-        case _: bad(f'is a {type(value).__name__}: metadata is text, numbers, dates, None, and lists and mappings of these')
+        case _:
+            bad(f'is a {type(value).__name__}: metadata is text, numbers, dates, None, and lists and mappings of these')
 
 def _scalar(value: object) -> object:
     "A NumPy scalar as one of Python's own"
@@ -72,15 +75,19 @@ class WriteVerbs(ReadVerbs):
         "Move an alias, now or when the origin is back; `AliasVerbs` has it"
 
     @contextmanager
-    def _drafted(self, ref: Ref, obj: object, codec: str | None, kind: str | None, metadata: Mapping | None) -> Iterator[Draft]:
+    def _drafted(self, ref: Ref, obj: object, codec: str | None, kind: str | None,
+                 metadata: Mapping | None) -> Iterator[Draft]:
         "An object as a draft, as long as the context lasts"
-        if kind is not None and not (isinstance(kind, str) and kind.strip() and len(kind) <= 100 and _encodable(kind)): raise InvalidQuery(f'{kind!r:.80} is no kind: a word such as "model" is')
-        if not isinstance(metadata, Mapping | None): raise InvalidQuery(f'metadata is a mapping, not a {type(metadata).__name__}')
+        if kind is not None and not (isinstance(kind, str) and kind.strip() and len(kind) <= 100 and _encodable(kind)):
+            raise InvalidQuery(f'{kind!r:.80} is no kind: a word such as "model" is')
+        if not isinstance(metadata, Mapping | None):
+            raise InvalidQuery(f'metadata is a mapping, not a {type(metadata).__name__}')
         told = describable(metadata or {})
         with self._encoded(ref, obj, codec) as draft:
             by = dict(draft.description.pop('by'))
-            draft.description = dict(kind=kind or draft.description.pop('kind') or 'data', author=by.pop('who', ''), metadata=told, stats=draft.description['stats'],
-                                     lineage=by, **{k: v for k, v in draft.description.items() if k == 'bytes'})
+            draft.description = dict(kind=kind or draft.description.pop('kind') or 'data', author=by.pop('who', ''),
+                                     metadata=told, stats=draft.description['stats'], lineage=by,
+                                     **{k: v for k, v in draft.description.items() if k == 'bytes'})
             yield draft
 
     @contextmanager
@@ -91,7 +98,9 @@ class WriteVerbs(ReadVerbs):
             yield self._folder_draft(ref, obj) if obj.is_dir() else self._file_draft(ref, obj)
             return
         c = codec_for(obj, codec)
-        if c.unsafe: warnings.warn(f'{ref} is stored as {c.name}: whoever gets it needs trust=True, because loading it can run any code', stacklevel=7)
+        if c.unsafe:
+            warnings.warn(f'{ref} is stored as {c.name}: whoever gets it needs trust=True, because loading it can run '
+                          'any code', stacklevel=7)
         with Spool() as f:
             how, p = c.encode(obj, f), f.payload()
             proved(c, obj, p.path or p.data, how)
@@ -100,20 +109,25 @@ class WriteVerbs(ReadVerbs):
     def _file_draft(self, ref: Ref, path: Path) -> Draft:
         "A file as a draft"
         if not path.exists(): raise NotFound(f'no file {str(path)!r} on this machine')
-        if not path.is_file(): raise Unsupported(f'{str(path)!r} is neither a file nor a folder, and has no content to store')
+        if not path.is_file():
+            raise Unsupported(f'{str(path)!r} is neither a file nor a folder, and has no content to store')
         check_rights(path)
         stats = by_name('file').stats(path)
-        with Progress(f'hash {ref}', path.stat().st_size, self.progress) as progress: payload = file_payload(path, progress)
+        with Progress(f'hash {ref}', path.stat().st_size, self.progress) as progress:
+            payload = file_payload(path, progress)
         return Draft('file', payload, {'name': stats['name']}, dict(kind=None, stats=stats, by=self._made_by()))
 
     def _folder_draft(self, ref: Ref, top: Path) -> Draft:
         "A folder as a draft"
         files = folder_files(top)
         if not files: raise Unsupported(f'{str(top)!r} holds no files: there is nothing to store')
-        with Progress(f'hash {ref}', len(files), self.progress, unit=' files') as progress: members = [(n, _hashed(p, progress)) for n, p in files]
+        with Progress(f'hash {ref}', len(files), self.progress, unit=' files') as progress:
+            members = [(n, _hashed(p, progress)) for n, p in files]
         size = sum(p.size for _, p in members)
         largest = dict(sorted(((n, {'size': p.size}) for n, p in members), key=lambda x: -x[1]['size'])[:10])
-        return Draft('folder', Payload(0, ''), {'name': top.absolute().name.encode(errors='backslashreplace').decode()}, dict(kind=None, stats={'files': len(members), 'size': size, 'largest': largest}, by=self._made_by(), bytes=size), members)
+        return Draft('folder', Payload(0, ''), {'name': top.absolute().name.encode(errors='backslashreplace').decode()},
+                     dict(kind=None, stats={'files': len(members), 'size': size, 'largest': largest},
+                          by=self._made_by(), bytes=size), members)
 
     @answered
     def put(
@@ -133,7 +147,8 @@ class WriteVerbs(ReadVerbs):
         r = parse_ref(ref, selector=False)
         if alias is not None: check_alias(alias)
         if isinstance(obj, str) and codec is None: warn_of_text(obj)
-        if if_latest is not None and (isinstance(if_latest, bool) or not isinstance(if_latest, int) or if_latest < 0): raise InvalidRef(f'if_latest={if_latest!r}: the number of a version, or 0 for none')
+        if if_latest is not None and (isinstance(if_latest, bool) or not isinstance(if_latest, int) or if_latest < 0):
+            raise InvalidRef(f'if_latest={if_latest!r}: the number of a version, or 0 for none')
         with self._drafted(r, obj, codec, kind, metadata) as draft, self._turn(r):
             v = self._put_or_wait(r, draft, if_latest, skip_unchanged)
         self._own[v.codec, v.hash] = True
@@ -157,14 +172,16 @@ class WriteVerbs(ReadVerbs):
         for last in (False, False, True):
             try:
                 bucket = self.origin.for_put(r.bucket)
-                return skip_unchanged and self._unchanged(bucket, r.item, draft) or self._put(bucket, r, draft, if_latest)
+                return (skip_unchanged and self._unchanged(bucket, r.item, draft)
+                        or self._put(bucket, r, draft, if_latest))
             except Renewed:
                 if last: raise
 
     def _behind(self, r: Ref, draft: Draft, waiting: list, if_latest: int | None, skip_unchanged: bool) -> Version:
         "A put of an item that has pending puts: it comes behind them"
         latest = self._pending_version(waiting[-1])
-        if if_latest is not None: raise Conflict(f'the latest version of {r} is pending on this machine and has no number yet: sync() first')
+        if if_latest is not None:
+            raise Conflict(f'the latest version of {r} is pending on this machine and has no number yet: sync() first')
         if skip_unchanged and not draft.members and same_content(latest, draft): return latest
         self._must_wait(r)
         return self._wait(r, draft)
@@ -173,14 +190,16 @@ class WriteVerbs(ReadVerbs):
         "Raise where a put that has to come behind pending ones may not become pending"
         if self.offline is False:
             raise NotAvailableOffline(f'earlier puts of {r} are pending on this machine: sync() delivers them')
-        if not self._may_wait(None): (b := self.origin.breaker).try_now()     # it may be there, and nobody has asked it yet
+        # it may be there, and nobody has asked it yet
+        if not self._may_wait(None): (b := self.origin.breaker).try_now()
         if self._may_wait(None): return
         raise NeverReached(f'{r} is not stored: earlier puts of it are pending, and this machine has never reached '
                            f'{self.origin.url} ({b.refusal or b.why}): look at its address and its settings; '
                            'offline=True keeps what is put behind them')
 
     def _may_wait(self, if_latest: int | None) -> bool:
-        "May a put become pending? Not where it must be decided now; nor where the origin was never reached, unless `offline=True`"
+        """May a put become pending? Not where it must be decided now; nor where the origin was never reached, unless
+        `offline=True`"""
         if self.pending is None or self.offline is False or if_latest is not None: return False
         return self.offline is True or self.origin.reached()
 
@@ -191,8 +210,11 @@ class WriteVerbs(ReadVerbs):
         try: w = self.pending.add_put(r.bucket, r.item, draft, self._known_id(r.bucket), tried)
         except (OSError, Unsupported) as e:
             if id: raise why from e
-            raise type(e)(*([e.errno] if getattr(e, 'errno', None) else []), f'{r} is not stored: {why or "earlier puts of it are pending"}; and it cannot be kept on this machine until it can be: {e}') from e
-        warnings.warn(f'{r} is pending: it is safe on this machine and has no number yet ({why or "earlier puts of it are pending"})', PendingWarning, stacklevel=5)
+            raise type(e)(*([e.errno] if getattr(e, 'errno', None) else []),
+                          f'{r} is not stored: {why or "earlier puts of it are pending"}; and it cannot be kept on '
+                          f'this machine until it can be: {e}') from e
+        warnings.warn(f'{r} is pending: it is safe on this machine and has no number yet '
+                      f'({why or "earlier puts of it are pending"})', PendingWarning, stacklevel=5)
         return self._pending_version(w)
 
     def _known_id(self, bucket: str) -> str | None:
@@ -202,7 +224,8 @@ class WriteVerbs(ReadVerbs):
 
     def _now_or_later(self, now, v: Version | Numbered, op: str, **says) -> object:
         "Do something to a version at the origin, or write it down"
-        if v.pending or self._may_wait(None) and any(w.name == f'{v.bucket}/{v.item}' for w in self.pending.work()): return self._later(v, op, **says)
+        if v.pending or self._may_wait(None) and any(w.name == f'{v.bucket}/{v.item}' for w in self.pending.work()):
+            return self._later(v, op, **says)
         try:
             with at_origin(): return now()
         except (ConnectionError, TimeoutError):
@@ -225,7 +248,8 @@ class WriteVerbs(ReadVerbs):
         return v
 
     def _dropped(self, v: PendingVersion) -> bool:
-        "Was a pending put, and what was to be done to it, dropped? Not one that may have been sent already: its removal is delivered behind it"
+        """Was a pending put, and what was to be done to it, dropped? Not one that may have been sent already: its
+        removal is delivered behind it"""
         with self.pending.alone() as mine:
             works = [w for w in self.pending.work() if v.id in (w.id, w.says.get('version'))]
             if not mine or self.pending.tried(v.id) is not None or not any(w.id == v.id for w in works): return False
@@ -246,7 +270,8 @@ class WriteVerbs(ReadVerbs):
         if draft.members: self._know_members(bucket, r.item)
         sent = sum(p.size for _, p in draft.members) or draft.payload.size
         with Progress(f'put {r}', sent, self.progress) as progress:
-            stored = bucket.put(r.item, draft, if_latest, progress if progress.show else None, patience=3 * self.timeout)
+            stored = bucket.put(r.item, draft, if_latest, progress if progress.show else None,
+                                patience=3 * self.timeout)
         v = Version(self, bucket, stored, notes=[], aliases=[])
         v.bucket_made, bucket.new = bucket.new, False
         if v.version == 1: self.tell_like([v])
@@ -257,13 +282,21 @@ class WriteVerbs(ReadVerbs):
         for v in made:
             if v._in.cases is None: v._in.cases = self._cases(v._in, v.item)
             like = v._in.cases.setdefault(v.item.casefold(), v.item)
-            if like != v.item: warnings.warn(f'{v.bucket}/{v.item} is a new item, and differs from {v.bucket}/{like} by case alone: they are two', stacklevel=outside())
+            if like != v.item:
+                warnings.warn(f'{v.bucket}/{v.item} is a new item, and differs from {v.bucket}/{like} by case alone: '
+                              'they are two', stacklevel=outside())
 
     def _cases(self, bucket: Bucket, new: str) -> dict[str, str]:
-        "The items of a bucket by their names without case, as far as that takes no request: from the index, else from a listing of what is on this machine"
+        """The items of a bucket by their names without case, as far as that takes no request: from the index, else
+        from a listing of what is on this machine"""
         try:
-            if self.keeper.index.there(): known = [i for i, in self.keeper.index.ask('SELECT item FROM versions WHERE bucket = ? AND latest = 1 LIMIT ?', (bucket.name, CASES))]
-            else: known = bucket.items(CASES // 10) if bucket.backend.can.place in ('local', 'memory') else [*bucket.highest]
+            if self.keeper.index.there():
+                known = [i for i,
+                         in self.keeper.index.ask('SELECT item FROM versions WHERE bucket = ? AND latest = 1 '
+                                                  'LIMIT ?', (bucket.name, CASES))]
+            else:
+                known = (bucket.items(CASES // 10) if bucket.backend.can.place in ('local', 'memory')
+                         else [*bucket.highest])
         except (IndexAway, OSError): known = []
         return {i.casefold(): i for i in reversed(known) if i != new}
 
@@ -290,18 +323,23 @@ class WriteVerbs(ReadVerbs):
         if (n := bucket.latest(item)) is None: return
         try:
             r = bucket.record(item, n)
-            if r.codec == 'folder': bucket.puts.update((hash, put) for _, hash, put in Folder(Version(self, bucket, r)).members.values())
+            if r.codec == 'folder':
+                bucket.puts.update((hash, put) for _, hash, put in Folder(Version(self, bucket, r)).members.values())
         except Damaged: return
 
 _address = re.compile(r'(?:s3a?|gs|gcs|az|abfss?|wasbs?|hdfs|file|sftp)://\S+|https?://[^\s?#]+/[^\s/?#]*\.(?!html?\b|php\b)\w{1,8}(?:[?#]\S*)?', re.IGNORECASE)
 
 def warn_of_text(text: str) -> None:
-    "Text that names a file or folder, or the address of an object, was probably meant as what lies there; said before it is stored"
+    """Text that names a file or folder, or the address of an object, was probably meant as what lies there; said
+    before it is stored"""
     if not text.strip() or len(text) >= 1024 or not text.isprintable(): return
-    if _address.fullmatch(text.strip()): say = f'the text {text!r} is stored, and not what lies at that address: fetch it into a file, and Path(…) stores that'
+    if _address.fullmatch(text.strip()):
+        say = (f'the text {text!r} is stored, and not what lies at that address: fetch it into a file, and Path(…) '
+               'stores that')
     elif os.path.lexists(os.path.expanduser(text)):
         path = f'Path({text!r})' + ('.expanduser()' if text[0] == '~' else '')
-        say = f'the text {text!r} is stored; {path} would store the {"folder" if os.path.isdir(os.path.expanduser(text)) else "file"}'
+        say = (f'the text {text!r} is stored; {path} would store the '
+               f'{"folder" if os.path.isdir(os.path.expanduser(text)) else "file"}')
     else: return
     warnings.warn(say, stacklevel=outside())
 
@@ -313,12 +351,17 @@ def folder_files(top: Path) -> list[tuple[str, Path]]:
     for place, folders, files in os.walk(top, onerror=closed):
         for name in folders + files:
             path = Path(place)/name
-            if path.is_symlink(): raise Unsupported(f'{path} is a link, which may lead out of the folder: put what it points to, or leave it out')
+            if path.is_symlink():
+                raise Unsupported(f'{path} is a link, which may lead out of the folder: put what it points to, or '
+                                  'leave it out')
             if name in files and not path.is_file(): raise Unsupported(f'{path} is no plain file: leave it out')
             if name in files: check_rights(path)
-        if not folders and not files and Path(place) != top: raise Unsupported(f'{place} is an empty folder, and would not come back, so nothing was stored: remove it, or put a file into it')
+        if not folders and not files and Path(place) != top:
+            raise Unsupported(f'{place} is an empty folder, and would not come back, so nothing was stored: remove it, '
+                              'or put a file into it')
         found += [((Path(place)/f).relative_to(top).as_posix(), Path(place)/f) for f in files]
-    if bad := next((n for n, _ in found if not _encodable(n) or '\\' in n), None): raise Unsupported(f'{bad!r} is a file name that other systems cannot have: rename it')
+    if bad := next((n for n, _ in found if not _encodable(n) or '\\' in n), None):
+        raise Unsupported(f'{bad!r} is a file name that other systems cannot have: rename it')
     return sorted(found)
 
 def _hashed(path: Path, progress: Progress) -> Payload:
@@ -339,15 +382,18 @@ class Numbered:
 CASES = 20_000     # items of a bucket that a new one is compared with
 
 def _is_there(v: Version, draft: Draft) -> bool:
-    "Has a version that holds the same its bytes, as far as `Bucket.is_whole` looks? The files of a folder are not looked at"
+    """Has a version that holds the same its bytes, as far as `Bucket.is_whole` looks? The files of a folder are not
+    looked at"""
     return bool(draft.members) or not v._record.put or v._in.is_whole(draft.payload, v._record.put)
 
 def same_content(v: Version, draft: Draft) -> bool:
     "Does a version hold what a draft does?"
     told = draft.description['metadata']
-    same = (v.codec, v.kind) == (draft.codec, draft.description['kind']) and (_same_files(v, draft) if draft.members else v.hash == draft.payload.hash)
+    same = ((v.codec, v.kind) == (draft.codec, draft.description['kind'])
+            and (_same_files(v, draft) if draft.members else v.hash == draft.payload.hash))
     return same and all(v.metadata.get(k, ...) == x for k, x in told.items())
 
 def _same_files(v: Version, draft: Draft) -> bool:
     "Does a stored folder hold the files of a draft?"
-    return {n: (size, hash) for n, (size, hash, _) in Folder(v).members.items()} == {n: (p.size, p.hash) for n, p in draft.members}
+    return {n: (size, hash) for n, (size, hash, _) in Folder(v).members.items()} == {n: (p.size, p.hash)
+        for n, p in draft.members}

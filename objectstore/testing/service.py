@@ -14,7 +14,8 @@ __all__ = ['ServiceFailed', 'Child', 'port_free', 'free_ports', 'log_tail', 'wai
            'S3Service']
 
 # %% ../../nbs/testing/01_service.ipynb #94a5ce2c
-class ServiceFailed(ObjectStoreError, RuntimeError): "A service on this machine did not start; the message ends with its log"
+class ServiceFailed(ObjectStoreError, RuntimeError):
+    "A service on this machine did not start; the message ends with its log"
 
 # %% ../../nbs/testing/01_service.ipynb #776df6bc
 _guard = 'read _; kill -9 -"$1"; shift; sleep 0.1; rm -rf -- "$@"'
@@ -113,7 +114,8 @@ class Service:
     region = 'us-east-1'
 
     def __init__(self,
-        folder: str | os.PathLike | None = None,   # Where its data lies; a temporary folder otherwise, removed at the end
+        # Where its data lies; a temporary folder otherwise, removed at the end
+        folder: str | os.PathLike | None = None,
     ):
         self.folder = Path(tempfile.mkdtemp(prefix='objectstore-service-') if folder is None else folder)
         self.temporary = folder is None
@@ -126,13 +128,15 @@ class Service:
     def log(self) -> Path: return self.folder/'service.log'
     @property
     def running(self) -> bool: return bool(self._children) and all(c.running for c in self._children)
-    def __repr__(self) -> str: return f"{type(self).__name__}({self.endpoint or 'not started'}{'' if self.running or not self.endpoint else ', stopped'})"
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.endpoint or 'not started'}{'' if self.running or not self.endpoint else ', stopped'})"
 
     @property
     def environment(self) -> dict[str, str]:
         "The variables under which obstore, boto3 and others find this service"
-        return dict(AWS_ENDPOINT_URL=self.endpoint, AWS_ACCESS_KEY_ID=self.access_key, AWS_SECRET_ACCESS_KEY=self.secret_key,
-            AWS_REGION=self.region, AWS_DEFAULT_REGION=self.region, AWS_ALLOW_HTTP='true')
+        return dict(AWS_ENDPOINT_URL=self.endpoint, AWS_ACCESS_KEY_ID=self.access_key,
+                    AWS_SECRET_ACCESS_KEY=self.secret_key, AWS_REGION=self.region, AWS_DEFAULT_REGION=self.region,
+                    AWS_ALLOW_HTTP='true')
 
     def client(
         self,
@@ -142,7 +146,8 @@ class Service:
         try: import boto3
         except ImportError: raise missing('boto3', 's3') from None
         from botocore.config import Config
-        config = Config(s3=dict(addressing_style='path'), retries=dict(max_attempts=1), connect_timeout=5, read_timeout=30, proxies={})
+        config = Config(s3=dict(addressing_style='path'), retries=dict(max_attempts=1), connect_timeout=5,
+                        read_timeout=30, proxies={})
         return boto3.client('s3', endpoint_url=endpoint or self.endpoint, aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key, region_name=self.region, config=config)
 
@@ -201,7 +206,8 @@ def _close(children: list[Child], leaves: list[Path], pid: int) -> None:
 
 # %% ../../nbs/testing/01_service.ipynb #96bae4f7
 _weed = ['-master.telemetry=false', '-admin.ui=false', '-webdav=false', '-s3.port.iceberg=0', '-s3.port.lance=0',
-    '-master.volumeSizeLimitMB=64', '-volume.max=2000', '-s3.autoCreateBucket=false', '-s3.allowDeleteBucketNotEmpty=false']
+         '-master.volumeSizeLimitMB=64', '-volume.max=2000', '-s3.autoCreateBucket=false',
+         '-s3.allowDeleteBucketNotEmpty=false']
 _weed_ports = ['master', 'volume', 'filer', 's3', 'admin']
 
 def _sockets(first_port: int) -> list[Path]:
@@ -227,14 +233,17 @@ class S3Service(Service):
             self._leaves += _sockets(self.first_port)
         ports = [f'-{name}.port={self.first_port + i}' for i, name in enumerate(_weed_ports)]
         self.endpoint = f'http://127.0.0.1:{self.first_port + _weed_ports.index("s3")}'
-        child = self._child([program, f'-logdir={self.folder}', 'mini', f'-dir={self.folder}', '-ip=127.0.0.1', '-ip.bind=127.0.0.1', *_weed, *ports],
-            dict(AWS_ACCESS_KEY_ID=self.access_key, AWS_SECRET_ACCESS_KEY=self.secret_key))
+        child = self._child([program, f'-logdir={self.folder}', 'mini', f'-dir={self.folder}', '-ip=127.0.0.1',
+                             '-ip.bind=127.0.0.1', *_weed, *ports],
+                            dict(AWS_ACCESS_KEY_ID=self.access_key, AWS_SECRET_ACCESS_KEY=self.secret_key))
         wait_until(lambda: answers(f'{self.endpoint}/healthz') and self._has_volumes(), child, self.log, seconds)
 
     def _has_volumes(self) -> bool:
-        "Does its master know where to read and write? A moment after a restart it does not yet, and answers with errors"
+        """Does its master know where to read and write? A moment after a restart it does not yet, and answers with
+        errors"""
         from urllib import request
         status = f'http://127.0.0.1:{self.first_port + _weed_ports.index("master")}/dir/status'
         try:
-            with request.build_opener(request.ProxyHandler({})).open(status, timeout=1) as r: return bool(json.load(r)['Topology'].get('DataCenters'))
+            with request.build_opener(request.ProxyHandler({})).open(status, timeout=1) as r:
+                return bool(json.load(r)['Topology'].get('DataCenters'))
         except (OSError, ValueError, KeyError): return False
