@@ -1,4 +1,4 @@
-"What `help` and Shift-Tab show of each verb: its parameters with type, default and meaning, errors, and an example that runs"
+"What `help` and Shift-Tab show of each verb: parameters with type, default and meaning, errors, an example that runs"
 import inspect, pydoc, re, warnings
 import pytest
 from objectstore import Folder, LocalObjectStore, ObjectStore, Version, Versions
