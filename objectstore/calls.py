@@ -76,7 +76,9 @@ def wrong_call(
     plain = [n for n, p in takes.items() if p.kind is not p.KEYWORD_ONLY]
     if unknown := [k for k in kwargs if k not in takes]:
         meant = _of_keyword(takes, verb.__name__, unknown[0], kwargs[unknown[0]], ref)
-        return InvalidCall(f'{_called(verb)} takes no {unknown[0]!r}{": " * bool(meant)}{meant.rstrip("?")}{"?" if meant.endswith("?") else "."} It is called {shape}')
+        meant = f': {meant}' if meant else ''
+        return InvalidCall(f'{_called(verb)} takes no {unknown[0]!r}{meant.rstrip("?")}'
+                           f'{"?" if meant.endswith("?") else "."} It is called {shape}')
     if len(args) - 1 > len(plain):
         return InvalidCall(f'{_too_many(takes, _called(verb), args[1 + len(plain)], plain, ref)}. It is called {shape}')
     return InvalidCall(f'{_called(verb)}: {why}. It is called {shape}')

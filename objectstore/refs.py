@@ -183,7 +183,8 @@ def alias_name(
 def check_alias(alias: str) -> str:
     "The same for a word that is to become one: a duration such as `7d` selects what was the latest so long ago"
     if is_duration(alias_name(alias)):
-        raise InvalidRef(f'{alias!r} cannot name an alias: it reads as a duration, and @{alias} is what was the latest then')
+        raise InvalidRef(f'{alias!r} cannot name an alias: it reads as a duration, '
+                         f'and @{alias} is what was the latest then')
     return alias
 
 # %% ../nbs/02_refs.ipynb #e5bba8e7
@@ -279,5 +280,6 @@ def name_filter(
     if not isinstance(filter, str): raise InvalidQuery(f'{filter!r} is no filter: give text or a compiled pattern')
     try: found = re.compile(filter).search
     except re.error as e:
-        raise InvalidQuery(f'{filter!r} is not a regular expression: {e}; escape special characters with a backslash') from None
+        raise InvalidQuery(f'{filter!r} is not a regular expression: {e}; '
+                           'escape special characters with a backslash') from None
     return lambda name: found(name) is not None

@@ -21,7 +21,8 @@ WITH_SERVICE = {'backends', 'remote', 'requests', 'secrets'}       # of these Se
 LIBRARIES = {'bad_input', 'backends', 'calculated', 'codecs', 'context', 'environment', 'places', 'privacy', 'query',
              'remote', 'requests', 'search', 'secrets', 'settings', 'shown', 'store', 'twins', 'words', 'workers'}
 ELSEWHERE = re.compile(r'local|shared|two|three|ceph|rclone|given|native')
-SLOW = re.compile(r'planted|kill_|winner|nonsense|fuzz|hangs|longest|swallows|memory_is_bounded|large_folder|any_frame|at_once|scripts_modules')
+SLOW = re.compile(r'planted|kill_|winner|nonsense|fuzz|hangs|longest|swallows|memory_is_bounded|large_folder|any_frame|'
+                  r'at_once|scripts_modules')
 
 
 def _marks(item) -> set[str]:

@@ -334,7 +334,8 @@ class Stack(Backend):
                                    if id else [])
             self._id = id       # last: another thread takes the tiers for known from here on
             if before:
-                raise Renewed(f'{self.url} is another store than it was before, or the same at an earlier state: ask again')
+                raise Renewed(f'{self.url} is another store than it was before, '
+                              'or the same at an earlier state: ask again')
         return self._nears
 
     def asking(self) -> list[Near]:

@@ -100,7 +100,8 @@ def check_unchanged(p: Payload) -> None:
     "Raise where the file of a payload is no longer what was hashed"
     if not p.stamp or stamp(p.file()) == p.stamp: return
     if file_payload(p.file()).hash != p.hash:
-        raise ObjectStoreError(f'{p.path} was changed while it was being put: nothing was stored; put it again when it rests')
+        raise ObjectStoreError(f'{p.path} was changed while it was being put: nothing was stored; '
+                               'put it again when it rests')
 
 # %% ../../nbs/format/07_commit.ipynb #0a3739b2
 @dataclass

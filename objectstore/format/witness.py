@@ -121,7 +121,7 @@ def _write(file: str, says: dict) -> None:
 
 # %% ../../nbs/format/02_witness.ipynb #e38cbd10
 class Renewed(ObjectStoreError):
-    "Another store is where one was, or the same at an earlier state: what was known is forgotten, and what was asked is to be asked again"
+    "Another store is where one was, or the same at an earlier state: what was known is forgotten; ask again"
 
 class Sight:
     "What this process knows of the store at one place"

@@ -73,7 +73,8 @@ _readers: dict[str, Callable] = dict(tiers=_tiers, endpoint=_endpoint, offline=_
                                      provenance=check_provenance)
 
 # %% ../../nbs/storage/09_config.ipynb #f3611626
-_secret = re.compile(r'secret|passw|token|credential|access_?key|api_?key|account_?key|private_?key|sas_?key|(?<!skip_)signature|connection_?string', re.IGNORECASE)
+_secret = re.compile(r'secret|passw|token|credential|access_?key|api_?key|account_?key|private_?key|sas_?key|'
+                     r'(?<!skip_)signature|connection_?string', re.IGNORECASE)
 SECRETS_BELONG = ('secrets belong in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or their kin of GCS '
                   'and Azure) ' 'or in the service\'s own files such as ~/.aws/credentials')
 

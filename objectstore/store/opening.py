@@ -192,7 +192,8 @@ class StoreBase(Looks, ObjectStoreInterface):
         "The origin, behind the near tiers and its breaker where it has any"
         tiers = [open_near(t) for t in self.tiers[:-1]]
         if twice := next((t for t in tiers if t.url in (place.url, *(o.url for o in tiers if o is not t))), None):
-            raise TierMismatch(f'{twice.url} is named twice: the near copies of an origin lie elsewhere than the origin')
+            raise TierMismatch(f'{twice.url} is named twice: '
+                               'the near copies of an origin lie elsewhere than the origin')
         remote = not isinstance(place, Backend) or place.can.place == 'remote'
         if self.tiers[:-1] and not remote and any(t.can.place == 'remote' for t in tiers):
             raise TierMismatch(f'{self.tiers[0]} is farther than {self.tiers[-1]}: swap them; the nearest comes first '

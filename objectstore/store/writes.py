@@ -327,7 +327,8 @@ class WriteVerbs(ReadVerbs):
                 bucket.puts.update((hash, put) for _, hash, put in Folder(Version(self, bucket, r)).members.values())
         except Damaged: return
 
-_address = re.compile(r'(?:s3a?|gs|gcs|az|abfss?|wasbs?|hdfs|file|sftp)://\S+|https?://[^\s?#]+/[^\s/?#]*\.(?!html?\b|php\b)\w{1,8}(?:[?#]\S*)?', re.IGNORECASE)
+_address = re.compile(r'(?:s3a?|gs|gcs|az|abfss?|wasbs?|hdfs|file|sftp)://\S+|'
+                      r'https?://[^\s?#]+/[^\s/?#]*\.(?!html?\b|php\b)\w{1,8}(?:[?#]\S*)?', re.IGNORECASE)
 
 def warn_of_text(text: str) -> None:
     """Text that names a file or folder, or the address of an object, was probably meant as what lies there; said

@@ -129,7 +129,8 @@ class Service:
     @property
     def running(self) -> bool: return bool(self._children) and all(c.running for c in self._children)
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.endpoint or 'not started'}{'' if self.running or not self.endpoint else ', stopped'})"
+        stopped = ', stopped' if self.endpoint and not self.running else ''
+        return f"{type(self).__name__}({self.endpoint or 'not started'}{stopped})"
 
     @property
     def environment(self) -> dict[str, str]:
