@@ -1,4 +1,5 @@
-"A store that is dropped is freed at once, by the count of its references: no thread, closure, cycle or kept error holds it"
+"""A store that is dropped is freed at once, by the count of its references: no thread, closure, cycle or kept error
+holds it"""
 import gc, itertools, threading, warnings, weakref
 import pytest
 from objectstore import NotFound, ObjectStore
