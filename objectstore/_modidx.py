@@ -3826,6 +3826,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'objectstore/storage/options.py'),
                                              'objectstore.storage.options._config_file': ( 'storage/options.html#_config_file',
                                                                                            'objectstore/storage/options.py'),
+                                             'objectstore.storage.options._descriptions': ( 'storage/options.html#_descriptions',
+                                                                                            'objectstore/storage/options.py'),
                                              'objectstore.storage.options._fixed': ( 'storage/options.html#_fixed',
                                                                                      'objectstore/storage/options.py'),
                                              'objectstore.storage.options._from_chain': ( 'storage/options.html#_from_chain',
