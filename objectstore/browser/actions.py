@@ -6,12 +6,12 @@
 from __future__ import annotations
 import keyword, threading, time
 from collections.abc import Callable, Sequence
-from ..errors import InvalidQuery, NotAvailableOffline, ObjectStoreError, Protected
-from ..refs import Ref, check_alias, parse_ref
+from ..errors import InvalidQuery, InvalidRef, NotAvailableOffline, ObjectStoreError, Protected
+from ..refs import Every, Ref, check_alias, parse_ref
 from ..display import visible
 from ..store.version import Folder, Version
 from .search_line import sentence
-from .controller import Controller
+from .controller import Asked, Controller
 
 # %% auto #0
 __all__ = ['ACTS', 'Browsing']
@@ -45,12 +45,13 @@ class Browsing(Controller):
         "Enqueue what a page asks for"
         if not isinstance(asks, dict): return
         how = {k: x for k, x in asks.items() if k != 'verb'}
-        verb = {'find': self.find, 'page': self.page, 'cancel': self.cancel, 'pick': self.pick, 'look': self.look,
-                'leave': self.leave, 'preview': self.preview, 'compare': self.compare, 'act': self.act,
-                'refresh': self.refresh}.get(asks.get('verb'))
-        if (verb is None or asks['verb'] == 'find'
-            and not how.keys() <= {'bucket', 'query', 'sort', 'folders', 'within'}):
-            return
+        name = str(asks.get('verb'))
+        verbs: dict[str, Callable[..., None]] = {
+            'find': self.find, 'page': self.page, 'cancel': self.cancel, 'pick': self.pick, 'look': self.look,
+            'leave': self.leave, 'preview': self.preview, 'compare': self.compare, 'act': self.act,
+            'refresh': self.refresh}
+        verb = verbs.get(name)
+        if verb is None or name == 'find' and not how.keys() <= set(Asked._fields): return
         try: verb(**how)
         except TypeError: return          # not what this page sends
 
@@ -83,7 +84,7 @@ def _alias(b: Browsing, ref: str, alias: str, at: int | None = 0) -> dict:
     check_alias(alias)
     r, before = parse_ref(ref), _pointed(b, ref, alias)
     v = b.quiet.set_alias(ref, alias, if_at=... if at == 0 else at)
-    if b.store.pending and any(w.op == 'alias' for w in b.store.pending.work()):
+    if b.pending('alias'):
         return _done(f'{alias} points at {v.ref} now, pending')
     back = ({'what': 'alias', 'ref': f'{r.bucket}/{r.item}@{before}', 'says': f'{alias} at v{before}'} if before
             else {'what': 'unalias', 'ref': v.ref, 'says': f'no {alias}'})
@@ -109,7 +110,7 @@ def _pointed(b: Browsing, ref: str, alias: str) -> int | None:
 def _restore(b: Browsing, ref: str) -> dict:
     "A new version from an old one"
     r = parse_ref(ref)
-    v = b.quiet.copy(ref, f'{r.bucket}/{r.item}')
+    v = _copied(b, ref, f'{r.bucket}/{r.item}')
     return _done(f'{ref} is back as {_now(v)}, the latest now', pick=v.ref,
                  undo={'what': 'unmake', 'ref': v.ref, 'says': f'remove {_own(v)}'})
 
@@ -144,7 +145,13 @@ def _copy(b: Browsing, ref: str, to: str, force: bool = False) -> dict:
     if not force and not _is_bucket(b, dst.bucket):
         return _ask('A new bucket?', f'No bucket {dst.bucket!r} is known here. Make it, and copy {ref} there?',
                     'Make and copy', to=to)
-    return _done(f'{ref} is copied to {_now(b.quiet.copy(ref, str(dst)))}', pick=ref)
+    return _done(f'{ref} is copied to {_now(_copied(b, ref, str(dst)))}', pick=ref)
+
+def _copied(b: Browsing, ref: str, to: str) -> Version:
+    "The one version that a copy makes"
+    if isinstance(parse_ref(ref).selector, Every): raise InvalidRef(f'{ref} names all versions: name one')
+    made = b.quiet.copy(ref, to)
+    return made if isinstance(made, Version) else made[-1]
 
 def _is_bucket(b: Browsing, name: str) -> bool:
     "Whether it is there for sure"
@@ -153,7 +160,7 @@ def _is_bucket(b: Browsing, name: str) -> bool:
 
 def _sync(b: Browsing, ref: str = '') -> dict:
     "Deliver what is pending, telling how far it is"
-    total, report = len(b.store.pending.work()) if b.store.pending else 0, []
+    total, report = b.pending(), []
     t = threading.Thread(target=lambda: report.append(b.quiet.sync()), daemon=True)
     t.start()
     while t.is_alive():
@@ -161,7 +168,7 @@ def _sync(b: Browsing, ref: str = '') -> dict:
         if t.is_alive():
             b.tell('told',
                    {'what': 'sync', 'ref': '', 'n': time.monotonic_ns(), 'kind': 'progress',
-                    'done': total - len(b.store.pending.work()), 'total': total, 'text': f'Delivering {total} …'})
+                    'done': total - b.pending(), 'total': total, 'text': f'Delivering {total} …'})
     if not report: raise NotAvailableOffline('it could not be delivered')
     return _done(report[0].look().caption + (f'; {report[0].waiting[0].why}' if report[0].waiting else ''))
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 import queue, threading, weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from datetime import datetime, timezone
+from typing import Any, Generic, NamedTuple, TypeVar
 from ..errors import InvalidQuery, NotAvailableOffline, NotFound, ObjectStoreError
-from ..refs import Ref, parse_ref
+from ..refs import Number, Ref, parse_ref
 from ..search.local_index import IndexAway
 from ..search.keeper import as_known
+from ..cache.stacked import StackedOrigin
 from ..store.results import Found
 from ..display import visible
 from ..store.version import Version, Versions
@@ -23,7 +25,8 @@ from .views import SHOWN_VERSIONS, by_folder, compared, detail, facets, history,
 from .search_line import Understood, as_alias, as_place, held_fast, parts, understand, wrong
 
 # %% auto #0
-__all__ = ['PAGE', 'STALE_AFTER', 'STATES', 'EARLY', 'EVERY', 'Workers', 'Controller', 'Asking']
+__all__ = ['PAGE', 'EVERYTHING', 'Listed', 'STALE_AFTER', 'STATES', 'EARLY', 'EVERY', 'Workers', 'Asked', 'Finder', 'Counts',
+           'silent', 'News', 'Asking', 'Reading', 'Turn', 'ListControl', 'ItemControl', 'Controller']
 
 # %% ../../nbs/browser/05_controller.ipynb #4fe787a3
 class Workers:
@@ -75,175 +78,49 @@ def _work(jobs: queue.SimpleQueue, of: weakref.ref) -> None:
                     me.changed.notify_all()
             del me
 
-# %% ../../nbs/browser/05_controller.ipynb #797ef357
+# %% ../../nbs/browser/05_controller.ipynb #86ec58fd
 PAGE = 100                   # rows told at once
-STALE_AFTER = 300.0          # seconds after which a list is called stale
-STATES = ('loading', 'ready', 'empty', 'no-match', 'offline', 'stale', 'error')
 
-def _quiet(store: ObjectStore) -> ObjectStore:
-    """The same store for threads of a browser: what it would say in a notebook's output, bars and warnings, is shown
-    in the browser"""
-    view = copy(store)
-    view.progress, view._warned = False, True
-    return view
-
-class Controller:
-    "What a browser shows, and how it comes to it"
-    def __init__(
-        self,
-        store: ObjectStore,
-        bucket: str | None = None,                           # None: all buckets
-        query: str = '',
-        readonly: bool = False,
-        # Is told every piece of news, from any thread
-        tell: Callable[[str, object], None] = lambda name, value: None,
-        # The variables of the notebook; None: those that IPython has
-        names: Mapping[str, object] | None = None,
-    ):
-        self.store, self.quiet, self.readonly, self.tell = store, _quiet(store), readonly or store.readonly, tell
-        self.bucket, self.query, self.sort, self.folders, self.within = bucket, query, '-created', False, ''
-        self.found: Sequence = Versions([])
-        # generation of the list, when it was made, how many there are in a bucket
-        self.asked, self.at, self.totals = 0, None, {}
-        self.ref, self.removed, self.limit, self._names = None, False, SHOWN_VERSIONS, names
-        self.slow: dict[str | None, Asking] = {}             # Lists that are long in coming, by bucket
-        # Was reading for the first time stopped? Then what was read is all there is
-        self.stopped = False
-        me = weakref.ref(self)
-        self.workers = Workers(failed=lambda e: me() and me()._failed(e))
-        self.known = dict(url=visible(store.origin.url, 120), readonly=self.readonly,
-                          near=hasattr(store.origin, 'tiers'), page=PAGE, stale_after=STALE_AFTER)
-        self.view: dict = {'status': 'loading', 'gen': 0, 'count': 0}
+class Asked(NamedTuple):
+    "What a list is asked for"
+    bucket: str | None = None    # None: all buckets
+    query: str = ''              # The search line
+    sort: str = '-created'       # As `find_items` takes it
+    folders: bool = False        # Folders first, and only what is in this one:
+    within: str = ''
 
     @property
-    def names(self) -> dict:
-        "The variables of the notebook"
-        if self._names is not None: return self._names
-        import __main__, sys
-        ipython = sys.modules.get('IPython')
-        shell = ipython and ipython.get_ipython()
-        return shell.user_ns if shell else __main__.__dict__
+    def by(self) -> str:
+        "What the items are sorted by: their names include the bucket where there are several"
+        if self.folders: return 'item'
+        return self.sort if self.bucket or self.sort.lstrip('-') != 'item' else self.sort.replace('item', 'bucket')
 
-    def show(self, **news) -> None:
-        "Tell the state of the list, with what is new"
-        self.view = {**self.known, 'bucket': self.bucket, 'query': self.query, 'sort': self.sort,
-                     'folders': self.folders, 'within': self.within, **self.view, **news}
-        self.tell('view', self.view)
+EVERYTHING = Asked()
 
-    def find(self, **what) -> None:
-        "Ask for the list anew: `bucket`, `query`, `sort`, `folders`, `within`"
-        for k, x in what.items(): setattr(self, k, x)
-        if 'bucket' in what and what['bucket'] != self.view.get('bucket'): self.stopped = False
-        if 'bucket' in what and 'within' not in what or not self.folders: self.within = ''
-        asks = self.bucket, self.query, self.sort, self.folders, self.within
-        with self.workers.changed: gen = self.workers.generation['find'] + 1
-        self.show(status='loading', asking=gen, bucket=self.bucket, query=self.query, sort=self.sort,
-                  folders=self.folders, within=self.within,
-                  before=self.view['status'] if self.view['status'] != 'loading' else self.view.get('before', 'ready'))
-        self.workers.do(lambda wanted: self._find(wanted, gen, *asks), 'find')
+Listed = Versions | list[Version | dict]    # What a list shows: versions, or folders (as rows) and then versions
 
-    def cancel(self) -> None:
-        "Stop waiting for a list, and reading for it; what was there stays"
-        self.workers.drop('find')
-        reading = self.view.get('building')
-        if reading:
-            self.stopped = True
-            for f in list(self.quiet.keeper.filling.values()): f.stopped = True
-        self.show(status='stale' if reading else self.view.get('before', 'ready'), asking=self.asked,
-                  building=reading and {**reading, 'stopped': True})
+class Finder:
+    "Searches of a browser's list"
+    def __init__(self, store: ObjectStore): self.store = store
 
-    def _find(self, wanted: Callable[[], bool], gen: int, bucket: str | None, query: str, sort: str, folders: bool,
-              within: str) -> None:
-        "Find what is asked for, and tell it with its first page"
-        try:
-            understand(query)         # a wrong line is said at once
-            # by bucket, then by item
-            by = 'item' if folders else sort if bucket or sort.lstrip('-') != 'item' else sort.replace('item', 'bucket')
-            def ask() -> tuple[Sequence, Understood]: return self._meant(bucket, query, by)
-            def tell(answer: tuple[Sequence, Understood], part: int = 0, reading: dict | None = None) -> None:
-                found, meant = answer
-                listed = by_folder(found, within, bucket is None) if folders else found
-                first, count, now = self._page(listed, 0), len(listed), gen + part / 1000
-                if not wanted(): return
-                if not query and not reading: self.totals[bucket] = len(found)
-                self.found, self.asked, self.at = listed, now, datetime.now(timezone.utc)
-                self.tell('page', first | {'gen': now, 'grown': part > 1})
-                status = (self._status(found, first, bool(query or within)) if not reading else 'stale' if self.stopped
-                          else 'loading')
-                self.show(status=status, gen=now, asking=now, count=count, total=self.totals.get(bucket),
-                          understood=meant.says, why=visible(getattr(found, 'why', ''), 300), error=None,
-                          asof=self.at.isoformat(timespec='seconds'), building=reading, **self._around())
-            answer, parts = self._patiently(wanted, bucket, ask, tell)
-            if answer is None: return
-            tell(answer, parts and parts + 1, self.view.get('building') if self.stopped else None)
-        except Exception as e:        # whatever it is, the list stays
-            if wanted():
-                self.view['building'] = None
-                self._failed(e)
-            return
-        if not wanted(): return
-        def later(still: Callable[[], bool]) -> None:
-            with self._known_only(): self._afterwards(still, self.asked, *answer, bucket, query)
-        self.workers.do(later, 'afterwards')
-        self._age(self.asked)
-
-    def _meant(self, bucket: str | None, query: str, by: str) -> tuple[Sequence, Understood]:
+    def meant(self, asked: Asked) -> tuple[Versions, Understood]:
         """What a search line finds, and how it was meant: words that are nowhere may be the name of an alias, or of an
         item as it is shown"""
-        def all_of(m: Understood) -> Sequence:
-            return self.quiet.find_items(m.bucket or bucket, m.pattern, at=m.at, where=m.where, text=m.text, sort=by)
-        found = all_of(meant := understand(query))
+        found = self._all(meant := understand(asked.query), asked)
         if found or not meant.text: return found, meant
-        others = filter(None, (as_alias(meant), as_place(query, [bucket] if bucket else self._buckets())))
-        return next(((there, other) for other in others if (there := all_of(other))), (found, meant))
+        buckets = [asked.bucket] if asked.bucket else self.buckets()
+        others = filter(None, (as_alias(meant), as_place(asked.query, buckets)))
+        return next(((there, other) for other in others if (there := self._all(other, asked))), (found, meant))
 
-    def _status(self, found: Sequence, first: Mapping, narrowed: bool) -> str:
-        "The state that a list is in"
-        if self._away(): return 'offline'
-        if not len(found): return 'no-match' if narrowed else 'empty'
-        return 'stale' if getattr(found, 'as_of', None) or any(r.get('stale') for r in first['rows']) else 'ready'
+    def _all(self, m: Understood, asked: Asked) -> Versions:
+        return self.store.find_items(m.bucket or asked.bucket, m.pattern, at=m.at, where=m.where, text=m.text,
+                                     sort=asked.by)
 
-    def _away(self) -> bool: return bool((away := getattr(self.store.origin, 'is_away', None)) and away())
+    def listed(self, found: Versions, asked: Asked) -> Listed:
+        "What is found as the list shows it: where folders are asked for, those of one folder, and what is in it"
+        return by_folder(found, asked.within, asked.bucket is None) if asked.folders else found
 
-    def _failed(self, e: Exception) -> None:
-        "Say in one sentence what went wrong"
-        status = 'offline' if isinstance(e, NotAvailableOffline) else 'error'
-        self.show(status=status, asking=self.asked,
-                  error={**wrong(e), 'kind': type(e).__name__, 'query': isinstance(e, InvalidQuery)}, **self._around())
-
-    def _around(self) -> dict:
-        "What waits on this machine, and whether the origin is away"
-        return {'pending': len(self.store.pending.work()) if self.store.pending else 0, 'away': self._away()}
-
-    def _patiently(self, wanted: Callable[[], bool], bucket: str | None, ask: Callable[[], object],
-                   tell: Callable) -> tuple[object | None, int]:
-        "The answer to a question (None where nobody wants it any more), and in how many parts it was told before"
-        with self._known_only():
-            if self.stopped: return ask(), 0
-        slow, parts, last = self.slow.get(bucket), 0, 0
-        if own := not (slow and slow.is_alive() and self._reading(bucket)):
-            slow = self.slow[bucket] = Asking(ask)
-            slow.join(EARLY)
-        while slow.is_alive() and wanted():
-            if reading := self._reading(bucket):
-                if reading['done'] >= 2 * last:
-                    parts, last = parts + 1, reading['done']
-                    with as_known(): tell(ask(), parts, reading)
-                else: self.show(building=reading)
-            slow.join(EVERY if last else 0.05)
-        if not wanted(): return None, parts
-        if own and slow.error: raise slow.error
-        return (slow.answer if own else ask()), parts
-
-    def _known_only(self): return as_known() if self.stopped else nullcontext()
-
-    def _reading(self, bucket: str | None) -> dict | None:
-        "How much of what is looked at was read by now, and of about how much (0: nobody knows)"
-        found = [f for name, f in list(self.quiet.keeper.filling.items()) if bucket in (None, name) and f.done]
-        return ({'done': sum(f.done for f in found), 'about': sum(max(f.about, f.done) for f in found)
-                 if all(f.about for f in found) else 0} if found else None)
-
-    def _page(self, listed: Sequence, start: int) -> dict:
+    def page(self, listed: Listed, start: int) -> dict:
         "Some rows of a list"
         shown = listed[start:start + PAGE]
         others = self._others([x for x in shown if isinstance(x, Version)])
@@ -253,71 +130,321 @@ class Controller:
     def _others(self, shown: Sequence[Version]) -> dict[str, dict]:
         """Which aliases of the same items point at other versions than those that are shown, as far as the index
         knows: by ref, what a row says of it"""
-        try: points = self.quiet.keeper.pointing({(v.bucket, v.item) for v in shown if v.version})
+        try: points = self.store.keeper.pointing({(v.bucket, v.item) for v in shown if v.version})
         except IndexAway: return {}
         return {v.ref: {'others': [[visible(a, 40), n] for a, n in sorted(to.items(), key=lambda x: -x[1])]}
                 for v in shown
                 if (to := {a: n for a, n in points.get((v.bucket, v.item), {}).items() if n != v.version})}
 
-    def _buckets(self) -> list[str]:
+    def buckets(self) -> list[str]:
         "The buckets, where that can be told"
-        try: return list(self.quiet.list_buckets())
+        try: return list(self.store.list_buckets())
         except (ObjectStoreError, OSError): return []
 
-    def page(self, start: int, gen: int) -> None:
+# %% ../../nbs/browser/05_controller.ipynb #bafcbb9b
+class Counts:
+    "Facets of what a list has found"
+    def __init__(self, store: ObjectStore): self.store = store
+
+    def facets(
+        self,
+        found: Versions,
+        meant: Understood,
+        asked: Asked,
+        aliases: bool = True,     # Also ask how often each alias is?
+    ) -> list[dict]:
+        "How often the values of the common keys are"
+        counts = self._aliases(found, meant, asked) if aliases and isinstance(found, Found) else None
+        return facets(found, aliases=counts, held=self._held(asked, counts or {}))
+
+    def _aliases(self, found: Found, meant: Understood, asked: Asked) -> dict[str, int]:
+        """How often each alias is among all versions that would be found: it often points at one that is not the
+        latest. Only an index tells"""
+        where = f'({meant.where}) AND alias IS NOT NULL' if meant.where else 'alias IS NOT NULL'
+        return dict(self.store.find_items(meant.bucket or asked.bucket, meant.pattern, at='*', where=where,
+                                          text=meant.text).facets('alias'))
+
+    def _held(self, asked: Asked, aliases: Mapping[str, int]) -> dict[str, tuple[object, Mapping]]:
+        """What the search line holds fast, as a chip does: by key, the value, and how often each value would be there
+        without it"""
+        found = {}
+        for part, key, x in held_fast(asked.query):
+            if key == 'alias': found[key] = x, {x: 0} | dict(aliases)
+            else:
+                rest = understand(', '.join(p for p in parts(asked.query) if p != part))
+                without = self.store.find_items(rest.bucket or asked.bucket, rest.pattern, at=rest.at,
+                                                where=rest.where, text=rest.text)
+                found[key] = x, {x: 0} | without.facets(key)
+        return found
+
+# %% ../../nbs/browser/05_controller.ipynb #bebd0eb8
+STALE_AFTER = 300.0          # seconds after which a list is called stale
+STATES = ('loading', 'ready', 'empty', 'no-match', 'offline', 'stale', 'error')
+
+def silent(store: ObjectStore) -> ObjectStore:
+    """The same store for threads of a browser: what it would say in a notebook's output, bars and warnings, is shown
+    in the browser"""
+    view = copy(store)
+    view.progress, view._warned = False, True
+    return view
+
+class News:
+    "State of a browser's list, and whoever is told of it"
+    def __init__(
+        self,
+        store: ObjectStore,
+        asked: Asked = EVERYTHING,                               # What the list is asked for at first
+        readonly: bool = False,
+        # Is told every piece of news, from any thread
+        tell: Callable[[str, Any], None] = lambda name, value: None,
+    ):
+        self.store, self.quiet, self.readonly, self.tell = store, silent(store), readonly or store.readonly, tell
+        self.bucket, self.query, self.sort, self.folders, self.within = asked
+        self.asked: float = 0                   # number of the list that is shown
+        self.known: dict[str, Any] = dict(url=visible(store.origin.url, 120), readonly=self.readonly,
+                                          near=isinstance(store.origin, StackedOrigin), page=PAGE,
+                                          stale_after=STALE_AFTER)
+        self.view: dict = {'status': 'loading', 'gen': 0, 'count': 0}
+        me = weakref.ref(self)
+        def failed(e: Exception) -> None:
+            if news := me(): news.failed(e)
+        self.workers = Workers(failed=failed)
+
+    def show(self, **news) -> None:
+        "Tell the state of the list, with what is new"
+        self.view = {**self.known, 'bucket': self.bucket, 'query': self.query, 'sort': self.sort,
+                     'folders': self.folders, 'within': self.within, **self.view, **news}
+        self.tell('view', self.view)
+
+    def failed(self, e: Exception) -> None:
+        "Say in one sentence what went wrong"
+        status = 'offline' if isinstance(e, NotAvailableOffline) else 'error'
+        self.show(status=status, asking=self.asked,
+                  error={**wrong(e), 'kind': type(e).__name__, 'query': isinstance(e, InvalidQuery)}, **self.around())
+
+    def around(self) -> dict:
+        "What waits on this machine, and whether the origin is away"
+        return {'pending': self.pending(), 'away': self.away()}
+
+    def away(self) -> bool: return self.store.origin_is_away()
+    def pending(self, op: str | None = None) -> int:
+        "How many pieces of work wait on this machine, or how many of one kind"
+        work = self.store.pending.work() if self.store.pending else []
+        return len(work) if op is None else sum(w.op == op for w in work)
+
+# %% ../../nbs/browser/05_controller.ipynb #52bf37c9
+# seconds after which a list that is long in coming is shown as far as it is known, and between two looks at how far it
+# is
+EARLY, EVERY = 0.25, 0.3
+
+_T = TypeVar('_T')
+
+class Asking(threading.Thread, Generic[_T]):
+    "A question that may take long"
+    def __init__(self, ask: Callable[[], _T]):
+        super().__init__(daemon=True, name='objectstore-asking')
+        self.ask = ask
+        self.answer: _T | None = None
+        self.error: Exception | None = None
+        self.start()
+    def run(self) -> None:
+        try: self.answer = self.ask()
+        except Exception as e: self.error = e      # told to whoever waits
+
+class Reading:
+    "Reading of buckets for the first time: how far it is, and that it shall stop"
+    def __init__(self, store: ObjectStore): self.store = store
+
+    def far(self, bucket: str | None) -> dict | None:
+        "How much of what is looked at was read by now, and of about how much (0: nobody knows); None: nothing is read"
+        found = [f for name, f in list(self.store.keeper.filling.items()) if bucket in (None, name) and f.done]
+        if not found: return None
+        about = sum(max(f.about, f.done) for f in found) if all(f.about for f in found) else 0
+        return {'done': sum(f.done for f in found), 'about': about}
+
+    def stop(self) -> None:
+        "What was read by now is all there is"
+        for f in list(self.store.keeper.filling.values()): f.stopped = True
+
+# %% ../../nbs/browser/05_controller.ipynb #95e44d63
+class Turn(NamedTuple):
+    "One asking for a list"
+    n: int                          # Its number
+    asked: Asked
+    wanted: Callable[[], bool]      # Is its answer still wanted?
+
+class ListControl(News):
+    "List of a browser: find, turn pages, stop, refresh"
+    def __init__(
+        self,
+        store: ObjectStore,
+        asked: Asked = EVERYTHING,
+        readonly: bool = False,
+        tell: Callable[[str, Any], None] = lambda name, value: None,
+    ):
+        super().__init__(store, asked, readonly, tell)
+        self.finder, self.counts, self.reading = Finder(self.quiet), Counts(self.quiet), Reading(self.quiet)
+        self.found: Listed = Versions([])
+        self.totals: dict[str | None, int] = {}                         # How many there are in a bucket
+        self.slow: dict[str | None, Asking[tuple[Versions, Understood]]] = {}    # Lists that are long in coming
+        self.stopped = False     # Was reading for the first time stopped? Then what was read is all there is
+
+    def find(self, **what) -> None:
+        "Ask for the list anew: `bucket`, `query`, `sort`, `folders`, `within`"
+        for k, x in what.items(): setattr(self, k, x)
+        if 'bucket' in what and what['bucket'] != self.view.get('bucket'): self.stopped = False
+        if 'bucket' in what and 'within' not in what or not self.folders: self.within = ''
+        asked = Asked(self.bucket, self.query, self.sort, self.folders, self.within)
+        with self.workers.changed: n = self.workers.generation['find'] + 1
+        self.show(status='loading', asking=n, **asked._asdict(),
+                  before=self.view['status'] if self.view['status'] != 'loading' else self.view.get('before', 'ready'))
+        self.workers.do(lambda wanted: self._find(Turn(n, asked, wanted)), 'find')
+
+    def page(self, start: int, gen: float) -> None:
         "Tell the rows from `start` on, if they are still wanted"
         def job(wanted: Callable[[], bool]) -> None:
             listed = self.found
             if gen != self.asked: return
-            try: rows = self._page(listed, max(0, int(start)))
-            except Exception as e: self._failed(e)
+            try: rows = self.finder.page(listed, max(0, int(start)))
+            except Exception as e: self.failed(e)
             else:
                 if gen == self.asked: self.tell('page', rows | {'gen': gen})
         self.workers.do(job)
 
-    def _afterwards(self, wanted: Callable[[], bool], gen: int, found: Sequence, meant: Understood, bucket: str | None,
-                    query: str) -> None:
+    def cancel(self) -> None:
+        "Stop waiting for a list, and reading for it; what was there stays"
+        self.workers.drop('find')
+        building = self.view.get('building')
+        if building:
+            self.stopped = True
+            self.reading.stop()
+        self.show(status='stale' if building else self.view.get('before', 'ready'), asking=self.asked,
+                  building=building and {**building, 'stopped': True})
+
+    def refresh(self) -> None:
+        "Ask the store anew"
+        stopped, self.stopped = self.stopped, False
+        def job(wanted: Callable[[], bool]) -> None:
+            try:
+                if not stopped: self.quiet.refresh()       # else the list itself reads on
+            except (ObjectStoreError, OSError): pass       # the list says what is wrong
+            self.find()
+        self.workers.do(job)
+
+    def _find(self, turn: Turn) -> None:
+        "Find what is asked for, and tell it with its first page"
+        try:
+            understand(turn.asked.query)         # a wrong line is said at once
+            answer, parts = self._patiently(turn)
+            if answer is None: return
+            self._listed(turn, answer, parts and parts + 1, self.view.get('building') if self.stopped else None)
+        except Exception as e:        # whatever it is, the list stays
+            if turn.wanted():
+                self.view['building'] = None
+                self.failed(e)
+            return
+        if not turn.wanted(): return
+        def later(still: Callable[[], bool]) -> None:
+            with self._known_only(): self._afterwards(Turn(turn.n, turn.asked, still), *answer)
+        self.workers.do(later, 'afterwards')
+        self._age(self.asked)
+
+    def _listed(self, turn: Turn, answer: tuple[Versions, Understood], part: int = 0,
+                building: dict | None = None) -> None:
+        "Tell a list, or the part of it that is known by now"
+        (found, meant), asked = answer, turn.asked
+        listed = self.finder.listed(found, asked)
+        first, count, n = self.finder.page(listed, 0), len(listed), turn.n + part / 1000
+        if not turn.wanted(): return
+        if not asked.query and not building: self.totals[asked.bucket] = len(found)
+        self.found, self.asked, at = listed, n, datetime.now(timezone.utc)
+        self.tell('page', first | {'gen': n, 'grown': part > 1})
+        status = (self._status(found, first, bool(asked.query or asked.within)) if not building
+                  else 'stale' if self.stopped else 'loading')
+        self.show(status=status, gen=n, asking=n, count=count, total=self.totals.get(asked.bucket),
+                  understood=meant.says, why=visible(found.why, 300), error=None,
+                  asof=at.isoformat(timespec='seconds'), building=building, **self.around())
+
+    def _status(self, found: Versions, first: Mapping, narrowed: bool) -> str:
+        "The state that a list is in"
+        if self.away(): return 'offline'
+        if not len(found): return 'no-match' if narrowed else 'empty'
+        known = isinstance(found, Found) and found.as_of
+        return 'stale' if known or any(r.get('stale') for r in first['rows']) else 'ready'
+
+    def _patiently(self, turn: Turn) -> tuple[tuple[Versions, Understood] | None, int]:
+        "The answer to a question (None where nobody wants it any more), and in how many parts it was told before"
+        def ask() -> tuple[Versions, Understood]: return self.finder.meant(turn.asked)
+        with self._known_only():
+            if self.stopped: return ask(), 0
+        (slow, own), parts, last = self._slow(turn.asked.bucket, ask), 0, 0
+        while slow.is_alive() and turn.wanted():
+            if building := self.reading.far(turn.asked.bucket):
+                if building['done'] >= 2 * last:
+                    parts, last = parts + 1, building['done']
+                    with as_known(): self._listed(turn, ask(), parts, building)
+                else: self.show(building=building)
+            slow.join(EVERY if last else 0.05)
+        if not turn.wanted(): return None, parts
+        if own and slow.error: raise slow.error
+        return (slow.answer if own else ask()), parts
+
+    def _slow(
+        self,
+        bucket: str | None,
+        ask: Callable[[], tuple[Versions, Understood]],
+    ) -> tuple[Asking[tuple[Versions, Understood]], bool]:
+        "The thread that waits for a list, and whether it was made for this one: while a bucket is read, one waits"
+        before = self.slow.get(bucket)
+        if before and before.is_alive() and self.reading.far(bucket): return before, False
+        own = self.slow[bucket] = Asking(ask)
+        own.join(EARLY)
+        return own, True
+
+    def _known_only(self) -> AbstractContextManager: return as_known() if self.stopped else nullcontext()
+
+    def _afterwards(self, turn: Turn, found: Versions, meant: Understood) -> None:
         "What may come later: the buckets, the facets, how many there are in all"
-        news = {}
+        news, n, bucket = {}, self.asked, turn.asked.bucket
         try:
             news['buckets'] = [visible(b, 120) for b in self.quiet.list_buckets()]
-            if wanted(): self.show(**news)
-            aliases = self._aliases(found, bucket, meant)
-            news['facets'] = facets(found, aliases=aliases, held=self._held(query, bucket, aliases or {}))
+            if turn.wanted(): self.show(**news)
+            news['facets'] = self.counts.facets(found, meant, turn.asked, not self.stopped)
             if bucket not in self.totals and not self.stopped: self.totals[bucket] = len(self.quiet.find_items(bucket))
             news['total'] = self.totals.get(bucket)
         except (ObjectStoreError, OSError): pass          # the list itself is there
-        if wanted() and gen == self.asked: self.show(**news)
+        if turn.wanted() and n == self.asked: self.show(**news)
 
-    def _aliases(self, found: Sequence, bucket: str | None, meant: Understood) -> dict[str, int] | None:
-        """How often each alias is among all versions that would be found: it often points at one that is not the
-        latest. Only an index tells"""
-        if self.stopped or not isinstance(found, Found): return None
-        where = f'({meant.where}) AND alias IS NOT NULL' if meant.where else 'alias IS NOT NULL'
-        return dict(self.quiet.find_items(meant.bucket or bucket, meant.pattern, at='*', where=where,
-                                          text=meant.text).facets('alias'))
-
-    def _held(self, query: str, bucket: str | None, aliases: Mapping[str, int]) -> dict[str, tuple[object, Mapping]]:
-        """What the search line holds fast, as a chip does: by key, the value, and how often each value would be there
-        without it"""
-        found = {}
-        for part, key, x in held_fast(query):
-            if key == 'alias': found[key] = x, {x: 0} | dict(aliases)
-            else:
-                rest = understand(', '.join(p for p in parts(query) if p != part))
-                without = self.quiet.find_items(rest.bucket or bucket, rest.pattern, at=rest.at, where=rest.where,
-                                                text=rest.text)
-                found[key] = x, {x: 0} | without.facets(key)
-        return found
-
-    def _age(self, gen: int) -> None:
+    def _age(self, n: float) -> None:
         "Call the list stale after a while"
         me = weakref.ref(self)
         def old() -> None:
-            if (b := me()) and b.asked == gen and b.view['status'] == 'ready': b.show(status='stale')
+            if (b := me()) and b.asked == n and b.view['status'] == 'ready': b.show(status='stale')
         timer = threading.Timer(STALE_AFTER, old)
         timer.daemon = True
         timer.start()
+
+# %% ../../nbs/browser/05_controller.ipynb #1c27331a
+class ItemControl(News):
+    "Item of a browser: its versions, and one of them: detail, preview, comparison"
+    def __init__(
+        self,
+        store: ObjectStore,
+        asked: Asked = EVERYTHING,
+        readonly: bool = False,
+        tell: Callable[[str, Any], None] = lambda name, value: None,
+    ):
+        super().__init__(store, asked, readonly, tell)
+        self.ref: str | None = None
+        self.removed, self.limit = False, SHOWN_VERSIONS
+
+    @property
+    def names(self) -> dict[str, object]:
+        "The variables of the notebook"
+        import __main__, sys
+        ipython = sys.modules.get('IPython')
+        shell = ipython and ipython.get_ipython()
+        return shell.user_ns if shell else __main__.__dict__
 
     def pick(
         self,
@@ -349,7 +476,7 @@ class Controller:
 
     def _next(self, r: Ref) -> int | None:
         "The number that the next put will most likely get, as the listing has shown"
-        last = None if self._away() else self.quiet.origin.bucket(r.bucket).highest.get(r.item)
+        last = None if self.away() else self.quiet.origin.bucket(r.bucket).highest.get(r.item)
         return last and last + 1
 
     def look(self, ref: str) -> None:
@@ -372,7 +499,7 @@ class Controller:
         try: return self.quiet[ref]
         except NotFound:
             r = parse_ref(ref)
-            if not self.removed: raise
+            if not self.removed or not isinstance(r.selector, Number): raise
             bucket = self.quiet.origin.bucket(r.bucket)
             return Version(self.quiet, bucket, bucket.record(r.item, r.selector.n), [], [])
 
@@ -397,27 +524,22 @@ class Controller:
             if wanted(): self.tell('compared', {**seen, 'asked': [a, b]})
         self.workers.do(job, 'compare')
 
-    def refresh(self) -> None:
-        "Ask the store anew"
-        stopped, self.stopped = self.stopped, False
-        def job(wanted: Callable[[], bool]) -> None:
-            try:
-                if not stopped: self.quiet.refresh()       # else the list itself reads on
-            except (ObjectStoreError, OSError): pass       # the list says what is wrong
-            self.find()
-        self.workers.do(job)
+# %% ../../nbs/browser/05_controller.ipynb #797ef357
+class Controller(ListControl, ItemControl):
+    "What a browser shows, and how it comes to it"
+    def __init__(
+        self,
+        store: ObjectStore,
+        bucket: str | None = None,                           # None: all buckets
+        query: str = '',
+        readonly: bool = False,
+        # Is told every piece of news, from any thread
+        tell: Callable[[str, Any], None] = lambda name, value: None,
+        # The variables of the notebook; None: those that IPython has
+        names: dict[str, object] | None = None,
+    ):
+        super().__init__(store, Asked(bucket, query), readonly, tell)
+        self._names = names
 
-# %% ../../nbs/browser/05_controller.ipynb #52bf37c9
-# seconds after which a list that is long in coming is shown as far as it is known, and between two looks at how far it
-# is
-EARLY, EVERY = 0.25, 0.3
-
-class Asking(threading.Thread):
-    "A question that may take long"
-    def __init__(self, ask: Callable[[], object]):
-        super().__init__(daemon=True, name='objectstore-asking')
-        self.ask, self.answer, self.error = ask, None, None
-        self.start()
-    def run(self) -> None:
-        try: self.answer = self.ask()
-        except Exception as e: self.error = e      # told to whoever waits
+    @property
+    def names(self) -> dict[str, object]: return super().names if self._names is None else self._names

@@ -57,7 +57,7 @@ def note(text: str, kind: str = 'note') -> dict:
 # %% ../../nbs/browser/02_preview.ipynb #1734e176
 BINS = 16
 
-def histogram(values: np.ndarray) -> dict | None:
+def histogram(values: np.ndarray | list[float]) -> dict | None:
     "Counts of finite numbers between their least and greatest"
     np = need('numpy', 'frames')
     a = np.asarray(values, dtype='float64').ravel()
@@ -264,8 +264,8 @@ def preview(
 
 def _preview(v: Version, rows: int, file: str | None) -> dict:
     if file is not None: return _read(member(v, file), '', rows, whole=True)
-    if v.codec == 'folder': return folder(v)
     codec = known_codec(v.codec)
+    if codec.form == 'folder': return folder(v)
     if codec.unsafe: return note(f'A {v.codec} can run any code while it loads, so it is not opened for a preview.')
     if codec.form == 'model': return model(v)
     p = Piece(_name(v, codec), v.size, v.open, is_near(v), v.stats)

@@ -6,16 +6,18 @@
 from __future__ import annotations
 import builtins, difflib, keyword, re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from ..errors import Damaged, NotFound, ObjectStoreError
 from ..refs import NAME_LIMIT, Number, Ref, parse_ref
 from ..display import Size, human_size, shown, visible
-from ..store.version import Version, flat
+from ..store.version import Version, Versions, flat
 from ..store.store import ObjectStore
 from ..computed.lineage import recorded, sources
 from .row_differences import rows_apart
 from ..codecs.codec import known_codec
+from ..cache.near import Stack
 from .preview import NEAR, is_near, preview
 
 # %% auto #0
@@ -43,7 +45,7 @@ def row(v: Version) -> dict:
 
 def _worth_saying(v: Version) -> bool:
     "Is there a difference between near and far in this store?"
-    return hasattr(v._in.backend, 'nears') and not v.pending
+    return isinstance(v._in.backend, Stack) and not v.pending
 
 def _keys(said: Mapping) -> str:
     "The first plain facts of the metadata, in a line"
@@ -52,7 +54,7 @@ def _keys(said: Mapping) -> str:
 
 # %% ../../nbs/browser/03_views.ipynb #ce6db26b
 def by_folder(
-    found: Sequence[Version],
+    found: Iterable[Version],
     within: str = '',            # Only what is below this folder: '' or one that ends with '/'
     buckets: bool = False,       # Are buckets the first folders?
 ) -> list[Version | dict]:       # Folders first, then versions
@@ -68,7 +70,7 @@ def by_folder(
 
 # %% ../../nbs/browser/03_views.ipynb #1607f17f
 def facets(
-    found: Sequence[Version],
+    found: Versions,
     limit: int = 500,                  # Versions looked at
     # How often each alias is, where that is known: what it points at may be none of these
     aliases: Mapping[str, int] | None = None,
@@ -139,8 +141,8 @@ def changed(v: Version, before: Version | None) -> str:
 
 def _content(v: Version, before: Version) -> str:
     if v.hash == before.hash and v.size == before.size: return 'same content'
-    rows = (v.stats.get('rows'), before.stats.get('rows'))
-    words = [f'{rows[0] - rows[1]:+,} rows'] if all(isinstance(r, int) for r in rows) and rows[0] != rows[1] else []
+    n, was = v.stats.get('rows'), before.stats.get('rows')
+    words = [f'{n - was:+,} rows'] if isinstance(n, int) and isinstance(was, int) and n != was else []
     if v.size != before.size:
         words.append(f'{"+" if v.size > before.size else "−"}{human_size(abs(v.size - before.size))}')
     return ', '.join(words) or 'other content, same size'
@@ -219,7 +221,7 @@ def detail(store: ObjectStore, v: Version, names: Mapping[str, object] = {}) -> 
 # %% ../../nbs/browser/03_views.ipynb #37ab9d1a
 def variable(v: Version) -> str:
     "A name for what a version holds: what it is, or the end of its item's name"
-    if known := 'files' if v.codec == 'folder' else known_codec(v.codec).variable: return known
+    if known := known_codec(v.codec).variable: return known
     if v.kind == 'model': return 'model'
     word = re.sub(r'\W+', '_', v.item.rpartition('/')[2].partition('.')[0]).strip('_').lower()[:30]
     if not word.isidentifier(): return 'obj'
@@ -333,7 +335,7 @@ def lines_of(a: Version, b: Version) -> dict:
     return {'diff': found[:DIFF], **({'why': ' '.join(left)} if left else {})}
 
 def _lines(v: Version) -> list[str]:
-    data = v.get(as_='bytes')
+    data: Any = v.get(as_='bytes')
     try: return known_codec(v.codec).text(data, v._record.how).splitlines()
     except Exception as e:
         raise Damaged(f'{v.ref}: the payload is not what codec {v.codec!r} writes ({type(e).__name__}: {e})') from e
@@ -354,5 +356,5 @@ def key_of(v: Version, columns: Sequence[str]) -> list[str]:
 
 def frames_apart(a: Version, b: Version) -> dict:
     "What differs between two frames"
-    x, y = (v.get(as_='arrow') for v in (a, b))
-    return rows_apart(x, y, key_of(b, y.column_names))
+    tables: list[Any] = [v.get(as_='arrow') for v in (a, b)]
+    return rows_apart(tables[0], tables[1], key_of(b, tables[1].column_names))

@@ -9,6 +9,7 @@ from hashlib import sha256
 from html import escape
 from itertools import count
 from pathlib import Path
+from typing import Any
 import anywidget, traitlets as t
 from . import views
 from ..refs import parse_ref
@@ -61,7 +62,7 @@ class Browser(anywidget.AnyWidget):
         self.on_msg(lambda _, asks, buffers: self._asked(asks))
         self.browsing.find()
 
-    def _tell(self, name: str, value: object) -> None:
+    def _tell(self, name: str, value: Any) -> None:
         "Take a piece of news, from any thread"
         with self._lock:
             before, self._telling = self._telling, threading.get_ident()
@@ -79,7 +80,8 @@ class Browser(anywidget.AnyWidget):
         "A message from the page: only enqueued"
         if isinstance(asks, dict) and asks.get('verb') == 'marks':
             refs = [r for r in asks.get('refs', []) if isinstance(r, str)]
-            return self._tell('selected', refs or ([self.value.ref] if self.value else []))
+            looked: Any = self.value      # a Version, or None
+            return self._tell('selected', refs or ([looked.ref] if looked else []))
         self.browsing.receive(asks)
 
     def _searched(self, change) -> None:
@@ -120,7 +122,7 @@ class Browser(anywidget.AnyWidget):
         return f'Browser({b.known["url"]!r}, bucket={b.bucket!r}, query={b.query!r})'
 
     def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
-        data, metadata = anywidget.AnyWidget._repr_mimebundle_(self, **kwargs)
+        data, metadata = anywidget.AnyWidget._repr_mimebundle_(self, **kwargs) or ({}, {})
         page = kept_page(self.browsing)
         return {**data, 'text/plain': page.text(), 'text/html': page.html()}, metadata
 
@@ -181,7 +183,7 @@ SHELVED = 500       # rows of a picture
 def _saved(browser: Browser) -> dict:
     "What a picture holds: the first rows of the list, whatever page of it was told last"
     b, listed = browser.browsing, browser.browsing.found
-    rows = [r for start in range(0, min(len(listed), SHELVED), PAGE) for r in b._page(listed, start)['rows']]
+    rows = [r for start in range(0, min(len(listed), SHELVED), PAGE) for r in b.finder.page(listed, start)['rows']]
     view = {**browser.view, 'page': max(1, len(rows)), 'count': len(rows),
             'total': max(len(listed), browser.view.get('total') or 0)}
     kept = {k: getattr(browser, k) for k in ('versions', 'detail', 'preview', 'compared', 'shelf')}

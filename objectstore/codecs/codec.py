@@ -20,9 +20,9 @@ from .equality import Difference, ancestry, difference, is_a, is_dataclass, type
 
 # %% auto #0
 __all__ = ['Source', 'FORMS', 'need', 'Codec', 'whole', 'raw', 'untrusted', 'asked', 'cannot_give', 'as_given', 'check_asks',
-           'listed', 'Sink', 'register', 'codec_names', 'register_codec', 'by_name', 'known_codec', 'codec_for',
-           'proved', 'remedy', 'round_trip', 'tagged_json', 'read_tagged', 'built', 'JsonCodec', 'TextCodec',
-           'BytesCodec', 'FileCodec', 'check_rights', 'PickleCodec']
+           'listed', 'Sink', 'register', 'codec_names', 'register_codec', 'by_name', 'FolderFiles', 'known_codec',
+           'codec_for', 'proved', 'remedy', 'round_trip', 'tagged_json', 'read_tagged', 'built', 'JsonCodec',
+           'TextCodec', 'BytesCodec', 'FileCodec', 'check_rights', 'PickleCodec']
 
 # %% ../../nbs/codecs/02_codec.ipynb #66406975
 def need(
@@ -244,8 +244,13 @@ FORMS = dict(frame='a Parquet file', array="NumPy's .npy", tensors='a safetensor
              model='anything; its statistics are shown', bytes='anything',
              file='anything; the extension of its name says what')
 
+class FolderFiles(Codec):
+    "What a record calls `folder`: files with payloads of their own, which no codec writes or reads"
+    name, form, variable = 'folder', 'folder', 'files'
+
 def known_codec(name: str) -> Codec:
     "The codec that a record names, or a plain `Codec`, which has no form, where it is not known here"
+    if name == FolderFiles.name: return FolderFiles()
     try: return by_name(name)
     except Unsupported: return Codec()
 

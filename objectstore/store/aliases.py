@@ -6,6 +6,7 @@
 from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
+from types import EllipsisType
 from ..durations import is_duration
 from ..errors import (Conflict, Damaged, InvalidQuery, InvalidRef, NotFound, Protected, Unsupported,
                                 differs_by_case, hint)
@@ -98,7 +99,7 @@ class AliasVerbs(WriteVerbs):
         alias: str,                                 # Such as `production`
         *,
         require: str | Mapping | None = None,       # A condition that the version must meet
-        if_at: int | Version | None = ...,          # Where it must point now (None: nowhere), else `Conflict`
+        if_at: int | Version | EllipsisType | None = ...,   # Where it must point now (None: nowhere), else `Conflict`
     ) -> Version:                                   # The version that it points at
         """Point an alias at a version
 
@@ -135,7 +136,8 @@ class AliasVerbs(WriteVerbs):
                     else ())
         except (IndexAway, OSError): return ()
 
-    def _point(self, v: Version, alias: str, if_at: int | None = ..., back: str | None = None) -> Version:
+    def _point(self, v: Version, alias: str, if_at: int | EllipsisType | None = ...,
+               back: str | None = None) -> Version:
         "Move an alias at the origin, and back where the version was removed meanwhile"
         moved = v._in.move_alias(v.item, alias, v.version, self.origin.by, if_at, 3 * self.timeout,
                                  **({'back': back} if back else {}))

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from datetime import datetime
+from typing import overload
 from ..errors import NotFound, hint
 from ..search.predicate import FIELDS, Condition, Name, named, value
 from ..format.origin_clock import moment
@@ -18,7 +19,6 @@ from ..search.local_index import IndexAway
 from ..search.compiler import Place, Search
 from ..display import Table
 from .version import Facets, Stats, Version, Versions, answered, check_place, count_cells, view
-
 
 # %% auto #0
 __all__ = ['FIRST', 'LARGEST', 'COUNTED', 'FoundVersion', 'asked_by', 'rank', 'sort_cell', 'Found']
@@ -194,9 +194,16 @@ class Found(Versions):
             if v := self._at(i): yield v
             i += 1
 
+    @overload
+    def __getitem__(self, i: int) -> Version: ...
+    @overload
+    def __getitem__(self, i: slice) -> Versions: ...
+    @overload
+    def __getitem__(self, i: str) -> list: ...
     def __getitem__(self, i: int | slice | str) -> Version | Versions | list:
         "A version, some of them, or the values of a key"
-        if isinstance(check_place(i), str): return [value(named(i), view(v)) for v in self]
+        check_place(i)
+        if isinstance(i, str): return [value(named(i), view(v)) for v in self]
         if isinstance(i, slice):
             self._fill(i.stop if i.stop is not None and i.stop >= 0 and (i.start or 0) >= 0 else None)
             return Versions((v for k in range(*i.indices(len(self._order))) if (v := self._at(k))),

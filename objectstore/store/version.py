@@ -13,7 +13,7 @@ from dataclasses import fields, make_dataclass
 from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Self, TypeVar, overload
 from ..errors import (Damaged, InvalidCall, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError,
                                 Protected, TierMismatch, Unsupported, hint, missing)
 from ..refs import item_key
@@ -569,9 +569,16 @@ class Versions(Rows):
         self._versions, self.why, self.asked = list(versions), why, tuple(asked)
     def __len__(self) -> int: return len(self._versions)
     def __iter__(self) -> Iterator[Version]: return iter(self._versions)
+    @overload
+    def __getitem__(self, i: int) -> Version: ...
+    @overload
+    def __getitem__(self, i: slice) -> Versions: ...
+    @overload
+    def __getitem__(self, i: str) -> list: ...
     def __getitem__(self, i: int | slice | str) -> Version | Versions | list:
         "A version, some of them, or the values of a key"
-        if isinstance(check_place(i), str): return [value(named(i), view(v)) for v in self]
+        check_place(i)
+        if isinstance(i, str): return [value(named(i), view(v)) for v in self]
         return Versions(self._versions[i], self.why, self.asked) if isinstance(i, slice) else self._versions[i]
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, (Versions, list)) else NotImplemented
@@ -647,6 +654,12 @@ def count_cells(versions: Iterable[Version], key: str) -> Counter:
 # %% ../../nbs/store/01_version.ipynb #7f711677
 class ItemVersions(Versions):
     "Every version of one item, oldest first"
+    @overload
+    def __getitem__(self, i: int) -> Version: ...
+    @overload
+    def __getitem__(self, i: slice) -> Versions: ...
+    @overload
+    def __getitem__(self, i: str) -> list: ...
     def __getitem__(self, i: int | slice | str) -> Version | Versions | list:
         "The first ([0]), one from the end ([-1]), some of them, or the values of a key"
         if isinstance(i, int) and not isinstance(i, bool) and i > 0 and self._versions:
