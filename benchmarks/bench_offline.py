@@ -21,8 +21,8 @@ def far():
     "SeaweedFS behind a proxy, and a stack before it: `open(**options)` as a new process would, `proxy`"
     with scratch() as d, service('seaweed') as place:
         if place is None: yield None; return
-        with Proxy(place.service.endpoint) as proxy, patch.dict(os.environ, OBJECTSTORE_STATE_DIR=f'{d}/state',
-                OBJECTSTORE_CACHE_DIR=f'{d}/ours'):
+        with Proxy(place.service.endpoint) as proxy, patch.dict(
+                os.environ, OBJECTSTORE_STATE_DIR=f'{d}/state', OBJECTSTORE_CACHE_DIR=f'{d}/ours'):
             def open(near='near', **options):
                 for known in (Breaker._all, Sight._all): known.clear()
                 tiers = [str(d/near), place.url] if near else [place.url]
@@ -175,7 +175,7 @@ def requests():
 if __name__ == '__main__':
     warnings.simplefilter('ignore')
     heading('Near tiers and work offline')
-    mb, asked = int(([a for a in sys.argv[1:] if a.isdigit()] or [5000])[0]), [a for a in sys.argv[1:]
-        if not a.isdigit()]
+    mb, asked = int(([a for a in sys.argv[1:] if a.isdigit()] or [5000])[0]), [
+        a for a in sys.argv[1:] if not a.isdigit()]
     for f, args in ((requests, ()), (hanging, ()), (waits, ()), (kills, ()), (memory, (mb,))):
         if not asked or f.__name__ in asked: f(*args)

@@ -29,8 +29,8 @@ def raw_get(path):
 
 def local():
     with scratch() as d:
-        n, s, loose = count(), ObjectStore(d/'store', progress=False), ObjectStore(d/'loose', durable=False,
-            progress=False)
+        n, s, loose = count(), ObjectStore(d/'store', progress=False), ObjectStore(
+            d/'loose', durable=False, progress=False)
         (d/'raw').mkdir(); (d/'obstore').mkdir()
         puts = {'raw file, durable': lambda: raw_put(d/'raw', n), 'objectstore': lambda: s.put('lab/config', OBJ),
                 'objectstore, durable=False': lambda: loose.put('lab/config', OBJ)}

@@ -103,12 +103,8 @@ def pictures(nb) -> None:
     for o in (o for c in nb.cells for o in c.get('outputs', [])
               if 'application/vnd.jupyter.widget-view+json' in o.get('data', {})):
         from objectstore.browser.widget import picture
-        o['data'] = (
-                     {
-                      'text/html': picture(
-                                           made[
-                                                o['data']['application/vnd.jupyter.widget-view+json'][
-            'model_id']].shelve())})
+        model = o['data']['application/vnd.jupyter.widget-view+json']['model_id']
+        o['data'] = {'text/html': picture(made[model].shelve())}
 
 def kept(output) -> bool:
     "Is it what a saved notebook keeps of a browser for the day when there is none?"

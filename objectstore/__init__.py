@@ -1,4 +1,6 @@
-"""One interface to the systems that hold a data lab's work: versions, metadata and search over S3 services, shared volumes and local files"""
+"""One interface to the systems that hold a data lab's work: S3 services, shared volumes and local files
+
+What is stored has versions and metadata, and is found by them."""
 __version__ = "0.1.0"
 
 from .errors import (CommitUnknown, Conflict, Damaged, InvalidCall, InvalidQuery, InvalidRef, MissingExtra,
@@ -18,9 +20,13 @@ from .computed.mapping import MapFailed
 from .browser.browse import browse
 from .testing.service import ServiceFailed
 
-__all__ = ['ObjectStore', 'LocalObjectStore', 'ObjectStoreInterface', 'Version', 'Versions', 'Folder', 'Stats', 'get_config', 'browse', 'register_backend', 'register_codec', 'ObjectStoreError', 'NotFound',
-           'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged', 'InvalidCall', 'InvalidRef', 'InvalidQuery', 'TierMismatch', 'Unsupported', 'CommitUnknown',
-           'StillPending', 'MissingExtra', 'BucketMissing', 'Refused', 'ServiceFailed', 'InvalidSettings', 'Renewed', 'Gone', 'NeverReached', 'PendingWarning', 'StaleWarning',
-           'CalculationFailed', 'MapFailed', 'Cycle', 'scratch']
+__all__ = [
+    'ObjectStore', 'LocalObjectStore', 'ObjectStoreInterface', 'Version', 'Versions', 'Folder', 'Stats', 'get_config',
+    'browse', 'register_backend', 'register_codec', 'ObjectStoreError', 'NotFound', 'NotAvailableOffline', 'Conflict',
+    'Protected', 'Untrusted', 'Damaged', 'InvalidCall', 'InvalidRef', 'InvalidQuery', 'TierMismatch', 'Unsupported',
+    'CommitUnknown', 'StillPending', 'MissingExtra', 'BucketMissing', 'Refused', 'ServiceFailed', 'InvalidSettings',
+    'Renewed', 'Gone', 'NeverReached', 'PendingWarning', 'StaleWarning', 'CalculationFailed', 'MapFailed', 'Cycle',
+    'scratch'
+]
 
 def __dir__() -> list[str]: return [*__all__, '__version__']

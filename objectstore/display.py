@@ -103,15 +103,22 @@ def _members(v: Mapping | Iterable, limit: int, depth: int) -> str:
 
 # %% ../nbs/05_display.ipynb #e795ad58
 _style = """<style>
-div.objectstore-shown{background:var(--vscode-editor-background,var(--jp-layout-color1,var(--color-background-primary,Canvas)));color:var(--vscode-editor-foreground,var(--jp-content-font-color1,var(--color-foreground-primary,CanvasText)));
-font:13px/1.45 var(--vscode-font-family,var(--jp-ui-font-family,system-ui,sans-serif));padding:6px 10px 8px;overflow-x:auto;max-width:100%;box-sizing:border-box}
+div.objectstore-shown{
+background:var(--vscode-editor-background,var(--jp-layout-color1,var(--color-background-primary,Canvas)));
+color:var(--vscode-editor-foreground,var(--jp-content-font-color1,var(--color-foreground-primary,CanvasText)));
+font:13px/1.45 var(--vscode-font-family,var(--jp-ui-font-family,system-ui,sans-serif));
+padding:6px 10px 8px;overflow-x:auto;max-width:100%;box-sizing:border-box}
 div.objectstore-shown p{margin:0 0 6px;font-size:13px;line-height:1.45;max-width:70em;overflow-wrap:anywhere}
 div.objectstore-shown p.os-title{font-weight:600;font-size:14px;margin:0 0 2px}
 div.objectstore-shown p.os-part{font-weight:600;margin:10px 0 2px}
-div.objectstore-shown p.os-more,div.objectstore-shown dl.os-d dt,div.objectstore-shown table.os-t th{color:color-mix(in srgb,currentColor 68%,transparent)}
+div.objectstore-shown p.os-more,div.objectstore-shown dl.os-d dt,div.objectstore-shown table.os-t th{
+color:color-mix(in srgb,currentColor 68%,transparent)}
 div.objectstore-shown p.os-more{margin:6px 0 0}
-div.objectstore-shown table.os-t{border-collapse:collapse;table-layout:auto;margin:0;font-size:13px;border:0;color:inherit;width:auto;display:table}
-div.objectstore-shown table.os-t th,div.objectstore-shown table.os-t td{text-align:left;vertical-align:baseline;padding:3px 20px 3px 0;border:0;border-bottom:1px solid color-mix(in srgb,currentColor 16%,transparent);
+div.objectstore-shown table.os-t{
+border-collapse:collapse;table-layout:auto;margin:0;font-size:13px;border:0;color:inherit;width:auto;display:table}
+div.objectstore-shown table.os-t th,div.objectstore-shown table.os-t td{
+text-align:left;vertical-align:baseline;padding:3px 20px 3px 0;border:0;
+border-bottom:1px solid color-mix(in srgb,currentColor 16%,transparent);
 max-width:32em;overflow-wrap:anywhere;unicode-bidi:isolate;line-height:1.45;background:none}
 div.objectstore-shown table.os-t th{font-weight:500;white-space:nowrap}
 div.objectstore-shown table.os-t tbody tr,div.objectstore-shown table.os-t tbody tr:hover{background:none}
@@ -119,11 +126,13 @@ div.objectstore-shown table.os-t .os-n{text-align:right;font-variant-numeric:tab
 div.objectstore-shown table.os-t .os-n,div.objectstore-shown table.os-t .os-w{white-space:nowrap;overflow-wrap:normal}
 div.objectstore-shown table.os-t th:last-child,div.objectstore-shown table.os-t td:last-child{padding-right:0}
 div.objectstore-shown dl.os-d{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:2px 20px;margin:0}
-div.objectstore-shown dl.os-d dt{float:none;width:auto;padding:0;font-weight:400;font-style:normal;margin:0;max-width:24em;overflow-wrap:anywhere}
+div.objectstore-shown dl.os-d dt{
+float:none;width:auto;padding:0;font-weight:400;font-style:normal;margin:0;max-width:24em;overflow-wrap:anywhere}
 div.objectstore-shown dl.os-d dd{margin:0;overflow-wrap:anywhere;unicode-bidi:isolate;font-variant-numeric:tabular-nums}
 div.objectstore-shown summary{cursor:pointer;padding:2px 0}
 div.objectstore-shown details details{margin-left:16px}
-@media (forced-colors:active){div.objectstore-shown table.os-t th,div.objectstore-shown table.os-t td{border-bottom-color:CanvasText}}
+@media (forced-colors:active){
+div.objectstore-shown table.os-t th,div.objectstore-shown table.os-t td{border-bottom-color:CanvasText}}
 </style>"""
 
 def _page(body: str) -> str: return f'<div class="objectstore-shown tex2jax_ignore mathjax_ignore">{_style}{body}</div>'

@@ -41,4 +41,6 @@ def loaded(
     "What an entry point names, or `Unsupported` that names the package which brings it"
     try: return e.load()
     except Exception as why: said = why
-    raise Unsupported(f'{e.group}: {e.name!r} of the package {e.dist.name if e.dist else "?"} cannot be imported ' f'from {e.value} ({type(said).__name__}: {str(said)[:200]}): update that package, or uninstall it') from said
+    raise Unsupported(f'{e.group}: {e.name!r} of the package {e.dist.name if e.dist else "?"} cannot be imported '
+                      f'from {e.value} ({type(said).__name__}: {str(said)[:200]}): '
+                      'update that package, or uninstall it') from said

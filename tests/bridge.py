@@ -17,22 +17,38 @@ LIGHT = {'--jp-layout-color1': 'white', '--jp-content-font-color1': 'rgba(0, 0, 
 DARK = {'--jp-layout-color1': '#111111', '--jp-content-font-color1': 'rgba(255, 255, 255, 1)',
         '--jp-brand-color1': '#64b5f6', '--jp-ui-font-family': 'system-ui, sans-serif'}
 
-PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>browser</title></head><body style="margin:0;padding:10px"><main></main><script>
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>browser</title></head>
+<body style="margin:0;padding:10px"><main></main><script>
 window.heard = []; window.executed = []
-// What the page itself still waits for, and how often it has heard all that Python says: so that a test need not guess how long that takes
+// What the page itself still waits for, and how often it has heard all that Python says: so that a test need not guess
+// how long that takes
 const waits = new Map(), later = window.setTimeout.bind(window), never = window.clearTimeout.bind(window)
-window.setTimeout = (run, ms = 0, ...more) => { const t = later(() => { waits.delete(t); run(...more) }, ms); waits.set(t, ms); return t }
+window.setTimeout = (run, ms = 0, ...more) => {
+  const t = later(() => { waits.delete(t); run(...more) }, ms)
+  waits.set(t, ms)
+  return t
+}
 window.clearTimeout = t => { waits.delete(t); never(t) }
 window.waiting = (from, below) => [...waits.values()].filter(ms => ms >= from && ms < below).length
 window.turns = window.sent = 0
 document.addEventListener('keydown', e => window.heard.push(e.key))
 window.start = async (esm, css, state) => {
   document.head.append(Object.assign(document.createElement('style'), { textContent: css }))
-  const on = {}, model = { get: k => state[k], set: (k, v) => { state[k] = v }, on: (n, f) => (on[n] ??= []).push(f), off: (n, f) => { on[n] = (on[n] ?? []).filter(g => g !== f) },
+  const on = {}, model = {
+    get: k => state[k], set: (k, v) => { state[k] = v },
+    on: (n, f) => (on[n] ??= []).push(f), off: (n, f) => { on[n] = (on[n] ?? []).filter(g => g !== f) },
     send: x => { window.sent++; window.toPython(JSON.stringify(x)) }, save_changes() {} }
   const mod = await import(URL.createObjectURL(new Blob([esm], { type: 'text/javascript' })))
   window.close_ = mod.default.render({ model, el: document.querySelector('main') })
-  const pump = async () => { for (const news of await window.fromPython()) { const all = JSON.parse(news); Object.assign(state, all); for (const k of Object.keys(all)) (on['change:' + k] ?? []).forEach(f => f()) } window.turns++; later(pump, 8) }
+  const pump = async () => {
+    for (const news of await window.fromPython()) {
+      const all = JSON.parse(news)
+      Object.assign(state, all)
+      for (const k of Object.keys(all)) (on['change:' + k] ?? []).forEach(f => f())
+    }
+    window.turns++
+    later(pump, 8)
+  }
   pump(); window.mod = mod; window.state_ = state
 }
 </script></body></html>"""
@@ -133,7 +149,8 @@ def open_page(chromium, store, bucket=None, query='', *, width=1000, high=700, d
     page.on('console', lambda m: joined.errors.append(m.text) if m.type == 'error' else None)
     page.set_content(PAGE)
     colours = ''.join(f'{k}:{v};' for k, v in (DARK if dark else LIGHT).items()) if theme else ''
-    page.add_style_tag(content=f'body{{{colours}background:{"#111" if dark else "white"};color-scheme:{"dark" if dark else "light"}}}')
+    ground, scheme = ('#111', 'dark') if dark else ('white', 'light')
+    page.add_style_tag(content=f'body{{{colours}background:{ground};color-scheme:{scheme}}}')
     joined.from_python()
     page.evaluate('([esm, css, state]) => window.start(esm, css, state)',
                   [w._esm, w._css, json.loads(json.dumps({k: v for k, v in w.get_state().items() if k[0] != '_'}))])

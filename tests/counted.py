@@ -97,8 +97,8 @@ def world(service: Service) -> Iterator[World]:
     "A world on a service that runs"
     place = Place(service)
     service.make_bucket(place.bucket)
-    with TemporaryDirectory(ignore_cleanup_errors=True) as d, Proxy(service.endpoint) as proxy, patched.dict(os.environ,
-            {**service.environment, 'XDG_CACHE_HOME': d, 'OBJECTSTORE_STATE_DIR': f'{d}/state'}):
+    with TemporaryDirectory(ignore_cleanup_errors=True) as d, Proxy(service.endpoint) as proxy, patched.dict(
+            os.environ, {**service.environment, 'XDG_CACHE_HOME': d, 'OBJECTSTORE_STATE_DIR': f'{d}/state'}):
         yield World(place, proxy, Path(d))
 
 def count(w: World, o: Operation) -> Count:
@@ -300,7 +300,9 @@ def _(w):
     with w.store(direct=True) as other: other.put('crowd/many/0001', 2)
     return lambda: s.find_items('crowd')
 
-@operation(f'find_items of {MANY:,} items: on a new machine, from a catalog', 5 + PAGES, 'who is there: listing, move, format; listing of the log; catalog; listing of the records, which bear it out')
+@operation(f'find_items of {MANY:,} items: on a new machine, from a catalog', 5 + PAGES,
+           'who is there: listing, move, format; listing of the log; catalog; '
+           'listing of the records, which bear it out')
 def _(w):
     w.many(); s = w.store(direct=True); s.care.compact('crowd'); s.close()
     return lambda: _elsewhere(w).find_items('crowd')

@@ -27,7 +27,8 @@ def told(v, depth=0):
     if v is pd.NaT: return 'NaT'
     if isinstance(v, pd.Timestamp): return f'Timestamp:{v!r}'
     match v:
-        case bool() | int() | str() | bytes() | bytearray() | None | Decimal() | date() | time() | timedelta() | UUID() | enum.Enum() | Path():
+        case (bool() | int() | str() | bytes() | bytearray() | None | Decimal() | date() | time() | timedelta() | UUID()
+              | enum.Enum() | Path()):
             return f'{t}:{v!r}' + (f'{v.utcoffset()}{type(v.tzinfo)}' if isinstance(v, datetime)
                                    else f'{type(v.tzinfo)}' if isinstance(v, time) else '')
         case float(): return f'{t}:{struct.pack("d", v).hex() if v == v else "nan"}'
@@ -36,7 +37,8 @@ def told(v, depth=0):
         case list() | tuple(): return f'{t}[' + ', '.join(map(inner, v)) + ']'
         case set() | frozenset(): return f'{t}<' + ', '.join(sorted(map(inner, v))) + '>'
         case np.ndarray():
-            return f'{t}:{v.dtype!r}{v.dtype.metadata}{v.shape}{v.tobytes().hex() if not v.dtype.hasobject else inner(v.tolist())}'
+            content = inner(v.tolist()) if v.dtype.hasobject else v.tobytes().hex()
+            return f'{t}:{v.dtype!r}{v.dtype.metadata}{v.shape}{content}'
         case np.generic(): return f'{t}:{v!r}'
         case pd.DataFrame():
             return f'{t}:{inner(v.columns)}{inner(v.index)}{inner(v.attrs)}{v.flags.allows_duplicate_labels}' + ''.join(
@@ -49,11 +51,14 @@ def told(v, depth=0):
         case pl.DataFrame(): return f'{t}:{v.shape}{v.schema!r}{inner(v.to_dict(as_series=False))}'
         case pl.Series(): return f'{t}:{v.name!r}{v.dtype!r}{inner(v.to_list())}'
         case pa.Table() | pa.RecordBatch():
-            return f'{t}:{v.num_rows}{v.schema.to_string(show_field_metadata=True)}{[f.nullable for f in v.schema]}{inner([c.to_pylist() for c in v.columns])}'
+            return (f'{t}:{v.num_rows}{v.schema.to_string(show_field_metadata=True)}{[f.nullable for f in v.schema]}'
+                    f'{inner([c.to_pylist() for c in v.columns])}')
         case torch.Tensor():
             return f'{v.dtype}{tuple(v.shape)}{v.detach().contiguous().reshape(-1).view(torch.uint8).tolist()}'
         case Image.Image():
-            return f'{v.mode}{v.size}{v.tobytes().hex()}{dict(v.getexif())}{v.info.get("dpi")}{v.info.get("icc_profile")}{v.info.get("comment") if isinstance(v.info.get("comment"), str) else ""}'
+            comment = v.info.get('comment')
+            return (f'{v.mode}{v.size}{v.tobytes().hex()}{dict(v.getexif())}{v.info.get("dpi")}'
+                    f'{v.info.get("icc_profile")}{comment if isinstance(comment, str) else ""}')
     if dataclasses.is_dataclass(v): return f'{t}({inner(vars(v))})'
     if isinstance(v, pydantic.BaseModel):
         return f'{t}({inner(vars(v))}{inner(v.__pydantic_extra__)}{inner(v.__pydantic_private__)})'
@@ -120,7 +125,172 @@ def camera():
 
 def tagged(t): return t.replace_schema_metadata({'unit': 'EUR'})
 
-kept = {'json': {'nested': {'a': [1, 2.5, None, True, 'ü', {'b': (1, (2,)), 'c': {3, 'x'}, 'd': frozenset([1])}], '': b'\0\xff', 'z': -0.0}, 'keys': {1: 'a', '1': 'b', None: 1, 2.5: 2, (1, 'x'): 3, date(2026, 1, 1): 4}, 'order': {'b': 1, 'a': 2}, 'tags': {'$tuple': 1}, 'float': [float('nan'), float('inf'), -0.0, 1e-320, 0.1], 'ints': [2**53 + 1, -2**63 - 1, 10**300, 0], 'true': True, 'none': None, 'utc': datetime(2026, 11, 1, tzinfo=timezone.utc), 'zone UTC': [datetime(2026, 11, 1, tzinfo=ZoneInfo('UTC'))], 'zones': [datetime(2026, 11, 1, 10, tzinfo=z) for z in (berlin, york, timezone.utc, timezone(timedelta(hours=2)), None)], 'twice an hour': [datetime(2026, 10, 25, 2, 30, tzinfo=berlin, fold=f) for f in (0, 1)], 'no such hour': [datetime(2026, 3, 29, 2, 30, tzinfo=berlin, fold=f) for f in (0, 1)], 'the last moment': datetime(9999, 12, 31, 23, 59, 59, 999999, york), 'the first': datetime.min.replace(tzinfo=tokyo), 'naive ends': [datetime.min, datetime.max], 'date': [date.min, date.max], 'time': [time(1, 2, 3, 4), time(9, tzinfo=timezone.utc), time(9, tzinfo=berlin)], 'timedelta': [timedelta(-1, 1), timedelta.max], 'decimal': [Decimal('1.50'), Decimal('-0'), Decimal('NaN'), Decimal('1E+9')], 'uuid': UUID(int=1), 'complex': [complex(-0.0, 1), 1j], 'deep': deep(150), 'empty': [{}, [], (), set(), ''], 'a tuple': (1,)}, 'text': {'lines': 'grüße\r\n\0\U0001f600', 'empty': '', 'long': 'ü\n' * 50_000}, 'bytes': {'all': bytes(range(256)), 'empty': b'', 'long': bytes(range(256)) * 400}, 'npy': {'big-endian': np.arange(6, dtype='>i4').reshape(2, 3), 'nan': np.array([np.nan, -0.0, np.inf]), 'times': np.array(['2026-01-01', 'NaT'], 'M8[s]'), 'text': np.array(['a', 'ü']), 'scalar': np.array(3.5), 'none': np.zeros((0, 3)), 'records': np.array([(1, 2.5)], dtype=[('a', 'i4'), ('b', '<f8', (2,))]), 'large': np.arange(2_000_000.0), 'fortran': np.asfortranarray(np.ones((3, 4))), 'complex': np.array([complex(-0.0, np.nan)])}, 'pandas': {'range of columns': pd.DataFrame(np.zeros((2, 3))), 'range by two': pd.DataFrame(np.zeros((2, 3)), columns=pd.RangeIndex(2, 8, 2, name='c')), 'label dates': pd.DataFrame(np.zeros((1, 3)), columns=pd.date_range('2026', periods=3)), 'zones': pd.DataFrame({'a': pd.date_range('2026', periods=3, tz='Europe/Berlin'), 'b': pd.date_range('2026', periods=3, tz='UTC'), 'c': pd.date_range('2026', periods=3, tz=timezone(timedelta(hours=2)))}), 'missing': pd.DataFrame({'n': obj(None, 'a'), 'nan': obj(np.nan, 'a'), 'na': obj(pd.NA, 'a'), 'nat': obj(pd.NaT, pd.Timestamp('2026')), 'i': pd.array([None, 1], 'Int64'), 'f': [np.nan, -0.0]}), 'objects': pd.DataFrame({'l': obj([1, 2], None), 'd': obj({'a': 1}, {'a': 2}), 'u': obj(UUID(int=1), None), 'b': obj(b'', b'\xff'), 'day': obj(date(2026, 1, 1), date.max), 'dec': obj(Decimal('1.5'), Decimal('-2.5'))}), 'categories': pd.DataFrame({'c': pd.Categorical(['b', None], ['c', 'b'], ordered=True), 'i': pd.Categorical([3, 1], [3, 2, 1])}), 'attrs': pd.DataFrame({'a': [1]}).set_axis(['x'], axis=1), 'index': pd.DataFrame({'a': [1, 2, 3]}, index=pd.date_range('2026', periods=3, freq='D', name='day')), 'range index': pd.DataFrame({'a': range(3)}, index=pd.RangeIndex(5, 11, 2, name='r')), 'levels': pd.DataFrame({'a': [1, 2]}, index=pd.MultiIndex.from_tuples([('x', 1), ('y', 2)], names=['k', None])), 'empty': pd.DataFrame({'a': pd.Series(dtype='float64'), 'b': pd.Series(dtype=object)}), 'series': pd.Series([1.5, None], name=('a', 1)), 'no name': pd.Series(['x', 'y']), 'periods': pd.Series(pd.period_range('2026-01', periods=3, freq='M')), 'large': pd.DataFrame({'i': np.arange(30_000), 's': np.where(np.arange(30_000) % 7, 'a', 'b'), 't': pd.date_range('2026', periods=30_000, freq='min', tz='Europe/Berlin'), 'c': pd.Categorical(np.arange(30_000) % 5), 'o': obj(*['x'] * 29_999, None)}), 'arrow types': pd.DataFrame({'a': pd.array([1, None], 'int32[pyarrow]'), 'l': pd.array([[1], None], pd.ArrowDtype(pa.list_(pa.int8())))}), 'nan and NA': pd.DataFrame({'a': pd.array(pa.array([1.0, float('nan'), None]), dtype=pd.ArrowDtype(pa.float64()))})}, 'polars': {'no name': pl.Series([1, 2]), 'unnamed column': pl.DataFrame({'': [1, 2], 'a': [3, 4]}), 'zones': pl.DataFrame({'a': pl.Series([datetime(2026, 1, 1)], dtype=pl.Datetime('ms', 'Europe/Berlin')), 'e': pl.Series(['x'], dtype=pl.Enum(['x', 'y'])), 'c': pl.Series(['x'], dtype=pl.Categorical)}), 'values': pl.DataFrame({'f': [float('nan'), None, -0.0], 'd': [Decimal('1.50'), None, None], 't': [time(1), None, None], 'l': [[1], [], None], 's': [{'a': 1}, None, {'a': 2}]}), 'empty': pl.DataFrame(), 'large': pl.DataFrame({'i': range(30_000), 's': ['x', None] * 15_000})}, 'arrow': {'metadata': tagged(pa.table({'a': pa.array([1.0, float('nan'), None]), 'd': pa.array(['x', 'y', 'x']).dictionary_encode()})), 'types': pa.table({'s': pa.array([1, None], pa.timestamp('s', 'UTC')), 'v': pa.array(['a', None], pa.string_view()), 'm': pa.array([[('k', 1)], None], pa.map_(pa.string(), pa.int8())), 'z': pa.nulls(2), 'l': pa.array([[[1]], None]), 'sl': pa.array([{'a': [1], 'b': {'c': ['x']}}, None]), 'ml': pa.array([[('k', [1])], None], pa.map_(pa.string(), pa.list_(pa.int8()))), 'fl': pa.array([[1, 2], None], pa.list_(pa.int8(), 2)), 'll': pa.array([[1], None], pa.large_list(pa.field('own', pa.int8())))}), 'no nulls': pa.table([pa.array([1])], pa.schema([pa.field('a', pa.int64(), nullable=False, metadata={'u': 'm'})])), 'batch': pa.RecordBatch.from_pydict({'a': [1, None]}), 'large': pa.table({'i': pa.array(range(50_000)), 's': pa.array(['x', None] * 25_000)})}, 'skops': {'plain': make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y), 'forest': RandomForestClassifier(3, random_state=0).fit(X, y), 'boosted': GradientBoostingClassifier(n_estimators=3).fit(X, y), 'own function': FunctionTransformer(square).fit(X), 'words': TfidfVectorizer(tokenizer=split, token_pattern=None).fit(['a b', 'c'])}, 'safetensors': {'state': dict(torch.nn.Linear(3, 2).state_dict()), 'tensor': torch.tensor([1.5, float('nan'), -0.0]), 'bf16': {'a': torch.ones(2, dtype=torch.bfloat16)}, 'arrays': {'b': np.arange(3, dtype='i1'), 'a': np.array([np.nan, -0.0])}}, 'png': {'turned': turned(), 'told': turned(dpi=(300.0, 300.0), comment='café', icc_profile=b'x' * 200), 'palette': Image.linear_gradient('L').resize((6, 6)).convert('RGB').quantize(9), 'grey': Image.linear_gradient('L').resize((3, 3))},}
+kept = {
+    'json': {
+        'nested': {
+            'a': [1, 2.5, None, True, 'ü', {'b': (1, (2,)), 'c': {3, 'x'}, 'd': frozenset([1])}],
+            '': b'\0\xff',
+            'z': -0.0
+        },
+        'keys': {1: 'a', '1': 'b', None: 1, 2.5: 2, (1, 'x'): 3, date(2026, 1, 1): 4},
+        'order': {'b': 1, 'a': 2},
+        'tags': {'$tuple': 1},
+        'float': [float('nan'), float('inf'), -0.0, 1e-320, 0.1],
+        'ints': [2**53 + 1, -2**63 - 1, 10**300, 0],
+        'true': True,
+        'none': None,
+        'utc': datetime(2026, 11, 1, tzinfo=timezone.utc),
+        'zone UTC': [datetime(2026, 11, 1, tzinfo=ZoneInfo('UTC'))],
+        'zones': [datetime(2026, 11, 1, 10, tzinfo=z)
+                  for z in (berlin, york, timezone.utc, timezone(timedelta(hours=2)), None)],
+        'twice an hour': [datetime(2026, 10, 25, 2, 30, tzinfo=berlin, fold=f) for f in (0, 1)],
+        'no such hour': [datetime(2026, 3, 29, 2, 30, tzinfo=berlin, fold=f) for f in (0, 1)],
+        'the last moment': datetime(9999, 12, 31, 23, 59, 59, 999999, york),
+        'the first': datetime.min.replace(tzinfo=tokyo),
+        'naive ends': [datetime.min, datetime.max],
+        'date': [date.min, date.max],
+        'time': [time(1, 2, 3, 4), time(9, tzinfo=timezone.utc), time(9, tzinfo=berlin)],
+        'timedelta': [timedelta(-1, 1), timedelta.max],
+        'decimal': [Decimal('1.50'), Decimal('-0'), Decimal('NaN'), Decimal('1E+9')],
+        'uuid': UUID(int=1),
+        'complex': [complex(-0.0, 1), 1j],
+        'deep': deep(150),
+        'empty': [{}, [], (), set(), ''],
+        'a tuple': (1,),
+    },
+    'text': {
+        'lines': 'grüße\r\n\0\U0001f600',
+        'empty': '',
+        'long': 'ü\n' * 50_000,
+    },
+    'bytes': {
+        'all': bytes(range(256)),
+        'empty': b'',
+        'long': bytes(range(256)) * 400,
+    },
+    'npy': {
+        'big-endian': np.arange(6, dtype='>i4').reshape(2, 3),
+        'nan': np.array([np.nan, -0.0, np.inf]),
+        'times': np.array(['2026-01-01', 'NaT'], 'M8[s]'),
+        'text': np.array(['a', 'ü']),
+        'scalar': np.array(3.5),
+        'none': np.zeros((0, 3)),
+        'records': np.array([(1, 2.5)], dtype=[('a', 'i4'), ('b', '<f8', (2,))]),
+        'large': np.arange(2_000_000.0),
+        'fortran': np.asfortranarray(np.ones((3, 4))),
+        'complex': np.array([complex(-0.0, np.nan)]),
+    },
+    'pandas': {
+        'range of columns': pd.DataFrame(np.zeros((2, 3))),
+        'range by two': pd.DataFrame(np.zeros((2, 3)), columns=pd.RangeIndex(2, 8, 2, name='c')),
+        'label dates': pd.DataFrame(np.zeros((1, 3)), columns=pd.date_range('2026', periods=3)),
+        'zones': pd.DataFrame({
+            'a': pd.date_range('2026', periods=3, tz='Europe/Berlin'),
+            'b': pd.date_range('2026', periods=3, tz='UTC'),
+            'c': pd.date_range('2026', periods=3, tz=timezone(timedelta(hours=2)))
+        }),
+        'missing': pd.DataFrame({
+            'n': obj(None, 'a'),
+            'nan': obj(np.nan, 'a'),
+            'na': obj(pd.NA, 'a'),
+            'nat': obj(pd.NaT, pd.Timestamp('2026')),
+            'i': pd.array([None, 1], 'Int64'),
+            'f': [np.nan, -0.0]
+        }),
+        'objects': pd.DataFrame({
+            'l': obj([1, 2], None),
+            'd': obj({'a': 1}, {'a': 2}),
+            'u': obj(UUID(int=1), None),
+            'b': obj(b'', b'\xff'),
+            'day': obj(date(2026, 1, 1), date.max),
+            'dec': obj(Decimal('1.5'), Decimal('-2.5'))
+        }),
+        'categories': pd.DataFrame({
+            'c': pd.Categorical(['b', None], ['c', 'b'], ordered=True),
+            'i': pd.Categorical([3, 1], [3, 2, 1])
+        }),
+        'attrs': pd.DataFrame({'a': [1]}).set_axis(['x'], axis=1),
+        'index': pd.DataFrame({'a': [1, 2, 3]}, index=pd.date_range('2026', periods=3, freq='D', name='day')),
+        'range index': pd.DataFrame({'a': range(3)}, index=pd.RangeIndex(5, 11, 2, name='r')),
+        'levels': pd.DataFrame({'a': [1, 2]}, index=pd.MultiIndex.from_tuples([('x', 1), ('y', 2)], names=['k', None])),
+        'empty': pd.DataFrame({'a': pd.Series(dtype='float64'), 'b': pd.Series(dtype=object)}),
+        'series': pd.Series([1.5, None], name=('a', 1)),
+        'no name': pd.Series(['x', 'y']),
+        'periods': pd.Series(pd.period_range('2026-01', periods=3, freq='M')),
+        'large': pd.DataFrame({
+            'i': np.arange(30_000),
+            's': np.where(np.arange(30_000) % 7, 'a', 'b'),
+            't': pd.date_range('2026', periods=30_000, freq='min', tz='Europe/Berlin'),
+            'c': pd.Categorical(np.arange(30_000) % 5),
+            'o': obj(*['x'] * 29_999, None)
+        }),
+        'arrow types': pd.DataFrame({
+            'a': pd.array([1, None], 'int32[pyarrow]'),
+            'l': pd.array([[1], None], pd.ArrowDtype(pa.list_(pa.int8())))
+        }),
+        'nan and NA': pd.DataFrame({
+            'a': pd.array(pa.array([1.0, float('nan'), None]), dtype=pd.ArrowDtype(pa.float64()))
+        }),
+    },
+    'polars': {
+        'no name': pl.Series([1, 2]),
+        'unnamed column': pl.DataFrame({'': [1, 2], 'a': [3, 4]}),
+        'zones': pl.DataFrame({
+            'a': pl.Series([datetime(2026, 1, 1)], dtype=pl.Datetime('ms', 'Europe/Berlin')),
+            'e': pl.Series(['x'], dtype=pl.Enum(['x', 'y'])),
+            'c': pl.Series(['x'], dtype=pl.Categorical)
+        }),
+        'values': pl.DataFrame({
+            'f': [float('nan'), None, -0.0],
+            'd': [Decimal('1.50'), None, None],
+            't': [time(1), None, None],
+            'l': [[1], [], None],
+            's': [{'a': 1}, None, {'a': 2}]
+        }),
+        'empty': pl.DataFrame(),
+        'large': pl.DataFrame({'i': range(30_000), 's': ['x', None] * 15_000}),
+    },
+    'arrow': {
+        'metadata': tagged(pa.table({
+            'a': pa.array([1.0, float('nan'), None]),
+            'd': pa.array(['x', 'y', 'x']).dictionary_encode()
+        })),
+        'types': pa.table({
+            's': pa.array([1, None], pa.timestamp('s', 'UTC')),
+            'v': pa.array(['a', None], pa.string_view()),
+            'm': pa.array([[('k', 1)], None], pa.map_(pa.string(), pa.int8())),
+            'z': pa.nulls(2),
+            'l': pa.array([[[1]], None]),
+            'sl': pa.array([{'a': [1], 'b': {'c': ['x']}}, None]),
+            'ml': pa.array([[('k', [1])], None], pa.map_(pa.string(), pa.list_(pa.int8()))),
+            'fl': pa.array([[1, 2], None], pa.list_(pa.int8(), 2)),
+            'll': pa.array([[1], None], pa.large_list(pa.field('own', pa.int8())))
+        }),
+        'no nulls': pa.table([pa.array([1])],
+                             pa.schema([pa.field('a', pa.int64(), nullable=False, metadata={'u': 'm'})])),
+        'batch': pa.RecordBatch.from_pydict({'a': [1, None]}),
+        'large': pa.table({'i': pa.array(range(50_000)), 's': pa.array(['x', None] * 25_000)}),
+    },
+    'skops': {
+        'plain': make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y),
+        'forest': RandomForestClassifier(3, random_state=0).fit(X, y),
+        'boosted': GradientBoostingClassifier(n_estimators=3).fit(X, y),
+        'own function': FunctionTransformer(square).fit(X),
+        'words': TfidfVectorizer(tokenizer=split, token_pattern=None).fit(['a b', 'c']),
+    },
+    'safetensors': {
+        'state': dict(torch.nn.Linear(3, 2).state_dict()),
+        'tensor': torch.tensor([1.5, float('nan'), -0.0]),
+        'bf16': {'a': torch.ones(2, dtype=torch.bfloat16)},
+        'arrays': {'b': np.arange(3, dtype='i1'), 'a': np.array([np.nan, -0.0])},
+    },
+    'png': {
+        'turned': turned(),
+        'told': turned(dpi=(300.0, 300.0), comment='café', icc_profile=b'x' * 200),
+        'palette': Image.linear_gradient('L').resize((6, 6)).convert('RGB').quantize(9),
+        'grey': Image.linear_gradient('L').resize((3, 3)),
+    },
+}
 
 # by as_
 whole = {'set later': (run(), Run), 'none where a list is': (run(tags=None, folder=Path('a/b')), Run),
@@ -180,4 +350,133 @@ tensors = pa.table({'a': pa.FixedShapeTensorArray.from_numpy_ndarray(np.arange(1
 inside = pa.table({'b': [1, 2], 'a': pa.StructArray.from_arrays([pa.array([1, 2]).dictionary_encode()], ['d'])})
 utc = timezone.utc
 
-refused = {'json': {'IntEnum': ({'level': Level.LOW}, lambda v: {'level': v['level'].value}, r"\['level'\].*\.value"), 'StrEnum': ([Word.HI], lambda v: [v[0].value], r'\[0\].*\.value'), 'enum key': ({Word.HI: 1}, lambda v: {k.value: x for k, x in v.items()}, 'key'), 'namedtuple': ({'p': Point(1, 2)}, lambda v: {'p': v['p']._asdict()}, '_asdict'), 'namedtuple, plain': ([Point(1, 2)], lambda v: [tuple(v[0])], r'tuple\(\)'), 'OrderedDict': (OrderedDict(b=1, a=2), dict, r'dict\(\)'), 'Counter': ({'v': Counter('aab')}, lambda v: {'v': dict(v['v'])}, r'dict\(\)'), 'defaultdict': (defaultdict(list, a=[1]), dict, r'dict\(\)'), 'attributes': ([Attr(a=1)], lambda v: [dict(v[0])], r'dict\(\)'), 'str': ({'a': Text('x')}, lambda v: {'a': str(v['a'])}, r'str\(\)'), 'text key': ({Text('a'): 1}, lambda v: {str(k): x for k, x in v.items()}, 'key'), 'int': ([Number(1)], lambda v: [int(v[0])], r'int\(\)'), 'float': ([Ratio(1)], lambda v: [float(v[0])], r'float\(\)'), 'list': ({'r': Rows([1])}, lambda v: {'r': list(v['r'])}, r'list\(\)'), 'named zone': ([datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1), 'CET'))], lambda v: [v[0].astimezone(utc)], 'zone.*astimezone'), 'fold': (datetime(2026, 1, 1, fold=1), lambda v: v.replace(fold=0), 'fold'), 'time zone': (time(9, tzinfo=timezone(timedelta(hours=1), 'CET')), lambda v: v.isoformat(), 'isoformat'), 'a subclass in a field': (Setup(sub=More()), lambda v: v.model_dump(mode='json'), r"\['sub'\].*model_dump"), 'exclude': (Hidden(b=5), lambda v: v.model_dump(mode='json'), r"\['b'\].*model_dump"), 'private': (seen(), lambda v: v.model_dump(mode='json'), r'_seen.*model_dump'), 'secret': (Login(password='hunter2'), lambda v: v.model_dump(mode='json'), 'password.*model_dump'), 'alias': (Alias(A=5), lambda v: v.model_dump(mode='json'), 'model_dump'), 'zone in a model': (Setup(at=datetime(2026, 1, 1, tzinfo=berlin)), lambda v: v.model_copy(update={'at': v.at.astimezone(utc)}), 'zone'), 'first arm takes anything': (Any1(Path('a')), lambda v: Any1(str(v.where)), 'where'), 'a dict first': (Any2(run()), lambda v: {'what': dataclasses.asdict(run(folder=None))}, r'asdict'), 'set outside': (more(), dataclasses.asdict, 'late.*asdict'), 'surrogate': ({'a': '\ud800'}, lambda v: {'a': v['a'].encode('utf-8', 'surrogatepass')}, 'surrogate.*surrogatepass')}, 'text': {'subclass': (Text('x'), str, r'str\(\)'), 'enum': (Word.HI, lambda v: v.value, r'\.value'), 'surrogate': ('\ud800', lambda v: v.encode('utf-8', 'surrogatepass'), 'surrogatepass')}, 'bytes': {'subclass': (Raw(b'x'), bytes, r'bytes\(\)')}, 'npy': {'metadata': (np.zeros(2, np.dtype('i4', metadata={'a': 1})), lambda a: a.astype(a.dtype.str), 'astype'), 'metadata of records': (np.zeros(2, np.dtype([('a', 'i4')], metadata={'a': 1})), lambda a: a.astype(a.dtype.descr), 'descr'), 'masked': (np.ma.array([1, 2], mask=[0, 1]), lambda a: {'data': np.ma.getdata(a), 'mask': np.ma.getmaskarray(a)}, 'getmaskarray'), 'matrix': (np.matrix([[1]]), np.asarray, 'asarray'), 'objects': (np.array([1, 'x'], dtype=object), lambda a: a.tolist(), 'list')}, 'pandas': {'zones': (pd.DataFrame({'a': mixed}), lambda df: df.assign(a=pd.to_datetime(df['a'], utc=True)), r"column 'a'.*utc=True"), 'zones in lists': (pd.DataFrame({'a': obj(mixed.tolist())}), lambda df: df.assign(a=df['a'].map(str)), r"column 'a'.*map\(str\)"), 'subclass of str': (pd.DataFrame({'a': obj('x', Text('y'))}), lambda df: df.assign(a=df['a'].map(str)), r"'a'.*row 1.*map\(str\)"), 'StrEnum': (pd.DataFrame({'a': obj(Word.HI)}), lambda df: df.assign(a=df['a'].map(str)), r"'a'.*row 0"), 'several sorts': (pd.DataFrame({'a': obj(None, np.nan, 'x')}), lambda df: df.assign(a=df['a'].where(df['a'].notna(), None)), 'notna'), 'times with zones': (pd.DataFrame({'a': obj(time(1, tzinfo=utc))}), lambda df: df.assign(a=df['a'].map(str)), r'map\(str\)'), 'category labels': (pd.DataFrame([[1]], columns=pd.CategoricalIndex(['x'], categories=['y', 'x'])), lambda df: df.set_axis([str(c) for c in df.columns], axis=1), 'set_axis'), 'category levels': (pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_arrays([pd.Categorical(['x', 'y']), [1, 2]])), lambda df: df.set_axis([str(c) for c in df.columns], axis=1), 'set_axis'), 'flags': (flagged(pd.DataFrame({'a': [1]})), lambda df: df.set_flags(allows_duplicate_labels=True), 'set_flags'), 'attrs': (with_attrs(pd.DataFrame({'a': [1]}), o=OrderedDict(a=1)), lambda df: with_attrs(df.copy(), o=dict(df.attrs['o'])), r"\['attrs'\]\['o'\].*dict\(\)"), 'class': (Frame({'a': [1]}), pd.DataFrame, r'pd\.DataFrame'), 'sparse': (pd.DataFrame({'a': pd.arrays.SparseArray([0, 1])}), lambda df: df.sparse.to_dense(), 'to_dense'), 'height only': (pd.DataFrame(index=range(3)), lambda df: df.reset_index(), 'reset_index'), 'python text': (pd.DataFrame({'a': pd.array(['x', None], dtype=pd.StringDtype('python', na_value=np.nan))}), lambda df: df.astype({'a': 'str'}), "astype.*'a'"), 'mixed': (pd.DataFrame({'a': [1, 'x']}), lambda df: df.assign(a=df['a'].map(str)), r"'a'.*map\(str\)"), 'late': (pd.DataFrame({'a': obj(*['x'] * 30_000, Text('y'))}), lambda df: df.assign(a=df['a'].map(str)), 'row 30000')}, 'polars': {'height only': (pl.DataFrame(height=3), lambda df: df.with_row_index(), 'with_row_index'), 'object': (pl.DataFrame({'o': [object()]}), lambda df: pl.DataFrame({'o': [str(df['o'][0])]}), "'o'"), 'wide int': (pl.DataFrame({'a': pl.Series([1], dtype=pl.Int128)}), lambda df: df.cast({'a': pl.Int64}), 'cast'), 'lazy': (pl.DataFrame({'a': [1]}).lazy(), lambda lf: lf.collect(), 'collect')}, 'arrow': {'tensor': (tensors, lambda t: t.set_column(0, 'a', pa.array(t['a'].to_pylist())), r"to_pylist.*column 'a'"), 'dictionary inside': (inside, lambda t: t.set_column(1, 'a', pa.array(t['a'].to_pylist())), r"to_pylist.*column 'a'"), 'height only': (pa.table({'a': [1, 2]}).select([]), lambda t: t.append_column('row', pa.array(range(t.num_rows))), 'column'), 'our own key': (pa.table({'a': [1]}).replace_schema_metadata({'objectstore': '{}', 'x': 'y'}), lambda t: t.replace_schema_metadata({'x': 'y'}), 'replace_schema_metadata')}, 'skops': {'str.split': (TfidfVectorizer(tokenizer=str.split), lambda m: TfidfVectorizer(tokenizer=split), 'found again.*module'), 'an enum in a parameter': (Param(Word.HI), lambda m: Param(m.p.value), r"\['p'\].*\.value"), 'lambda': (FunctionTransformer(lambda x: x), lambda m: FunctionTransformer(square), 'name in a module')}, 'safetensors': {'attributes': (Attr(a=np.ones(2)), dict, r'dict\(\)')}, 'png': {'a text whose name PNG cannot hold': (turned(**{'ключ': 'x'}), lambda im: Image.fromarray(np.asarray(im)), 'fromarray')},}
+refused = {
+    'json': {
+        'IntEnum': ({'level': Level.LOW}, lambda v: {'level': v['level'].value}, r"\['level'\].*\.value"),
+        'StrEnum': ([Word.HI], lambda v: [v[0].value], r'\[0\].*\.value'),
+        'enum key': ({Word.HI: 1}, lambda v: {k.value: x for k, x in v.items()}, 'key'),
+        'namedtuple': ({'p': Point(1, 2)}, lambda v: {'p': v['p']._asdict()}, '_asdict'),
+        'namedtuple, plain': ([Point(1, 2)], lambda v: [tuple(v[0])], r'tuple\(\)'),
+        'OrderedDict': (OrderedDict(b=1, a=2), dict, r'dict\(\)'),
+        'Counter': ({'v': Counter('aab')}, lambda v: {'v': dict(v['v'])}, r'dict\(\)'),
+        'defaultdict': (defaultdict(list, a=[1]), dict, r'dict\(\)'),
+        'attributes': ([Attr(a=1)], lambda v: [dict(v[0])], r'dict\(\)'),
+        'str': ({'a': Text('x')}, lambda v: {'a': str(v['a'])}, r'str\(\)'),
+        'text key': ({Text('a'): 1}, lambda v: {str(k): x for k, x in v.items()}, 'key'),
+        'int': ([Number(1)], lambda v: [int(v[0])], r'int\(\)'),
+        'float': ([Ratio(1)], lambda v: [float(v[0])], r'float\(\)'),
+        'list': ({'r': Rows([1])}, lambda v: {'r': list(v['r'])}, r'list\(\)'),
+        'named zone': ([datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1), 'CET'))],
+                       lambda v: [v[0].astimezone(utc)],
+                       'zone.*astimezone'),
+        'fold': (datetime(2026, 1, 1, fold=1), lambda v: v.replace(fold=0), 'fold'),
+        'time zone': (time(9, tzinfo=timezone(timedelta(hours=1), 'CET')), lambda v: v.isoformat(), 'isoformat'),
+        'a subclass in a field': (Setup(sub=More()), lambda v: v.model_dump(mode='json'), r"\['sub'\].*model_dump"),
+        'exclude': (Hidden(b=5), lambda v: v.model_dump(mode='json'), r"\['b'\].*model_dump"),
+        'private': (seen(), lambda v: v.model_dump(mode='json'), r'_seen.*model_dump'),
+        'secret': (Login(password='hunter2'), lambda v: v.model_dump(mode='json'), 'password.*model_dump'),
+        'alias': (Alias(A=5), lambda v: v.model_dump(mode='json'), 'model_dump'),
+        'zone in a model': (Setup(at=datetime(2026, 1, 1, tzinfo=berlin)),
+                            lambda v: v.model_copy(update={'at': v.at.astimezone(utc)}),
+                            'zone'),
+        'first arm takes anything': (Any1(Path('a')), lambda v: Any1(str(v.where)), 'where'),
+        'a dict first': (Any2(run()), lambda v: {'what': dataclasses.asdict(run(folder=None))}, r'asdict'),
+        'set outside': (more(), dataclasses.asdict, 'late.*asdict'),
+        'surrogate': ({'a': '\ud800'},
+                      lambda v: {'a': v['a'].encode('utf-8', 'surrogatepass')},
+                      'surrogate.*surrogatepass'),
+    },
+    'text': {
+        'subclass': (Text('x'), str, r'str\(\)'),
+        'enum': (Word.HI, lambda v: v.value, r'\.value'),
+        'surrogate': ('\ud800', lambda v: v.encode('utf-8', 'surrogatepass'), 'surrogatepass'),
+    },
+    'bytes': {
+        'subclass': (Raw(b'x'), bytes, r'bytes\(\)'),
+    },
+    'npy': {
+        'metadata': (np.zeros(2, np.dtype('i4', metadata={'a': 1})), lambda a: a.astype(a.dtype.str), 'astype'),
+        'metadata of records': (np.zeros(2, np.dtype([('a', 'i4')], metadata={'a': 1})),
+                                lambda a: a.astype(a.dtype.descr),
+                                'descr'),
+        'masked': (np.ma.array([1, 2], mask=[0, 1]),
+                   lambda a: {'data': np.ma.getdata(a), 'mask': np.ma.getmaskarray(a)},
+                   'getmaskarray'),
+        'matrix': (np.matrix([[1]]), np.asarray, 'asarray'),
+        'objects': (np.array([1, 'x'], dtype=object), lambda a: a.tolist(), 'list'),
+    },
+    'pandas': {
+        'zones': (pd.DataFrame({'a': mixed}),
+                  lambda df: df.assign(a=pd.to_datetime(df['a'], utc=True)),
+                  r"column 'a'.*utc=True"),
+        'zones in lists': (pd.DataFrame({'a': obj(mixed.tolist())}),
+                           lambda df: df.assign(a=df['a'].map(str)),
+                           r"column 'a'.*map\(str\)"),
+        'subclass of str': (pd.DataFrame({'a': obj('x', Text('y'))}),
+                            lambda df: df.assign(a=df['a'].map(str)),
+                            r"'a'.*row 1.*map\(str\)"),
+        'StrEnum': (pd.DataFrame({'a': obj(Word.HI)}), lambda df: df.assign(a=df['a'].map(str)), r"'a'.*row 0"),
+        'several sorts': (pd.DataFrame({'a': obj(None, np.nan, 'x')}),
+                          lambda df: df.assign(a=df['a'].where(df['a'].notna(), None)),
+                          'notna'),
+        'times with zones': (pd.DataFrame({'a': obj(time(1, tzinfo=utc))}),
+                             lambda df: df.assign(a=df['a'].map(str)),
+                             r'map\(str\)'),
+        'category labels': (pd.DataFrame([[1]], columns=pd.CategoricalIndex(['x'], categories=['y', 'x'])),
+                            lambda df: df.set_axis([str(c) for c in df.columns], axis=1),
+                            'set_axis'),
+        'category levels': (pd.DataFrame([[1, 2]],
+                                         columns=pd.MultiIndex.from_arrays([pd.Categorical(['x', 'y']), [1, 2]])),
+                            lambda df: df.set_axis([str(c) for c in df.columns], axis=1),
+                            'set_axis'),
+        'flags': (flagged(pd.DataFrame({'a': [1]})),
+                  lambda df: df.set_flags(allows_duplicate_labels=True),
+                  'set_flags'),
+        'attrs': (with_attrs(pd.DataFrame({'a': [1]}), o=OrderedDict(a=1)),
+                  lambda df: with_attrs(df.copy(), o=dict(df.attrs['o'])),
+                  r"\['attrs'\]\['o'\].*dict\(\)"),
+        'class': (Frame({'a': [1]}), pd.DataFrame, r'pd\.DataFrame'),
+        'sparse': (pd.DataFrame({'a': pd.arrays.SparseArray([0, 1])}), lambda df: df.sparse.to_dense(), 'to_dense'),
+        'height only': (pd.DataFrame(index=range(3)), lambda df: df.reset_index(), 'reset_index'),
+        'python text': (pd.DataFrame({'a': pd.array(['x', None], dtype=pd.StringDtype('python', na_value=np.nan))}),
+                        lambda df: df.astype({'a': 'str'}),
+                        "astype.*'a'"),
+        'mixed': (pd.DataFrame({'a': [1, 'x']}), lambda df: df.assign(a=df['a'].map(str)), r"'a'.*map\(str\)"),
+        'late': (pd.DataFrame({'a': obj(*['x'] * 30_000, Text('y'))}),
+                 lambda df: df.assign(a=df['a'].map(str)),
+                 'row 30000'),
+    },
+    'polars': {
+        'height only': (pl.DataFrame(height=3), lambda df: df.with_row_index(), 'with_row_index'),
+        'object': (pl.DataFrame({'o': [object()]}), lambda df: pl.DataFrame({'o': [str(df['o'][0])]}), "'o'"),
+        'wide int': (pl.DataFrame({'a': pl.Series([1], dtype=pl.Int128)}), lambda df: df.cast({'a': pl.Int64}), 'cast'),
+        'lazy': (pl.DataFrame({'a': [1]}).lazy(), lambda lf: lf.collect(), 'collect'),
+    },
+    'arrow': {
+        'tensor': (tensors, lambda t: t.set_column(0, 'a', pa.array(t['a'].to_pylist())), r"to_pylist.*column 'a'"),
+        'dictionary inside': (inside,
+                              lambda t: t.set_column(1, 'a', pa.array(t['a'].to_pylist())),
+                              r"to_pylist.*column 'a'"),
+        'height only': (pa.table({'a': [1, 2]}).select([]),
+                        lambda t: t.append_column('row', pa.array(range(t.num_rows))),
+                        'column'),
+        'our own key': (pa.table({'a': [1]}).replace_schema_metadata({'objectstore': '{}', 'x': 'y'}),
+                        lambda t: t.replace_schema_metadata({'x': 'y'}),
+                        'replace_schema_metadata'),
+    },
+    'skops': {
+        'str.split': (TfidfVectorizer(tokenizer=str.split),
+                      lambda m: TfidfVectorizer(tokenizer=split),
+                      'found again.*module'),
+        'an enum in a parameter': (Param(Word.HI), lambda m: Param(m.p.value), r"\['p'\].*\.value"),
+        'lambda': (FunctionTransformer(lambda x: x), lambda m: FunctionTransformer(square), 'name in a module'),
+    },
+    'safetensors': {
+        'attributes': (Attr(a=np.ones(2)), dict, r'dict\(\)'),
+    },
+    'png': {
+        'a text whose name PNG cannot hold': (turned(**{'ключ': 'x'}),
+                                              lambda im: Image.fromarray(np.asarray(im)),
+                                              'fromarray'),
+    },
+}

@@ -458,7 +458,8 @@ async def status(x, code: str) -> None:
     content = (b'' if x.request.method == 'HEAD'
                else ('<?xml version="1.0" ' f'encoding="UTF-8"?>\n<Error><Code>{_codes.get(code, "Fault")}</Code>'
                      f'<Message>injected</Message></Error>').encode())
-    await x.say(f'HTTP/1.1 {code} Injected\r\nContent-Type: application/xml\r\nContent-Length: {len(content)}\r\n\r\n'.encode(), content)
+    await x.say(f'HTTP/1.1 {code} Injected\r\nContent-Type: application/xml\r\n'
+                f'Content-Length: {len(content)}\r\n\r\n'.encode(), content)
 
 async def _500_after_commit(x, fault):
     await x.taken(await x.forward())

@@ -90,8 +90,9 @@ class CephService(Service):
         self._start_store(new, seconds)
         gateway = self._ceph_child('radosgw', '-n', 'client.rgw.a')
         wait_until(lambda: answers(self.endpoint), gateway, self.log, seconds)
-        if new: self._ceph('radosgw-admin', 'user', 'create', '--uid=test', '--display-name=test',
-            f'--access-key={self.access_key}', f'--secret-key={self.secret_key}')
+        if new:
+            self._ceph('radosgw-admin', 'user', 'create', '--uid=test', '--display-name=test',
+                       f'--access-key={self.access_key}', f'--secret-key={self.secret_key}')
 
     def _configure(self):
         "Folders, ports and the configuration"
@@ -192,7 +193,8 @@ class Place:
     def store(self, endpoint: str | None = None, retries: int = 0, timeout: str = '30s') -> S3Store:
         "The place through obstore, which tries once and says what happened; `endpoint`: by way of a proxy"
         s = self.service
-        return S3Store(self.bucket, prefix=self.prefix, endpoint=endpoint or s.endpoint, access_key_id=s.access_key,
+        return S3Store(
+            self.bucket, prefix=self.prefix, endpoint=endpoint or s.endpoint, access_key_id=s.access_key,
             secret_access_key=s.secret_key, region=s.region, virtual_hosted_style_request=False,
             client_options=dict(allow_http=True, timeout=timeout, connect_timeout='2s'),
             retry_config=dict(max_retries=retries, retry_timeout=timedelta(seconds=10)))

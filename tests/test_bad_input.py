@@ -55,8 +55,8 @@ class Tally:
 
     def settle(self):
         assert not self.escaped, self.escaped
-        assert not self.wrong, f'{len(self.wrong)} wrong:\n' + '\n'.join(f'{w[0]!r:.120} -> {w[1][:160]}'
-            for w in self.wrong[:25])
+        assert not self.wrong, f'{len(self.wrong)} wrong:\n' + '\n'.join(
+            f'{w[0]!r:.120} -> {w[1][:160]}' for w in self.wrong[:25])
 
 FIGURES: dict[str, list[Tally]] = defaultdict(list)
 
@@ -93,7 +93,8 @@ def tally(request, stack, home, tmp_path, marker):
     if not request.node.get_closest_marker('planted'): t.settle()
 
 _segment = r'[a-z0-9@!=_-][a-z0-9@!=_.-]*'
-_key = re.compile(rf'objectstore\.json|(id|probe)/.+|({_segment}/)?(state|records|payloads|aliases|notes|log|id)/({_segment}/)*{_segment}|({_segment}/)?objectstore\.json')
+_key = re.compile(rf'objectstore\.json|(id|probe)/.+|({_segment}/)?objectstore\.json|'
+                  rf'({_segment}/)?(state|records|payloads|aliases|notes|log|id)/({_segment}/)*{_segment}')
 
 def _evil(what):
     "Bad input that is made where it is used: an absolute path in the test's own folder"
@@ -677,7 +678,15 @@ def test_a_certificate_that_nobody_vouches_for(home, keys, web, tmp_path, kind, 
     FIGURES[f'{kind} {tier}'].append(t)
     t.settle()
 
-BODIES = [b'', b'<html>', b'{}', b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><ListBucketResult>&a;</ListBucketResult>', b'<ListBucketResult><Contents><Key>../../x</Key><Size>1</Size><LastModified>2026-01-01T00:00:00Z</LastModified></Contents></ListBucketResult>', b'<ListBucketResult><Contents><Key>prefix/lab/records/x/@/0000000001</Key><Size>-1</Size></Contents></ListBucketResult>', b'objectstore/1 x\n', b'[' * 100_000, b'{"is":"made","objectstore":1,"to":1}', b'x' * 2_000_000]
+BODIES = [
+    b'', b'<html>', b'{}',
+    b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
+    b'<ListBucketResult>&a;</ListBucketResult>',
+    b'<ListBucketResult><Contents><Key>../../x</Key><Size>1</Size>'
+    b'<LastModified>2026-01-01T00:00:00Z</LastModified></Contents></ListBucketResult>',
+    b'<ListBucketResult><Contents><Key>prefix/lab/records/x/@/0000000001</Key><Size>-1</Size>'
+    b'</Contents></ListBucketResult>',
+    b'objectstore/1 x\n', b'[' * 100_000, b'{"is":"made","objectstore":1,"to":1}', b'x' * 2_000_000]
 
 
 @warnings_off
@@ -727,10 +736,10 @@ PLANTED = {'names are keys': ([('objectstore.format.records.item_key', _raw),
            'names fold': ([('objectstore.format.records.item_key',
                             lambda item: refs.item_key(unicodedata.normalize('NFKC', item).casefold()))],
                           test_names_of_items),
-           'member names are believed': ([('objectstore.store.version.member_path', lambda folder,
-                                           name: folder/str(name)),
-                                          ('objectstore.store.reads.member_path', lambda folder,
-                                           name: folder/str(name))], test_forged_folders),
+           'member names are believed': ([('objectstore.store.version.member_path',
+                                           lambda folder, name: folder/str(name)),
+                                          ('objectstore.store.reads.member_path',
+                                           lambda folder, name: folder/str(name))], test_forged_folders),
            'file names are believed': ([('objectstore.store.reads.safe_name', lambda name, otherwise: str(name))],
                                        test_forged_records),
            'HTML is not escaped': ([('objectstore.display.escape', _no_escape)], test_markup_in_metadata),

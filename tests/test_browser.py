@@ -80,8 +80,8 @@ def test_an_alias_chip_finds_what_it_counted(show, store):
     chip = p.locator('.osb-chip', has_text='production')
     assert chip.inner_text().split() == ['production', '1']
     chip.click(); p.settle()
-    assert (p.w.query, p.names(), p.text('.osb-body .osb-c-version'), p.text('.osb-meant')) == ('@production',
-        ['models/churn'], 'v2', 'selector: @production')
+    assert (p.w.query, p.names(), p.text('.osb-body .osb-c-version'), p.text('.osb-meant')) == (
+        '@production', ['models/churn'], 'v2', 'selector: @production')
     assert p.locator('.osb-chip[aria-pressed=true]').inner_text().split() == ['production', '1']
     store.set_alias('models/churn@3', 'candidate'); p.w.refresh(); p.settle()
     p.locator('.osb-chip', has_text='candidate').click(); p.settle()
@@ -169,14 +169,21 @@ def test_versions_tell_what_changed_and_where_aliases_point(show, store):
 def test_times_are_told_apart(show, store):
     p = show(store)
     def ago(s): return p.evaluate('s => mod.ago(new Date(1e12 - 1000 * s).toISOString(), 1e12)', s)
-    assert [ago(s) for s in (-5, 0.4, 7, 59, 90, 3500, 7200, 200_000, 100 * 86400)] == ['now', 'now', '7 s', '59 s',
-        '2 min', '58 min', '2 h', '2 d', '2001-06-01']
+    assert [ago(s) for s in (-5, 0.4, 7, 59, 90, 3500, 7200, 200_000, 100 * 86400)] == [
+        'now', 'now', '7 s', '59 s', '2 min', '58 min', '2 h', '2 d', '2001-06-01']
     assert re.fullmatch(r'20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC', p.get_attribute('.osb-body .osb-c-created', 'title'))
 
 def shown_end(p, selector: str) -> bool:
     "Is the end of a cut text in sight, and not its beginning?"
-    return p.evaluate("""s => { const box = document.querySelector(s), text = box.querySelector('bdi').firstChild, at = i => { const r = document.createRange(); r.setStart(text, i); r.setEnd(text, i + 1); return r.getBoundingClientRect() }
-      const b = box.getBoundingClientRect(), a = at(0), z = at(text.length - 1); return z.right <= b.right + 1 && z.left >= b.left && a.left < b.left }""", selector)
+    return p.evaluate("""s => {
+      const box = document.querySelector(s), text = box.querySelector('bdi').firstChild, at = i => {
+        const r = document.createRange()
+        r.setStart(text, i)
+        r.setEnd(text, i + 1)
+        return r.getBoundingClientRect()
+      }
+      const b = box.getBoundingClientRect(), a = at(0), z = at(text.length - 1)
+      return z.right <= b.right + 1 && z.left >= b.left && a.left < b.left }""", selector)
 
 def test_a_long_path_keeps_its_end(show):
     s = ObjectStore('memory://')
@@ -680,8 +687,8 @@ def test_no_match_says_why_and_clears(show, store):
 
 def test_an_error_is_one_sentence_and_the_list_stays(show, store):
     p = show(store)
-    find, p.w.browsing.quiet.find_items = p.w.browsing.quiet.find_items, lambda *a, **k: (_
-        for _ in ()).throw(OSError(5, 'the disk is on fire'))
+    find, p.w.browsing.quiet.find_items = p.w.browsing.quiet.find_items, lambda *a, **k: (
+        _ for _ in ()).throw(OSError(5, 'the disk is on fire'))
     p.w.query = 'churn'; p.settle()
     assert p.w.status == 'error' and 'the disk is on fire' in p.text('.osb-banner') and len(p.names()) == 4
     button(p, 'Details').click()
@@ -981,8 +988,9 @@ def test_the_static_page_has_no_script_and_shows_the_same(chromium, store):
     page.locator('summary', has_text='models/churn').click()
     assert 'production' in page.locator('details[open] details[open] details[open]').inner_text()
     page.close()
-    assert ('models/churn@3' in overview.text() and 'models/churn@2' in browse(store, query='@production',
-        ui='html').text() and 'models/churn' in overview.markdown() and '<script' not in overview.html())
+    assert 'models/churn@3' in overview.text()
+    assert 'models/churn@2' in browse(store, query='@production', ui='html').text()
+    assert 'models/churn' in overview.markdown() and '<script' not in overview.html()
 
 def test_a_saved_picture_works_without_kernel_or_network(chromium, store):
     from objectstore.browser.widget import Browser, picture

@@ -10,11 +10,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM, reason='no Chro
                                                    'or name one in OBJECTSTORE_TEST_CHROMIUM')]
 ROOT = Path(__file__).resolve().parent.parent
 OLD = 'ipykernel==6.31.0'
-CELLS = ["""from objectstore import ObjectStore
+CELLS = [
+    """from objectstore import ObjectStore
 store = ObjectStore('memory://', progress=False)
 for auc in (0.87, 0.91): v = store.put('models/churn', {'auc': auc}, metadata={'auc': auc}, kind='model')
 for i in range(120): v = store.put(f'lab/item-{i:03}', i)
-import ipykernel; ipykernel.__version__""", "w = store.browse(); w", "import time\nfrom pathlib import Path\nwhile not Path('enough').exists(): time.sleep(0.05)\n'it has worked'", "w.wait(60).value.ref, model"]
+import ipykernel; ipykernel.__version__""",
+    "w = store.browse(); w",
+    "import time\nfrom pathlib import Path\nwhile not Path('enough').exists(): time.sleep(0.05)\n'it has worked'",
+    "w.wait(60).value.ref, model"]
 
 def notebook(path: Path, kernel: str) -> None:
     cells = [dict(cell_type='code', id=f'c{i}', metadata={}, execution_count=None, outputs=[], source=s)
@@ -27,9 +31,9 @@ def kernelspec(folder: Path, name: str, before: Path | None) -> None:
     "A kernel of this Python, with other packages before its own"
     (folder/'kernels'/name).mkdir(parents=True)
     path = os.pathsep.join(str(p) for p in (before, ROOT) if p)
+    argv = [sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}']
     (folder/'kernels'/name/'kernel.json').write_text(
-                                                     json.dumps(dict(argv=[sys.executable, '-m', 'ipykernel_launcher',
-        '-f', '{connection_file}'], display_name=name, language='python', env={'PYTHONPATH': path})))
+        json.dumps(dict(argv=argv, display_name=name, language='python', env={'PYTHONPATH': path})))
 
 @pytest.fixture(scope='session')
 def old_kernel(tmp_path_factory) -> Path:
@@ -49,8 +53,8 @@ class Server:
         settings.mkdir(parents=True)
         (settings/'notification.jupyterlab-settings').write_text('{"fetchNews": "false", "checkForUpdates": false}')
         env = {k: v for k, v in os.environ.items()
-               if not k.startswith(('JUPYTER', 'OBJECTSTORE', 'JPY'))} | dict(HOME=str(home),
-            JUPYTER_CONFIG_DIR=str(home/'config'), JUPYTER_DATA_DIR=str(folder/'data'),
+               if not k.startswith(('JUPYTER', 'OBJECTSTORE', 'JPY'))} | dict(
+                   HOME=str(home), JUPYTER_CONFIG_DIR=str(home/'config'), JUPYTER_DATA_DIR=str(folder/'data'),
             JUPYTER_RUNTIME_DIR=str(home/'run'), JUPYTERLAB_SETTINGS_DIR=str(home/'lab'/'user-settings'),
             IPYTHONDIR=str(home/'ipython'))
         self.log = open(folder/'log', 'w')
@@ -99,7 +103,11 @@ READY = """async path => {
 
 def run_cell(page, i: int, wait: bool = True) -> None:
     "Select one cell and run it by its command"
-    page.evaluate("""([i]) => { const p = [...window.jupyterapp.shell.widgets('main')].find(w => w.content?.widgets); p.content.activeCellIndex = i; p.content.deselectAll(); window.done = false
+    page.evaluate("""([i]) => {
+      const p = [...window.jupyterapp.shell.widgets('main')].find(w => w.content?.widgets)
+      p.content.activeCellIndex = i
+      p.content.deselectAll()
+      window.done = false
       window.jupyterapp.commands.execute('notebook:run-cell').then(() => { window.done = true }) }""", [i])
     if wait: page.wait_for_function('window.done', timeout=90_000)
 
@@ -189,7 +197,8 @@ def test_a_notebook_that_is_opened_again_without_its_kernel_shows_what_was_there
     page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
     page.wait_for_function("![...window.jupyterapp.shell.widgets('main')].find(w => "
                            "w.content?.widgets).context.model.dirty")
-    page.evaluate("[...window.jupyterapp.shell.widgets('main')].find(w => w.content?.widgets).sessionContext.shutdown()")
+    page.evaluate("[...window.jupyterapp.shell.widgets('main')].find(w => w.content?.widgets)"
+                  ".sessionContext.shutdown()")
     page.goto(f'{server.url}/lab/workspaces/again/tree/saved/try.ipynb')
     page.locator('.objectstore-kept > summary').click()
     page.locator('.objectstore-kept summary', has_text='lab: 120 items').click()

@@ -13,9 +13,13 @@ pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::o
 def at(p) -> dict:
     """What a person sees highlighted in the list and among the versions, what the panes and the foot say, and what the
     kernel looks at"""
-    seen = p.evaluate("""() => { const t = s => document.querySelector(s), on = t('.osb-body .osb-row.osb-on'), v = t('.osb-list .osb-v.osb-on')
-      return { row: on ? on.title.split('\\n')[0] : null, version: v ? v.title.split('\\n')[0] : null, title: t('.osb-title').title, foot: t('.osb-acts')?.title ?? null,
-               remove: [...document.querySelectorAll('.osb-does button')].some(b => b.innerText === 'Remove …' && !b.disabled) } }""")
+    seen = p.evaluate("""() => {
+      const t = s => document.querySelector(s)
+      const on = t('.osb-body .osb-row.osb-on'), v = t('.osb-list .osb-v.osb-on')
+      return { row: on ? on.title.split('\\n')[0] : null, version: v ? v.title.split('\\n')[0] : null,
+               title: t('.osb-title').title, foot: t('.osb-acts')?.title ?? null,
+               remove: [...document.querySelectorAll('.osb-does button')]
+                 .some(b => b.innerText === 'Remove …' && !b.disabled) } }""")
     return seen | {'value': str(p.w.value) if p.w.value else None}
 
 def one(ref: str | None, row: str | None) -> dict:
@@ -268,8 +272,8 @@ def test_a_column_that_came_and_cells_that_differ_are_said(show, frames):
     said = compared(p, 'sales/daily@1', 'sales/daily@2')
     assert ('Columns: + price.' in said and 'Rows by id: + 0 added, − 0 gone, 3 changed in the 3 columns that both '
             'have: units 3.' in said)
-    assert [re.sub(r'\s+', ' ', t) for t in p.locator('.osb-cells tbody tr').all_inner_texts()] == ['~ 0 units 0 99',
-        '~ 1 units 1 99', '~ 2 units 2 99']
+    assert [re.sub(r'\s+', ' ', t) for t in p.locator('.osb-cells tbody tr').all_inner_texts()] == [
+        '~ 0 units 0 99', '~ 1 units 1 99', '~ 2 units 2 99']
     assert 'Columns: − price.' in compared(p, 'sales/daily@2', 'sales/daily@1') and not p.errors
 
 def test_frames_without_a_key_are_compared_by_place(show):
@@ -346,8 +350,8 @@ def test_saved_browsers_keep_their_places(chromium, many):
     page.on('pageerror', lambda e: errors.append(str(e)))
     page.set_content('<!doctype html><body>' + ''.join(f'<section>{h}</section>' for h in [*html, html[0]]))
     page.wait_for_function("document.querySelectorAll('.osb-body .osb-row').length >= 32")
-    assert [page.locator('body > section').nth(i).locator('.osb-bucket').input_value() for i in range(4)] == ['archive',
-        'lab', 'sales', 'archive']
+    assert [page.locator('body > section').nth(i).locator('.osb-bucket').input_value() for i in range(4)] == [
+        'archive', 'lab', 'sales', 'archive']
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
     assert len(ids) == len(set(ids)) and not errors
     page.close()
@@ -394,8 +398,11 @@ with Progress('models/churn', 4, True, unit='files', after=0) as bar:
 
 # On a page of the site
 
-SITE = """<!doctype html><html lang="en"><head><title>site</title><meta charset="utf-8"><style>body {{ --color-background-primary: {ground}; --color-foreground-primary: {letters}; background: {ground}; color: {letters} }} {style}</style></head>
-<body data-theme="{theme}"><main><h1>A page</h1><div class="cell_output"><div class="output text_html">{html}</div></div></main></body></html>"""
+SITE = """<!doctype html><html lang="en"><head><title>site</title><meta charset="utf-8"><style>
+body {{ --color-background-primary: {ground}; --color-foreground-primary: {letters};
+background: {ground}; color: {letters} }} {style}</style></head>
+<body data-theme="{theme}"><main><h1>A page</h1>
+<div class="cell_output"><div class="output text_html">{html}</div></div></main></body></html>"""
 
 @pytest.mark.parametrize('system', ['light', 'dark'])
 @pytest.mark.parametrize('theme, ground, letters', [('light', '#ffffff', '#000000'), ('dark', '#131416', '#cfd0d0')])

@@ -62,8 +62,8 @@ def test_a_cell_that_is_run_again(store):
     cell = "@store.calculated('f/x')\ndef f(day='a'):\n    ran.append(day)\n    return day * 2\n"
     assert redefined(store, cell, ran=ran)() == 'aa'
     assert redefined(store, cell, ran=ran)() == 'aa' and ran == ['a']
-    assert (redefined(store, cell.replace('    ran', '    "Doubles"\n\n    # first\n    ran').replace("'f/x'",
-        "ref='f/x'"), ran=ran)() == 'aa' and ran == ['a'])
+    assert (redefined(store, cell.replace('    ran', '    "Doubles"\n\n    # first\n    ran').replace(
+        "'f/x'", "ref='f/x'"), ran=ran)() == 'aa' and ran == ['a'])
     f = redefined(store, cell.replace('* 2', '* 3'), ran=ran)
     assert f.explain().reason == 'code changed' and 'source' in f.explain() and f() == 'aaa' and ran == ['a', 'a']
     f = redefined(store, cell.replace('* 2', '* 3').replace("'a'", "'b'"), ran=ran)

@@ -80,8 +80,8 @@ class Word(str, enum.Enum): HI = 'hi'
 scalars = (st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(max_size=20)
            | st.dates() | st.times() | st.datetimes(timezones=st.none() | st.timezones(), allow_imaginary=False)
            | st.timedeltas() | st.decimals(allow_nan=False) | st.uuids() | st.complex_numbers(allow_nan=False))
-keys = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.dates() | st.sampled_from(['$tuple',
-    '$dict', '$x', ''])
+keys = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.dates() | st.sampled_from([
+    '$tuple', '$dict', '$x', ''])
 def nested(children):
     return (st.lists(children, max_size=4) | st.dictionaries(keys, children, max_size=4)
             | st.lists(children, max_size=3).map(tuple) | st.sets(st.integers() | st.text(max_size=3), max_size=4)
@@ -150,8 +150,8 @@ def test_json_numpy_and_pandas_scalars():
     for v in np.float64(0.1), np.float32(0.1), np.int64(3), np.bool_(True), np.uint64(2**64 - 1), np.complex128(1j):
         assert round_trip(v) == v and round_trip({'v': v}) == {'v': v}
     assert round_trip({'t': pd.Timestamp('2026-11-01 10:00',
-                                         tz='Europe/Berlin')}) == {'t': pd.Timestamp('2026-11-01 10:00',
-        tz='Europe/Berlin')}
+                                         tz='Europe/Berlin')}) == {'t': pd.Timestamp(
+                                             '2026-11-01 10:00', tz='Europe/Berlin')}
     for v in np.datetime64('2026-11-01'), np.timedelta64(1,
                                                          's'), pd.NaT, pd.NA, pd.Timestamp(1), pd.Timedelta(
             '1s'), pd.Period('2026-11'), np.longdouble('0.1'):
@@ -334,8 +334,8 @@ def test_arrays(a, tmp_path):
     json.dumps(by_name('npy').stats(a), allow_nan=False)
 
 def test_array_refusals():
-    for bad in np.array([{}]), np.array([None]), np.ma.array([1, 2],
-            mask=[0, 1]), np.asmatrix([[1]]), np.rec.array([(1,)]), np.zeros(1, dtype=[('o', object)]):
+    for bad in np.array([{}]), np.array([None]), np.ma.array(
+            [1, 2], mask=[0, 1]), np.asmatrix([[1]]), np.rec.array([(1,)]), np.zeros(1, dtype=[('o', object)]):
         with pytest.raises(Unsupported): round_trip(bad)
     if hasattr(np.dtypes, 'StringDType'):
         with pytest.raises(Unsupported): round_trip(np.array(['a'], dtype=np.dtypes.StringDType()))
@@ -736,8 +736,8 @@ def test_dicts_of_arrays(tmp_path):
     for back in round_trip(d), from_file(d, tmp_path), round_trip(d, as_=dict), round_trip(d, as_='numpy'):
         assert list(back) == list(d)
         for k in d: assert back[k].dtype == d[k].dtype and back[k].shape == d[k].shape and (back[k] == d[k]).all()
-    for bad in np.array(['a']), np.array([{}]), np.ma.array([1]), np.array([1], dtype='>i4'), np.array(['2026'],
-            'M8[Y]'), np.zeros(1, dtype=[('a', 'i4')]), np.array([1j]):
+    for bad in np.array(['a']), np.array([{}]), np.ma.array([1]), np.array([1], dtype='>i4'), np.array(
+            ['2026'], 'M8[Y]'), np.zeros(1, dtype=[('a', 'i4')]), np.array([1j]):
         with pytest.raises(Unsupported, match='bad'): round_trip({'bad': bad})
     for name in '__metadata__', '\ud800':
         with pytest.raises(Unsupported, match='cannot name'): round_trip({name: np.ones(1)})
@@ -901,8 +901,8 @@ def test_missing_extras(codec, library, extra, tmp_path):
 def test_a_fresh_process_reads_every_column(tmp_path):
     "Arrow learns some types of pandas only when they are first written"
     frames = {f'c{i}': pd.DataFrame({name: c})
-              for i, (name, c) in enumerate(columns.items())} | {f'i{i}': pd.DataFrame({'v': [1, 2, 3]}, index=x)
-        for i, x in enumerate(indexes)}
+              for i, (name, c) in enumerate(columns.items())} | {
+                  f'i{i}': pd.DataFrame({'v': [1, 2, 3]}, index=x) for i, x in enumerate(indexes)}
     for name, df in frames.items():
         _, payload, how = encoded(df)
         (tmp_path/f'{name}.parquet').write_bytes(payload)
@@ -942,4 +942,5 @@ def test_codecs_work_without_any_library():
         import objectstore.codecs.frames, objectstore.codecs.models
         from objectstore.codecs.codec import round_trip
         for x in ({'a': (1, 2)}, 'text', b'x', 1.5, None): assert round_trip(x) == x
-        ''', 'numpy', 'pandas', 'polars', 'pyarrow', 'sklearn', 'skops', 'torch', 'safetensors', 'PIL', 'matplotlib', 'pydantic')
+        ''', 'numpy', 'pandas', 'polars', 'pyarrow', 'sklearn', 'skops', 'torch', 'safetensors', 'PIL', 'matplotlib',
+        'pydantic')

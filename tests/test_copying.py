@@ -173,8 +173,10 @@ def test_a_damaged_move_does_not_stop_the_copy():
 def test_removals_aliases_and_notes_of_later_come_with_the_next_copy():
     source, to = filled(), store_over(MemoryBackend())
     source.copy('lab', to=to)
-    source.put('lab/m', 'new'), source.set_alias('lab/m@6',
-                                                 'best'), source.remove('lab/m@4'), source.annotate('lab/m@6', {'a': 1})
+    source.put('lab/m', 'new')
+    source.set_alias('lab/m@6', 'best')
+    source.remove('lab/m@4')
+    source.annotate('lab/m@6', {'a': 1})
     source.copy('lab', to=to)
     assert (alive(to) == alive(source) and to.aliases('lab/m') == source.aliases('lab/m')
             and to['lab/m'].notes == {'a': 1})

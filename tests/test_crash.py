@@ -34,20 +34,24 @@ def start_content(store) -> None:
     store.put('b/f', a_folder(('a', 10), ('sub/b', 60_000)))
     store.put('other/x', content('x'))
 
-acts = dict(small=lambda s, ack: ack(s.put('b/m', content('new')).ref), first=lambda s,
-            ack: ack(s.put('new/item', content('new')).ref), large=lambda s,
-            ack: ack(s.put('b/m', content('new', 70_000)).ref), same=lambda s,
-            ack: ack(s.put('b/n', content('m2', 50_000)).ref), folder=lambda s,
-            ack: ack(s.put('b/f', a_folder(('a', 10), ('sub/b', 60_000), ('sub/c', 70_000), ('d', 20))).ref),
-            alias=lambda s, ack: ack(s.put('b/m', content('new'), alias='prod').ref), remove=lambda s,
-            ack: ack(s.remove('b/m@1')), remove_aliased=lambda s, ack: ack(s.remove('b/m@*', force=True)),
-            set_alias=lambda s, ack: ack(s.set_alias('b/m@3', 'prod').ref), remove_alias=lambda s,
-            ack: ack(s.remove_alias('b/m', 'prod')), annotate=lambda s,
-            ack: ack(s.annotate('b/m@3', {'auc': 2, 'by': 'me'}).ref), remove_bucket=lambda s,
-            ack: ack(s.remove_bucket('b', force=True)), copy=lambda s, ack: ack(s.copy('b/m@2', 'b/copied').ref),
-            copy_bucket=lambda s, ack: ack(len(s.copy('b', 'b2'))), put_many=lambda s,
-            ack: ack(len(s.put_many({f'b/many{i}': content(f'many{i}') for i in range(3)}
-                                    | {'b/m': content('new', 40_000)}))),)
+acts = dict(
+    small=lambda s, ack: ack(s.put('b/m', content('new')).ref),
+    first=lambda s, ack: ack(s.put('new/item', content('new')).ref),
+    large=lambda s, ack: ack(s.put('b/m', content('new', 70_000)).ref),
+    same=lambda s, ack: ack(s.put('b/n', content('m2', 50_000)).ref),
+    folder=lambda s, ack: ack(s.put('b/f', a_folder(('a', 10), ('sub/b', 60_000), ('sub/c', 70_000), ('d', 20))).ref),
+    alias=lambda s, ack: ack(s.put('b/m', content('new'), alias='prod').ref),
+    remove=lambda s, ack: ack(s.remove('b/m@1')),
+    remove_aliased=lambda s, ack: ack(s.remove('b/m@*', force=True)),
+    set_alias=lambda s, ack: ack(s.set_alias('b/m@3', 'prod').ref),
+    remove_alias=lambda s, ack: ack(s.remove_alias('b/m', 'prod')),
+    annotate=lambda s, ack: ack(s.annotate('b/m@3', {'auc': 2, 'by': 'me'}).ref),
+    remove_bucket=lambda s, ack: ack(s.remove_bucket('b', force=True)),
+    copy=lambda s, ack: ack(s.copy('b/m@2', 'b/copied').ref),
+    copy_bucket=lambda s, ack: ack(len(s.copy('b', 'b2'))),
+    put_many=lambda s, ack: ack(len(s.put_many(
+        {f'b/many{i}': content(f'many{i}') for i in range(3)} | {'b/m': content('new', 40_000)}))),
+)
 
 def seen(store) -> dict:
     "Everything that a reader sees, by name"
@@ -211,8 +215,8 @@ def test_every_step_on_a_service(act, seaweed, tmp_path, figure):
 
 def endless(folder: Path, log: Path, seed: int) -> None:
     "Puts, aliases and removals for ever; what is about to be done and what was acknowledged goes into a log"
-    store, rnd, out, mine = ObjectStore(folder), random.Random(seed), os.open(log,
-        os.O_WRONLY | os.O_CREAT | os.O_APPEND), []
+    store, rnd, mine = ObjectStore(folder), random.Random(seed), []
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     def say(**what): os.write(out, json.dumps(what).encode() + b'\n')
     for i in range(10**9):
         name, item = f'{seed}.{i}', rnd.choice(['b/m', 'b/n'])

@@ -140,7 +140,8 @@ async def expired(x, fault):
     if OLD['key'].encode() not in x.head.raw: return await x.reply(await x.forward())
     OLD['hits'] += 1
     await x.take()
-    await answer(x, f'<?xml version="1.0"?>\n<Error><Code>{OLD["code"]}</Code><Message>injected</Message></Error>'.encode(), 'application/xml', OLD['status'])
+    error = f'<?xml version="1.0"?>\n<Error><Code>{OLD["code"]}</Code><Message>injected</Message></Error>'
+    await answer(x, error.encode(), 'application/xml', OLD['status'])
 
 @pytest.mark.parametrize('status, code',
                          [('400 Bad Request', 'ExpiredToken'), ('400 Bad Request', 'InvalidToken'),

@@ -41,8 +41,10 @@ class Home:
             (top := folder/'photos').mkdir()
             for i in range(2): (top/f'{i}').write_bytes(content(f'{i}', LARGE * i))
             s.put('lab/folder', top)
-            s.annotate(s['lab/m'], {'note': 1}), s.set_alias(s['lab/m'], 'production'), s.annotate('lab/gone@1',
-                {'note': 1}), s.remove('lab/gone@2')
+            s.annotate(s['lab/m'], {'note': 1})
+            s.set_alias(s['lab/m'], 'production')
+            s.annotate( 'lab/gone@1', {'note': 1})
+            s.remove('lab/gone@2')
         shutil.copytree(folder, self.kept)
 
     def open(self) -> ObjectStore:
@@ -73,8 +75,8 @@ def named(versions) -> dict[str, list[str]]:
 def lists_latest(s):
     assert named(s.find_items()) == {'m': ['new'], 'large': ['new'], 'first': ['new'], 'gone': ['kept']}
 def lists_all(s):
-    assert {i: sorted(x) for i, x in named(s.find_items('lab', at='*')).items()} == {'m': ['new', 'old'],
-        'large': ['new', 'old'], 'gone': ['kept']}
+    assert {i: sorted(x) for i, x in named(s.find_items('lab', at='*')).items()} == {
+        'm': ['new', 'old'], 'large': ['new', 'old'], 'gone': ['kept']}
 def finds_notes(s):
     assert {v.id for v in s.find_items('lab', where='note = 1')} == {v.id for v in (s['lab/gone'], s['lab/m'])}
 def gets(s): assert whole(s.get('lab/m')) == 'new'
@@ -84,8 +86,8 @@ def gets_what_was_removed(s):
     assert whole(s.get('lab/gone')) == 'kept' and 'lab/gone@2' not in s
 def gets_an_alias(s): assert whole(s.get('lab/m@production')) == 'new'
 def gets_many(s):
-    assert [whole(x) for x in s.get_many(['lab/m', 'lab/large', 'lab/gone', 'fresh/first'])] == ['new', 'new', 'kept',
-        'new']
+    assert [whole(x) for x in s.get_many(['lab/m', 'lab/large', 'lab/gone', 'fresh/first'])] == [
+        'new', 'new', 'kept', 'new']
 def brackets(s):
     assert (s['lab/m'].notes == {'note': 1} and s['lab/m'].aliases == ['production']
             and s['lab/gone'].metadata == {'note': 1})
@@ -130,8 +132,8 @@ def at_look(n: int, then) -> list:
                 busy.clear()
         return real(*args, **kwargs)
     def wrap(real): return lambda *a, **k: look(real, *a, **k)
-    reads = [(FileBackend, m) for m in ('read', 'list', 'exists', 'path', 'tail', 'folders', 'create')] + [(Pending,
-        'work'), (Pending, 'record'), (Pending, 'done')]
+    reads = [(FileBackend, m) for m in ('read', 'list', 'exists', 'path', 'tail', 'folders', 'create')] + [(
+        Pending, 'work'), (Pending, 'record'), (Pending, 'done')]
     patches = [mock.patch.object(cls, m, wrap(getattr(cls, m))) for cls, m in reads]
     for p in patches: p.start()
     try: yield seen

@@ -19,8 +19,8 @@ ALSO = ('AWS_ENDPOINT_URL AWS_ENDPOINT_URL_S3 AWS_DEFAULT_REGION AWS_PROFILE AWS
         'AWS_SHARED_CREDENTIALS_FILE AWS_MAX_ATTEMPTS ' 'AWS_CONDITIONAL_PUT AWS_S3_EXPRESS AWS_BUCKET AWS_RETRY_MODE '
         'AWS_USE_FIPS_ENDPOINT AWS_COPY_IF_NOT_EXISTS HTTP_PROXY').split()
 OF_S3 = sorted({'AWS_' + n.upper() for n in KNOWN['s3'] | client_options} | {*ALSO})
-OF_OTHERS = [('gs', 'GOOGLE_' + n.upper()) for n in sorted(KNOWN['gs'] | client_options)] + [('az',
-    'AZURE_STORAGE_' + n.upper()) for n in sorted(KNOWN['az'] | client_options)]
+OF_OTHERS = [('gs', 'GOOGLE_' + n.upper()) for n in sorted(KNOWN['gs'] | client_options)] + [(
+    'az', 'AZURE_STORAGE_' + n.upper()) for n in sorted(KNOWN['az'] | client_options)]
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):

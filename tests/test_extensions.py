@@ -58,8 +58,10 @@ def test_a_package_brings_a_backend(installed):
         store = ObjectStore('lesson://here?loud=er')
         store.put('lab/x', 'text')
         assert store.get('lab/x') == 'text' == ObjectStore('memory://hereer').get('lab/x')
-        for bad, error, words in [('lesson://x?lod=1', TierMismatch, "did you mean 'loud'"), ('lessen://x', TierMismatch, "did you mean 'lesson'"),
-                                  ('gone://x', TierMismatch, 'register_backend'), ('broken://x', Unsupported, 'the package brought cannot be imported')]:
+        for bad, error, words in [('lesson://x?lod=1', TierMismatch, "did you mean 'loud'"),
+                                  ('lessen://x', TierMismatch, "did you mean 'lesson'"),
+                                  ('gone://x', TierMismatch, 'register_backend'),
+                                  ('broken://x', Unsupported, 'the package brought cannot be imported')]:
             try: ObjectStore(bad)
             except error as e: assert words in str(e), e
             else: assert False, bad
@@ -77,7 +79,8 @@ def test_a_package_brings_a_codec_which_is_asked_last(installed):
         v = store.put('lab/m', brought.Molecule('CCO'))
         assert v.codec == 'smiles' and store.get('lab/m').smiles == 'CCO'
         assert codec_for('text').name == 'text' and by_name('smiles').suffix == '.smi'
-        for name, words in [('smile', "did you mean 'smiles'"), ('smile', 'register_codec'), ('broken', 'the package brought cannot be imported')]:
+        for name, words in [('smile', "did you mean 'smiles'"), ('smile', 'register_codec'),
+                            ('broken', 'the package brought cannot be imported')]:
             try: by_name(name)
             except Unsupported as e: assert words in str(e), e
             else: assert False, name
@@ -114,8 +117,10 @@ def test_nobody_takes_a_name_by_accident():
         class Mine(Codec):
             name = 'json'
             def accepts(self, obj): return False
-        for what, error in [(lambda: register_codec(Mine), Unsupported), (lambda: register_codec(object()), Unsupported),
-                            (lambda: register_backend('s3', MemoryBackend.named), TierMismatch), (lambda: register_backend('S3', MemoryBackend.named), TierMismatch),
+        for what, error in [(lambda: register_codec(Mine), Unsupported),
+                            (lambda: register_codec(object()), Unsupported),
+                            (lambda: register_backend('s3', MemoryBackend.named), TierMismatch),
+                            (lambda: register_backend('S3', MemoryBackend.named), TierMismatch),
                             (lambda: register_backend('mine', lambda rest, password: None), TierMismatch)]:
             try: what()
             except error: pass

@@ -377,8 +377,8 @@ def test_syncs_come_in_the_right_order(b, verb, monkeypatch, tmp_path):
         with watched(monkeypatch) as calls:
             key = f'm/@/{number_key(7)}'
             b.create(key,
-                     b'x') if verb == 'create' else b.create_many([(key,
-                b'x')]) if verb == 'create_many' else b.upload(key, tmp_path/'source')
+                     b'x') if verb == 'create' else b.create_many([(
+                         key, b'x')]) if verb == 'create_many' else b.upload(key, tmp_path/'source')
         assert Disk(calls, str(tmp_path) if not made_by_other
                     else b.url).problems(f'{b.url}/m/@/00000000/{number_key(7)}') == []
 
@@ -394,8 +394,8 @@ def test_a_new_hundred_waits_for_the_one_before(b, monkeypatch):
     other = FileBackend(b.url)
     for n in (98, 99): other.create(f'm/@/{number_key(n)}', b'x')
     with watched(monkeypatch) as calls: b.create(f'm/@/{number_key(100)}', b'x')
-    assert calls.index(('sync', f'{b.url}/m/@/00000000')) < calls.index(('link',
-        f'{b.url}/m/@/00000001/{number_key(100)}'))
+    assert calls.index(('sync', f'{b.url}/m/@/00000000')) < calls.index((
+        'link', f'{b.url}/m/@/00000001/{number_key(100)}'))
     with watched(monkeypatch) as calls: b.create(f'm/@/{number_key(101)}', b'x')
     assert ('sync', f'{b.url}/m/@/00000000') not in calls     # once a process
 

@@ -65,13 +65,21 @@ def rclone(d, at):
     (d/'there').mkdir()
     run(found('rclone'), 'mount', d/'there', at, '--daemon', '--vfs-cache-mode', 'writes', '--config', d/'none')
 
-MOUNTS = dict(exfat=exfat, ntfs3g=lambda d, at: loop(d, at, '64M', 'mkfs.ntfs', '-F', '-q', '-Q', mount=('ntfs-3g',)),
-              gocryptfs=gocryptfs, sshfs=sshfs, rclone=rclone, btrfs=lambda d,
-              at: loop(d, at, '130M', 'mkfs.btrfs', '-q'), xfs=lambda d, at: loop(d, at, '320M', 'mkfs.xfs', '-q'),
-              tmpfs=lambda d, at: run('mount', '-t', 'tmpfs', 'none', at), overlay=lambda d,
-              at: ([(d/n).mkdir() for n in 'luw'],
-                   run('mount', '-t', 'overlay', 'overlay', '-o', f'lowerdir={d}/l,upperdir={d}/u,workdir={d}/w', at)),
-              mergerfs=view('mergerfs', '{}'), bindfs=view('bindfs', '{}'), unionfs=view('unionfs', '{}=RW'))
+MOUNTS = dict(
+    exfat=exfat,
+    ntfs3g=lambda d, at: loop(d, at, '64M', 'mkfs.ntfs', '-F', '-q', '-Q', mount=('ntfs-3g',)),
+    gocryptfs=gocryptfs,
+    sshfs=sshfs,
+    rclone=rclone,
+    btrfs=lambda d, at: loop(d, at, '130M', 'mkfs.btrfs', '-q'),
+    xfs=lambda d, at: loop(d, at, '320M', 'mkfs.xfs', '-q'),
+    tmpfs=lambda d, at: run('mount', '-t', 'tmpfs', 'none', at),
+    overlay=lambda d, at: ([(d/n).mkdir() for n in 'luw'],
+        run('mount', '-t', 'overlay', 'overlay', '-o', f'lowerdir={d}/l,upperdir={d}/u,workdir={d}/w', at)),
+    mergerfs=view('mergerfs', '{}'),
+    bindfs=view('bindfs', '{}'),
+    unionfs=view('unionfs', '{}=RW'),
+)
 NEEDS = dict(exfat='mount.exfat-fuse', ntfs3g='ntfs-3g', btrfs='mkfs.btrfs', xfs='mkfs.xfs', tmpfs='mount',
              overlay='mount')
 

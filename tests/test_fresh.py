@@ -218,8 +218,8 @@ PLANTED = {'the latest is remembered': ((commit.Bucket, 'latest', lambda real: _
            'marks are not looked for': ((commit.Bucket, 'is_live', lambda real: _no_marks),
                                         test_a_removed_latest_and_what_is_before_it),
            'aliases are remembered': ((commit.Bucket, 'alias_target', _once), test_puts_removals_and_aliases),
-           'only n+1 is looked for': ((commit.Bucket, '_still_newest', lambda real: lambda self, item,
-                                       n: not self.backend.exists(self.key(item, n + 1))),
+           'only n+1 is looked for': ((commit.Bucket, '_still_newest', lambda real:
+                                       lambda self, item, n: not self.backend.exists(self.key(item, n + 1))),
                                       test_a_removed_latest_and_what_is_before_it),
            'one page is a listing': ((type(ObjectStore('memory://').origin.place), 'tail', _first_page),
                                      test_1500_versions_of_one_item),}

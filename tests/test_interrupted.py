@@ -305,8 +305,8 @@ def test_put_many_goes_on_where_one_of_a_batch_fails(quick):
     def create(self, key, data):
         if '/04/@/' in key: raise PermissionError('not this one')
         return real(self, key, data)
-    with planted(FileBackend, 'create', create), planted(FileBackend, 'create_many', lambda self,
-                                                         items: [_settled(self, *kv) for kv in items]):
+    with (planted(FileBackend, 'create', create),
+          planted(FileBackend, 'create_many', lambda self, items: [_settled(self, *kv) for kv in items])):
         with pytest.raises(Exception) as e: s.put_many((f'lab/{i:02}', i) for i in range(8))
     assert len(e.value.stored) == 7 and e.value.rest == ['lab/04']
     s.put_many([(f'lab/{i:02}', i) for i in range(8)], skip_unchanged=True)

@@ -45,8 +45,11 @@ def judge(found: list, right: list) -> Counter:
 
 # real mounts in user space
 
-MOUNTS = dict(mergerfs=lambda a, m: ['mergerfs', a, m], bindfs=lambda a, m: ['bindfs', a, m], unionfs=lambda a,
-              m: ['unionfs', f'{a}=RW', m])
+MOUNTS = dict(
+    mergerfs=lambda a, m: ['mergerfs', a, m],
+    bindfs=lambda a, m: ['bindfs', a, m],
+    unionfs=lambda a, m: ['unionfs', f'{a}=RW', m],
+)
 
 @pytest.fixture(params=MOUNTS)
 def mounted(request, tmp_path):
@@ -132,8 +135,8 @@ def test_planted_stamps_only_is_caught(mounted, monkeypatch):
 class Smb:
     "Between the library and a folder: what a Linux client of SMB answers with its default options"
     def __init__(self, folder, monkeypatch, late: int = 3):
-        self.folder, self.late, self.real, self.told, self.moves = str(folder), late, {n: getattr(os, n)
-            for n in ('open', 'link', 'unlink')}, Counter(), Counter()
+        self.folder, self.late, self.real, self.told, self.moves = str(folder), late, {
+            n: getattr(os, n) for n in ('open', 'link', 'unlink')}, Counter(), Counter()
         # name: how many of its openings are still answered EINVAL, once the draft is gone
         self.linked: dict[str, int] = {}
         self.drafts: dict[str, str] = {}         # draft: the name that it was given
@@ -251,8 +254,8 @@ class Late:
     "The first calls to the system of some kinds, on names that hold a word, are answered by an error"
     def __init__(self, monkeypatch, folder, code: int, times: int, word: str = '',
                  names=('open', 'lstat', 'scandir', 'listdir', 'unlink', 'link')):
-        self.folder, self.code, self.left, self.word, self.told = str(folder), code, Counter({n: times
-            for n in names}), word, Counter()
+        self.folder, self.code, self.left, self.word, self.told = str(folder), code, Counter({
+            n: times for n in names}), word, Counter()
         for name in names: monkeypatch.setattr(os, name, spare(self._wrap(name, getattr(os, name))))
     def _wrap(self, name, real):
         def call(*args, **more):

@@ -49,9 +49,9 @@ def imported(source: str, module: str) -> set[str]:
         found |= {name.partition('.')[2] for name in names if name.startswith('objectstore.')}
     return found & {*MODULES}
 
+# imported in the bodies of `lineage`, `calculated` and `browse`, and for their types
 ABOVE = {('store.version', 'computed.lineage'), ('store.store', 'computed.freshness'),
-('store.store', 'computed.mapping'), ('store.store', 'browser.browse'),
-         # imported in the bodies of `lineage`, `calculated` and `browse`, and for their types
+         ('store.store', 'computed.mapping'), ('store.store', 'browser.browse'),
          ('store.store', 'browser.overview'), ('store.store', 'browser.widget')}
 
 def upward(source: str, module: str) -> list[str]:
@@ -62,7 +62,8 @@ def upward(source: str, module: str) -> list[str]:
 @pytest.mark.parametrize('module', MODULES)
 def test_imports_run_one_way(module):
     assert not (found := upward(path_of(module).read_text(), module)), \
-        f'{module} imports {", ".join(found)}: only what stands below may be imported, of a package below or by a lower number in its own'
+        (f'{module} imports {", ".join(found)}: only what stands below may be imported, '
+         'of a package below or by a lower number in its own')
 
 def test_every_module_is_seen():
     "As many as there are notebooks that name one, each where its notebook says"

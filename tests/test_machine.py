@@ -35,8 +35,11 @@ def all_verbs(store) -> None:
     for _ in range(3):
         assert store.get('lab/f').equals(FRAME) and store.get('lab/big') == BIG and store.get('lab/m') == 1
     assert store['lab/big'].path().read_bytes() == BIG and len(store.find_items('lab')) == 3
-    store.status(), repr(store), store.explain('lab/m'), store.set_alias('lab/m@1', 'best'), store.annotate('lab/m',
-        {'a': 1})
+    store.status()
+    repr(store)
+    store.explain('lab/m')
+    store.set_alias('lab/m@1', 'best')
+    store.annotate( 'lab/m', {'a': 1})
     assert store.copy('lab/m', 'lab/n').version == 1 and store.remove('lab/n@1') == 1
 
 def told(f) -> list[str]:
@@ -102,7 +105,8 @@ def work(near, store):
     assert s.get('lab/m') == 1 and len(s['lab/big'].path().read_bytes()) == 300_000 and len(s.find_items('lab')) == 2
     t = ObjectStore(near, store); assert t.get('lab/m') == 1
 given = {{k: os.environ.pop(k) for k in [*os.environ] if k.startswith('OBJECTSTORE_')}}
-with tempfile.TemporaryDirectory() as d, warnings.catch_warnings():      # what is imported late is in memory now: another user may not read it
+# what is imported late is in memory now: another user may not read it
+with tempfile.TemporaryDirectory() as d, warnings.catch_warnings():
     warnings.simplefilter('ignore')
     os.environ.update(OBJECTSTORE_CACHE_DIR=d + '/c', OBJECTSTORE_STATE_DIR=d + '/s')
     work(d + '/near', d + '/store')
@@ -129,8 +133,8 @@ print(sorted(os.listdir('.')))
     warned, files = run()
     warned = [w for w in warned if 'is a new store' not in w]
     assert (files == ['store'] and len(warned) == 2 and all('no home' in w for w in warned)
-            and 'OBJECTSTORE_CACHE_DIR' in ''.join(warned) and 'OBJECTSTORE_STATE_DIR' in ''.join(warned)), (warned,
-        files)
+            and 'OBJECTSTORE_CACHE_DIR' in ''.join(warned) and 'OBJECTSTORE_STATE_DIR' in ''.join(warned)), (
+                warned, files)
     shutil.rmtree(fresh/'own'/'store')
     warned, files = run(OBJECTSTORE_CACHE_DIR=str(fresh/'own'/'cache'), OBJECTSTORE_STATE_DIR=str(fresh/'own'/'state'))
     assert [w for w in warned if 'is a new store' not in w] == [] and files == ['cache', 'near', 'state', 'store']

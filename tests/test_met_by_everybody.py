@@ -33,8 +33,9 @@ def test_history_tells_when_who_and_what(churn):
     churn.remove('models/churn@3')
     churn.remove_alias('models/churn', 'production')
     rows = churn.history('models/churn')
-    assert [(m.what, m.ref, m.alias) for m in rows[-3:]] == [('note', 'models/churn@2', None),
-        ('removed', 'models/churn@3', None), ('alias removed', 'models/churn@4', 'production')]
+    assert [(m.what, m.ref, m.alias) for m in rows[-3:]] == [
+        ('note', 'models/churn@2', None), ('removed', 'models/churn@3', None),
+        ('alias removed', 'models/churn@4', 'production')]
     assert sum(m.what == 'put' for m in rows) == sum(m.what == 'alias' for m in rows) == 4
     assert [m.when for m in rows] == sorted(m.when for m in rows) and all(m.when.tzinfo and m.who for m in rows)
     assert (rows.refs == [m.ref for m in rows] and 'reviewed' in repr(rows)
@@ -103,8 +104,8 @@ def test_each_rollback_goes_one_more_step_back(churn):
     assert [churn.rollback('models/churn', 'production').version for _ in range(3)] == [3, 2, 1]
     with pytest.raises(NotFound, match='no earlier version'): churn.rollback('models/churn', 'production')
     assert churn['models/churn@production'].version == 1
-    assert [m.says for m in churn.history('models/churn', 'production')[-3:]] == ['rolled back from @4',
-        'rolled back from @3', 'rolled back from @2']
+    assert [m.says for m in churn.history('models/churn', 'production')[-3:]] == [
+        'rolled back from @4', 'rolled back from @3', 'rolled back from @2']
 
 def test_a_rollback_that_does_not_know_where_it_is_would_be_seen(churn):
     "Planted: the move says not to which earlier one it goes back, which is 3, 4, 3"
@@ -193,7 +194,7 @@ def test_the_clock_of_the_origin_counts(store, monkeypatch):
         with pytest.raises(NotFound): store['m/a@7d']
         clock = origin_clock.clock_of(store.origin.bucket('m').backend)
         # planted: nothing was told, so the machine is asked
-        clock._told = None
+        clock._told = origin_clock.NEVER
         monkeypatch.setattr(origin_clock.OriginClock, '_ask', lambda self, ask: (_ for _ in ()).throw(OSError()))
         assert store['m/a@7d'].version == 1
 
@@ -270,8 +271,8 @@ def test_what_is_sorted_or_filtered_by_is_a_column(store):
     pl = pytest.importorskip('polars')
     for f1 in (0.7, 0.9): store.put('m/a', f1, metadata={'metrics': {'f1': f1, 'auc': 1}, 'b': {'c': {'d': 3}}})
     for index in (True, False):
-        with planted(ObjectStore, '_from_index', ObjectStore._from_index if index else lambda self,
-                     q: (_ for _ in ()).throw(objectstore.store.find.IndexAway())):
+        with planted(ObjectStore, '_from_index', ObjectStore._from_index if index else
+                     lambda self, q: (_ for _ in ()).throw(objectstore.store.find.IndexAway())):
             found = store.find_items('m', at='*', where='metrics.f1 > .5', sort='-b.c.d')
             head = repr(found).splitlines()[1].split()
             assert ({'metrics.f1', 'b.c.d'} <= {*head} and 'metrics.auc' not in head
@@ -368,8 +369,8 @@ def test_verbs_of_other_libraries_are_named(churn):
 def test_what_fails_within_is_told_as_it_was(churn):
     "A property that fails is not said to be missing"
     v = churn['models/churn']
-    with planted(ObjectStore, 'notes_of', lambda self, v: v.no_such_thing), pytest.raises(AttributeError,
-            match='no_such_thing'):
+    with (planted(ObjectStore, 'notes_of', lambda self, v: v.no_such_thing),
+          pytest.raises(AttributeError, match='no_such_thing')):
         v.metadata
 
 def test_odd_values_are_refused_in_words(churn, tmp_path):
@@ -556,9 +557,8 @@ def test_a_bar_counts_what_has_arrived(tmp_path, parts):
     backend = object.__new__(remote.RemoteBackend)
     backend.url = 's3://lab'
     def progress(n): claims.append((sum(c for c, _ in claims[-1:]) + n, line.arrived))
-    with planted(obstore, 'put', line.put), planted(remote.RemoteBackend, 'exists', lambda self,
-                                                    key: False), planted(remote.RemoteBackend, '_request', lambda self,
-            kind, call: call(None)):
+    with (planted(obstore, 'put', line.put), planted(remote.RemoteBackend, 'exists', lambda self, key: False),
+          planted(remote.RemoteBackend, '_request', lambda self, kind, call: call(None))):
         backend.upload('payloads/aa/x', file, progress)
     assert claims and all(claimed <= arrived for claimed, arrived in claims) and claims[-1][0] == size == line.arrived
     if parts >= 13: assert claims[0][0] <= size / 4 + 2 * PIECE and len(claims) > parts // 2

@@ -56,8 +56,8 @@ def model(last: int, whole: bool, bug: str = ''):
         "What the date of the last one is at most, by a listing"
         n, t = len(s.store), s.store[-1].when
         cut = SECOND if whole else 0
-        return (t // SECOND * SECOND if whole else t) + (0 if bug == 'no second' else cut) + (0
-            if bug == 'no microsecond a number' else n)
+        return (t // SECOND * SECOND if whole else t) + (0 if bug == 'no second' else cut) + (
+            0 if bug == 'no microsecond a number' else n)
 
     def clock(s: State, i: int, w: Writer) -> int:
         if bug == 'the wall clock' and i == 0: return s.time + YEAR
@@ -81,7 +81,8 @@ def model(last: int, whole: bool, bug: str = ''):
                                              dated=s.time)
             elif w.does == 'send' and w.n <= len(s.store):
                 yield f'{i} finds {w.n} taken', go(s, does='date', n=w.n + 1, after=max(w.after, s.store[w.n - 1].at))
-                yield f'{i} finds {w.n} taken, and looks', go(s, does='date', n=len(s.store) + 1,
+                yield f'{i} finds {w.n} taken, and looks', go(
+                    s, does='date', n=len(s.store) + 1,
                     after=max(w.after, s.store[w.n - 1].at, listed(s) if len(s.store) > w.n else 0))
             elif w.does == 'send':
                 yield f'{i} sends {w.n}', go(s._replace(store=(*s.store, Stored(w.at, s.time, 'unanswered'))),
@@ -203,8 +204,8 @@ def answers(origin: Origin, moments: list) -> list:
     def ask(t):
         try: return s[f'lab/m@{t.isoformat()}'].ref
         except NotFound as e: return str(e)
-    return [ask(t) for t in moments] + [(v.ref, v.created) for v in s.versions('lab/m')] + [(m['to'], m['when'])
-        for m in (s.aliases('lab/m').history('best') if 'best' in s.aliases('lab/m') else [])]
+    return [ask(t) for t in moments] + [(v.ref, v.created) for v in s.versions('lab/m')] + [
+        (m['to'], m['when']) for m in (s.aliases('lab/m').history('best') if 'best' in s.aliases('lab/m') else [])]
 
 steps = st.lists(st.one_of(st.tuples(st.just('put'), st.integers(0, 2)), st.tuples(st.just('put'), st.integers(0, 2)),
                            st.tuples(st.just('pass'), st.sampled_from([0.0004, 0.3, 0.7, 1.0, 90.0, 4000.0])),

@@ -73,8 +73,8 @@ def test_rotten_near_copies_are_healed(memory, areas, figure):
     assert not total['wrong'] and not total['Damaged'] and not total['NotFound'] and not total['NotAvailableOffline']
 
 def test_planted_moves_that_are_believed_are_caught(memory, monkeypatch):
-    monkeypatch.setattr(Near, 'read', lambda self, key,
-                        limit=None: self.at(key).read(key, limit)[0 if self.area(key) in near.WHOLE else 16:])
+    monkeypatch.setattr(Near, 'read',
+        lambda self, key, limit=None: self.at(key).read(key, limit)[0 if self.area(key) in near.WHOLE else 16:])
     try:
         caught = any(rot(memory, ['aliases', 'notes', 'state'], 12, seed) - Counter(damaged=10**6) for seed in range(2))
     except UserWarning as e: caught = 'left out' in str(e)
@@ -148,8 +148,8 @@ def test_a_near_folder_that_cannot_be_written_to(memory, what, monkeypatch):
             return real(path, flags, *args, **kwargs)
         monkeypatch.setattr(os, 'open', refuses)
         real_mkdir = os.mkdir
-        monkeypatch.setattr(os, 'mkdir', lambda p, *a,
-                            **k: (_ for _ in ()).throw(PermissionError(13, 'Permission denied')) if '/near' in str(p)
+        monkeypatch.setattr(os, 'mkdir',
+            lambda p, *a, **k: (_ for _ in ()).throw(PermissionError(13, 'Permission denied')) if '/near' in str(p)
                             else real_mkdir(p, *a, **k))
     else: (memory.folder/'near').write_text('not a folder')
     store = stocked(memory)

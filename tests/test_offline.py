@@ -37,8 +37,8 @@ def stocked(world) -> ObjectStore:
 
 def reads(store) -> None:
     "What is near answers as the origin did"
-    assert (store.get('lab/m'), store.get('lab/m@1'), store.get('lab/m@production'), store.get('lab/m@-2')) == (3, 1, 2,
-        2)
+    assert (store.get('lab/m'), store.get('lab/m@1'), store.get('lab/m@production'), store.get('lab/m@-2')) == (
+        3, 1, 2, 2)
     assert (whole(store.get('lab/large')) == 'large'
             and [whole(p.read_bytes()) for _, p in sorted(store.get('lab/photos').items())] == ['0', '1', '2'])
     assert (store.versions('lab/m').refs == ['lab/m@1', 'lab/m@2', 'lab/m@3']
@@ -93,8 +93,10 @@ def test_writes_wait_or_refuse(world, how):
         (world.folder/'photos'/'3').write_bytes(content('3', 70_000))
         w = store.put('lab/photos', world.folder/'photos')
         assert [whole(p.read_bytes()) for _, p in sorted(w.get().items())] == ['0', '1', '2', '3']
-        store.set_alias('lab/m@3', 'candidate'), store.set_alias(v, 'newest'), store.annotate(v,
-            {'by': 'hand'}), store.annotate('lab/m@3', {'seen': 1})
+        store.set_alias('lab/m@3', 'candidate')
+        store.set_alias(v, 'newest')
+        store.annotate( v, {'by': 'hand'})
+        store.annotate('lab/m@3', {'seen': 1})
         assert (store.get('lab/m@candidate'), store.get('lab/m@newest'), v.metadata,
                 store['lab/m@3'].metadata['seen']) == (3, 4, {'auc': 0.4, 'by': 'hand'}, 1)
         assert store.remove('lab/m@1') == 1 and store.remove_alias('lab/m', 'production')

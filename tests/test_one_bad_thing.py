@@ -27,14 +27,18 @@ class Lab:
             s = self.open()
             for i in (1, 2, 3): s.put('lab/m', i, metadata={'auc': i / 10})
             s.put('lab/bad', 1), s.put('lab/bad', 2), s.put('lab/o', 'fine'), s.put('other/x', 1)
-            s.set_alias('lab/m@1', 'production'), s.set_alias('lab/m@2', 'staging'), s.annotate('lab/m@2',
-                {'note': 1}), s.annotate('lab/m@3', {'note': 2})
+            s.set_alias('lab/m@1', 'production')
+            s.set_alias('lab/m@2', 'staging')
+            s.annotate( 'lab/m@2', {'note': 1})
+            s.annotate('lab/m@3', {'note': 2})
             s.calculated('lab/sum')(lambda: 3)()
             flush_hints()
             if near:
                 s = self.open(offline=True)
-                s.put('lab/p', 1), s.put('lab/q', b'q' * 50_000), s.annotate('lab/m@3',
-                    {'later': 1}), s.set_alias('lab/m@3', 'next')
+                s.put('lab/p', 1)
+                s.put('lab/q', b'q' * 50_000)
+                s.annotate( 'lab/m@3', {'later': 1})
+                s.set_alias('lab/m@3', 'next')
 
     def open(self, machine: str = 'state', **options) -> ObjectStore:
         forget_all()
@@ -278,8 +282,7 @@ WAITING |= {'put with a size of text': entry('put', with_('size', '3')),
             'large bytes gone': bytes_of('q', None), 'tried': made('tried', b'x'), 'conflict': made('conflicts', b'[]'),
             'conflict, deep': made('conflicts', DEEP.encode()),
             'a file that is none of ours': lambda lab: (
-                                                        next(
-    iter(lab.state.glob('pending/*/queue')))/'notes.txt').write_text('x')}
+                next(iter(lab.state.glob('pending/*/queue')))/'notes.txt').write_text('x')}
 
 def test_every_verb_goes_on_beside_a_damaged_entry(quick, figure):
     verbs = [finds, finds_all, gets, gets_many, lists, versions, facts, shows, aliases, puts, annotates, removes, syncs,

@@ -68,7 +68,8 @@ from objectstore import ObjectStore
 s = ObjectStore('store', **json.loads(sys.argv[1]))
 def f(x): return x
 f = s.calculated('lab/f')(f)
-v = s.put('lab/x', 1, alias='production'); s.annotate(v, {'a': 1}); s.put('lab/x', 2); s.remove('lab/x@2'); f(1); s.put('lab/y', 1); s.remove_bucket('lab', force=True); s.put('lab/z', numpy.zeros(3)); s.close()
+v = s.put('lab/x', 1, alias='production'); s.annotate(v, {'a': 1}); s.put('lab/x', 2); s.remove('lab/x@2')
+f(1); s.put('lab/y', 1); s.remove_bucket('lab', force=True); s.put('lab/z', numpy.zeros(3)); s.close()
 """)
     def run(**options):
         return subprocess.run([sys.executable, script, json.dumps(options)], capture_output=True, text=True,
@@ -166,7 +167,9 @@ def test_an_address_that_is_ones_own_is_not(home, monkeypatch, how):
                           'endpoint_url_sts=http://h', 'metadata_endpoint=http://h', 'role_arn=x'])
 def test_a_project_may_not_switch_off_certificates_or_say_where_credentials_come_from(home, option):
     project(f'tiers = near, s3://lab?{option}')
-    with pytest.raises(InvalidSettings, match=r"settings.ini, line 2: tiers: \w+ does not belong into a project's file, which may neither switch off certificates"):
+    said = (r"settings.ini, line 2: tiers: \w+ does not belong into a project's file, "
+            "which may neither switch off certificates")
+    with pytest.raises(InvalidSettings, match=said):
         ObjectStore()
     Path('settings.ini').unlink()
     write(Path('pyproject.toml'), f'[tool.objectstore]\ntiers = ["near", "s3://lab?{option}"]\n')

@@ -51,8 +51,8 @@ def test_three_reads(codec, name, lab, mine, tmp_path):
     value, i = kept[codec][name], list(kept[codec]).index(name)
     before = told(value)
     v = mine.put(f'mine/{codec}/{i}', value)
-    assert v.codec == {'pandas': 'parquet', 'polars': 'parquet', 'arrow': 'parquet'}.get(codec,
-        'text' if isinstance(value, str) else codec)
+    assert v.codec == {'pandas': 'parquet', 'polars': 'parquet', 'arrow': 'parquet'}.get(
+        codec, 'text' if isinstance(value, str) else codec)
     reads = {'near': mine.get(v), 'again': mine.get(v), 'cold': cold(lab, tmp_path).get(f'mine/{codec}/{i}'),
              'other': cold(lab, tmp_path).get(f'other/{codec}/{i}')}
     assert told(value) == before
@@ -63,8 +63,8 @@ def test_three_reads(codec, name, lab, mine, tmp_path):
 def test_whole_by_name(name, lab, mine, tmp_path):
     (value, t), i = whole[name], list(whole).index(name)
     v = mine.put(f'mine/whole/{i}', value)
-    for back in mine.get(v, as_=t), cold(lab, tmp_path).get(f'mine/whole/{i}', as_=t), cold(lab,
-            tmp_path).get(f'other/whole/{i}', as_=t):
+    for back in mine.get(v, as_=t), cold(lab, tmp_path).get(f'mine/whole/{i}', as_=t), cold(
+            lab, tmp_path).get(f'other/whole/{i}', as_=t):
         assert back == value and type(back) is t and difference(value, back) is None
 
 @pytest.mark.parametrize('name', on_purpose)

@@ -212,8 +212,8 @@ def test_lists_as_parameters(name, vs, view):
             with pytest.raises(InvalidQuery, match='is no time|is no size'): parse_where(text, {'v': vs})
             continue
         assert parse_where(text,
-                           {'v': vs}).matches(view) is (oracle(('notin' if 'NOT' in text else 'in', name, vs),
-            view) is True)
+                           {'v': vs}).matches(view) is (oracle(
+                               ('notin' if 'NOT' in text else 'in', name, vs), view) is True)
 
 @settings(max_examples=soak(100, 1000), deadline=None)
 @given(st.dictionaries(st.sampled_from(['kind', 'x', 'rows', 'metrics.auc', 'metadata.size']),

@@ -44,8 +44,8 @@ def claim_many(kind: str, at, racer: int, n: int, ready) -> list[int]:
     backend, known, mine = open_place(kind, at), 0, []
     ready.wait()
     for i in range(n):
-        mine.append(known := Claim(backend, 'b/records/m/@/', f'{racer} {i}', lambda k,
-                                   at: f'{racer} {i} {at}'.encode(), bid).number(known + 1))
+        mine.append(known := Claim(backend, 'b/records/m/@/', f'{racer} {i}',
+                                   lambda k, at: f'{racer} {i} {at}'.encode(), bid).number(known + 1))
     return mine
 
 def race(kind: str, at, racers: int, n: int) -> dict[str, int]:
@@ -100,8 +100,8 @@ def all_put(kind, at, racers, n) -> dict:
 
 def judge_puts(title, figure, result, n) -> None:
     figure(title, **result)
-    assert {k: v for k, v in result.items() if k != 'seconds'} == dict(versions=n, lost=0, unasked=0, gaps=0,
-        identities=1)
+    assert {k: v for k, v in result.items() if k != 'seconds'} == dict(
+        versions=n, lost=0, unasked=0, gaps=0, identities=1)
 
 def test_many_puts_of_one_item_on_files(tmp_path, figure):
     racers = soak(16, 50)
@@ -132,8 +132,8 @@ def test_conditions_have_one_winner(verb, tmp_path, figure):
         if verb == 'if_at': stores[0].put('b/m', n)
         def one(store):
             try:
-                store.put('b/m', n, if_latest=n) if verb == 'if_latest' else store.set_alias(f'b/m@{n + 1}', 'prod',
-                    if_at=n)
+                store.put('b/m', n, if_latest=n) if verb == 'if_latest' else store.set_alias(
+                    f'b/m@{n + 1}', 'prod', if_at=n)
             except Conflict: return False
             return True
         with ThreadPoolExecutor(8) as pool: won[sum(pool.map(one, stores))] += 1

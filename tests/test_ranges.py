@@ -40,8 +40,8 @@ def frame():
     np, pd = pytest.importorskip('numpy'), pytest.importorskip('pandas')
     rng = np.random.default_rng(3)
     n = 300_000
-    return pd.DataFrame({f'c{i}': rng.random(n) for i in range(12)} | {'n': np.arange(n),
-        'k': pd.Categorical(rng.integers(0, 5, n))}, index=pd.RangeIndex(n, name='row'))
+    return pd.DataFrame({f'c{i}': rng.random(n) for i in range(12)} | {
+        'n': np.arange(n), 'k': pd.Categorical(rng.integers(0, 5, n))}, index=pd.RangeIndex(n, name='row'))
 
 
 # Files
@@ -308,7 +308,8 @@ import os, sys
 from pathlib import Path
 from objectstore import ObjectStore
 store = ObjectStore(*sys.argv[1:3], endpoint=sys.argv[3], progress=False, timeout=5.0)
-def peak(): return next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM'))   # ru_maxrss would be the parent's
+# ru_maxrss would be the parent's
+def peak(): return next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM'))
 before = peak()
 path = store['lab/huge@1'].path()
 print(path.stat().st_size, before, peak())

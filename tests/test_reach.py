@@ -278,8 +278,8 @@ def test_a_queue_that_was_taken_over_halfway_is_delivered_once(site, monkeypatch
     [work] = [w for w in v._store.pending.work()]
     store = site.open()
     queue = v._store.pending
-    monkeypatch.setattr(type(store), '_is_ours', lambda self,
-                        w: False)      # as if nobody knew that it is the same store
+    monkeypatch.setattr(type(store), '_is_ours',
+                        lambda self, w: False)      # as if nobody knew that it is the same store
     assert [o.became for o in store.sync(queue=queue.name)] == ['lab/m@2']
     assert [x.get() for x in store.versions('lab/m')] == [0, 1] and work.id == store['lab/m@2'].id
 

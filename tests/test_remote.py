@@ -84,8 +84,8 @@ def test_1_500_versions(far, proxy):
     with proxy.counting() as count: assert len(list(far.list('f/', limit=1000))) == 1000
     assert len(count) == 1
     with proxy.counting() as count:
-        assert keys(far.list('f/', after=f'f/@/{number_key(n - 2)}')) == [f'f/@/{number_key(n - 1)}',
-            f'f/@/{number_key(n)}']
+        assert keys(far.list('f/', after=f'f/@/{number_key(n - 2)}')) == [
+            f'f/@/{number_key(n - 1)}', f'f/@/{number_key(n)}']
     assert len(count) == 1
     with proxy.counting() as count: next(far.list('f/'))
     assert len(count) == 1
@@ -342,7 +342,8 @@ def test_an_upload_that_fails_shows_nothing(far, proxy, place, tmp_path):
 _probe = '''
 import json, sys
 from objectstore.storage.remote import RemoteBackend
-def peak(): return next(int(line.split()[1]) / 1024 for line in open('/proc/self/status') if line.startswith('VmHWM'))   # ru_maxrss would be the parent's
+# ru_maxrss would be the parent's
+def peak(): return next(int(line.split()[1]) / 1024 for line in open('/proc/self/status') if line.startswith('VmHWM'))
 url, endpoint, source, verb = sys.argv[1:]
 b = RemoteBackend(url, endpoint=endpoint, timeout=4.0)
 b.exists('x')

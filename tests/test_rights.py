@@ -74,10 +74,10 @@ VERBS = {        # The verb: what it asks, the first role that may, and what it 
     'set_alias': (lambda s: s.set_alias('data/x@1', f'a{secrets.token_hex(4)}').version, 'writer', 1),
     'copy': (lambda s: s.copy('data/x@1', 'data/z').version, 'writer', ...),
     'remove': (lambda s: s.remove(s.put('data/gone', 1)), 'writer', 1),
-    'remove_alias': (lambda s: s.remove_alias(s.set_alias('data/x@1', 'short').ref.partition('@')[0], 'short'),
-    'writer', True),
-    'remove_bucket': (lambda s: s.remove_bucket(s.put(f'old-{secrets.token_hex(4)}/x', 1).bucket, force=True), 'writer',
-    True),
+    'remove_alias': (
+        lambda s: s.remove_alias(s.set_alias('data/x@1', 'short').ref.partition('@')[0], 'short'), 'writer', True),
+    'remove_bucket': (
+        lambda s: s.remove_bucket(s.put(f'old-{secrets.token_hex(4)}/x', 1).bucket, force=True), 'writer', True),
     'compact': (lambda s: s.put('data/y', 1) and bool(s.care.compact('data')), 'keeper', True),
 }
 
@@ -132,8 +132,8 @@ def test_without_that_look_what_is_absent_is_refused(made, monkeypatch):
 def test_the_rights_of_seaweedfs(seaweed):
     "Its actions for a prefix: a reader reads there, and is refused all else in words"
     user = f'reader{secrets.token_hex(4)}'
-    bucket, keys = seaweed.make_bucket(f'rights-{secrets.token_hex(4)}'), dict(access_key_id=f'AK{user}',
-        secret_access_key='reads', region=seaweed.region)
+    bucket, keys = seaweed.make_bucket(f'rights-{secrets.token_hex(4)}'), dict(
+        access_key_id=f'AK{user}', secret_access_key='reads', region=seaweed.region)
     p = seaweed.first_port
     done = subprocess.run([weed_program(), 'shell', f'-master=127.0.0.1:{p}', f'-filer=127.0.0.1:{p + 2}'],
                           capture_output=True, text=True, timeout=60,

@@ -208,8 +208,8 @@ def test_words_follow_an_alias_that_moves(tmp_path):
     for n in range(3): store.put('lab/m', n), store.put('lab/other', n, metadata={'says': 'production'})
     for n in (1, 2, 3):
         store.set_alias(f'lab/m@{n}', 'production')
-        assert set(store.find_items(at='*', text='product').refs) == {f'lab/m@{n}', 'lab/other@1', 'lab/other@2',
-            'lab/other@3'}
+        assert set(store.find_items(at='*', text='product').refs) == {
+            f'lab/m@{n}', 'lab/other@1', 'lab/other@2', 'lab/other@3'}
         assert (store.find_items(at='*', text='product m').refs == [f'lab/m@{n}']
                 and not store.find_items(at='*', text='product m zzz'))
     store.remove_alias('lab/m', 'production')
@@ -281,8 +281,8 @@ def test_an_empty_answer_names_types_that_do_not_meet(tmp_path):
         for at in ('latest', '*'):
             assert says in store.find_items(where=where, at=at).why and says in plainly(store, where=where, at=at).why
     for where in ("auc > 5", "stage = 'x'", "tags = 'b'", "day > '2027-01-01'", 'tags = 3'):
-        assert 'holds' not in store.find_items(where=where).why.replace('tags holds',
-            'tags holds' if where == 'tags = 3' else '')
+        assert 'holds' not in store.find_items(where=where).why.replace(
+            'tags holds', 'tags holds' if where == 'tags = 3' else '')
     assert store.find_items(where='auc > 5').why == 'The only version here does not meet the condition'
     assert store.find_items(at='all').why.endswith("at='*' is every version")
     store.set_alias('lab/m@1', 'production')
@@ -365,7 +365,8 @@ def damage(kind, index, rng):
         with sqlite3.connect(path) as db: db.execute('PRAGMA user_version = 77')
     elif kind == 'no table':
         with sqlite3.connect(path) as db:
-            db.execute(f"DROP TABLE {rng.choice(['versions', 'docs', 'aliases', 'keys', 'buckets', 'seen', 'columns'])}")
+            table = rng.choice(['versions', 'docs', 'aliases', 'keys', 'buckets', 'seen', 'columns'])
+            db.execute(f'DROP TABLE {table}')
 
 @pytest.mark.parametrize('kind', ['deleted', 'garbage', 'truncated', 'empty', 'other format', 'no table'])
 def test_an_index_that_is_lost_makes_no_difference(tmp_path, kind):
@@ -413,9 +414,9 @@ def test_what_goes_stale_is_found(tmp_path, figure):
         if i % 3 == 0: other.annotate(f'lab/m{i % 5}', {'note': 'yes'})
         if i % 4 == 0: other.remove('lab/m6@latest') if 'lab/m6' in other else None
         store.refresh(whole=True)
-        wrong += [sorted(v.ref for v in store.find_items(at='*')),
-                  sorted(store.find_items(where="note = 'yes' OR alias = 'production'").refs)] != [sorted(v.ref
-            for v in plainly(store, at='*')), sorted(plainly(store, where="note = 'yes' OR alias = 'production'").refs)]
+        where = "note = 'yes' OR alias = 'production'"
+        wrong += (sorted(store.find_items(at='*').refs) != sorted(v.ref for v in plainly(store, at='*'))
+                  or sorted(store.find_items(where=where).refs) != sorted(plainly(store, where=where).refs))
     figure('17 stale rows', lost_hints=n, difference_after=wrong)
     assert not wrong
 
@@ -488,8 +489,8 @@ def test_two_writers_while_a_reader_refreshes(tmp_path, figure, state):
     reader.find_or_create_bucket('lab')
     states = [str(tmp_path/(f'state-{w}' if state == 'own' else 'state')) for w in 'ab']
     done, looks = [], 0
-    t = threading.Thread(target=lambda: done.append(together(_writes,
-        [(folder, w, n, s) for w, s in zip('ab', states)])))
+    t = threading.Thread(target=lambda: done.append(together(
+        _writes, [(folder, w, n, s) for w, s in zip('ab', states)])))
     t.start()
     before: set[int] = set()
     while t.is_alive():
@@ -503,8 +504,8 @@ def test_two_writers_while_a_reader_refreshes(tmp_path, figure, state):
     figure(f'search: two writers while a reader refreshes, {state} state', versions=len(found), looks=looks,
            missed=len(missed))
     assert not missed and len(found) == 2 * n
-    assert [facts(v) for v in sorted(reader.find_items('lab', at='*'), key=str)] == [facts(v)
-        for v in sorted(plainly(reader, 'lab', at='*'), key=str)]
+    assert [facts(v) for v in sorted(reader.find_items('lab', at='*'), key=str)] == [
+        facts(v) for v in sorted(plainly(reader, 'lab', at='*'), key=str)]
 
 @pytest.mark.parametrize('slowly', [False, True])
 def test_threads_of_one_store(tmp_path, monkeypatch, slowly):
@@ -542,8 +543,9 @@ def test_a_put_that_cannot_be_written_into_the_index_is_found_all_the_same(tmp_p
     t = threading.Thread(target=hold)
     t.start(), started.wait()
     before = time.monotonic()
-    store.put('lab/new', 1, metadata={'x': 1}), store.set_alias('lab/new', 'prod'), store.annotate('lab/m1@2',
-        {'seen': 5})
+    store.put('lab/new', 1, metadata={'x': 1})
+    store.set_alias('lab/new', 'prod')
+    store.annotate( 'lab/m1@2', {'seen': 5})
     assert time.monotonic() - before < 5 * PATIENCE
     done.set(), t.join()
     assert (store.find_items(where='x = 1').refs == store.find_items(filter='new', at='prod').refs == ['lab/new@1']
@@ -586,8 +588,8 @@ def test_what_goes_while_one_goes_through_it(tmp_path, sort):
 @pytest.mark.parametrize('sort', ['size', '-size', 'k', '-k', 'item', '-kind', 'alias'])
 def test_pages_join(tmp_path, monkeypatch, sort):
     "In the order of the records, wherever a page ends"
-    monkeypatch.setattr('objectstore.store.results.FIRST', 3), monkeypatch.setattr('objectstore.store.results.LARGEST',
-        7)
+    monkeypatch.setattr('objectstore.store.results.FIRST', 3)
+    monkeypatch.setattr( 'objectstore.store.results.LARGEST', 7)
     store = busy(tmp_path/'lab')
     for b in ('lab', 'two'):
         for i in range(40):
@@ -755,7 +757,10 @@ def test_a_crash_in_the_middle_of_a_compaction(tmp_path):
 # What may not be believed
 
 @pytest.mark.filterwarnings('ignore:a hint says nothing')
-@pytest.mark.parametrize('raw', [b'', b'nonsense', b'{}', b'0' * 32 + b' {"changed":[["put","m1",99],["alias","m1","x"],["note","m9",3],["remove","m1",1],["state","",7],["put",5,5],["drop","a",1],"x"]}'])
+@pytest.mark.parametrize('raw', [
+    b'', b'nonsense', b'{}',
+    b'0' * 32 + b' {"changed":[["put","m1",99],["alias","m1","x"],["note","m9",3],["remove","m1",1],["state","",7],'
+                b'["put",5,5],["drop","a",1],"x"]}'])
 def test_a_hint_that_says_what_is_not_so(tmp_path, raw):
     from objectstore.format.records import seal
     store = busy(tmp_path/'lab')

@@ -36,7 +36,9 @@ def figures(request):
     "The figures, printed when all is done"
     yield
     with request.config.pluginmanager.getplugin('capturemanager').global_and_fixture_disabled():
-        request.config.get_terminal_writer().line(f"\nsecrets: searched {sum(TRIED.values())} outputs ({', '.join(f'{k} {n}' for k, n in TRIED.items() if k != 'hits')}), hits {TRIED['hits']}")
+        each = ', '.join(f'{k} {n}' for k, n in TRIED.items() if k != 'hits')
+        request.config.get_terminal_writer().line(
+            f"\nsecrets: searched {sum(TRIED.values())} outputs ({each}), hits {TRIED['hits']}")
 
 def clean(kind: str, *said: object) -> None:
     "Count outputs, and raise where one holds the canary"
@@ -74,9 +76,8 @@ def given(how: str, monkeypatch) -> dict:
         monkeypatch.setenv('AWS_SHARED_CREDENTIALS_FILE', str(p/'credentials'))
         return {}
     name = dict(options='secret_access_key', aws_options='aws_secret_access_key', upper='AWS_SECRET_ACCESS_KEY')[how]
-    return dict(storage_options={name: CANARY,
-                                 name.replace('secret_access_key', 'access_key_id').replace('SECRET_ACCESS_KEY',
-        'ACCESS_KEY_ID'): 'AKIAEXAMPLE', 'region': 'eu-test-1'})
+    id = name.replace('secret_access_key', 'access_key_id').replace('SECRET_ACCESS_KEY', 'ACCESS_KEY_ID')
+    return dict(storage_options={name: CANARY, id: 'AKIAEXAMPLE', 'region': 'eu-test-1'})
 
 def outputs(x: object) -> list:
     "Every way to look at an object"
@@ -257,7 +258,8 @@ def test_a_canary_in_every_option(home, monkeypatch, logged, scheme):
         value = CANARY if secret else f'http://me:{CANARY.replace("/", "")}@h:1'
         given = {name: value, **({'access_key_id': 'a', 'secret_access_key': 'b'} if of == 's3' else {}),
                  **({'account_name': 'lab'} if of == 'az' else {})} | {name: value}
-        clean('traceback', *told(lambda: ObjectStore(f'{tier.rstrip("/")}{"//" if scheme == "native" else ""}?{name}={urllib.parse.quote(value, safe="")}', near=False, endpoint='http://127.0.0.1:9').get('lab/x')))
+        url = f'{tier.rstrip("/")}{"//" if scheme == "native" else ""}?{name}={urllib.parse.quote(value, safe="")}'
+        clean('traceback', *told(lambda: ObjectStore(url, near=False, endpoint='http://127.0.0.1:9').get('lab/x')))
         with planted(sys.modules[__name__], 'FORMS', [*FORMS, CANARY.replace('/', '')]):
             try:
                 s = ObjectStore(tier, near=False, timeout=0.1, endpoint='http://127.0.0.1:9' if of == 's3' else None,
@@ -269,11 +271,12 @@ def test_a_canary_in_every_option(home, monkeypatch, logged, scheme):
     clean('log', logged.getvalue())
 
 SHOWN = {'TIERS', 'AUTHOR'}       # a place and a name, which are there to be shown
-VARIABLES = [f'AWS_{n.upper()}' for n in sorted(options.KNOWN['s3'] | options.client_options)] + ['AWS_PROFILE',
-    'AWS_CA_BUNDLE', 'AWS_ENDPOINT_URL_S3', 'AWS_TOKEN', 'HTTPS_PROXY', 'http_proxy', 'GOOGLE_SERVICE_ACCOUNT_KEY',
-    'AZURE_STORAGE_KEY', 'DATABASE_URL', 'PASSWORD'] + [f'OBJECTSTORE_{k.upper()}' for k in get_config(files=False)
-                                                        if k.upper() not in SHOWN] + ['OBJECTSTORE_SECRET',
-    'OBJECTSTORE_TIER']
+VARIABLES = [
+    *(f'AWS_{n.upper()}' for n in sorted(options.KNOWN['s3'] | options.client_options)),
+    'AWS_PROFILE', 'AWS_CA_BUNDLE', 'AWS_ENDPOINT_URL_S3', 'AWS_TOKEN', 'HTTPS_PROXY', 'http_proxy',
+    'GOOGLE_SERVICE_ACCOUNT_KEY', 'AZURE_STORAGE_KEY', 'DATABASE_URL', 'PASSWORD',
+    *(f'OBJECTSTORE_{k.upper()}' for k in get_config(files=False) if k.upper() not in SHOWN),
+    'OBJECTSTORE_SECRET', 'OBJECTSTORE_TIER']
 
 def test_a_canary_in_every_variable(home, monkeypatch, logged, tmp_path):
     "What is said and what is written, of a store on a service that is not there and of one on this machine"

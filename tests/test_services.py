@@ -188,7 +188,8 @@ def test_refuse(place, proxy):
         with pytest.raises(GenericError, match='Connect'): get(store, 'x')
     assert get(store, 'x') == b'1'
 
-@pytest.mark.parametrize('plan, wrong', [(dict(kind='truncate'), b'01234'), (dict(kind='truncate', keep=0), b''),
+@pytest.mark.parametrize('plan, wrong', [
+    (dict(kind='truncate'), b'01234'), (dict(kind='truncate', keep=0), b''),
     (dict(kind='flip'), b'01234\xca6789'), (dict(kind='flip', at=0), b'\xcf123456789')])
 def test_wrong_bytes_come_back_as_success(place, proxy, plan, wrong):
     store = place.store(proxy.endpoint)

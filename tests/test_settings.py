@@ -144,8 +144,8 @@ def test_a_file_that_cannot_be_read(home):
     with pytest.raises(InvalidSettings, match='cannot be read'): get_config()
 
 def test_sizes():
-    assert [parse_size(s) for s in ('1kB', '1 KiB', '2mb', '0', '1.5T', '3b', 7)] == [1000, 1024, 2_000_000, 0,
-        1_500_000_000_000, 3, 7]
+    assert [parse_size(s) for s in ('1kB', '1 KiB', '2mb', '0', '1.5T', '3b', 7)] == [
+        1000, 1024, 2_000_000, 0, 1_500_000_000_000, 3, 7]
     for bad in ('x', '', '1 XB', '-1', '1e3', '٣GB', 1.5, -1, True): 
         with pytest.raises(ValueError): parse_size(bad)
 

@@ -151,8 +151,8 @@ def test_numbers_stay_near_themselves(v): assert abs(float(human_number(v).repla
 def test_numpy_and_pandas():
     np = pytest.importorskip('numpy')
     assert [shown(v) for v in (np.int64(12_345), np.float32(0.5), np.bool_(True), np.array(3), np.zeros(3),
-                               np.datetime64('2026-11-01'))] == ['12,345', '0.5', 'True', '3', '<ndarray>',
-        '2026-11-01']
+                               np.datetime64('2026-11-01'))] == [
+                                   '12,345', '0.5', 'True', '3', '<ndarray>', '2026-11-01']
     pd = pytest.importorskip('pandas')
-    assert [shown(v) for v in (pd.NaT, pd.Timestamp('2026-11-01T12:04', tz='UTC'), pd.NA)] == ['',
-        '2026-11-01 12:04 UTC', '<NAType>']
+    assert [shown(v) for v in (pd.NaT, pd.Timestamp('2026-11-01T12:04', tz='UTC'), pd.NA)] == [
+        '', '2026-11-01 12:04 UTC', '<NAType>']

@@ -24,8 +24,9 @@ def test_a_page_each_and_no_two_of_one_name(site, monkeypatch, tmp_path):
     (tmp_path/'nbs/format/03_files.ipynb').touch()
     with pytest.raises(SystemExit, match='one name.*03_files.*01_files|one name.*01_files.*03_files'):
         build.check_notebooks()
-    (tmp_path/'nbs/format/03_files.ipynb').unlink(), (tmp_path/'nbs/elsewhere').mkdir(), (
-        tmp_path/'nbs/elsewhere/x.ipynb').touch()
+    (tmp_path/'nbs/format/03_files.ipynb').unlink()
+    (tmp_path/'nbs/elsewhere').mkdir()
+    ( tmp_path/'nbs/elsewhere/x.ipynb').touch()
     with pytest.raises(SystemExit, match='without a page.*elsewhere'): build.check_notebooks()
 
 SOURCE = '''class FindVerbs(AliasVerbs):
@@ -64,8 +65,8 @@ def test_links_find_what_a_class_inherits(site, tmp_path):
     made = sorted(tmp_path.rglob('*.ipynb'))
     links = pages.Links(made, tmp_path)
     for page in made: links.page(page)
-    assert read_nb(tmp_path/'index.ipynb').cells[1].source == ('See '
-        '[`ObjectStore.find_items`](store/find.ipynb#objectstore.find_items), '
+    assert read_nb(tmp_path/'index.ipynb').cells[1].source == (
+        'See ' '[`ObjectStore.find_items`](store/find.ipynb#objectstore.find_items), '
         '[`MemoryBackend.size`](storage/backend.ipynb#backend.size), `put` and `nothing_here`.')
     assert '](find.ipynb#objectstore.find_items)' in read_nb(tmp_path/'store/find.ipynb').cells[1].source
     assert '](../store/find.ipynb#' in read_nb(tmp_path/'storage/backend.ipynb').cells[1].source

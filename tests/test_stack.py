@@ -84,8 +84,8 @@ def test_a_get_sees_what_was_acknowledged_before_it_began(world, figure):
 
 def test_planted_a_stack_that_trusts_its_near_listing_is_caught(memory, monkeypatch):
     real = near.Stack.tail
-    monkeypatch.setattr(near.Stack, 'tail', lambda self, folder,
-                        known=0: [*self._near_list(folder, None, None)] or real(self, folder, known))
+    monkeypatch.setattr(near.Stack, 'tail',
+        lambda self, folder, known=0: [*self._near_list(folder, None, None)] or real(self, folder, known))
     assert between_two(memory, 10)
 
 def _writer(nears, url, options, state, name, n):

@@ -247,8 +247,8 @@ class StoreContract:
             naive = vs[1].created.replace(tzinfo=None)
             assert s.get(f'{x}@{naive.isoformat()}') == 1       # without a zone: UTC
             with pytest.raises(NotFound): s.get(f'{x}@{(vs[0].created - timedelta(seconds=5)).isoformat()}')
-        assert store.get(f'{x}@{vs[0].created:%Y-%m-%d}') == (2 if vs[2].created.date() == vs[0].created.date()
-            else store.get(f'{x}@{vs[0].created:%Y-%m-%d}'))
+        assert store.get(f'{x}@{vs[0].created:%Y-%m-%d}') == (
+            2 if vs[2].created.date() == vs[0].created.date() else store.get(f'{x}@{vs[0].created:%Y-%m-%d}'))
 
     # ---- names of versions without reading
     def test_in_and_not_iterable(self, store, b):
@@ -530,8 +530,8 @@ class StoreContract:
         started = datetime.now(timezone.utc)
         v = store.put(f'{b}/models/churn', {'a': 1}, metadata={'description': 'the first', 'auc': 0.9}, kind='model')
         for u in (v, store[v.ref], stack.open()[v.ref], store.versions(f'{b}/models/churn')[0], store.find_items(b)[0]):
-            assert (u.bucket, u.item, u.version, u.ref, str(u)) == (b, 'models/churn', 1, f'{b}/models/churn@1',
-                f'{b}/models/churn@1')
+            assert (u.bucket, u.item, u.version, u.ref, str(u)) == (
+                b, 'models/churn', 1, f'{b}/models/churn@1', f'{b}/models/churn@1')
             assert (u.codec == 'json' and u.kind == 'model' and u.size == 7 and re.fullmatch('[0-9a-f]{64}', u.hash)
                     and re.fullmatch('[0-9a-f]{32}', u.id))
             assert (u.created.tzinfo is timezone.utc and abs(u.created - started) < timedelta(minutes=5)
@@ -593,8 +593,8 @@ class StoreContract:
         assert stack.open().get(v.ref).read_bytes() == SMALL
 
     def test_compare(self, store, b):
-        v, w = store.put(f'{b}/x', {'a': 1}, metadata={'auc': 0.8, 'm': {'k': 1}}), store.put(f'{b}/x',
-            {'a': 1, 'b': 2}, metadata={'auc': 0.9, 'm': {'k': 1}})
+        v, w = store.put(f'{b}/x', {'a': 1}, metadata={'auc': 0.8, 'm': {'k': 1}}), store.put(
+            f'{b}/x', {'a': 1, 'b': 2}, metadata={'auc': 0.9, 'm': {'k': 1}})
         diff = v.compare(w)
         assert (diff['auc'] == (0.8, 0.9) and 'hash' in diff and 'm.k' not in diff and diff == v.compare(w.ref)
                 and v.compare(v) == {} and '0.8' in repr(diff))
@@ -819,19 +819,19 @@ class StoreContract:
         x = f'{b}/x'
         v = store.put(x, {'a': 1}, metadata={'auc': 0.9, 'n': 1})
         for s in (store, stack.open()):
-            assert s.put(x, {'a': 1}, skip_unchanged=True) == v == s.put(x, {'a': 1}, metadata={'auc': 0.9},
-                skip_unchanged=True)
+            assert s.put(x, {'a': 1}, skip_unchanged=True) == v == s.put(
+                x, {'a': 1}, metadata={'auc': 0.9}, skip_unchanged=True)
         assert store.put(x, {'a': 1}, metadata={'auc': 0.8}, skip_unchanged=True).version == 2
         assert (store.put(x, {'a': 1}, metadata={'new': 1}, skip_unchanged=True).version == 3
                 and store.put(x, {'a': 1}, kind='model', skip_unchanged=True).version == 4)
         assert (store.put(x, {'a': 2}, kind='model', skip_unchanged=True).version == 5
                 and store.put(x, b'{"a":2}', kind='model', skip_unchanged=True).version == 6)
-        assert store.put(f'{b}/large', LARGE, skip_unchanged=True).version == 1 == store.put(f'{b}/large', LARGE,
-            skip_unchanged=True).version
+        assert store.put(f'{b}/large', LARGE, skip_unchanged=True).version == 1 == store.put(
+            f'{b}/large', LARGE, skip_unchanged=True).version
         store.remove(f'{b}/large@1')
         assert store.put(f'{b}/large', LARGE, skip_unchanged=True).version == 2
-        assert store.put(x, {'a': 3}, skip_unchanged=True, alias='best').aliases == ['best'] == store.put(x, {'a': 3},
-            skip_unchanged=True, alias='best').aliases
+        assert store.put(x, {'a': 3}, skip_unchanged=True, alias='best').aliases == ['best'] == store.put(
+            x, {'a': 3}, skip_unchanged=True, alias='best').aliases
 
     def test_skip_unchanged_of_folders(self, stack, store, b):
         f = folder_of(Path('photos'), {'a': b'1', 's/b': LARGE})
@@ -913,8 +913,8 @@ class StoreContract:
     def test_what_is_not_there_is_not_available_and_says_so(self, stack, store, b):
         if stack.nears: pytest.skip('near tiers answer: test_offline.py')
         x = f'{b}/x'
-        v, f = store.put(x, LARGE, alias='production'), store.put(f'{b}/f',
-            folder_of(Path('photos'), {'a': LARGE[::-1]}))
+        v, f = store.put(x, LARGE, alias='production'), store.put(
+            f'{b}/f', folder_of(Path('photos'), {'a': LARGE[::-1]}))
         _aliases, s = store.aliases(x), stack.open()
         v, folder = s[v.ref], s.get(f)
         calls = dict(get=lambda: s.get(x), item=lambda: s[x], put=lambda: s.put(x, 1), many=lambda: s.get_many([x]),
@@ -953,15 +953,17 @@ class StoreContract:
                 and find(at=1) == find(at='@1') and find(at=-2) == ['models/churn@1'])
         assert (find(where='auc > 0.75 and auc < 0.95') == ['Models/old@1', 'data/daily@1']
                 and find(where={'stage': 'prod'}) == ['Models/old@1', 'models/price@1'])
-        assert (find(where='m.k = :k OR kind = :kind', params={'k': 3, 'kind': 'data'}) == ['Models/old@1',
-            'data/daily@1'] and find(where="item like 'models/%' and size > 10") == ['models/churn@2'])
+        assert find(where='m.k = :k OR kind = :kind', params={'k': 3, 'kind': 'data'}) == [
+            'Models/old@1', 'data/daily@1']
+        assert find(where="item like 'models/%' and size > 10") == ['models/churn@2']
         assert (find(kind='model') == ['models/churn@2', 'models/price@1']
                 and find(text='angstrom 2') == ['data/daily@1'] and find(text='churn') == ['models/churn@2']
                 and find(text='zzz') == [])
         assert (find('models', kind='model', where='auc > 0.9') == ['models/churn@2']
                 and find(limit=2) == everything[:2] and find(limit=0) == [])
-        assert ([v.item for v in store.find_items(b, sort='-auc')] == ['models/churn', 'Models/old', 'data/daily',
-            'models/price'] and store.find_items(b, sort='-size', limit=1)[0].size == 50)
+        assert [v.item for v in store.find_items(b, sort='-auc')] == [
+            'models/churn', 'Models/old', 'data/daily', 'models/price']
+        assert store.find_items(b, sort='-size', limit=1)[0].size == 50
         store.set_alias(f'{b}/models/churn@1', 'production')
         store.set_alias(f'{b}/data/daily', 'production')
         store.set_alias(f'{b}/models/churn@2', 'production')
@@ -993,8 +995,8 @@ class StoreContract:
         assert 'zzz' in repr(store.find_items(b, 'zzz'))
         with pytest.raises(InvalidQuery, match='auc'): store.find_items(b, where='aucc > 0.5')
         with pytest.raises(NotFound, match=b): store.find_items(b[:-1])
-        assert len(store.find_items(b, at='production')) == 0 and 'production' in repr(store.find_items(b,
-            at='production')), 'an alias that nothing has should be named'
+        assert len(store.find_items(b, at='production')) == 0 and 'production' in repr(store.find_items(
+            b, at='production')), 'an alias that nothing has should be named'
 
     def test_find_items_and_what_cannot_be_understood(self, store, b):
         store.put(f'{b}/x', 1, metadata={'auc': 1})
@@ -1060,8 +1062,8 @@ class StoreContract:
         if not stack.native:
             assert store.list_buckets() == [] and [store.find_or_create_bucket(n) for n in made] == made
         assert store.find_or_create_bucket(made[0]) == made[0]
-        assert [n for n in store.list_buckets() if n in made] == made == [n for n in stack.open().list_buckets()
-            if n in made]
+        assert [n for n in store.list_buckets() if n in made] == made == [
+            n for n in stack.open().list_buckets() if n in made]
         assert ([n for n in store.list_buckets('a$') if n in made] == [n for n in made if n.endswith('a')]
                 and made[0] in store.list_buckets('lph') and made[0] not in store.list_buckets(re.compile('lph')))
         assert ([n for n in store.list_buckets(re.compile('al|ga')) if n in made] == [made[0], made[2]]
@@ -1140,8 +1142,8 @@ class StoreContract:
         stores = [stack.open() for _ in range(n)]
         given = together(n, lambda i: [stores[i].put(f'{b}/x', (i, k)).version for k in range(each)])
         assert sorted(sum(given, [])) == list(range(1, n * each + 1)) and all(g == sorted(g) for g in given)
-        assert {stack.open().get(f'{b}/x@{v}') for v in range(1, n * each + 1)} == {(i, k) for i in range(n)
-            for k in range(each)}
+        assert {stack.open().get(f'{b}/x@{v}') for v in range(1, n * each + 1)} == {
+            (i, k) for i in range(n) for k in range(each)}
 
     def test_a_store_and_what_comes_from_it_can_be_pickled(self, stack, store, b):
         store.put(f'{b}/x', {'a': 1}, alias='production')
@@ -1445,8 +1447,11 @@ _only_read = '''
 from objectstore import *
 from pathlib import Path
 s = ObjectStore('mnt')
-assert len(s.get('a/x')) == 102400 and s['a/x@production'].path().stat().st_size == 102400 and s.find_items('a') and s.get_stats() and s.list_buckets() == ['a'] and s.versions('a/x')
-for f in (lambda: s.put('a/x', 1), lambda: s.put('b/x', 1), lambda: s.remove('a/x@1', force=True), lambda: s.set_alias('a/x', 'b'), lambda: s.annotate('a/x', dict(a=1)), lambda: s.put_many(dict([('a/y', 1)])), lambda: s.remove_bucket('a', force=True)):
+assert len(s.get('a/x')) == 102400 and s['a/x@production'].path().stat().st_size == 102400
+assert s.find_items('a') and s.get_stats() and s.list_buckets() == ['a'] and s.versions('a/x')
+for f in (lambda: s.put('a/x', 1), lambda: s.put('b/x', 1), lambda: s.remove('a/x@1', force=True),
+          lambda: s.set_alias('a/x', 'b'), lambda: s.annotate('a/x', dict(a=1)),
+          lambda: s.put_many(dict([('a/y', 1)])), lambda: s.remove_bucket('a', force=True)):
     try: f()
     except Protected as e: assert 'mnt' in str(e), e
     else: raise SystemExit('written')
@@ -1468,16 +1473,16 @@ def test_a_full_disk_is_an_error_of_the_store_and_nothing_half_done():
 def _first(numbers): return [n for n in sorted(numbers.made)]
 PLANTED = {'removed versions stay live': (lambda: planted(buckets.Numbers, 'live', property(_first)),
                                           'test_selectors_skip_what_was_removed'),
-           'a removal deletes the record': (lambda: planted(commit.Bucket, 'remove', lambda self, item, n,
-                                                            by: self.backend.delete(self.key(item, n)) or True),
+           'a removal deletes the record': (lambda: planted(
+                commit.Bucket, 'remove', lambda self, item, n, by: self.backend.delete(self.key(item, n)) or True),
                                             'test_remove_needs_a_selector_and_counts'),
            'hashes are not checked': (lambda: planted(download, 'verify_file', lambda *args: None),
                                       'test_a_payload_that_is_changed_missing_or_anothers_is_never_returned'),
            'records are believed': (lambda: planted(records, '_check', lambda *a: b'0'),
                                     'test_a_record_that_is_changed_or_anothers_is_never_believed'),
-           'already exists is trusted': (lambda: planted(records.Claim, 'once', lambda self,
-                                                         n: self.backend.create(self.folder + f'{n:010d}',
-    self.build(n, 0)) or True), 'test_stores_side_by_side_give_each_number_once'),
+           'already exists is trusted': (lambda: planted(records.Claim, 'once', lambda self, n: self.backend.create(
+                self.folder + f'{n:010d}', self.build(n, 0)) or True),
+                                         'test_stores_side_by_side_give_each_number_once'),
            'everything is trusted': (lambda: planted(ObjectStore, '_object', _trusting(ObjectStore._object)),
                                      'test_a_pickle_is_loaded_only_with_trust'),
            'aliases protect nothing': (lambda: planted(commit.Bucket, 'aliases', lambda self, item: {}),

@@ -84,8 +84,8 @@ class Trip:
         folders = store.versions('lab/folder')
         assert len(folders) == 1 and sorted(whole(p.read_bytes()) for p in folders[0].get().values()) == ['0', '1', '2']
         v = store['lab/m@production']
-        assert (whole(v.get()), v.notes, len(store.origin.bucket('lab').notes('m', v.version))) == ('small 2',
-            {'note': 1}, 1)
+        assert (whole(v.get()), v.notes, len(store.origin.bucket('lab').notes('m', v.version))) == (
+            'small 2', {'note': 1}, 1)
         store.pending._swept = False
         store.pending.sweep(0)
         assert not list((self.folder/'state').rglob('bytes/*')) and not list((self.folder/'state').rglob('.tmp-*'))
@@ -173,8 +173,8 @@ def test_planted_jump_to_the_end_is_caught_by_kills(trip, monkeypatch):
 
 # Two replayers of one folder
 
-def model(replayers: int, crashes: int, others: int, gc: int, jump: bool = False, checks: bool = True) -> tuple[int,
-        set]:
+def model(replayers: int, crashes: int, others: int, gc: int, jump: bool = False, checks: bool = True) -> tuple[
+        int, set]:
     """Every order of steps of some replayers of one pending put, of crashes between any two of them, of other writers,
     and of a collector that takes a payload before it is named. How many states there are, and what went wrong in the
     last ones.

@@ -39,8 +39,8 @@ def names_inside_names(store) -> None:
     for ref in refs:
         assert [whole(v.get()) for v in store.versions(ref)] == [f'{ref} 0', f'{ref} 1']
         assert store[f'{ref}@prod'].version == 2
-    assert sorted({v.item for v in store.find_items('b', at='*')}) == sorted(r.partition('/')[2] for r in refs
-        if r.startswith('b/'))
+    assert sorted({v.item for v in store.find_items('b', at='*')}) == sorted(
+        r.partition('/')[2] for r in refs if r.startswith('b/'))
 
 def test_items_inside_items(backend): names_inside_names(store_over(backend))
 

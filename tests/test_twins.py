@@ -358,8 +358,8 @@ def test_arrays_are_mapped_and_hashed_once(world, tmp_path, monkeypatch):
     hashed = []
     monkeypatch.setattr(download, 'blake3',
                         type('Counting', (),
-                             {'AUTO': blake3.AUTO, '__new__': lambda cls, *a,
-                              **k: (hashed.append(1), blake3(*a, **k))[1]}))
+                             {'AUTO': blake3.AUTO,
+                              '__new__': lambda cls, *a, **k: (hashed.append(1), blake3(*a, **k))[1]}))
     for _ in range(5):
         back = store.get('m/a@1')
         assert (back == a).all() and isinstance(back.base, np.memmap) or 'memmap' in repr(type(back.base))

@@ -87,8 +87,8 @@ def test_a_near_tier_whose_server_is_gone(volume, tmp_path, monkeypatch, mode):
         assert (asked and store.get('lab/m') == 1 and (store.get('lab/big') == BIG).all()
                 and store.put('lab/m', 2).version == 2)
         assert (store.put('lab/big', BIG + 1).get() == BIG + 1).all()
-    assert (len(volume.told()) == asked and sum('near tier' in str(w.message) for w in told) == 1), [str(w.message)
-        for w in told]
+    assert (len(volume.told()) == asked and sum('near tier' in str(w.message) for w in told) == 1), [
+        str(w.message) for w in told]
     assert 'away since' in repr(store.status())
     with pytest.warns(UserWarning, match='1 of 1 versions are not held near'):
         assert store.near.keep('lab/m').versions == 0

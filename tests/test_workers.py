@@ -83,8 +83,8 @@ def test_a_store_goes_to_a_spawned_process(kind, clean, request):
     if world.proxy: assert world.alone()._options == {} and 'testsecret' not in repr(pickle.dumps(store))
     assert spawned(store, 'spawned') == ('spawned', 1) and whole(store.get('lab/spawned')) == 'spawned'
     again = pickle.loads(pickle.dumps(store))
-    assert (again.tiers, again.timeout, again.offline, again.cache_limit) == (store.tiers, store.timeout, store.offline,
-        store.cache_limit)
+    assert (again.tiers, again.timeout, again.offline, again.cache_limit) == (
+        store.tiers, store.timeout, store.offline, store.cache_limit)
     assert pickle.loads(pickle.dumps(store['lab/given'])) == store['lab/given']
 
 def test_a_pending_version_is_the_same_in_another_process(memory):
@@ -101,8 +101,8 @@ def test_a_store_goes_to_dask_workers(clean, request):
     store = given(world)
     with distributed.LocalCluster(n_workers=2, threads_per_worker=2, processes=True,
                                   dashboard_address=None) as cluster, distributed.Client(cluster) as client:
-        assert sorted(client.gather(client.map(use, [store] * 8, [f'dask{i}' for i in range(8)]))) == [(f'dask{i}', 1)
-            for i in range(8)]
+        assert sorted(client.gather(client.map(use, [store] * 8, [f'dask{i}' for i in range(8)]))) == [
+            (f'dask{i}', 1) for i in range(8)]
     assert all(whole(store.get(f'lab/dask{i}')) == f'dask{i}' for i in range(8))
 
 
@@ -153,8 +153,8 @@ def test_a_remote_tier_in_a_fork(clean, request, what):
     given(world)
     args = world.nears, world.url, world.options, {k: v for k, v in os.environ.items()
                                                    if k.startswith(('AWS_', 'OBJECTSTORE_'))}, what
-    before, after = alone(_in_a_fork_of_a_fresh_process, False, *args), alone(_in_a_fork_of_a_fresh_process, True,
-        *args)
+    before, after = alone(_in_a_fork_of_a_fresh_process, False, *args), alone(
+        _in_a_fork_of_a_fresh_process, True, *args)
     assert 'hangs' not in (before, after) and not before.startswith('ObjectStoreError')
     if what == 'pinned': assert after == 'given'
     else: assert 'ObjectStoreError' in after and 'spawn' in after and 'forkserver' in after

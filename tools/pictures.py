@@ -151,7 +151,8 @@ def main(folder: Path, word: str = '') -> None:
                     try: do(p)
                     except Exception as e: print(f'{name}: {e}')
                     p.page.wait_for_timeout(200)
-                    p.page.screenshot(path=folder/f'{name}-{"wide" if width > 700 else "narrow"}-{"dark" if dark else "light"}.png')
+                    how = f'{"wide" if width > 700 else "narrow"}-{"dark" if dark else "light"}'
+                    p.page.screenshot(path=folder/f'{name}-{how}.png')
                     if p.errors: print(name, p.errors)
                     p.page.close()
 

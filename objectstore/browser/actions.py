@@ -119,7 +119,9 @@ def _undo(b: Browsing, ref: str, aliases: Sequence[str] = ()) -> dict:
     r, said = parse_ref(ref), _restore(b, ref)
     free = [a for a in aliases if a not in b.quiet.aliases(Ref(r.bucket, r.item))]
     for a in free: b.quiet.set_alias(said['pick'], a)
-    return said | ({'text': visible(f'{said["text"]}, and {", ".join(free)} {"points" if len(free) == 1 else "point"} at it', 400)} if free else {})
+    if not free: return said
+    aimed = f'{", ".join(free)} {"points" if len(free) == 1 else "point"} at it'
+    return said | {'text': visible(f'{said["text"]}, and {aimed}', 400)}
 
 def _unmake(b: Browsing, ref: str) -> dict:
     "Take a restored version back: remove it, unless an alias points at it by now"

@@ -228,7 +228,8 @@ def variable(v: Version) -> str:
 def code(store: ObjectStore, v: Version, names: Mapping[str, object] = {}) -> list[dict]:
     "Lines that get a version, in the names of the notebook where it has some for the store"
     own = next((k for k, x in list(names.items()) if x is store and not k.startswith('_')), None)
-    head = '' if own else f'from objectstore import ObjectStore\n\nstore = ObjectStore({", ".join([*map(repr, store.tiers), *([f"endpoint={store.endpoint!r}"] if store.endpoint else [])])})\n'
+    opening = ', '.join([*map(repr, store.tiers), *([f'endpoint={store.endpoint!r}'] if store.endpoint else [])])
+    head = '' if own else f'from objectstore import ObjectStore\n\nstore = ObjectStore({opening})\n'
     s, ref, latest = own or 'store', repr(v.ref), repr(f'{v.bucket}/{v.item}')
     name = variable(v)
     codec = known_codec(v.codec)

@@ -194,10 +194,12 @@ def picture(browser: Browser) -> str:
     state = text(_saved(browser))
     # each picture of a page finds its own place, whichever script comes first
     own = sha256(state.encode()).hexdigest()[:16]
-    return f"""<div class="tex2jax_ignore mathjax_ignore objectstore-picture"><style>{browser._css}</style><div data-picture="{own}"></div><script type="module">
+    return f"""<div class="tex2jax_ignore mathjax_ignore objectstore-picture"><style>{browser._css}</style>
+<div data-picture="{own}"></div><script type="module">
 const state = {state}, place = document.querySelector('[data-picture="{own}"]:not([data-taken])')
 place.dataset.taken = ''
-const model = {{ get: k => state[k], set: (k, x) => {{ state[k] = x }}, on() {{}}, off() {{}}, send() {{}}, save_changes() {{}} }}
+const model = {{ get: k => state[k], set: (k, x) => {{ state[k] = x }},
+                on() {{}}, off() {{}}, send() {{}}, save_changes() {{}} }}
 const page = await import(URL.createObjectURL(new Blob([{text(browser._esm)}], {{ type: 'text/javascript' }})))
 page.default.render({{ model, el: place }})
 </script></div>"""

@@ -24,7 +24,8 @@ __all__ = ['SkopsCodec', 'steady', 'Tensor', 'write_tensors', 'TorchCodec', 'Arr
 class SkopsCodec(Codec):
     "Estimators and pipelines of scikit-learn, and of libraries that follow it"
     name, suffix, kind, form = 'skops', '.skops', 'model', 'model'
-    drops = 'nothing; but a model with parts whose loading would run code of their own is proved only as far as names go'
+    drops = ('nothing; but a model with parts whose loading would run code of their own '
+             'is proved only as far as names go')
     def accepts(self, obj: object) -> bool: return is_a(obj, 'sklearn.BaseEstimator')
 
     def encode(self, obj: object, file: BinaryIO) -> dict:
@@ -278,7 +279,8 @@ def _read_torch(source: bytes | Path) -> dict:
     "The tensors as torch's; from a file they are mapped, copy-on-write"
     try: need('torch', 'models')
     except MissingExtra as e:
-        raise MissingExtra("torch is not installed: pip install torch. as_='numpy' gives the tensors as NumPy arrays") from e
+        raise MissingExtra("torch is not installed: pip install torch. "
+                           "as_='numpy' gives the tensors as NumPy arrays") from e
     st = need('safetensors.torch', 'models')
     return st.load_file(source) if isinstance(source, PurePath) else st.load(bytes(source))
 

@@ -1,1 +1,1 @@
-"""What lies where, and in which order it is written: records, buckets, numbered moves, the commit of a version, the origin"""
+"""What lies where, in which order it is written: records, buckets, numbered moves, commit of a version, origin"""

@@ -19,7 +19,7 @@ class Race:
     "Two writers who create the same object at the same time"
     key: str
     bids: list[bytes] = field(init=False)                # What each of them writes
-    answers: list[bool | Exception] = field(init=False)  # True: it was his; False: something was there
+    answers: list[bool | OSError | OverflowError] = field(init=False)  # True: it was his; False: something was there
     kept: bytes | Exception = b''                        # What is there afterwards
 
     def __post_init__(self):
@@ -86,7 +86,8 @@ def _judge(backend: Backend, races: list[Race], late: bool | Exception) -> None:
 
 def _why(broken: int, races: int) -> str:
     "What the races have shown of a service that breaks its promise"
-    seen = f'in {broken} of {races} races of two writers who created the same object, both were told that they had, or the loser replaced it' if broken else \
+    seen = (f'in {broken} of {races} races of two writers who created the same object, '
+            'both were told that they had, or the loser replaced it') if broken else \
         'a writer who came late was told that he had created an object that was there'
     return (f'{seen}; its create-only writes (If-None-Match: *) do not hold, so versions would be lost. It can still '
             'be read')

@@ -68,7 +68,8 @@ class Compiler:
     def guarded(self, node: Node, kinds: str, native: Sql) -> Sql:
         "A native comparison where a cell has the right type, Python's where it lies in bytes"
         c, odd = self.of(node.name), self.decided(node)
-        return Sql(f"CASE WHEN typeof({c}) IN ({kinds}) THEN {native.text} WHEN typeof({c}) = 'blob' THEN {odd.text} END", native.values)
+        return Sql(f"CASE WHEN typeof({c}) IN ({kinds}) THEN {native.text} "
+                   f"WHEN typeof({c}) = 'blob' THEN {odd.text} END", native.values)
 
     def leaf(self, node: Node) -> Sql:
         "A leaf: true, false or unknown as it is for one record"

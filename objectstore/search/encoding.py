@@ -135,7 +135,8 @@ def as_row(found: Sequence) -> Row:
 def row_sum(r: Row, texts: Texts) -> int:
     "A checksum that shows later that a row was altered"
     b, item, n, created, size, kind, codec, author, id, hash, *_ = r
-    told = f'{b}\n{item}\n{n}\n{created}\n{size}\n{kind!r}\n{codec!r}\n{author!r}\n{id}\n{hash}\n{texts[0]}\n{texts[1]}\n{texts[2]}'
+    told = (f'{b}\n{item}\n{n}\n{created}\n{size}\n{kind!r}\n{codec!r}\n{author!r}\n{id}\n{hash}\n'
+            f'{texts[0]}\n{texts[1]}\n{texts[2]}')
     return crc32(told.encode(errors='surrogatepass'))
 
 # a row, its JSON where that is at hand, and whether it is the latest of its item

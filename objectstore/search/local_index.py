@@ -21,9 +21,11 @@ __all__ = ['FORMAT', 'COMMON', 'MANY_COLUMNS', 'MOST_COLUMNS', 'Key', 'IndexAway
 # %% ../../nbs/search/04_local_index.ipynb #62e4c57a
 FORMAT = 4
 _tables = '''
-CREATE TABLE buckets(name TEXT PRIMARY KEY, there INT, whole INT, generation INT DEFAULT 0, checked REAL DEFAULT 0, compared REAL DEFAULT 0, state TEXT) WITHOUT ROWID;
+CREATE TABLE buckets(name TEXT PRIMARY KEY, there INT, whole INT, generation INT DEFAULT 0, checked REAL DEFAULT 0,
+                     compared REAL DEFAULT 0, state TEXT) WITHOUT ROWID;
 CREATE TABLE seen(bucket TEXT, hint TEXT, PRIMARY KEY(bucket, hint)) WITHOUT ROWID;
-CREATE TABLE versions(at INTEGER PRIMARY KEY, bucket TEXT, item TEXT, version INT, created INT, latest INT, size INT, kind, codec, author, alias);
+CREATE TABLE versions(at INTEGER PRIMARY KEY, bucket TEXT, item TEXT, version INT, created INT, latest INT, size INT,
+                      kind, codec, author, alias);
 CREATE TABLE docs(at INTEGER PRIMARY KEY, id, hash, metadata TEXT, notes TEXT, stats TEXT, sum INT);
 CREATE TABLE aliases(bucket TEXT, item TEXT, alias TEXT, version INT, PRIMARY KEY(bucket, item, alias)) WITHOUT ROWID;
 CREATE TABLE keys(bucket TEXT, key TEXT, n INT, PRIMARY KEY(bucket, key)) WITHOUT ROWID;

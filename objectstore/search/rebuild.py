@@ -294,7 +294,8 @@ class Keeper(IndexUpdates):
                 w.settle_latest(name)
                 for item, aliases in catalog.aliases.items(): w.point(name, item, aliases)
                 # believed for a day
-                w.db.execute('INSERT OR REPLACE INTO buckets(name, there, whole, generation, compared) VALUES(?, 1, 1, ?, ?)', (name, log.generation, time.time()))
+                w.db.execute('INSERT OR REPLACE INTO buckets(name, there, whole, generation, compared) '
+                             'VALUES(?, 1, 1, ?, ?)', (name, log.generation, time.time()))
             if catalog.warn(): return False      # what it lacks is read now
             self._borne_out(bucket, len(catalog))
         except (Damaged, FileNotFoundError) as e:

@@ -73,7 +73,8 @@ _readers: dict[str, Callable] = dict(tiers=_tiers, endpoint=_endpoint, offline=_
                                      provenance=check_provenance)
 
 # %% ../../nbs/storage/09_config.ipynb #f3611626
-_secret = re.compile(r'secret|passw|token|credential|access_?key|api_?key|account_?key|private_?key|sas_?key|(?<!skip_)signature|connection_?string', re.IGNORECASE)
+_secret = re.compile(r'secret|passw|token|credential|access_?key|api_?key|account_?key|private_?key|sas_?key|'
+                     r'(?<!skip_)signature|connection_?string', re.IGNORECASE)
 SECRETS_BELONG = ('secrets belong in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or their kin of GCS '
                   'and Azure) ' 'or in the service\'s own files such as ~/.aws/credentials')
 
@@ -252,13 +253,14 @@ def _from_section(section: Mapping, path: Path) -> dict[str, tuple[object, str]]
     "The settings of a section, each with its source"
     found = {k: (read_value(k, cleaned(v) if k != 'tiers' else v.strip(), where), where)
              for k, (v, where) in section.items() if cleaned(v) or k not in KEYS}
-    if 'tiers' in found: found['tiers'] = (tuple(from_file(t, path) for t in found['tiers'][0]), found['tiers'][1])
+    read, where = found.get('tiers', ((), ''))
+    tiers = tuple(from_file(str(t), path) for t in read) if isinstance(read, tuple) else ()
+    if tiers: found['tiers'] = tiers, where
     if path == user_file(): return found
     if 'trust' in found:
-        _, where = found.pop('trust')
-        warnings.warn(f"{where}: trust does not count in a project's file: give trust=True as an argument, set "
+        warnings.warn(f"{found.pop('trust')[1]}: trust does not count in a project's file: give trust=True as an argument, set "
                       f"OBJECTSTORE_TRUST=1, or write it in {user_file()}", stacklevel=outside())
-    _within_limits(*found.get('tiers', ((), '')))
+    _within_limits(tiers, where)
     return found
 
 def _within_limits(tiers: tuple[str, ...], where: str) -> None:
