@@ -3529,8 +3529,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'objectstore/storage/atomic.py'),
                                             'objectstore.storage.atomic.Patience.more': ( 'storage/atomic.html#patience.more',
                                                                                           'objectstore/storage/atomic.py'),
-                                            'objectstore.storage.atomic.Patience.wait': ( 'storage/atomic.html#patience.wait',
-                                                                                          'objectstore/storage/atomic.py'),
                                             'objectstore.storage.atomic.Short': ( 'storage/atomic.html#short',
                                                                                   'objectstore/storage/atomic.py'),
                                             'objectstore.storage.atomic.Unanswered': ( 'storage/atomic.html#unanswered',

@@ -125,7 +125,8 @@ class Twin:
         "A column of categories, whose codes are over the map"
         import numpy as np, pandas as pd
         codes = self.table[_CODES + name]
-        codes = self._array(codes, np.dtype(codes.type.to_pandas_dtype())) if codes.num_chunks == 1 else codes.to_numpy()
+        codes = (self._array(codes, np.dtype(codes.type.to_pandas_dtype())) if codes.num_chunks == 1
+                 else codes.to_numpy())
         return pd.Categorical.from_codes(codes, categories(fact), ordered=fact['ordered'])
 
 # %% ../../nbs/cache/05_mapped.ipynb #b75299e0

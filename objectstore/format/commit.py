@@ -316,8 +316,8 @@ class Bucket(BucketReads):
     def _place_small(self, batch: list[Payload], progress: Callable[[int], None] | None) -> dict[str, str]:
         "Upload many small files at once: hash and put id of each"
         puts = {p.hash: put_id() for p in batch}
-        data = [(self.prefix + payload_key(p.hash, puts[p.hash]), p.data if p.data is not None else p.file().read_bytes())
-                for p in batch]
+        data = [(self.prefix + payload_key(p.hash, puts[p.hash]),
+                 p.data if p.data is not None else p.file().read_bytes()) for p in batch]
         for p, (_, bytes), answer in zip(batch, data, self.backend.create_many(data)):
             if blake3(bytes).hexdigest() != p.hash:
                 raise ObjectStoreError(f'{p.path} was changed while it was being put: nothing was stored')

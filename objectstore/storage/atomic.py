@@ -166,10 +166,6 @@ class Patience:
         self.step = min(2 * self.step, 0.1)
         return True
 
-    def wait(self, e: OSError) -> None:
-        "Wait a moment, or raise: the error itself, or that the volume is away"
-        if not self.more(e): raise self.last(e)
-
     def last(self, e: OSError) -> OSError:
         "What the last of the answers means: it was no late one, or the volume is away"
         if self.until is None or not is_late(e) or isinstance(e, Short): return e
@@ -182,7 +178,9 @@ def asked_again(f: Callable[..., _T], *args, patience: float = PATIENCE) -> _T:
     late = Patience(patience)
     while True:
         try: return f(*args)
-        except OSError as e: late.wait(e)
+        except OSError as e:
+            # raised where it is caught: a frame that keeps an error of its own traceback keeps all of its callers, too
+            if not late.more(e): raise late.last(e) from None
 
 def lies_there(path: str) -> bool:
     "Does something lie at a path?"

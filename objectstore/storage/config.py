@@ -258,8 +258,8 @@ def _from_section(section: Mapping, path: Path) -> dict[str, tuple[object, str]]
     if tiers: found['tiers'] = tiers, where
     if path == user_file(): return found
     if 'trust' in found:
-        warnings.warn(f"{found.pop('trust')[1]}: trust does not count in a project's file: give trust=True as an argument, set "
-                      f"OBJECTSTORE_TRUST=1, or write it in {user_file()}", stacklevel=outside())
+        warnings.warn(f"{found.pop('trust')[1]}: trust does not count in a project's file: give trust=True as an "
+                      "argument, set " f"OBJECTSTORE_TRUST=1, or write it in {user_file()}", stacklevel=outside())
     _within_limits(tiers, where)
     return found
 

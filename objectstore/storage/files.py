@@ -340,7 +340,8 @@ class FileBackend(Backend):
         for name, e in _in_order(self._scan(place)):
             if name[-1] != '/':
                 # a numbered one out of its sub-folder is no object
-                if (m := key_leaf.fullmatch(name)) and not m[1]: yield from _entry(e, prefix + name, after, self._patience)
+                if (m := key_leaf.fullmatch(name)) and not m[1]:
+                    yield from _entry(e, prefix + name, after, self._patience)
             elif hundred.fullmatch(name[:-1]): yield from self._walk_hundred(place, prefix, name[:-1], after)
             elif not _before(prefix + name, after): yield from self._walk(f'{place}/{name[:-1]}', prefix + name, after)
 

@@ -166,7 +166,8 @@ def s3_endpoint(given: str | None) -> str | None:
 
 def s3_region(o: Options, endpoint: str | None) -> str | None:
     "The region to sign for; most services of one's own take any"
-    given = o.get('region') or (name := set_as('AWS_REGION', 'AWS_DEFAULT_REGION')) and sendable(name, variable(name) or '')
+    given = (o.get('region') or (name := set_as('AWS_REGION', 'AWS_DEFAULT_REGION'))
+             and sendable(name, variable(name) or ''))
     return given or ('us-east-1' if endpoint else None)
 
 # %% ../../nbs/storage/04_options.ipynb #6a06823c

@@ -18,8 +18,8 @@ from .backend import (MARKER, Backend, Capabilities, Entry, believed, has_shown,
 from .mistakes import worded
 from ..environment import calmly, set_as
 from ..forks import after_fork
-from .options import (ENDPOINTS, Answer, Client, Signing, about_keys, all_options, check_endpoint, client,
-                                         date_at, explain, is_refusal, like_page, no_order, no_service, options,
+from .options import (ENDPOINTS, Answer, Client, Signing, about_keys, all_options, check_endpoint,
+                                         client, date_at, explain, is_refusal, like_page, no_order, no_service, options,
                                          s3_endpoint, s3_region, secrets_belong, signing, used_before_fork)
 from .atomic import PIECE, Short, check_key
 if TYPE_CHECKING: from obstore import ListResult, ObjectMeta
@@ -236,7 +236,8 @@ class RemoteBackend(Backend):
         """The pages as the client brings them; where its credentials are refused on the way, the rest with others, if
         there are any"""
         import obstore
-        def ask(c: Client) -> Iterator[Sequence[ObjectMeta]]: return iter(obstore.list(c, folder or None, offset=after, chunk_size=page))
+        def ask(c: Client) -> Iterator[Sequence[ObjectMeta]]:
+            return iter(obstore.list(c, folder or None, offset=after, chunk_size=page))
         pages, again = calmly(self._place(), ask, used := self._client('small')), True
         while True:
             try: found = cast('Sequence[ObjectMeta] | None', calmly(self._place(), next, pages, None))

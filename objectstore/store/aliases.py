@@ -102,7 +102,8 @@ class AliasVerbs(WriteVerbs):
     ) -> Version:                                   # The version that it points at
         """Point an alias at a version
 
-        Errors: `NotFound` (no such version), `InvalidRef` (no name of an alias), `Protected` (`require` is not met, or a
+        Errors: `NotFound` (no such version), `InvalidRef` (no name of an alias), `Protected` (`require` is not met, or
+        a
         read-only store), `Conflict` (it does not point where `if_at` says, or a race was lost).
 
         ```python
@@ -179,7 +180,8 @@ class AliasVerbs(WriteVerbs):
     ) -> Version:
         """Add metadata to a version, as notes; what was recorded stays as it was
 
-        Errors: `NotFound` (no such version), `InvalidQuery` (no JSON), `Unsupported` (too large), `Protected` (a read-only
+        Errors: `NotFound` (no such version), `InvalidQuery` (no JSON), `Unsupported` (too large), `Protected` (a
+        read-only
         store).
 
         ```python
@@ -207,7 +209,8 @@ class AliasVerbs(WriteVerbs):
     ) -> int:                        # How many versions this call removed
         """Remove versions; their numbers are never given again
 
-        Errors: `InvalidRef` (the ref says no version), `NotFound` (no such version), `Protected` (an alias points at it and
+        Errors: `InvalidRef` (the ref says no version), `NotFound` (no such version), `Protected` (an alias points at it
+        and
         `force` is not given, or a read-only store).
 
         ```python

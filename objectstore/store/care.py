@@ -32,7 +32,8 @@ class Care:
     ) -> dict[str, int]:                # Bucket: generation of its newest catalog
         """Compaction: fold the hints in the log into a new catalog
 
-        Errors: `NotFound` (no such bucket), `Protected` (a read-only store), `ObjectStoreError` (the index of this machine
+        Errors: `NotFound` (no such bucket), `Protected` (a read-only store), `ObjectStoreError` (the index of this
+        machine
         cannot be used now).
 
         ```python

@@ -39,7 +39,8 @@ class CopyVerbs(FindVerbs):
         """Copy a version, every version of an item, or a bucket, here or to another store
 
         Errors: `NotFound` (nothing there to copy), `InvalidRef` (source and destination do not match), `Conflict`
-        (somebody put there meanwhile), `Unsupported` (`to` is no store), `Damaged` (bytes of the source), `Protected` (a
+        (somebody put there meanwhile), `Unsupported` (`to` is no store), `Damaged` (bytes of the source), `Protected`
+        (a
         read-only store).
 
         ```python

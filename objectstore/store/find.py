@@ -345,7 +345,8 @@ class FindVerbs(AliasVerbs):
         self,
         ref: str | Ref | Version | None = None,    # A version, an item, a bucket; None: the store
     ) -> Stats:
-        """Statistics of a version, an item (with those of its latest version), a bucket or the store, from records alone
+        """Statistics of a version, an item (with those of its latest version), a bucket or the store, from records
+        alone
 
         Errors: `NotFound` (no such thing), `NotAvailableOffline` (the origin is away and nothing near answers).
 

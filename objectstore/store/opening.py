@@ -135,8 +135,10 @@ class StoreBase(Looks, ObjectStoreInterface):
     ):
         """Open a store: its tiers, or those that the settings name, or a folder of this user's own
 
-        Errors: `TierMismatch` (tiers that do not fit together, no URL, an unknown option), `InvalidSettings` (a value that
-        cannot be understood), `InvalidCall` (an argument that there is not), `MissingExtra` (a library is not installed).
+        Errors: `TierMismatch` (tiers that do not fit together, no URL, an unknown option), `InvalidSettings` (a value
+        that
+        cannot be understood), `InvalidCall` (an argument that there is not), `MissingExtra` (a library is not
+        installed).
 
         ```python
         store = ObjectStore('~/.cache/lab', 's3://lab', endpoint='http://minio.lab:9000')

@@ -265,7 +265,8 @@ class ReadVerbs(StoreBase):
         """Object of a version, from the nearest place that has it
 
         Errors: `NotFound` (no such version, and no `default`), `Untrusted` (loading it could run code, without
-        `trust`), `Damaged` (the bytes are not those that were put), `NotAvailableOffline` (the origin is away and nothing near
+        `trust`), `Damaged` (the bytes are not those that were put), `NotAvailableOffline` (the origin is away and
+        nothing near
         answers), `Unsupported` (not as this type), `MissingExtra` (a library is not installed).
 
         ```python
@@ -387,7 +388,8 @@ class ReadVerbs(StoreBase):
     ) -> list[str]:
         """Names of the buckets, in order
 
-        Errors: `InvalidQuery` (no regular expression), `NotAvailableOffline` (the origin is away and nothing near answers).
+        Errors: `InvalidQuery` (no regular expression), `NotAvailableOffline` (the origin is away and nothing near
+        answers).
 
         ```python
         store.list_buckets('^mod')

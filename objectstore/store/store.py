@@ -55,7 +55,8 @@ class ObjectStore(HistoryVerbs):
     ) -> Callable[[Callable], Calculated]:           # A decorator
         """Decorator that keeps the results of a function as versions, and calculates what is missing or outdated
 
-        Errors: `InvalidRef` (a selector in the ref, or a `version` that is no text or number), `Unsupported` (a function
+        Errors: `InvalidRef` (a selector in the ref, or a `version` that is no text or number), `Unsupported` (a
+        function
         whose source cannot be told).
 
         ```python

@@ -49,7 +49,8 @@ class SyncVerbs(BulkVerbs):
     ) -> Report:                       # What became of each piece of pending work
         """Delivery of pending work, whatever was known of the origin; what cannot be delivered stays pending
 
-        Errors: `NotFound` (no such queue), `StillPending` (another process is delivering from that queue), `Unsupported`
+        Errors: `NotFound` (no such queue), `StillPending` (another process is delivering from that queue),
+        `Unsupported`
         (nothing can be pending in this store, so it takes over no queue).
 
         ```python
@@ -408,7 +409,8 @@ class NearCopies:
     ) -> Kept:                                # Bytes that are held, and of how many versions
         """Near copies of versions, fetched and held for work without the origin; a limit does not evict them
 
-        Errors: `NotFound` (no such version), `NotAvailableOffline` (the origin is away). A warning names what is not held.
+        Errors: `NotFound` (no such version), `NotAvailableOffline` (the origin is away). A warning names what is not
+        held.
 
         ```python
         store.near.keep(['models/churn@2'])

@@ -302,7 +302,8 @@ class Version(Looks):
     ) -> Path:                                 # A file (for a stored folder, a folder) with the original name
         """File of the version, with its original name
 
-        Errors: `InvalidCall` (`to` is no path), `Damaged`, `NotAvailableOffline` (the bytes are not near and the origin is away).
+        Errors: `InvalidCall` (`to` is no path), `Damaged`, `NotAvailableOffline` (the bytes are not near and the origin
+        is away).
 
         ```python
         v.path()
@@ -328,10 +329,12 @@ class Version(Looks):
 
     @answered
     def open(self) -> BinaryIO:
-        """Open the payload as a seekable binary file. What is on this machine is verified; what is far is read in ranges
+        """Open the payload as a seekable binary file. What is on this machine is verified; what is far is read in
+        ranges
         as they are asked for, and verified at the end if it is read straight through
 
-        Errors: `Unsupported` (a folder), `Damaged`, `NotAvailableOffline` (the bytes are not near and the origin is away).
+        Errors: `Unsupported` (a folder), `Damaged`, `NotAvailableOffline` (the bytes are not near and the origin is
+        away).
 
         ```python
         with v.open() as f: first = f.read(4)

@@ -145,8 +145,10 @@ class WriteVerbs(ReadVerbs):
         """Store an object as the next version of an item
 
         Errors: `InvalidRef` (a selector in the ref, no name), `InvalidQuery` (metadata that is no JSON),
-        `Unsupported` (no codec takes the object, or it would not come back equal), `Conflict` (`if_latest` no longer holds),
-        `Protected` (a read-only store), `CommitUnknown` and `NotAvailableOffline` (the origin is away, and the put cannot become
+        `Unsupported` (no codec takes the object, or it would not come back equal), `Conflict` (`if_latest` no longer
+        holds),
+        `Protected` (a read-only store), `CommitUnknown` and `NotAvailableOffline` (the origin is away, and the put
+        cannot become
         pending). A `PendingWarning` says that it is pending.
 
         ```python
