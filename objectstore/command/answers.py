@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import chain, islice
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 from ..display import Size, _pad, _width, shown
 from ..store.version import flat
 
@@ -19,7 +19,7 @@ __all__ = ['SEEN', 'LEAST', 'Row', 'Rows', 'Facts', 'Text', 'as_json', 'as_field
 # %% ../../nbs/command/02_answers.ipynb #b8ae5a03
 class Row(NamedTuple):
     "One line of an answer"
-    said: Mapping[str, object]      # For JSON
+    said: Mapping[str, Any]         # For JSON
     cells: tuple                    # For a table and for lines
     ref: str = ''                   # For `-q`
 

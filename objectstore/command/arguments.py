@@ -6,7 +6,7 @@
 from __future__ import annotations
 import argparse, inspect, types
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple, NoReturn, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, NoReturn, Union, get_args, get_origin
 from ..errors import hint
 from .answers import Facts, Rows, Text
 from .codes import CODES, Usage
@@ -56,7 +56,7 @@ def add_global(parser: Parser) -> None:
     group = parser.add_argument_group('for every command')
     for name, (letter, says) in GLOBAL.items():
         flags = [*filter(None, [letter]), '--' + name.replace('_', '-')]
-        action = {} if name == 'profile' else {'action': 'store_true'}
+        action: dict[str, Any] = {} if name == 'profile' else {'action': 'store_true'}
         group.add_argument(*flags, dest=name, help=says, default=argparse.SUPPRESS, **action)
 
 # %% ../../nbs/command/04_arguments.ipynb #20adc9e7
@@ -78,7 +78,7 @@ def parser_of(
     p = Parser(prog=f'objectstore {c.name}', description=c.run.__doc__, allow_abbrev=False)
     for a in parameters(c.run):
         kind, many = _kind(a.annotation)
-        settings = {'help': (says.get(a.name) or '').replace('%', '%%') or None}
+        settings: dict[str, Any] = {'help': (says.get(a.name) or '').replace('%', '%%') or None}
         if get_origin(kind) is Literal: settings['choices'] = get_args(kind)
         elif kind is int: settings['type'] = int
         if a.kind is a.KEYWORD_ONLY: _add_option(p, a, kind, many, settings)
@@ -125,7 +125,7 @@ def understood(
     if given['v']: return _version
     if given['h'] or name in (None, 'help') and not behind: return lambda: Text(overview())
     if name == 'help': name, behind = behind[0], ['--help']
-    if name not in COMMANDS: raise Usage(f'no command {name!r}{hint(name, COMMANDS)}; objectstore --help lists them')
+    if name is None or name not in COMMANDS: raise Usage(f'no command {name!r}{hint(name, COMMANDS)}; objectstore --help lists them')
     return _call(session, COMMANDS[name], behind)
 
 def _call(session: Session, c: Command, argv: list[str]) -> Callable:

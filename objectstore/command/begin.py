@@ -35,8 +35,8 @@ def init(
         tiers = _asked(session, 'Where shall the store lie (a folder, or s3://bucket/prefix)?', 'tiers', 'my-store')
         if '://' in tiers and endpoint is None and tiers.startswith('s3'):
             endpoint = _asked(session, 'The URL of the service (empty: Amazon)?', 'endpoint', '')
-    values = {k: read_value(k, cleaned(v), f'--{k}') and cleaned(v)
-              for k, v in dict(tiers=tiers, endpoint=endpoint).items() if v}
+    values = {k: cleaned(v) for k, v in dict(tiers=tiers, endpoint=endpoint).items() if v}
+    for k, v in values.items(): read_value(k, v, f'--{k}')      # InvalidSettings, before anything is written
     _append(path, section, values)
     session.say(f'{path} has a section [{section}] now: objectstore status --settings shows what holds here')
     return Facts('settings', {'file': str(path), 'section': section, **values}, str(path), str(path))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from .. import ObjectStore, Version
 from ..display import Size, human_size
 from ..errors import Damaged, Protected
-from ..refs import Every, Ref, parse_ref
+from ..refs import BucketRef, Every, Ref, parse_ref
 from .answers import Facts, Row, Rows, Text, as_json, table
 from .arguments import command
 from .codes import Usage
@@ -71,7 +71,7 @@ def rm(
     settle(session, store)
     return removal(session, store, n, [row.ref for row in found])
 
-def _meant(ref: str, more: list[str], all: bool, bucket: bool) -> Ref:
+def _meant(ref: str, more: list[str], all: bool, bucket: bool) -> Ref | BucketRef:
     "What is to go, or `Usage` where the line could mean more than one thing"
     if more:
         raise Usage(f'one ref at a time, and these are {1 + len(more)} ({ref}, {more[0]}, ...): did the shell expand a '
@@ -88,7 +88,7 @@ def _meant(ref: str, more: list[str], all: bool, bucket: bool) -> Ref:
     return r
 
 # %% ../../nbs/command/08_change.ipynb #34339a83
-def _going(store: ObjectStore, r: Ref, all: bool) -> list[Row]:
+def _going(store: ObjectStore, r: Ref | BucketRef, all: bool) -> list[Row]:
     "The versions that a ref means, as rows of a plan"
     name = f'{r.bucket}/{r.item}'
     if all or isinstance(r.selector, Every): return [_as_plan(v) for v in store.versions(name)]

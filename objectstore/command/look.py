@@ -8,6 +8,7 @@ import re, tempfile, webbrowser
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
+from typing import Any
 from ..display import Size
 from ..environment import variable
 from ..storage.config import get_config
@@ -24,7 +25,7 @@ __all__ = ['HEADS', 'said_of_version', 'as_row', 'version_rows', 'ls', 'find', '
 # %% ../../nbs/command/06_look.ipynb #7d744b33
 HEADS = ('version', 'kind', 'size', 'created', 'author', 'aliases', 'description')
 
-def said_of_version(v: Version) -> dict[str, object]:
+def said_of_version(v: Version) -> dict[str, Any]:
     "A version, for JSON"
     return {'ref': v.ref, 'bucket': v.bucket, 'item': v.item, 'version': v.version, 'kind': v.kind, 'codec': v.codec,
             'size': v.size, 'created': v.created, 'author': v.author, 'hash': v.hash, 'id': v.id,
@@ -192,7 +193,7 @@ def browse(
     to: str | None = None,         # The file that is written; else one in a new temporary folder
 ) -> Facts:
     "A page of what is in the store, in the web browser"
-    page = session.open().browse(bucket, query, ui='html')
+    page: Any = session.open().browse(bucket, query, ui='html')
     if to is not None and Path(to).exists(): raise Usage(f'{to} is there already: name another file')
     path = Path(to) if to is not None else Path(tempfile.mkdtemp(prefix='objectstore-'))/'store.html'
     path.write_text(f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(page.title)}</title>'

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/command/11_main.ipynb #3d4ccd3a
 from __future__ import annotations
-import os, sys, warnings
+import io, os, sys, warnings
 from . import begin, change, look, move      # noqa: F401 (they register their commands)
 from .arguments import understood
 from .completion import complete
@@ -41,7 +41,8 @@ def _ran(session: Session, argv: list[str]) -> int:
 
 def run() -> None:
     "The program"
-    for stream in sys.stdout, sys.stderr: stream.reconfigure(errors='backslashreplace')
+    for stream in sys.stdout, sys.stderr:
+        if isinstance(stream, io.TextIOWrapper): stream.reconfigure(errors='backslashreplace')
     code = main()
     try: sys.stdout.flush()
     except BrokenPipeError: code = 141

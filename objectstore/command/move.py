@@ -105,18 +105,18 @@ def put(
         given = dict(metadata=told, kind=kind, if_latest=if_latest, skip_unchanged=skip_unchanged,
                      alias=None if require else alias)
         v = _put_first(session, store, ref, ways(session, path, as_, file == '-' and name is None), given)
-    if require is not None: _set_required(store, v, alias, require)
+    if require is not None and alias is not None: _set_required(store, v, alias, require)
     settle(session, store)
     return version_rows([store[v.ref] if v.pending or require else v])
 
 def _put_first(session: Session, store: ObjectStore, ref: str, some: Iterator[Reading], given: dict) -> Version:
     "Put a file in the first way in which it would come back as it is"
-    why = None
+    why: Exception | None = None
     for way in some:
         if why is not None and way.form == 'file': session.say(f'put as a file: {why}')
         try: return store.put(ref, way.obj, codec=way.codec, **given)
         except (Unsupported, MissingExtra) as e: why = e
-    raise why
+    raise why or Unsupported('there is no way to put this file')
 
 # %% ../../nbs/command/07_move.ipynb #6243dd4f
 def _sha256(path: Path) -> str:
@@ -227,6 +227,6 @@ def sync(
                     f'BUCKET/ITEM {what[0]}; to copy to another store: objectstore cp REF --to PROFILE')
     store, heads = session.open(readonly=False), ('pending', 'became', 'why')
     report = settle(session, store)
-    session.say(report.look().caption)
+    session.say(report.look().caption or '')
     return Rows('delivery', heads, [Row(dict(zip(heads, (o.what, o.became, o.why))), (o.what, o.became, o.why or None),
                                         o.what) for o in report])

@@ -8,7 +8,7 @@ import io, json, math
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 from ..errors import Unsupported, missing
 from ..store.version import Folder, Version
 from .codes import Usage
@@ -57,7 +57,7 @@ def _frames(path: Path) -> Iterator[Reading]:
     if by_pandas and find_spec('pandas'):
         import pandas as pd
         yield Reading(pd.read_parquet(path), 'parquet', 'parquet')
-    yield Reading(pq.read_table(path, partitioning=None), 'parquet', 'parquet')
+    yield Reading(pq.ParquetFile(path).read(), 'parquet', 'parquet')
 
 # %% ../../nbs/command/05_payloads.ipynb #e0cf7aa7
 def _array(path: Path) -> object:
@@ -107,7 +107,7 @@ def as_text(v: Version, form: str) -> str:
     if v.codec == 'folder': raise Usage(f'{v.ref} is a folder: --part names a file, which is written as it is')
     if form == 'csv' or v.codec == 'parquet': return _frame_as(v, form)
     if v.codec in ('file', 'bytes'): return _decoded(v)
-    obj = v.get()
+    obj: Any = v.get()
     if form == 'text': return f'{obj}\n' if not str(obj).endswith('\n') else str(obj)
     try: return json.dumps(obj if v.codec != 'npy' else obj.tolist(), ensure_ascii=False, default=str) + '\n'
     except (TypeError, ValueError) as e: raise Unsupported(f'{v.ref} cannot be written as JSON: {e}') from e
@@ -121,7 +121,7 @@ def _decoded(v: Version) -> str:
 def _frame_as(v: Version, form: str) -> str:
     "A frame as CSV, as JSON (an object a line) or as text"
     if v.codec != 'parquet': raise Unsupported(f'{v.ref} is {v.codec}, and no frame that could be CSV')
-    table = v.get(as_='arrow')
+    table: Any = v.get(as_='arrow')
     if form == 'json': return ''.join(json.dumps(r, default=str, ensure_ascii=False) + '\n' for r in table.to_pylist())
     if form == 'text': return f'{table.to_string(preview_cols=10)}\n'
     import pyarrow as pa, pyarrow.csv
