@@ -92,7 +92,7 @@ def _going(store: ObjectStore, r: Ref | BucketRef, all: bool) -> list[Row]:
     "The versions that a ref means, as rows of a plan"
     name = f'{r.bucket}/{r.item}'
     if all or isinstance(r.selector, Every): return [_as_plan(v) for v in store.versions(name)]
-    try: return [_as_plan(store[r])]
+    try: return [_as_plan(store[str(r)])]
     except Damaged as e:      # it can be removed for all that
         return [Row({'action': 'remove', 'ref': str(r), 'why': str(e)}, (str(r), None, None, 'damaged'), str(r))]
 
