@@ -155,7 +155,7 @@ def status(
     tiers = [dict(zip(('tier', 'place', 'state', 'size', 'limit'), t)) for t in found['tiers']]
     pending = [dict(zip(('what', 'since'), p)) for p in found['pending']]
     elsewhere = [dict(zip(('queue', 'for', 'work', 'since'), e)) for e in found['elsewhere']]
-    said = dict(found) | {'tiers': tiers, 'pending': pending, 'elsewhere': elsewhere}
+    said = dict(found) | {'store': store.origin.url, 'tiers': tiers, 'pending': pending, 'elsewhere': elsewhere}
     lines = {'store': store.origin.url, **{f'tiers.{t["tier"]}': t['state'] for t in tiers},
              **{f'pending.{p["what"]}': p['since'] for p in pending}}
     return Facts('status', said, found.look().text(), store.origin.url, lines)
