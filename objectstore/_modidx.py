@@ -3186,6 +3186,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                            'objectstore.search.keeper.Known': ('search/keeper.html#known', 'objectstore/search/keeper.py'),
                                            'objectstore.search.keeper._in_child': ( 'search/keeper.html#_in_child',
                                                                                     'objectstore/search/keeper.py'),
+                                           'objectstore.search.keeper._numbered': ( 'search/keeper.html#_numbered',
+                                                                                    'objectstore/search/keeper.py'),
                                            'objectstore.search.keeper._readable': ( 'search/keeper.html#_readable',
                                                                                     'objectstore/search/keeper.py'),
                                            'objectstore.search.keeper.as_changes': ( 'search/keeper.html#as_changes',
