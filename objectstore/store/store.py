@@ -74,7 +74,7 @@ class ObjectStore(HistoryVerbs):
             check_function(fn)
             f = Calculated(self, r, fn, version, (ignore,) if isinstance(ignore, str) else tuple(ignore),
                            tuple(uses) if isinstance(uses, (tuple, list)) else (uses,))
-            self._functions[str(r)] = f
+            f.register()
             return f
         return decorate
 
