@@ -76,7 +76,7 @@ class ObjectStore(HistoryVerbs):
             f = Calculated(self, r, fn, version, (ignore,) if isinstance(ignore, str) else tuple(ignore),
                            tuple(uses) if isinstance(uses, (tuple, list)) else (uses,),
                            (secret,) if isinstance(secret, str) else tuple(secret))
-            self._functions[str(r)] = f
+            f.register()
             return f
         return decorate
 
