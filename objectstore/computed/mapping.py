@@ -18,7 +18,8 @@ from ..cache.download import Progress
 from ..display import Table
 from ..store.version import Version, Versions, store_place
 from ..display import Looks
-from .fingerprint import fingerprint, know_texts, texts_of
+from .code_graph import know_texts, texts_of
+from .fingerprint import fingerprint
 from .freshness import Call, State
 from .calculated import Calculating, CalculationFailed
 
@@ -58,11 +59,12 @@ class Calculated(Calculating):
             return ((_named, (self.__module__, self.__qualname__)) if not self._first
                     else (_on, (self.__module__, self.__qualname__, self._first[0])))
         fn = self.fn if _packing.get() else _ByValue(self.fn)
-        return _shell, (), dict(of=(self._store, self.base, fn, self.version, self.ignore, self.uses),
-                                first=self._first, texts=texts_of(self.fn))
+        return _shell, (), dict(of=(self._store, self.base, fn, self.version, self.ignore, self.uses,
+                                    self.secret),
+                                first=self._first, texts=texts_of(self._code.graph()))
 
     def __setstate__(self, says: dict) -> None:
-        know_texts(says['of'][2], says['texts'])
+        know_texts(says['texts'])
         self.__init__(*says['of'])
         self._first = says['first']
         self._store._functions.setdefault(str(self.base), self)
