@@ -107,7 +107,7 @@ def test_codes_of_what_is_wrong(shop):
     for line in (['lss'], ['ls', '--no-such'], ['show', 'wine'], ['find', 'wine', 'year >'], ['rm', 'wine/table']):
         shop.error(*line, code=2)
     shop('ls', code=2, OBJECTSTORE_PROFILE='nowhere')
-    assert 'wine' in shop.error('show', 'winee/table', code=3)['message']
+    assert "did you mean 'wine'" in shop.error('show', 'winee/table', code=3)['message']
     for line in (['show', 'wine/table@9'], ['put', 'wine/table', 'no-such-file']): shop.error(*line, code=3)
     shop.error('get', 'wine/table', 'table.csv', code=4)
     assert shop.error('put', 'wine/table', 'table.csv', '--if-latest', '7', code=5)['error'] == 'Conflict'

@@ -107,7 +107,8 @@ def open_store(
     endpoint: str | None,
 ) -> ObjectStore | None:       # None: not open in this process
     "A store that is open in this process, by the place of its origin"
-    return next((s for s in list(open_stores) if store_place(s) == (place, endpoint)), None)
+    return next((s for s in list(open_stores) if isinstance(s, ObjectStore) and store_place(s) == (place, endpoint)),
+                None)
 
 # %% ../../nbs/store/14_store.ipynb #57040009
 @class_with_help
