@@ -370,5 +370,5 @@ _in_memory: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()     # Backen
 # %% ../../nbs/store/03_opening.ipynb #0ba2d9c0
 PUBLIC = ('list_buckets', 'find_or_create_bucket', 'remove_bucket', 'find_items', 'put', 'get', 'get_stats', 'copy',
           'remove', 'versions', 'annotate', 'aliases', 'set_alias', 'remove_alias', 'calculated', 'put_many',
-          'get_many', 'history', 'rollback', 'watch', 'explain', 'status', 'sync', 'refresh', 'browse', 'near', 'care',
-          'close', 'tiers')
+          'get_many', 'history', 'rollback', 'watch', 'explain', 'status', 'sync', 'refresh', 'browse', 'duckdb',
+          'near', 'care', 'close', 'tiers')

@@ -16,6 +16,7 @@ from .version import store_place
 from .opening import PUBLIC, StoreBase, default_folder, open_stores
 from .history import HistoryVerbs
 if TYPE_CHECKING:
+    import duckdb
     from objectstore.computed.mapping import Calculated
     from objectstore.browser.overview import Overview
     from objectstore.browser.widget import Browser
@@ -77,6 +78,16 @@ class ObjectStore(HistoryVerbs):
         "Look through the store"
         from objectstore.browser.browse import browse
         return browse(self, bucket, query, height, readonly, ui=ui)
+
+    def duckdb(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        *,
+        hive: bool = False,                    # Make columns of steps such as `day=2026-11-01`?
+    ) -> duckdb.DuckDBPyConnection:            # The same connection
+        "Let a connection of DuckDB read and write `objectstore://bucket/item` URLs of this store"
+        from objectstore.filesystem.engines import register_duckdb
+        return register_duckdb(self, con, hive)
 
 # %% ../../nbs/store/14_store.ipynb #57040007
 def open_store(
