@@ -4,7 +4,7 @@
 
 # %% ../../nbs/filesystem/04_file_system.ipynb #e499daba
 from __future__ import annotations
-import errno, os, shutil
+import errno, io, os, shutil
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ try: from fsspec import AbstractFileSystem
 except ImportError: raise missing('fsspec', 'fs') from None
 
 # %% auto #0
-__all__ = ['StoreFileSystem', 'file_facts', 'directory', 'part_of', 'Listings', 'ObjectStoreFileSystem']
+__all__ = ['StoreFileSystem', 'file_facts', 'directory', 'part_of', 'Listings', 'StoredFile', 'ObjectStoreFileSystem']
 
 # %% ../../nbs/filesystem/04_file_system.ipynb #3654ff68
 class _BySettings(type(AbstractFileSystem)):
@@ -240,6 +240,12 @@ def _folder(v: Version) -> Folder | None:
     return Folder(v) if v.codec == 'folder' else None
 
 # %% ../../nbs/filesystem/04_file_system.ipynb #34ac8402
+class StoredFile(io.BufferedReader):
+    "A version, or a part of one, as fsspec's own callers expect a file"
+    def __init__(self, file: BinaryIO, size: int, path: str):
+        super().__init__(file)
+        self.size, self.path = size, path
+
 class ObjectStoreFileSystem(Listings):
     "File system: the items of a store as files that are read and written"
     def open(self, path: str, mode: str = 'rb', block_size: int | None = None, cache_options: dict | None = None,
@@ -271,11 +277,11 @@ class ObjectStoreFileSystem(Listings):
         except NoSuchFile as e: raise self._instead(store, p, e) from e
         folder = _folder(v)
         found = part_of(v, folder, p) if p.part else None
-        if folder is None: return v.open()
+        if folder is None: return StoredFile(v.open(), v.size, str(p))
         if found is None or found['type'] == 'directory':
             raise IsADirectoryError(errno.EISDIR, f'{v.ref} is a folder: its files are below it, at @{v.version}/',
                                     str(p))
-        return folder.open(p.part)
+        return StoredFile(folder.open(p.part), found['size'], str(p))
 
     def _instead(self, store: ObjectStore, p: StorePath, e: NoSuchFile) -> OSError:
         "The error for a file that is not there: it may be a directory, or a part without its selector"

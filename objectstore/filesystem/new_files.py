@@ -82,7 +82,8 @@ class TextFile(io.TextIOWrapper):
     def __exit__(self, kind, *error) -> None:
         if kind is not None: self.new.discard()
         with suppress(*[ValueError] * (kind is not None)): self.close()
-    def __del__(self) -> None: self.new.discard()
+    def __del__(self) -> None:
+        if not self.closed: self.new.discard()
 
 class CompressedFile(io.BufferedWriter):
     "A compressor over a new file"
@@ -97,7 +98,8 @@ class CompressedFile(io.BufferedWriter):
     def __exit__(self, kind, *error) -> None:
         if kind is not None: self.new.discard()
         with suppress(*[ValueError] * (kind is not None)): self.close()
-    def __del__(self) -> None: self.new.discard()
+    def __del__(self) -> None:
+        if not self.closed: self.new.discard()
 
 # %% ../../nbs/filesystem/03_new_files.ipynb #557fdae9
 def named(file: Path) -> Path:

@@ -61,7 +61,8 @@ def resolve(
                                      for t in config['tiers'] or [default_folder()]])
     for k in ('max_age', 'timeout'): chosen[k] = seconds_of(k, chosen[k], InvalidSettings)
     chosen.pop('profile', None)
-    return chosen | {k: options[k] for k in WRITING if options.get(k) is not None} | {
+    chosen |= {k: options.get(k) for k in WRITING}
+    return {k: v for k, v in chosen.items() if v is not None} | {
         'resolved': config.profile or '', 'given': [k for k in given if k not in ('profile', 'tiers', 'endpoint')]}
 
 # %% ../../nbs/filesystem/02_store_options.ipynb #9dcf23f8
