@@ -6,6 +6,7 @@
 from __future__ import annotations
 import os, re, sys, warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 from .errors import TierMismatch, hint
 
 # %% auto #0
@@ -163,11 +164,13 @@ def panicked(e: BaseException, what: str) -> TierMismatch:
     return TierMismatch(f'{what}: the client of the service gave up ({fault}): a key, token, region, address or name '
                         'holds ' 'what cannot be sent; write them anew')
 
+_T = TypeVar('_T')
+
 def calmly(
     what: str,              # What is asked, for the error
-    call: Callable,
+    call: Callable[..., _T],
     *args,
-) -> object:
+) -> _T:
     "The answer of a call, whose panic is an error like others"
     try: return call(*args)
     except Exception: raise

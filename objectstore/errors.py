@@ -36,6 +36,8 @@ class TierMismatch(ObjectStoreError, ValueError):
 class Unsupported(ObjectStoreError): "This place or this type cannot do what was asked"
 class CommitUnknown(ObjectStoreError, ConnectionError):
     "The put may or may not have been kept; the message names its write id"
+    id: str = ''                   # The write id
+    tried: int | None = None       # The first number that was tried for it
 class StillPending(ObjectStoreError, ConnectionError): "Work that is safe on this machine could not be delivered yet"
 class MissingExtra(ObjectStoreError, ImportError): "An optional library is not installed; the message names the extra"
 

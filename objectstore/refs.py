@@ -5,16 +5,18 @@
 # %% ../nbs/02_refs.ipynb #2394ed51
 from __future__ import annotations
 import re, unicodedata
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta, timezone
 from functools import lru_cache
+from typing import ClassVar, Literal, TypeVar, overload
 from .errors import InvalidQuery, InvalidRef
 from .durations import duration_text, is_duration, parse_duration
 
 # %% auto #0
 __all__ = ['SEGMENT_LIMIT', 'NAME_LIMIT', 'Selector', 'LATEST', 'MAX_VERSION', 'encode_segment', 'decode_segment', 'item_key',
            'bucket_key', 'item_of_key', 'Number', 'Back', 'Alias', 'AsOf', 'Ago', 'AliasAt', 'WriteId', 'Every',
-           'parse_time', 'alias_name', 'check_alias', 'parse_selector', 'Ref', 'parse_ref', 'name_filter']
+           'parse_time', 'alias_name', 'check_alias', 'parse_selector', 'Ref', 'BucketRef', 'parse_ref', 'name_filter']
 
 # %% ../nbs/02_refs.ipynb #7e6dbf03
 _unseen = {'Cc', 'Cf', 'Cs', 'Co', 'Cn', 'Zl', 'Zp'}
@@ -224,42 +226,57 @@ def _alias_at(alias: str, when: str) -> AliasAt | AsOf | Ago:
 # %% ../nbs/02_refs.ipynb #001ffffa
 @dataclass(frozen=True, slots=True)
 class Ref:
-    "`bucket/item@selector`, taken apart; a bucket alone has no item"
+    "Ref of an item or a version: `bucket/item@selector`, taken apart"
     bucket: str
-    item: str | None = None
+    item: str
     selector: Selector | None = None
     def __str__(self) -> str:
-        name = self.bucket if self.item is None else f'{self.bucket}/{self.item}'
+        name = f'{self.bucket}/{self.item}'
         return name if self.selector is None else f'{name}@{self.selector}'
 
+@dataclass(frozen=True, slots=True)
+class BucketRef:
+    "Ref of a bucket; with `@*`, of every version in it"
+    bucket: str
+    selector: Selector | None = None      # `Every`, or none
+    item: ClassVar[None] = None
+    def __str__(self) -> str: return self.bucket if self.selector is None else f'{self.bucket}@{self.selector}'
+
 # %% ../nbs/02_refs.ipynb #9a939748
+_R = TypeVar('_R', bound=Ref | BucketRef)
+
 @lru_cache(4096)
-def _parse(text: str) -> Ref:
+def _parse(text: str) -> Ref | BucketRef:
     name, at, selector = text.partition('@')
     bucket, slash, item = name.partition('/')
     bucket_key(bucket)
     if slash: item_key(item)
     if at and not slash and selector != '*':
         raise InvalidRef(f"{text!r} selects a version of no item; write 'bucket/item@{selector}'")
-    return Ref(bucket, item if slash else None, parse_selector(selector) if at else None)
+    chosen = parse_selector(selector) if at else None
+    return Ref(bucket, item, chosen) if slash else BucketRef(bucket, chosen)
 
-def _checked(r: Ref) -> Ref:
+def _checked(r: _R) -> _R:
     "A ref that was made by hand, as valid as one that was read"
     bucket_key(r.bucket)
-    if r.item is not None: item_key(r.item)
+    if isinstance(r, Ref): item_key(r.item)
     if r.selector is None: return r
     if not isinstance(r.selector, Selector): raise InvalidRef(f'{r.selector!r:.80} is no selector')
     try: text = str(r.selector)
     except (AttributeError, TypeError): raise InvalidRef(f'{r.selector!r:.80} is no selector') from None
-    return Ref(r.bucket, r.item, parse_selector(text))
+    return replace(r, selector=parse_selector(text))
 
+@overload
+def parse_ref(ref: object, item: Literal[True] = True, selector: bool = True) -> Ref: ...
+@overload
+def parse_ref(ref: object, item: bool, selector: bool = True) -> Ref | BucketRef: ...
 def parse_ref(
     ref: object,                    # `bucket/item@selector`, a `Ref`, or anything with a `.ref`, such as a `Version`
     item: bool = True,              # Must it name an item? A bucket alone will do otherwise
     selector: bool = True,          # May it have a selector?
-) -> Ref:                           # Its parts, all of them valid
+) -> Ref | BucketRef:               # Its parts, all of them valid
     "Take a ref apart, or raise `InvalidRef`"
-    if isinstance(ref, Ref): r = _checked(ref)
+    if isinstance(ref, (Ref, BucketRef)): r = _checked(ref)
     else:
         text = ref if isinstance(ref, str) else getattr(ref, 'ref', None)
         if not isinstance(text, str): raise InvalidRef(f"{ref!r} is no ref; write 'bucket/item' or 'bucket/item@3'")
@@ -272,7 +289,7 @@ def parse_ref(
 # %% ../nbs/02_refs.ipynb #b37a2f9c
 def name_filter(
     filter: str | re.Pattern | None,  # A regular expression as text, a compiled pattern, or None for every name
-):                                    # A predicate on names
+) -> Callable[[str], bool]:           # A predicate on names
     "Whether a name passes a filter, as a function"
     if filter is None: return lambda name: True
     if isinstance(filter, re.Pattern) and isinstance(filter.pattern, str):

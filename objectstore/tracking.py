@@ -4,7 +4,7 @@
 
 # %% ../nbs/07_tracking.ipynb #185c2a78
 from __future__ import annotations
-import contextvars, json, os, threading
+import contextvars, json, threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from blake3 import blake3
 from .durations import duration_text
+from .forks import after_fork
 from .refs import Selector
 
 # %% auto #0
@@ -171,9 +172,8 @@ class Following:
 
 _following = Following()
 
+@after_fork
 def _in_child() -> None: _following.lock = threading.Lock()     # a thread of the parent may have held it
-
-if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_in_child)
 
 @contextmanager
 def following_threads() -> Iterator[None]:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 import pytest
 
-LAYERS = {'backends', 'bad_input', 'calculated', 'codecs', 'context', 'environment', 'files', 'layout', 'machine',
-          'met_by_everybody', 'offline', 'patience', 'places', 'privacy', 'query', 'remote', 'requests', 'search',
-          'secrets', 'settings', 'shown', 'store', 'traps', 'words'}
+LAYERS = {'backends', 'bad_input', 'calculated', 'codecs', 'context', 'environment', 'files', 'help', 'layout',
+          'machine', 'met_by_everybody', 'offline', 'patience', 'places', 'privacy', 'query', 'remote', 'requests',
+          'search', 'secrets', 'settings', 'shown', 'store', 'traps', 'words'}
 NOTEBOOKS = {'00_durations', '01_errors', '02_refs', '04_calls', 'storage/01_backend', 'storage/02_atomic',
              'codecs/02_codec', 'search/01_predicate', 'storage/09_config', '06_provenance', '05_display',
              '07_tracking', 'search/02_parser', 'format/05_records', 'format/06_buckets', 'format/07_commit',

@@ -194,7 +194,7 @@ def test_the_clock_of_the_origin_counts(store, monkeypatch):
         with pytest.raises(NotFound): store['m/a@7d']
         clock = origin_clock.clock_of(store.origin.bucket('m').backend)
         # planted: nothing was told, so the machine is asked
-        clock._told = None
+        clock._told = origin_clock.NEVER
         monkeypatch.setattr(origin_clock.OriginClock, '_ask', lambda self, ask: (_ for _ in ()).throw(OSError()))
         assert store['m/a@7d'].version == 1
 

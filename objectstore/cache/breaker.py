@@ -4,16 +4,18 @@
 
 # %% ../../nbs/cache/03_breaker.ipynb #73396ea9
 from __future__ import annotations
-import errno, os, threading, time
+import errno, threading, time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Protocol, TypeVar
 from ..errors import NotAvailableOffline, ObjectStoreError, Unsupported
+from ..forks import after_fork
 from ..storage.backend import Backend, Entry, hurry, in_a_hurry
 from ..storage.options import BucketMissing, Refused
 
 # %% auto #0
-__all__ = ['FIRST_WAIT', 'LONGEST_WAIT', 'ENOUGH', 'REFUSALS', 'Breaker', 'is_late', 'is_absence', 'Guarded', 'Gone', 'guarded',
-           'allowed', 'NeverReached']
+__all__ = ['FIRST_WAIT', 'LONGEST_WAIT', 'ENOUGH', 'REFUSALS', 'Breaker', 'is_late', 'is_absence', 'Watched', 'Guarded', 'Gone',
+           'guarded', 'allowed', 'NeverReached']
 
 # %% ../../nbs/cache/03_breaker.ipynb #03938196
 FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0      # seconds between probes, doubling
@@ -26,12 +28,14 @@ class Breaker:
     _lock = threading.RLock()
 
     def __init__(self, name: str):
-        self.name, self.why, self.since, self.wait = name, '', None, FIRST_WAIT
+        self.name, self.why, self.wait = name, '', FIRST_WAIT
+        self.since: float | None = None                     # Since when it is gone
         self.probe: Callable[[], object] | None = None      # A request that tells whether it is there
         self.back: list[Callable[[], None]] = []            # Called when the system is back
         self.failed, self._turn = 0, 0                      # Errors in a row; how often it was opened
         # Since when it answers too late for whoever is in a hurry; why
-        self.slow, self.late = None, ''
+        self.slow: float | None = None
+        self.late = ''
         self._watched = 0                                   # How many watches there were
         self.reached = False                                # Has it answered, in this process?
         self.refusal = ''                                   # What it said last, where that was a refusal
@@ -96,7 +100,8 @@ class Breaker:
     def _is_quick(self) -> bool:
         "Ask a slow system whether it answers in time again"
         try:
-            with hurry(): self.probe()
+            if self.probe:
+                with hurry(): self.probe()
         except (ConnectionError, TimeoutError) as e:
             if not is_late(e): self.note(e)
             return False
@@ -114,9 +119,8 @@ class Breaker:
         self.close()
         return True
 
+@after_fork
 def _in_child() -> None: Breaker._lock = threading.RLock()     # another thread may have held it at the fork
-
-if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_in_child)
 
 # %% ../../nbs/cache/03_breaker.ipynb #14dfcb47
 REFUSALS = (PermissionError, BucketMissing, Refused, Unsupported)     # a key, a bucket, a request that it does not take
@@ -136,6 +140,14 @@ errno.ENOTCONN, errno.ESTALE,
            errno.EPROTO}     # what answers is no object service: a login page, a console
 
 # %% ../../nbs/cache/03_breaker.ipynb #7d5dd2b5
+_T = TypeVar('_T')
+
+class Watched(Protocol):
+    "What has a breaker"
+    url: str
+    breaker: Breaker | None      # None: it is asked each time
+    offline: bool                # Is it never asked?
+
 class Guarded(Backend):
     "A backend that is asked only while it is there"
     def __init__(
@@ -149,7 +161,7 @@ class Guarded(Backend):
         self.breaker, self.instead = breaker, instead
         if breaker and not breaker.probe: breaker.probe = lambda: next(inner.list('probe/', limit=1), None)
 
-    def _call(self, f: Callable, *args): return guarded(self, f, *args)
+    def _call(self, f: Callable[..., _T], *args) -> _T: return guarded(self, f, *args)
     def create(self, key: str, data: bytes) -> bool: return self._call(self.inner.create, key, data)
     def upload(self, key: str, source: Path, progress=None) -> None:
         return self._call(self.inner.upload, key, source, progress)
@@ -193,7 +205,7 @@ class Guarded(Backend):
 
 class Gone(NotAvailableOffline, ConnectionRefusedError): "Nothing was sent: the breaker is open"
 
-def guarded(g, f: Callable, *args, tells: Callable[[object], bool] = lambda answer: True) -> object:
+def guarded(g: Watched, f: Callable[..., _T], *args, tells: Callable[[_T], bool] = lambda answer: True) -> _T:
     """A call to a system whose absence is noted; `g` has `url`, `breaker` and `offline`; `tells`: does an answer show
     that it is there?"""
     allowed(g)
@@ -204,7 +216,7 @@ def guarded(g, f: Callable, *args, tells: Callable[[object], bool] = lambda answ
     if g.breaker and tells(answer): g.breaker.answered()
     return answer
 
-def allowed(g) -> None:
+def allowed(g: Watched) -> None:
     "Raise where a system is not to be asked"
     if g.offline: raise Gone(f'{g.url} is not asked: offline=True')
     if (b := g.breaker) and (since := b.since):
@@ -213,15 +225,13 @@ def allowed(g) -> None:
         raise Gone(f'{g.url} is slow since {time.strftime("%H:%M:%S", time.localtime(since))}: {b.late}')
 
 # %% ../../nbs/cache/03_breaker.ipynb #a15f782d
-def _steps(self: Guarded, quick: bool, f: Callable, *args) -> Iterator:
+def _steps(self: Guarded, quick: bool, f: Callable[..., Iterator[_T]], *args) -> Iterator[_T]:
     "An iterator each of whose steps is guarded; `quick`: can something else be answered?"
-    def step() -> object:
-        with hurry(quick): return self._call(next, it, end)
+    def step() -> _T | None:
+        with hurry(quick): return self._call(next, it, None)
     allowed(self)
-    it, end = iter(f(*args)), object()      # nothing is sent before the first step
-    while (piece := step()) is not end: yield piece
-
-Guarded.__abstractmethods__ = frozenset()
+    it = iter(f(*args))      # nothing is sent before the first step
+    while (piece := step()) is not None: yield piece
 
 # %% ../../nbs/cache/03_breaker.ipynb #2ef3face
 class NeverReached(NotAvailableOffline):

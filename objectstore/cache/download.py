@@ -13,6 +13,7 @@ from contextvars import copy_context
 from pathlib import Path, PurePosixPath
 from blake3 import blake3
 from ..errors import Damaged
+from ..forks import after_fork
 from ..storage.backend import in_threads
 from ..storage.atomic import PATIENCE, PIECE, Short, asked_again, errnos, flags, lock, on_network, said
 from ..format.records import Record, payload_key
@@ -38,9 +39,9 @@ def verified(path: Path | str, now: tuple, hash: str) -> None:
     if time.time() - now[2] / 1e9 > SETTLED and time.time() - now[3] / 1e9 > SETTLED: _verified[str(path)] = now, hash
 
 class _Hashing: threads = blake3.AUTO
-# the threads of BLAKE3 do not survive a fork: its child would wait for them for ever
-def _one_thread() -> None: _Hashing.threads = 1
-if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_one_thread)
+
+@after_fork
+def _one_thread() -> None: _Hashing.threads = 1      # those of BLAKE3 are gone: the child would wait for them for ever
 
 def _hash(f: io.RawIOBase, size: int) -> str:
     """The hash of an open file, read in pieces: a map of it would count as this process's memory, and kill it where
@@ -55,7 +56,7 @@ _tries = 4          # how often a file is hashed whose stamp moves
 def settled_hash(path: Path) -> tuple[str, tuple | None, int]:
     "The hash of a file, the stamp under which it has it (None: it moves), and its size"
     with open(path, 'rb', buffering=0) as f:
-        now = stamp(f.fileno())
+        now, found = stamp(f.fileno()), ''
         for _ in range(_tries):
             before, found = now, _hash(f, now[1])
             if (now := stamp(f.fileno())) == before: return found, now, now[1]
@@ -310,7 +311,7 @@ def _fetch_once(bucket: Bucket, hash: str, put: str, size: int, draft: Path, sho
     with part:
         try: _fill(bucket, hash, put, part, show, what)
         except BaseException as e:
-            if isinstance(e, Damaged) or e.__class__ is OSError and e.errno in _no_room: part.drop()
+            if isinstance(e, Damaged) or type(e) is OSError and e.errno in _no_room: part.drop()
             raise
         part.move(draft)
     return True
@@ -427,9 +428,11 @@ class RangeFile(io.RawIOBase):
         for start, end in sorted(ranges):
             if joined and start - joined[-1][1] <= 2 * BLOCK: joined[-1][1] = max(joined[-1][1], end)
             else: joined.append([start, end])
-        found = [*in_threads(lambda r: self._fetch(*r), joined, AT_ONCE)]
-        if error := next((x for x in found if isinstance(x, Exception)), None): raise error
-        with self._turn: self._held = {start: data for (start, _), data in zip(joined, found)}
+        held = {}
+        for (start, _), data in zip(joined, in_threads(lambda r: self._fetch(*r), joined, AT_ONCE)):
+            if isinstance(data, Exception): raise data
+            held[start] = data
+        with self._turn: self._held = held
 
 # %% ../../nbs/cache/02_download.ipynb #f506a078
 def ranges_of(bucket: Bucket, r: Record) -> tuple[Callable, int, str, str]:
@@ -455,9 +458,10 @@ def member_path(folder: Path, name: str) -> Path:
 
 def safe_name(name: object, otherwise: str) -> str:
     "A stored file name that is one segment, or another one"
-    ok = (isinstance(name, str) and name not in ('', '.', '..') and not any(c in name for c in '/\\\0')
-          and len(name.encode('utf-8', 'replace')) <= 255)
-    return name if ok else otherwise
+    if (isinstance(name, str) and name not in ('', '.', '..') and not any(c in name for c in '/\\\0')
+        and len(name.encode('utf-8', 'replace')) <= 255):
+        return name
+    return otherwise
 
 def publish(
     make: Callable[[Path], None],   # Writes the file at the path that it is given
@@ -497,5 +501,7 @@ def copy_file(source: Path, to: Path) -> None:
         try:
             while os.copy_file_range(a.fileno(), b.fileno(), 2**30): pass
             return
-        except (AttributeError, OSError): a.seek(0), b.seek(0), b.truncate()
+        except (AttributeError, OSError):
+            for f in (a, b): f.seek(0)
+            b.truncate()
         shutil.copyfileobj(a, b, 2**20)

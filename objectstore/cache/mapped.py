@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from blake3 import blake3
 from ..codecs.codec import by_name
 from ..codecs.frames import categories, shaped, to_category, wish
-from .near import GOT, TWIN, Near, quietly
+from .near import GOT, TWIN, Near, Stack, quietly
 from ..codecs.parquet import chosen, index_names, lazy_frame, read_parquet, with_facts, without_facts
 from ..format.records import Record, payload_key
 from ..format.buckets import Recent
@@ -68,16 +68,16 @@ def write_twin(t: pa.Table, hash: str, to: Path) -> None:
 # %% ../../nbs/cache/05_mapped.ipynb #c6859834
 class Twin:
     "A mapped twin: what comes out of it keeps the map, also when the file is gone"
-    def __init__(self, path: Path, hash: str):
+    def __init__(self, path: str, hash: str):
         with open(path, 'rb') as f:
             now = stamp(f.fileno())
             # what is written to it stays in this process
             self.map = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_COPY)
-        self._check(str(path), now, hash)
+        self._check(path, now, hash)
         import pyarrow as pa
         buffer = pa.py_buffer(self.map)
         self.address, reader = buffer.address, pa.ipc.open_file(buffer.slice(0, len(self.map) - 64))
-        self.table, self.facts, self.names = _understood(str(path), now, reader.read_all())
+        self.table, self.facts, self.names = _understood(path, now, reader.read_all())
 
     def _check(self, path: str, now: tuple, hash: str) -> None:
         "Raise ValueError where the file is not what was made of this payload"
@@ -110,9 +110,9 @@ class Twin:
         for name, column in zip(t.schema.names, t.columns):
             kind, fact = _dtype(column.type), facts.get(name, {})
             if 'categories' in fact: found[name] = self._categories(name, fact)
-            same = kind is not None and said.get(name, str(kind)) == str(kind) and fact in ({}, {'type': str(kind)})
-            if same and not column.null_count and column.num_chunks == 1 and name not in index:
-                found[name] = self._array(column, kind)
+            if kind is None or name in index or column.null_count or column.num_chunks != 1: continue
+            same = said.get(name, str(kind)) == str(kind) and fact in ({}, {'type': str(kind)})
+            if same: found[name] = self._array(column, kind)
         return found
 
     def _array(self, column: pa.ChunkedArray, kind: np.dtype) -> np.ndarray:
@@ -123,9 +123,10 @@ class Twin:
 
     def _categories(self, name: str, fact: dict) -> object:
         "A column of categories, whose codes are over the map"
-        import pandas as pd
+        import numpy as np, pandas as pd
         codes = self.table[_CODES + name]
-        codes = self._array(codes, _dtype(codes.type)) if codes.num_chunks == 1 else codes.to_numpy()
+        codes = (self._array(codes, np.dtype(codes.type.to_pandas_dtype())) if codes.num_chunks == 1
+                 else codes.to_numpy())
         return pd.Categorical.from_codes(codes, categories(fact), ordered=fact['ordered'])
 
 # %% ../../nbs/cache/05_mapped.ipynb #b75299e0
@@ -156,7 +157,7 @@ def twin_place(
 ) -> Near | None:
     "The folder of the twins of a bucket's payloads"
     backend = bucket.backend
-    if hasattr(backend, 'nears'): place = next(iter(backend.nears), None)
+    if isinstance(backend, Stack): place = next(iter(backend.nears), None)
     else: place = _own_place(backend.url, limit or TWINS_LIMIT) if backend.can.place == 'local' else None
     return place if place and place.place == 'local' else None
 

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
+from operator import call
 from pathlib import Path
+from typing import Protocol, TypeVar
 from blake3 import blake3
 from ..errors import Unsupported
 from ..format.witness import Renewed
@@ -23,7 +25,7 @@ from .breaker import Breaker, Guarded
 
 # %% auto #0
 __all__ = ['NEAR_WAIT', 'KEPT', 'WHOLE', 'TWIN', 'GOT', 'HELD', 'noting_stale', 'note_stale', 'stale_now', 'at_origin',
-           'firm_now', 'Fenced', 'Near', 'quietly', 'Stack']
+           'firm_now', 'Fenced', 'Ask', 'Near', 'quietly', 'Stack']
 
 # %% ../../nbs/cache/04_near.ipynb #8d7db3e7
 _stale: contextvars.ContextVar[list | None] = contextvars.ContextVar('stale', default=None)
@@ -65,6 +67,8 @@ def firm_now() -> str: return _firm.get()
 # %% ../../nbs/cache/04_near.ipynb #6e6a9b13
 NEAR_WAIT = 5.0      # seconds in which a near tier answers: what it has can be had from elsewhere
 
+_T = TypeVar('_T')
+
 class Fenced(Guarded):
     "A folder on a shared volume, asked only while that answers"
     def __init__(
@@ -72,19 +76,20 @@ class Fenced(Guarded):
         folder: FileBackend,
         breaker: Breaker,
     ):
-        super().__init__(Timed(folder, NEAR_WAIT), breaker)
-        self.folder = folder
+        self.timed = Timed(folder, NEAR_WAIT)
+        super().__init__(self.timed, breaker)
     def path(self, key: str) -> Path | None: return self._call(self.inner.path, key)
-    def ask(self, f: Callable, *args) -> object:
+    def ask(self, f: Callable[..., _T], *args) -> _T:
         "Something else that is asked of the volume"
-        return self._call(self.inner._ask, f, *args)
-    def __getattr__(self, name: str) -> object:
-        if name == 'folder': raise AttributeError(name)
-        return getattr(self.folder, name)
+        return self._call(self.timed._ask, f, *args)
 
 # %% ../../nbs/cache/04_near.ipynb #0e7a3ec9
 KEPT = {'records', 'payloads', 'aliases', 'notes', 'state'}     # what is kept near of a bucket
 WHOLE = {'records', 'payloads'}                                 # what says itself whether it is whole
+
+class Ask(Protocol):
+    "How a folder is asked for something: directly, or only while its volume answers"
+    def __call__(self, f: Callable[..., _T], /, *args) -> _T: ...
 
 class Near:
     "One folder of near copies of one origin"
@@ -101,18 +106,28 @@ class Near:
         self.root, self.limit, self.depth = Path(root).expanduser(), limit, depth
         id, _, state = origin.partition('-')
         place = FileBackend(self.root/'.near'/id, shared=shared)
-        # the next tier is asked instead
-        own = dict(shared=place.shared, private=not place.shared, durable=False, patience=0, links=False)
+        self.shared = place.shared
         self.breaker = Breaker.of(str(self.root), 'near') if place.shared else None
-        def folder(url):
-            return Fenced(FileBackend(url, **own), self.breaker) if self.breaker else FileBackend(url, **own)
-        self.files = folder(place.url)      # what is found by content: payloads, and what was made of them
-        # what is found by number, or by name
-        self.numbers = folder(f'{place.url}/.at-{state}') if state else self.files
+        # the folder of what is found by content: payloads, and what was made of them; and how it is asked
+        self._content = self._folder_at(place.url)
+        self.files, self._ask = self._asked(self._content)
+        # the same of what is found by number, or by name
+        self._numbered = self._folder_at(f'{place.url}/.at-{state}') if state else self._content
+        self.numbers = self._asked(self._numbered)[0] if state else self.files
         self.used: dict[str, float] = Recent(100_000)   # Key of a payload: when it was last read, by this process
         self.bad: set[str] = set()                      # Damaged copies that could not be dropped
-        self._size, self._grew, self._swept, self._lock = None, 0, False, threading.Lock()
+        # Bytes that it holds, -1 while nobody has looked; and those that were added since
+        self._size, self._grew, self._swept, self._lock = -1, 0, False, threading.Lock()
         self.refused: Exception | None = None           # Why it could not keep something
+
+    def _folder_at(self, url: str) -> FileBackend:
+        "A folder that is asked once: where it does not answer, the next tier is asked instead"
+        return FileBackend(url, shared=self.shared, private=not self.shared, durable=False, patience=0, links=False)
+
+    def _asked(self, folder: FileBackend) -> tuple[Backend, Ask]:
+        "A folder as it is asked, on a shared volume only while that answers; and how anything else is asked of it"
+        if self.breaker is None: return folder, call
+        return (fenced := Fenced(folder, self.breaker)), fenced.ask
 
     @property
     def place(self) -> str: return self.files.can.place
@@ -122,17 +137,17 @@ class Near:
         "What kind of object a key names"
         parts = key.split('/', self.depth + 1)
         return parts[self.depth] if len(parts) > self.depth + 1 else ''
-    def at(self, key: str) -> FileBackend: return self.files if self.area(key) == 'payloads' else self.numbers
+    def at(self, key: str) -> Backend: return self.files if self.area(key) == 'payloads' else self.numbers
+    def _where(self, key: str) -> FileBackend:
+        return self._content if self.area(key) == 'payloads' else self._numbered
     def has(self, key: str) -> bool: return key not in self.bad and self.at(key).exists(key)
     def has_folder(self, folder: str) -> bool:
         "Is anything near of a numbered folder?"
-        files = self.at(folder + '0')
-        return (files.ask(os.path.isdir, f'{files.url}/{folder}') if self.breaker
-                else os.path.isdir(f'{files.url}/{folder}'))
+        return self._ask(os.path.isdir, f'{self.at(folder + "0").url}/{folder}')
     def marked(self, key: str) -> bool:
         "Does a mark lie beside a near record?"
-        if self.files.shared: return any(self.has(f'{key}.{m}') for m in DEAD)
-        place, leaf = self.numbers._place(key)
+        if self.shared: return any(self.has(f'{key}.{m}') for m in DEAD)
+        place, leaf = self._numbered._place(key)
         return any([os.access(f'{place}/{leaf}.{m}', os.F_OK) for m in DEAD])
     def path(self, key: str) -> Path | None:
         "A near copy as a file"
@@ -159,7 +174,7 @@ class Near:
     def cannot(self, e: Exception) -> None:
         "Say once that this tier does not keep what it is given"
         self.refused = e
-        if not self.gone:
+        if self.breaker is None or not self.breaker.open:
             say_once(f'nothing can be kept near in {self.root}: {e}. Work goes on without it', f'near {self.root}')
         else:
             say_once(f'the near tier {self.root} is not there: {self.breaker.why}. Work goes on without it',
@@ -188,7 +203,7 @@ class Near:
             yield draft
             if not draft.exists(): return        # another process has made it
             # a USB disk has no modes
-            with suppress(OSError): os.chmod(draft, 0o444 if self.files.shared else 0o400)
+            with suppress(OSError): os.chmod(draft, 0o444 if self.shared else 0o400)
             size = draft.stat().st_size
             os.replace(draft, to)
         finally: quietly(draft.unlink)
@@ -198,11 +213,9 @@ class Near:
 
     def _folder(self, key: str) -> Path:
         "The path of a key in a folder that is there; a folder that cannot be written to has no room"
-        files = self.at(key)
-        place, leaf = files._place(key)
-        try:
-            if self.breaker: files.ask(_make_ready, files.folder, place)
-            else: _make_ready(files, place)
+        folder = self._where(key)
+        place, leaf = folder._place(key)
+        try: self._ask(_make_ready, folder, place)
         except OSError as e:
             if e.errno != errno.ENOSPC: self.cannot(e)
             raise OSError(errno.EROFS, f'the near folder cannot be used: {e}') from e
@@ -217,17 +230,13 @@ class Near:
 
     def tag(self, key: str, stamp: str) -> None:
         "Note the tag of the object that a near record is the copy of"
-        place, leaf = self.numbers._place(key)
-        times = time.time(), stamp_tag(stamp)
-        if self.breaker: self.numbers.ask(os.utime, f'{place}/{leaf}', times)
-        else: os.utime(f'{place}/{leaf}', times)
+        place, leaf = self._numbered._place(key)
+        self._ask(os.utime, f'{place}/{leaf}', (time.time(), stamp_tag(stamp)))
 
     def tag_of(self, key: str) -> int:
         "What `tag` has noted; 0: nothing"
-        place, leaf = self.numbers._place(key)
-        try:
-            t = int((self.numbers.ask(os.stat, f'{place}/{leaf}') if self.breaker
-                     else os.stat(f'{place}/{leaf}')).st_mtime)
+        place, leaf = self._numbered._place(key)
+        try: t = int(self._ask(os.stat, f'{place}/{leaf}').st_mtime)
         except OSError: return 0
         return t if t <= 2**30 else 0
 
@@ -237,7 +246,7 @@ class Near:
 
     def _last_use(self, e: Entry) -> float:
         "By this process, or by the file system (which looks at reads about once a day)"
-        place, leaf = self.at(e.key)._place(e.key)
+        place, leaf = self._where(e.key)._place(e.key)
         found = quietly(os.stat, f'{place}/{leaf}')
         return max(e.modified, found.st_atime if found else 0, self.used.get(e.key, 0))
 
@@ -254,28 +263,28 @@ class Near:
         if self.limit is None: return
         with self._lock:
             self._grew += n
-            if self._size is None or self._grew > self.limit / 20:
+            if self._size < 0 or self._grew > self.limit / 20:
                 self._size, self._grew = quietly(self.measure) or 0, 0
             else: self._size += n
-            if self._size > self.limit: quietly(self._evict)
+            if self._size > self.limit: quietly(self._evict, self.limit)
 
     def measure(self) -> int:
         return sum(e.size for f in {id(f): f for f in (self.files, self.numbers)}.values() for e in f.list(''))
 
-    def _evict(self) -> None:
+    def _evict(self, limit: int) -> None:
         "Drop the least recently used until nine tenths of the limit are used"
         held = self.held()
         found = [(0 if e.key.endswith('.arrow') else 1, e.modified, e) for e in self.payloads()]
         found += [(2, self._last_use(e), e) for e in self.numbers.list('') if self.area(e.key) == 'records'
-                  and not key_number(e.key)[1]]
+                  and (found_number := key_number(e.key)) and not found_number[1]]
         for _, _, e in sorted(found):
-            if self._size <= 0.9 * self.limit: break
+            if self._size <= 0.9 * limit: break
             if e.key in held: continue
             self.drop(e.key)
             if e.key not in self.bad: self._size -= e.size
 
 # %% ../../nbs/cache/04_near.ipynb #57c038d3
-def quietly(f: Callable, *args) -> object:
+def quietly(f: Callable[..., _T], *args) -> _T | None:
     "Something done to a cache: where it cannot be done, work goes on without it"
     try: return f(*args)
     except (OSError, OverflowError): return None
@@ -297,7 +306,7 @@ class Stack(Backend):
     "An origin behind near tiers"
     def __init__(
         self,
-        origin: Backend,                        # Where versions are decided; behind its breaker
+        origin: Guarded,                        # Where versions are decided; behind its breaker
         # Of each near tier, nearest first: folder, limit, and whether it is shared
         tiers: list[tuple],
         identity: Callable[[], str | None],     # The name of the store that is there, where it is known
@@ -309,7 +318,9 @@ class Stack(Backend):
         self.origin, self.tiers, self.identity, self.firm, self.depth, self.again = (origin, tiers, identity, firm,
             depth, again)
         # a listing can be answered from near, a probe cannot
-        self.url, self.can, self._nears, self._id = origin.url, replace(origin.can, probe=False), [], None
+        self.url, self.can = origin.url, replace(origin.can, probe=False)
+        self._nears: list[Near] = []
+        self._id: str | None = None
         self._stamps: dict[str, str] = Recent(100_000)      # of numbered objects, as listed
 
     @property
@@ -382,7 +393,9 @@ class Stack(Backend):
     def read_many(self, keys: Iterable[str], limit: int | None = None) -> list[bytes | Exception]:
         "Near copies first, then the rest together"
         keys = [*keys]
-        found = {k: d for k in dict.fromkeys(keys) if (d := self._near_bytes(k, limit)) is not None}
+        found: dict[str, bytes | Exception] = {}
+        for k in dict.fromkeys(keys):
+            if (near := self._near_bytes(k, limit)) is not None: found[k] = near
         rest = [k for k in dict.fromkeys(keys) if k not in found]
         for k, d in zip(rest, self.origin.read_many(rest, limit) if rest else []):
             found[k] = d if isinstance(d, Exception) else self._kept(k, d)
@@ -523,6 +536,3 @@ class Stack(Backend):
 
     def _copy(self, near: Near, key: str, source: Path) -> None:
         with near.room(key) as to: copy_file(source, to)
-
-# %% ../../nbs/cache/04_near.ipynb #df3b1218
-Stack.__abstractmethods__ = frozenset()

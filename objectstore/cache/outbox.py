@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TypedDict, TypeGuard, cast
 from blake3 import blake3
 from ..errors import Damaged, ObjectStoreError, Unsupported
+from ..forks import after_fork
 from .machine import why_not_here
 from ..storage.files import FileBackend
 from ..format.records import INLINE_LIMIT, Record, new_id, to_json
@@ -21,9 +23,30 @@ from .near import quietly
 from .download import lock, verify_file
 
 # %% auto #0
-__all__ = ['RESERVE', 'Work', 'Pending', 'Waiting']
+__all__ = ['RESERVE', 'WorkSays', 'Work', 'Pending', 'Waiting']
 
 # %% ../../nbs/cache/06_outbox.ipynb #c147834a
+class WorkSays(TypedDict):
+    "What is to be done, as it is written down; `_is_work` sees to it that what its `op` needs is there"
+    op: str                                      # put, note, alias, remove; `unreadable` stands for a rotten entry
+    id: str
+    bucket: str
+    item: str
+    at: float                                    # Seconds since 1970, by this machine's clock
+    origin: str | None                           # The name of the store that it is for, where that was known
+    codec: str                                   # Of a put, as the next five
+    how: dict
+    size: int
+    hash: str
+    description: dict
+    members: list[list]                          # Name, size and hash of each file of a folder
+    version: int | str | None                    # What it is about: a number, or the write id of a pending put
+    move: dict                                   # Of a note, an alias, a removal
+    alias: str
+    if_at: int | str | None                      # Where the alias must point
+    saw: int | str | None                        # Where it was seen to point
+    force: bool
+
 @dataclass(frozen=True)
 class Work:
     "One piece of pending work"
@@ -32,7 +55,7 @@ class Work:
     id: str             # Write id
     bucket: str
     item: str
-    says: dict          # What is to be done
+    says: WorkSays
 
     @property
     def name(self) -> str: return f'{self.bucket}/{self.item}'
@@ -45,7 +68,9 @@ class Pending:
         # names are used once, and one process at a time delivers
         self.files = FileBackend(root, shared=False, private=True, links=False)
         self.place = '', ''     # Whom it is for: URL and endpoint
-        self._queue, self._seen, self._work, self._swept = f'{self.files.url}/queue', None, {}, False
+        self._queue, self._swept = f'{self.files.url}/queue', False
+        self._seen: int | None = None            # The stamp of the queue when it was last read
+        self._work: dict[str, Work] = {}
 
     @classmethod
     def of(cls, state: Path, url: str, endpoint: str | None) -> Pending:
@@ -86,21 +111,26 @@ class Pending:
         except FileNotFoundError: return None
         except (ValueError, RecursionError): says = None
         if not _is_work(says):
-            says = dict(op='unreadable', id=name.rpartition('-')[2], bucket='', item='', at=int(name[:20]) / 1e9)
+            says = cast(WorkSays, dict(op='unreadable', id=name.rpartition('-')[2], bucket='', item='',
+                                       at=int(name[:20]) / 1e9))
         return Work(f'queue/{name}', says['op'], says['id'], says['bucket'], says['item'], says)
 
     def add(self, op: str, bucket: str, item: str, id: str | None = None, at: float | None = None, **says) -> Work:
         "Write down a piece of work; it is safe when this returns"
+        return self._write(cast(WorkSays, dict(op=op, id=id or new_id(), bucket=bucket, item=item,
+                                               at=time.time() if at is None else at, **says)))
+
+    def _write(self, says: WorkSays) -> Work:
+        "Write down a piece of work, as the newest"
         self._safe_here()
         self._reserve()
         work = self.work()
         if not work: self._write_place()
         order = max([time.time_ns(), *(int(w.key[6:26]) + 1 for w in work[-1:])])
-        says = dict(op=op, id=id or new_id(), bucket=bucket, item=item, at=time.time() if at is None else at, **says)
         key = f'queue/{order:020d}-{says["id"]}'
         self.files.create(key, to_json(says))
         self._seen = None
-        return Work(key, op, says['id'], bucket, item, says)
+        return Work(key, says['op'], says['id'], says['bucket'], says['item'], says)
 
     def _write_place(self) -> None:
         "Say whom the queue is for, so that a store with another address can name it"
@@ -109,7 +139,8 @@ class Pending:
 
     def note_reached(self) -> None:
         "Remember that the origin has answered; a machine that cannot write it down goes without"
-        try: self.files.exists('reached') or self.files.create('reached', b'')
+        try:
+            if not self.files.exists('reached'): self.files.create('reached', b'')
         except (OSError, ObjectStoreError): pass
 
     def reached(self) -> bool:
@@ -155,7 +186,7 @@ class Pending:
         for key, p in files:
             if p.path: self.files.upload(key, p.path)
             check_unchanged(p)
-        small = [(key, p.data) for key, p in files if not p.path]
+        small = [(key, p.data) for key, p in files if p.data is not None and not p.path]
         for answer in self.files.create_many(small) if small else []:
             if isinstance(answer, Exception): raise answer
 
@@ -302,7 +333,7 @@ class Pending:
         for w in other.work():
             if w.op != 'put' and w.says.get('version') not in puts: continue
             if w.op == 'put': self._take_bytes(w, other)
-            moved.append(self.add(**w.says | dict(origin=None)))
+            moved.append(self._write({**w.says, 'origin': None}))
             other.finish(w)
         return moved
 
@@ -322,7 +353,7 @@ class Pending:
 # %% ../../nbs/cache/06_outbox.ipynb #69ab0149
 _entry = re.compile(r'\d{20}-[0-9a-f]{32}', re.ASCII)
 
-def _is_work(says: object) -> bool:
+def _is_work(says: object) -> TypeGuard[WorkSays]:
     "Has an entry of the queue what the verbs take from it?"
     if (not isinstance(says, dict) or any(type(says.get(k)) is not str for k in ('op', 'id', 'bucket', 'item'))
         or type(says.get('at')) not in (int, float)):
@@ -352,5 +383,4 @@ class Waiting(Bucket):
 # %% ../../nbs/cache/06_outbox.ipynb #7db686f8
 _turns: dict[str, threading.Lock] = {}
 
-# a thread of the parent may have held one
-if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_turns.clear)
+after_fork(_turns.clear)     # a thread of the parent may have held one

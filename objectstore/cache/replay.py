@@ -4,11 +4,13 @@
 
 # %% ../../nbs/cache/07_replay.ipynb #bcc1d396
 from __future__ import annotations
-import threading
+import io, threading
 from collections import Counter
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
+from types import EllipsisType
+from typing import TypeVar
 from ..errors import CommitUnknown, Conflict, Damaged, ObjectStoreError
 from ..format.records import Record, alias_folder, append, moves, notes_folder, payload_key, read_back, unpack
 from ..format.commit import Bucket, INLINE_LIMIT, Draft, parse_listing
@@ -36,9 +38,9 @@ def named_by(bucket: Bucket, r: Record) -> list[tuple[str, str]]:
     "Hash and put id of every payload that a record names"
     own = [(r.hash, r.put)] if r.put else []
     if r.codec != 'folder': return own
-    import io
-    if r.data is None: bucket.read_payload(r.hash, r.put, r.size, out := io.BytesIO())
-    listing = r.data if r.data is not None else out.getvalue()
+    if (listing := r.data) is None:
+        bucket.read_payload(r.hash, r.put, r.size, out := io.BytesIO())
+        listing = out.getvalue()
     return own + [(hash, put) for _, hash, put in parse_listing(listing, r.name).values()]
 
 def deliver_draft(
@@ -155,6 +157,7 @@ def _deliver_put(origin: Origin, pending: Pending, w: Work, patience: float) -> 
     first = pending.tried(w.id)
     if fresh := first is None: first = pending.tried(w.id, bucket.first(w.item))
     if n := pending.done(w.id): return f'{w.name}@{n}', n
+    if first is None: first, fresh = 1, False      # taken away meanwhile: all numbers are looked at
     r = deliver_draft(bucket, w.item, draft, first, patience, fresh)
     for (_, p), key in zip(draft.members or [('', draft.payload)], _payload_keys(bucket, r, draft)):
         if p.path and key and not bucket.backend.holds(key): quietly(_keep_near, bucket.backend, key, p.path)
@@ -198,7 +201,7 @@ def _deliver_alias(origin: Origin, pending: Pending, w: Work, patience: float) -
     bucket.tell('alias', w.item, alias, n)
     return f'{w.name}@{alias}'
 
-def _meant(pending: Pending, w: Work) -> int | None:
+def _meant(pending: Pending, w: Work) -> int | None | EllipsisType:
     "Where an alias was thought to point when it was moved; ... where nobody knew"
     at = w.says.get('if_at', w.says.get('saw', ...))
     return pending.done(at) if isinstance(at, str) else at
@@ -227,9 +230,11 @@ class Together:
             self.call()
             self.over = self.begun
 
+_T = TypeVar('_T')
+
 def in_flight(
-    chains: list[list],                   # Pieces, each list in its order
-    one: Callable[[object], bool],        # Do a piece; False: the rest of its list is left
+    chains: list[list[_T]],               # Pieces, each list in its order
+    one: Callable[[_T], bool],            # Do a piece; False: the rest of its list is left
     many: int,                            # How many at a time
 ) -> None:
     "Work on some lists at a time; an exception, or an interruption, stops all of them"

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno, os, time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar, cast
 from ..errors import Damaged, TierMismatch
 from ..storage.backend import Backend, hurry
 from ..storage.files import FileBackend
@@ -14,7 +15,7 @@ from ..storage.remote import IDENTITY
 from ..storage.urls import NativeBackends, open_backend
 from ..format.identity import MARKER, Places
 from ..format.witness import ASK_AGAIN, Renewed, Sight, Witness, awake, store_name
-from ..format.buckets import Numbers
+from ..format.buckets import BucketReads, Numbers
 from ..format.commit import Bucket
 from ..format.origin import Origin, vet_reading
 from .breaker import Breaker, Guarded, guarded
@@ -80,10 +81,10 @@ def _vet(g: Guarded, sight: Sight) -> None:
     vet_reading(g)
     sight.name = sight.vetted = name
 
-def known_name(origin: StackedOrigin, g: Guarded) -> str | None:
+def known_name(origin: StackedOrigin, g: Backend) -> str | None:
     "The name of the store that was last seen at a place; nobody is asked"
-    name, known = origin.sight(g).name, origin._remembered(g)
-    return name or (store_name(*known, Witness.of(origin.state, *known).epoch) if known[0] else None)
+    name, (store, stamp) = origin.sight(g).name, origin._remembered(g)
+    return name or (store_name(store, stamp, Witness.of(origin.state, store, stamp).epoch) if store else None)
 
 def again(origin: StackedOrigin, g: Guarded) -> Callable[[], None]:
     "A function that asks who is there where that was long ago, for whoever is about to ask the origin anyway"
@@ -105,16 +106,18 @@ def instead(
     return can
 
 # %% ../../nbs/cache/08_stacked.ipynb #8a07678c
-def missing_store(origin: StackedOrigin, g: Guarded, before: str) -> None:
+def missing_store(origin: StackedOrigin, g: Backend, before: str) -> None:
     "Raise where a folder has lost its identity; a service's bucket may have been emptied"
     if g.can.place not in ('local', 'shared'): return
     why = (origin.places.lost(g.url, origin.endpoint or '') or f'{g.url} is not there, and the store {before[:8]} was '
            'here. To begin a new store there, open it alone and put something into it')
     e = ConnectionError(errno.ENOTCONN, why)
-    if g.breaker: g.breaker.trip(e)
+    if origin.breaker: origin.breaker.trip(e)
     raise e
 
 # %% ../../nbs/cache/08_stacked.ipynb #f9804d22
+_T = TypeVar('_T')
+
 class GuardedService:
     "The native buckets of a service, which are asked for only while it is there"
     def __init__(
@@ -129,7 +132,8 @@ class GuardedService:
             inner.endpoint, breaker, offline, near, firm)
         if breaker and not breaker.probe: breaker.probe = inner.names
 
-    def _asked(self, f: Callable, *args) -> object:
+    def _asked(self, f: Callable[..., _T], *args) -> _T | None:
+        "The answer of the service; None where what is known near is to be answered"
         def tells(answer): return answer is not False     # a bucket is also not there where this key is not known
         try:
             with hurry(not (self.firm or firm_now()) and bool(self.near())): return guarded(self, f, *args, tells=tells)
@@ -199,9 +203,9 @@ class StackedOrigin(Origin):
         return bool(self._near_buckets() if self.native
                     else self.places.get(self.url, self.endpoint or '').get('identity'))
 
-    def missing(self, root: Guarded, before: str) -> None: missing_store(self, root, before)
+    def missing(self, root: Backend, before: str) -> None: missing_store(self, root, before)
 
-    def doubt(self, bucket: Bucket, item: str, n: int) -> None:
+    def doubt(self, bucket: BucketReads, item: str, n: int) -> None:
         "Look who is there; where that shows that the origin is away, what was asked is asked again: near copies answer"
         try: Origin.doubt(self, bucket, item, n)
         except ConnectionError as e:
@@ -211,16 +215,17 @@ class StackedOrigin(Origin):
     def meet(self) -> None:
         "A store that is not where it was counts as away, which is found out when its identity is asked"
 
-    def root(self, bucket: Bucket) -> Backend:
+    def root(self, bucket: BucketReads) -> Guarded:
         "The origin itself: what founds it is not kept near"
-        return bucket.backend.origin
+        return cast(Stack, bucket.backend).origin      # each bucket is opened on one, see `_open`
 
     def _found(self, root: Backend) -> None:
         "Found an origin, and look who is there at once"
         Origin._found(self, root)
         self.sight(root).none_until = 0.0
 
-    def _stack_of(self, bucket: str | None) -> Stack: return self.bucket(bucket).backend if self.native else self.place
+    def _stack_of(self, bucket: str | None) -> Stack:
+        return cast(Stack, self.bucket(bucket or '').backend if self.native else self.place)
 
     def is_for(self, name: str | None, bucket: str) -> bool:
         "Is a piece of work, with the name of the store that it is for, for the one that is known here? Nobody is asked"

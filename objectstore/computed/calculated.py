@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from ..errors import (Damaged, InvalidQuery, NotAvailableOffline, ObjectStoreError, StaleWarning,
                                 Unsupported)
+from ..forks import after_fork
 from ..refs import Ref
 from ..provenance import git_root, where
 from ..tracking import Input, Reads, following_threads, now_reading, reading, unnoted
@@ -337,11 +338,11 @@ _flights: dict[tuple, Flight] = {}
 _waits: dict[tuple, tuple] = {}         # What is being calculated: what it waits for
 _turn = threading.Lock()
 
+@after_fork
 def _fork_safe() -> None:
     global _turn
     _turn = threading.Lock()
     _flights.clear(), _waits.clear()
-if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_fork_safe)
 
 def _board(key: tuple) -> tuple[Flight, bool]:
     "The flight for a key, and whether it is ours to fly"

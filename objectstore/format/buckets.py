@@ -220,11 +220,12 @@ class BucketReads:
         "The record of a version, marked or not; a nearer copy that is damaged is dropped, and the next one asked"
         if found := self.records.get((item, n)): return found
         key = self.key(item, n)
-        for last in (False, False, False, True):
-            near = self.backend.holds(key) and not last
+        dropped = 0
+        while True:
+            near = dropped < 3 and self.backend.holds(key)
             try: return self._witnessed(self._keep(unpack(self.backend.read(key, RECORD_LIMIT), self.name, item, n)))
             except (Damaged, Unsupported, OverflowError) as e:
-                if near: self.backend.forget(key)
+                if near: self.backend.forget(key); dropped += 1
                 elif isinstance(e, OverflowError):
                     raise Damaged(f'the record of {self.name}/{item}@{n} is too large to be one: {e}') from None
                 else: raise
@@ -287,24 +288,33 @@ class BucketReads:
             except ConnectionError: return e
             except (Damaged, Unsupported) as worse: return worse
 
-    def scan(
-        self,
-        limit: int | None = None,              # Give up behind so many objects
-        again: bool = True,                    # Ask a service once more where it lists nothing?
-    ) -> dict[str, Numbers] | None:            # None where it was given up
+    def scan(self) -> dict[str, Numbers]:
         "The numbers of every item, from one listing of the bucket"
+        return self._scanned(self._entries(None) or {})
+
+    def _entries(
+        self,
+        limit: int | None,                     # Give up behind so many objects
+        again: bool = True,                    # Ask a service once more where it lists nothing?
+    ) -> dict[str, list[Entry]] | None:        # None where it was given up
+        "The objects of every item's records, by its key"
         found, start = {}, f'{self.prefix}records/'
         for i, e in enumerate(self.backend.list(start)):
             if limit is not None and i >= limit: return None
             key, at, _ = e.key[len(start):].rpartition('/')[0].rpartition('/@')
             if at: found.setdefault(key, []).append(e)
-        if not found and again and self.backend.can.place == 'remote': return self.scan(limit, again=False)
+        if not found and again and self.backend.can.place == 'remote': return self._entries(limit, again=False)
+        return found
+
+    def _scanned(self, found: dict[str, list[Entry]]) -> dict[str, Numbers]:
         return {(item := item_of_key(key)): self.seen(item, Numbers(entries), end=True)
                 for key, entries in found.items()}
 
     def listed(self, items: int) -> dict[str, Numbers] | None:
         "The numbers of every item, if one listing shows them sooner than asking for so many items"
-        return None if self.backend.can.probe or items <= 8 else self.scan(max(self.backend.can.page, 10 * items))
+        if self.backend.can.probe or items <= 8: return None
+        found = self._entries(max(self.backend.can.page, 10 * items))
+        return None if found is None else self._scanned(found)
 
     def items(self, limit: int | None = None) -> list[str]:
         "The items of a bucket (of its first `limit` records), whether or not a version of them lives"
@@ -521,7 +531,7 @@ class BucketReads:
     def locate(self, wanted: list[tuple[str, Selector | None]]) -> list[int | NotFound]:
         "The live number that each selector stands for, or the error that says why there is none"
         listed = self.listed(len({item for item, _ in wanted}))
-        def one(w):
+        def one(w: tuple[str, Selector | None]) -> int | NotFound:
             item, selector = w
             live = (listed[item].live if item in listed else []) if listed is not None else []
             if selector is None and live: return live[-1]
@@ -531,8 +541,10 @@ class BucketReads:
                 return (n if not isinstance(selector, Number | Alias | AliasAt) or self.lives(item, n)
                         else self.not_found(item, n))
             except NotFound as e: return e
-        answers = list(in_threads(one, wanted, 1 if listed is not None else self.backend.can.many))
-        if error := next((a for a in answers if isinstance(a, OSError)), None): raise error
+        answers: list[int | NotFound] = []
+        for a in in_threads(one, wanted, 1 if listed is not None else self.backend.can.many):
+            if isinstance(a, (OSError, OverflowError)): raise a
+            answers.append(a)
         return answers
 
     def own_file(self, hash: str, put: str) -> Path | None:

@@ -10,6 +10,8 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
+from types import EllipsisType
+from typing import BinaryIO
 from blake3 import blake3
 from ..errors import CommitUnknown, Conflict, Damaged, NotAvailableOffline, ObjectStoreError
 from ..refs import MAX_VERSION
@@ -35,10 +37,17 @@ class Payload:
     path: Path | None = None        # The file that holds them otherwise
     stamp: tuple = ()               # The file's stamp when it was hashed, where the file is the user's
 
+    def file(self) -> Path:
+        "The file that holds the bytes, where there is one"
+        if self.path is None: raise ValueError('a payload has its bytes, or the file that holds them')
+        return self.path
+
 class Spool(io.RawIOBase):
     "A write-only file that hashes what it is given: memory while that is little, a temporary file beyond"
     def __init__(self):
-        self.hasher, self.size, self.path, self._file = blake3(), 0, None, io.BytesIO()
+        self.hasher, self.size, self._memory = blake3(), 0, io.BytesIO()
+        self.path: Path | None = None
+        self._file: BinaryIO = self._memory
     def writable(self) -> bool: return True
     def tell(self) -> int: return self.size
     def write(self, data) -> int:
@@ -50,13 +59,14 @@ class Spool(io.RawIOBase):
         return len(view)
     def _spill(self) -> None:
         "From memory into a file"
-        head, (fd, path) = self._file.getvalue(), tempfile.mkstemp(prefix='objectstore-')
+        head, (fd, path) = self._memory.getvalue(), tempfile.mkstemp(prefix='objectstore-')
         self._file, self.path = os.fdopen(fd, 'wb', buffering=2**20), Path(path)
         self._file.write(head)
+        self._memory = io.BytesIO()
     def payload(self) -> Payload:
         "What was written; it lasts until the file is closed"
         self._file.flush()
-        return Payload(self.size, self.hasher.hexdigest(), None if self.path else self._file.getvalue(), self.path)
+        return Payload(self.size, self.hasher.hexdigest(), None if self.path else self._memory.getvalue(), self.path)
     def close(self) -> None:
         if self.closed: return
         super().close()
@@ -88,8 +98,8 @@ def stamp(path: Path | int) -> tuple:
 
 def check_unchanged(p: Payload) -> None:
     "Raise where the file of a payload is no longer what was hashed"
-    if not p.stamp or stamp(p.path) == p.stamp: return
-    if file_payload(p.path).hash != p.hash:
+    if not p.stamp or stamp(p.file()) == p.stamp: return
+    if file_payload(p.file()).hash != p.hash:
         raise ObjectStoreError(f'{p.path} was changed while it was being put: nothing was stored; '
                                'put it again when it rests')
 
@@ -131,14 +141,13 @@ class Bucket(BucketReads):
 
     def _upload(self, path: Path, hash: str, progress: Callable[[int], None] | None) -> str:
         "Upload a file, a second time under another key where the reply to the first was lost: no key is written twice"
-        for attempt in (1, 2):
-            put = put_id()
-            try: self.backend.upload(self.prefix + payload_key(hash, put), path, progress)
-            except ConnectionRefusedError: raise
-            # a library may have sent it twice, or a service refused it for nothing
-            except (ConnectionError, FileExistsError):
-                if attempt == 2: raise
-            else: return put
+        put = put_id()
+        try: self.backend.upload(self.prefix + payload_key(hash, put), path, progress); return put
+        except ConnectionRefusedError: raise
+        except (ConnectionError, FileExistsError): pass      # sent twice by a library, or refused for nothing
+        put = put_id()
+        self.backend.upload(self.prefix + payload_key(hash, put), path, progress)
+        return put
 
     def shared(self, p: Payload) -> str | None:
         "The put id of a copy that another version names, whose bytes are right as far as was looked"
@@ -157,10 +166,10 @@ class Bucket(BucketReads):
         keys: Iterable[tuple[str, str]],     # Hash and put id of each payload that a version names
     ) -> bool:
         "Is every key there, without a mark of a collector?"
-        keys = {payload_key(*k) for k in keys}
-        if len(keys) <= 256: return all(self._there(k) for k in keys)
+        wanted = {payload_key(*k) for k in keys}
+        if len(wanted) <= 256: return all(self._there(k) for k in wanted)
         found = {e.key[len(self.prefix):] for e in self.backend.list(f'{self.prefix}payloads/')}
-        return keys <= found - {k.partition('.gc-')[0] for k in found if '.gc-' in k}
+        return wanted <= found - {k.partition('.gc-')[0] for k in found if '.gc-' in k}
 
     def _there(self, key: str) -> bool:
         "One key, by a listing that begins just before it"
@@ -240,6 +249,7 @@ class Bucket(BucketReads):
         "Store a draft as the next version of an item"
         # too large a description is refused before bytes are sent
         if draft.members or draft.payload.size > INLINE_LIMIT: pack(draft.record(self.name, item, 1, put_id(), 0))
+        late = False
         for attempt in range(5):
             share = attempt == 0
             first = (tried or self.first(item)) if if_latest is None else self.expect(item, if_latest)
@@ -306,8 +316,8 @@ class Bucket(BucketReads):
     def _place_small(self, batch: list[Payload], progress: Callable[[int], None] | None) -> dict[str, str]:
         "Upload many small files at once: hash and put id of each"
         puts = {p.hash: put_id() for p in batch}
-        data = [(self.prefix + payload_key(p.hash, puts[p.hash]), p.data if p.data is not None else p.path.read_bytes())
-                for p in batch]
+        data = [(self.prefix + payload_key(p.hash, puts[p.hash]),
+                 p.data if p.data is not None else p.file().read_bytes()) for p in batch]
         for p, (_, bytes), answer in zip(batch, data, self.backend.create_many(data)):
             if blake3(bytes).hexdigest() != p.hash:
                 raise ObjectStoreError(f'{p.path} was changed while it was being put: nothing was stored')
@@ -363,14 +373,16 @@ class Bucket(BucketReads):
     def _again(self, item: str, draft: Draft, tried: Record | None, answer: bool | Exception | None,
                patience: float) -> Record | Exception:
         "Put what was not won at once; where the first answer was unclear, so is a refusal now"
-        unclear = isinstance(answer, OSError) and not isinstance(answer, (ConnectionRefusedError, PermissionError))
         try:
+            if (tried is None or not isinstance(answer, OSError)
+                or isinstance(answer, (ConnectionRefusedError, PermissionError))):
+                return self.put(item, draft, patience=patience)
             # a disk may fail after the object has got its name
-            failed = unclear and not isinstance(answer, ConnectionError)
+            failed = not isinstance(answer, ConnectionError)
             if failed and read_back(self.backend, self.key(item, tried.version)) == pack(tried):
                 return self._unknown(item, draft, tried.version, answer)
-            return self.put(item, draft, patience=patience, tried=tried.version if unclear and tried else None)
-        except ConnectionRefusedError as e: return self._unknown(item, draft, tried.version, e) if unclear else e
+            try: return self.put(item, draft, patience=patience, tried=tried.version)
+            except ConnectionRefusedError as e: return self._unknown(item, draft, tried.version, e)
         except (OSError, ObjectStoreError) as e: return e      # the others go on
 
     def _won(self, r: Record, draft: Draft, late: bool) -> Record | Exception:
@@ -404,7 +416,7 @@ class Bucket(BucketReads):
         alias: str,
         to: int | None,                   # The version to point at; None removes the alias
         by: str,
-        if_at: int | None = ...,          # Where it must point now; None: nowhere
+        if_at: int | None | EllipsisType = ..., # Where it must point now; None: nowhere
         patience: float = 3.0,
         back: str | None = None,          # The write id of the earlier move that this one goes back to, if it does
     ) -> bool:                            # Did it have to be moved?
@@ -460,7 +472,7 @@ def _as_file(p: Payload) -> Iterator[Path]:
     "The bytes of a payload as a file"
     if p.path: yield p.path; return
     with tempfile.TemporaryDirectory(prefix='objectstore-') as d:
-        (path := Path(d)/'payload').write_bytes(p.data)
+        (path := Path(d)/'payload').write_bytes(p.data or b'')
         yield path
 
 # %% ../../nbs/format/07_commit.ipynb #4846c6c0
@@ -479,7 +491,7 @@ def _same_piece(backend: Backend, key: str, p: Payload) -> bool:
 def _piece_of(p: Payload, start: int, end: int) -> bytes:
     "The bytes of a payload from `start` to before `end`"
     if p.data is not None: return bytes(p.data[start:end])
-    with open(p.path, 'rb') as f:
+    with open(p.file(), 'rb') as f:
         f.seek(start)
         return f.read(end - start)
 

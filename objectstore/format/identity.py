@@ -11,19 +11,27 @@ from ..storage.backend import MARKER
 from ..storage.atomic import lies_there
 
 # %% auto #0
-__all__ = ['Places', 'is_folder', 'mount_of', 'check_parent', 'new_store', 'default_store', 'near_store']
+__all__ = ['NoPlaces', 'Places', 'is_folder', 'mount_of', 'check_parent', 'new_store', 'default_store', 'near_store']
 
 # %% ../../nbs/format/01_identity.ipynb #ada16a7f
-class Places:
-    "What this machine remembers of the places where it has met an origin"
-    def __init__(self, state: Path):     # The folder of this machine's state
-        self.folder = state/'origins'
+class NoPlaces:
+    "Memory of no places: each is met for the first time"
+    state: Path | None = None            # The folder of this machine's state; None: nothing is written down
+    def get(self, url: str, endpoint: str = '') -> dict[str, str]: return {}
+    def note(self, identity: str, url: str, endpoint: str = '', stamp: str = '') -> None: "Nothing is remembered"
+    def urls(self, endpoint: str) -> list[str]: return []
+    def lost(self, url: str, endpoint: str = '') -> str | None: return None
+
+class Places(NoPlaces):
+    "Memory of the places where this machine has met an origin"
+    def __init__(self, state: Path):
+        self.state, self.folder = state, state/'origins'
 
     def file(self, url: str, endpoint: str = '') -> Path:
         "Where a place is written down"
         return self.folder/f'{hashlib.blake2b(repr((url, endpoint)).encode(), digest_size=16).hexdigest()}.json'
 
-    def get(self, url: str, endpoint: str = '') -> dict:
+    def get(self, url: str, endpoint: str = '') -> dict[str, str]:
         """What is known of a place: the `identity` of its store, the `stamp` of that, and the `mount` it lay on; empty
         where it was never met"""
         try: return {k: v for k, v in json.loads(self.file(url, endpoint).read_text()).items() if isinstance(v, str)}
@@ -77,7 +85,7 @@ def check_parent(url: str) -> None:
     "Raise where the folder above a new store is not there"
     above = os.path.dirname(url)
     if not is_folder(url) or os.path.isdir(above): return
-    there = above
+    there = gone = above
     while not os.path.isdir(there): there, gone = os.path.dirname(there), there
     raise TierMismatch(f'{gone} does not exist, so no store is made at {url}: mount the volume that belongs there, or '
                        f'make the folder {above} first{hint(os.path.basename(gone), _folders(there))}')

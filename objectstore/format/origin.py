@@ -8,14 +8,14 @@ from collections.abc import Callable
 from ..errors import (Conflict, Damaged, InvalidRef, NotAvailableOffline, NotFound, Unsupported,
                                 differs_by_case, hint)
 from ..refs import bucket_key, item_of_key
-from .identity import MARKER, Places, check_parent, default_store, is_folder, new_store
+from .identity import MARKER, NoPlaces, check_parent, default_store, is_folder, new_store
 from .probe import probe
 from .witness import ASK_AGAIN, Renewed, Seen, Sight, Witness, awake
 from ..storage.backend import Backend, in_threads, key_number, number_key
 from ..storage.atomic import lies_there
 from .records import (RECORD_LIMIT, STATE, Record, append, from_json, last_move, mark_now, move,
                                         moves, new_id, read_back, read_move, records_folder, to_json, unpack)
-from .buckets import Maybe
+from .buckets import BucketReads, Maybe
 from .commit import Bucket
 
 # %% auto #0
@@ -28,10 +28,11 @@ class Origin:
         self,
         place,                # A `Backend`, or the native buckets of a service
         by: str = '',         # Who writes
-        places: Places | None = None,     # What this machine remembers of origins
+        places: NoPlaces | None = None,   # What this machine remembers of origins
         own: bool = False,    # Is it the library's own folder, which nobody has named?
     ):
-        self.place, self.by, self.native, self.places, self.own = place, by, not isinstance(place, Backend), places, own
+        self.place, self.by, self.native, self.own = place, by, not isinstance(place, Backend), own
+        self.places: NoPlaces = places or NoPlaces()
         self.news: list[str] = []              # What to tell whoever uses it, once: a new store was made
         self._met = False                      # Was it looked at whether a store that was known is still there?
         self._buckets: dict[str, Bucket] = {}
@@ -61,7 +62,8 @@ class Origin:
     def forget(self) -> None:
         "Forget what was found by number: another store is here, or the same at an earlier state"
         for b in list(self._buckets.values()): b.forget()
-        self._made.clear(), self._ready.clear()
+        self._made.clear()
+        self._ready.clear()
         if self.forgetting: self.forgetting()
 
     @property
@@ -78,9 +80,13 @@ class Origin:
         (found := self.place.backend(name)).first = vet_reading
         return Bucket(name, found)
 
-    def root(self, bucket: Bucket) -> Backend:
+    def root(self, bucket: BucketReads) -> Backend:
         "The backend that holds the format and identity for a bucket"
         return bucket.backend
+
+    def place_of(self, bucket: str | None) -> Backend:
+        "The backend that holds the identity for a bucket; of a service's own buckets each is a store"
+        return self.root(self.bucket(bucket or '')) if self.native else self.place
 
     def ensure(self, bucket: Bucket) -> None:
         "Make sure that a place is an origin of ours, or can become one"
@@ -95,7 +101,7 @@ class Origin:
 
     def _found(self, root: Backend) -> None:
         "Prove a new origin, name it, and write its format"
-        if why := self.places and self.places.lost(root.url): raise NotAvailableOffline(why)
+        if why := self.places.lost(root.url): raise NotAvailableOffline(why)
         if not self.own: check_parent(root.url)
         if root.can.place in ('shared', 'remote'): probe(root)
         try:
@@ -106,13 +112,13 @@ class Origin:
 
     def _note(self, root: Backend) -> None:
         "Remember which store is here, where this can be forgotten by a folder"
-        if self.places and is_folder(root.url): self.make_sure(root)
+        if self.places.state and is_folder(root.url): self.make_sure(root)
 
     def meet(self) -> None:
         """Raise where a place holds another format, or this machine has met a store in a folder that is empty now;
         looked at once"""
         if self._met or self.native: return
-        if self.places and is_folder(self.place.url): self._meet_folder(self.place.url)
+        if self.places.state and is_folder(self.place.url): self._meet_folder(self.place.url)
         vet_reading(self.place)
         self._met = True
 
@@ -124,15 +130,14 @@ class Origin:
 
     def id(self, bucket: str | None = None, surely: bool = False) -> str | None:
         "The identity of this origin, asked each time; None before the first write"
-        root = self.root(self.bucket(bucket)) if self.native else self.place
-        return last_move(root, 'id/')[1].get('store')
+        return last_move(self.place_of(bucket), 'id/')[1].get('store')
 
     def sight(self, root: Backend) -> Sight:
         "What this process knows of the store at a place"
         if found := self._sights.get(root.url): return found
         inner = getattr(root, 'inner', root)
         own = id(inner) if root.url == 'memory://' else 0
-        found = Sight.of(str(self.places.folder) if self.places else '', root.url, _endpoint(root), own)
+        found = Sight.of(str(self.places.state or ''), root.url, _endpoint(root), own)
         found.users.add(self)
         self._sights[root.url] = found
         return found
@@ -175,14 +180,14 @@ class Origin:
         if seen and 0 < seen.at < founded * 1e6: sight.witness = Witness()
         later = seen is not None and sight.witness.seen is None
         witness = self._heard(root, sight, before, (store, stamp), gone) if store else Witness()
-        if store and self.places: self.places.note(store, root.url, _endpoint(root), stamp)
+        if store: self.places.note(store, root.url, _endpoint(root), stamp)
         renewed = sight.adopt(store, stamp, witness, turn) or bool(gone) or later
         if renewed: sight.forget()
         return renewed
 
     def missing(self, root: Backend, before: str) -> None:
         "Raise where the volume of a store that is not there is probably not mounted; else it was deleted"
-        if self.places and self.places.lost(root.url, _endpoint(root)):
+        if self.places.lost(root.url, _endpoint(root)):
             raise NotAvailableOffline(f'what was in {root.url} is not there any more: was its volume unmounted? If it '
                                       'was deleted, remove the folder itself too')
 
@@ -198,7 +203,7 @@ class Origin:
 
     def _witness_of(self, sight: Sight, before: tuple, now: tuple) -> Witness:
         "The witness of a store that this process meets, with what it has seen of it already"
-        state = self.places.folder.parent if self.places else None
+        state = self.places.state
         witness = Witness.of(state, *now)
         # before it was asked who is there
         if sight.store is None and sight.witness.seen: witness.saw(sight.witness.seen)
@@ -210,10 +215,10 @@ class Origin:
 
     def _remembered(self, root: Backend) -> tuple[str | None, str]:
         "Id and stamp of the store that this machine has met at a place"
-        known = self.places.get(root.url, _endpoint(root)) if self.places else {}
+        known = self.places.get(root.url, _endpoint(root))
         return known.get('identity'), known.get('stamp', '')
 
-    def doubt(self, bucket: Bucket, item: str, n: int) -> None:
+    def doubt(self, bucket: BucketReads, item: str, n: int) -> None:
         "Look who is there; `Renewed` where that is another store, or the same set back"
         root, known, name = self.root(bucket), bucket.known_id(item, n), f'{bucket.name}/{item}@{n}'
         try: r = self.record_at(root, bucket.name, item, n)
@@ -225,7 +230,7 @@ class Origin:
         if self.make_sure(root, '' if lost else gone):
             raise Renewed(f'{self.url} is another store than it was before, or the same at an earlier state ({name} is '
                           'not what it was): ask again')
-        if lost: raise bucket.broken_promise(r, known)
+        if lost and r: raise bucket.broken_promise(r, known)
 
     def lost(self, bucket: str) -> str:
         "What shows that the store was set back to an earlier state, as far as this machine has noticed; empty: nothing"
@@ -243,7 +248,7 @@ class Origin:
     def identity(self, bucket: str | None = None) -> str | None:
         """The name of the store that is there: its id, and what tells it from its copies and from what it was before
         it was set back; asked each time"""
-        root = self.root(self.bucket(bucket)) if self.native else self.place
+        root = self.place_of(bucket)
         self.make_sure(root)
         return self.sight(root).name
 

@@ -4,13 +4,14 @@
 
 # %% ../../nbs/format/03_origin_clock.ipynb #437445cd
 from __future__ import annotations
-import math, os, secrets, threading, time
+import math, secrets, threading, time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from ..forks import after_fork
 from ..storage.backend import Backend
 
 # %% auto #0
-__all__ = ['LAST_MOMENT', 'ASK_AGAIN', 'AGREE', 'LATE', 'micros', 'moment', 'running', 'OriginClock', 'clock_of',
+__all__ = ['LAST_MOMENT', 'ASK_AGAIN', 'AGREE', 'NEVER', 'LATE', 'micros', 'moment', 'running', 'OriginClock', 'clock_of',
            'time_by_object', 'origin_now', 'time_there', 'cut', 'latest_date']
 
 # %% ../../nbs/format/03_origin_clock.ipynb #79db8ec6
@@ -36,10 +37,12 @@ def running() -> float:
 ASK_AGAIN = 3600.0     # seconds after which the origin is asked again
 AGREE = 2.0            # seconds by which two answers of one clock may differ
 
+NEVER = 0.0, -math.inf
+
 class OriginClock:
     "What an origin has told of the time, and what has passed since"
     def __init__(self):
-        self._told: tuple[float, float] | None = None     # Its time, and `running()` when it said so
+        self._told: tuple[float, float] = NEVER           # Its time, and `running()` when it said so
         self._set = 0.0                                   # What lay between this machine's clock and `running()` then
         self._turn = threading.Lock()
 
@@ -50,14 +53,14 @@ class OriginClock:
     ) -> None:
         "Take in an answer of the origin"
         when = running() if when is None else when
-        if self._told and when - self._told[1] < ASK_AGAIN and 0 <= self._told[0] + when - self._told[1] - t < AGREE:
+        if when - self._told[1] < ASK_AGAIN and 0 <= self._told[0] + when - self._told[1] - t < AGREE:
             return
         self._take(t, when)
 
     def _take(self, t: float, when: float) -> None: self._told, self._set = (t, when), time.time() - running()
 
     def _fresh(self, ours: bool) -> bool:
-        if self._told is None or running() - self._told[1] >= ASK_AGAIN: return False
+        if running() - self._told[1] >= ASK_AGAIN: return False
         return not ours or abs(time.time() - running() - self._set) < 0.1
 
     def now(
@@ -67,14 +70,15 @@ class OriginClock:
     ) -> float:
         "Seconds since 1970 at the origin; asked where nothing was told for an hour"
         if not self._fresh(ours):
-            with self._turn: self._fresh(ours) or self._ask(ask)
+            with self._turn:
+                if not self._fresh(ours): self._ask(ask)
         t, when = self._told
         return t + running() - when
 
     def _ask(self, ask: Callable[[], float]) -> None:
         try: self._take(ask(), running())
         except OSError:
-            if not self._told: raise
+            if self._told == NEVER: raise
 
 # %% ../../nbs/format/03_origin_clock.ipynb #45ba34da
 _clocks: dict[str, OriginClock] = {}
@@ -83,11 +87,10 @@ def clock_of(backend: Backend) -> OriginClock:
     "The clock of the place that a backend keeps its objects in; one a process"
     return _clocks.setdefault(backend.clock, OriginClock())
 
+@after_fork
 def _in_child() -> None:
     "A thread of the parent may have held a lock"
     for clock in _clocks.values(): clock._turn = threading.Lock()
-
-if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_in_child)
 
 def time_by_object(backend: Backend) -> float:
     "What the origin's clock says, by an object that is written for this; seconds since 1970"

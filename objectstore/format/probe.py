@@ -19,7 +19,7 @@ class Race:
     "Two writers who create the same object at the same time"
     key: str
     bids: list[bytes] = field(init=False)                # What each of them writes
-    answers: list[bool | Exception] = field(init=False)  # True: it was his; False: something was there
+    answers: list[bool | OSError | OverflowError] = field(init=False)  # True: it was his; False: something was there
     kept: bytes | Exception = b''                        # What is there afterwards
 
     def __post_init__(self):

@@ -51,7 +51,8 @@ class Witness:
         file: Path | None = None,      # Where, but for the ending; None: only in memory
     ):
         # `epoch` names what was kept since the store was found set back; `lost`: what showed it
-        self.file, self.seen, self.epoch, self.lost = file, None, '', ''
+        self.file, self.epoch, self.lost = file, '', ''
+        self.seen: Seen | None = None
         # `heard`: when this process last knew that what was seen is there
         self._saved, self._due, self.heard = -EACH, False, -ASK_AGAIN
         self.load()
@@ -81,7 +82,7 @@ class Witness:
         if awake() - self._saved >= EACH: self.save()
 
     def save(self) -> None:
-        if not self._due or not self.file: return
+        if not self._due or not self.file or not self.seen: return
         self._saved, self._due = awake(), False
         _write(f'{self.file}.seen', self.seen._asdict())
 
@@ -127,7 +128,8 @@ class Sight:
     _all: dict[tuple, Sight] = {}
     def __init__(self):
         # Its id, and the stamp of the object that holds it; None: nobody has asked, or nothing is there
-        self.store, self.stamp, self.witness = None, '', Witness()
+        self.store: str | None = None
+        self.stamp, self.witness = '', Witness()
         # When that was asked; at which turn of the breaker; until when it is believed that there is none
         self.sure, self.turn, self.none_until = -ASK_AGAIN, -1, 0.0
         self.stamps: dict[tuple[str, str, int], str] = Recent(100_000)     # of records
@@ -153,7 +155,8 @@ class Sight:
 
     def forget(self) -> None:
         "Forget all that was found by number"
-        self.stamps.clear(), self.ids.clear()
+        self.stamps.clear()
+        self.ids.clear()
         for origin in list(self.users): origin.forget()
 
 def store_name(store: str, stamp: str, epoch: str) -> str:

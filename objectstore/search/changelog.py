@@ -4,7 +4,7 @@
 
 # %% ../../nbs/search/06_changelog.ipynb #0c12bcfc
 from __future__ import annotations
-import atexit, io, json, math, os, re, secrets, threading, time, warnings, weakref
+import atexit, io, json, math, re, secrets, threading, time, warnings, weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 from ..errors import Damaged, InvalidRef, ObjectStoreError
+from ..forks import after_fork
 from ..refs import MAX_VERSION, alias_name, item_key
 from ..format.records import RECORD_LIMIT, from_json, move, seal, to_json, unseal
 from ..cache.breaker import is_absence
@@ -165,11 +166,10 @@ class Hints:
 
 _all: weakref.WeakSet[Hints] = weakref.WeakSet()
 
+@after_fork
 def _in_child() -> None:
     "The parent writes its own, and a thread of it may have held the locks"
     for hints in _all: hints._begin()
-
-if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_in_child)
 
 def _write_soon(hints: Hints) -> None:
     time.sleep(SOON)

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/search/07_keeper.ipynb #c43a97cb
 from __future__ import annotations
-import atexit, os, threading, time, warnings, weakref
+import atexit, threading, time, warnings, weakref
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from itertools import islice
 from typing import NamedTuple
 from ..errors import Damaged, Unsupported
+from ..forks import after_fork
 from ..storage.backend import in_threads
 from ..format.buckets import Maybe, merge
 from ..format.commit import Bucket
@@ -331,11 +332,10 @@ class IndexUpdates(ABC):
 
 _all: weakref.WeakSet[IndexUpdates] = weakref.WeakSet()
 
+@after_fork
 def _in_child() -> None:
     "Threads of the parent may have held its locks"
     for keeper in _all: keeper._lock_anew()
-
-if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_in_child)
 
 # %% ../../nbs/search/07_keeper.ipynb #7c5c0931
 @atexit.register

@@ -10,7 +10,9 @@ from contextvars import copy_context
 from pathlib import Path
 from queue import SimpleQueue
 from secrets import token_hex
+from typing import IO, Generic, TypeVar
 from ..errors import Unsupported
+from ..forks import after_fork
 
 # %% auto #0
 __all__ = ['key_leaf', 'hundred', 'PATIENCE', 'READ_FLAGS', 'UNNAMED', 'draft_name', 'PIECE', 'check_key', 'in_hundred',
@@ -164,21 +166,21 @@ class Patience:
         self.step = min(2 * self.step, 0.1)
         return True
 
-    def wait(self, e: OSError) -> None:
-        "Wait a moment, or raise: the error itself, or that the volume is away"
-        if not self.more(e): raise self.last(e)
-
     def last(self, e: OSError) -> OSError:
         "What the last of the answers means: it was no late one, or the volume is away"
         if self.until is None or not is_late(e) or isinstance(e, Short): return e
         return ConnectionError(errno.EHOSTDOWN, f'{e.strerror} for {self.seconds:g} s')
 
-def asked_again(f: Callable, *args, patience: float = PATIENCE) -> object:
+_T = TypeVar('_T')
+
+def asked_again(f: Callable[..., _T], *args, patience: float = PATIENCE) -> _T:
     "The answer of a volume, which is asked again where it may be late"
     late = Patience(patience)
     while True:
         try: return f(*args)
-        except OSError as e: late.wait(e)
+        except OSError as e:
+            # raised where it is caught: a frame that keeps an error of its own traceback keeps all of its callers, too
+            if not late.more(e): raise late.last(e) from None
 
 def lies_there(path: str) -> bool:
     "Does something lie at a path?"
@@ -186,13 +188,14 @@ def lies_there(path: str) -> bool:
     except OSError: return False
 
 # %% ../../nbs/storage/02_atomic.ipynb #69178e1e
-class _Call:
+class _Call(Generic[_T]):
     "One question, asked in a thread"
-    def __init__(self, f: Callable, args: tuple):
-        self.run, self.args, self.answer, self.error, self.done = copy_context().run, (f,
-            *args), None, None, threading.Event()
+    answer: _T                                # Once it is done, and nothing was raised
+    error: BaseException | None = None
+    def __init__(self, f: Callable[..., _T], args: tuple):
+        self.run, self.f, self.args, self.done = copy_context().run, f, args, threading.Event()
     def __call__(self) -> None:
-        try: self.answer = self.run(*self.args)
+        try: self.answer = self.run(self.f, *self.args)
         except BaseException as e: self.error = e
 
 class _Asker:
@@ -209,7 +212,7 @@ class _Asker:
             call.done.set()
             del call
 
-if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_Asker.idle.clear)     # a child has no threads
+after_fork(_Asker.idle.clear)     # a child has no threads
 
 class Unanswered(ConnectionError):
     "A call to the system that has not come back"
@@ -217,9 +220,9 @@ class Unanswered(ConnectionError):
 
 def within(
     seconds: float,      # To wait for the answer
-    f: Callable,
+    f: Callable[..., _T],
     *args,
-) -> object:             # What `f` answers
+) -> _T:                 # What `f` answers
     "A call that may hang; `Unanswered` where it does"
     call = _Call(f, args)
     try: asker = _Asker.idle.pop()
@@ -238,9 +241,11 @@ def resolved(path: str | os.PathLike) -> str:
     if not any(_is_network(line.partition(' - ')[2].partition(' ')[0]) for line in _mounts().splitlines()):
         return os.path.realpath(path)
     if not (_hang and not _hang[-1].done.is_set()):
-        try: return within(PATIENCE, os.path.realpath, path)
+        try: return within(PATIENCE, _real, os.fspath(path))
         except Unanswered as e: _hang[:] = [e.call]
     return os.path.abspath(path)
+
+def _real(path: str) -> str: return os.path.realpath(path)
 
 _hang: list[_Call] = []     # the last question of that kind that hung
 
@@ -282,22 +287,21 @@ def sync_folder(place: str) -> None:
     finally: os.close(fd)
 
 # %% ../../nbs/storage/02_atomic.ipynb #47c362d0
-def lock(f: io.IOBase) -> bool:
-    "Take the lock of an open file, unless somebody has it; it ends with the file, and with the process"
-    try:
-        import fcntl
-        fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError: return _lock_windows(f)
+def lock(f: IO[bytes] | io.RawIOBase) -> bool:
+    "Lock of an open file, taken unless somebody has it; it ends with the file, and with the process"
+    try: _lock(f)
     except OSError: return False
     return True
 
-def _lock_windows(f: io.IOBase) -> bool:
-    import msvcrt
-    try:
+def _lock(f: IO[bytes] | io.RawIOBase) -> None:
+    "Take the lock, or raise `OSError`"
+    if sys.platform == 'win32':
+        import msvcrt
         f.seek(2**62)         # behind all bytes: a locked byte cannot be read
         msvcrt.locking(f.fileno(), msvcrt.LK_NBLCK, 1)
-    except OSError: return False
-    return True
+    else:
+        import fcntl
+        fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 # %% ../../nbs/storage/02_atomic.ipynb #724e1b21
 UNNAMED = bool(hasattr(os, 'O_TMPFILE') and os.path.isdir('/proc/self/fd'))
@@ -352,28 +356,29 @@ def publish(
         except FileExistsError:
             return os.path.samestat(os.fstat(draft.fd), asked_again(os.lstat, target, patience=patience))
         except OSError as e:
-            cannot = e.errno in _cannot or e.errno == errno.EIO and bool(draft.name) and not _links(draft)
-            if cannot and not draft.name: raise MustBeNamed from None
-            if cannot and replace: return _renamed(draft, target)
+            name = draft.name
+            cannot = e.errno in _cannot or bool(e.errno == errno.EIO and name and not _links(name))
+            if cannot and not name: raise MustBeNamed from None
+            if cannot and name and replace: return _renamed(draft, name, target)
             if not late.more(e): raise _no_links(target, e) if cannot else late.last(e) from None
 
-def _links(draft: Draft) -> bool:
+def _links(name: str) -> bool:
     """Can a file beside a draft have a second name, asked with a new one? Where even that cannot be made, the volume
     is away, which nobody can tell"""
-    beside = f'{draft.name[:-16]}{token_hex(8)}'
+    beside = f'{name[:-16]}{token_hex(8)}'
     try: os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags('CLOEXEC'), 0o600))
     except OSError: return True
-    other = f'{draft.name[:-16]}{token_hex(8)}'
+    other = f'{name[:-16]}{token_hex(8)}'
     try: os.link(beside, other)
     except OSError: return False
     else: os.unlink(other); return True
     finally: os.unlink(beside)
 
-def _renamed(draft: Draft, target: str) -> bool:
+def _renamed(draft: Draft, name: str, target: str) -> bool:
     "Give a draft its name where nothing has it"
     if os.path.lexists(target): return False
     draft.shut()        # what has no links may keep a file only when it is closed
-    os.rename(draft.name, target)
+    os.rename(name, target)
     return True
 
 def _no_links(target: str, e: OSError) -> Unsupported:

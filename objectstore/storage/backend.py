@@ -13,7 +13,7 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 from ..refs import MAX_VERSION
 
 # %% auto #0
@@ -174,12 +174,15 @@ class Backend(ABC):
         return page
 
 # %% ../../nbs/storage/01_backend.ipynb #2e60e15d
-def settle(f: Callable, *args) -> object:
+_T = TypeVar('_T')
+_A = TypeVar('_A')
+
+def settle(f: Callable[..., _T], *args) -> _T | OSError | OverflowError:
     "The result of a call, or the exception that it raised"
     try: return f(*args)
     except (OSError, OverflowError) as e: return e
 
-def in_threads(f: Callable, items: Iterable, workers: int) -> Iterator:
+def in_threads(f: Callable[[_A], _T], items: Iterable[_A], workers: int) -> Iterator[_T | OSError | OverflowError]:
     "Results or exceptions of `f` over `items`, in order, from a few threads"
     items = list(items)
     if len(items) < 2 or workers < 2: return iter([settle(f, i) for i in items])

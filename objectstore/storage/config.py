@@ -253,13 +253,14 @@ def _from_section(section: Mapping, path: Path) -> dict[str, tuple[object, str]]
     "The settings of a section, each with its source"
     found = {k: (read_value(k, cleaned(v) if k != 'tiers' else v.strip(), where), where)
              for k, (v, where) in section.items() if cleaned(v) or k not in KEYS}
-    if 'tiers' in found: found['tiers'] = (tuple(from_file(t, path) for t in found['tiers'][0]), found['tiers'][1])
+    read, where = found.get('tiers', ((), ''))
+    tiers = tuple(from_file(str(t), path) for t in read) if isinstance(read, tuple) else ()
+    if tiers: found['tiers'] = tiers, where
     if path == user_file(): return found
     if 'trust' in found:
-        _, where = found.pop('trust')
-        warnings.warn(f"{where}: trust does not count in a project's file: give trust=True as an argument, set "
-                      f"OBJECTSTORE_TRUST=1, or write it in {user_file()}", stacklevel=outside())
-    _within_limits(*found.get('tiers', ((), '')))
+        warnings.warn(f"{found.pop('trust')[1]}: trust does not count in a project's file: give trust=True as an "
+                      "argument, set " f"OBJECTSTORE_TRUST=1, or write it in {user_file()}", stacklevel=outside())
+    _within_limits(tiers, where)
     return found
 
 def _within_limits(tiers: tuple[str, ...], where: str) -> None:

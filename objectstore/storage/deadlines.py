@@ -8,8 +8,9 @@ import errno
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 from .backend import Backend, Entry
-from .atomic import Unanswered, within
+from .atomic import Unanswered, _Call, within
 
 # %% auto #0
 __all__ = ['RATE', 'AT_ONCE', 'Timed', 'timed']
@@ -18,6 +19,8 @@ __all__ = ['RATE', 'AT_ONCE', 'Timed', 'timed']
 RATE = 10**6       # bytes a second that the slowest volume takes
 AT_ONCE = 500      # entries of a listing that one deadline is for
 
+_T = TypeVar('_T')
+
 class Timed(Backend):
     "A backend whose calls have so many seconds each"
     def __init__(
@@ -25,9 +28,10 @@ class Timed(Backend):
         inner: Backend,
         seconds: float,      # For an answer; what is written has more, by its size
     ):
-        self.inner, self.url, self.can, self.seconds, self._hang = inner, inner.url, inner.can, seconds, []
+        self.inner, self.url, self.can, self.seconds = inner, inner.url, inner.can, seconds
+        self._hang: list[_Call] = []      # Questions that have not come back
 
-    def _ask(self, f: Callable, *args, size: int = 0) -> object:
+    def _ask(self, f: Callable[..., _T], *args, size: int = 0) -> _T:
         "An answer within the time, or `ConnectionError`"
         if hangs := [c for c in self._hang if not c.done.is_set()]:
             raise ConnectionError(errno.ETIMEDOUT, 'the volume still does not answer', self.url)
@@ -65,9 +69,9 @@ class Timed(Backend):
         if name == 'inner': raise AttributeError(name)
         return getattr(self.inner, name)
 
-    def _steps(self, many: int, f: Callable, *args) -> Iterator:
+    def _steps(self, many: int, f: Callable[..., Iterator[_T]], *args) -> Iterator[_T]:
         "What comes one after the other, so many at a time"
-        it = iter(self._ask(f, *args))
+        it = self._ask(f, *args)
         while part := self._ask(lambda: [*islice(it, many)]): yield from part
 
 # %% ../../nbs/storage/08_deadlines.ipynb #1a6be607

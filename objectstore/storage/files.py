@@ -340,7 +340,8 @@ class FileBackend(Backend):
         for name, e in _in_order(self._scan(place)):
             if name[-1] != '/':
                 # a numbered one out of its sub-folder is no object
-                if not key_leaf.fullmatch(name)[1]: yield from _entry(e, prefix + name, after, self._patience)
+                if (m := key_leaf.fullmatch(name)) and not m[1]:
+                    yield from _entry(e, prefix + name, after, self._patience)
             elif hundred.fullmatch(name[:-1]): yield from self._walk_hundred(place, prefix, name[:-1], after)
             elif not _before(prefix + name, after): yield from self._walk(f'{place}/{name[:-1]}', prefix + name, after)
 
@@ -395,16 +396,19 @@ class FileBackend(Backend):
 class _Batch:
     "Some objects on their way to the disk together, each with its draft or its answer"
     def __init__(self, backend: FileBackend, items: list[tuple[str, bytes]]):
-        self.b, self.items, self.due = backend, items, set()
-        self.drafts, self.answers = {}, [False] * len(items)
+        self.b, self.items = backend, items
+        self.due: set[str] = set()
+        self.drafts: dict[int, Draft] = {}
+        self.answers: list[bool | Exception] = [False] * len(items)
         self.places = [backend._place(key) for key, _ in items]
 
-    def each(self, step: Callable[[int], object], workers: int = 1) -> None:
+    def each(self, step: Callable[[int], object], which: Iterable[int], workers: int = 1) -> None:
         "One step for each object that is still on its way; an error is that object's answer"
-        for i, answer in zip(list(self.drafts), in_threads(step, self.drafts, workers)):
-            if isinstance(answer, Exception): self.fail(i, answer)
+        which = list(which)
+        for i, answer in zip(which, in_threads(step, which, workers)):
+            if isinstance(answer, OSError): self.fail(i, answer)
 
-    def fail(self, i: int, e: Exception) -> None:
+    def fail(self, i: int, e: OSError) -> None:
         "Note an error, or try once more where it may have been the folder's"
         self.drop(i)
         once_more = isinstance(e, (MustBeNamed, FileNotFoundError)) or self.b._patience and is_late(e)
@@ -416,10 +420,9 @@ class _Batch:
     def run(self) -> list[bool | Exception]:
         "All of them, in four rounds"
         try:
-            self.drafts = {i: None for i, at in enumerate(self.places) if not self.b._taken(*at)}
-            self.each(self.write)
-            if self.b._durable: self.each(lambda i: sync_file(self.drafts[i].fd), _syncs)
-            self.each(self.link)
+            self.each(self.write, [i for i, at in enumerate(self.places) if not self.b._taken(*at)])
+            if self.b._durable: self.each(lambda i: sync_file(self.drafts[i].fd), self.drafts, _syncs)
+            self.each(self.link, self.drafts)
             self.sync_folders()
         finally:
             drafts = dict(self.drafts)
@@ -445,7 +448,8 @@ class _Batch:
         chains = [list(chain) for _, chain in groupby(sorted(places, key=os.path.split), os.path.dirname)]
         def sync(chain): return [settle(sync_folder, p) for p in chain]
         done = in_threads(sync, chains, _syncs) if self.b._durable else []
-        failed = {p: e for chain, answers in zip(chains, done) for p, e in zip(chain, answers) if e}
+        failed = {p: e for chain, answers in zip(chains, done) if isinstance(answers, list)
+                  for p, e in zip(chain, answers) if isinstance(e, OSError)}
         for i in won if failed else ():
             for p, e in failed.items():
                 if f'{self.places[i][0]}/'.startswith(f'{p}/'): self.answers[i] = self.b._said(e, self.items[i][0])

@@ -56,5 +56,7 @@ class First:
         "Remember that it was said"
         _told.add(mark)
         if state := self.state():
-            try: (state/'endpoints').mkdir(exist_ok=True), (state/'endpoints'/mark).touch()
+            try:
+                (state/'endpoints').mkdir(exist_ok=True)
+                (state/'endpoints'/mark).touch()
             except OSError: pass      # then it is said in each process

@@ -54,7 +54,8 @@ def _host(proxy: str) -> str:
 def asked_proxy(text: str, endpoint: str | None, o: Mapping) -> bool:
     "Was it the proxy that could not be reached?"
     peer = re.search(r'"tcp connect error",\s*([\w.:\[\]]+),', text)
-    proxy, _ = proxy_for(endpoint, o) if peer else ('', '')
+    if not peer: return False
+    proxy, _ = proxy_for(endpoint, o)
     return bool(proxy) and peer[1].rpartition(':')[2] == _host(proxy).rpartition(':')[2]
 
 def _proxy_said(wrong: str, host: str, endpoint: str | None, o: Mapping) -> str:

@@ -10,16 +10,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, cast
 from urllib.parse import urlsplit
 from ..errors import NotFound, ObjectStoreError, TierMismatch, Unsupported, hint
+from ..forks import after_fork
 from ..environment import calmly, cleaned, sendable, set_as, variable, yes_or_no
+if TYPE_CHECKING:
+    import boto3.session, botocore.session
+    from obstore.store import AzureStore, BackoffConfig, ClientConfig, GCSStore, RetryConfig, S3Store
 
 # %% auto #0
 __all__ = ['client_options', 'KNOWN', 'SECRET', 'SWITCHES', 'option_prefix', 'no_order', 'PATIENT', 'STALLED', 'SLOW',
-           'secrets_belong', 'ENDPOINTS', 'has_login', 'is_secret', 'Options', 'option', 'options', 'times',
-           'from_environment', 'all_options', 'check_endpoint', 's3_endpoint', 's3_region', 'Signing', 's3_signing',
-           'boto_session', 'signing', 'client', 'nothing_empty', 'date_at', 'Answer', 'Refused', 'BucketMissing',
-           'explain', 'is_refusal', 'about_keys', 'no_service', 'like_page', 'refused', 'used_before_fork']
+           'secrets_belong', 'ENDPOINTS', 'Client', 'has_login', 'is_secret', 'Options', 'option', 'options',
+           'answer_wait', 'times', 'from_environment', 'all_options', 'check_endpoint', 's3_endpoint', 's3_region',
+           'Signing', 's3_signing', 'boto_session', 'signing', 'client', 'nothing_empty', 'date_at', 'Answer',
+           'Refused', 'BucketMissing', 'explain', 'is_refusal', 'about_keys', 'no_service', 'like_page', 'refused',
+           'used_before_fork']
 
 # %% ../../nbs/storage/04_options.ipynb #23ef8eb5
 client_options = {'allow_http', 'allow_invalid_certificates', 'root_certificate', 'proxy_url', 'proxy_ca_certificate',
@@ -93,20 +99,24 @@ PATIENT = 10    # time-outs that an answer may take where nothing else can be an
 STALLED = 300   # seconds after which a piece of a large object, or a part of an upload, will not come any more
 SLOW = 2**19    # bytes a second that any line should carry
 
+def answer_wait(kind: str, timeout: float) -> float:
+    "Seconds within which an answer goes on; 0 where that would count the sending of a body too"
+    return dict(quick=1.8, small=PATIENT, large=PATIENT).get(kind, 0) * timeout
+
 def times(
     kind: str,        # quick, small, large, once or parts
     timeout: float,   # Seconds in which a service that is there answers
     size: int = 0,    # Bytes that are sent
-) -> tuple[dict, dict]:  # Options of the client and of its retries
+) -> tuple[ClientConfig, RetryConfig]:
     "How long a kind of request may take, and how often it is tried"
     most = (PATIENT + 1) * timeout
     total = dict(quick=5 * timeout, small=most, once=most + size / SLOW).get(kind, STALLED)
-    web = dict(connect_timeout=timedelta(seconds=timeout), timeout=timedelta(seconds=total))
-    wait = dict(quick=1.8, small=PATIENT, large=PATIENT).get(kind)
-    if wait: web['read_timeout'] = timedelta(seconds=wait * timeout)   # would count the sending of a body too
-    backoff = dict(init_backoff=timedelta(seconds=timeout / 20), max_backoff=timedelta(seconds=timeout / 4))
-    return web, dict(max_retries=0 if kind == 'once' else 2, retry_timeout=timedelta(seconds=0.8 * timeout),
-                     backoff=backoff)
+    web: ClientConfig = {'connect_timeout': timedelta(seconds=timeout), 'timeout': timedelta(seconds=total)}
+    if wait := answer_wait(kind, timeout): web['read_timeout'] = timedelta(seconds=wait)
+    backoff: BackoffConfig = {'init_backoff': timedelta(seconds=timeout / 20),
+                              'max_backoff': timedelta(seconds=timeout / 4)}
+    return web, {'max_retries': 0 if kind == 'once' else 2, 'retry_timeout': timedelta(seconds=0.8 * timeout),
+                 'backoff': backoff}
 
 # %% ../../nbs/storage/04_options.ipynb #4380209d
 _prefixes = dict(s3=('AWS_',), gs=('GOOGLE_', 'GCS_'), az=('AZURE_STORAGE_', 'AZURE_'))
@@ -124,7 +134,7 @@ def from_environment(
         elif plain in SWITCHES and any(n in os.environ for n in names): found[plain] = 'false'
     return found
 
-def all_options(scheme: str, o: Options) -> Options: return from_environment(scheme) | o
+def all_options(scheme: str, o: Options) -> Options: return Options({**from_environment(scheme), **o})
 
 # %% ../../nbs/storage/04_options.ipynb #47c86168
 def check_endpoint(
@@ -134,9 +144,10 @@ def check_endpoint(
     "An endpoint is a web address, without anybody's password"
     if endpoint is None or not (endpoint := endpoint.strip()): return None
     if '@' in endpoint: raise TierMismatch(f'{name} must not hold a user or a password; {secrets_belong}')
+    parts, port = urlsplit(''), None
     try: parts, port = (found := urlsplit(sendable(name, endpoint))), found.port
     except TierMismatch: raise
-    except ValueError: parts = urlsplit('')
+    except ValueError: pass
     alone = parts.path in ('', '/') and not (parts.query or parts.fragment)
     if parts.scheme in ('http', 'https') and _host.fullmatch(parts.hostname or '') and alone and port != 0:
         return endpoint.rstrip('/')
@@ -155,7 +166,8 @@ def s3_endpoint(given: str | None) -> str | None:
 
 def s3_region(o: Options, endpoint: str | None) -> str | None:
     "The region to sign for; most services of one's own take any"
-    given = o.get('region') or (name := set_as('AWS_REGION', 'AWS_DEFAULT_REGION')) and sendable(name, variable(name))
+    given = (o.get('region') or (name := set_as('AWS_REGION', 'AWS_DEFAULT_REGION'))
+             and sendable(name, variable(name) or ''))
     return given or ('us-east-1' if endpoint else None)
 
 # %% ../../nbs/storage/04_options.ipynb #6a06823c
@@ -165,7 +177,7 @@ class Signing:
     source: str                                # In words, for whoever is refused
     mark: str = ''                             # Others have another
     provider: Callable | None = None           # Gives the keys, as a client asks for them
-    session: object = None                     # The session of boto3 that they come from
+    session: boto3.session.Session | None = None   # That they come from
     def __repr__(self) -> str: return f'Signing({self.source})'
 
 def _mark(*parts: object) -> str:
@@ -197,17 +209,17 @@ def _from_variables() -> Signing | None:
     if len(given) == 1:
         other = _pair[given[0] == _pair[0]]
         raise TierMismatch(f'{given[0]} is set and {other} is not, or is empty: they belong together')
-    token = (name := set_as(*_token)) and sendable(name, variable(name))
-    key, secret = (sendable(n, variable(n)) for n in _pair)
+    token = (name := set_as(*_token)) and sendable(name, variable(name) or '')
+    key, secret = (sendable(n, variable(n) or '') for n in _pair)
     return _fixed(' and '.join(_pair) + (f' with {name}' if name else ''), key, secret, token or None)
 
 # %% ../../nbs/storage/04_options.ipynb #4335eac2
-def boto_session() -> object:
+def boto_session() -> boto3.session.Session:
     "A new session of boto3, with what the environment says of profiles and files"
-    import boto3
+    import boto3.session
     return boto3.session.Session(botocore_session=_botocore(variable('AWS_PROFILE', 'AWS_DEFAULT_PROFILE')))
 
-def _botocore(profile: str | None) -> object:
+def _botocore(profile: str | None) -> botocore.session.Session:
     import botocore.session
     def says(default): return None, None, default, None
     own = dict(profile=says(profile), credentials_file=says(_keys_file()), config_file=says(_config_file()))
@@ -243,7 +255,7 @@ def _none_found(e: Exception) -> str:
 
 def _no_profile(name: str) -> str:
     "That a variable names a profile that is not there; what is none of a name's characters is not repeated"
-    wanted, there = variable(name), sorted(_botocore(None).available_profiles)
+    wanted, there = variable(name) or '', sorted(_botocore(None).available_profiles)
     said = repr(wanted) if re.fullmatch(r'[\w.@ -]{1,40}', wanted) else 'that is written there'
     return (f'{name} names the profile {said}, and neither {_keys_file()} nor {_config_file()} has '
             f'it{hint(wanted, there)}; ' + (f'there are {", ".join(there)}' if there else 'they have no profile'))
@@ -277,23 +289,27 @@ def _stamp(path: str) -> tuple:
     except OSError: return ()
     return s.st_mtime_ns, s.st_size
 
+Client: TypeAlias = 'S3Store | GCSStore | AzureStore'      # of `obstore`
+
 def client(scheme: str, bucket: str, prefix: str, endpoint: str | None, o: Options, kind: str, timeout: float,
-           size: int = 0, by: Signing | None = None) -> object:
+           size: int = 0, by: Signing | None = None) -> Client:
     "An `obstore` client of a bucket for one kind of request"
     from obstore import store
-    web, retries = times(kind, timeout, size)
+    from obstore.exceptions import BaseError
+    waits, retries = times(kind, timeout, size)
     by, o = by or signing(scheme, o), all_options(scheme, o)
-    web = Options(web | {k: v for k, v in o.items() if k in client_options}
+    web = Options({**waits} | {k: v for k, v in o.items() if k in client_options}
                   | ({'allow_http': 'true'} if endpoint and endpoint.startswith('http://') else {}))
     if pem := _certificate(o): web['root_certificate'] = pem
     known = client_options | (_keys if by.provider else set())
     config = Options({k: v for k, v in o.items() if k not in known} | _config(scheme, endpoint, o, by))
     make = dict(s3=store.S3Store, gs=store.GCSStore, az=store.AzureStore)[scheme]
-    def build() -> object:
-        return make(bucket, prefix=prefix or None, client_options=dict(web), retry_config=retries, **config)
+    def build() -> Client:      # their names were checked by `options`
+        return make(bucket, prefix=prefix or None, client_options=cast('ClientConfig', dict(web)), retry_config=retries,
+                    **config)
     try:
         with nothing_empty(scheme): return calmly(f'{scheme}://{bucket}', build)
-    except (store.BaseError, ValueError, TypeError) as e:
+    except (BaseError, ValueError, TypeError) as e:
         if isinstance(e, ObjectStoreError): raise
         said = str(e).partition('\n\n')[0]
     raise TierMismatch(f'{scheme}://{bucket} cannot be opened with these options: {_without_values(said, scheme, o)}')
@@ -343,7 +359,7 @@ def date_at(
     from urllib import request
     from urllib.error import HTTPError
     class Stay(request.HTTPRedirectHandler):
-        def redirect_request(self, *_): return None
+        def redirect_request(self, req, fp, code, msg, headers, newurl): return None
     via = request.ProxyHandler({s: o['proxy_url'] for s in ('http', 'https')} if 'proxy_url' in o else None)
     try:
         opener = request.build_opener(via, Stay, request.HTTPSHandler(context=_trusted(o)))
@@ -482,6 +498,5 @@ def used_before_fork() -> None:
                                "survive a fork: start workers with multiprocessing's 'spawn' or 'forkserver' method")
     _Fork.used = True
 
+@after_fork
 def _in_child() -> None: _Fork.lost = _Fork.used
-
-if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_in_child)

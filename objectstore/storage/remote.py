@@ -4,28 +4,32 @@
 
 # %% ../../nbs/storage/06_remote.ipynb #69e985fe
 from __future__ import annotations
-import errno, hashlib, math, os, re, threading, time
+import errno, hashlib, math, re, threading, time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice, pairwise
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 from urllib.parse import urlsplit
 from ..errors import TierMismatch
 from .backend import (MARKER, Backend, Capabilities, Entry, believed, has_shown, in_a_hurry,
                                          key_number)
 from .mistakes import worded
 from ..environment import calmly, set_as
-from .options import (ENDPOINTS, Answer, Signing, about_keys, all_options, check_endpoint, client,
-                                         date_at, explain, is_refusal, like_page, no_order, no_service, options,
+from ..forks import after_fork
+from .options import (ENDPOINTS, Answer, Client, Signing, about_keys, all_options, check_endpoint,
+                                         client, date_at, explain, is_refusal, like_page, no_order, no_service, options,
                                          s3_endpoint, s3_region, secrets_belong, signing, used_before_fork)
 from .atomic import PIECE, Short, check_key
+if TYPE_CHECKING: from obstore import ListResult, ObjectMeta
 
 # %% auto #0
 __all__ = ['IDENTITY', 'RemoteBackend', 'split_url', 'in_order', 'Arrived']
 
 # %% ../../nbs/storage/06_remote.ipynb #446f0d69
+_T = TypeVar('_T')
+
 class RemoteBackend(Backend):
     "Objects in a bucket of an object service"
     can = Capabilities('remote', wait=0.32, many=64, page=1000)
@@ -42,7 +46,9 @@ class RemoteBackend(Backend):
         self._options = _options(self.scheme, options)
         given = endpoint or self._options.pop('endpoint', None)
         self.endpoint = check_endpoint(s3_endpoint(given) if self.scheme == 's3' else given)
-        self.timeout, self._clients, self._lost = max(timeout, 0.01), {}, set()
+        self.timeout = max(timeout, 0.01)
+        self._clients: dict[tuple[str, int], Client] = {}     # By the kind of request, and the size of what is sent
+        self._lost: set[str] = set()             # Options that did not come along to this process
         self._signing: Signing | None = None     # What the clients sign with
         self.said_by = '' if given else set_as(*ENDPOINTS)   # Where the endpoint was written, for messages
         self._tags: dict[str, str] = {}     # what was answered to writes of this process: key, e_tag
@@ -54,7 +60,7 @@ class RemoteBackend(Backend):
         lost = self._lost | self._options.secrets()
         return vars(self) | dict(_clients={}, _signing=None, _tags={}, _options=self._options.public(), _lost=lost)
 
-    def _client(self, kind: str, size: int = 0) -> object:
+    def _client(self, kind: str, size: int = 0) -> Client:
         "The client for a kind of request, and, for those that send, a size"
         used_before_fork()
         if first := self.first: self._begin(first)
@@ -63,7 +69,7 @@ class RemoteBackend(Backend):
         found = self._clients.get((kind, size))
         return self._made(kind, size) if found is None else found
 
-    def _made(self, kind: str, size: int) -> object:
+    def _made(self, kind: str, size: int) -> Client:
         "A new client, unless another thread has just made it"
         with _turn:
             if (found := self._clients.get((kind, size))) is not None: return found
@@ -78,7 +84,7 @@ class RemoteBackend(Backend):
         try: first(self)
         except BaseException: self.first = first; raise
 
-    def _request(self, kind: str, call: Callable, size: int = 0) -> object:
+    def _request(self, kind: str, call: Callable[[Client], _T], size: int = 0) -> _T:
         "What `call` makes of a client; once more where its credentials were refused and there are others now"
         used = self._client(kind, size)
         try: return calmly(self._place(), call, used)
@@ -86,7 +92,7 @@ class RemoteBackend(Backend):
             if not self._renewed(used, e): raise
         return calmly(self._place(), call, self._client(kind, size))
 
-    def _renewed(self, used: object, e: Exception) -> bool:
+    def _renewed(self, used: Client, e: Exception) -> bool:
         "Are there other credentials than those of a client that was refused? Then clients are made anew"
         if not is_refusal(e): return False
         with _turn:
@@ -184,7 +190,7 @@ class RemoteBackend(Backend):
         except Exception as e: raise self._explain(e, key) from None
         return b''.join(self._pieces(key, 0, size))
 
-    def _object(self, meta: dict) -> dict:
+    def _object(self, meta: ObjectMeta) -> ObjectMeta:
         "The description of an object; a service gives each a tag and a time, a web page seldom has both"
         if meta['e_tag'] is None or meta['last_modified'].timestamp() == 0: raise no_service(self._place())
         self._met = True
@@ -226,14 +232,15 @@ class RemoteBackend(Backend):
         except Exception as e: raise self._explain(e, folder, verb='list') from None
         if empty and not believed(self): self.prove(folder)
 
-    def _pages(self, folder: str, after: str | None, page: int) -> Iterator[list[dict]]:
+    def _pages(self, folder: str, after: str | None, page: int) -> Iterator[Sequence[ObjectMeta]]:
         """The pages as the client brings them; where its credentials are refused on the way, the rest with others, if
         there are any"""
         import obstore
-        def ask(c: object) -> Iterator: return iter(obstore.list(c, folder or None, offset=after, chunk_size=page))
+        def ask(c: Client) -> Iterator[Sequence[ObjectMeta]]:
+            return iter(obstore.list(c, folder or None, offset=after, chunk_size=page))
         pages, again = calmly(self._place(), ask, used := self._client('small')), True
         while True:
-            try: found = calmly(self._place(), next, pages, None)
+            try: found = cast('Sequence[ObjectMeta] | None', calmly(self._place(), next, pages, None))
             except Exception as e:
                 if not (again and self._renewed(used, e)): raise
                 pages, again = ask(self._client('small')), False
@@ -251,7 +258,7 @@ class RemoteBackend(Backend):
         "The names of the folders directly below a folder, in order"
         import obstore
         check_key(folder, folder=True)
-        def ask() -> dict:
+        def ask() -> ListResult[Sequence[ObjectMeta]]:
             try: return self._request('small', lambda c: obstore.list_with_delimiter(c, folder or None))
             except Exception as e: raise self._explain(e, folder, verb='list') from None
         if not _any(answer := ask()) and not believed(self):
@@ -281,23 +288,24 @@ class RemoteBackend(Backend):
     def _piece(self, key: str, start: int, end: int, patient: bool = False) -> tuple[bytes, int]:
         """What an object has between `start` and `end`, and its whole size; `patient`: a service that was there is
         waited for again"""
-        for wait in (0.1, 0.4, None):
+        waits = iter((0.1, 0.4))
+        while True:
             try: return self._ask(key, start, end)
             except Exception as e: answer, said = Answer(e), self._explain(e, key)
             if answer.status == 416: return b'', self._size(key)
             again = isinstance(said, ConnectionError) and (patient or not (answer.timeout or answer.connecting))
-            if wait is None or not again: raise said
+            if not again or (wait := next(waits, None)) is None: raise said
             time.sleep(wait * self.timeout)
 
     def _ask(self, key: str, start: int, end: int) -> tuple[bytes, int]:
         "One request for a piece"
         import obstore
-        found = self._request('large', lambda c: obstore.get(c, key, options=dict(range=(start, end))))
+        found = self._request('large', lambda c: obstore.get(c, key, options={'range': (start, end)}))
         size, sent = found.meta['size'], tuple(found.range)
         if sent != (start, min(end, size)):
             raise ConnectionError(errno.EIO, f'{key}: asked for {start:,} to {end:,}, was sent {sent}')
-        # not copied: a buffer is as good as bytes
-        return _whole(memoryview(found.bytes()), sent[1] - start, key), size
+        # not copied: whoever gets it hashes it, joins it or writes it, for which a view is as good as bytes
+        return _whole(cast(bytes, memoryview(found.bytes())), sent[1] - start, key), size
 
     def _size(self, key: str) -> int:
         import obstore
@@ -323,15 +331,15 @@ class RemoteBackend(Backend):
     def stream(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         "The bytes from `start` to before `end`, piece by piece; one request where one piece is enough"
         check_key(key)
-        alone = end is not None and end - start <= PIECE      # who asks for a piece asks for others at the same time
-        first, size = self._piece(key, start, max(end, start + 1) if alone else start + _range,
-                                  patient=alone and start > 0)
-        if not start <= (size if end is None else end) <= size:
-            raise Short(errno.EINVAL,
-                        f'has {size:,} bytes, not the range {start:,} to {size if end is None else end:,}', key)
-        if start == end: return
+        if end is not None and end - start <= PIECE:      # who asks for a piece asks for others at the same time
+            first, size = self._piece(key, start, max(end, start + 1), patient=start > 0)
+        else: first, size = self._piece(key, start, start + _range)
+        empty, end = start == end, size if end is None else end
+        if not start <= end <= size:
+            raise Short(errno.EINVAL, f'has {size:,} bytes, not the range {start:,} to {end:,}', key)
+        if empty: return
         if first: yield first
-        yield from self._pieces(key, start + len(first), size if end is None else end)
+        yield from self._pieces(key, start + len(first), end)
 
     def upload(self, key: str, source: Path, progress: Callable[[int], None] | None = None) -> None:
         "Keep the content of a file of any size under a key that was never used"
@@ -396,8 +404,11 @@ def split_url(url: str) -> tuple[str, str, str]:
 # %% ../../nbs/storage/06_remote.ipynb #bae2d4e0
 _turn = threading.RLock()
 
-# %% ../../nbs/storage/06_remote.ipynb #422e4590
-if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_turn._at_fork_reinit)
+@after_fork
+def _in_child() -> None:
+    "Another thread of the parent may have held it"
+    global _turn
+    _turn = threading.RLock()
 
 # %% ../../nbs/storage/06_remote.ipynb #a3e3087b
 def _tag(tag: str | None) -> str:
@@ -417,7 +428,7 @@ def _ours(key: str) -> bool:
     try: return bool(check_key(key))
     except ValueError: return False
 
-def _entry(m: Mapping) -> Entry:
+def _entry(m: ObjectMeta) -> Entry:
     t = m['last_modified'].timestamp()
     return Entry(m['path'], m['size'], t, f'{_tag(m["e_tag"])} {t}')
 
@@ -433,7 +444,7 @@ def in_order(pages: Iterable[list[Entry]]) -> Iterator[Entry]:
         yield from page
         if places: last = places[-1]
 
-def _any(answer: dict) -> bool: return bool(answer['common_prefixes'] or answer['objects'])
+def _any(answer: ListResult[Sequence[ObjectMeta]]) -> bool: return bool(answer['common_prefixes'] or answer['objects'])
 
 # %% ../../nbs/storage/06_remote.ipynb #4c51e2cc
 IDENTITY = 'id/'     # the folder that no store is without

@@ -7,7 +7,7 @@ from __future__ import annotations
 import errno, inspect, logging, os, re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import parse_qsl, unquote
 from ..errors import InvalidRef, ObjectStoreError, TierMismatch, hint, missing
 from .backend import Backend, MemoryBackend, in_a_hurry
@@ -17,7 +17,7 @@ from ..environment import set_as, variable, yes_or_no
 from .options import (ENDPOINTS, KNOWN, SECRET, Options, about_keys, all_options, boto_session,
                                          client_options, no_order, no_service, option_prefix, options as check_options,
                                          refused, has_login, nothing_empty, option, s3_endpoint, s3_region, s3_signing,
-                                         secrets_belong, times)
+                                         secrets_belong, answer_wait)
 from .files import FileBackend
 from .remote import RemoteBackend
 
@@ -81,7 +81,7 @@ class NativeBackends:
     def _manners(self, botocore, o: dict) -> object:
         "No retries; signed unless that is switched off"
         from botocore.config import Config
-        wait = times('quick' if in_a_hurry() else 'small', self.timeout)[0]['read_timeout'].total_seconds()
+        wait = answer_wait('quick' if in_a_hurry() else 'small', self.timeout)
         return Config(connect_timeout=self.timeout, read_timeout=wait, retries=dict(total_max_attempts=1),
                       s3=dict(addressing_style='path'),
                       signature_version=botocore.UNSIGNED if o.get('skip_signature') == 'true' else None)
@@ -89,11 +89,12 @@ class NativeBackends:
     def _ask(self, verb: str, **what) -> dict:
         """One request to the service, with the errors of the backend contract; once more where its keys were refused
         and there are others now"""
-        for last in (False, True):
+        tries = 0
+        while True:
             try: return getattr(self._client(), verb)(**what)
             except ObjectStoreError: raise
             except Exception as e: said = e
-            if last or not self._renewed(said):
+            if (tries := tries + 1) > 1 or not self._renewed(said):
                 raise worded(self._explain(said, verb), said, self.endpoint, self._options, self._place()) from None
 
     def _renewed(self, e: Exception) -> bool:
@@ -255,7 +256,8 @@ def find_scheme(
     name: str,               # Lower-case
 ) -> Scheme | None:          # None where nobody brings it
     "The scheme of that name, which may be an installed package's"
-    if name not in _schemes and (e := entry_points('objectstore.backends').get(name)): register_backend(name, loaded(e))
+    if name not in _schemes and (e := entry_points('objectstore.backends').get(name)): 
+        register_backend(name, cast(Callable[..., Backend], loaded(e)))     # `open_backend` looks at what it gives
     return _schemes.get(name)
 
 def unknown_scheme(name: str) -> TierMismatch:

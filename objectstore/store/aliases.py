@@ -15,6 +15,7 @@ from ..format.origin_clock import moment
 from ..format.records import HEADER_LIMIT, to_json
 from ..format.commit import Bucket
 from ..cache.near import at_origin
+from ..calls import with_help
 from ..display import Table, shown
 from .version import Version, view
 from ..display import Looks
@@ -33,8 +34,19 @@ class Aliases(Looks, dict):
         super().__init__(found)
         self.ref, self._store = ref, store
 
-    def history(self, alias: str) -> list[dict]:
-        "Every move of an alias, oldest first: `to` (None: to nothing), `by`, `when` (UTC, by the clock of the origin)"
+    @with_help
+    def history(
+        self,
+        alias: str,       # Also one that was removed
+    ) -> list[dict]:      # Oldest first: `to` (None: to nothing), `by`, `when` (UTC, by the clock of the origin)
+        """History of an alias: every move
+
+        Errors: `NotFound` (there never was such an alias).
+
+        ```python
+        store.aliases('models/churn').history('production')
+        ```
+        """
         found = [{'to': m.get('to'), 'by': m.get('by'), 'when': moment(m['at'])}
                  for m in self._store._moves(self.ref, alias)]
         if not found: raise NotFound(f'no alias {alias!r} of {self.ref}{hint(alias, self)}')
@@ -52,7 +64,14 @@ class AliasVerbs(WriteVerbs):
         self,
         ref: str | Ref,         # `bucket/item`
     ) -> Aliases:               # Name: version
-        "The aliases of an item"
+        """Aliases of an item
+
+        Errors: `NotFound` (no such item), `NotAvailableOffline` (the origin is away and nothing near answers).
+
+        ```python
+        store.aliases('models/churn')['production']
+        ```
+        """
         r = parse_ref(ref, selector=False)
         self._may_ask()
         bucket = self.origin.bucket(r.bucket)
@@ -81,7 +100,16 @@ class AliasVerbs(WriteVerbs):
         require: str | Mapping | None = None,       # A condition that the version must meet
         if_at: int | Version | None = ...,          # Where it must point now (None: nowhere), else `Conflict`
     ) -> Version:                                   # The version that it points at
-        "Point an alias at a version"
+        """Point an alias at a version
+
+        Errors: `NotFound` (no such version), `InvalidRef` (no name of an alias), `Protected` (`require` is not met, or
+        a
+        read-only store), `Conflict` (it does not point where `if_at` says, or a race was lost).
+
+        ```python
+        store.set_alias('models/churn@2', 'production', require='auc > 0.9')
+        ```
+        """
         self._may_write()
         check_alias(alias)
         v = self._version(ref)
@@ -122,9 +150,16 @@ class AliasVerbs(WriteVerbs):
     def remove_alias(
         self,
         ref: str | Ref,        # `bucket/item`
-        alias: str,
+        alias: str,            # Such as `production`
     ) -> bool:                 # Was it there?
-        "Remove an alias; its history stays"
+        """Remove an alias; its history stays
+
+        Errors: `InvalidRef` (no name of an alias), `NotFound` (no such item), `Protected` (a read-only store).
+
+        ```python
+        store.remove_alias('models/churn', 'production')
+        ```
+        """
         self._may_write()
         r = parse_ref(ref)
         alias_name(alias)
@@ -143,7 +178,16 @@ class AliasVerbs(WriteVerbs):
         ref: str | Ref | Version,    # The version to describe
         metadata: Mapping,           # Laid over what was recorded, key by key; None takes a key away
     ) -> Version:
-        "Add metadata to a version; what was recorded stays as it was"
+        """Add metadata to a version, as notes; what was recorded stays as it was
+
+        Errors: `NotFound` (no such version), `InvalidQuery` (no JSON), `Unsupported` (too large), `Protected` (a
+        read-only
+        store).
+
+        ```python
+        store.annotate('models/churn@2', {'reviewed': 'Ana'}).metadata
+        ```
+        """
         self._may_write()
         if not isinstance(metadata, Mapping):
             raise InvalidQuery(f'notes are a mapping, not a {type(metadata).__name__}')
@@ -163,7 +207,16 @@ class AliasVerbs(WriteVerbs):
         *,
         force: bool = False,         # Also what an alias points at; the aliases are removed first
     ) -> int:                        # How many versions this call removed
-        "Remove versions; their numbers are never given again, and until they are collected a copy brings them back"
+        """Remove versions; their numbers are never given again
+
+        Errors: `InvalidRef` (the ref says no version), `NotFound` (no such version), `Protected` (an alias points at it
+        and
+        `force` is not given, or a read-only store).
+
+        ```python
+        store.remove('models/churn@1')
+        ```
+        """
         self._may_write()
         r = parse_ref(ref)
         if r.selector is None:

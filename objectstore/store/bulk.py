@@ -42,7 +42,14 @@ class BulkVerbs(CopyVerbs):
         skip_unchanged: bool = False,
     # The versions, in order. An error has `stored` (versions) and `rest` (refs of what was not, or may not have been)
     ) -> list[Version]:
-        "Store many objects, each as the next version of its item"
+        """Store many objects, each as the next version of its item
+
+        Errors: as `put`. What was stored before the error is in its `stored`, what was not in its `rest`.
+
+        ```python
+        store.put_many({'data/a': 1, 'data/b': 2}, kind='data')
+        ```
+        """
         pairs, run = _each(items.items() if isinstance(items, Mapping) else items, 'items'), Run(skip_unchanged)
         try: self._put_all(pairs, run, len(items) if isinstance(items, Sized) else None, metadata, kind, codec)
         except BaseException as e:
@@ -177,7 +184,14 @@ class BulkVerbs(CopyVerbs):
         default: object = ...,                 # What to give for what is not there
         trust: bool | None = None,             # May loading run code?
     ) -> list:                                 # The objects, in order
-        "The objects of many versions, read together"
+        """Objects of many versions, read together
+
+        Errors: as `get`; one that is not found ends it, where there is no `default`.
+
+        ```python
+        store.get_many(['models/churn@1', 'models/churn@2'])
+        ```
+        """
         self._may_ask()
         with Progress('get', None, self.progress, unit=' objects') as progress:
             found = self._together(wanted := [parse_ref(r) for r in _each(refs, 'refs')], progress)

@@ -30,7 +30,16 @@ class Care:
         *,
         whole: bool = False,            # Compare with all records first? That finds what no hint said
     ) -> dict[str, int]:                # Bucket: generation of its newest catalog
-        "Fold the hints in the log into a new catalog"
+        """Compaction: fold the hints in the log into a new catalog
+
+        Errors: `NotFound` (no such bucket), `Protected` (a read-only store), `ObjectStoreError` (the index of this
+        machine
+        cannot be used now).
+
+        ```python
+        store.care.compact('models')
+        ```
+        """
         store = self._store
         store._may_write()
         names = store._buckets_for(bucket)
@@ -41,9 +50,16 @@ class Care:
     @answered
     def catalog(
         self,
-        bucket: str,
+        bucket: str,        # Its name
     ) -> Path:              # A Parquet file on this machine; read-only
-        "The newest catalog of a bucket as a file; `compact` makes one that is up to date"
+        """Catalog of a bucket: the newest one as a file; `compact` makes one that is up to date
+
+        Errors: `NotFound` (no such bucket, or no catalog yet), `NotAvailableOffline` (the origin is away).
+
+        ```python
+        store.care.catalog('models')
+        ```
+        """
         store = self._store
         store._may_ask()
         store._buckets_for(bucket)
@@ -58,8 +74,15 @@ class Care:
 
     @answered
     def restored(self) -> None:
-        """Say that the storage was restored from a backup and is to go on from there: it gets a new id, which every
-        machine sees"""
+        """Declare that the storage was restored from a backup and is to go on from there: it gets a new id, which every
+        machine sees
+
+        Errors: `Protected` (a read-only store), `NotAvailableOffline` (the origin is away).
+
+        ```python
+        store.care.restored()
+        ```
+        """
         store = self._store
         store._may_write()
         origin = store.origin

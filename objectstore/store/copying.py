@@ -7,9 +7,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from blake3 import blake3
 from ..errors import Conflict, Damaged, InvalidRef, ObjectStoreError, Unsupported
-from ..refs import Every, Ref, parse_ref
+from ..refs import BucketRef, Every, Ref, parse_ref
 from ..storage.backend import key_number
 from ..format.records import (INLINE_LIMIT, RECORD_LIMIT, Record, alias_folder, append, mark_now,
                                         notes_folder, read_back, read_move)
@@ -35,7 +36,18 @@ class CopyVerbs(FindVerbs):
         *,
         to: CopyVerbs | None = None,               # Another store
     ) -> Version | Versions:                         # The new version, or all that were brought
-        "Copy a version, every version of an item, or a bucket, here or to another store"
+        """Copy a version, every version of an item, or a bucket, here or to another store
+
+        Errors: `NotFound` (nothing there to copy), `InvalidRef` (source and destination do not match), `Conflict`
+        (somebody put there meanwhile), `Unsupported` (`to` is no store), `Damaged` (bytes of the source), `Protected`
+        (a
+        read-only store).
+
+        ```python
+        store.copy('models/churn@2', 'models/candidate')
+        store.copy('models', to=other)
+        ```
+        """
         to = self if to is None else to
         if not isinstance(to, CopyVerbs): raise Unsupported(f'to={to!r:.80} is no store: open it with ObjectStore(…)')
         to._may_write()
@@ -69,13 +81,13 @@ class CopyVerbs(FindVerbs):
             if v._in is there: _share(v, there)
             return to._put_or_wait(d, draft, None, False)
 
-    def _copy_all(self, r: Ref, dst: str | None, to: CopyVerbs) -> Versions:
+    def _copy_all(self, r: Ref | BucketRef, dst: str | None, to: CopyVerbs) -> Versions:
         "Copy every version of an item or a bucket"
-        d = parse_ref(dst, item=False, selector=False) if dst is not None else Ref(r.bucket, r.item)
+        d = parse_ref(dst, item=False, selector=False) if dst is not None else replace(r, selector=None)
         if (d.item is None) != (r.item is None):
             raise InvalidRef(f'{r} and {dst} do not match: copy a bucket to a bucket, and all versions of an item to '
                              'an item')
-        if to is self and d == Ref(r.bucket, r.item):
+        if to is self and d == replace(r, selector=None):
             raise InvalidRef(f'copy {r} where to? Give a name, or another store with to=')
         if not self.origin.bucket(r.bucket).there(): raise self._no_bucket(r.bucket)
         source, target, left = self.origin.bucket(r.bucket), to.origin.for_put(d.bucket), []

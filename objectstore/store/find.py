@@ -138,7 +138,16 @@ class FindVerbs(AliasVerbs):
         sort: str = '-created',                    # A field or a key that some version has; `-`: largest first
         limit: int | None = None,                  # At most so many
     ) -> Versions:
-        "Find versions by what is known about them"
+        """Search for versions by what is known about them
+
+        Errors: `InvalidQuery` (a condition, key or filter that cannot be understood; the message points at the place),
+        `NotFound` (no such bucket), `NotAvailableOffline` (the origin is away and nothing near answers).
+
+        ```python
+        store.find_items('models', where='auc > :least', params={'least': 0.9}, sort='-auc')
+        store.find_items(at='production', kind='model')
+        ```
+        """
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
             raise InvalidQuery(f'limit={limit!r}: how many versions at most, or None')
         if not isinstance(sort, str) or not sort.strip('-'):
@@ -336,7 +345,15 @@ class FindVerbs(AliasVerbs):
         self,
         ref: str | Ref | Version | None = None,    # A version, an item, a bucket; None: the store
     ) -> Stats:
-        "Facts about a version, an item (with those of its latest version), a bucket or the store"
+        """Statistics of a version, an item (with those of its latest version), a bucket or the store, from records
+        alone
+
+        Errors: `NotFound` (no such thing), `NotAvailableOffline` (the origin is away and nothing near answers).
+
+        ```python
+        store.get_stats('models/churn')['versions']
+        ```
+        """
         self._may_ask()
         if ref is None: return self._store_stats()
         r = parse_ref(ref, item=False)

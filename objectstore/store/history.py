@@ -165,7 +165,15 @@ class HistoryVerbs(WatchVerbs):
         ref: str | Ref | Version,       # `bucket/item`; with a selector, what happened to that version
         alias: str | None = None,       # Only the moves of this alias
     ) -> Moves:                         # Oldest first
-        "What happened to an item: puts, removals, moves of aliases and notes; when, who, what"
+        """History of an item: puts, removals, moves of aliases and notes; when, who, what
+
+        Errors: `NotFound` (no such item, version or alias), `NotAvailableOffline` (the origin is away and nothing near
+        answers).
+
+        ```python
+        store.history('models/churn', 'production')
+        ```
+        """
         self._may_ask()
         r, only = self._about(parse_ref(ref))
         if alias is not None: alias_name(alias)
@@ -203,13 +211,22 @@ class HistoryVerbs(WatchVerbs):
     def rollback(
         self,
         ref: str | Ref,                                       # `bucket/item`
-        alias: str,
+        alias: str,                                           # Such as `production`
         *,
         # How far: a version (`3`, "@3"), or when ("2026-11-01", "7d", a date); None: one more step
         to: int | str | date | timedelta | None = None,
         if_at: int | Version | None = ...,                    # Where it must point now (None: nowhere), else `Conflict`
     ) -> Version:                                             # The version that it points at now
-        "Take an alias back to where it pointed before; each call goes one more step back"
+        """Rollback: take an alias back to where it pointed before; each call goes one more step back
+
+        Errors: `NotFound` (no such alias, or no earlier version), `Conflict` (it does not point where `if_at` says),
+        `NotAvailableOffline` (the origin is away, or work on the item is pending), `Protected` (a read-only store).
+
+        ```python
+        store.rollback('models/churn', 'production')
+        store.rollback('models/churn', 'production', to=1)
+        ```
+        """
         self._may_write()
         r, bucket = parse_ref(ref, selector=False), None
         check_alias(alias)

@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Concatenate, Literal, ParamSpec, Self, TypeVar
 from datetime import timedelta
-from ..calls import wrong_call
+from ..calls import with_help, wrong_call
 from ..errors import InvalidRef, NotAvailableOffline, Protected, StaleWarning, TierMismatch, seconds_of
 from ..refs import Ref, parse_ref
 from ..storage.backend import Backend
@@ -91,11 +91,12 @@ class Function(ABC):
         "What is known of the result that a ref names, in two short texts"
 
 # %% ../../nbs/store/03_opening.ipynb #308b89f0
-P, T = ParamSpec('P'), TypeVar('T', bound='StoreBase')
+P = ParamSpec('P')
+T = TypeVar('T', bound='StoreBase')
 
 def notes_given(init: Callable[Concatenate[T, P], None]) -> Callable[Concatenate[T, P], None]:
     "An `__init__` that finds in `self._given` the names of the options that were given"
-    @wraps(init)
+    @wraps(with_help(init))
     def call(self, *args: P.args, **options: P.kwargs) -> None:
         self._given = {k for k, v in options.items() if v is not None}
         if wrong := wrong_call(init, (self, *args), options): raise wrong
@@ -132,7 +133,17 @@ class StoreBase(Looks, ObjectStoreInterface):
         # minimal: records tell of no person, host, script, commit and libraries but the author
         provenance: Literal['full', 'minimal'] | None = None,
     ):
-        "Open a store: its tiers, or those that the settings name, or a folder of this user's own"
+        """Open a store: its tiers, or those that the settings name, or a folder of this user's own
+
+        Errors: `TierMismatch` (tiers that do not fit together, no URL, an unknown option), `InvalidSettings` (a value
+        that
+        cannot be understood), `InvalidCall` (an argument that there is not), `MissingExtra` (a library is not
+        installed).
+
+        ```python
+        store = ObjectStore('~/.cache/lab', 's3://lab', endpoint='http://minio.lab:9000')
+        ```
+        """
         waits = dict(max_age=seconds_of('max_age', max_age, InvalidSettings),
                      timeout=seconds_of('timeout', timeout, InvalidSettings))
         given = dict(waits, endpoint=endpoint, offline=offline, trust=trust, cache_limit=cache_limit, author=author,
@@ -262,8 +273,16 @@ class StoreBase(Looks, ObjectStoreInterface):
     def sync_later(self) -> None:
         "Deliver in the background what is pending, once at a time; `SyncVerbs` has it"
 
+    @with_help
     def close(self) -> None:
-        "Let go of connections"
+        """Close the connections and the index of this store; what is pending stays pending
+
+        Errors: none.
+
+        ```python
+        store.close()
+        ```
+        """
         self.keeper.close()
         self.origin.place.close()
 

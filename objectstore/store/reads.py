@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from ..errors import Damaged, NotAvailableOffline, NotFound, Unsupported, hint, seconds_of
 from ..refs import LATEST, Alias, Number, Ref, WriteId, name_filter, parse_ref
+from ..calls import with_help
 from ..tracking import now_reading
 from ..storage.backend import in_threads
 from ..codecs import frames, models    # noqa: F401 (they register their codecs)
@@ -195,16 +196,38 @@ class ReadVerbs(StoreBase):
         return Waits([w for w in work if w.op == 'put' and (w.item, w.id) not in gone], gone, notes, aliases)
 
     @answered
-    def __getitem__(self, ref: str | Ref) -> Version:
-        "The version that a ref names"
+    def __getitem__(
+        self,
+        ref: str | Ref,       # `bucket/item`, with a selector where it is not the latest
+    ) -> Version:             # What is known of it; its bytes are not read
+        """Version that a ref names
+
+        Errors: `NotFound` (no such bucket, item or version), `InvalidRef` (no ref), `NotAvailableOffline` (the origin
+        is away and nothing near answers).
+
+        ```python
+        store['models/churn@production'].metadata
+        ```
+        """
         try: v = self._version(ref)
         except NotFound: note_read(self, ref, None); raise
         if now_reading() is not None: v.asked = getattr(ref, 'ref', None) or str(ref)
         note_read(self, ref, v)
         return v
 
-    def __contains__(self, ref: object) -> bool:
-        "Is there such a version?"
+    @with_help
+    def __contains__(
+        self,
+        ref: object,          # As in `store[ref]`
+    ) -> bool:                # False where it is not found
+        """Existence of a version
+
+        Errors: `InvalidRef` (no ref), `NotAvailableOffline` (the origin is away, so nobody knows).
+
+        ```python
+        'models/churn@7' in store
+        ```
+        """
         try: self[ref]
         except NotFound: return False
         return True
@@ -239,7 +262,18 @@ class ReadVerbs(StoreBase):
         # May loading run code? None: if the store was opened so, or this store object has put these very bytes
         trust: bool | None = None,
     ) -> object:
-        "The object of a version"
+        """Object of a version, from the nearest place that has it
+
+        Errors: `NotFound` (no such version, and no `default`), `Untrusted` (loading it could run code, without
+        `trust`), `Damaged` (the bytes are not those that were put), `NotAvailableOffline` (the origin is away and
+        nothing near
+        answers), `Unsupported` (not as this type), `MissingExtra` (a library is not installed).
+
+        ```python
+        store.get('models/churn@production')
+        store.get('models/unknown', default=None)
+        ```
+        """
         try: v = self._answer(ref, max_age if max_age is None else seconds_of('max_age', max_age))
         except NotFound:
             if default is not ...: return default
@@ -280,7 +314,14 @@ class ReadVerbs(StoreBase):
         self,
         ref: str | Ref,      # `bucket/item`
     ) -> Versions:           # Oldest first
-        "Every live version of an item"
+        """Versions of an item: every live one
+
+        Errors: `NotFound` (no such item), `NotAvailableOffline` (the origin is away and nothing near answers).
+
+        ```python
+        store.versions('models/churn').refs
+        ```
+        """
         r = parse_ref(ref, selector=False)
         self._may_ask()
         bucket = self.origin.bucket(r.bucket)
@@ -345,7 +386,15 @@ class ReadVerbs(StoreBase):
         # A regular expression found anywhere; a compiled pattern is used with `.match`
         filter: str | re.Pattern | None = None,
     ) -> list[str]:
-        "The names of the buckets, in order"
+        """Names of the buckets, in order
+
+        Errors: `InvalidQuery` (no regular expression), `NotAvailableOffline` (the origin is away and nothing near
+        answers).
+
+        ```python
+        store.list_buckets('^mod')
+        ```
+        """
         passes = name_filter(filter)
         self._may_ask()
         return [n for n in self._bucket_names() if passes(n)]
@@ -364,8 +413,19 @@ class ReadVerbs(StoreBase):
             return []
 
     @answered
-    def find_or_create_bucket(self, name: str) -> str:
-        "Make sure that a bucket is there; its name"
+    def find_or_create_bucket(
+        self,
+        name: str,       # Without `/` and `@`
+    ) -> str:            # The same
+        """Bucket that is made where it is not there
+
+        Errors: `InvalidRef` (no name of a bucket), `Protected` (a read-only store), `Unsupported` (the storage cannot
+        keep the promises of a store), `NotAvailableOffline` (the origin is away).
+
+        ```python
+        store.find_or_create_bucket('models')
+        ```
+        """
         self._may_write()
         try:
             with at_origin(): return self.origin.make(name).name
@@ -379,11 +439,18 @@ class ReadVerbs(StoreBase):
     @answered
     def remove_bucket(
         self,
-        name: str,
+        name: str,               # Of the bucket
         force: bool = False,     # Also where it holds items: all of their versions are removed
     # True where it is gone or never was; False, and nothing touched, where it holds items: a warning says how many
     ) -> bool:
-        "Remove a bucket"
+        """Remove a bucket
+
+        Errors: `Protected` (a read-only store), `NotAvailableOffline` (the origin is away).
+
+        ```python
+        store.remove_bucket('scratch', force=True)
+        ```
+        """
         self._may_write()
         waiting = self._waiting_puts(name)
         with at_origin(): gone = False if waiting and not force else self.origin.remove(name, force)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from fastcore.meta import delegates
 from ..errors import InvalidRef, TierMismatch
 from ..refs import Ref, parse_ref
-from ..calls import no_attribute
+from ..calls import class_with_help, no_attribute, with_help
 from ..storage.urls import split_tier
 from .version import store_place
 from .opening import PUBLIC, StoreBase, default_folder, open_stores
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 __all__ = ['ObjectStore', 'open_store', 'LocalObjectStore']
 
 # %% ../../nbs/store/14_store.ipynb #57040005
+@class_with_help
 class ObjectStore(HistoryVerbs):
-    """Versions of objects in a place that keeps bytes
+    """Store of Python objects as versions, in tiers: a cache near, an origin that decides
 
     ```python
-    store = ObjectStore('~/.cache/lab', 's3://lab', endpoint='http://minio.lab:9000')     # nearest first, the origin
-    last
+    # nearest first, the origin last
+    store = ObjectStore('~/.cache/lab', 's3://lab', endpoint='http://minio.lab:9000')
     store.put('models/churn', model, metadata={'auc': 0.91}, alias='production')
     store.get('models/churn@production'), store.find_items('models', where='auc > 0.9')
     ```
@@ -44,6 +45,7 @@ class ObjectStore(HistoryVerbs):
         if hasattr(type(self), name): return object.__getattribute__(self, name)
         raise no_attribute(self, name, PUBLIC)
 
+    @with_help
     def calculated(
         self,
         ref: str | Ref,                              # `bucket/item`: how the names of the results begin
@@ -52,7 +54,18 @@ class ObjectStore(HistoryVerbs):
         ignore: str | tuple[str, ...] = (),          # Parameters that do not matter: not part of the name, not compared
         uses: object = (),                           # Functions, classes, modules and values that count as its code too
     ) -> Callable[[Callable], Calculated]:           # A decorator
-        "Keep the results of a function as versions, and calculate what is missing or outdated"
+        """Decorator that keeps the results of a function as versions, and calculates what is missing or outdated
+
+        Errors: `InvalidRef` (a selector in the ref, or a `version` that is no text or number), `Unsupported` (a
+        function
+        whose source cannot be told).
+
+        ```python
+        @store.calculated('results/square')
+        def square(n): return n * n
+        square(3)
+        ```
+        """
         from objectstore.computed.freshness import check_function
         from objectstore.computed.mapping import Calculated
         r = parse_ref(ref, selector=False)
@@ -66,6 +79,7 @@ class ObjectStore(HistoryVerbs):
             return f
         return decorate
 
+    @with_help
     def browse(
         self,
         bucket: str | None = None,             # None: all buckets
@@ -73,9 +87,16 @@ class ObjectStore(HistoryVerbs):
         height: int = 520,                     # Pixels
         readonly: bool = False,                # Nothing that writes
         *,
-        ui: Literal['widget', 'html'] = 'widget',
+        ui: Literal['widget', 'html'] = 'widget',     # `html`: a page, which needs no kernel
     ) -> Browser | Overview:
-        "Look through the store"
+        """Browser of the store, as a widget or as a page
+
+        Errors: `NotFound` (no such bucket), `InvalidQuery` (an `ui` that there is not).
+
+        ```python
+        store.browse('models', ui='html')
+        ```
+        """
         from objectstore.browser.browse import browse
         return browse(self, bucket, query, height, readonly, ui=ui)
 
@@ -98,14 +119,24 @@ def open_store(
     return next((s for s in list(open_stores) if store_place(s) == (place, endpoint)), None)
 
 # %% ../../nbs/store/14_store.ipynb #57040009
+@class_with_help
 class LocalObjectStore(ObjectStore):
-    "A store in one local folder"
+    "Store in one local folder"
+    @with_help
     @delegates(StoreBase.__init__)
     def __init__(
         self,
         folder: str | PathLike | None = None,         # Where it lies; None: a place of this user's own
         **kwargs,
     ):
+        """Open a store in a local folder
+
+        Errors: `TierMismatch` (no local folder), `InvalidSettings` (a value that cannot be understood).
+
+        ```python
+        store = LocalObjectStore('~/lab')
+        ```
+        """
         if folder is not None and split_tier(folder)[0] not in ('path', 'file'):
             raise TierMismatch(f'{split_tier(folder)[0]}:// is no local folder: open it with ObjectStore')
         super().__init__(folder if folder is not None else default_folder(), **kwargs)

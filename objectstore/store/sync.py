@@ -47,7 +47,16 @@ class SyncVerbs(BulkVerbs):
         queue: str | None = None,
         drop: str | None = None,       # Forget what waits for another address, by that name
     ) -> Report:                       # What became of each piece of pending work
-        "Deliver what is pending, whatever was known of the origin; what cannot be delivered waits on"
+        """Delivery of pending work, whatever was known of the origin; what cannot be delivered stays pending
+
+        Errors: `NotFound` (no such queue), `StillPending` (another process is delivering from that queue),
+        `Unsupported`
+        (nothing can be pending in this store, so it takes over no queue).
+
+        ```python
+        store.sync()
+        ```
+        """
         if drop is not None: return self._dropped_queue(drop)
         if queue is not None: self._take_over(queue)
         report = self._deliver(wait=True)
@@ -187,8 +196,15 @@ class SyncVerbs(BulkVerbs):
         *,
         whole: bool = False,      # Compare the index with all records, too? That finds what no hint said
     ) -> None:
-        """Ask anew: forget what was taken for the latest, bring the index up to date, look whether the origin is
-        there, and deliver what waits"""
+        """Refresh what is known of the origin: forget what was taken for the latest, bring the index up to date, look
+        whether the origin is there, and deliver what is pending
+
+        Errors: `NotAvailableOffline` (the origin is away, and nothing near could answer).
+
+        ```python
+        store.refresh()
+        ```
+        """
         self._who_is_there()
         for b in list(self.origin._buckets.values()):
             for known in (b.newest, b.looked): known.clear()
@@ -224,8 +240,18 @@ class SyncVerbs(BulkVerbs):
         return NearCopies(self)
 
     @explained
-    def explain(self, ref: str | Ref | Version) -> Explained:
-        "How a get of a ref would be answered, tier by tier, and why; the origin is not asked"
+    def explain(
+        self,
+        ref: str | Ref | Version,      # As for `get`
+    ) -> Explained:                    # A row for each tier
+        """Explanation of a get: how a ref would be answered, tier by tier, and why; the origin is not asked
+
+        Errors: `InvalidRef` (no ref).
+
+        ```python
+        store.explain('models/churn')
+        ```
+        """
         r = parse_ref(ref)
         rows = self._explain_pending(r)
         done = any(so.endswith(ANSWER) for *_, so in rows)
@@ -300,7 +326,14 @@ class SyncVerbs(BulkVerbs):
 
     @explained
     def status(self) -> Status:
-        "Tiers and whether they are there, what is kept near, what is pending; no network is used"
+        """Status of the tiers, of what is near and of what is pending; no network is used
+
+        Errors: none.
+
+        ```python
+        store.status()['pending']
+        ```
+        """
         near, limit = (self.origin.tiers if isinstance(self.origin, StackedOrigin) else [],
                        Size(self.cache_limit) if self.cache_limit else None)
         tiers = [[t.url, 'near', *_near_state(t), limit] for t in near]
@@ -374,7 +407,15 @@ class NearCopies:
         self,
         refs: str | Version | Iterable,       # What to have at hand: refs or versions
     ) -> Kept:                                # Bytes that are held, and of how many versions
-        "Fetch versions and hold them, for work without the origin; a limit does not evict them"
+        """Near copies of versions, fetched and held for work without the origin; a limit does not evict them
+
+        Errors: `NotFound` (no such version), `NotAvailableOffline` (the origin is away). A warning names what is not
+        held.
+
+        ```python
+        store.near.keep(['models/churn@2'])
+        ```
+        """
         refs = [refs] if isinstance(refs, (str, Ref, Version)) else list(refs)
         found = []
         with Progress('keep', len(refs), self.store.progress, unit=' versions') as progress:
@@ -412,7 +453,14 @@ class NearCopies:
         self,
         ref: str | Version,                   # `bucket/item` for all of its versions, or with a selector
     ) -> None:
-        "Forget near copies; what is pending stays, and so does everything at the origin"
+        """Drop near copies; what is pending stays, and so does everything at the origin
+
+        Errors: `NotFound` (no such version), `InvalidRef` (no ref).
+
+        ```python
+        store.near.drop('models/churn')
+        ```
+        """
         r = parse_ref(ref)
         bucket = self.store.origin.bucket(r.bucket)
         numbers = near_numbers(bucket, r.item) if r.selector is None else [bucket.resolve(r.item, r.selector)]

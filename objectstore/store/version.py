@@ -13,14 +13,14 @@ from dataclasses import fields, make_dataclass, replace
 from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Self, TypeVar
 from ..errors import (Damaged, InvalidCall, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError,
                                 Protected, TierMismatch, Unsupported, hint, missing)
 from ..refs import item_key
 from ..format.witness import Renewed
 from ..storage.backend import number_key, one_call
 from ..storage.atomic import Foreign, Short
-from ..calls import explained, no_attribute, wrong_call
+from ..calls import explained, no_attribute, with_help, wrong_call
 from ..search.predicate import Name, named, value
 from ..search.encoding import cell, uncell
 from ..tracking import Input, answer_hash, now_reading, one_question, plain_args
@@ -40,11 +40,15 @@ __all__ = ['QUESTIONS', 'SHOWN_KEYS', 'answered', 'store_place', 'note_read', 'n
            'Versions', 'Facets', 'count_cells', 'ItemVersions', 'Column', 'Folder']
 
 # %% ../../nbs/store/01_version.ipynb #316025f1
-def answered(verb: Callable) -> Callable:
-    "A method of a store, or of what came from one, whose errors are the library's own"
-    @wraps(verb)
-    def call(self, *args, **kwargs):
-        store, of = getattr(self, '_store', self), args[0] if args else None
+_P = ParamSpec('_P')
+_R = TypeVar('_R')
+
+def answered(verb: Callable[_P, _R]) -> Callable[_P, _R]:
+    "Verb: a method of a store, or of what came from one, whose errors are the library's own"
+    @wraps(with_help(verb))
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        self: Any = args[0]
+        store, of = getattr(self, '_store', self), args[1] if len(args) > 1 else None
         if store is not self: of = getattr(self, 'ref', of)
         url = store.origin.url
         try:
@@ -52,8 +56,7 @@ def answered(verb: Callable) -> Callable:
             for left in (0,) if verb.__name__ == 'put_many' else (2, 1, 0):
                 try:
                     with one_call(), noting_stale() as reasons:
-                        answer = (verb(self, *args, **kwargs) if now_reading() is None
-                                  else noted(verb, self, args, kwargs))
+                        answer = verb(*args, **kwargs) if now_reading() is None else noted(verb, args, kwargs)
                     store.origin.said = ''
                     return store._told(answer, reasons)
                 except Renewed:       # another store was found in the place of one; nothing was written then
@@ -63,7 +66,7 @@ def answered(verb: Callable) -> Callable:
             if isinstance(e, REFUSALS): store.origin.said = str(e)
             raise
         except TypeError:
-            if wrong := wrong_call(verb, (self, *args), kwargs): raise wrong from None
+            if wrong := wrong_call(verb, args, kwargs): raise wrong from None
             raise
         except (ConnectionError, TimeoutError) as e: raise _not_there(store, of, f'{url} is not there ({e})') from e
         except PermissionError as e:
@@ -101,18 +104,20 @@ def note_read(store, asked: object, v: Version | NotFound | None) -> None:
     reads.note(Input(getattr(asked, 'ref', None) or str(asked), v and v.hash, v and v.ref, v and v.id, place=place,
                      endpoint=endpoint))
 
-def noted(verb: Callable, of: object, args: tuple, kwargs: dict) -> object:
+def noted(verb: Callable[..., _R], args: tuple, kwargs: dict) -> _R:
     "The answer of a verb, noted where it is a question of its own"
-    with one_question() as own: answer = verb(of, *args, **kwargs)
-    if own and verb.__name__ in QUESTIONS: note_answer(verb, of, args, kwargs, answer)
+    of = args[0]
+    with one_question() as own: answer = verb(*args, **kwargs)
+    if own and verb.__name__ in QUESTIONS: note_answer(verb, args, kwargs, answer)
     if own and verb.__name__ in ('path', 'open') and isinstance(of, Version):
         note_read(of._store, of.asked or of.ref, of)
     return answer
 
-def note_answer(verb: Callable, of: object, args: tuple, kwargs: dict, answer: object) -> None:
+def note_answer(verb: Callable, args: tuple, kwargs: dict, answer: object) -> None:
     "Note a question and a hash of its answer"
+    of = args[0]
     place, endpoint = store_place(getattr(of, '_store', of))
-    given = dict(list(inspect.signature(verb).bind(of, *args, **kwargs).arguments.items())[1:])
+    given = dict(list(inspect.signature(verb).bind(*args, **kwargs).arguments.items())[1:])
     asked = (of.asked or of.ref) if isinstance(of, Version) else ''
     now_reading().note(Input(asked, answer_hash(answer), verb=verb.__name__, args=plain_args(given), place=place,
                              endpoint=endpoint))
@@ -279,7 +284,14 @@ class Version(Looks):
         columns: list[str] | None = None,      # Only these columns of a frame
         trust: bool | None = None,             # May loading run code?
     ) -> object:
-        "The object that was put"
+        """Object that was put
+
+        Errors: as `store.get`.
+
+        ```python
+        v.get(as_='bytes')
+        ```
+        """
         return self._store.get(self, as_=as_, columns=columns, trust=trust)
 
     @answered
@@ -288,7 +300,15 @@ class Version(Looks):
         # Where a copy of your own goes: a file name, or a folder that exists; else a read-only file in the cache
         to: str | Path | None = None,
     ) -> Path:                                 # A file (for a stored folder, a folder) with the original name
-        "The version as a file"
+        """File of the version, with its original name
+
+        Errors: `InvalidCall` (`to` is no path), `Damaged`, `NotAvailableOffline` (the bytes are not near and the origin
+        is away).
+
+        ```python
+        v.path()
+        ```
+        """
         own = self.file_name
         if not isinstance(to, str | os.PathLike | None):
             raise InvalidCall(f'to={to!r:.80}: a file name, or a folder that exists')
@@ -309,8 +329,17 @@ class Version(Looks):
 
     @answered
     def open(self) -> BinaryIO:
-        """The payload as a seekable binary file. What is on this machine is verified; what is far is read in ranges as
-        they are asked for, and verified at the end if it is read straight through"""
+        """Open the payload as a seekable binary file. What is on this machine is verified; what is far is read in
+        ranges
+        as they are asked for, and verified at the end if it is read straight through
+
+        Errors: `Unsupported` (a folder), `Damaged`, `NotAvailableOffline` (the bytes are not near and the origin is
+        away).
+
+        ```python
+        with v.open() as f: first = f.read(4)
+        ```
+        """
         r = self._record
         if r.codec == 'folder': raise Unsupported(f'{self.ref} is a folder: get it, and open its files')
         if r.data is not None: return io.BytesIO(r.data)
@@ -318,8 +347,18 @@ class Version(Looks):
         return io.BufferedReader(FarFile(self), BLOCK)
 
     @explained
-    def wait(self, timeout: float | str | timedelta | None = None) -> Version:
-        "The version itself, once it has a number: it has"
+    def wait(
+        self,
+        timeout: float | str | timedelta | None = None,     # Seconds, or "10 min"; None: as long as it takes
+    ) -> Version:                                           # With a number
+        """Wait until a pending version has its number; any other has one
+
+        Errors: `StillPending` (it takes longer), `NotFound` (it was removed meanwhile).
+
+        ```python
+        v.wait('10 s').version
+        ```
+        """
         return self
 
     def at_hand(self, what: str) -> bool:
@@ -360,7 +399,14 @@ class Version(Looks):
         # Another version, its ref, or a number or selector of the same item: `4`, `"@production"`
         other: Version | str | int,
     ) -> Comparison:                   # Name: value here, value there; only what differs
-        "What differs between two versions"
+        """Comparison of two versions: what differs in their facts, metadata and lineage
+
+        Errors: `NotFound` (no such other version), `InvalidRef` (no ref).
+
+        ```python
+        v.compare(1)
+        ```
+        """
         if isinstance(other, int) or isinstance(other, str) and '/' not in other.partition('@')[0]:
             other = f'{self.bucket}/{self.item}@{str(other).removeprefix("@")}'
         other = other if isinstance(other, Version) else self._store[other]
@@ -394,12 +440,20 @@ class Lineage(Stats):
         self.of = of
     def __reduce__(self): return Lineage, (dict(self), self.title, self.of)
 
+    @with_help
     def __call__(
         self,
         down: bool = True,      # Also what was made from it? Every record of the store is read for that
         depth: int = 50,        # How many steps to follow
-    ) -> Traced:
-        "What the version was made from, step by step, and what was made from it"
+    ) -> Traced:                # A tree, shown as text
+        """Lineage, step by step: what the version was made from, and what was made from it
+
+        Errors: `NotAvailableOffline` (the origin is away and nothing near answers).
+
+        ```python
+        v.lineage()
+        ```
+        """
         from objectstore.computed.lineage import Traced, trace
         return self if self.of is None else Traced(self, self.title, self.of, trace(self.of, down, depth))
 
@@ -554,11 +608,19 @@ class Versions(Rows):
         rows = [v.row() | {str(n): _shown_cell(v, n) for n in self.asked if n.root != 'fields'} for v in self]
         return {name: [row.get(name) for row in rows] for name in dict.fromkeys(k for row in rows for k in row)}
 
+    @with_help
     def facets(
         self,
         key: str,          # A field or key: "stage", "metrics.auc"
     ) -> Facets:           # Most frequent first
-        "The values of a key, and how many versions have each; of a list each element counts"
+        """Facets: the values of a key, and how many versions have each; of a list each element counts
+
+        Errors: none; a key that no version has gives none.
+
+        ```python
+        store.versions('models/churn').facets('kind')
+        ```
+        """
         return Facets([(uncell(c), n) for c, n in count_cells(self, key).most_common()], key)
 
 # %% ../../nbs/store/01_version.ipynb #dc35d7a2
@@ -664,7 +726,14 @@ class Folder(Looks, Mapping):
         self,
         to: str | Path | None = None,     # Where a copy of your own goes; else read-only files in the cache
     ) -> Path:                            # A folder with all of the files
-        "The whole folder as files"
+        """Files of the whole folder
+
+        Errors: `Damaged`, `NotAvailableOffline` (the bytes are not near and the origin is away).
+
+        ```python
+        folder.path()
+        ```
+        """
         top = Path(to) if to is not None else self.version._cached()/self.version.file_name
         for name in self.members: member_path(top, name)
         top.mkdir(parents=True, exist_ok=True)
@@ -672,14 +741,36 @@ class Folder(Looks, Mapping):
         return top
 
     @answered
-    def open(self, name: str) -> BinaryIO:
-        "One file of the folder as a seekable binary file, read as `Version.open` reads a payload"
+    @with_help
+    def open(
+        self,
+        name: str,      # Relative, as the folder lists it
+    ) -> BinaryIO:
+        """One file of the folder as a seekable binary file, read by ranges as `Version.open` reads a payload
+
+        Errors: `NotFound` (no such file), `Damaged`, `NotAvailableOffline` (it is not near and the origin is away).
+
+        ```python
+        with folder.open('a.txt') as f: first = f.readline()
+        ```
+        """
         if name not in self.members: raise NotFound(f'no file {name!r} in {self.version.ref}{hint(name, self.members)}')
         return self._store.or_delivered(self.version, lambda v: _open_member(self if v is self.version else Folder(v),
                                                                              name))
 
-    def read(self, name: str) -> bytes:
-        "The bytes of one file"
+    @with_help
+    def read(
+        self,
+        name: str,      # Relative, as the folder lists it
+    ) -> bytes:
+        """Bytes of one file
+
+        Errors: `NotFound` (no such file), `Damaged`, `NotAvailableOffline` (they are not near and the origin is away).
+
+        ```python
+        folder.read('a.txt')
+        ```
+        """
         return self[name].read_bytes()
 
     def look(self) -> Table:

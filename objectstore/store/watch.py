@@ -140,7 +140,15 @@ class WatchVerbs(CareVerbs):
         timeout: float | str | timedelta | None = None,
     ) -> Iterator[Event]:
         """Events as they happen: of an alias its target now, and each move; of an item each new version; of a bucket
-        everything"""
+        everything
+
+        Errors: `InvalidRef` (a selector that is no alias, a `since` that is no cursor), `NotFound` (no such bucket or
+        alias).
+
+        ```python
+        for event in store.watch('models/churn@production', timeout='1 s'): print(event.version)
+        ```
+        """
         r = parse_ref(ref, item=False)
         if r.selector is not None and not (isinstance(r.selector, Alias) and not r.selector.back):
             raise InvalidRef(f'{r} cannot be watched: a bucket, an item, or an alias of one can')

@@ -142,7 +142,20 @@ class WriteVerbs(ReadVerbs):
         if_latest: int | None = None,       # Only if this is the latest version now (0: there is none), else `Conflict`
         skip_unchanged: bool = False,       # Give back the latest version where it holds the same
     ) -> Version:                           # The new version, acknowledged
-        "Store an object as the next version of an item"
+        """Store an object as the next version of an item
+
+        Errors: `InvalidRef` (a selector in the ref, no name), `InvalidQuery` (metadata that is no JSON),
+        `Unsupported` (no codec takes the object, or it would not come back equal), `Conflict` (`if_latest` no longer
+        holds),
+        `Protected` (a read-only store), `CommitUnknown` and `NotAvailableOffline` (the origin is away, and the put
+        cannot become
+        pending). A `PendingWarning` says that it is pending.
+
+        ```python
+        v = store.put('models/churn', model, metadata={'auc': 0.91}, alias='production')
+        v.ref
+        ```
+        """
         self._may_write()
         r = parse_ref(ref, selector=False)
         if alias is not None: check_alias(alias)

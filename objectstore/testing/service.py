@@ -8,6 +8,7 @@ import json, os, random, secrets, shutil, signal, socket, subprocess, sysconfig,
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from ..errors import ObjectStoreError, missing
+from ..forks import after_fork
 
 # %% auto #0
 __all__ = ['ServiceFailed', 'Child', 'port_free', 'free_ports', 'log_tail', 'wait_until', 'answers', 'Service', 'weed_program',
@@ -53,11 +54,10 @@ class Child:
         self.guard.stdin.close()
 
 # %% ../../nbs/testing/01_service.ipynb #08e8dcf2
+@after_fork
 def _disown() -> None:
     "In a forked process: let go of the children of the process that it came from"
     for c in list(_live): c.guard.stdin.close()
-
-os.register_at_fork(after_in_child=_disown)
 
 # %% ../../nbs/testing/01_service.ipynb #bfa1e22e
 def port_free(port: int) -> bool:
