@@ -25,6 +25,7 @@ from objectstore.format.records import Record, pack, to_json
 from planting import planted
 from stacks import Stack, b, home, make_stack, stack, store  # noqa: F401 (fixtures)
 from test_store import bad_html
+from trial import SOAK
 
 warnings_off = pytest.mark.filterwarnings('ignore')
 
@@ -445,9 +446,9 @@ def test_forged_moves(stack, store, b, tally):
     keys = dict(alias=prefix + records.alias_folder('x', 'production') + '0000000001',
                 notes=prefix + records.notes_folder('x', 1) + '0000000001', state=f'{prefix}state/0000000001',
                 id='id/0000000001', format='objectstore.json')
-    for name, key in keys.items():
+    for n, (name, key) in enumerate(keys.items()):
         kept = place.read(key)
-        for data in some(MOVES, stack):
+        for data in some(MOVES if SOAK > 1 else MOVES[n % 2::2], stack):        # each with every second kind of entry
             data = data.replace(b'/tmp/evil', os.fsencode(Path.cwd().parent/'evil'))
             # the seal is no secret: a forger makes it too
             place.delete(key); place.create(key, data if name == 'format' else records.seal(key, data))

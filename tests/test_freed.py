@@ -81,7 +81,7 @@ def test_a_frame_that_keeps_an_error_of_its_own_would_be_seen(tmp_path, counted,
             try: return f(*args)
             except OSError as e: wait(late, e)
     from objectstore.storage import files
-    for module in (atomic, files): monkeypatch.setattr(module, 'asked_again', asked_again, raising=False)
+    for module in (atomic, files): monkeypatch.setattr(module, 'asked_again', asked_again)
     store = opened('local', tmp_path)
     store.put('lab/a', 1)
     gone = weakref.ref(store)

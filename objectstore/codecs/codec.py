@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import Enum
 from pathlib import Path, PurePath
 from types import ModuleType, UnionType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from ..entry_points import entry_points, loaded
@@ -19,10 +19,10 @@ from ..errors import Damaged, MissingExtra, ObjectStoreError, Unsupported, Untru
 from .equality import Difference, ancestry, difference, is_a, is_dataclass, type_name, zone_name
 
 # %% auto #0
-__all__ = ['FORMS', 'need', 'Codec', 'raw', 'untrusted', 'asked', 'cannot_give', 'as_given', 'check_asks', 'listed', 'Sink',
-           'register', 'codec_names', 'register_codec', 'by_name', 'known_codec', 'codec_for', 'proved', 'remedy',
-           'round_trip', 'tagged_json', 'read_tagged', 'built', 'JsonCodec', 'TextCodec', 'BytesCodec', 'FileCodec',
-           'check_rights', 'PickleCodec']
+__all__ = ['Source', 'FORMS', 'need', 'Codec', 'whole', 'raw', 'untrusted', 'asked', 'cannot_give', 'as_given', 'check_asks',
+           'listed', 'Sink', 'register', 'codec_names', 'register_codec', 'by_name', 'known_codec', 'codec_for',
+           'proved', 'remedy', 'round_trip', 'tagged_json', 'read_tagged', 'built', 'JsonCodec', 'TextCodec',
+           'BytesCodec', 'FileCodec', 'check_rights', 'PickleCodec']
 
 # %% ../../nbs/codecs/02_codec.ipynb #66406975
 def need(
@@ -34,6 +34,8 @@ def need(
     except ImportError as e: raise missing(module.partition('.')[0], extra) from e
 
 # %% ../../nbs/codecs/02_codec.ipynb #506c689f
+Source = bytes | Path | io.RawIOBase     # A payload: in memory, in a read-only file, or read in ranges from afar
+
 class Codec:
     "How one family of objects becomes a payload and comes back"
     name: str = ''               # As stored in records: `[a-z0-9.-]+`
@@ -48,31 +50,31 @@ class Codec:
     def accepts(self, obj: object) -> bool:
         "Whether this codec is for `obj`; quick, and imports nothing"
         return False
-    def encode(self, obj: object, file: BinaryIO) -> dict:
+    def encode(self, obj: Any, file: BinaryIO) -> dict:
         "Write the payload; returns the facts, JSON-able, that `load` will need"
         raise NotImplementedError
     def load(self, source: bytes | Path, how: dict) -> object:
         "The object, from its payload and the facts that `encode` returned"
         raise NotImplementedError
-    def load_as(self, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: bool) -> object:
         "The object as the type that was asked for"
         if columns is not None: raise Unsupported(f'columns= is for frames; this was stored as {self.name}')
-        return as_given(self.load(source, how), as_, self.name)
-    def stats(self, obj: object) -> dict:
+        return as_given(self.load(whole(source), how), as_, self.name)
+    def stats(self, obj: Any) -> dict:
         "A JSON-able description, made at put"
         return {}
     def text(self, data: bytes, how: dict) -> str:
         """What the browser compares line by line, of a codec of the form text, json or lines; it must not run code of
         the payload"""
         return data.decode('utf-8', 'replace')
-    def prove(self, obj: object, source: bytes | Path, how: dict) -> Difference | None:
+    def prove(self, obj: Any, source: bytes | Path, how: dict) -> Difference | None:
         "The first difference between what was put and what its payload gives, loaded without trust"
         return None if self.unsafe else difference(obj, self.decode(source, how))
     def instead(self, obj: object, found: Difference | None) -> str:
         "What to put in place of an object that would not come back as it is"
         return remedy(found.was if found else obj)
     def decode(self,
-        source: bytes | Path,        # The payload, or a read-only file that holds it
+        source: Source,              # The payload, or a read-only file that holds it
         how: dict,                   # What `encode` returned
         *,
         as_: object = None,          # A type, or 'pandas', 'polars', 'lazy', 'arrow', 'numpy', 'torch', 'bytes'
@@ -98,9 +100,14 @@ def _judged(e: BaseException, codec: str) -> BaseException:
                             f"{str(e)[:200]}")
     return Damaged(f'the payload is not what codec {codec!r} writes ({type(e).__name__}: {str(e)[:200]})')
 
-def raw(source: bytes | Path) -> bytes:
+def whole(source: Source) -> bytes | Path:
+    "The payload, read whole where it comes in ranges"
+    return source.readall() if isinstance(source, io.RawIOBase) else source
+
+def raw(source: Source) -> bytes:
     "The payload as bytes"
-    return source.read_bytes() if isinstance(source, PurePath) else bytes(source)
+    there = whole(source)
+    return there.read_bytes() if isinstance(there, PurePath) else bytes(there)
 
 def untrusted(why: str) -> Untrusted:
     "The refusal that names every way to say yes"
@@ -133,7 +140,7 @@ def check_asks(as_: object, columns: object) -> None:
                           "'torch', 'bytes'")
     if columns is not None: listed(columns)
 
-def listed(columns: object) -> list:
+def listed(columns: Any) -> list:
     "The labels of columns that were asked for, as a list; text is one label"
     if isinstance(columns, str): return [columns]
     try: return list(columns)
@@ -183,7 +190,7 @@ def register_codec(
     _add(codec, replace, first=True)
     return codec
 
-def _add(codec: Codec | type[Codec], replace: bool = False, first: bool = False) -> None:
+def _add(codec: object, replace: bool = False, first: bool = False) -> None:
     """Register what comes from elsewhere; an installed package's is asked last, so that no other object changes its
     codec"""
     global _codecs
@@ -403,7 +410,7 @@ def _tagged_group(v: tuple | set | frozenset, at: tuple, typed: bool) -> dict:
     return {'$frozenset' if isinstance(v, frozenset) else '$set': sorted(items, key=_compact)}
 
 # %% ../../nbs/codecs/02_codec.ipynb #0e6fe0d8
-def _pythonic(v: object, at: tuple) -> object:
+def _pythonic(v: Any, at: tuple) -> object:
     "The Python value that a NumPy scalar or a pandas Timestamp equals"
     if is_a(v, 'pandas.Timestamp'):
         if v.nanosecond: raise _refused(v, at, 'its nanoseconds would be lost: use .floor("us") or .isoformat()')
@@ -413,7 +420,7 @@ def _pythonic(v: object, at: tuple) -> object:
         raise _refused(v, at, 'use .item() or str() of it')
     return p
 
-def _tagged_typed(v: object, at: tuple, typed: bool) -> object:
+def _tagged_typed(v: Any, at: tuple, typed: bool) -> object:
     "A dataclass as its fields, and what only a dataclass can bring back"
     if is_dataclass(v) and (typed or not at):
         return {f.name: _tagged(getattr(v, f.name), (*at, f.name), True) for f in dataclasses.fields(v)}
@@ -458,18 +465,18 @@ def _surrogate_at(v: object, at: str = '') -> str:
     pairs = v.items() if isinstance(v, dict) else enumerate(v) if isinstance(v, (list, tuple)) else ()
     return next((found for k, x in pairs if (found := _surrogate_at(x, f'{at}[{k!r:.40}]'))), ' in it' * (not at))
 
-def read_tagged(data: bytes) -> object:
+def read_tagged(data: bytes) -> Any:
     "What `tagged_json` was given"
     return _read_tagged(data.decode())
 
 # %% ../../nbs/codecs/02_codec.ipynb #973ba097
 def built(
-    t: object,      # A type, or a hint such as `list[Point]`
-    v: object,      # What was read
+    t: Any,         # A type, or a hint such as `list[Point]`
+    v: Any,         # What was read
 ) -> object:        # An instance
     "Stored fields as the type that the caller names"
     origin, args = typing.get_origin(t), typing.get_args(t)
-    if v is None and (origin or not isinstance(t, type) or not issubclass(t, Enum)): return None
+    if v is None: return t(v) if not origin and isinstance(t, type) and issubclass(t, Enum) else None
     if isinstance(t, type) and dataclasses.is_dataclass(t): return _built_dataclass(t, v)
     if isinstance(t, type) and 'pydantic.BaseModel' in ancestry(t): return t.model_validate(v)
     if isinstance(t, type) and issubclass(t, (Enum, PurePath)): return t(v)
@@ -501,7 +508,7 @@ def _built_dataclass(t: type, v: object) -> object:
     return made
 
 # %% ../../nbs/codecs/02_codec.ipynb #b40a505c
-def _pydantic_fields(m: object) -> dict:
+def _pydantic_fields(m: Any) -> dict:
     "The JSON-able fields of a pydantic model"
     try: return m.model_dump(mode='json', round_trip=True, warnings=False)
     except ValueError as e: raise Unsupported(f'{type_name(m)} cannot be JSON: {str(e)[:300]}. {remedy(m)}') from e
@@ -519,9 +526,10 @@ class JsonCodec(Codec):
 
     def text(self, data: bytes, how: dict) -> str: return json.dumps(json.loads(data), indent=1, ensure_ascii=False)
 
-    def encode(self, obj: object, file: BinaryIO) -> dict:
+    def encode(self, obj: Any, file: BinaryIO) -> dict:
         "Write JSON; `how` says whether there are tags, and of what type the object was"
-        how = {'type': type_name(obj)} if is_dataclass(obj) or is_a(obj, 'pydantic.BaseModel') else {}
+        how: dict[str, object] = ({'type': type_name(obj)} if is_dataclass(obj) or is_a(obj, 'pydantic.BaseModel')
+                                  else {})
         if is_a(obj, 'pydantic.BaseModel'): obj = _pydantic_fields(obj)
         if (text := _plain_json(obj)) is None:
             text = tagged_json(obj)
@@ -544,7 +552,7 @@ class JsonCodec(Codec):
             if (text := remedy(found.was)) != remedy(object()): return text
         return remedy(obj)
 
-    def decode(self, source: bytes | Path, how: dict, *, as_: object = None, columns: list | None = None,
+    def decode(self, source: Source, how: dict, *, as_: object = None, columns: list | None = None,
                trust: bool = False) -> object:
         "The object of a payload; see `Codec.decode`"
         if not how and as_ is None and columns is None and type(source) is bytes:
@@ -552,7 +560,7 @@ class JsonCodec(Codec):
             except (ValueError, RecursionError) as e: raise _judged(e, 'json') from e
         return Codec.decode(self, source, how, as_=as_, columns=columns, trust=trust)
 
-    def load_as(self, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: bool) -> object:
         "The value, or an instance of the dataclass or model that `as_` names"
         if columns is not None: raise Unsupported('columns= is for frames; this was stored as json')
         text = raw(source)
@@ -564,7 +572,7 @@ class JsonCodec(Codec):
         except Unsupported: raise
         except Exception as e: raise Unsupported(f'what was stored does not fit {asked(as_)}: {str(e)[:300]}') from e
 
-    def stats(self, obj: object) -> dict:
+    def stats(self, obj: Any) -> dict:
         "Type, length and the first keys"
         if is_dataclass(obj): keys = [f.name for f in dataclasses.fields(obj)]
         elif is_a(obj, 'pydantic.BaseModel'): keys = list(type(obj).model_fields)
@@ -575,7 +583,7 @@ class JsonCodec(Codec):
                                            else {})
 
 # %% ../../nbs/codecs/02_codec.ipynb #1200bbae
-def _same_plain(a: object, b: object) -> bool:
+def _same_plain(a: Any, b: Any) -> bool:
     "Whether `a` is the same as `b`, which plain JSON gave; False: it has to be walked"
     # 2: the last version that does not depend on who else holds a part
     try: return marshal.dumps(a, 2) == marshal.dumps(b, 2)
@@ -623,7 +631,7 @@ class BytesCodec(Codec):
         file.write(view if view.contiguous else view.tobytes())
         return {}
 
-    def load_as(self, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: bool) -> object:
         "bytes, or a bytearray or memoryview of them"
         if as_ in (bytearray, memoryview): return as_(raw(source))
         return Codec.load_as(self, source, how, as_, columns, trust)
@@ -641,11 +649,11 @@ class FileCodec(Codec):
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         return (None if size == obj.stat().st_size
                 else Difference((), obj, f'has {obj.stat().st_size} bytes and would ' f'have {size}'))
-    def load_as(self, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> bytes | Path:
+    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: bool) -> object:
         "The payload as it is; the store makes a path of it"
         if as_ is not None and not (isinstance(as_, type) and issubclass(as_, PurePath)):
             raise cannot_give(as_, 'file', 'a pathlib.Path')
-        return source if columns is None else Codec.load_as(self, source, how, as_, columns, trust)
+        return whole(source) if columns is None else Codec.load_as(self, source, how, as_, columns, trust)
 
     def encode(self, obj: Path, file: BinaryIO) -> dict:
         "Copy the file"

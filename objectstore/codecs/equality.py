@@ -11,11 +11,12 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 # %% auto #0
-__all__ = ['WHOLE', 'ancestry', 'is_a', 'is_dataclass', 'type_name', 'Difference', 'rule', 'difference', 'zone_name', 'same_zone',
-           'slices', 'same_dtype', 'same_pictures', 'exif_tags']
+__all__ = ['Rule', 'WHOLE', 'ancestry', 'is_a', 'is_dataclass', 'type_name', 'Difference', 'rule', 'difference', 'zone_name',
+           'same_zone', 'slices', 'same_dtype', 'same_pictures', 'exif_tags']
 
 # %% ../../nbs/codecs/01_equality.ipynb #8e7ff1c1
 @lru_cache(512)
@@ -53,16 +54,19 @@ class Difference:
 
     def __str__(self) -> str: return f'the {type_name(self.was)}{" at " * bool(self.at)}{self.place} {self.why}'
 
-_rules: dict[str, Callable] = {}      # `library.Name`: rule(a, b, at, seen)
+# Of two objects of one type, which this page never imports: so they are `Any`
+Rule = Callable[[Any, Any, tuple, set], Difference | None]
+
+_rules: dict[str, Rule] = {}      # `library.Name`: rule(a, b, at, seen)
 
 @lru_cache(512)
-def _rule_of(t: type) -> Callable:
+def _rule_of(t: type) -> Rule:
     "The rule of the nearest ancestor that has one; `object` has one, too"
     return next(_rules[n] for n in ancestry(t) if n in _rules)
 
-def rule(*names: str) -> Callable:
+def rule(*names: str) -> Callable[[Rule], Rule]:
     "Make a function the rule of some types"
-    def named(f):
+    def named(f: Rule) -> Rule:
         _rules.update(dict.fromkeys(names, f))
         _rule_of.cache_clear()
         return f
@@ -81,7 +85,7 @@ def difference(
         return Difference(at, a, f'would be a {type_name(b)}')
     return _rule_of(type(a))(a, b, at, set() if seen is None else seen)
 
-def _plain(a: object, b: object) -> object:
+def _plain(a: Any, b: object) -> object:
     "A NumPy scalar or pandas Timestamp as the Python value that may come back in its place"
     if is_a(b, 'numpy.generic'): return a
     if is_a(a, 'numpy.generic') and not is_a(a, 'numpy.datetime64', 'numpy.timedelta64'): return a.item()
@@ -118,12 +122,12 @@ def _moments(a, b, at, seen):
     here = a.replace(tzinfo=None) == b.replace(tzinfo=None) and a.utcoffset() == b.utcoffset()
     return None if here and (a.utcoffset() is not None or a.fold == b.fold) else _unequal(a, b, at)
 
-def zone_name(zone: object) -> str | None:
+def zone_name(zone: Any) -> str | None:
     "The name of a time zone in the IANA database, where it has one"
     if is_a(zone, 'zoneinfo.ZoneInfo'): return zone.key
     return zone.zone if is_a(zone, 'pytz.BaseTzInfo') else None
 
-def same_zone(a: object, b: object) -> bool:
+def same_zone(a: Any, b: Any) -> bool:
     """Whether two time zones are one; pydantic has a class of its own for fixed offsets, and pandas 2 names zones by
     those of pytz"""
     if (name := zone_name(a)) and name == zone_name(b): return True
@@ -222,7 +226,7 @@ def _arrays(a, b, at, seen):
     for s in slices(len(a), max(1, WHOLE // wide)) if a.ndim else [()]:
         if not _same_numbers(a[s], b[s]): return Difference(at, a, 'would have other values')
 
-def _same_numbers(a: object, b: object) -> bool:
+def _same_numbers(a: Any, b: Any) -> bool:
     import numpy as np
     if a.dtype.names: return all(_same_numbers(a[n], b[n]) for n in a.dtype.names)
     if a.dtype.kind not in 'fc': return a.tobytes() == b.tobytes()
@@ -237,13 +241,13 @@ def _scalars(a, b, at, seen):
 def _random(a, b, at, seen):
     states = [x.get_state(legacy=False) if is_a(x, 'numpy.RandomState') else x.bit_generator.state
               if is_a(x, 'numpy.Generator') else x.state for x in (a, b)]
-    return difference(*states, at, seen)
+    return difference(states[0], states[1], at, seen)
 
 @rule('scipy._spbase', 'scipy.spmatrix')
 def _sparse(a, b, at, seen):
     # what scipy has found out about them
     states = [{k: v for k, v in vars(x).items() if not k.startswith('_has_')} for x in (a, b)]
-    return _state(*states, a, at, seen)
+    return _state(states[0], states[1], a, at, seen)
 
 @rule('torch.Tensor')
 def _tensors(a, b, at, seen):
@@ -253,7 +257,7 @@ def _tensors(a, b, at, seen):
     for s in slices(x.numel()):
         if not _same_bytes(x[s], y[s]): return Difference(at, a, 'would have other values')
 
-def _same_bytes(x: object, y: object) -> bool:
+def _same_bytes(x: Any, y: Any) -> bool:
     "Two flat tensors, wherever they are"
     import torch
     x, y = (t.cpu().resolve_conj().resolve_neg().contiguous().view(torch.uint8) for t in (x, y))
@@ -292,7 +296,7 @@ def _columns(a, b, at, seen):
         return None if x == y and kinds == [*map(type, y)] else Difference(at, a, 'would have other values')
     return difference(x, y, at, seen)
 
-def same_dtype(a: object, b: object) -> bool:
+def same_dtype(a: Any, b: Any) -> bool:
     "Whether two types of pandas columns are one, with what they hold"
     if a != b or type(a) is not type(b): return False
     if is_a(a, 'pandas.StringDtype'):
@@ -365,7 +369,7 @@ _INNER = 0x8769, 0x8825      # tables inside EXIF: of the camera, of the place
 @rule('PIL.Image')
 def _pictures(a, b, at, seen): return same_pictures(a, b, at)
 
-def same_pictures(a: object, b: object, at: tuple = ()) -> Difference | None:
+def same_pictures(a: Any, b: Any, at: tuple = ()) -> Difference | None:
     "The first difference of two pictures, whatever their classes"
     if (a.mode, a.size) != (b.mode, b.size):
         return Difference(at, a, f'is {a.mode} of {a.size} and would be {b.mode} of {b.size}')
@@ -374,15 +378,15 @@ def same_pictures(a: object, b: object, at: tuple = ()) -> Difference | None:
     same = a.tobytes() == b.tobytes() and (not clear or a.convert('RGBA').tobytes() == b.convert('RGBA').tobytes())
     return None if same else Difference(at, a, 'would have other pixels')
 
-def exif_tags(image: object) -> dict:
+def exif_tags(image: Any) -> dict:
     "EXIF of a picture, without what says how the pixels lay in a file"
     exif = image.getexif()
     return {tag: dict(exif.get_ifd(tag)) if tag in _INNER else v for tag, v in sorted(exif.items())
             if tag not in _LAYOUT}
 
-def _told(image: object) -> dict:
+def _told(image: Any) -> dict[str, object]:
     "What is told in a picture beside its pixels, in order"
-    found = {'exif': {k: str(v) for k, v in exif_tags(image).items()},
+    found: dict[str, object] = {'exif': {k: str(v) for k, v in exif_tags(image).items()},
              'text': {k: str(v) for k, v in sorted(image.info.items()) if isinstance(v, str)}}
     if 'dpi' in image.info: found['dpi'] = [float(x) for x in image.info['dpi']]
     return found | {k: image.info[k] for k in ['icc_profile'] if image.info.get(k)}

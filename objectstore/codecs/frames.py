@@ -5,19 +5,20 @@
 # %% ../../nbs/codecs/04_frames.ipynb #c81078a7
 from __future__ import annotations
 import io, json, math
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import lru_cache, partial
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, BinaryIO
-from .codec import (Codec, Sink, ancestry, asked, cannot_give, is_a, need, raw, register, remedy,
-                                      type_name)
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from .codec import (Codec, Sink, Source, ancestry, asked, cannot_give, is_a, need, raw, register,
+                                      remedy, type_name)
 from ..errors import Damaged, ObjectStoreError, Unsupported
 from .equality import Difference, difference, same_dtype
 from .parquet import (ParquetReader, doubled, index_names, is_text, read_parquet, refusal, to_polars,
                                         with_facts, write_parquet)
-if TYPE_CHECKING: import numpy as np, pandas as pd, polars as pl, pyarrow as pa
+if TYPE_CHECKING: import numpy as np, pandas as pd, pyarrow as pa
 
 # %% auto #0
 __all__ = ['WHOLE_CELLS', 'STATS_COLUMNS', 'STATS_SIZE', 'NpyCodec', 'check_array', 'plain_end', 'from_pandas', 'to_pandas',
@@ -48,7 +49,7 @@ class NpyCodec(Codec):
         try: return np.lib.format.read_array(io.BytesIO(raw(source)), allow_pickle=False)
         except MemoryError as e: raise Damaged('the header of this .npy promises more than there is') from e
 
-    def load_as(self, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> np.ndarray:
+    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: bool) -> object:
         "The array; 'numpy' names it as well"
         return Codec.load_as(self, source, how, None if as_ == 'numpy' else as_, columns, trust)
 
@@ -83,7 +84,7 @@ def _plain_array(a: np.ndarray) -> str:
             "mask hides" if is_a(a, 'numpy.MaskedArray') else 'numpy.asarray(a)')
 
 # %% ../../nbs/codecs/04_frames.ipynb #6af28019
-def _np_end(v: object) -> int | float | str | None:
+def _np_end(v: Any) -> int | float | str | None:
     "One end of a range as JSON; None for what is no number"
     if v.dtype.kind in 'mM': return None if v != v else str(v)
     return plain_end(v.item())
@@ -115,13 +116,16 @@ def from_pandas(
     arrays = [held[n] if n in held else t[n] for n in [*flat.columns, *index]]
     return with_facts(pa.Table.from_arrays(arrays, [*flat.columns, *index], metadata=t.schema.metadata), facts)
 
-def _explained(f, s: object, what: str) -> object:
+_S = TypeVar('_S')
+_T = TypeVar('_T')
+
+def _explained(f: Callable[[_S], _T], s: _S, what: str) -> _T:
     "`f(s)`, with foreign errors turned into our refusal"
     try: return f(s)
     except ObjectStoreError as e: raise Unsupported(f'{what}: {e}') from e
     except (TypeError, ValueError, ArithmeticError, NotImplementedError) as e: raise refusal(e, what) from e
 
-def _holder(s: pd.Series) -> object:
+def _holder(s: pd.Series) -> Callable[[pd.Series], tuple[pa.Array, dict]] | None:
     "The function that turns a column into an array and facts, for those that need one"
     if s.dtype == object: return _from_objects
     if is_a(s.dtype, 'pandas.SparseDtype'):
@@ -134,7 +138,8 @@ def _holder(s: pd.Series) -> object:
 # %% ../../nbs/codecs/04_frames.ipynb #627fc73f
 def _flat(df: pd.DataFrame, facts: dict) -> pd.DataFrame:
     "A shallow copy of the frame that Arrow can name; the rest goes into `facts`"
-    pd, labels = need('pandas', 'frames'), df.columns
+    pd = need('pandas', 'frames')
+    labels: Any = df.columns     # An index of any class
     names = [str(x) for x in labels]
     if len(set(names)) < len(names):
         raise Unsupported(f'columns of the same name: {doubled(names)}. Rename them: the names must differ as text')
@@ -152,7 +157,7 @@ def _flat(df: pd.DataFrame, facts: dict) -> pd.DataFrame:
     flat.attrs, flat.columns, flat.index = {}, pd.Index(names, dtype=object), _flat_index(df.index, facts)
     return flat
 
-def _flat_index(index: pd.Index, facts: dict) -> pd.Index:
+def _flat_index(index: Any, facts: dict) -> pd.Index:
     "The index without categories, and with text for names"
     if any(n is not None and type(n) is not str for n in index.names): facts['index_names'] = list(index.names)
     if (freq := getattr(index, 'freqstr', None)) and not is_a(index, 'pandas.PeriodIndex'): facts['freq'] = freq
@@ -203,7 +208,8 @@ def _to_ipc(values: pa.Array) -> bytes:
 
 # %% ../../nbs/codecs/04_frames.ipynb #3d5fa318
 # what Arrow gives back as it was, by pandas' infer_dtype
-_safe = {'string': str, 'bytes': bytes, 'date': date, 'decimal': Decimal, 'boolean': bool, 'empty': None}
+_safe = {'string': str, 'bytes': bytes, 'date': date, 'decimal': Decimal, 'boolean': bool,
+         'empty': type(None)}
 
 def _from_objects(s: pd.Series, safe: bool = False) -> tuple[pa.Array, dict]:
     "A column of Python objects as an array, if they come back as they are"
@@ -221,7 +227,7 @@ def _from_objects(s: pd.Series, safe: bool = False) -> tuple[pa.Array, dict]:
     if not (found := difference(values, there.to_pandas().tolist())): return a, fact
     raise _unlike(found, holds, gaps)
 
-def _check_kinds(values: np.ndarray, kind: type | None, gaps: np.ndarray) -> None:
+def _check_kinds(values: np.ndarray, kind: type, gaps: np.ndarray) -> None:
     "Refuse what is nearly of a type, such as a subclass of `str`"
     np = need('numpy', 'frames')
     if odd := {k for k in set(map(type, values)) - {kind} if not issubclass(k, np.generic)}:
@@ -238,7 +244,7 @@ def _unlike(found: Difference, holds: str, gaps: np.ndarray) -> Unsupported:
     return Unsupported(f'it holds {holds} Python objects that would come back as something else: in row {row} {inner}; '
                        f'{advice}')
 
-def _missing(gaps: pd.Series) -> str:
+def _missing(gaps: Iterable) -> str:
     "The one sort of missing value in a column"
     pd = need('pandas', 'frames')
     sorts = {'None' if v is None else '<NA>' if v is pd.NA else 'NaT' if v is pd.NaT else 'nan' if isinstance(v, float)
@@ -273,8 +279,8 @@ def _joined(df: pd.DataFrame, changed: dict, names: list[str]) -> pd.DataFrame:
     columns = {n: changed[n] if n in changed else df[n] for n in names}
     return pd.DataFrame(columns, index=df.index, columns=pd.Index(names), copy=False)
 
-def _restored(s: pd.Series | None, a: pa.ChunkedArray, fact: dict) -> object:
-    "One column as it was"
+def _restored(s: Any, a: pa.ChunkedArray, fact: dict) -> Any:
+    "One column as it was; `s` is what Arrow makes of `a`, or None where that is not what it was"
     np, pd = need('numpy', 'frames'), need('pandas', 'frames')
     if 'categories' in fact: return to_category(a, fact)
     if 'arrow' in fact: return pd.arrays.ArrowExtensionArray(a)
@@ -327,9 +333,9 @@ def _restored_index(index: pd.Index, t: pa.Table, facts: dict) -> pd.Index:
     for i, fact in facts['levels'].items():
         level = _restored(_series(levels[int(i)]), t[names[int(i)]], fact)
         levels[int(i)] = pd.Index(level, dtype=level.dtype, name=levels[int(i)].name)
-    index = _index_of(levels, facts.get('index_names', list(index.names)), index)
-    if 'freq' in facts: index.freq = facts['freq']
-    return index
+    made: Any = _index_of(levels, facts.get('index_names', list(index.names)), index)
+    if 'freq' in facts: made.freq = facts['freq']
+    return made
 
 def _restored_labels(names: pd.Index, facts: dict) -> pd.Index:
     "The labels of the columns that were read"
@@ -388,7 +394,7 @@ def _rare(a: pa.ChunkedArray) -> list[int]:
     import pyarrow as pa, pyarrow.compute as pc
     found = [pc.index(a.is_valid(), False).as_py()] if a.null_count else []
     if not (pa.types.is_timestamp(a.type) and a.type.unit == 's'): return found
-    return found + [pc.index(a, x).as_py() for x in pc.min_max(a).values() if x.is_valid]
+    return found + [pc.index(a, x).as_py() for x in pc.call_function('min_max', [a]).values() if x.is_valid]
 
 def _note_types(back: pd.DataFrame, df: pd.DataFrame, names: list, facts: dict) -> bool:
     "Record the types that changed on the way; whether there were any"
@@ -416,7 +422,7 @@ class ParquetCodec(Codec):
              "NumPy's scalars in columns of Python objects, which come back as Python's")
     def accepts(self, obj: object) -> bool: return is_a(obj, *_frames, 'polars.LazyFrame')
 
-    def encode(self, obj: object, file: BinaryIO) -> dict:
+    def encode(self, obj: Any, file: BinaryIO) -> dict:
         "Write Parquet"
         was = ancestry(type(obj))[0]
         if was == 'polars.LazyFrame': raise Unsupported('a LazyFrame has not been calculated yet: put lazy.collect()')
@@ -426,7 +432,7 @@ class ParquetCodec(Codec):
         write_parquet(to_table(obj, was), file)
         return {'was': was}
 
-    def prove(self, obj: object, source: bytes | Path, how: dict) -> Difference | None:
+    def prove(self, obj: Any, source: bytes | Path, how: dict) -> Difference | None:
         "The first difference between a frame and its Parquet file"
         rows, width = (*obj.shape, 1)[:2]
         if rows * width <= WHOLE_CELLS: return difference(obj, self.decode(source, how))
@@ -444,14 +450,13 @@ class ParquetCodec(Codec):
         if found is None and (name := _culprit(self, obj)) is not None: found = Difference((name,), obj, '')
         return _put_instead(obj, found)
 
-    def load_as(self, source: bytes | Path | BinaryIO, how: dict, as_: object, columns: list | None,
-                trust: bool) -> object:
+    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: bool) -> object:
         "The frame as what it was, or as the library that was asked for"
         _, want = wish(how, as_)
         if want == 'polars.LazyFrame': return ParquetReader(source).lazy(columns)
         return shaped(*read_parquet(source, columns), want)
 
-    def stats(self, obj: object) -> dict:
+    def stats(self, obj: Any) -> dict:
         "Rows, columns, and the schema with nulls and ranges"
         shape = obj.shape if len(obj.shape) > 1 else (len(obj), 1)
         found, size = {'rows': shape[0], 'columns': shape[1], 'schema': {}}, 0
@@ -469,7 +474,7 @@ def _plain_frame(obj: object) -> str:
     return ('pd.Series(obj)' if is_a(obj, 'pandas.Series') else 'pd.DataFrame(obj)' if is_a(obj, 'pandas.DataFrame')
             else 'pl.DataFrame(obj)')
 
-def to_table(obj: object, was: str) -> pa.Table:
+def to_table(obj: Any, was: str) -> pa.Table:
     "Any frame as an Arrow table, with the facts that bring it back"
     if was == 'pandas.DataFrame': return faithful(obj, {})
     if was == 'pandas.Series':
@@ -479,7 +484,7 @@ def to_table(obj: object, was: str) -> pa.Table:
     import pyarrow as pa
     return with_facts(obj if was == 'pyarrow.Table' else pa.Table.from_batches([obj]), {})
 
-def _from_polars(obj: pl.DataFrame | pl.Series, was: str) -> pa.Table:
+def _from_polars(obj: Any, was: str) -> pa.Table:
     "A Polars frame as a table, if its types come back"
     df = obj.to_frame() if was == 'polars.Series' else obj
     for name, t in df.schema.items():
@@ -496,7 +501,7 @@ def _nulls_differ(obj: object, told: dict[str, int]) -> Difference | None:
         if name not in told or (n := _nulls(column)) is None or n == told[name]: continue
         return Difference((name,), column, f'has {n} missing values and would have {told[name]}')
 
-def _nulls(column: object) -> int | None:
+def _nulls(column: Any) -> int | None:
     "How many values are missing, where that is quick to tell and Arrow counts alike"
     if not is_a(column, 'pandas.Series'):
         return (None if 'dictionary' in str(getattr(column, 'type', '')) else column.null_count()
@@ -524,11 +529,11 @@ def _put_instead(obj: object, found: Difference | None) -> str:
              'index': 'Put df.reset_index(), or set df.index.freq = None', 'name': 'Rename it',
              'attrs': f'{remedy(found.was)} (in attrs), or set .attrs = {{}}' if found else '',
              'flags': 'Put df.set_flags(allows_duplicate_labels=True)'}
-    return (known.get(at if isinstance(at, str) else None)
+    return (known.get(at if isinstance(at, str) else '')
             or (f"Give column {at!r} a plain type, as in "
                 f"df.astype({{{at!r}: 'str'}})" if at is not None else 'Give it an index or a column'))
 
-def _culprit(codec: ParquetCodec, obj: object) -> object:
+def _culprit(codec: ParquetCodec, obj: Any) -> object:
     "The name of a column that does not come back by itself"
     for name, column in _columns(obj) if len(obj.shape) > 1 else []:
         one = obj.select([name]) if not is_a(obj, 'pandas.DataFrame') else column.to_frame()
@@ -558,13 +563,13 @@ def shaped(
     if want.startswith('pandas.'):
         df = to_pandas(t, facts, own)
         return (df if want == 'pandas.DataFrame'
-                else _column(df, df.columns, want).rename(facts.get('name', df.columns[0])))
+                else _column(df, list(df.columns), want).rename(facts.get('name', df.columns[0])))
     if want == 'pyarrow.Table': return t
     if want == 'pyarrow.RecordBatch': return _one_batch(t)
     df = to_polars(t)
     return df if want == 'polars.DataFrame' else _column(df, df.columns, want)
 
-def _column(df: object, columns: list, want: str) -> object:
+def _column(df: Any, columns: list, want: str) -> Any:
     "The only column of a frame"
     if len(columns) != 1:
         raise Unsupported(f'a frame of {len(columns)} columns cannot be a {want}: name one with columns=')
@@ -582,14 +587,14 @@ register(ParquetCodec());
 # %% ../../nbs/codecs/04_frames.ipynb #452517bd
 STATS_COLUMNS, STATS_SIZE = 200, 64 * 1024    # columns, and bytes of JSON, that the stats of one frame may have
 
-def _columns(obj: object):
+def _columns(obj: Any) -> Iterator[tuple[str, Any]]:
     "Names and columns of any frame or series"
     if is_a(obj, 'pandas.Series', 'polars.Series'): yield str('values' if obj.name is None else obj.name), obj
     elif is_a(obj, 'pandas.DataFrame'): yield from ((str(c), obj.iloc[:, i]) for i, c in enumerate(obj.columns))
     elif is_a(obj, 'polars.DataFrame'): yield from ((s.name, s) for s in obj)
     else: yield from zip(obj.schema.names, obj.columns)
 
-def _column_stats(column: object) -> dict:
+def _column_stats(column: Any) -> dict:
     "Type, nulls and range of one column"
     if is_a(column, 'pandas.Series'): a, kind, nulls = _from_series(column)
     else:
@@ -614,7 +619,7 @@ def _range(a: pa.Array | pa.ChunkedArray) -> dict:
     t = a.type
     if not (pa.types.is_integer(t) or pa.types.is_floating(t) or pa.types.is_decimal(t) or pa.types.is_temporal(t)):
         return {}
-    try: ends = pc.min_max(_comparable(a)).as_py()
+    try: ends = pc.call_function('min_max', [_comparable(a)]).as_py()
     except (pa.ArrowException, ValueError, OverflowError): return {}
     return {k: v for k, e in ends.items() if (v := _end(e, t)) is not None}
 
@@ -628,7 +633,7 @@ def _comparable(a: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     if pa.types.is_timestamp(t): return a.cast(pa.timestamp('us', t.tz), safe=t.unit != 'ns').cast(pa.timestamp('us'))
     return a.cast(pa.time64('us'), safe=False) if pa.types.is_time64(t) else a
 
-def _end(v: object, t: pa.DataType) -> int | float | str | None:
+def _end(v: Any, t: pa.DataType) -> int | float | str | None:
     "One end of a range as JSON"
     import pyarrow as pa
     if v is not None and pa.types.is_duration(t): return v / {'s': 1, 'ms': 1e3, 'us': 1e6, 'ns': 1e9}[t.unit]

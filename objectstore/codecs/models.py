@@ -9,9 +9,9 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, BinaryIO
-from .codec import (Codec, Sink, ancestry, as_given, cannot_give, is_a, need, register, type_name,
-                                      untrusted)
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from .codec import (Codec, Sink, Source, ancestry, as_given, cannot_give, is_a, need, register,
+                                      type_name, untrusted, whole)
 from ..environment import veiled
 from ..errors import MissingExtra, Unsupported
 from .equality import Difference, difference, exif_tags, same_pictures
@@ -41,9 +41,10 @@ class SkopsCodec(Codec):
         file.write(data)
         return {'asks': asks} if asks else {}
 
-    def load_as(self, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: bool) -> object:
         "The estimator, if its types are harmless or trusted"
         if columns is not None: raise Unsupported('columns= is for frames; this was stored as skops')
+        source = whole(source)
         sio, on_disk = need('skops.io', 'models'), isinstance(source, PurePath)
         types = sio.get_untrusted_types(file=source) if on_disk else sio.get_untrusted_types(data=source)
         if types and not trust:
@@ -59,7 +60,7 @@ class SkopsCodec(Codec):
         if not all(map(_loads_quietly, how.get('asks', []))): return None
         return difference(obj, self.decode(source, how, trust=True))
 
-    def stats(self, obj: object) -> dict:
+    def stats(self, obj: Any) -> dict:
         "Type, parameters and number of features"
         params, n = {}, None
         try: params, n = obj.get_params(), getattr(obj, 'n_features_in_', None)
@@ -116,15 +117,15 @@ def _loads_quietly(name: str) -> bool:
             and '__setattr__' not in {n for c in found.__mro__[:-1] for n in vars(c)})
 
 # %% ../../nbs/codecs/05_models.ipynb #34532206
-def _param(v: object) -> object:
+def _param(v: Any) -> object:
     "A parameter as JSON: itself, or the type of what it is"
     if is_a(v, 'numpy.generic'): v = v.item()
     if v is None or isinstance(v, (bool, int)): return v
     if isinstance(v, float): return v if math.isfinite(v) else repr(v)
     if isinstance(v, str): return v[:200]
     if isinstance(v, (list, tuple)) and len(v) <= 20: return [_param(x) for x in v]
-    return (f'{v.__module__}.{v.__qualname__}' if hasattr(v, '__qualname__') and hasattr(v, '__module__')
-            else type_name(v))
+    place, name = (getattr(v, a, None) for a in ('__module__', '__qualname__'))
+    return type_name(v) if name is None else f'{place}.{name}'
 
 register(SkopsCodec());
 
@@ -172,7 +173,7 @@ def _of_torch(name: str, t: torch.Tensor) -> Tensor:
 def _torch_bytes(t: torch.Tensor) -> memoryview:
     "The numbers of a tensor, in C order"
     torch = need('torch', 'models')
-    return memoryview(t.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return t.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 def _of_numpy(name: str, a: np.ndarray) -> Tensor:
     "An array on its way into a file"
@@ -193,12 +194,13 @@ class TorchCodec(Codec):
     def accepts(self, obj: object) -> bool:
         return is_a(obj, 'torch.Tensor', 'torch.Module') or _all_are(obj, 'torch.Tensor')
 
-    def encode(self, obj: object, file: BinaryIO) -> dict:
+    def encode(self, obj: Any, file: BinaryIO) -> dict:
         "Write safetensors"
         if is_a(obj, 'torch.Module'):
             raise Unsupported("the code of a torch module cannot be stored: put model.state_dict(), and load it with "
                               "model.load_state_dict(store.get(...))")
-        how, first = {'library': 'torch'}, {}
+        how: dict[str, Any] = {'library': 'torch'}
+        first: dict[object, str] = {}
         if not isinstance(obj, dict): obj, how['single'] = {'tensor': obj}, True
         for name, t in obj.items():
             same = ((t.data_ptr(), t.dtype, t.shape, t.stride()) if t.numel() and str(t.layout) == 'torch.strided'
@@ -208,18 +210,19 @@ class TorchCodec(Codec):
         write_tensors([_of_torch(_tensor_name(k), t) for k, t in obj.items() if k not in how.get('shared', {})], file)
         return how
 
-    def load_as(self, source: bytes | Path, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: bool) -> object:
         "The dict (or the single tensor) as torch tensors or NumPy arrays"
         if columns is not None: raise Unsupported('columns= is for frames; this was stored as safetensors')
+        source = whole(source)
         names = _header(source)
         found = _read_torch(source) if _library(as_, how) == 'torch' else _read_numpy(source, names)
         for name, other in how.get('shared', {}).items(): found[name] = found[other]
         found = {n: found[n] for n in how.get('names', names)}
         return found['tensor'] if how.get('single') else found
 
-    def prove(self, obj: object, source: bytes | Path, how: dict) -> Difference | None:
+    def prove(self, obj: Any, source: bytes | Path, how: dict) -> Difference | None:
         "The first difference; of large tensors, in slices"
-        back = self.decode(source, how)
+        back: Any = self.decode(source, how)
         if how.get('single'): return difference(obj.detach(), back)
         if type(obj) is not dict and not (type(obj) is OrderedDict and how['library'] == 'torch'):
             return difference(obj, back)
@@ -228,7 +231,7 @@ class TorchCodec(Codec):
             x = x.detach() if how['library'] == 'torch' else need('numpy', 'models').asarray(x)
             if found := difference(x, back[name], (name,)): return found
 
-    def stats(self, obj: object) -> dict:
+    def stats(self, obj: Any) -> dict:
         "Tensors, parameters, types and bytes"
         tensors = list(obj.values()) if isinstance(obj, dict) else [obj]
         sizes = [(math.prod(t.shape), t.dtype.itemsize) for t in tensors]
@@ -312,17 +315,17 @@ class PngCodec(Codec):
         if obj.mode not in _modes:
             raise Unsupported(f"PNG has no mode {obj.mode!r}: put image.convert('RGB') or 'RGBA', the pixels as a "
                               "NumPy array, or the Path of the file")
-        if getattr(obj, 'n_frames', 1) > 1:
-            raise Unsupported(f'the image has {obj.n_frames} pictures, and PNG would keep one: put the Path of the '
+        if (n := getattr(obj, 'n_frames', 1)) > 1:
+            raise Unsupported(f'the image has {n} pictures, and PNG would keep one: put the Path of the '
                               'file, or one picture (.copy())')
         if not all(obj.size): raise Unsupported(f'an image of {obj.size[0]} x {obj.size[1]} pixels cannot be PNG')
         if limit and math.prod(obj.size) > 2 * limit:
             raise Unsupported(f'the image has more than {2 * limit} pixels, and Pillow refuses to read such PNGs: put '
                               'the Path of its file, or a NumPy array')
-        how = {'mode': obj.mode}
+        how: dict[str, Any] = {'mode': obj.mode}
         if 'dpi' in obj.info: how['resolution'] = [float(x) for x in obj.info['dpi']]
         try:
-            obj.save(Sink(file), 'PNG', pnginfo=_texts(obj), exif=_exif(obj),
+            obj.save(cast(BinaryIO, Sink(file)), 'PNG', pnginfo=_texts(obj), exif=_exif(obj),
                      **({'dpi': tuple(how['resolution'])} if 'resolution' in how else {}))
         except (OSError, ValueError, SyntaxError) as e:
             if isinstance(e, OSError) and e.errno: raise
@@ -377,7 +380,7 @@ class FigureCodec(PngCodec):
 
     def encode(self, obj: matplotlib.figure.Figure, file: BinaryIO) -> dict:
         "Draw the figure as PNG"
-        obj.savefig(Sink(file), format='png', dpi=obj.dpi, metadata={'Software': None})
+        obj.savefig(cast(BinaryIO, Sink(file)), format='png', dpi=obj.dpi, metadata={'Software': None})
         return {'dpi': float(obj.dpi)}
 
     def prove(self, obj: matplotlib.figure.Figure, source: bytes | Path, how: dict) -> Difference | None:

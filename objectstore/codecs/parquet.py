@@ -5,16 +5,16 @@
 # %% ../../nbs/codecs/03_parquet.ipynb #954dca61
 from __future__ import annotations
 import base64, json, threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import PurePath
-from typing import TYPE_CHECKING, BinaryIO
-from .codec import Sink, listed, need, read_tagged, tagged_json
+from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
+from .codec import Sink, Source, listed, need, read_tagged, tagged_json
 from ..errors import Unsupported, hint
 if TYPE_CHECKING: import polars as pl, pyarrow as pa, pyarrow.parquet as pq
 
 # %% auto #0
-__all__ = ['with_facts', 'without_facts', 'refusal', 'write_parquet', 'is_text', 'doubled', 'ParquetReader', 'read_parquet',
-           'index_names', 'chosen', 'to_polars', 'lazy_frame']
+__all__ = ['with_facts', 'without_facts', 'refusal', 'write_parquet', 'is_text', 'doubled', 'Ranged', 'ParquetReader',
+           'read_parquet', 'index_names', 'chosen', 'to_polars', 'lazy_frame']
 
 # %% ../../nbs/codecs/03_parquet.ipynb #0f585961
 def with_facts(t: pa.Table, facts: dict) -> pa.Table:
@@ -57,15 +57,19 @@ def doubled(names: list) -> str:
     return ', '.join(sorted({repr(n) for n in names if n in seen or seen.add(n)})[:5])
 
 # %% ../../nbs/codecs/03_parquet.ipynb #5d74c1aa
+@runtime_checkable
+class Ranged(Protocol):
+    "A file that is read in ranges, and fetches together those that it is told"
+    def hold(self, ranges: Iterable[tuple[int, int]]) -> None: ...
+
 class ParquetReader:
     "An open Parquet payload"
     def __init__(
         self,
-        # The payload; or a file that is read in ranges, and has a method `hold` that fetches ranges together
-        source: bytes | PurePath | BinaryIO,
+        source: Source,       # The payload; a file that is `Ranged` is read in ranges
     ):
         import pyarrow as pa, pyarrow.parquet as pq
-        self.ranges = source if hasattr(source, 'hold') else None
+        self.ranges = source if isinstance(source, Ranged) else None
         given = source if self.ranges or isinstance(source, PurePath) else pa.BufferReader(source)
         self.file, self._turn = pq.ParquetFile(given, page_checksum_verification=bool(self.ranges)), threading.Lock()
         _, self.facts = without_facts(self.file.schema_arrow.empty_table())
@@ -147,7 +151,7 @@ def _ranges(f: pq.ParquetFile, names: list[str] | None, group: int | None) -> It
 
 # %% ../../nbs/codecs/03_parquet.ipynb #c4986257
 def read_parquet(
-    source: bytes | PurePath | BinaryIO,   # The payload
+    source: Source,                        # The payload
     columns: list | None = None,           # Labels of the columns to read; None: all
 ) -> tuple[pa.Table, dict]:                # The table, and the facts
     "The table of a Parquet payload, with the types that it had"
@@ -223,7 +227,7 @@ def _group(read: Callable[[list[str]], pl.DataFrame], names: list[str], keep: pl
            limit: int | None) -> tuple[pl.DataFrame | None, int]:
     "The rows of a group that are to be kept, None where there are none; and how many were looked at"
     looked = keep.meta.root_names() if keep is not None else []
-    if limit is not None or not looked: df = read(list(dict.fromkeys([*names, *looked])))[:limit]
+    if keep is None or limit is not None or not looked: df = read(list(dict.fromkeys([*names, *looked])))[:limit]
     else:
         df = read(looked)
         if df.filter(keep).is_empty(): return None, len(df)
