@@ -18,7 +18,8 @@ from ..store.opening import StoreBase
 from ..store.store import ObjectStore
 from .store_paths import NoSuchFile, StorePath, parse_path
 from .store_options import WRITING, check_options, resolve, store_of
-from .new_files import CompressedFile, FolderTransaction, NewFile, TextFile, gather, named, read_as
+from .new_files import (CompressedFile, FolderTransaction, NewFile, TextFile, gather, named,
+                                              read_as)
 try: from fsspec import AbstractFileSystem
 except ImportError: raise missing('fsspec', 'fs') from None
 

@@ -43,7 +43,8 @@ def parse_path(
     profile, _, bucket = head.rpartition('@')
     item, at, behind = rest.partition('@')
     selector, _, part = behind.partition('/')
-    if at and not selector: raise InvalidRef(f"{path!r}: a selector follows the '@', such as @3, @latest or @production")
+    if at and not selector:
+        raise InvalidRef(f"{path!r}: a selector follows the '@', such as @3, @latest or @production")
     if any(s in ('', '.', '..') for s in part.split('/')) and part:
         raise InvalidRef(f"{path!r} cannot name a part: one of its steps is empty, '.' or '..'")
     return StorePath(profile, bucket, item, selector, part)

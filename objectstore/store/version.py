@@ -741,7 +741,6 @@ class Folder(Looks, Mapping):
         return top
 
     @answered
-    @with_help
     def open(
         self,
         name: str,      # Relative, as the folder lists it
