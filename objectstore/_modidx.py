@@ -2096,6 +2096,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                             'objectstore/filesystem/file_system.py'),
                                                     'objectstore.filesystem.file_system.Listings._version': ( 'filesystem/file_system.html#listings._version',
                                                                                                               'objectstore/filesystem/file_system.py'),
+                                                    'objectstore.filesystem.file_system.Listings.checksum': ( 'filesystem/file_system.html#listings.checksum',
+                                                                                                              'objectstore/filesystem/file_system.py'),
                                                     'objectstore.filesystem.file_system.Listings.exists': ( 'filesystem/file_system.html#listings.exists',
                                                                                                             'objectstore/filesystem/file_system.py'),
                                                     'objectstore.filesystem.file_system.Listings.find': ( 'filesystem/file_system.html#listings.find',

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/filesystem/05_engines.ipynb #d7c21322
 from __future__ import annotations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from ..errors import InvalidCall, Unsupported
 from ..codecs.codec import by_name, need
 from ..store.store import ObjectStore
@@ -36,7 +36,7 @@ class DuckDBFileSystem(ObjectStoreFileSystem):
         if key in self._shown.values(): self._kept[key] = v
         return v
 
-    def glob(self, path: str, maxdepth: int | None = None, **kwargs: object) -> list | dict:
+    def glob(self, path: str, maxdepth: int | None = None, **kwargs: object) -> Any:
         "The files that a URL means, by the numbers of their versions"
         if self._strip_protocol(path) in self._shown: return [self._strip_protocol(path)]
         found = super().glob(path, maxdepth, **kwargs | {'detail': True})

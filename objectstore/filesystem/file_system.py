@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self, cast
 from ..errors import Conflict, InvalidRef, NotFound, Protected, Unsupported, hint, missing
 from ..refs import parse_ref
 from ..codecs.codec import by_name
@@ -41,7 +41,7 @@ class _BySettings(type(AbstractFileSystem)):
 class StoreFileSystem(AbstractFileSystem, metaclass=_BySettings):
     "File system: which store a path is of"
     protocol, root_marker, transaction_type = 'objectstore', '', FolderTransaction
-    def __init__(self, **settings: object):
+    def __init__(self, **settings: Any):
         super().__init__(**settings)
         self.settings, self._own = settings, None
 
@@ -70,7 +70,7 @@ class StoreFileSystem(AbstractFileSystem, metaclass=_BySettings):
         return store_of(resolve(options), {k: options[k] for k in ('url_profile', *self.settings['given'])}), p
 
     @classmethod
-    def _strip_protocol(cls, path: str | list) -> str | list:
+    def _strip_protocol(cls, path: Any) -> Any:       # Text of a path, a list of several
         found = super()._strip_protocol(path)
         return found if isinstance(found, list) else found.lstrip('/')
 
@@ -149,7 +149,7 @@ class Listings(StoreFileSystem):
             if depth is not None and v.item != p.item and v.item[len(p.item):].strip('/').count('/') + 1 >= depth:
                 yield directory(str(top), ref=v.ref, version=v.version, created=v.created)
                 continue
-            folder = _folder(v)
+            folder = Folder(v)
             for n in folder:
                 if not p.part or n.startswith(f'{p.part}/'):
                     yield part_of(v, folder, StorePath(p.profile, v.bucket, v.item, top.selector, n))
@@ -192,7 +192,7 @@ class Listings(StoreFileSystem):
             if withdirs or x['type'] != 'directory': found[x['name']] = x
         return dict(sorted(found.items())) if detail else sorted(found)
 
-    def glob(self, path: str, maxdepth: int | None = None, **kwargs: object) -> list | dict:
+    def glob(self, path: str, maxdepth: int | None = None, **kwargs: object) -> Any:       # list; detail: dict
         "Paths that match a pattern; one that is there is itself, and `item@*` means every version"
         path, detail = str(path), kwargs.get('detail', False)
         p = parse_path(self._strip_protocol(path))
@@ -234,7 +234,7 @@ class Listings(StoreFileSystem):
         "A text that is another where the content is"
         found = self.info(path)
         return f"{found.get('id', found.get('ref', ''))}:{found.get('hash', found['name'])}"
-    checksum = ukey
+    def checksum(self, path: str) -> Any: return self.ukey(path)      # fsspec's own is a number
 
 def _folder(v: Version) -> Folder | None:
     "The files of a stored folder; None for any other version"
@@ -244,19 +244,20 @@ def _folder(v: Version) -> Folder | None:
 class StoredFile(io.BufferedReader):
     "A version, or a part of one, as fsspec's own callers expect a file"
     def __init__(self, file: BinaryIO, size: int, path: str):
-        super().__init__(file)
+        super().__init__(cast(io.RawIOBase, file))      # typing's BinaryIO has no `readinto`
         self.size, self.path = size, path
 
 class ObjectStoreFileSystem(Listings):
     "File system: the items of a store as files that are read and written"
     def open(self, path: str, mode: str = 'rb', block_size: int | None = None, cache_options: dict | None = None,
-             compression: str | None = None, **kwargs: object) -> io.IOBase:
+             compression: str | None = None, **kwargs: object) -> Any:
         "A version as a file, or a file that becomes one"
         if 'r' in mode and '+' not in mode:
             return super().open(path, mode, block_size, cache_options, compression, **kwargs)
         text = {k: kwargs.pop(k) for k in ('encoding', 'errors', 'newline') if k in kwargs}
         binary = mode if 'b' in mode else mode.replace('t', '') + 'b'
-        new = below = super().open(path, binary, block_size, cache_options, **kwargs)
+        new: Any = super().open(path, binary, block_size, cache_options, **kwargs)      # `_new` made it
+        below = new
         if compression is not None:
             from fsspec.compression import compr
             from fsspec.core import get_compression
@@ -265,7 +266,7 @@ class ObjectStoreFileSystem(Listings):
         return below if 'b' in mode else TextFile(new, below, **text)
 
     def _open(self, path: str, mode: str = 'rb', block_size: int | None = None, autocommit: bool = True,
-              cache_options: dict | None = None, **says: object) -> BinaryIO:
+              cache_options: dict | None = None, **says: object) -> Any:
         if mode == 'rb': return self._read(path)
         if mode in ('wb', 'xb'): return self._new(path, mode == 'xb', autocommit, says)
         raise Unsupported(f'mode {mode!r}: a version never changes; rb reads one, wb writes the next, xb the first')
@@ -330,11 +331,13 @@ class ObjectStoreFileSystem(Listings):
             gather(files, top := Path(d)/p.item.rpartition('/')[2])
             return store.put(f'{p.bucket}/{p.item}', top, **says)
 
-    def get_file(self, rpath: str, lpath: object, **kwargs: object) -> None:
+    def get_file(self, rpath: str, lpath: object, callback: Any = None, outfile: object = None,
+                 **kwargs: Any) -> None:
         "A copy of a file on this machine; of a whole version a verified one"
         store, p = self._at(rpath)
         if not isinstance(lpath, str | os.PathLike) or not p.item or p.part or not self.isfile(rpath):
-            return super().get_file(rpath, lpath, **kwargs)
+            given = {k: v for k, v in dict(callback=callback, outfile=outfile).items() if v is not None}
+            return super().get_file(rpath, lpath, **given, **kwargs)
         to = Path(lpath)
         to.parent.mkdir(parents=True, exist_ok=True)
         self._version(store, p).path(to)
@@ -382,6 +385,7 @@ class ObjectStoreFileSystem(Listings):
         "Remove the versions that selectors name, one path or several"
         for one in [path] if isinstance(path, str | os.PathLike) else path: self.rm_file(one)
 
-    def mv(self, path1: str, path2: str, **kwargs: object) -> None:
+    def mv(self, path1: str, path2: str, recursive: bool = False, maxdepth: int | None = None,
+           **kwargs: object) -> None:
         "Refused: a version stays where it is"
         raise Unsupported(f'{path1}: a version stays where it is; cp makes a copy, rm of {path1}@* removes it')

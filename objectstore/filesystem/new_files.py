@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
 from ..errors import Unsupported, missing
 from ..environment import outside
 from ..codecs.codec import by_name
@@ -76,7 +77,7 @@ class NewFile(io.BufferedWriter):
 # %% ../../nbs/filesystem/03_new_files.ipynb #d5390acd
 class TextFile(io.TextIOWrapper):
     "Text over a new file"
-    def __init__(self, new: NewFile, below: io.BufferedIOBase, **text):
+    def __init__(self, new: NewFile, below: BinaryIO, **text):
         self.new = new
         super().__init__(below, **text)
     def __exit__(self, kind, *error) -> None:
@@ -141,7 +142,8 @@ class FolderTransaction(Transaction):
         folders = defaultdict(list)
         for f in self.files:
             if f.at.part and not f.dropped: folders[str(f.at.whole())].append(f)
-        for files in folders.values(): self.fs.put_folder(files)
+        fs: Any = self.fs
+        for files in folders.values(): fs.put_folder(files)
         self.files = deque(f for f in self.files if not f.at.part)
 
 def gather(

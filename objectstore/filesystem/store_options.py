@@ -6,6 +6,7 @@
 from __future__ import annotations
 import json, os, threading
 from collections.abc import Mapping
+from typing import Any
 from ..errors import InvalidCall, hint, seconds_of
 from ..storage.config import SECRETS_BELONG, InvalidSettings, check_secret, get_config
 from ..storage.urls import plain_path, split_tier
@@ -55,10 +56,11 @@ def resolve(
     tiers, profile = tiers_of(options), url or options.get('profile')
     config = get_config(profile, files=not tiers or profile is not None)
     given = {k: v for k, v in options.items() if k in OPENING and v is not None}
-    chosen = {k: config[k] for k in ('endpoint', 'offline', 'max_age', 'timeout', 'cache_limit', 'author',
-                                     'provenance')} | {'near': True, 'readonly': False} | given
+    keys = ('endpoint', 'offline', 'max_age', 'timeout', 'cache_limit', 'author', 'provenance')
+    chosen: dict[str, Any] = {k: config[k] for k in keys} | {'near': True, 'readonly': False} | given
+    configured: Any = config['tiers']
     chosen['tiers'] = list(tiers or [plain_path(t) if split_tier(t)[0] == 'path' else t
-                                     for t in config['tiers'] or [default_folder()]])
+                                     for t in configured or [default_folder()]])
     for k in ('max_age', 'timeout'): chosen[k] = seconds_of(k, chosen[k], InvalidSettings)
     chosen.pop('profile', None)
     chosen |= {k: options.get(k) for k in WRITING}

@@ -35,6 +35,8 @@ class Child:
                 env={**os.environ, **(env or {})}, process_group=0)
         self.guard = subprocess.Popen(['/bin/sh', '-c', _guard, 'guard', str(self.main.pid), *map(str, leaves)],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
+        assert self.guard.stdin is not None     # since it is a PIPE
+        self.program, self.lifeline = Path(command[0]).name, self.guard.stdin
         _live.add(self)
 
     @property
@@ -51,13 +53,13 @@ class Child:
         except subprocess.TimeoutExpired: self.main.kill()
         self.guard.kill()
         for p in (self.guard, self.main): p.wait()
-        self.guard.stdin.close()
+        self.lifeline.close()
 
 # %% ../../nbs/testing/01_service.ipynb #08e8dcf2
 @after_fork
 def _disown() -> None:
     "In a forked process: let go of the children of the process that it came from"
-    for c in list(_live): c.guard.stdin.close()
+    for c in list(_live): c.lifeline.close()
 
 # %% ../../nbs/testing/01_service.ipynb #bfa1e22e
 def port_free(port: int) -> bool:
@@ -98,7 +100,7 @@ def wait_until(
         late = time.monotonic() > until
         if late or not child.running:
             what = f'did not answer in {seconds:g} s' if late else f'ended with code {child.main.returncode}'
-            raise ServiceFailed(f'{Path(child.main.args[0]).name} {what}; the end of its log:\n{log_tail(log)}')
+            raise ServiceFailed(f'{child.program} {what}; the end of its log:\n{log_tail(log)}')
         time.sleep(0.02)
 
 def answers(url: str) -> bool:
