@@ -15,6 +15,7 @@ from .codecs.codec import register_codec
 from .store.version import Folder, Stats, Version, Versions
 from .store.opening import ObjectStoreInterface
 from .store.store import LocalObjectStore, ObjectStore
+from .computed.fingerprint import Secret
 from .computed.calculated import CalculationFailed, Cycle, scratch
 from .computed.mapping import MapFailed
 from .browser.browse import browse
@@ -26,7 +27,7 @@ __all__ = [
     'Protected', 'Untrusted', 'Damaged', 'InvalidCall', 'InvalidRef', 'InvalidQuery', 'TierMismatch', 'Unsupported',
     'CommitUnknown', 'StillPending', 'MissingExtra', 'BucketMissing', 'Refused', 'ServiceFailed', 'InvalidSettings',
     'Renewed', 'Gone', 'NeverReached', 'PendingWarning', 'StaleWarning', 'CalculationFailed', 'MapFailed', 'Cycle',
-    'scratch'
+    'scratch', 'Secret'
 ]
 
 def __dir__() -> list[str]: return [*__all__, '__version__']

@@ -5,10 +5,11 @@
 # %% ../nbs/05_display.ipynb #b4a74b1a
 from __future__ import annotations
 import os, re, unicodedata
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
 from datetime import date, datetime, timedelta, timezone
 from html import escape
 from itertools import islice
+from typing import Any
 
 
 # %% auto #0
@@ -49,10 +50,11 @@ class Size(int): "A number of bytes, shown with a unit"
 def human_size(n: int) -> str:
     "Bytes with a unit of thousands: `2.1 MB`"
     if n < 1000: return f'{n} B'
+    size: float = n
     for unit in ('kB', 'MB', 'GB', 'TB', 'PB', 'EB'):    # noqa: B007 (used below)
-        n /= 1000
-        if n < 999.5: break
-    return f'{n:.1f} {unit}' if n < 99.95 else f'{n:,.0f} {unit}'
+        size /= 1000
+        if size < 999.5: break
+    return f'{size:.1f} {unit}' if size < 99.95 else f'{size:,.0f} {unit}'
 
 def human_time(t: date) -> str:
     "`2026-11-01 12:04 UTC`, or the day alone of a date"
@@ -73,7 +75,7 @@ def human_number(v: int | float) -> str:
 
 # %% ../nbs/05_display.ipynb #f68c48b4
 def shown(
-    v: object,
+    v: Any,
     limit: int = 80,    # Characters
     depth: int = 2,     # Of lists and mappings within
 ) -> str:               # One line, everything in it visible
@@ -91,7 +93,7 @@ def shown(
     if type(v).__module__ == 'numpy' and getattr(v, 'ndim', None) == 0: return shown(v.item(), limit, depth)
     return visible(f'<{type(v).__name__}>', limit)
 
-def _members(v: Mapping | Iterable, limit: int, depth: int) -> str:
+def _members(v: Collection, limit: int, depth: int) -> str:
     "The members of a list or mapping"
     if not depth and len(v): return '…'
     first = list(islice(v.items() if isinstance(v, Mapping) else v, 12))

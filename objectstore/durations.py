@@ -34,7 +34,7 @@ def parse_duration(
     m = _form.fullmatch(value.strip()) if isinstance(value, str) else None
     unit = m and m[2].lower()
     if unit in _vague: raise ValueError(f'{value!r} has no fixed length: {_vague[unit]}')
-    if unit not in UNITS: raise ValueError(f'{value!r:.80} is no duration: {GRAMMAR}')
+    if not m or unit not in UNITS: raise ValueError(f'{value!r:.80} is no duration: {GRAMMAR}')
     try: return timedelta(milliseconds=float(m[1]) * _units[UNITS[unit]])
     except OverflowError: raise ValueError(f'{value!r:.80} is longer than {timedelta.max.days:,} days') from None
 

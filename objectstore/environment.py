@@ -50,7 +50,8 @@ def brief(text: str) -> str:
     return repr(text) if re.fullmatch(r'[\w.:+-]{0,11}', text, re.ASCII) else f'a text of {len(text)} characters'
 
 # %% ../nbs/03_environment.ipynb #11d5772f
-_words = dict.fromkeys('1 yes true on y t'.split(), True) | dict.fromkeys('0 no false off n f'.split(), False)
+_words: dict[str, bool] = {**dict.fromkeys('1 yes true on y t'.split(), True),
+                           **dict.fromkeys('0 no false off n f'.split(), False)}
 
 def yes_or_no(text: object) -> bool:
     "What a text says, or ValueError"
@@ -88,7 +89,7 @@ def veiled(name: str, value: object, veil: Callable[[object], str]) -> object:
     if isinstance(value, Mapping): return {k: veiled(str(k), v, veil) for k, v in value.items()}
     return type(value)(veiled('', v, veil) for v in value) if type(value) in (list, tuple) else value
 
-def _holds(value: object, depth: int = 0) -> bool:
+def _holds(value: Mapping | list | tuple, depth: int = 0) -> bool:
     "Is there a secret in it, as far as a few levels show?"
     if depth > 8: return False
     found = value.items() if isinstance(value, Mapping) else (('', v) for v in value)

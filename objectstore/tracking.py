@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
+from typing import Any
 from blake3 import blake3
 from .durations import duration_text
 from .forks import after_fork
@@ -63,7 +64,9 @@ def reading(reads: Reads | None = None) -> Iterator[Reads]:
     reads = Reads() if reads is None else reads
     tokens = _reads.set(reads), _inside.set(False)
     try: yield reads
-    finally: _reads.reset(tokens[0]), _inside.reset(tokens[1])
+    finally:
+        _reads.reset(tokens[0])
+        _inside.reset(tokens[1])
 
 @contextmanager
 def unnoted() -> Iterator[None]:
@@ -85,7 +88,7 @@ def answer_hash(answer: object) -> str:
     "A hash of an answer: names, versions, facts"
     return blake3(json.dumps(answer, default=_said, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
-def _said(x: object) -> object:
+def _said(x: Any) -> object:
     if hasattr(x, 'hash') and hasattr(x, 'ref'): return [x.ref, x.hash]
     if hasattr(x, '__len__') and hasattr(x, '__getitem__') and not isinstance(x, Mapping): return list(x)
     return str(x)

@@ -16,7 +16,8 @@ LAYERS = {'backends', 'bad_input', 'calculated', 'codecs', 'context', 'environme
 NOTEBOOKS = {'00_durations', '01_errors', '02_refs', '04_calls', 'storage/01_backend', 'storage/02_atomic',
              'codecs/02_codec', 'search/01_predicate', 'storage/09_config', '06_provenance', '05_display',
              '07_tracking', 'search/02_parser', 'format/05_records', 'format/06_buckets', 'format/07_commit',
-             'format/08_origin', 'store/09_bulk', 'browser/04_search_line', 'explanations/decisions'}
+             'format/08_origin', 'store/09_bulk', 'browser/04_search_line', 'explanations/decisions',
+             'command/01_codes', 'command/02_answers', 'command/04_arguments'}
 WITH_SERVICE = {'backends', 'remote', 'requests', 'secrets'}       # of these SeaweedFS too: the line to a service
 LIBRARIES = {'bad_input', 'backends', 'calculated', 'codecs', 'context', 'environment', 'places', 'privacy', 'query',
              'remote', 'requests', 'search', 'secrets', 'settings', 'shown', 'store', 'twins', 'words', 'workers'}

@@ -8,10 +8,10 @@ import objectstore
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT/'objectstore'
 NOTEBOOKS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
-BY_HAND = {'__init__', '_modidx'}          # of the package's files, those that come from no notebook
+BY_HAND = {'__init__', '__main__', '_modidx'}          # of the package's files, those that come from no notebook
 # from the ground up
-PACKAGES = ['', 'storage', 'format', 'codecs', 'cache', 'search', 'store', 'computed', 'filesystem',
-            'browser', 'testing']
+PACKAGES = ['', 'storage', 'format', 'codecs', 'cache', 'search', 'store', 'computed', 'filesystem', 'browser',
+            'testing', 'command']
 WIDEST = 14                                # modules of a package
 # what a module would hide
 TAKEN = {'index', 'json', 'numpy', 'pandas', 'polars', 'copy', 'io', 'types', 'time', 'typing', 'map', 'filter'}
@@ -136,7 +136,7 @@ def test_modules_are_what_the_notebooks_say(tmp_path):
     "Deleted and exported again, in a copy"
     for name in ['nbs', 'pyproject.toml']:
         (shutil.copytree if (ROOT/name).is_dir() else shutil.copy)(ROOT/name, tmp_path/name)
-    for p in PACKAGE.rglob('__init__.py'):
+    for p in [*PACKAGE.rglob('__init__.py'), PACKAGE/'__main__.py']:
         (tmp_path/p.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(p, tmp_path/p.relative_to(ROOT))
     env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'}

@@ -5,7 +5,7 @@
 # %% ../../nbs/computed/05_calculated.ipynb #a83852ba
 from __future__ import annotations
 import builtins, contextvars, inspect, os, shutil, sys, tempfile, threading, time, warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -16,17 +16,18 @@ from ..forks import after_fork
 from ..refs import Ref
 from ..provenance import git_root, where
 from ..tracking import Input, Reads, following_threads, now_reading, reading, unnoted
-from ..format.records import to_json
+from ..format.records import HEADER_LIMIT, to_json
 from ..cache.download import Progress
 from ..store.version import Version, answered, store_place
+from .code_graph import Graph, run_of
 from .fingerprint import Param
 from .leases import Holder, Lease, await_end, holder, is_dead, leads_back
-from .freshness import Call, StoredResults
+from .freshness import FRESH, Call, StoredResults
 from ..store.writes import describable
 
 # %% auto #0
-__all__ = ['DEEPEST', 'MANY_INPUTS', 'CalculationFailed', 'Cycle', 'failure', 'Frame', 'running', 'check_cycle', 'scratch',
-           'on_own_stack', 'deeper', 'defined_in', 'plain_param', 'Calculating', 'Flight']
+__all__ = ['DEEPEST', 'MANY_INPUTS', 'ROOM', 'CalculationFailed', 'Cycle', 'failure', 'Frame', 'running', 'check_cycle',
+           'scratch', 'on_own_stack', 'deeper', 'defined_in', 'plain_param', 'Calculating', 'Flight']
 
 # %% ../../nbs/computed/05_calculated.ipynb #dce91808
 class CalculationFailed(ObjectStoreError, RuntimeError):
@@ -127,6 +128,7 @@ def plain_param(p: Param) -> object:
     return found if len(to_json(found)) < 1000 else p.text
 
 MANY_INPUTS = 300_000       # bytes of JSON that a record may spend on them
+ROOM = 100_000              # and on what is said of machine, person and libraries
 
 def _inputs(call: Call, reads: Reads) -> list | str:
     "What was read, as the record has it: in it, or, where it is much, in an item beside it"
@@ -135,12 +137,14 @@ def _inputs(call: Call, reads: Reads) -> list | str:
     if len(to_json(inputs)) < MANY_INPUTS: return inputs
     return call.of._store.put(f'{call.ref}/inputs', inputs, kind='lineage').ref
 
-def _says(call: Call, reads: Reads, code: Mapping, own: list[str], seconds: float) -> dict:
+def _says(call: Call, reads: Iterable, graph: Graph, own: Mapping[str, str], seconds: float) -> dict:
     "What the record says of the making"
     f = call.of
     function = {'name': f.__qualname__, 'module': f.__module__,
-                **(defined_in(f.fn) if f._store.provenance == 'full' else {}), 'code': dict(code),
-                **({'own': own} if own else {}), **({'version': f.version} if f.version is not None else {})}
+                **(defined_in(f.fn) if f._store.provenance == 'full' else {}),
+                'code': {n: fp for n, fp in graph.shown().items() if n not in own}, 'graph': graph.hash(own),
+                **({'own': dict(own)} if own else {}), **({'classes': call.classes} if call.classes else {}),
+                **({'version': f.version} if f.version is not None else {})}
     return {'function': function, 'params': {n: p.fp for n, p in call.params.items()}, 'inputs': _inputs(call, reads),
             'seconds': round(seconds, 3)}
 
@@ -150,17 +154,26 @@ class Calculating(StoredResults):
 
     def _run(self, call: Call, frame: Frame) -> Version:
         "Calculate, and store the result"
-        reads, before, began = Reads(), self.code(), time.monotonic()
+        before = self._graph()
+        self._check_size(call, before)
+        reads, began = Reads(), time.monotonic()
         with running(frame):
-            with following_threads(), reading(reads): value = self.fn(*call.bound.args, **call.bound.kwargs)
+            with run_of(before, self._code.graph) as own, following_threads(), reading(reads):
+                value = self.fn(*call.bound.args, **call.bound.kwargs)
             reads.closed = True
             if inspect.isawaitable(value) or inspect.isgenerator(value):
                 if hasattr(value, 'close'): value.close()
                 raise Unsupported(f'{self.__qualname__} returned a {type(value).__name__}, whose items are not there '
                                   'yet: return what it yields, as a list')
-            after = self.code()
-            own = sorted(n for n in {**before, **after} if before.get(n) != after.get(n) and n)
             with unnoted(): return self._keep(call, value, _says(call, reads, before, own, time.monotonic() - began))
+
+    def _check_size(self, call: Call, graph: Graph) -> None:
+        "Refuse before the work what no record could hold: it would be found out when the work is done"
+        says = _says(call, (), graph, {}, 0), {n: plain_param(p) for n, p in call.params.items()}
+        if (size := len(to_json(says))) > HEADER_LIMIT - MANY_INPUTS - ROOM:
+            raise Unsupported(f'what the record of {call.ref} says of {len(call.params):,} parameters has {size:,} '
+                              'bytes ' f'of {HEADER_LIMIT - MANY_INPUTS - ROOM:,}: give the function one mapping, or '
+                              'the name ' 'of an item that has them')
 
     @answered
     def _keep(self, call: Call, value: object, says: dict) -> Version:
@@ -313,7 +326,7 @@ class Calculating(StoredResults):
             call = self.call_of(r, v._record.description.get('metadata', {}).get('params', {}))
             if not _stack.get(): reason, why = self._judge(v, call, {}, False)
         if _stack.get(): return self.version_for(call) if call else v
-        if reason != 'fresh':
+        if reason not in FRESH:
             warnings.warn(f'{v.ref} is outdated: {reason}: {why}; {self.__qualname__}(...) makes it fresh',
                           StaleWarning, stacklevel=5)
         return v

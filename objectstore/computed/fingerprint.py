@@ -4,195 +4,57 @@
 
 # %% ../../nbs/computed/03_fingerprint.ipynb #c62dd31f
 from __future__ import annotations
-import ast, dis, inspect, io, pickle, re, textwrap, types, unicodedata, warnings, weakref
+import functools, inspect, re, types, unicodedata, warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from datetime import date, datetime
-from enum import Enum
-from pathlib import PurePath
-from typing import NamedTuple, get_type_hints
+from typing import Annotated, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 from blake3 import blake3
-from ..errors import InvalidRef, ObjectStoreError, Unsupported, hint
+from ..errors import InvalidRef, Unsupported, hint
 from ..refs import encode_segment
 from ..environment import outside, veiled
-from ..codecs.codec import codec_for, type_name
 from ..store.version import Folder, Version
 from ..store.store import ObjectStore
 from ..store.reads import Function
+from .structure import digest, full_name
+from .code_graph import code_digest
 
 # %% auto #0
-__all__ = ['fingerprint', 'source_text', 'code_parts', 'counted_functions', 'texts_of', 'know_texts', 'Param', 'param',
-           'read_text', 'Signature', 'read_signature']
+__all__ = ['Secret', 'fingerprint', 'Param', 'param', 'read_text', 'Signature', 'read_signature']
 
 # %% ../../nbs/computed/03_fingerprint.ipynb #5c8a094b
 def _hashed(kind: str, data: bytes) -> str: return f'{kind}:{blake3(data).hexdigest(16)}'
 
-def _encoded(value: object, codec: str | None = None) -> str:
-    "The fingerprint of what a codec writes"
-    c, file = codec_for(value, codec), io.BytesIO()
-    how = c.encode(value, file)
-    return _hashed(type_name(value) if c.name != 'json' or is_dataclass(value) else 'json',
-                   file.getvalue() + repr(sorted((how or {}).items())).encode())
+def _stands_for(value: object) -> str | None:
+    "What stands for a thing that is not looked into"
+    if isinstance(value, Version | Folder): return f'version:{getattr(value, "version", value).hash}'
+    if isinstance(value, ObjectStore): return f'store:{value.origin.url}'
+    if isinstance(value, Function): return f'calculated:{value}'
+    if isinstance(value, types.ModuleType): return f'module:{value.__name__}'
+    if isinstance(value, types.FunctionType): return f'code:{code_digest(value)}'
+    if isinstance(value, type):
+        if '<locals>' in value.__qualname__: raise Unsupported(f'the class {full_name(value)} is local to a function: '
+                                                               'nothing tells it from others of its name')
+        return f'class:{full_name(value)}'
+    wrapped = getattr(value, '__wrapped__', None) if isinstance(value, _WRAPPER) else None
+    if isinstance(wrapped, types.FunctionType): return f'{type(value).__name__}:{code_digest(wrapped)}'
+    return None
+
+_WRAPPER = type(functools.lru_cache(len))
+_plain = {type(None), bool, int, float, str}
 
 def fingerprint(value: object) -> str:
     "Equal for equal values; `Unsupported` where a value cannot be compared"
-    match value:
-        case None | bool() | int() | float() | str() if type(value) in _plain:
-            return (f'{type(value).__name__}:{value!r}' if len(str(value)) < 80
-                    else _hashed(type(value).__name__, str(value).encode()))
-        case Enum(): return f'{type_name(value)}:{value.name}'
-        case PurePath(): return f'path:{value}'
-        case Version() | Folder(): return f'version:{(value if isinstance(value, Version) else value.version).hash}'
-        case ObjectStore(): return f'store:{value.origin.url}'
-        case Function(): return f'calculated:{value}'
-        case types.FunctionType(): return _hashed('code', repr(sorted(code_parts(value).items())).encode())
-        case type(): return _hashed('class', repr(sorted(_class_parts(value).items())).encode())
-        case types.ModuleType(): return f'module:{value.__name__}'
-        case types.BuiltinFunctionType(): return f'builtin:{value.__module__}.{value.__qualname__}'
-    return _by_content(value)
-
-_plain = {type(None), bool, int, float, str}
-
-def _by_content(value: object) -> str:
-    for codec in ('json', None):
-        try: return _encoded(value, codec)
-        except (ObjectStoreError, TypeError, ValueError, RecursionError): pass
-    try: return _hashed(f'pickle {type_name(value)}', pickle.dumps(value, 5))
-    # a library's own errors come in all sorts
-    except Exception as e:
-        raise Unsupported(f'a {type_name(value)} has no value that could be compared ({str(e)[:100]})') from e
-
-# %% ../../nbs/computed/03_fingerprint.ipynb #f662ea65
-class _Bare(ast.NodeTransformer):
-    "What counts of a function's source"
-    def _bare(self, node):
-        self.generic_visit(node)
-        if (node.body and isinstance(node.body[0], ast.Expr) and isinstance(node.body[0].value, ast.Constant)
-            and isinstance(node.body[0].value.value, str)):
-            node.body = node.body[1:] or [ast.Pass()]
-        return node
-    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _bare
-
-def _source(fn: types.FunctionType) -> str | None:
-    "The source of a function as far as it counts, or None where there is none"
-    if fn.__name__ == '<lambda>': return None
-    try: node = ast.parse(textwrap.dedent(inspect.getsource(fn))).body[0]
-    except (OSError, TypeError, SyntaxError, IndexError): return None
-    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or node.name != fn.__code__.co_name: return None
-    node.decorator_list = [d for d in node.decorator_list if 'calculated' not in ast.unparse(d)]
-    node.args.kw_defaults = [d and ast.Constant(...) for d in node.args.kw_defaults]
-    node.args.defaults = [ast.Constant(...)] * len(node.args.defaults)
-    return ast.unparse(_Bare().visit(node))
-
-def _compiled(code: types.CodeType) -> tuple:
-    "What counts of compiled code"
-    consts = [_compiled(c) if isinstance(c, types.CodeType)
-              else repr(sorted(c, key=repr) if isinstance(c, frozenset) else c) for c in code.co_consts]
-    return code.co_code.hex(), consts, code.co_names, code.co_varnames, code.co_freevars, code.co_argcount
-
-_texts: weakref.WeakKeyDictionary[types.FunctionType, str] = weakref.WeakKeyDictionary()
-
-def source_text(fn: types.FunctionType) -> str:
-    "What counts of a function's own code; read once, for a file may be edited while its old code runs"
-    if fn not in _texts: _texts[fn] = _source(fn) or repr(_compiled(fn.__code__))
-    return _texts[fn]
-
-# %% ../../nbs/computed/03_fingerprint.ipynb #6bb484ac
-_named: weakref.WeakKeyDictionary[types.CodeType, tuple[frozenset[str], frozenset[str]]] = weakref.WeakKeyDictionary()
-
-def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
-    "The outer names that code reads, and those that it assigns"
-    if code in _named: return _named[code]
-    read, assigned = set(), set()
-    for i in dis.get_instructions(code):
-        if (i.opname in ('LOAD_GLOBAL', 'LOAD_NAME', 'LOAD_DEREF', 'LOAD_CLASSDEREF')
-            and i.argval not in code.co_cellvars):
-            read.add(i.argval)
-        elif (i.opname in ('STORE_GLOBAL', 'STORE_DEREF', 'DELETE_GLOBAL', 'DELETE_DEREF')
-              and i.argval not in code.co_cellvars):
-            assigned.add(i.argval)
-    for inner in (c for c in code.co_consts if isinstance(c, types.CodeType)):
-        r, a = _names(inner)
-        read, assigned = read | (r - set(code.co_cellvars)), assigned | (a - set(code.co_cellvars))
-    _named[code] = frozenset(read), frozenset(assigned)
-    return _named[code]
-
-def _outer(fn: types.FunctionType) -> Iterator[tuple[str, object, bool]]:
-    "Name and value of what a function names outside itself, and whether it is closed over"
-    read, assigned = _names(fn.__code__)
-    for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or ()):
-        try: value = cell.cell_contents
-        except ValueError: continue          # not assigned yet
-        if name not in assigned: yield name, value, True
-    for name in sorted(read - assigned - set(fn.__code__.co_freevars)):
-        if name in fn.__globals__: yield name, fn.__globals__[name], False
-
-# %% ../../nbs/computed/03_fingerprint.ipynb #84e3a1f3
-def code_parts(
-    fn: types.FunctionType,
-    seen: frozenset = frozenset(),       # Functions that led here
-) -> dict[str, str]:                     # '' is the function itself; then what it names, by name
-    "The code of a function and of what it names outside itself, as fingerprints"
-    fn = inspect.unwrap(fn)
-    if fn in seen or not isinstance(fn, types.FunctionType): return {}
-    parts = {'': _hashed('source', source_text(fn).encode())}
-    for name, value, closed in _outer(fn):
-        for inner, fp in _part(fn, value, closed, seen | {fn}).items(): parts[f'{name}.{inner}' if inner else name] = fp
-    return parts
-
-def _part(fn: types.FunctionType, value: object, closed: bool, seen: frozenset) -> dict[str, str]:
-    "What a named value adds to the code of a function"
-    if isinstance(value, (types.ModuleType, ObjectStore, Function, types.BuiltinFunctionType)): return {}
-    if isinstance(value, types.FunctionType):
-        return code_parts(value, seen) | _defaults(value) if value.__module__ == fn.__module__ else {}
-    if isinstance(value, type): return _class_parts(value, seen) if value.__module__ == fn.__module__ else {}
-    try: return {'': _opaque(value) if closed else _encoded(value, 'json')}
-    except (ObjectStoreError, TypeError, ValueError, RecursionError): return {}
-
-def _defaults(fn: types.FunctionType) -> dict[str, str]:
-    found = {'(defaults)': repr([_or_type(v) for v in [*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values()]])}
-    return found if fn.__defaults__ or fn.__kwdefaults__ else {}
-
-def _or_type(value: object) -> str:
-    try: return _opaque(value)
-    except Unsupported: return type_name(value)
-
-def _opaque(value: object) -> str:
-    "The fingerprint of a value in code, from which a text cannot be read: it may be a key"
-    return _hashed('str', value.encode(errors='backslashreplace')) if type(value) is str else fingerprint(value)
-
-def _class_parts(c: type, seen: frozenset = frozenset()) -> dict[str, str]:
-    "The code of a class: its methods and plain attributes, and those of its bases in the same module"
-    found = {}
-    for base in reversed([b for b in c.__mro__ if b.__module__ == c.__module__]):
-        for name, v in vars(base).items():
-            v = getattr(v, '__func__', getattr(v, 'fget', v))
-            if isinstance(v, types.FunctionType):
-                found |= {f'{name}.{k}' if k else name: fp for k, fp in code_parts(v, seen).items()}
-            elif type(v) in _plain and not name.startswith('__'): found[name] = _opaque(v)
-    return found or {'': f'class:{c.__qualname__}'}
-
-# %% ../../nbs/computed/03_fingerprint.ipynb #893c5e8a
-def counted_functions(fn: types.FunctionType, seen: dict | None = None) -> dict[types.FunctionType, None]:
-    "A function, and those of its module that it names, and that they name"
-    fn, seen = inspect.unwrap(fn), {} if seen is None else seen
-    if fn in seen or not isinstance(fn, types.FunctionType): return seen
-    seen[fn] = None
-    for _, value, _ in _outer(fn):
-        inner = ([value] if isinstance(value, types.FunctionType)
-                 else [getattr(v, '__func__', getattr(v, 'fget', v)) for v in vars(value).values()]
-                 if isinstance(value, type) else [])
-        for f in inner:
-            if isinstance(f, types.FunctionType) and value.__module__ == fn.__module__: counted_functions(f, seen)
-    return seen
-
-def texts_of(fn: types.FunctionType) -> list[str]:
-    "The texts of the functions that count"
-    return [source_text(f) for f in counted_functions(fn)]
-
-def know_texts(fn: types.FunctionType, texts: list[str]) -> None:
-    "Take these for the texts of the functions that count"
-    for f, text in zip(counted_functions(fn), texts): _texts.setdefault(f, text)
+    kind = type(value).__name__
+    if type(value) is int and value.bit_length() > 300: return _hashed(kind, hex(value).encode())
+    if type(value) in _plain:
+        return f'{kind}:{value!r}' if len(str(value)) < 80 else _hashed(kind, str(value).encode(errors='surrogatepass'))
+    if isinstance(value, type): return f'code:{code_digest(value)}'
+    found = digest(value, _stands_for)
+    if found.left_out:
+        at, why = found.left_out[0]
+        raise Unsupported(f'a {full_name(type(value))} has no value that could be compared ({at and at + ": "}{why})')
+    return f'{kind}:{found.hash}'
 
 # %% ../../nbs/computed/03_fingerprint.ipynb #d6ea3285
 class Param(NamedTuple):
@@ -201,18 +63,45 @@ class Param(NamedTuple):
     fp: str                     # Its fingerprint
     text: str                   # As it is written in a name
 
-_reads_otherwise = re.compile(r"[+-]?[\d_.]+(e[+-]?\d+)?|[+-]?(nan|inf|infinity)|true|false|none|['~].*|",
+_number = re.compile(r'[+-]?[\d_.]+(e[+-]?\d+)?|[+-]?(nan|inf|infinity)', re.IGNORECASE)
+_moment = re.compile(r'(\w+)\(([\dTZ:.+-]+)\)')                 # `date(2026-11-01)`
+_reads_otherwise = re.compile(rf"{_number.pattern}|{_moment.pattern}|true|false|none|['~].*|",
                               re.IGNORECASE | re.DOTALL)
 
 def _encode(c: str) -> str: return ''.join(f'%{b:02X}' for b in c.encode(errors='surrogatepass'))
 
-def _text(value: str) -> str:
+def _text(value: str, quote: bool = False) -> str:
     "Text as a part of a name"
     safe = ''.join(_encode(c) if c in '/@%' or unicodedata.category(c)[0] in 'CZ' and c != ' ' else c for c in value)
     if safe != safe.strip(): safe = re.sub(r'^\s+|\s+$', lambda m: _encode(m[0]), safe)
-    return f"'{safe}'" if _reads_otherwise.fullmatch(safe) else safe
+    return f"'{safe}'" if quote or _reads_otherwise.fullmatch(safe) else safe
 
-def param(name: str, value: object) -> Param:
+def _moment_type(of: object) -> type[date] | None:
+    "Does an annotation or a default say that a parameter is a date or a time?"
+    kinds = [c if isinstance(c, type) else type(c) for c in get_args(of) or (of,)]
+    return next((c for c in (datetime, date) if c in kinds), None)
+
+def _is_moment(text: str, of: object, value: date) -> bool:
+    "Would a text be read as this date or time?"
+    try: found = c.fromisoformat(text) if (c := _moment_type(of)) else None
+    except ValueError: return False
+    return type(found) is type(value) and found == value
+
+def _written(value: object, of: object) -> str | None:
+    "A value as it is written where a name has room for it; None of what is written as a hash"
+    if isinstance(value, str) and type(value) is str: return _text(value, _moment_type(of) is not None)
+    if type(value) in _plain: return repr(value) if type(value) is not int or value.bit_length() < 300 else None
+    if not isinstance(value, date) or value != value: return None
+    text = value.isoformat()
+    return (_text(text) if type(value) in (date, datetime) and _is_moment(text, of, value)
+            else f'{type(value).__name__}({text})')
+
+def param(
+    name: str,
+    value: object,
+    of: object = None,          # The annotation of the parameter, or its default
+    secret: bool = False,       # Is it marked as one?
+) -> Param:
     "A parameter, as it is compared and as it is written"
     if getattr(value, 'shape', None) == () and getattr(getattr(value, 'dtype', None), 'kind', 'm') not in 'mM':
         value = value.item()
@@ -220,22 +109,24 @@ def param(name: str, value: object) -> Param:
     except Unsupported as e:
         raise Unsupported(f'the parameter {name!r} cannot be told from others: {e}; give what it stands for, or leave '
                           f'it out with ignore=({name!r},)') from e
+    if secret and value is not None: return _hidden(name, value, '', fp, told=True)
     if (hidden := veiled(name, value, _veil)) is not value: return _hidden(name, value, hidden, fp)
-    text = None
-    if type(value) in _plain: text = _text(value) if isinstance(value, str) else repr(value)
-    elif isinstance(value, date) and value == value: text = _text(value.isoformat())
+    text = _written(value, of)
     if text is None or len(encode_segment(f'{name}={text}')) > 150: text = '~' + blake3(fp.encode()).hexdigest(8)
     return Param(value, fp, text)
 
 # %% ../../nbs/computed/03_fingerprint.ipynb #a7f71617
 _told: set[str] = set()
+_T = TypeVar('_T')
+_marked = 'objectstore: a secret'
+Secret = Annotated[_T, _marked]           # `token: Secret[str]`: names and records have a hash of it
 
 def _veil(value: object) -> str:
     return '~' + blake3(f'secret {type(value).__name__} {value!r}'.encode(errors='backslashreplace')).hexdigest(8)
 
-def _hidden(name: str, value: object, hidden: object, fp: str) -> Param:
+def _hidden(name: str, value: object, hidden: object, fp: str, told: bool = False) -> Param:
     "A parameter that is a secret or holds one, and is written as a hash"
-    if name not in _told:
+    if not told and name not in _told:
         _told.add(name)
         warnings.warn(f'the parameter {name!r} is or holds a secret, as its name or its form says: names and records '
                       'have a hash '
@@ -254,10 +145,12 @@ def read_text(
     if text.startswith('~'): raise ValueError(f'{text} is a hash')
     if text[:1] == "'" and text[-1:] == "'" and len(text) > 1: return _decode(text[1:-1])
     if text in ('None', 'True', 'False'): return {'None': None, 'True': True, 'False': False}[text]
-    if _reads_otherwise.fullmatch(text): return int(text) if re.fullmatch(r'[+-]?\d+', text) else float(text)
-    wanted = {c: c is of or isinstance(of, c) for c in (datetime, date)}
-    if wanted[datetime]: return datetime.fromisoformat(_decode(text))
-    return date.fromisoformat(text) if wanted[date] else _decode(text)
+    if _number.fullmatch(text): return int(text) if re.fullmatch(r'[+-]?\d+', text) else float(text)
+    if m := _moment.fullmatch(text):
+        if (c := {'date': date, 'datetime': datetime}.get(m[1])): return c.fromisoformat(m[2])
+        raise ValueError(f'{text} is of a type that cannot be read')
+    if c := _moment_type(of): return c.fromisoformat(_decode(text))
+    return _decode(text)
 
 def _decode(text: str) -> str:
     return re.sub('(%[0-9A-F]{2})+', lambda m: bytes.fromhex(m[0].replace('%', '')).decode(errors='surrogatepass'),
@@ -269,20 +162,31 @@ class Signature:
     "The parameters of a function, and which of them matter"
     signature: inspect.Signature
     ignore: frozenset[str]
+    secret: frozenset[str]           # Parameters that are marked as secrets
     types: Mapping[str, object]      # Annotations, where they can be told
 
     def bind(self, args: tuple, kwargs: Mapping) -> tuple[inspect.BoundArguments, dict[str, Param]]:
         "A call: its arguments with defaults, and the parameters that matter"
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        return bound, {n: param(n, v) for n, v in self._flat(bound.arguments) if n not in self.ignore}
+        return bound, {n: self._param(n, v) for n, v in self._flat(bound.arguments) if n not in self.ignore}
+
+    def _param(self, name: str, value: object) -> Param: return param(name, value, self._of(name), name in self.secret)
+
+    def _of(self, name: str) -> object:
+        p = self.signature.parameters.get(name)
+        return self.types.get(name) or (p.default if p else None)
 
     def _flat(self, arguments: Mapping) -> Iterator[tuple[str, object]]:
         "Arguments by name; those of `**kwargs` in order of name, `*args` only where there are some"
         for n, v in arguments.items():
             kind = self.signature.parameters[n].kind
-            if kind is inspect.Parameter.VAR_KEYWORD: yield from sorted((k, x) for k, x in v.items())
+            if kind is inspect.Parameter.VAR_KEYWORD: yield from sorted((self._more(k), x) for k, x in v.items())
             elif kind is not inspect.Parameter.VAR_POSITIONAL or v: yield n, v
+
+    def _more(self, keyword: str) -> str:
+        "The name of what `**kwargs` takes; one that a positional parameter has, too, is told from it"
+        return f'**{keyword}' if keyword in self.signature.parameters or keyword[:2] == '**' else keyword
 
     def segments(self, params: Mapping[str, Param]) -> list[str]:
         "The segments of a name; defaults are left out"
@@ -292,7 +196,7 @@ class Signature:
 
     def _is_default(self, name: str, p: Param) -> bool:
         given = self.signature.parameters.get(name)
-        return given is not None and given.default is not given.empty and param(name, given.default).fp == p.fp
+        return given is not None and given.default is not given.empty and self._param(name, given.default).fp == p.fp
 
     def hides(self, name: str, p: Param) -> bool:
         """Is this the default of a parameter that is written as a hash? Then nothing is said of it, so that a call can
@@ -304,9 +208,9 @@ class Signature:
         found = {}
         for s in segments:
             name, equals, text = s.partition('=')
-            if not equals or not self._takes(name): raise ValueError(f'{s!r} names no parameter')
-            p = self.signature.parameters.get(name)
-            found[_decode(name)] = read_text(text, self.types.get(name) or (p.default if p else None))
+            if not equals or not self._takes(_decode(name)): raise ValueError(f'{s!r} names no parameter')
+            name = _decode(name)
+            found[name.removeprefix('**')] = read_text(text, self._of(name))
         return found
 
     def _takes(self, name: str) -> bool:
@@ -314,12 +218,19 @@ class Signature:
         if p is not None: return p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
         return any(p.kind is p.VAR_KEYWORD for p in self.signature.parameters.values())
 
-def read_signature(fn: Callable, ignore: tuple[str, ...]) -> Signature:
+def read_signature(
+    fn: Callable,
+    ignore: tuple[str, ...],        # Parameters that do not matter
+    secret: tuple[str, ...] = (),   # Parameters that are secrets
+) -> Signature:
     "The signature of a function, or a clear error"
     s = inspect.signature(fn)
-    if bad := next((n for n in ignore if n not in s.parameters), None):
-        raise InvalidRef(f'ignore names {bad!r}, which is no parameter of '
-                         f'{fn.__qualname__}{hint(str(bad), s.parameters)}')
-    try: types = get_type_hints(fn)
+    for what, names in (('ignore', ignore), ('secret', secret)):
+        if bad := next((n for n in names if n not in s.parameters), None):
+            raise InvalidRef(f'{what} names {bad!r}, which is no parameter of '
+                             f'{fn.__qualname__}{hint(str(bad), s.parameters)}')
+    try: types = get_type_hints(fn, include_extras=True)
     except Exception: types = {}                # an annotation may name what is not there
-    return Signature(s, frozenset(ignore), types)
+    marked = {n for n, t in types.items() if get_origin(t) is Annotated and _marked in get_args(t)}
+    return Signature(s, frozenset(ignore), frozenset(secret) | marked,
+                     {n: get_args(t)[0] if get_origin(t) is Annotated else t for n, t in types.items()})

@@ -4,12 +4,13 @@
 
 # %% ../../nbs/computed/04_freshness.ipynb #4d573896
 from __future__ import annotations
-import functools, inspect, json, re, types
+import functools, inspect, json, re, sys, types, warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from ..errors import InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, Unsupported
+from ..environment import outside
 from ..refs import Number, Ref, parse_ref
 from ..tracking import Input, answer_hash, unnoted
 from ..format.records import payload_key
@@ -20,10 +21,12 @@ from ..display import Looks
 from ..store.store import ObjectStore, open_store
 from ..store.reads import Function
 from .lineage import recorded, recorded_inputs
-from .fingerprint import Param, code_parts, fingerprint, read_signature
+from .code_graph import CodeOf, Graph, arguments_code, changed_parts, seen
+from .fingerprint import Param, read_signature
 
 # %% auto #0
-__all__ = ['StoredResults', 'check_function', 'Call', 'changed_code', 'State', 'place_store', 'Explanation']
+__all__ = ['FRESH', 'StoredResults', 'check_function', 'Call', 'changed_code', 'left_out_words', 'State', 'place_store',
+           'Explanation']
 
 # %% ../../nbs/computed/04_freshness.ipynb #6d56fa50
 class StoredResults(Function):
@@ -36,23 +39,37 @@ class StoredResults(Function):
         version: str | int | None = None,     # Says whether the code is the same, in place of the source
         ignore: tuple[str, ...] = (),         # Parameters that do not matter
         uses: tuple = (),                     # What counts as its code too
+        secret: tuple[str, ...] = (),         # Parameters that names and records have as a hash
     ):
         self._store, self.base, self.fn, self.version, self.ignore, self.uses = store, base, fn, version, ignore, uses
-        self._signature, self._first = read_signature(fn, ignore), ()
+        self.secret, self._signature, self._first = secret, read_signature(fn, ignore, secret), ()
         functools.update_wrapper(self, fn)
-        code_parts(fn)          # reads the source now: the file may be edited while this code runs
+        self._code = CodeOf(fn, version, uses)
+        self._tell(self._code.survey())
 
     def __repr__(self) -> str: return f'<calculated {self.__qualname__}: {self.base}>'
     def __get__(self, obj: object, owner: type | None = None) -> StoredResults:
         "A method: what it is called on is its first parameter"
         return self if obj is None else self._on(obj)
     def _on(self, obj: object) -> StoredResults:
-        bound = type(self)(self._store, self.base, self.fn, self.version, self.ignore, self.uses)
-        bound._first = obj,
+        bound = type(self).__new__(type(self))
+        bound.__dict__.update(self.__dict__, _first=(obj,))
         return bound
+
+    def _catch_up(self) -> None:
+        "Be what one's module has under this name since it was loaded again in place, as autoreload does"
+        module = sys.modules.get(self.fn.__module__)
+        if module is None or module.__name__ == '__main__' or vars(module) is not self.fn.__globals__: return
+        found = module
+        for name in self.fn.__qualname__.split('.'):
+            found = vars(found).get(name) if isinstance(found, (type, types.ModuleType)) else None
+        if isinstance(found, StoredResults) and found.fn is not self.fn and found.base == self.base:
+            first, store = self._first, self._store
+            self.__dict__.update(found.__dict__, _first=first, _store=store)
 
     def call(self, args: tuple = (), kwargs: Mapping = {}) -> Call:
         "The call with these arguments"
+        self._catch_up()
         bound, params = self._signature.bind((*self._first, *args), kwargs)
         return Call(self, bound, params,
                     Ref(self.base.bucket, '/'.join([self.base.item, *self._signature.segments(params)])))
@@ -87,11 +104,19 @@ class StoredResults(Function):
 
     def code(self) -> dict[str, str]:
         "The code of the function now: fingerprints by name"
-        if self.version is not None: return {'': f'version {self.version}'}
-        found = code_parts(self.fn)
-        for i, used in enumerate(self.uses):
-            found[f'uses {getattr(used, "__qualname__", getattr(used, "__name__", i))}'] = _used(used)
-        return found
+        return self._code.graph().shown()
+
+    def _graph(self) -> Graph:
+        "What the function is made of now; what of it cannot be counted is told of once"
+        graph = seen(self._code.graph)
+        self._tell(graph)
+        return graph
+
+    def _tell(self, graph: Graph) -> None:
+        if not (lost := self._code.untold(graph)): return
+        warnings.warn(f'{self.__qualname__}: a change of {left_out_words(lost)} is not seen, and results stay fresh: '
+                      f'say what stands for it, uses={{{next(iter(lost))!r}: ...}}, or make it a parameter',
+                      stacklevel=outside())
 
     @answered
     def stored(self, r: Ref) -> Version | None:
@@ -117,7 +142,7 @@ class StoredResults(Function):
         except NotAvailableOffline as e: return State('new', f'nothing of it is near, and the origin is away ({e})')
         if v is None: return State('new', f'there is no {call.ref} yet')
         reason, why = self._judge(v, call, {} if memo is None else memo, ensure)
-        if reason == 'fresh' and v.stale: why = 'as far as is known: the origin is away'
+        if reason in FRESH and v.stale: why = 'as far as is known: the origin is away'
         elif v.stale: reason, why = 'stale but offline', f'{reason}: {why}; the origin is away'
         return State(reason, why, v)
 
@@ -125,10 +150,13 @@ class StoredResults(Function):
         "Reason and words for a stored version"
         says = recorded(v)
         if call and v.id == call.gone: return 'payload gone', f'the bytes of {v.ref} cannot be had'
-        if why := changed_code(says.get('function'), self.code()): return 'code changed', why
+        if why := changed_code(says.get('function'), graph := self._graph()): return 'code changed', why
+        if call and (why := _changed_classes(says.get('function'), call)): return 'code changed', why
         if call and (why := _changed_params(says.get('params'), call.params)): return 'parameter changed', why
         if why := self._changed_input(v, memo, ensure): return 'input changed', why
-        return 'fresh', f'{v.ref} was made by this code from these inputs'
+        lost = self._code.left_out(graph)
+        return (FRESH[bool(lost)], f'{v.ref} was made by this code from these inputs'
+                + (f'; not counted: {left_out_words(lost)}' if lost else ''))
 
     def _changed_input(self, v: Version, memo: dict, ensure: bool) -> str | None:
         "What of the inputs has changed, in words; None where nothing has"
@@ -151,7 +179,7 @@ class StoredResults(Function):
         s = self.state(call)
         if s.fresh and not _whole(s.version):
             s = State('payload gone', f'the bytes of {s.version.ref} cannot be had', s.version)
-        return Explanation(call, s)
+        return Explanation(call, s, self._graph(), self._code.left_out(self._graph()))
 
     def reason(self, r: Ref) -> tuple[str, str] | None:
         "For `store.explain`: the reason, and what a get does"
@@ -187,28 +215,47 @@ class Call:
     gone: str | None = None        # The write id of a version whose bytes could not be had
     @property
     def key(self) -> tuple: return *store_place(self.of._store), str(self.ref)
+    @functools.cached_property
+    def classes(self) -> dict[str, str]:
+        "The code of the classes of its arguments, by parameter; of those alone that have some of one's own"
+        if self.of.version is not None: return {}
+        found = {n: arguments_code(p.value, self.of.fn) for n, p in self.params.items()}
+        return {n: fp for n, fp in found.items() if fp}
 
 # %% ../../nbs/computed/04_freshness.ipynb #fb64e98b
-def _used(used: object) -> str:
-    "The fingerprint of what a function declares to use"
-    if isinstance(used, Function): return fingerprint(used.fn)
-    return fingerprint(inspect.getsource(used) if isinstance(used, types.ModuleType) else used)
-
 def changed_code(
     then: object,       # What a record says of the function
-    now: Mapping,       # Its code now
+    now: Graph,         # Its code now
 ) -> str | None:
     "What of the code has changed, in words; None where nothing has"
     if not isinstance(then, Mapping) or not isinstance(code := then.get('code'), Mapping):
         return 'it was put by hand, and not calculated by this function'
-    own = then.get('own') if isinstance(then.get('own'), list) else []
-    names = [n for n in {**code, **now} if code.get(n) != now.get(n) and n not in own]
+    was, is_now = code.get(''), now.parts[0].fp
+    if was != is_now and any(str(c).startswith('version ') for c in (was, is_now)):
+        return f'it is now of {is_now}, and was of {was or "another code"}'.replace('source:', 'source ')
+    if 'graph' not in then:
+        return None if _plain_version(code, now) else 'it is from before, when less of the code counted'
+    names = changed_parts(then, now)
     if not names: return None
-    if '' in names and any(str(c.get('', '')).startswith('version ') for c in (code, now)):
-        return f'it is now of {now.get("", "another code")}, and was of {code.get("", "another code")}'.replace(
-            'source:', 'source ')
     if '' in names: return f'the source of {then.get("name", "the function")} has changed'
     return f'{", ".join(map(repr, names[:3]))}, which it names, {"has" if len(names) == 1 else "have"} changed'
+
+def _plain_version(code: Mapping, now: Graph) -> bool:
+    "A record of before that names a version and nothing else"
+    return dict(code) == now.shown() == {'': now.parts[0].fp} and now.parts[0].kind == 'version'
+
+def _changed_classes(then: Mapping, call: Call) -> str | None:
+    "Which parameter is of a class whose code has changed"
+    was, is_now = then.get('classes') if isinstance(then.get('classes'), Mapping) else {}, call.classes
+    names = [n for n in {**was, **is_now} if was.get(n) != is_now.get(n)]
+    return f'the code of what the parameter {names[0]!r} is made of has changed' if names else None
+
+FRESH = 'fresh', 'fresh as far as it counts'        # The second where something of one's own cannot be counted
+
+def left_out_words(lost: Mapping[str, str]) -> str:
+    "What does not count, and why, for a sentence"
+    said = [f'`{n}` ({why})' for n, why in list(lost.items())[:3]]
+    return ', '.join(said) + (f' and {len(lost) - 3:,} more' if len(lost) > 3 else '')
 
 # %% ../../nbs/computed/04_freshness.ipynb #52c60bd6
 @dataclass
@@ -218,7 +265,7 @@ class State:
     why: str                         # In words
     version: Version | None = None   # What is stored
     @property
-    def fresh(self) -> bool: return self.reason == 'fresh'
+    def fresh(self) -> bool: return self.reason in FRESH
     @property
     def away(self) -> bool: return self.version is not None and self.version.stale
 
@@ -281,7 +328,7 @@ def _called(store: ObjectStore, i: Input, memo: dict, ensure: bool) -> tuple[str
     try:
         if ensure and call: return f._hash_of(call, memo), ''
         reason, why = f._judge(v, call, memo, False)
-        return (v.hash, '') if reason == 'fresh' else ('', f'{i.asked} is outdated itself: {why}')
+        return (v.hash, '') if reason in FRESH else ('', f'{i.asked} is outdated itself: {why}')
     finally: _judged.reset(token)
 
 _judged: ContextVar[tuple] = ContextVar('judged', default=())       # Whose freshness is being found out in this context
@@ -289,10 +336,12 @@ _judged: ContextVar[tuple] = ContextVar('judged', default=())       # Whose fres
 # %% ../../nbs/computed/04_freshness.ipynb #9caf3055
 class Explanation(Looks, str):
     "Why a result is fresh, or is not; text that shows itself with what is behind it"
-    def __new__(cls, call: Call, s: State):
+    def __new__(cls, call: Call, s: State, graph: Graph, lost: Mapping[str, str]):
         self = super().__new__(cls, f'{s.reason}: {s.why}')
         self.ref, self.fresh, self.reason, self.why, self.version = str(call.ref), s.fresh, s.reason, s.why, s.version
         self.params = {n: p.value for n, p in call.params.items()}
+        self.counts = {n or call.of.__qualname__: p.kind for n, p in graph.by_name.items()}
+        self.not_counted = {**lost, **{n: 'an installed package' for n in sorted(graph.libraries)}}
         return self
     def __reduce__(self): return str, (str(self),)
     def look(self) -> Card:
@@ -300,7 +349,8 @@ class Explanation(Looks, str):
         facts = {'stored': self.version.ref if self.version else 'nothing',
                  'a call': 'returns it' if self.fresh else 'calculates'}
         return Card(self.ref, str(self), facts,
-                    {'parameters': self.params, 'inputs': Table(['input', 'asked', 'was'], inputs) if inputs else {}})
+                    {'parameters': self.params, 'inputs': Table(['input', 'asked', 'was'], inputs) if inputs else {},
+                     'counts': self.counts, 'not counted': self.not_counted})
 
 def _whole(v: Version) -> bool:
     "Is there a payload, as far as can be told without reading it?"

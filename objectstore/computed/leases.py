@@ -11,14 +11,13 @@ from functools import lru_cache
 from ..errors import Conflict, Damaged, ObjectStoreError
 from ..refs import item_key
 from ..storage.backend import key_number
-from ..format.origin_clock import time_by_object
 from ..format.records import RECORD_LIMIT, append, move, new_id, read_move
 from ..format.commit import Bucket
 from ..cache.near import at_origin
 
 # %% auto #0
-__all__ = ['HOLDS', 'BEAT', 'leases_folder', 'Holder', 'holder', 'machine', 'started', 'is_dead', 'has_expired', 'Lease',
-           'await_end', 'leads_back']
+__all__ = ['HOLDS', 'BEAT', 'leases_folder', 'Holder', 'holder', 'machine', 'started', 'is_dead', 'Lease', 'await_end',
+           'leads_back']
 
 # %% ../../nbs/computed/02_leases.ipynb #cdc501ea
 HOLDS = 20.0      # seconds without a sign of life after which a lease has expired
@@ -77,10 +76,6 @@ def is_dead(h: Holder) -> bool:
     where = h.says.get('where')
     return (isinstance(where, list) and len(where) == 3 and None not in where and where[0] == machine()
             and started(int(where[1])) != where[2])
-
-def has_expired(bucket: Bucket, h: Holder) -> bool:
-    "Has nothing been heard of a holder for too long, by the origin's clock?"
-    with at_origin(): return time_by_object(bucket.backend) - h.at > HOLDS
 
 # %% ../../nbs/computed/02_leases.ipynb #c89b29ea
 class Lease:
@@ -145,11 +140,10 @@ def await_end(
         tick(h)
         time.sleep(pause)
         pause = min(1.5 * pause, longest)
+        asked = time.monotonic()            # a look may take long, and sees what was there when it began
         new = holder(bucket, item, h.n)
         if new.n != h.n: h, heard = new, time.monotonic()
-        elif time.monotonic() - heard > HOLDS:
-            if has_expired(bucket, h): break
-            heard = time.monotonic() - HOLDS + BEAT
+        elif asked - heard > HOLDS: break
     return h
 
 # %% ../../nbs/computed/02_leases.ipynb #135a1ce7

@@ -4,12 +4,13 @@
 
 # %% ../../nbs/computed/06_mapping.ipynb #2089e143
 from __future__ import annotations
-import pickle, sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os, pickle, re, sys, warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from functools import lru_cache
 from ..errors import NotFound, ObjectStoreError, Unsupported
+from ..environment import outside
 from ..storage.backend import in_threads
 from ..tracking import Input, now_reading, unnoted
 from ..format.records import new_id
@@ -17,12 +18,13 @@ from ..cache.download import Progress
 from ..display import Table
 from ..store.version import Version, Versions, store_place
 from ..display import Looks
-from .fingerprint import know_texts, texts_of
+from .code_graph import know_texts, texts_of
+from .fingerprint import fingerprint
 from .freshness import Call, State
 from .calculated import Calculating, CalculationFailed
 
 # %% auto #0
-__all__ = ['Calculated', 'packed', 'work', 'Results', 'MapFailed']
+__all__ = ['Calculated', 'packed', 'work', 'is_another', 'Results', 'MapFailed']
 
 # %% ../../nbs/computed/06_mapping.ipynb #28928ba3
 def _named(module: str, name: str) -> Calculated:
@@ -41,6 +43,14 @@ def _has_name(f: Calculated) -> bool:
 
 def _shell() -> Calculated: return Calculated.__new__(Calculated)
 
+# Is cloudpickle at work already? It must see each function itself: functions name each other
+_packing: ContextVar[bool] = ContextVar('packing', default=False)
+
+class _ByValue:
+    "A function that a pickle of any kind takes as it is"
+    def __init__(self, fn: Callable): self.fn = fn
+    def __reduce__(self): return pickle.loads, (packed(self.fn),)
+
 class Calculated(Calculating):
     "A function whose results are versions of items, calculated when they are missing or outdated, here or elsewhere"
 
@@ -48,14 +58,26 @@ class Calculated(Calculating):
         if _has_name(self):
             return ((_named, (self.__module__, self.__qualname__)) if not self._first
                     else (_on, (self.__module__, self.__qualname__, self._first[0])))
-        return _shell, (), dict(of=(self._store, self.base, self.fn, self.version, self.ignore, self.uses),
-                                first=self._first, texts=texts_of(self.fn))
+        fn = self.fn if _packing.get() else _ByValue(self.fn)
+        return _shell, (), dict(of=(self._store, self.base, fn, self.version, self.ignore, self.uses,
+                                    self.secret),
+                                first=self._first, texts=texts_of(self._code.graph()))
 
     def __setstate__(self, says: dict) -> None:
-        know_texts(says['of'][2], says['texts'])
+        know_texts(says['texts'])
         self.__init__(*says['of'])
         self._first = says['first']
         self._store._functions.setdefault(str(self.base), self)
+
+    def register(self) -> None:
+        "Be the function whose results have its names; a warning where another one's have the same"
+        before = self._store._functions.get(str(self.base))
+        self._store._functions[str(self.base)] = self
+        if isinstance(before, Calculated) and is_another(before, self):
+            warnings.warn(f'two functions keep their results as {self.base}: {_said_where(before)}, and now '
+                          f'{_said_where(self)}. Each takes what the other has stored for outdated, and makes a new '
+                          f'version: give each a ref of its own, such as @store.calculated({_own_ref(self)!r})',
+                          stacklevel=outside())
 
     def map(
         self,
@@ -130,10 +152,13 @@ def packed(obj: object) -> bytes:
     "Pickled for another process; functions of a notebook by value, where cloudpickle is there"
     try: from cloudpickle import dumps
     except ImportError: dumps = pickle.dumps
+    token = _packing.set(True)
     try: return dumps(obj)
     except Exception as e:
         raise Unsupported(f'it cannot be sent to another process ({type(e).__name__}: {e}): define the function in a '
-                          'module, or install cloudpickle (it comes with dask and joblib)') from e
+                          'module, or install cloudpickle (it comes with dask and joblib); then submit(f, ...) and '
+                          'f.map(..., executor) can send it') from e
+    finally: _packing.reset(token)
 
 @lru_cache(32)
 def _unpacked(data: bytes) -> Calculated: return pickle.loads(data)
@@ -146,6 +171,38 @@ def work(
     "On a worker: a fresh result; its ref"
     args, kwargs = pickle.loads(given)
     return _unpacked(f).version_of(*args, **kwargs).ref
+
+# %% ../../nbs/computed/06_mapping.ipynb #d1e2a7ac
+def is_another(before: Calculated, now: Calculated) -> bool:
+    "Are these two functions, and not one that was defined again?"
+    a, b = before.fn.__code__, now.fn.__code__
+    if a is b: return before.version == now.version and _enclosed(before) != _enclosed(now)       # one `def`, run twice
+    if (a.co_filename, a.co_firstlineno, a.co_name) == (b.co_filename, b.co_firstlineno, b.co_name): return False
+    if now.__name__ == '<lambda>' == before.__name__: return a.co_filename == b.co_filename
+    return _full_name(before) != _full_name(now)
+
+def _full_name(f: Calculated) -> tuple[str, str]:
+    "Module and name; a child process has the script under a name of its own"
+    return '__main__' if f.__module__ == '__mp_main__' else f.__module__, f.__qualname__
+
+def _enclosed(f: Calculated) -> tuple:
+    "What a function got when it was defined: the values that it closes over, and its defaults"
+    defaults = {n: p.default for n, p in f._signature.signature.parameters.items() if p.default is not p.empty}
+    return f.code(), {n: _fingerprint_or_type(v) for n, v in defaults.items()}
+
+def _fingerprint_or_type(value: object) -> str:
+    try: return fingerprint(value)
+    except Unsupported: return type(value).__name__
+
+def _said_where(f: Calculated) -> str:
+    "A function and where it is defined, for a sentence"
+    code = f.fn.__code__
+    return f'{f.__qualname__} ({os.path.basename(code.co_filename)}, line {code.co_firstlineno})'
+
+def _own_ref(f: Calculated) -> str:
+    "A ref that a function could have for itself"
+    own = re.sub(r'\W+', '_', f.__name__).strip('_') or 'other'
+    return f'{f.base}_2' if f.base.item.endswith(own) else f'{f.base}_{own}'
 
 # %% ../../nbs/computed/06_mapping.ipynb #2d4568d9
 class Results(Looks, Sequence):

@@ -416,7 +416,7 @@ class Bucket(BucketReads):
         alias: str,
         to: int | None,                   # The version to point at; None removes the alias
         by: str,
-        if_at: int | None | EllipsisType = ..., # Where it must point now; None: nowhere
+        if_at: int | str | None | EllipsisType = ..., # Where it must point now; None: nowhere
         patience: float = 3.0,
         back: str | None = None,          # The write id of the earlier move that this one goes back to, if it does
     ) -> bool:                            # Did it have to be moved?

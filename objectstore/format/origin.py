@@ -5,6 +5,7 @@
 # %% ../../nbs/format/08_origin.ipynb #34a5c240
 from __future__ import annotations
 from collections.abc import Callable
+from typing import Any
 from ..errors import (Conflict, Damaged, InvalidRef, NotAvailableOffline, NotFound, Unsupported,
                                 differs_by_case, hint)
 from ..refs import bucket_key, item_of_key
@@ -24,6 +25,7 @@ __all__ = ['FORMAT', 'Origin', 'vet', 'vet_reading', 'bucket_of_key']
 # %% ../../nbs/format/08_origin.ipynb #24937674
 class Origin:
     "The place where versions are decided"
+    breaker: Any = None       # The circuit breaker; what is kept near has one (`StackedOrigin`)
     def __init__(
         self,
         place,                # A `Backend`, or the native buckets of a service
@@ -50,6 +52,9 @@ class Origin:
     def reached(self) -> bool:
         "Has this machine ever reached it? Of a place without near copies nobody has to know: nothing waits for it"
         return True
+    def is_away(self) -> bool:
+        "Is it known to be away, or not to be asked? Without near copies nobody keeps that"
+        return False
     def bucket(self, name: str) -> Bucket:
         "A bucket, whether or not it is there"
         if not isinstance(name, str): raise InvalidRef(f'{name!r:.80} cannot name a bucket: names are text')

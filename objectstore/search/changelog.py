@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from ..errors import Damaged, InvalidRef, ObjectStoreError
 from ..forks import after_fork
 from ..refs import MAX_VERSION, alias_name, item_key
@@ -90,7 +90,7 @@ def is_item(name: str) -> bool:
     try: return bool(item_key(name))
     except InvalidRef: return False
 
-def _is_alias(name: object) -> bool:
+def _is_alias(name: Any) -> bool:
     try: alias_name(name); return True
     except InvalidRef: return False
 
@@ -283,7 +283,7 @@ class Catalog:
         self.odd[what] += not good
         return good
 
-    def _aliases(self, found: object) -> dict[str, dict[str, int]]:
+    def _aliases(self, found: Any) -> dict[str, dict[str, int]]:
         "Where aliases point, as far as that can be"
         if not self._fits(isinstance(found, dict), 'the aliases'): return {}
         def points(a, n): return self._fits(_is_alias(a) and type(n) is int and 0 < n <= MAX_VERSION, 'an alias')
@@ -311,7 +311,9 @@ class Catalog:
         try:
             for part in self.file.iter_batches(PART):
                 self.odd['changed'] += part['changed'].null_count
-                if since: part = part.filter(pc.fill_null(pc.greater(part['changed'], since), True))
+                if since:
+                    later = pc.call_function('greater', [part['changed'], pa.scalar(since)])
+                    part = part.filter(pc.fill_null(later, True))
                 columns = part.select(_rows).set_column(2, 'created', part['created'].cast('int64')).columns
                 yield from filter(None, map(self._row, *(c.to_pylist() for c in columns)))
         except (pa.ArrowException, OSError, ValueError, TypeError) as e:

@@ -8,10 +8,10 @@ import json, weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from ..refs import Alias, AsOf, Back, Every, Number, Selector, WriteId
-from .predicate import (FIELDS, And, Between, Compare, In, IsNull, Like, Name, Node, Not, Or, Value,
-                                          _plain, _span, matches_text, truth, words)
+from .predicate import (FIELDS, And, Between, Compare, In, IsNull, Leaf, Like, Name, Node, Not, Or,
+                                          Value, _plain, _span, matches_text, truth, words)
 from ..format.origin_clock import micros, moment
 from .encoding import ODD, ROOM, Cell, cell, reader, text_query, uncell
 from .local_index import Index, decider, forget_deciders
@@ -50,28 +50,28 @@ class Compiler:
         weakref.finalize(self, forget_deciders, self.deciders)
 
     def of(self, name: Name) -> str: return _fields[str(name)] if name.root == 'fields' else self.column(name)
-    def decide(self, f: Callable[[Cell, Cell], object]) -> int:
+    def decide(self, f: Callable[[Any, Any], Cell]) -> int:
         self.deciders.append(n := decider(f))
         return n
 
-    def decided(self, node: Node) -> Sql:
+    def decided(self, node: Leaf) -> Sql:
         "A leaf that Python decides, of what is not missing"
-        a, b = node.name, getattr(node, 'other', None)
+        a, b = node.name, node.other if isinstance(node, Compare) and isinstance(node.other, Name) else None
+        of, other = _decode(a), _decode(b) if b else uncell
         node = node._replace(name=Name(('a',), 'metadata'))
-        if two := isinstance(b, Name): node, other = node._replace(other=Name(('b',), 'metadata')), _decode(b)
-        of = _decode(a)
+        if b and isinstance(node, Compare): node = node._replace(other=Name(('b',), 'metadata'))
         n = self.decide(lambda x,
-                        y: truth(node, {'metadata': {'a': of(x), 'b': other(y) if two and y is not None else None}}))
+                        y: truth(node, {'metadata': {'a': of(x), 'b': other(y) if b and y is not None else None}}))
         return (Sql(f"CASE WHEN {self.of(a)} IS NOT NULL THEN holds({n}, {self.of(a)}, "
-                    f"{self.of(b) if two else 'NULL'}) END"))
+                    f"{self.of(b) if b else 'NULL'}) END"))
 
-    def guarded(self, node: Node, kinds: str, native: Sql) -> Sql:
+    def guarded(self, node: Leaf, kinds: str, native: Sql) -> Sql:
         "A native comparison where a cell has the right type, Python's where it lies in bytes"
         c, odd = self.of(node.name), self.decided(node)
         return Sql(f"CASE WHEN typeof({c}) IN ({kinds}) THEN {native.text} "
                    f"WHEN typeof({c}) = 'blob' THEN {odd.text} END", native.values)
 
-    def leaf(self, node: Node) -> Sql:
+    def leaf(self, node: Leaf) -> Sql:
         "A leaf: true, false or unknown as it is for one record"
         c = self.of(node.name)
         if node.name == Name(('created',), 'fields') and not isinstance(node, Like): return self.on_time(node)
@@ -96,7 +96,7 @@ class Compiler:
             bound += own
         return Sql(f"CASE {' '.join(parts)} WHEN typeof({c}) = 'blob' THEN {odd.text} END", bound)
 
-    def on_time(self, node: Node) -> Sql:
+    def on_time(self, node: Leaf) -> Sql:
         "A leaf on the time of creation"
         match node:
             case IsNull(): return Sql('0')
@@ -108,27 +108,27 @@ class Compiler:
     def sql(self, node: Node) -> Sql:
         "A condition"
         match node:
-            case And(parts): return joined('AND', [self.sql(p) for p in parts])
-            case Or(parts): return joined('OR', [self.sql(p) for p in parts])
-            case Not(part):
-                found = self.sql(part)
+            case And(): return joined('AND', [self.sql(p) for p in node.parts])
+            case Or(): return joined('OR', [self.sql(p) for p in node.parts])
+            case Not():
+                found = self.sql(node.part)
                 return Sql(f'(NOT {found.text})', found.values)
         return self.leaf(node)
 
     def ranges(self, node: Node) -> list[Range] | None:
         "Ranges of which one holds wherever a condition is true; None where there are none that help"
         match node:
-            case Or(parts):
-                each = [self.ranges(p) for p in parts]
-                return None if None in each else [r for found in each for r in found]
-            case And(parts): return next((found for p in parts if (found := self.ranges(p))), None)
+            case Or():
+                each = [self.ranges(p) for p in node.parts]
+                return None if None in each else [r for found in each for r in found or ()]
+            case And(): return next((found for p in node.parts if (found := self.ranges(p))), None)
             case Not() | IsNull(): return None
         if node.name.root == 'fields': return self._field_ranges(node)
         c = self.column(node.name)
         if not c.startswith('k') or (found := _ranged(c, node)) is None: return None
         return [Range(c, r) for r in found] + [Range(c, Sql(f'{c} >= ?', (ODD,)))]
 
-    def _field_ranges(self, node: Node) -> list[Range] | None:
+    def _field_ranges(self, node: Leaf) -> list[Range] | None:
         "The same for a field that has an index; an alias and a write id have tables of their own"
         field = str(node.name)
         if (field in ('item', 'kind') and (found := _ranged(field, node))
@@ -139,7 +139,7 @@ class Compiler:
             and isinstance(v := node.other.value, str) and bindable(v) and field in ('alias', 'id')):
             return [Range(field, Sql('?', (v,)))]
 
-def _decode(name: Name) -> Callable[[Cell], object]: return moment if name == Name(('created',), 'fields') else uncell
+def _decode(name: Name) -> Callable[[Any], object]: return moment if name == Name(('created',), 'fields') else uncell
 
 # %% ../../nbs/search/05_compiler.ipynb #1183bb64
 def _guard(v: object) -> str: return "'text'" if isinstance(v, str) else "'integer', 'real'"
@@ -160,7 +160,7 @@ class Range(NamedTuple):
     column: str         # An indexed one
     test: Sql           # On it
 
-def _ranged(c: str, node: Node) -> list[Sql] | None:
+def _ranged(c: str, node: Leaf) -> list[Sql] | None:
     "The ranges of a column in which a leaf can be true; None: anywhere"
     match node:
         case Compare('=', _, Value(v)) if bindable(v): return [Sql(f'{c} = ?', (v,))]
@@ -237,7 +237,7 @@ class Search:
             text_query(text) if text else None)
         self.base = at if isinstance(at, Sql) else base(at)
         self.latest, self.known = self.base.text == 'latest = 1', index.known_keys(buckets)
-        self.compiler, self.words = Compiler(self.column), text
+        self.compiler, self.words = Compiler(self.column), text or ''
         self.sort, self.down = sort.lstrip('-'), sort.startswith('-')
         self.all = ({b for b,
                      in index.ask('SELECT DISTINCT bucket FROM keys UNION SELECT name FROM buckets')} <= set(buckets))
@@ -288,8 +288,8 @@ class Search:
             found.append([Sql('SELECT at FROM versions INDEXED BY kinds WHERE latest = 1 AND kind = ?', (self.kind,))])
         if not self.all:
             found.append([Sql('SELECT at FROM versions INDEXED BY named WHERE bucket = ?', (b,)) for b in self.buckets])
-        return [Sql(' UNION ALL '.join(r.text for r in rows), sum((r.values for r in rows), ())) for rows in found
-                if rows and None not in rows]
+        return [Sql(' UNION ALL '.join(r.text for r in rows), sum((r.values for r in rows), ())) for part in found
+                if (rows := [r for r in part if r]) and len(rows) == len(part)]
 
     def _few(self, rows: Sql, cap: int) -> int:
         "How many rows there are, counted up to a cap"
@@ -357,7 +357,7 @@ class Search:
         where, source, drive = ([self.where, *([more] if more else [])], 'versions NOT INDEXED',
                                 None if walk else self.rare() or self.rarest())
         if drive: where.insert(0, Sql(f'at IN ({drive.text})', drive.values))
-        elif walk: source, where = f'versions {walk.index}', [Sql(walk.floor), *where]
+        elif walk: source, where = f'versions {walk.how}', [Sql(walk.floor), *where]
         elif self.latest: source = 'versions INDEXED BY latest'
         if self.text and drive != self._match():
             where.append(self._says() if walk or self.rare()
@@ -439,7 +439,7 @@ class Search:
 # %% ../../nbs/search/05_compiler.ipynb #d04d0f8c
 class Walk(NamedTuple):
     "The first rows of an order"
-    index: str      # How SQLite walks it
+    how: str        # How SQLite walks it
     floor: str      # What ends it
 
 # %% ../../nbs/search/05_compiler.ipynb #7994a403

@@ -8,7 +8,7 @@ import json, math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 from .predicate import LONGEST, Name, texts, value, words
 from ..format.records import Record
@@ -25,8 +25,7 @@ ODD = b'\x02'     # cells from here on are decided in Python
 
 def cell(v: object) -> Cell:
     "A value of a record as a column holds it"
-    kind = type(v)
-    if kind is float or v is None or kind is str and v.isascii(): return v
+    if v is None or type(v) is float or type(v) is str and v.isascii(): return v
     if isinstance(v, float): return float(v)
     if isinstance(v, bool): return b'\x01' if v else b'\x00'
     if isinstance(v, int) and -2**63 <= v < 2**63: return v
@@ -37,7 +36,7 @@ def cell(v: object) -> Cell:
 
 NO_LIST = cell([])
 
-def uncell(c: Cell) -> object:
+def uncell(c: Cell) -> Any:
     "The value that a column holds"
     if c == NO_LIST: return []
     if not isinstance(c, bytes): return c
@@ -65,7 +64,7 @@ class Row(NamedTuple):
 
 def row_of(
     r: Record,
-    notes: list[dict] = (),       # Oldest first
+    notes: Sequence[dict] = (),     # Oldest first
 ) -> Row:
     "The row of a record"
     d = r.description
@@ -81,11 +80,12 @@ def row_keys(metadata: Mapping, stats: Mapping) -> list[str]:
     if len(metadata) + len(stats) < MAX_KEYS and dict not in map(type, (*metadata.values(), *stats.values())):
         return [*metadata, *(f'stats.{k}' for k in stats)]
     found: dict[str, None] = {}
-    todo = [*((f'stats.{k}', v) for k, v in reversed(stats.items())), *((k, v) for k, v in reversed(metadata.items()))]
+    todo = [*((f'stats.{k}', v) for k, v in reversed([*stats.items()])),
+            *((k, v) for k, v in reversed([*metadata.items()]))]
     while todo and len(found) < MAX_KEYS:
         name, v = todo.pop()
         found[name] = None
-        if isinstance(v, Mapping): todo += [(f'{name}.{k}', x) for k, x in reversed(v.items())]
+        if isinstance(v, Mapping): todo += [(f'{name}.{k}', x) for k, x in reversed([*v.items()])]
     return [*found, ''] if todo else list(found)       # '': there are more
 
 def count_keys(described: Iterable[tuple[Mapping, Mapping]]) -> Counter:
@@ -101,8 +101,8 @@ def count_keys(described: Iterable[tuple[Mapping, Mapping]]) -> Counter:
 @lru_cache(1000)
 def reader(name: Name) -> Callable[[dict, dict], object]:
     "A function of metadata and stats that gives the value of a name"
-    if len(name.parts) > 1 or name.root: return lambda m, s: value(name, {'metadata': m, 'stats': s})
-    key = name.parts[0]
+    key, *more = name.parts
+    if more or name.root: return lambda m, s: value(name, {'metadata': m, 'stats': s})
     def read(m, s):
         v = m.get(key)
         return v if v is not None else s.get(key)
@@ -117,7 +117,7 @@ class Texts(NamedTuple):
 
 _scan = json.JSONDecoder().raw_decode
 
-def from_text(text: str) -> object:
+def from_text(text: str) -> Any:
     "JSON that was written by `json.dumps`, a little sooner than by `json.loads`"
     found, end = _scan(text)
     if end != len(text): raise ValueError(f'more than JSON: {text[end:end + 40]!r}')

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import islice
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 from ..errors import Damaged, Unsupported
 from ..forks import after_fork
 from ..storage.backend import in_threads
@@ -39,7 +40,7 @@ class IndexUpdates(ABC):
     "What keeps the index of an origin up to date with what changes"
     def __init__(self, origin: Origin, index: Index):
         self.origin, self.index, self.hints = origin, index, Hints(origin.by, self._wrote)
-        self._due: list[tuple[Bucket, Change, object, float]] = []
+        self._due: list[tuple[Bucket, Change, Any, float]] = []     # … what it says (`tell`), and when
         self._lock_anew()
         _all.add(self)
         self._met: set[str] = set()         # Buckets of which it is sure whose they are
@@ -53,7 +54,7 @@ class IndexUpdates(ABC):
         self._turns: dict[str, threading.RLock] = defaultdict(threading.RLock)
         self.caring = threading.RLock()     # One comparison or compaction at a time
 
-    def heard(self, bucket: Bucket, op: str, item: str, what: int | str | None, says: object) -> None:
+    def heard(self, bucket: Bucket, op: str, item: str, what: int | str | None, says: Any) -> None:
         "Take note of an acknowledged change"
         with self._lock: self._due.append((bucket, Change(op, item, what), says, time.time()))
 
@@ -108,7 +109,7 @@ class IndexUpdates(ABC):
             try: yield
             finally: db.execute(f'PRAGMA busy_timeout = {int(self.index.wait * 1000)}')
 
-    def _apply(self, w: Writer, bucket: Bucket, c: Change, says: object, when: float) -> bool:
+    def _apply(self, w: Writer, bucket: Bucket, c: Change, says: Any, when: float) -> bool:
         "Write one change of this process; False where the index knows nothing of its bucket"
         name, known = bucket.name, w.db.execute('SELECT whole FROM buckets WHERE name = ?', (bucket.name,)).fetchone()
         if c.op == 'state' and not isinstance(says, Maybe):
@@ -117,14 +118,18 @@ class IndexUpdates(ABC):
                 w.db.execute('INSERT INTO buckets(name, there, whole, compared) VALUES(?, 1, 1, ?)', (name, when))
             return True
         if isinstance(says, Maybe): return False      # its hint says where to look
-        w.touch(name, [(c.item, c.what)])      # also where another process is reading the bucket at this moment
+        # also where another process is reading the bucket at this moment
+        if c.what is not None: w.touch(name, [(c.item, c.what)])
         if not known: return False
-        row = self.index.row(name, c.item, c.what, w.db) if c.op in ('put', 'note') else None
-        if c.op == 'put' and not row: w.add(row_of(says))     # another process may have read it already, and more
-        elif c.op == 'remove': w.remove(name, c.item, c.what)
-        elif c.op == 'alias': w.point(name, c.item, {c.what: says})
-        elif c.op == 'note' and row and says not in row.notes:
-            w.add(row._replace(metadata=merge(row.metadata, [says]), notes=[*row.notes, says]))
+        match c:
+            case Change('remove', item, int(n)): w.remove(name, item, n)
+            case Change('alias', item, str(alias)): w.point(name, item, {alias: says})
+            case Change('put', item, int(n)):
+                # another process may have read it already, and more
+                if not self.index.row(name, item, n, w.db): w.add(row_of(says))
+            case Change('note', item, int(n)):
+                if (row := self.index.row(name, item, n, w.db)) and says not in row.notes:
+                    w.add(row._replace(metadata=merge(row.metadata, [says]), notes=[*row.notes, says]))
         return True
 
     def _wrote(self, bucket: Bucket, keys: list[str], puts: list[Change]) -> None:
@@ -133,7 +138,8 @@ class IndexUpdates(ABC):
         if not self.index.there(): return
         try:
             with self._hurrying(0.2), self.index.writing() as db:
-                if all(self.index.number(bucket.name, c.item, c.what) is not None for c in puts):
+                if all(isinstance(c.what, int) and self.index.number(bucket.name, c.item, c.what) is not None
+                       for c in puts):
                     db.executemany('INSERT OR IGNORE INTO seen SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM buckets WHERE '
                                    'name = ?1 AND whole)', [(bucket.name, k) for k in keys])
         except IndexAway: pass
@@ -236,7 +242,7 @@ class IndexUpdates(ABC):
     def _still_those(self, bucket: Bucket, changes: set[Change]) -> None:
         """Where others say that they have put what the index has already, its newest is looked at: the store may have
         been set back, and the number given anew"""
-        had = [(c.item, c.what) for c in changes if c.op == 'put' and self.index.row(bucket.name, c.item, c.what)]
+        had = [at for at in _numbered(changes, 'put') if self.index.row(bucket.name, *at)]
         if had: bucket.seen((at := max(had, key=lambda at: at[1]))[0], bucket.around(*at))
 
     def _catch_up(self, bucket: Bucket, known: Known, log: Log, again: bool = False) -> bool:
@@ -284,38 +290,37 @@ class IndexUpdates(ABC):
         mark = self.index.mark()
         name, have = bucket.name, self.index.numbers(bucket.name) if not self._few(bucket, len(changes)) else None
         def known(i, n): return (i, n) in have if have is not None else self.index.row(name, i, n) is not None
-        by = {op: [(c.item, c.what) for c in changes if c.op == op] for op in ('put', 'remove', 'note', 'alias')}
-        noted = set(by['note'])
-        new = {at for at in by['put'] if not known(*at)} | noted
-        live = self._live(bucket, new | {at for at in by['remove'] if known(*at)})
+        removed, noted = _numbered(changes, 'remove'), _numbered(changes, 'note')
+        new = {at for at in _numbered(changes, 'put') if not known(*at)} | noted
+        live = self._live(bucket, new | {at for at in removed if known(*at)})
         rows = self._read(bucket, {at: live[at] for at in new if at in live},
                           {at: _readable(bucket.notes, *at) or [] for at in noted if at in live})
-        aliases = {at: found[1] for at in by['alias'] if (found := _readable(bucket.alias_target, *at))}
+        moved = {(c.item, c.what) for c in changes if c.op == 'alias' and isinstance(c.what, str)}
+        aliases = {at: found[1] for at in moved if (found := _readable(bucket.alias_target, *at))}
         there = bucket.state()[1] if any(c.op == 'state' for c in changes) else None
-        found = {at: None for at in (*by['remove'], *noted) if at not in live} | {(r.item, r.version): r
-            for r in rows} | aliases
+        found = dict.fromkeys(at for at in removed | noted if at not in live) | {(r.item, r.version): r for r in rows}
         with self.index.writer() as w:
             if there is not None: w.db.execute('UPDATE buckets SET there = ? WHERE name = ?', (there, name))
-            return self._write_unless(w, name, found, mark)
+            return self._write_unless(w, name, mark, found, aliases)
 
     def _write_unless(
         self,
         w: Writer,
         name: str,
-        found: Mapping[Key, Row | int | None],     # Rows of versions, None where they are gone; where aliases point
         mark: int,
+        rows: Mapping[tuple[str, int], Row | None] = MappingProxyType({}),     # Of versions; None where they are gone
+        # Where they point; None: nowhere
+        aliases: Mapping[tuple[str, str], int | None] = MappingProxyType({}),
     ) -> set[Key]:                                 # What was written since the mark, and is left
         "Write what the origin has said"
-        left = w.touched(name, mark) & found.keys()
-        found = {key: x for key, x in found.items() if key not in left}
-        for at, r in found.items():
-            if r is None and isinstance(at[1], int): w.remove(name, *at)
-        for r in sorted((r for r in found.values() if isinstance(r, Row)),
-                        key=lambda r: (r.created, r.item, r.version)):
-            w.add(r)
-        for (i, a), to in found.items():
-            if isinstance(a, str): w.point(name, i, {a: to})
-        w.touch(name, found)
+        left = w.touched(name, mark) & (rows.keys() | aliases.keys())
+        rows = {at: r for at, r in rows.items() if at not in left}
+        aliases = {at: to for at, to in aliases.items() if at not in left}
+        for at, r in rows.items():
+            if r is None: w.remove(name, *at)
+        for r in sorted(filter(None, rows.values()), key=lambda r: (r.created, r.item, r.version)): w.add(r)
+        for (i, a), to in aliases.items(): w.point(name, i, {a: to})
+        w.touch(name, [*rows, *aliases])
         return left
 
     def _read(self, bucket: Bucket, wanted: Mapping[tuple[str, int], float],
@@ -376,11 +381,18 @@ UNSURE = 86_400.0            # seconds after which an index is compared with the
 FEW, PAGE, LONG_LOG = 40, 1000, 1000
 
 # %% ../../nbs/search/07_keeper.ipynb #2e4e2fce
+def _numbered(changes: Iterable[Change], op: str) -> set[tuple[str, int]]:
+    "The versions to which something was done"
+    return {(c.item, c.what) for c in changes if c.op == op and isinstance(c.what, int)}
+
 def as_changes(keys: Iterable[Key]) -> set[Change]:
     "What to look at"
     return {Change('alias' if isinstance(what, str) else 'note', item, what) for item, what in keys}
 
-def _readable(f: Callable, *args) -> object:
+_What = TypeVar('_What')
+_Said = TypeVar('_Said')
+
+def _readable(f: Callable[[str, _What], _Said], item: str, what: _What) -> _Said | None:
     "What a note or an alias says; None, and a warning, where it is damaged"
-    try: return f(*args)
+    try: return f(item, what)
     except (Damaged, Unsupported) as e: warnings.warn(f'left out: {e}', stacklevel=4)

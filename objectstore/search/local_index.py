@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count, islice
 from pathlib import Path
+from typing import Any
 from .predicate import Name
 from .encoding import (MAX_KNOWN, NO_LIST, ROOM, Cell, Filled, Row, Texts, as_row, as_texts, cell,
                                          count_keys, from_text, reader, row_keys, row_sum, row_words, uncell)
@@ -51,8 +52,11 @@ class Index:
         path: Path | None = None,     # None: a file of this process, deleted with it
         wait: float = 5.0,            # Seconds to wait for another writer
     ):
-        self._folder = None if path else tempfile.TemporaryDirectory(prefix='objectstore-', ignore_cleanup_errors=True)
-        self.path, self.wait = Path(path or f'{self._folder.name}/index.db'), wait
+        self._folder, self.wait = None, wait
+        if not path:
+            self._folder = tempfile.TemporaryDirectory(prefix='objectstore-', ignore_cleanup_errors=True)
+            path = Path(self._folder.name, 'index.db')
+        self.path = Path(path)
         self._mine, self._lock = threading.local(), threading.RLock()
 
     def there(self) -> bool:
@@ -264,7 +268,7 @@ _held = ('locked', 'busy', 'unable to open', 'readonly', 'read-only', 'full')
 _deciders: dict[int, Callable] = {}
 _numbers = count(1)
 
-def decider(f: Callable[[Cell, Cell], bool | None]) -> int:
+def decider(f: Callable[[Any, Any], Cell]) -> int:
     "The number under which SQL calls a function of two cells"
     _deciders[n := next(_numbers)] = f
     return n
@@ -272,7 +276,7 @@ def decider(f: Callable[[Cell, Cell], bool | None]) -> int:
 def forget_deciders(numbers: Iterable[int]) -> None:
     for n in numbers: _deciders.pop(n, None)
 
-def _holds(n: int, a: Cell, b: Cell) -> bool | None: return _deciders[n](a, b)
+def _holds(n: int, a: Cell, b: Cell) -> Cell: return _deciders[n](a, b)
 
 # %% ../../nbs/search/04_local_index.ipynb #fa908eed
 # versions that make a key common; columns made unasked; columns at all

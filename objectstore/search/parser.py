@@ -14,8 +14,8 @@ from ..durations import parse_duration
 from ..errors import InvalidQuery, hint
 from ..refs import parse_time
 from ..storage.config import parse_size
-from .predicate import (FIELDS, ROOTS, And, Between, Compare, Condition, In, IsNull, Like, Name, Node,
-                                          Not, Or, Value, _plain, _span, values)
+from .predicate import (FIELDS, ROOTS, And, Between, Compare, Condition, In, IsNull, Leaf, Like, Name,
+                                          Node, Not, Or, Value, _plain, _span, values)
 
 # %% auto #0
 __all__ = ['MAX_TEXT', 'MAX_DEPTH', 'MAX_PARTS', 'ALLOWED', 'CREATED', 'TIMES', 'SIZE', 'SIZES', 'Reader', 'rooted', 'untimely',
@@ -173,7 +173,7 @@ class Reader:
 
     def place(self, operand: Name | Value, token):
         "The token that stands for an operand in what the parser sees"
-        from sqlglot.tokens import Token, TokenType
+        from sqlglot import Token, TokenType
         self.places.append((operand, token.start))
         return Token(TokenType.IDENTIFIER, str(len(self.places) - 1), token.line, token.col, token.start, token.end)
 
@@ -274,11 +274,12 @@ class Reader:
         found = [self.leaf(x) for x in ([field] if field else e.expressions)]
         if not field and (x := next((x for x, o in zip(e.expressions, found) if isinstance(o, Name)), None)):
             self.one(x)
-        if not found or not all(isinstance(x, Value) for x in found) or field and not isinstance(found[0].value, list):
+        given = [x for x in found if isinstance(x, Value)]
+        if not given or len(given) < len(found) or field and not isinstance(given[0].value, list):
             self.fail('IN takes values in brackets, or a :list', self.at(e))
-        return tuple(v for x in found for v in (x.value if isinstance(x.value, list) else [x]))
+        return tuple(v for x in given for v in (x.value if isinstance(x.value, list) else [x]))
 
-    def timely(self, node: Node, e) -> Node:
+    def timely(self, node: Leaf, e) -> Leaf:
         "Refuse to compare the time of creation with what is no time"
         if not (bad := untimely(node)): return node
         self.fail(f'{bad[0]!r:.40} {TIMES}', self.at_value(bad[0], e))
@@ -292,7 +293,7 @@ class Reader:
                              for v in ([x.value for x in o.value] if isinstance(o.value, list) else [o.value]))),
                     self.at(e))
 
-    def sized(self, node: Node, e) -> Node:
+    def sized(self, node: Leaf, e) -> Leaf:
         "Read the sizes of a condition on the size"
         made, bad = as_bytes(node)
         return made if bad is None else self.fail(f'{bad!r:.40} {SIZES}', self.at_value(bad, e))
@@ -358,14 +359,14 @@ CREATED = Name(('created',), 'fields')
 TIMES = ("is no time: write '2026-11-01' (that day, UTC), '2026-11-01T12:00' or now() - 7 days, or give a date or "
          "datetime as a parameter")
 
-def untimely(node: Node) -> list[object]:
+def untimely(node: Leaf) -> list[object]:
     "What is compared with the time of creation, and is no time"
     return [v for v in values(node) if isinstance(node, Like) or not _span(v)] if node.name == CREATED else []
 
 SIZE = Name(('size',), 'fields')
 SIZES = "is no size: write bytes, or '100 kB', '20 MB', '1.5 GiB'"
 
-def as_bytes(node: Node) -> tuple[Node, object]:
+def as_bytes(node: Leaf) -> tuple[Leaf, object]:
     "A condition on the size with what is written in units as bytes; and a value that is no size, None where all are"
     if node.name != SIZE or isinstance(node, (Like, IsNull)): return node, None
     def one(v):
@@ -397,7 +398,7 @@ def parse_where(
     if params: raise InvalidQuery(f"params holds {', '.join(map(repr, params))}, which the condition does not use")
     return Condition(tree, reader and reader.point)
 
-def _equal(key: object, v: object) -> Node:
+def _equal(key: object, v: object) -> Leaf:
     "One key of a mapping"
     if not isinstance(key, str) or not key: raise InvalidQuery(f'where: {key!r} is no key; keys are text')
     parts = key.split('.')

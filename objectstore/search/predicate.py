@@ -8,16 +8,16 @@ import re, unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timezone
 from functools import lru_cache
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 
 from ..errors import InvalidQuery, hint
 from ..refs import parse_time
 
 # %% auto #0
-__all__ = ['LONGEST', 'Node', 'FIELDS', 'ROOTS', 'Name', 'Value', 'Compare', 'In', 'Like', 'Between', 'IsNull', 'Not', 'And',
-           'Or', 'named', 'value', 'order', 'like', 'truth', 'Condition', 'values', 'type_word', 'words', 'texts',
-           'matches_text']
+__all__ = ['LONGEST', 'Leaf', 'Node', 'FIELDS', 'ROOTS', 'Name', 'Value', 'Compare', 'In', 'Like', 'Between', 'IsNull', 'Not',
+           'And', 'Or', 'named', 'value', 'order', 'like', 'truth', 'Condition', 'values', 'type_word', 'words',
+           'texts', 'matches_text']
 
 # %% ../../nbs/search/01_predicate.ipynb #214ac56d
 LONGEST = 8192   # bits of a number in metadata; Python reads no more than 4,300 digits
@@ -30,7 +30,7 @@ class Name(NamedTuple):
 
 class Value(NamedTuple):
     "Text, a number, a boolean, a date or datetime"
-    value: str | int | float | bool | date | list
+    value: str | int | float | bool | date | list[Value]     # A list: what a parameter of IN holds
 
 # %% ../../nbs/search/01_predicate.ipynb #1aadfbdb
 class Compare(NamedTuple):
@@ -68,7 +68,8 @@ class And(NamedTuple): parts: tuple[Node, ...]
 
 class Or(NamedTuple): parts: tuple[Node, ...]
 
-Node = And | Or | Not | Compare | In | Like | Between | IsNull
+Leaf = Compare | In | Like | Between | IsNull      # A condition on one name
+Node = And | Or | Not | Leaf
 
 # %% ../../nbs/search/01_predicate.ipynb #5c15b681
 FIELDS = ('item', 'version', 'created', 'size', 'kind', 'codec', 'author', 'alias', 'pending', 'bucket', 'id', 'hash')
@@ -91,7 +92,7 @@ def _find(
         if found is not None: return found
 
 # %% ../../nbs/search/01_predicate.ipynb #d631778a
-def _plain(v: object) -> object:
+def _plain(v: Any) -> Any:      # what a caller or a file gives, numpy's scalars among it
     "A value as a plain Python one; None for what is missing"
     if v is None or isinstance(v, (str, bool, int)): return v
     if hasattr(v, 'dtype') and hasattr(v, 'item') and getattr(v, 'ndim', None) == 0:
@@ -122,8 +123,9 @@ def _text_span(text: str) -> tuple[datetime, datetime] | None:
 def _span(v: object) -> tuple[datetime, datetime] | None:
     "The first and the last moment that a value stands for"
     if isinstance(v, str): return _text_span(v)
-    if isinstance(v, datetime): return (v if v.tzinfo else v.replace(tzinfo=timezone.utc),) * 2
-    if isinstance(v, date): return tuple(datetime.combine(v, t, timezone.utc) for t in (time.min, time.max))
+    if isinstance(v, datetime): return (t := v if v.tzinfo else v.replace(tzinfo=timezone.utc)), t
+    if isinstance(v, date):
+        return datetime.combine(v, time.min, timezone.utc), datetime.combine(v, time.max, timezone.utc)
 
 # %% ../../nbs/search/01_predicate.ipynb #b08074d8
 def _sign(a, b) -> int: return (a > b) - (a < b)
@@ -180,11 +182,11 @@ def _not(t: bool | None) -> bool | None: return None if t is None else not t
 def _any(truths: Iterable[bool | None]) -> bool | None: return _not(_all(map(_not, truths)))
 
 # %% ../../nbs/search/01_predicate.ipynb #f5f8d08e
-def _one(node: Node, v: object, view: Mapping) -> bool | None:
+def _one(node: Leaf, v: object, view: Mapping) -> bool | None:
     "A condition on one value"
     match node:
         case Compare(op, _, Value(other)): return _holds(op, v, other)
-        case Compare(op, _, other):
+        case Compare(op, _, Name() as other):
             w = value(other, view)
             return any(_holds(op, v, x) for x in map(_plain, w)) if isinstance(w, list) else _holds(op, v, w)
         case In(_, values): return _any(_holds('=', v, x.value) for x in values)
@@ -197,22 +199,22 @@ def truth(
 ) -> bool | None:       # None: unknown
     "Whether a condition holds for one record"
     match node:
-        case And(parts): return _all(truth(p, view) for p in parts)
-        case Or(parts): return _any(truth(p, view) for p in parts)
-        case Not(part): return _not(truth(part, view))
+        case And(): return _all(truth(p, view) for p in node.parts)
+        case Or(): return _any(truth(p, view) for p in node.parts)
+        case Not(): return _not(truth(node.part, view))
     v = value(node.name, view)
     if isinstance(node, IsNull): return v is None or v == []
     if v is None: return None
     return any(_one(node, _plain(x), view) for x in v) if isinstance(v, list) else _one(node, v, view)
 
 # %% ../../nbs/search/01_predicate.ipynb #796c9f7c
-def _walk(node: Node | None) -> Iterator[Node]:
+def _walk(node: Node | None) -> Iterator[Leaf]:
     "A tree's conditions on names"
     match node:
         case None: return
-        case And(parts) | Or(parts):
-            for p in parts: yield from _walk(p)
-        case Not(part): yield from _walk(part)
+        case And() | Or():
+            for p in node.parts: yield from _walk(p)
+        case Not(): yield from _walk(node.part)
         case _: yield node
 
 class Condition:
@@ -267,7 +269,7 @@ class Condition:
     def asks(
         self,
         name: Name,
-    ) -> list[Node]:
+    ) -> list[Leaf]:
         "The conditions that ask for a value of a name"
         return [c for c in _asking(self.tree) if c.name == name]
 
@@ -287,13 +289,13 @@ class Condition:
         return ''
 
 # %% ../../nbs/search/01_predicate.ipynb #129352d3
-def _asking(node: Node | None, sign: bool = True) -> Iterator[Node]:
+def _asking(node: Node | None, sign: bool = True) -> Iterator[Leaf]:
     "A tree's conditions that can only be met by what has a value"
     match node:
         case None: return
-        case And(parts) | Or(parts):
-            for p in parts: yield from _asking(p, sign)
-        case Not(part): yield from _asking(part, not sign)
+        case And() | Or():
+            for p in node.parts: yield from _asking(p, sign)
+        case Not(): yield from _asking(node.part, not sign)
         case _:
             if sign != isinstance(node, IsNull): yield node
 

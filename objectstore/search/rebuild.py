@@ -46,10 +46,10 @@ class Keeper(IndexUpdates):
         good, have = self._good(name, live, notes), self.index.numbers(name)
         new = {at: t for at, t in live.items() if at not in good and (at in have or at not in before)}
         gone = [at for at in have if at in before and at not in live]
-        with self.index.writer() as w: left = self._write_unless(w, name, dict.fromkeys(gone), mark)
+        with self.index.writer() as w: left = self._write_unless(w, name, mark, dict.fromkeys(gone))
         left |= self._fill(bucket, new, notes, mark, empty=not have)
         with self.index.writer() as w:
-            left |= self._write_unless(w, name, mended := self._differing(name, aliases), mark)
+            left |= self._write_unless(w, name, mark, aliases=(mended := self._differing(name, aliases)))
         # what others have done meanwhile, and the listing does not show
         with self.index.writer() as w: left |= w.touched(name, mark) - new.keys() - {*gone} - mended.keys()
         self._look(bucket, as_changes(left))
@@ -127,7 +127,7 @@ class Keeper(IndexUpdates):
             found = dict.fromkeys(order[i:i + PORTION]) | {(r.item, r.version): r for r in rows}
             with self.index.writer() as w:
                 if empty and len(order) > 100: w.load((r, None, False) for r in rows)
-                else: left |= self._write_unless(w, bucket.name, found, mark)
+                else: left |= self._write_unless(w, bucket.name, mark, found)
             if i == 0: self.index.add_common()
         if empty and len(order) > 100:
             with self.index.writer() as w: w.settle_latest(bucket.name)
@@ -147,7 +147,7 @@ class Keeper(IndexUpdates):
             found[item][alias] = to
         return found
 
-    def _differing(self, name: str, aliases: Mapping[str, Mapping[str, int]]) -> dict[Key, int | None]:
+    def _differing(self, name: str, aliases: Mapping[str, Mapping[str, int]]) -> dict[tuple[str, str], int | None]:
         "Where aliases point, of those of which the index says something else"
         have = self._aliases(name)
         return {(i, a): to for i in {*have, *aliases} for a in {*have.get(i, ()), *aliases.get(i, ())}
@@ -165,7 +165,7 @@ class Keeper(IndexUpdates):
         with self.index.writer() as w:
             for at in gone: w.remove(bucket.name, *at)
             for r in sorted(rows, key=lambda r: (r.created, r.item, r.version)): w.add(r)
-            self._write_unless(w, bucket.name, self._differing(bucket.name, aliases), mark)
+            self._write_unless(w, bucket.name, mark, aliases=self._differing(bucket.name, aliases))
 
     def _sound(self, name: str) -> bool:
         "Is the index of a bucket as this library has written it?"
@@ -204,7 +204,8 @@ class Keeper(IndexUpdates):
 
     def _compact(self, name: str, whole: bool) -> int:
         bucket = self.origin.bucket(name)
-        self.settle(self.index.wait), self.hints.flush()
+        self.settle(self.index.wait)
+        self.hints.flush()
         with at_origin(): log = read_log(bucket)
         self.refresh(name, whole=whole)
         # somebody else has just done it
@@ -311,8 +312,8 @@ class Keeper(IndexUpdates):
         mark, live = self.index.mark(), {(item, n) for part in walk(bucket) for item, numbers in part.items()
                                          for n in numbers.live}
         with self.index.writer() as w:
-            left = self._write_unless(w, bucket.name,
-                                      {at: None for at in self.index.numbers(bucket.name) if at not in live}, mark)
+            gone = [at for at in self.index.numbers(bucket.name) if at not in live]
+            left = self._write_unless(w, bucket.name, mark, dict.fromkeys(gone))
         self._look(bucket, as_changes(left))
 
     def _newer(self, bucket: Bucket, since: int, log: Log) -> None:

@@ -8,6 +8,7 @@ import os, re, warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 from urllib.parse import parse_qsl, urlsplit
 
 from ..durations import GRAMMAR, seconds
@@ -28,6 +29,10 @@ class InvalidSettings(ObjectStoreError, ValueError):
 # %% ../../nbs/storage/09_config.ipynb #9ca0f66f
 _size = re.compile(r'(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?', re.IGNORECASE | re.ASCII)
 
+@overload
+def parse_size(size: int | str) -> int: ...
+@overload
+def parse_size(size: int | str | None) -> int | None: ...
 def parse_size(
     size: int | str | None,   # Bytes, or text such as "20GB"; None: no limit
 ) -> int | None:              # Bytes

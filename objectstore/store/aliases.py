@@ -6,6 +6,7 @@
 from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
+from types import EllipsisType
 from ..durations import is_duration
 from ..errors import (Conflict, Damaged, InvalidQuery, InvalidRef, NotFound, Protected, Unsupported,
                                 differs_by_case, hint)
@@ -76,7 +77,8 @@ class AliasVerbs(WriteVerbs):
         self._may_ask()
         bucket = self.origin.bucket(r.bucket)
         found = bucket.aliases(r.item) | self._waiting_aliases(r)
-        try: found or self._version(r)
+        try:
+            if not found: self._version(r)
         except NotFound:
             if not bucket.alias_names(r.item): raise     # their history is there also where nothing else is
         except (Damaged, Unsupported): pass              # it is there
@@ -98,7 +100,8 @@ class AliasVerbs(WriteVerbs):
         alias: str,                                 # Such as `production`
         *,
         require: str | Mapping | None = None,       # A condition that the version must meet
-        if_at: int | Version | None = ...,          # Where it must point now (None: nowhere), else `Conflict`
+        # Where it must point now (None: nowhere), else `Conflict`
+        if_at: int | Version | EllipsisType | None = ...,
     ) -> Version:                                   # The version that it points at
         """Point an alias at a version
 
@@ -118,7 +121,7 @@ class AliasVerbs(WriteVerbs):
         return self._aim(v, alias, at)
 
     @answered
-    def _aim(self, v: Version, alias: str, at: int | str | None = ...) -> Version:
+    def _aim(self, v: Version, alias: str, at: int | str | EllipsisType | None = ...) -> Version:
         "Move an alias, now or when the origin is back"
         if like := differs_by_case(alias, [] if alias in (known := [*self._aliases_known(v)]) else known):
             warnings.warn(f'alias {alias!r} of {v.bucket}/{v.item} differs from {like!r} by case alone: they are two',
@@ -135,7 +138,8 @@ class AliasVerbs(WriteVerbs):
                     else ())
         except (IndexAway, OSError): return ()
 
-    def _point(self, v: Version, alias: str, if_at: int | None = ..., back: str | None = None) -> Version:
+    def _point(self, v: Version, alias: str, if_at: int | str | EllipsisType | None = ...,
+               back: str | None = None) -> Version:
         "Move an alias at the origin, and back where the version was removed meanwhile"
         moved = v._in.move_alias(v.item, alias, v.version, self.origin.by, if_at, 3 * self.timeout,
                                  **({'back': back} if back else {}))
@@ -163,7 +167,7 @@ class AliasVerbs(WriteVerbs):
         self._may_write()
         r = parse_ref(ref)
         alias_name(alias)
-        if not self._may_wait(None) or not any(w.name == f'{r.bucket}/{r.item}' for w in self.pending.work()):
+        if not self._may_wait(None) or not self._waits_for(r):
             try:
                 with at_origin(): return self.origin.bucket(r.bucket).move_alias(r.item, alias, None, self.origin.by)
             except (ConnectionError, TimeoutError):
@@ -223,12 +227,13 @@ class AliasVerbs(WriteVerbs):
             raise InvalidRef(f'{r} does not say which version to remove: {r}@latest, {r}@3, or {r}@* for all')
         bucket = self.origin.bucket(r.bucket)
         wanted = self._named(bucket, r)
-        numbers = {v.version or v.id for v in wanted}
+        numbers = {v.version if isinstance(v, Numbered) else v.version or v.id for v in wanted}
         pointed = {a: n for a, n in self.aliases(Ref(r.bucket, r.item)).items() if n in numbers}
         if pointed and not force:
             raise Protected(f'{_list_aliases(r, pointed)}: move the alias, or give force=True to remove it too')
-        def now(v: Version | Numbered) -> bool:
+        def now(v: Version | Numbered | Unread) -> bool:
             for alias in pointed: bucket.move_alias(r.item, alias, None, self.origin.by)
+            assert v.version is not None      # what is pending is written down, and does not come here
             gone.add(v.version)
             return bucket.remove(r.item, v.version, self.origin.by)
         gone: set[int] = set()

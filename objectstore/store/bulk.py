@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import ExitStack
 from itertools import islice
+from typing import Any
 from ..errors import Damaged, InvalidQuery, NotAvailableOffline, NotFound, ObjectStoreError, Unsupported
 from ..refs import Ref, parse_ref
 from ..calls import explained
@@ -211,7 +212,8 @@ class BulkVerbs(CopyVerbs):
             numbers = dict(zip(at, bucket.locate([(wanted[i].item, wanted[i].selector) for i in at])))
             found |= {i: n for i, n in numbers.items() if isinstance(n, NotFound)}
             there = [i for i in at if i not in found]
-            for i, r in zip(there, bucket.read_records((wanted[i].item, numbers[i]) for i in there)):
+            at_them = [(wanted[i].item, n) for i in there if not isinstance(n := numbers[i], NotFound)]
+            for i, r in zip(there, bucket.read_records(at_them)):
                 if isinstance(r, Exception): raise r
                 found[i] = self._unless_going(Version(self, bucket, r), wanted[i],
                                               gone.get((name, wanted[i].item), set()))
@@ -220,7 +222,7 @@ class BulkVerbs(CopyVerbs):
             raise NotAvailableOffline(f'{why[0]}; {r} may exist, and {self._what_is_near([r])}')
         return [found[i] for i in range(len(wanted))]
 
-    def _unless_going(self, v: Version, r: Ref, gone: set[int]) -> Version | NotFound:
+    def _unless_going(self, v: Version, r: Ref, gone: set[int | None]) -> Version | NotFound:
         try: return self._unless_removed(v, r, gone)
         except NotFound as e: return e
 
@@ -235,7 +237,7 @@ class Run:
         self.found: dict[int, Version] = {}    # By the place in these
         self.skip = skip                       # Is what is there already not stored again?
 
-    def tell(self, e: BaseException, left: Iterable) -> None:
+    def tell(self, e: Any, left: Iterable) -> None:      # an error, which gets two attributes
         "Say in an error what is stored and what is not"
         e.stored = [v for _, v in sorted(self.found.items())]
         e.rest = [*(str(r) for i, r in enumerate(self.refs) if i not in self.found),
@@ -245,7 +247,7 @@ class Run:
                        f'not be: .rest, from {e.rest[0] if e.rest else "nothing"} on. '
                        'The same call with skip_unchanged=True stores only these')
 
-def _each(what: object, name: str) -> Iterator:
+def _each(what: Any, name: str) -> Iterator:
     "Its elements, if it has any"
     try: return iter(what)
     except TypeError: raise InvalidQuery(f'{name} is a {type(what).__name__}: give a list') from None

@@ -69,7 +69,8 @@ class Care:
         key = b.prefix + catalog_key(generation)
         if own := b.backend.path(key): return own
         to = files_folder('catalogs')/(store.origin.id(bucket) or 'new')/bucket/f'{generation:010d}.parquet'
-        if not to.exists(): publish(lambda p: p.write_bytes(b.backend.read(key)), to)
+        def fetch(p: Path) -> None: p.write_bytes(b.backend.read(key))
+        if not to.exists(): publish(fetch, to)
         return to
 
     @answered
@@ -115,7 +116,8 @@ class CareVerbs(SyncVerbs):
         with keeper.caring:
             if bucket in keeper.unsure: keeper.refresh(bucket, whole=True)
             if bucket in keeper.long and not self.readonly: keeper.compact(bucket)
-        keeper.long.discard(bucket), keeper.unsure.discard(bucket)
+        keeper.long.discard(bucket)
+        keeper.unsure.discard(bucket)
 
 # %% ../../nbs/store/11_care.ipynb #253142db
 LATER = 5.0     # seconds until it begins

@@ -64,7 +64,8 @@ class CopyVerbs(FindVerbs):
         if to is self and dst is None: raise InvalidRef(f'copy {r} where to? Give a name, or another store with to=')
         if self.pending and (waiting := self._waiting(r)): return self._copied(waiting, d, to)
         bucket = self.origin.bucket(r.bucket)
-        try: record = bucket.record(r.item, n := bucket.resolve(r.item, r.selector))
+        n = bucket.resolve(r.item, r.selector)
+        try: record = bucket.record(r.item, n)
         except FileNotFoundError: raise bucket.not_found(r.item, n) from None
         if bucket.mark(r.item, n) == 'abandoned': raise bucket.not_found(r.item, n)
         return self._copied(Version(self, bucket, record), d, to)
@@ -115,7 +116,7 @@ class CopyVerbs(FindVerbs):
                 v = self._copied_or_left(Version(self, source, r), Ref(target.name, name), to, left)
             else: continue
             there.last = max(there.last, (v.version or 0) if v else n)
-            if v: found.append(v); there.at[r.id] = v.version
+            if v and r: found.append(v); there.at[r.id] = v.version
         if not there.own:
             _bring_moves(source, item, target, name,
                          {n: there.at[r.id] for n, r in records.items() if r and there.at.get(r.id)}, left)
@@ -137,7 +138,7 @@ class CopyVerbs(FindVerbs):
                 # it may have been collected at this moment
                 draft, marks = None, marks or source.numbers(item).marks.get(n, set())
                 if not marks: left.append(str(e))
-            if draft: draft.id, draft.at = r.id, r.at
+            if draft and r: draft.id, draft.at = r.id, r.at
             elif r and 'removed' in marks:
                 draft = Draft('bytes', Payload(0, _nothing, b''), {}, _plain(r) | dict(gone=True), id=r.id, at=r.at)
             else:
@@ -190,7 +191,7 @@ class Mirror:
         for n, r in _described(bucket, item, self.numbers.given, []).items():
             of = next((id for id in _ids(r) if id in ids), None) if r else None
             if of: self.at[of] = n
-            if of and of == r.id: self.same.add(n)
+            if r and of == r.id: self.same.add(n)
             if of or not r: continue
             if r.description.get('gone'): self.empty.append(n)
             elif records.get(n, ...) is not None: self.own = True

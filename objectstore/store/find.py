@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from datetime import date, datetime, timedelta, timezone
 from ..durations import duration_text
 from ..errors import InvalidQuery, InvalidRef, NotFound, hint
@@ -43,7 +44,7 @@ def as_selector(at: object) -> Selector:
     if isinstance(at, Selector): return at
     if isinstance(at, datetime):
         return AsOf(at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at.astimezone(timezone.utc))
-    if isinstance(at, date): return AsOf(parse_time(at.isoformat()))
+    if isinstance(at, date) and (t := parse_time(at.isoformat())): return AsOf(t)
     if isinstance(at, timedelta): at = duration_text(at)
     if isinstance(at, int) and not isinstance(at, bool): at = str(at)
     if isinstance(at, str): return parse_selector(at.removeprefix('@'))
@@ -99,7 +100,7 @@ def passing(versions: list[Version], condition: Condition) -> tuple[list[Version
     kept = [v for v, w in views if condition.matches(w)]
     return kept, why or ('' if kept else condition.unlike(held))
 
-def check_sort(sort: str, known: Iterable[str]) -> None:
+def check_sort(sort: str, known: Collection[str]) -> None:
     "Raise `InvalidQuery` for a key to sort by that no record has, naming the nearest"
     try: Condition(IsNull(named(sort.lstrip('-')))).check(known)
     except InvalidQuery as e:
@@ -204,9 +205,10 @@ class FindVerbs(AliasVerbs):
         pending = self._pending_versions(newest.values())      # before the listing: it has what is delivered meanwhile
         scan = {item: numbers for item, numbers in dict(self._or_waiting(bucket.scan, waits.puts)).items()
                 if passes(item)}
-        aliases = bucket.all_aliases(lenient=True) if scan else {}
+        # where they point: numbers, and write ids of what is pending
+        aliases: dict[str, Any] = bucket.all_aliases(lenient=True) if scan else {}
         for item, n in waits.gone:
-            if item in scan: scan[item].made.pop(n, None)
+            if item in scan and isinstance(n, int): scan[item].made.pop(n, None)
         for item, moved in waits.aliases.items():
             if item in scan: aliases[item] = {a: n for a, n in (aliases.get(item, {}) | moved).items() if n is not None}
         wanted = versions_meant(bucket, at, scan, {i: a for i, a in aliases.items() if i in scan})
@@ -243,7 +245,7 @@ class FindVerbs(AliasVerbs):
         if not (isinstance(at, AliasAt) or isinstance(at, Alias) and at.back): return at
         found = [(b.name, item, n) for b in map(self.origin.bucket, names) for item in aliases_had(b, at.name)
                  if (n := _alias_before(b, item, at))]
-        rows = [str(at) for v in found if (at := self.keeper.index.number(*v)) is not None]
+        rows = [str(row) for v in found if (row := self.keeper.index.number(*v)) is not None]
         return Sql(f"at IN ({', '.join(rows)})")
 
     def _check_keys(self, q: Asked, search: Search, own: Collection[str]) -> str:
@@ -526,7 +528,7 @@ def _aliases_asked(condition: Condition, called: Mapping[str, list[str]]) -> str
     parts = condition.tree.parts if isinstance(condition.tree, And) else (condition.tree,)
     one = ({x for names in called.values() for x in names} if called
            else {c.other.value for c in found if isinstance(c, Compare) and c.op == '=' and isinstance(c.other, Value)
-                 and c in parts})
+                 and isinstance(c.other.value, str) and c in parts})
     if not found and not called: return None
     try:
         return (alias if len(one) == 1 and isinstance(parse_selector(alias := one.pop()), Alias)

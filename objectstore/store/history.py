@@ -6,6 +6,7 @@
 from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
+from types import EllipsisType
 from typing import NamedTuple
 from ..errors import Conflict, NotAvailableOffline, NotFound, hint
 from ..refs import Ago, AliasAt, AsOf, Number, Ref, alias_name, check_alias, decode_segment, parse_ref
@@ -215,7 +216,8 @@ class HistoryVerbs(WatchVerbs):
         *,
         # How far: a version (`3`, "@3"), or when ("2026-11-01", "7d", a date); None: one more step
         to: int | str | date | timedelta | None = None,
-        if_at: int | Version | None = ...,                    # Where it must point now (None: nowhere), else `Conflict`
+        # Where it must point now (None: nowhere), else `Conflict`
+        if_at: int | Version | EllipsisType | None = ...,
     ) -> Version:                                             # The version that it points at now
         """Rollback: take an alias back to where it pointed before; each call goes one more step back
 

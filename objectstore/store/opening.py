@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from os import PathLike
 from pathlib import Path
-from typing import Concatenate, Literal, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 from datetime import timedelta
 from ..calls import with_help, wrong_call
 from ..errors import InvalidRef, NotAvailableOffline, Protected, StaleWarning, TierMismatch, seconds_of
@@ -161,9 +161,12 @@ class StoreBase(Looks, ObjectStoreInterface):
                              durable=durable, marker=MARKER)
         self.origin = self._stacked(place, near)
         if 'endpoint' not in self._given and getattr(place, 'endpoint', None):
-            place.said_by = said.sources.get('endpoint', place.said_by)
+            service: Any = place      # who has an endpoint says where that was named
+            service.said_by = said.sources.get('endpoint', service.said_by)
         self._first = First.of(said, place, state_folder)     # What is to be said before the first request
-        if self._first.addresses and isinstance(place, Backend): place.first = self._first.tell
+        if self._first.addresses and isinstance(place, Backend):
+            far: Any = place          # what has addresses is asked over a network
+            far.first = self._first.tell
         self._warned = False                          # Was it said that something is stale?
         # Delivery in the background: one at a time, and not at once again
         self._delivering, self._next_sync, self._pause = threading.Lock(), 0.0, 5.0
@@ -180,7 +183,7 @@ class StoreBase(Looks, ObjectStoreInterface):
     def over(
         cls,
         origin: Origin,       # Asked as it is: no near tier is put before it, so nothing can be pending
-        **options: object,    # As for a store that is opened by its URL: `timeout`, `readonly`, `author`, ...
+        **options: Any,       # As for a store that is opened by its URL: `timeout`, `readonly`, `author`, ...
     ) -> Self:
         "A store over an origin that was made before, such as one over a backend of your own"
         store = cls('memory://', **options)
@@ -210,17 +213,18 @@ class StoreBase(Looks, ObjectStoreInterface):
             raise TierMismatch(f'{self.tiers[0]} is farther than {self.tiers[-1]}: swap them; the nearest comes first '
                                'and the origin last')
         if remote and not tiers and near and (cache := cache_folder()): tiers = [open_near(str(cache/'near'))]
-        by, state = self._made_by()['who'], state_folder()
+        by, state = str(self._made_by()['who']), state_folder()
         if state is None: tiers = []      # without knowing who was there nothing near can be told apart
-        self.pending = Pending.of(state, place.url, getattr(place, 'endpoint', None)) if tiers else None
-        if tiers: return self._over_near(place, by, tiers, state)
+        self.pending = Pending.of(state, place.url, getattr(place, 'endpoint', None)) if tiers and state else None
+        if tiers and state: return self._over_near(place, by, tiers, state)
         return Origin(place, by, Places(state) if state else None, own=self.tiers[-1] == _own_folder())
 
     def _over_near(self, place: Backend | NativeBackends, by: str, tiers: list, state: Path) -> StackedOrigin:
         "An origin behind near tiers; where nothing can be pending, that is said at the first call"
         if isinstance(place, Backend): place = timed(place, max(VOLUME_WAIT * self.timeout, 5.0))
         origin = StackedOrigin(place, by, tiers, self.cache_limit, self.offline, state)
-        if not self.readonly and self.offline is not False and (why := why_not_here(self.pending.files.url)):
+        if (self.pending and not self.readonly and self.offline is not False
+            and (why := why_not_here(self.pending.files.url))):
             origin.news.append(f'{why}: while {place.url} is away, what would be pending is refused. Set '
                                'OBJECTSTORE_STATE_DIR to a folder of this machine')
         return origin
@@ -264,7 +268,7 @@ class StoreBase(Looks, ObjectStoreInterface):
 
     def sync_soon(self) -> None:
         "After a call that the origin has answered: deliver in the background what waits"
-        if (self.offline is True or time.monotonic() < self._next_sync or not self.pending.work()
+        if (self.offline is True or time.monotonic() < self._next_sync or not self.pending or not self.pending.work()
             or self.origin.is_away()):
             return
         self.sync_later()
@@ -336,7 +340,8 @@ class StoreBase(Looks, ObjectStoreInterface):
 def _check_given(offline: object, progress: object, others: Mapping) -> None:
     "Raise where an argument is not what it must be"
     for name, check in dict(cache_limit=parse_size, author=check_author, provenance=check_provenance).items():
-        try: others[name] is None or check(others[name])
+        try:
+            if others[name] is not None: check(others[name])
         except ValueError as e: raise InvalidSettings(f'{name}: {e}') from None
     for name, v in dict(offline=offline, progress=progress).items():
         if v != 'auto' and not isinstance(v, bool): raise InvalidSettings(f"{name}={v!r}: 'auto', True or False")
@@ -365,7 +370,7 @@ def _config(tiers: tuple, profile: str | None, given: dict) -> tuple[dict, Confi
     """The settings for a store: arguments over the environment over a file over defaults; and what was said without
     the arguments"""
     said = get_config(profile, files=not tiers or profile is not None)
-    config = dict(said) | given
+    config: dict[str, Any] = dict(said) | given
     config['tiers'] = list(tiers or config['tiers'] or [default_folder()])
     return config, said
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 import os, re, warnings
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from ..errors import Damaged, NotAvailableOffline, NotFound, Unsupported, hint, seconds_of
 from ..refs import LATEST, Alias, Number, Ref, WriteId, name_filter, parse_ref
 from ..calls import with_help
@@ -34,11 +34,13 @@ from .opening import StoreBase, outside, Function
 __all__ = ['ReadVerbs', 'Unread', 'Waits', 'with_pending']
 
 # %% ../../nbs/store/04_reads.ipynb #a8f2b4d3
+_R = TypeVar('_R')
+
 class ReadVerbs(StoreBase):
     "Reads: `get`, `versions`, `store[ref]`, and the buckets"
 
     @abstractmethod
-    def _later(self, v: Version | Unread, op: str, **says) -> Version | Unread:
+    def _later(self, v: Any, op: str, **says) -> Any:     # A version, or one of which little is known: that very one
         "Write down what is to be done to a version when the origin is back; `WriteVerbs` has it"
 
     def _version(self, ref: object, max_age: float | None = None) -> Version:
@@ -77,9 +79,10 @@ class ReadVerbs(StoreBase):
 
     def _waiting(self, r: Ref) -> Version | None:
         "The pending put that a ref means: the newest one of the item, or the one with this write id"
-        if not self.pending.work(): return None if not isinstance(r.selector, WriteId) else self._delivered(r)
-        if isinstance(r.selector, Alias) and not r.selector.back: return self._waiting_alias(r)
+        if self.pending is None: return None
         id = r.selector.id if isinstance(r.selector, WriteId) else None
+        if not self.pending.work(): return self._delivered(r, id) if id else None
+        if isinstance(r.selector, Alias) and not r.selector.back: return self._waiting_alias(r, r.selector.name)
         if id is None and r.selector not in (None, LATEST): return None
         for w in reversed([w for w in self._waiting_puts(r.bucket, r.item) if id in (None, w.id)]):
             try: return self._pending_version(w)
@@ -87,7 +90,7 @@ class ReadVerbs(StoreBase):
                 if id: raise
         if id and any(w.id == id for w in self.pending.puts(r.bucket, r.item)):
             raise NotFound(f'{r} was removed on this machine; the removal is pending')
-        return self._delivered(r) if id else None
+        return self._delivered(r, id) if id else None
 
     def _waiting_puts(self, bucket: str | None = None, item: str | None = None) -> list[Work]:
         "Pending puts whose removal does not wait too, oldest first"
@@ -97,16 +100,20 @@ class ReadVerbs(StoreBase):
         return [w for w in work if w.op == 'put' and bucket in (None, w.bucket) and item in (None, w.item)
                 and w.id not in gone]
 
-    def _delivered(self, r: Ref) -> Version | None:
+    def _delivered(self, r: Ref, id: str) -> Version | None:
         "The version that a delivered put became, where this machine delivered it"
-        if not (n := self.pending.done(r.selector.id)): return None
+        if not (n := self._done(id)): return None
         bucket = self.origin.bucket(r.bucket)
         try: v = self._version(Ref(r.bucket, r.item, Number(n)))
         except NotFound: v = None
         # where the store was set back, it may have another number now, or none
-        if v is None or v.id != r.selector.id: n = bucket._written(r.item, r.selector.id)
-        if v and n is None: raise bucket.broken_promise(v._record, r.selector.id)
+        if v is None or v.id != id: n = bucket._written(r.item, id)
+        if v and n is None: raise bucket.broken_promise(v._record, id)
         return v if v and v.version == n else self._version(Ref(r.bucket, r.item, Number(n))) if n else None
+
+    def _done(self, id: str) -> int | None:
+        "The number that a pending put has got"
+        return self.pending.done(id) if self.pending else None
 
     def waiting_notes(self, v: Version) -> list[dict]:
         "Notes on a version that wait for the origin"
@@ -123,55 +130,54 @@ class ReadVerbs(StoreBase):
         "The aliases of a version, with the moves that wait; those are looked at first"
         waiting = self._waiting_aliases(Ref(v.bucket, v.item))
         known = v._in.aliases(v.item) | waiting
-        own = {v.id, v.version or self.pending.done(v.id)}
+        own = {v.id, v.version or self._done(v.id)}
         return [a for a, n in known.items() if n is not None and n in own]
 
-    def _waiting_aliases(self, r: Ref) -> dict[str, int | str]:
-        "Where pending moves will point the aliases of an item: numbers, or write ids of pending puts"
+    def _waiting_aliases(self, r: Ref) -> dict[str, int | str | None]:
+        "Where pending moves will point the aliases of an item: numbers, write ids of pending puts, None for nowhere"
         return {w.says['alias']: w.says['version'] for w in (self.pending.work() if self.pending else [])
                 if w.op == 'alias' and w.name == f'{r.bucket}/{r.item}'}
 
-    def _waiting_alias(self, r: Ref) -> Version | None:
-        to = self._waiting_aliases(r).get(r.selector.name, ...)
+    def _waiting_alias(self, r: Ref, name: str) -> Version | None:
+        to = self._waiting_aliases(r).get(name, ...)
         if to is None:
-            raise NotFound(f'alias {r.selector.name!r} of {r.bucket}/{r.item} was removed on this machine; that is '
+            raise NotFound(f'alias {name!r} of {r.bucket}/{r.item} was removed on this machine; that is '
                            'pending')
         return (None if to is ...
                 else self._version(Ref(r.bucket, r.item, WriteId(to) if isinstance(to, str) else Number(to))))
 
-    def _unless_removed(self, v: Version, r: Ref, gone: set[int]) -> Version:
+    def _unless_removed(self, v: Version, r: Ref, gone: set[int | None]) -> Version:
         "A version whose removal does not wait, or the one before it where the latest was asked for"
         if v.version not in gone: return v
         before = [n for n in v._in.numbers(v.item).live if n not in gone] if r.selector in (None, LATEST) else []
         if not before: raise NotFound(f'{v.ref} was removed on this machine; the removal is pending')
         return self._found(v._in, v._in.record(v.item, before[-1]))
 
-    def _going(self, bucket: str, item: str) -> set[int]:
-        "The versions of an item whose removal is pending"
-        return ({self.pending.done(n) if isinstance(n, str) else n for w in self.pending.work() if w.op == 'remove'
+    def _going(self, bucket: str, item: str) -> set[int | None]:
+        "The versions of an item whose removal is pending; None stands for puts that are pending themselves"
+        return ({self._done(n) if isinstance(n, str) else n for w in self.pending.work() if w.op == 'remove'
                  and w.name == f'{bucket}/{item}' for n in [w.says['version']]} if self.pending else set())
 
     def _pending_version(self, w: Work) -> Version:
         "A pending put as a version; where it was delivered since the queue was read: what it became"
-        try:
-            return PendingVersion(self, Waiting(w, self.pending, self.origin.bucket(w.bucket)), self.pending.record(w),
-                                  w.since)
+        if (queue := self.pending) is None: return self._became(Ref(w.bucket, w.item), w.id)
+        try: return PendingVersion(self, Waiting(w, queue, self.origin.bucket(w.bucket)), queue.record(w), w.since)
         except Damaged:
-            if self.pending.still(w.id): raise
-            return self._became(Ref(w.bucket, w.item, WriteId(w.id)))
+            if queue.still(w.id): raise
+            return self._became(Ref(w.bucket, w.item), w.id)
 
-    def _became(self, r: Ref) -> Version:
+    def _became(self, r: Ref, id: str) -> Version:
         "The version that a put became which is not pending any more"
-        if v := self._delivered(r): return v
-        raise NotFound(f'{r} was removed while it was pending')
+        if v := self._delivered(r, id): return v
+        raise NotFound(f'{r}@id:{id} was removed while it was pending')
 
-    def or_delivered(self, v: Version, read: Callable[[Version], object]) -> object:
+    def or_delivered(self, v: Version, read: Callable[[Version], _R]) -> _R:
         """What is read of a version; of what it became, where it was pending and was delivered meanwhile, for then its
         bytes have gone with it"""
         try: return read(v)
         except (Damaged, FileNotFoundError):
-            if not v.pending or self.pending.still(v.id): raise
-            return read(self._became(Ref(v.bucket, v.item, WriteId(v.id))))
+            if not v.pending or self.pending and self.pending.still(v.id): raise
+            return read(self._became(Ref(v.bucket, v.item), v.id))
 
     def _pending_versions(self, works: Iterable[Work]) -> list[Version]:
         """Pending puts as versions; one that was taken back at this moment is none, and of one whose bytes are damaged
@@ -188,7 +194,8 @@ class ReadVerbs(StoreBase):
         delivered meanwhile is found there"""
         work = [w for w in (self.pending.work() if self.pending else []) if w.bucket == bucket
                 and item in (None, w.item)]
-        def what(w): return w.item, self.pending.done(n) or n if isinstance(n := w.says['version'], str) else n
+        def what(w: Work) -> tuple[str, int | str | None]:
+            return w.item, self._done(n) or n if isinstance(n := w.says['version'], str) else n
         gone, notes, aliases = {what(w) for w in work if w.op == 'remove'}, defaultdict(list), defaultdict(dict)
         for w in work:
             if w.op == 'note': notes[what(w)].append(w.says['move']['notes'])
@@ -218,7 +225,7 @@ class ReadVerbs(StoreBase):
     @with_help
     def __contains__(
         self,
-        ref: object,          # As in `store[ref]`
+        ref: str | Ref,       # As in `store[ref]`
     ) -> bool:                # False where it is not found
         """Existence of a version
 
@@ -304,7 +311,7 @@ class ReadVerbs(StoreBase):
         for last in (False, False, True):
             try:
                 with source(v._in, r, self.progress) as s:
-                    if raw and columns is None: return s.read_bytes()
+                    if raw and columns is None: return s if isinstance(s, bytes) else s.read_bytes()
                     return codec.decode(s, r.how, as_=as_, columns=columns, trust=trust)
             except FileNotFoundError:     # another process has made room in the near tier
                 if last: raise
@@ -404,7 +411,7 @@ class ReadVerbs(StoreBase):
         waiting = {w.bucket for w in self._waiting_puts()}
         return sorted({*self._or_waiting(self.origin.names, waiting), *waiting})
 
-    def _or_waiting(self, ask: Callable, waiting: object) -> object:
+    def _or_waiting(self, ask: Callable[[], _R], waiting: Collection) -> _R | list[Any]:
         "What the origin or a near tier says; nothing, where something waits for an origin that was never met"
         try: return ask()
         except ConnectionError as e:
@@ -466,7 +473,7 @@ class ReadVerbs(StoreBase):
     def _held(self, name: str, waiting: list[Work]) -> str:
         "What a bucket holds, in words"
         live = [len(numbers.live)
-                for numbers in (self._or_waiting(self.origin.bucket(name).scan, waiting) or {}).values()
+                for numbers in dict(self._or_waiting(self.origin.bucket(name).scan, waiting)).values()
                 if numbers.live]
         def count(n, word): return f'{n:,} {word}' + 's' * (n != 1)
         found = [f'it holds {count(len(live), "item")} with {count(sum(live), "version")}'] if live else []
@@ -488,8 +495,8 @@ class Waits(NamedTuple):
     """What waits for the origin in a bucket, as it was in one moment; versions by item and number, pending ones by
     item and write id"""
     puts: list[Work]                                  # Whose removal does not wait too, oldest first
-    gone: set[tuple[str, int | str]]                  # What is to be removed
-    notes: dict[tuple[str, int | str], list[dict]]
+    gone: set[tuple[str, int | str | None]]           # What is to be removed
+    notes: dict[tuple[str, int | str | None], list[dict]]
     aliases: dict[str, dict[str, int | str | None]]   # By item: where they will point
 
 def with_pending(found: Iterable[Version], waiting: Iterable[Version]) -> list[Version]:

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from datetime import datetime
+from operator import index
+from typing import SupportsIndex, overload
 from ..errors import NotFound, hint
 from ..search.predicate import FIELDS, Condition, Name, named, value
 from ..format.origin_clock import moment
@@ -18,7 +20,6 @@ from ..search.local_index import IndexAway
 from ..search.compiler import Place, Search
 from ..display import Table
 from .version import Facets, Stats, Version, Versions, answered, check_place, count_cells, view
-
 
 # %% auto #0
 __all__ = ['FIRST', 'LARGEST', 'COUNTED', 'FoundVersion', 'asked_by', 'rank', 'sort_cell', 'Found']
@@ -63,7 +64,7 @@ class FoundVersion(Version):
     @property
     def metadata(self) -> dict:
         return (deepcopy(self._row.metadata) if self.at_hand('notes') and self._fresh_notes()
-                else Version.metadata.fget(self))
+                else super().metadata)
     @property
     def stats(self) -> Stats: return Stats(deepcopy(self._row.stats), f'{self.ref}: stats')
     def _fresh_notes(self) -> bool: return self._known['notes'][0] == self._in.changes
@@ -99,12 +100,13 @@ class Found(Versions):
         why: Callable[[], str],                # What to say where there is nothing
         again: Callable[[], list[Version]],    # The same from the records, should the index be lost meanwhile
     ):
-        self._store, self._search, self._others, self._limit, self._why, self._again = (store, search, others, limit,
-            why, again)
+        self._store, self._others, self._limit, self._why, self._again = store, others, limit, why, again
+        self._search: Search | None = search     # None: the index is lost
         self._order: list[Place | Version] = []
         self._end, self._page, self._last = limit == 0, FIRST, None
         self._loaded: dict[Place, Version] = {}
-        self._stale, self.as_of, self._stamp = False, None, search.index.identity()
+        self._stale, self._stamp = False, search.index.identity()
+        self.as_of: datetime | None = None       # When the index was up to date, where the origin is away
         self.asked = asked_by(search.sort, Condition(search.tree))
         self.also: Callable[[], str] = str       # What else there is to ask for
         self._fill(1)
@@ -124,17 +126,18 @@ class Found(Versions):
 
     def _from_records(self) -> None:
         "The index is lost: the records answer"
-        self._order, self._loaded, self._end, self._others, self._search = list(self._again()), {}, True, [], None
+        self._order = [*self._again()]
+        self._loaded, self._end, self._others, self._search = {}, True, [], None
 
     def _next(self) -> None:
         "Ask for one page more, and put between its rows what the index does not hold"
-        s = self._search
+        if (s := self._search) is None: self._end = True; return      # the records have answered
         n = self._page if self._limit is None else min(self._page, self._limit - len(self._order))
         rows = s.page(n, self._last)
         if s.index.identity() != self._stamp: raise IndexAway('it was made anew')
         for p in rows:
             if p.bucket not in s.buckets: continue      # it was made after the question
-            while self._others and self._before(self._others[0], p.by): self._order.append(self._others.pop(0))
+            while self._others and self._before(s, self._others[0], p.by): self._order.append(self._others.pop(0))
             self._order.append(p)
         self._end, self._last = len(rows) < n, rows[-1] if rows else None
         if self._end: self._order, self._others = self._order + self._others, []
@@ -142,10 +145,11 @@ class Found(Versions):
             self._order, self._end = self._order[:self._limit], True
         self._page = min(4 * self._page, LARGEST)
 
-    def _before(self, v: Version, c: Cell) -> bool:
+    def _before(self, s: Search, v: Version, c: Cell) -> bool:
         "Does a version come before a row?"
-        a, b = rank(sort_cell(v, self._search.sort)), rank(c / 1e6 if self._search.sort == 'created' else c)
-        return a >= b if self._search.down else a < b
+        a = rank(sort_cell(v, s.sort))
+        b = rank(c / 1e6 if s.sort == 'created' and isinstance(c, (int, float)) else c)
+        return a >= b if s.down else a < b
 
     def _load(self, i: int, n: int = 25) -> None:
         "Bring the rows of versions from the `i`-th on"
@@ -157,14 +161,15 @@ class Found(Versions):
 
     def _rows(self, places: list[Place]) -> dict[Place, tuple[Row, list[str]]]:
         "The rows of versions, also where they have moved since"
-        index = self._search.index
+        if self._search is None: raise IndexAway('the records have answered')
+        held_in = self._search.index
         def held(places):
-            return {p: rows[p.at] for rows in [index.rows([p.at for p in places])] for p in places if p.at in rows
+            return {p: rows[p.at] for rows in [held_in.rows([p.at for p in places])] for p in places if p.at in rows
                     and rows[p.at][0][:3] == p[2:]}
         found = held(places)
         if lost := [p for p in places if p not in found]:
-            if index.identity() != self._stamp: raise IndexAway('it was made anew')
-            now = {p: p._replace(at=at) for p in lost if (at := index.number(*p[2:])) is not None}
+            if held_in.identity() != self._stamp: raise IndexAway('it was made anew')
+            now = {p: p._replace(at=at) for p in lost if (at := held_in.number(*p[2:])) is not None}
             again = held([*now.values()])
             found |= {p: again[q] for p, q in now.items() if q in again}
         return found
@@ -194,13 +199,21 @@ class Found(Versions):
             if v := self._at(i): yield v
             i += 1
 
-    def __getitem__(self, i: int | slice | str) -> Version | Versions | list:
+    @overload
+    def __getitem__(self, i: SupportsIndex) -> Version: ...
+    @overload
+    def __getitem__(self, i: slice) -> Versions: ...
+    @overload
+    def __getitem__(self, i: str) -> list: ...
+    def __getitem__(self, i: SupportsIndex | slice | str) -> Version | Versions | list:
         "A version, some of them, or the values of a key"
-        if isinstance(check_place(i), str): return [value(named(i), view(v)) for v in self]
+        check_place(i)
+        if isinstance(i, str): return [value(named(i), view(v)) for v in self]
         if isinstance(i, slice):
             self._fill(i.stop if i.stop is not None and i.stop >= 0 and (i.start or 0) >= 0 else None)
             return Versions((v for k in range(*i.indices(len(self._order))) if (v := self._at(k))),
                             self.why if not self else '', self.asked)
+        i = index(i)
         self._fill(i + 1 if i >= 0 else None)
         if not -len(self._order) <= i < len(self._order): raise IndexError(f'{i} of {len(self._order):,} versions')
         if (v := self._at(i % len(self._order))) is None:
@@ -217,6 +230,7 @@ class Found(Versions):
     def _counted(self) -> int | None:
         "How many there are; None where there are too many to count for a table"
         if self._end: return len(self._order)
+        if self._search is None: return len(self)
         try: n = self._search.count(COUNTED + 1) + sum(v.pending for v in self._others)
         except IndexAway: return len(self)
         n = n if self._limit is None else min(n, self._limit)

@@ -53,6 +53,7 @@ class ObjectStore(HistoryVerbs):
         version: str | int | None = None,            # Says whether the code is the same, in place of its source
         ignore: str | tuple[str, ...] = (),          # Parameters that do not matter: not part of the name, not compared
         uses: object = (),                           # Functions, classes, modules and values that count as its code too
+        secret: str | tuple[str, ...] = (),          # Parameters of which names and records have a hash
     ) -> Callable[[Callable], Calculated]:           # A decorator
         """Decorator that keeps the results of a function as versions, and calculates what is missing or outdated
 
@@ -74,8 +75,9 @@ class ObjectStore(HistoryVerbs):
         def decorate(fn: Callable) -> Calculated:
             check_function(fn)
             f = Calculated(self, r, fn, version, (ignore,) if isinstance(ignore, str) else tuple(ignore),
-                           tuple(uses) if isinstance(uses, (tuple, list)) else (uses,))
-            self._functions[str(r)] = f
+                           tuple(uses) if isinstance(uses, (tuple, list)) else (uses,),
+                           (secret,) if isinstance(secret, str) else tuple(secret))
+            f.register()
             return f
         return decorate
 
@@ -125,7 +127,8 @@ def open_store(
     endpoint: str | None,
 ) -> ObjectStore | None:       # None: not open in this process
     "A store that is open in this process, by the place of its origin"
-    return next((s for s in list(open_stores) if store_place(s) == (place, endpoint)), None)
+    return next((s for s in list(open_stores) if isinstance(s, ObjectStore) and store_place(s) == (place, endpoint)),
+                None)
 
 # %% ../../nbs/store/14_store.ipynb #57040009
 @class_with_help

@@ -15,7 +15,7 @@ from ..calls import explained
 from ..format.witness import Sight
 from ..format.records import payload_key, unpack
 from ..format.commit import Bucket
-from ..cache.near import HELD, NEAR_WAIT, Near, quietly
+from ..cache.near import HELD, NEAR_WAIT, Near, Stack, quietly
 from ..cache.breaker import Breaker
 from ..storage.atomic import within
 from ..storage.files import FileBackend
@@ -62,7 +62,7 @@ class SyncVerbs(BulkVerbs):
         report = self._deliver(wait=True)
         report.elsewhere = self._waits_elsewhere()
         if self.pending is None: return report
-        for queue in self._queues_elsewhere(): report += self._deliver_from(queue, True, self._is_ours)
+        for other in self._queues_elsewhere(): report += self._deliver_from(other, True, self._is_ours)
         told = {(o.what, o.why) for o in report.conflicts}
         earlier = self.pending.conflicts()
         report += [Outcome(w['what'], 'conflict', w['why']) for _, w in earlier if (w['what'], w['why']) not in told]
@@ -161,14 +161,15 @@ class SyncVerbs(BulkVerbs):
 
     def wait_for(self, v: PendingVersion, timeout: float | str | timedelta | None = None) -> Version:
         "The version that a pending put becomes"
+        if (queue := self.pending) is None: raise self._keeps_nothing()
         timeout = None if timeout is None else seconds_of('timeout', timeout)
         until, pause = None if timeout is None else time.monotonic() + timeout, 0.1
         with Notice(f'{v.bucket}/{v.item} waits for {self.origin.url}', self.progress) as notice:
-            while (n := self.pending.done(v.id)) is None:
+            while (n := queue.done(v.id)) is None:
                 report = self._deliver(wait=True)
-                if self.pending.done(v.id) is not None: continue
+                if queue.done(v.id) is not None: continue
                 why = next((o.why for o in report if o.what == f'put {v.bucket}/{v.item}'), 'nobody knows why')
-                if all(w.id != v.id for w in self.pending.work()):
+                if all(w.id != v.id for w in queue.work()):
                     raise NotFound(f'{v.ref} was removed while it was pending')
                 if until is not None and time.monotonic() > until:
                     raise StillPending(f'{v.ref} has no number yet after {timeout:g} s ({why}); it is safe on this '
@@ -180,7 +181,7 @@ class SyncVerbs(BulkVerbs):
 
     def sync_later(self) -> None:
         "Deliver in the background, once at a time"
-        if not self.pending.work(): return
+        if not self.pending or not self.pending.work(): return
         def run() -> None:
             if not self._delivering.acquire(blocking=False): return
             try: waits = self._deliver().waiting
@@ -439,14 +440,15 @@ class NearCopies:
         if v.pending: return True
         payloads, stack, own = self._bytes_of(v), v._in.backend, v._in.key(v.item, v.version)
         lines = [*(v._in.prefix + payload_key(h, p) for h, p, _ in payloads), own]
-        for near in getattr(stack, 'nears', []): near.keep(f'{HELD}{v.id}', '\n'.join(lines).encode())
+        nears = getattr(stack, 'nears', [])
+        for near in nears: near.keep(f'{HELD}{v.id}', '\n'.join(lines).encode())
         for hash, put, size in payloads:
             with payload_file(v._in, hash, put, size, self.store.progress, v.ref): pass
         # it may have been evicted for what was fetched before it was held
-        if getattr(stack, 'nears', []): stack.read(own)
-        v.notes, v.aliases, v._in.state()     # what else is asked for without the origin
-        if not getattr(stack, 'nears', []): return stack.can.place in ('memory', 'local')
-        return any(all(quietly(near.has, key) for key in (f'{HELD}{v.id}', *lines)) for near in stack.nears)
+        if nears: stack.read(own)
+        _ = v.notes, v.aliases, v._in.state()     # what else is asked for without the origin
+        if not nears: return stack.can.place in ('memory', 'local')
+        return any(all(quietly(near.has, key) for key in (f'{HELD}{v.id}', *lines)) for near in nears)
 
     @explained
     def drop(
@@ -463,16 +465,18 @@ class NearCopies:
         """
         r = parse_ref(ref)
         bucket = self.store.origin.bucket(r.bucket)
+        if not isinstance(stack := bucket.backend, Stack): return      # nothing is near
         numbers = near_numbers(bucket, r.item) if r.selector is None else [bucket.resolve(r.item, r.selector)]
         for n in numbers:
             v = Version(self.store, bucket, bucket.record(r.item, n))
             for key in [*(bucket.prefix + payload_key(h, p) for h, p, _ in self._bytes_of(v)), bucket.key(r.item, n)]:
-                bucket.backend.forget_all(key)
-            for near in bucket.backend.nears: near.drop(f'{HELD}{v.id}')
+                stack.forget_all(key)
+            for near in stack.nears: near.drop(f'{HELD}{v.id}')
             bucket.records.pop((r.item, n), None)
 
 class Kept(Looks, int):
     "What is held near: its bytes, as a number, and how many `versions` they are"
+    versions: int
     def __new__(cls, size: int, versions: int):
         self = super().__new__(cls, size)
         self.versions = versions

@@ -8,12 +8,12 @@ import errno, inspect, io, json, os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Reversible
 from copy import copy, deepcopy
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from dataclasses import fields, make_dataclass, replace
 from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Self, SupportsIndex, TypeVar, overload
 from ..errors import (Damaged, InvalidCall, InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError,
                                 Protected, TierMismatch, Unsupported, hint, missing)
 from ..refs import item_key
@@ -61,6 +61,7 @@ def answered(verb: Callable[_P, _R]) -> Callable[_P, _R]:
                     return store._told(answer, reasons)
                 except Renewed:       # another store was found in the place of one; nothing was written then
                     if not left: raise
+            raise AssertionError('the last one raises')
         except Gone as e: raise _not_there(store, of, str(e)) from e
         except ObjectStoreError as e:
             if isinstance(e, REFUSALS): store.origin.said = str(e)
@@ -119,17 +120,18 @@ def note_answer(verb: Callable, args: tuple, kwargs: dict, answer: object) -> No
     place, endpoint = store_place(getattr(of, '_store', of))
     given = dict(list(inspect.signature(verb).bind(*args, **kwargs).arguments.items())[1:])
     asked = (of.asked or of.ref) if isinstance(of, Version) else ''
-    now_reading().note(Input(asked, answer_hash(answer), verb=verb.__name__, args=plain_args(given), place=place,
+    if (reads := now_reading()) is None: return
+    reads.note(Input(asked, answer_hash(answer), verb=verb.__name__, args=plain_args(given), place=place,
                              endpoint=endpoint))
 
 # %% ../../nbs/store/01_version.ipynb #cdded974
 class Stats(Looks, dict):
     "Facts about a version, an item, a bucket or a store"
-    def __init__(self, facts: Mapping = (), title: str = ''):
+    def __init__(self, facts: Mapping = MappingProxyType({}), title: str = ''):
         super().__init__(facts)
         self.title = title
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         if name in self: return self[name]
         raise AttributeError(f'no fact {name!r}{hint(name, self)}')
     def __dir__(self) -> list[str]: return [*super().__dir__(), *map(str, self)]
@@ -224,7 +226,7 @@ class Version(Looks):
         view._store = store
         return view
 
-    def _fresh(self, what: str, fetch) -> object:
+    def _fresh(self, what: str, fetch: Callable[[], Any]) -> Any:
         "A thing that may change, fetched again after this process has changed something in the bucket"
         if (known := self._known.get(what)) and known[0] == self._in.changes: return known[1]
         with noting_stale() as reasons: value = fetch()
@@ -435,7 +437,7 @@ def _reopen(store, ref: str) -> Version: return store[ref]
 # %% ../../nbs/store/01_version.ipynb #90921aed
 class Lineage(Stats):
     "What made a version; a call also traces what that was made from, and what was made from it"
-    def __init__(self, facts: Mapping = (), title: str = '', of: Version | None = None):
+    def __init__(self, facts: Mapping = MappingProxyType({}), title: str = '', of: Version | None = None):
         super().__init__(facts, title)
         self.of = of
     def __reduce__(self): return Lineage, (dict(self), self.title, self.of)
@@ -445,7 +447,7 @@ class Lineage(Stats):
         self,
         down: bool = True,      # Also what was made from it? Every record of the store is read for that
         depth: int = 50,        # How many steps to follow
-    ) -> Traced:                # A tree, shown as text
+    ) -> Traced | Self:         # A tree, shown as text
         """Lineage, step by step: what the version was made from, and what was made from it
 
         Errors: `NotAvailableOffline` (the origin is away and nothing near answers).
@@ -544,9 +546,9 @@ class Rows(Looks, Reversible, Collection):
         except ImportError: raise missing('pandas', 'frames') from None
         return pd.DataFrame(self.columns())
 
-def check_place(i: object) -> int | slice | str:
-    "What stands in the brackets of versions, or `InvalidCall`"
-    if isinstance(i, (str, slice)) or hasattr(type(i), '__index__'): return i
+def check_place(i: object) -> None:
+    "Raise `InvalidCall` for what has no meaning in the brackets of versions"
+    if isinstance(i, (str, slice)) or hasattr(type(i), '__index__'): return
     raise InvalidCall(f'{i!r:.80} is no place among versions: [0] is the first, [-1] the last, [:3] the first three, '
                       'and ["auc"] what each has under that key')
 
@@ -569,13 +571,19 @@ class Versions(Rows):
         self._versions, self.why, self.asked = list(versions), why, tuple(asked)
     def __len__(self) -> int: return len(self._versions)
     def __iter__(self) -> Iterator[Version]: return iter(self._versions)
-    def __getitem__(self, i: int | slice | str) -> Version | Versions | list:
+    @overload
+    def __getitem__(self, i: SupportsIndex) -> Version: ...
+    @overload
+    def __getitem__(self, i: slice) -> Versions: ...
+    @overload
+    def __getitem__(self, i: str) -> list: ...
+    def __getitem__(self, i: SupportsIndex | slice | str) -> Version | Versions | list:
         "A version, some of them, or the values of a key"
-        if isinstance(check_place(i), str): return [value(named(i), view(v)) for v in self]
+        check_place(i)
+        if isinstance(i, str): return [value(named(i), view(v)) for v in self]
         return Versions(self._versions[i], self.why, self.asked) if isinstance(i, slice) else self._versions[i]
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, (Versions, list)) else NotImplemented
-    __hash__ = None
     @property
     def refs(self) -> list[str]: return [v.ref for v in self]
     def mark_stale(self) -> None:
@@ -647,7 +655,13 @@ def count_cells(versions: Iterable[Version], key: str) -> Counter:
 # %% ../../nbs/store/01_version.ipynb #7f711677
 class ItemVersions(Versions):
     "Every version of one item, oldest first"
-    def __getitem__(self, i: int | slice | str) -> Version | Versions | list:
+    @overload
+    def __getitem__(self, i: SupportsIndex) -> Version: ...
+    @overload
+    def __getitem__(self, i: slice) -> Versions: ...
+    @overload
+    def __getitem__(self, i: str) -> list: ...
+    def __getitem__(self, i: SupportsIndex | slice | str) -> Version | Versions | list:
         "The first ([0]), one from the end ([-1]), some of them, or the values of a key"
         if isinstance(i, int) and not isinstance(i, bool) and i > 0 and self._versions:
             name = f'{self._versions[0].bucket}/{self._versions[0].item}'
@@ -682,9 +696,11 @@ def _cell(self: Version, name: str) -> object:
     row = self.row()
     return row[name] if name in row else row[name.removeprefix('metadata.')]
 
-Version.__getattr__ = _cell      # a module's own function of this name would answer for the module
+# A module's own function of this name would answer for the module; declared in the class, every misspelt name would be
+# an attribute for an editor
+Version.__getattr__ = _cell      # pyright: ignore[reportAttributeAccessIssue]
 # pprint asks what looks like a dataclass whether its repr is its own
-Version.__dataclass_params__ = SimpleNamespace(repr=False)
+Version.__dataclass_params__ = SimpleNamespace(repr=False)      # pyright: ignore[reportAttributeAccessIssue]
 
 # %% ../../nbs/store/01_version.ipynb #2ab37ecc
 class Folder(Looks, Mapping):

@@ -5,14 +5,14 @@
 # %% ../../nbs/store/12_watch.ipynb #07d386e0
 from __future__ import annotations
 import json, time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from datetime import timedelta
 from ..calls import explained
 from ..errors import Damaged, InvalidRef, NotFound, seconds_of
-from ..refs import Alias, Number, Ref, parse_ref
-from ..storage.backend import key_number
+from ..refs import Alias, BucketRef, Number, Ref, parse_ref
+from ..storage.backend import Entry, key_number
 from ..format.records import alias_folder, read_move
 from ..format.buckets import Numbers
 from ..format.commit import Bucket
@@ -54,14 +54,13 @@ class WatchVerbs(CareVerbs):
 
     def _alias_events(self, r: Ref, n: int) -> list[Event]:
         "Moves of an alias behind a number, oldest first"
-        bucket, name = self.origin.bucket(r.bucket), r.selector.name
+        bucket, name = self.origin.bucket(r.bucket), _alias_of(r)
         folder = bucket.prefix + alias_folder(r.item, name)
         with at_origin():
-            keys = [e.key for e in bucket.backend.tail(folder, n) if key_number(e.key)[0] > n]
-            if keys and key_number(keys[0])[0] > n + 1:
-                keys = [e.key for e in bucket.backend.list(folder) if key_number(e.key) and key_number(e.key)[0] > n]
-            moves = [(key_number(k)[0], read_move(raw, k).get('to'))
-                     for k, raw in zip(keys, bucket.backend.read_many(keys))]
+            keys = _behind(n, bucket.backend.tail(folder, n))
+            if keys and min(keys) > n + 1: keys = _behind(n, bucket.backend.list(folder))
+            moves = [(k, read_move(raw, key).get('to'))
+                     for (k, key), raw in zip(keys.items(), bucket.backend.read_many(keys.values()))]
         return [Event('alias', f'{r.bucket}/{r.item}@{name}',
                       self._or_none(Ref(r.bucket, r.item, Number(to))) if to else None, name, str(k))
                 for k, to in moves]
@@ -71,9 +70,9 @@ class WatchVerbs(CareVerbs):
         bucket = self.origin.bucket(r.bucket)
         if r.selector is not None:
             # its target now, and each move
-            if since is None: return max(bucket.alias_target(r.item, r.selector.name)[0] - 1, 0)
+            if since is None: return max(bucket.alias_target(r.item, _alias_of(r))[0] - 1, 0)
             if not isinstance(since, Version): return _number(since)
-            return max((i + 1 for i, m in enumerate(bucket.alias_moves(r.item, r.selector.name))
+            return max((i + 1 for i, m in enumerate(bucket.alias_moves(r.item, _alias_of(r)))
                         if m.get('to') == since.version), default=0)
         return (bucket.numbers(r.item).last if since is None else since.version if isinstance(since, Version)
                 else _number(since))
@@ -91,7 +90,7 @@ class WatchVerbs(CareVerbs):
         with at_origin():
             log = read_log(b)
             changes = self._of_catalog(b, place.generation, log) if log.generation > place.generation else []
-            new = [h for h in sorted(log.hints, key=log.hints.get) if _short(h) not in place.seen]
+            new = [h for h in sorted(log.hints, key=log.hints.__getitem__) if _short(h) not in place.seen]
             for found in read_hints(b, new).values(): changes += found or []
         place.generation, place.seen = max(log.generation, place.generation), {_short(h) for h in log.hints}
         events = [e for c in dict.fromkeys(changes) for e in self._told_of(b, c, place)]
@@ -112,23 +111,23 @@ class WatchVerbs(CareVerbs):
         "The events of a change"
         if c.op == 'state': return
         name = f'{b.name}/{c.item}'
-        if c.op == 'put': yield from self._puts(b, c, place)
-        elif c.op == 'alias':
-            to = b.alias_target(c.item, c.what)[1]
-            yield Event('alias', f'{name}@{c.what}', self._or_none(Ref(b.name, c.item, Number(to))) if to else None,
-                        c.what, '')
-        else:
-            yield Event(c.op, f'{name}@{c.what}',
-                        self._or_none(Ref(b.name, c.item, Number(c.what))) if c.op == 'note' else None, None, '')
+        match c:
+            case Change('put', item, int(n)): yield from self._puts(b, item, n, place)
+            case Change('alias', item, str(alias)):
+                to = b.alias_target(item, alias)[1]
+                yield Event('alias', f'{name}@{alias}', self._or_none(Ref(b.name, item, Number(to))) if to else None,
+                            alias, '')
+            case Change(op, item, int(n)):
+                yield Event(op, f'{name}@{n}', self._or_none(Ref(b.name, item, Number(n))) if op == 'note' else None,
+                            None, '')
 
-    def _puts(self, b: Bucket, c: Change, place: Place) -> Iterator[Event]:
+    def _puts(self, b: Bucket, item: str, put: int, place: Place) -> Iterator[Event]:
         "A put, and those before it that were not told of"
-        if c.what <= (last := place.last.get(c.item, 0)): return
-        numbers = b.numbers(c.item)
-        for n in numbers.live:
-            if n <= last or n > c.what or not (v := self._or_none(Ref(b.name, c.item, Number(n)))): continue
-            if last or n == c.what or v.created.timestamp() >= place.time: yield Event('put', v.ref, v, None, '')
-        place.last[c.item] = c.what
+        if put <= (last := place.last.get(item, 0)): return
+        for n in b.numbers(item).live:
+            if n <= last or n > put or not (v := self._or_none(Ref(b.name, item, Number(n)))): continue
+            if last or n == put or v.created.timestamp() >= place.time: yield Event('put', v.ref, v, None, '')
+        place.last[item] = put
 
     @explained
     def watch(
@@ -156,10 +155,10 @@ class WatchVerbs(CareVerbs):
         return self._watched(r, since, wait, self._looker(r, since))
 
     @answered
-    def _looker(self, r: Ref, since: object) -> Callable[[], list[Event]]:
+    def _looker(self, r: Ref | BucketRef, since: object) -> Callable[[], list[Event]]:
         "A function that gives what is new"
         self._may_ask()
-        if r.item is None:
+        if isinstance(r, BucketRef):
             self._buckets_for(r.bucket)
             bucket = self.origin.bucket(r.bucket)
             place = self._place(bucket, since)
@@ -171,7 +170,7 @@ class WatchVerbs(CareVerbs):
             return found
         return look
 
-    def _watched(self, r: Ref, since: object, timeout: float | None,
+    def _watched(self, r: Ref | BucketRef, since: object, timeout: float | None,
                  look: Callable[[], list[Event]]) -> Iterator[Event]:
         "Look, and look again"
         pause, quiet = SOONEST, time.monotonic()
@@ -187,8 +186,17 @@ class WatchVerbs(CareVerbs):
             pause = min(1.5 * pause, LATEST_POLL)
 
 # %% ../../nbs/store/12_watch.ipynb #2e18c3b2
+def _alias_of(r: Ref) -> str:
+    "The alias that is watched"
+    if not isinstance(r.selector, Alias): raise InvalidRef(f'{r} names no alias')
+    return r.selector.name
+
+def _behind(n: int, entries: Iterable[Entry]) -> dict[int, str]:
+    "Keys behind a number, by their numbers"
+    return {found[0]: e.key for e in entries if (found := key_number(e.key)) and found[0] > n}
+
 def _number(since: object) -> int:
-    try: return int(since)
+    try: return int(cast(str, since))      # what a caller gave; a cursor is text
     except (TypeError, ValueError):
         raise InvalidRef(f'since={since!r:.80} is no cursor of this watch: give the cursor of one of its events, or a '
                          'version') from None

@@ -6,11 +6,13 @@
 from __future__ import annotations
 import math, os, re, threading, time, warnings
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from types import EllipsisType
+from typing import Any, BinaryIO, TypeVar, cast
 from ..errors import (CommitUnknown, Conflict, Damaged, InvalidQuery, InvalidRef, NotAvailableOffline,
                                 NotFound, ObjectStoreError, PendingWarning, Unsupported)
 from ..refs import Ref, check_alias, parse_ref
@@ -21,12 +23,12 @@ from ..search.predicate import LONGEST
 from ..format.records import alias_folder, new_id, read_move
 from ..format.buckets import Maybe
 from ..format.commit import Bucket, Draft, Payload, Spool, file_payload
-from ..cache.near import at_origin
+from ..cache.near import Stack, at_origin
 from ..cache.download import Progress
-from .version import Folder, PendingVersion, Version
+from .version import Folder, Version
 from ..search.local_index import IndexAway
 from .opening import outside
-from .reads import ReadVerbs, answered
+from .reads import ReadVerbs, Unread, answered
 
 # %% auto #0
 __all__ = ['DEEPEST', 'CASES', 'describable', 'WriteVerbs', 'warn_of_text', 'folder_files', 'Numbered', 'same_content']
@@ -34,7 +36,7 @@ __all__ = ['DEEPEST', 'CASES', 'describable', 'WriteVerbs', 'warn_of_text', 'fol
 # %% ../../nbs/store/05_writes.ipynb #e7d7baad
 DEEPEST = 32     # levels of nesting in metadata
 
-def describable(value: object, at: str = 'metadata', depth: int = 0) -> object:
+def describable(value: object, at: str = 'metadata', depth: int = 0) -> Any:
     """Metadata as plain JSON values: NumPy scalars as numbers, dates as ISO text; anything else is an error that names
     its place"""
     def bad(why): raise InvalidQuery(f'{at} {why}')
@@ -52,7 +54,7 @@ def describable(value: object, at: str = 'metadata', depth: int = 0) -> object:
         case _:
             bad(f'is a {type(value).__name__}: metadata is text, numbers, dates, None, and lists and mappings of these')
 
-def _scalar(value: object) -> object:
+def _scalar(value: Any) -> object:
     "A NumPy scalar as one of Python's own"
     plain = value.item()
     if value.dtype.kind == 'M' and isinstance(plain, int): return value.astype('datetime64[us]').item()
@@ -67,11 +69,14 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError: return False
 
 # %% ../../nbs/store/05_writes.ipynb #0902d5e8
+_Done = TypeVar('_Done')
+_V = TypeVar('_V', bound='Version | Numbered | Unread')
+
 class WriteVerbs(ReadVerbs):
     "Writes: `put`, and what a put is checked for"
 
     @abstractmethod
-    def _aim(self, v: Version, alias: str, at: int | str | None = ...) -> Version:
+    def _aim(self, v: Version, alias: str, at: int | str | EllipsisType | None = ...) -> Version:
         "Move an alias, now or when the origin is back; `AliasVerbs` has it"
 
     @contextmanager
@@ -102,8 +107,9 @@ class WriteVerbs(ReadVerbs):
             warnings.warn(f'{ref} is stored as {c.name}: whoever gets it needs trust=True, because loading it can run '
                           'any code', stacklevel=7)
         with Spool() as f:
-            how, p = c.encode(obj, f), f.payload()
-            proved(c, obj, p.path or p.data, how)
+            # it has what a codec asks of a file
+            how, p = c.encode(obj, cast(BinaryIO, f)), f.payload()
+            proved(c, obj, p.path or p.data or b'', how)
             yield Draft(c.name, p, how, dict(kind=c.kind, stats=c.stats(obj), by=self._made_by()))
 
     def _file_draft(self, ref: Ref, path: Path) -> Draft:
@@ -189,6 +195,7 @@ class WriteVerbs(ReadVerbs):
                         or self._put(bucket, r, draft, if_latest))
             except Renewed:
                 if last: raise
+        raise AssertionError('the last one raises')
 
     def _behind(self, r: Ref, draft: Draft, waiting: list, if_latest: int | None, skip_unchanged: bool) -> Version:
         "A put of an item that has pending puts: it comes behind them"
@@ -204,10 +211,11 @@ class WriteVerbs(ReadVerbs):
         if self.offline is False:
             raise NotAvailableOffline(f'earlier puts of {r} are pending on this machine: sync() delivers them')
         # it may be there, and nobody has asked it yet
-        if not self._may_wait(None): (b := self.origin.breaker).try_now()
+        if self._may_wait(None): return
+        if b := self.origin.breaker: b.try_now()
         if self._may_wait(None): return
         raise NeverReached(f'{r} is not stored: earlier puts of it are pending, and this machine has never reached '
-                           f'{self.origin.url} ({b.refusal or b.why}): look at its address and its settings; '
+                           f'{self.origin.url} ({b and (b.refusal or b.why)}): look at its address and its settings; '
                            'offline=True keeps what is put behind them')
 
     def _may_wait(self, if_latest: int | None) -> bool:
@@ -216,14 +224,15 @@ class WriteVerbs(ReadVerbs):
         if self.pending is None or self.offline is False or if_latest is not None: return False
         return self.offline is True or self.origin.reached()
 
-    def _wait(self, r: Ref, draft: Draft, why: BaseException | None = None) -> PendingVersion:
+    def _wait(self, r: Ref, draft: Draft, why: BaseException | None = None) -> Version:
         "Keep a draft on this machine"
+        if self.pending is None: raise self._keeps_nothing()
         tried, id = getattr(why, 'tried', None), getattr(why, 'id', None)
         if id: draft.id = id
         try: w = self.pending.add_put(r.bucket, r.item, draft, self._known_id(r.bucket), tried)
         except (OSError, Unsupported) as e:
-            if id: raise why from e
-            raise type(e)(*([e.errno] if getattr(e, 'errno', None) else []),
+            if id and why: raise why from e
+            raise type(e)(*([e.errno] if isinstance(e, OSError) and e.errno else []),
                           f'{r} is not stored: {why or "earlier puts of it are pending"}; and it cannot be kept on '
                           f'this machine until it can be: {e}') from e
         warnings.warn(f'{r} is pending: it is safe on this machine and has no number yet '
@@ -235,9 +244,9 @@ class WriteVerbs(ReadVerbs):
         try: return self.origin.identity(bucket)
         except OSError: return None
 
-    def _now_or_later(self, now, v: Version | Numbered, op: str, **says) -> object:
+    def _now_or_later(self, now: Callable[[], _Done], v: _V, op: str, **says) -> _Done | _V:
         "Do something to a version at the origin, or write it down"
-        if v.pending or self._may_wait(None) and any(w.name == f'{v.bucket}/{v.item}' for w in self.pending.work()):
+        if v.pending or self._may_wait(None) and self._waits_for(v):
             return self._later(v, op, **says)
         try:
             with at_origin(): return now()
@@ -245,37 +254,50 @@ class WriteVerbs(ReadVerbs):
             if not self._may_wait(None): raise
             return self._later(v, op, **says)
 
-    def _later(self, v: Version | Numbered, op: str, **says) -> Version:
-        "Write down what is to be done to a version"
-        if v.pending and op == 'remove' and self._dropped(v): return v
-        if op == 'alias' and 'if_at' not in says: says |= self._saw(v, says['alias'])
-        return self._note_down(v, op, v.id if v.pending else v.version, says)
+    def _waits_for(self, v: Version | Numbered | Unread | Ref) -> bool:
+        "Does work on an item wait?"
+        return self.pending is not None and any(w.name == f'{v.bucket}/{v.item}' for w in self.pending.work())
 
-    def _note_down(self, v: Version | Ref, op: str, version: int | str | None, says: dict) -> Version | Ref:
+    def _later(self, v: _V, op: str, **says) -> _V:
+        "Write down what is to be done to a version"
+        if isinstance(v, Numbered): id = None
+        else: id = v.id if v.pending else None
+        if id and op == 'remove' and self._dropped(id): return v
+        if op == 'alias' and 'if_at' not in says: says |= self._saw(v, says['alias'])
+        self._note_down(v, op, id or v.version, says)
+        return v
+
+    def _note_down(self, v: Version | Numbered | Unread | Ref, op: str, version: int | str | None, says: dict) -> None:
+        if self.pending is None: raise self._keeps_nothing()
         id = new_id()
         what = {'notes': says.pop('notes')} if op == 'note' else {}
         made = {'id': id, 'by': self.origin.by, 'called': time.time_ns() // 1000, **what}
         self.pending.add(op, v.bucket, v.item, id, version=version, move=made, origin=self._known_id(v.bucket), **says)
         self.origin.bucket(v.bucket).changes += 1
         if isinstance(v, Version): v._in.changes += 1
-        return v
 
-    def _dropped(self, v: PendingVersion) -> bool:
+    def _keeps_nothing(self) -> Unsupported:
+        "The error for work that is to wait in a store where none can"
+        return Unsupported(f'{self.origin.url} has no near tier, so nothing waits for it')
+
+    def _dropped(self, id: str) -> bool:
         """Was a pending put, and what was to be done to it, dropped? Not one that may have been sent already: its
         removal is delivered behind it"""
-        with self.pending.alone() as mine:
-            works = [w for w in self.pending.work() if v.id in (w.id, w.says.get('version'))]
-            if not mine or self.pending.tried(v.id) is not None or not any(w.id == v.id for w in works): return False
-            for w in reversed(works): self.pending.finish(w)
+        if (queue := self.pending) is None: return False
+        with queue.alone() as mine:
+            works = [w for w in queue.work() if id in (w.id, w.says.get('version'))]
+            if not mine or queue.tried(id) is not None or not any(w.id == id for w in works): return False
+            for w in reversed(works): queue.finish(w)
         return True
 
-    def _saw(self, v: Version | Ref, alias: str) -> dict:
+    def _saw(self, v: Version | Numbered | Unread | Ref, alias: str) -> dict:
         "Where an alias points as far as this machine knows, which a move that is delivered later takes for granted"
         r = Ref(v.bucket, v.item)
         waiting = self._waiting_aliases(r)
         if alias in waiting: return {'saw': waiting[alias]}
         bucket = self.origin.bucket(v.bucket)
-        key, last = bucket.backend.near_last(bucket.prefix + alias_folder(v.item, alias))
+        if not isinstance(stack := bucket.backend, Stack): return {}      # nothing waits without near tiers
+        key, last = stack.near_last(bucket.prefix + alias_folder(v.item, alias))
         return {'saw': read_move(last, key).get('to')} if last else {}
 
     def _put(self, bucket: Bucket, r: Ref, draft: Draft, if_latest: int | None) -> Version:
