@@ -133,3 +133,10 @@ def test_where_it_cannot_be_sent_the_error_says_what_to_do(tmp_path):
     text = "import sys; sys.modules['cloudpickle'] = None\n" + SCRIPT
     said = script(tmp_path, text, 'spawn')
     assert said.startswith('Unsupported') and 'module' in said and 'cloudpickle' in said and 'f.map' in said
+
+def test_large_numbers_have_a_name(store):
+    "Python writes no number of more than 4,300 digits"
+    @store.calculated('r/x')
+    def f(n): return n % 7
+    assert f(10**5000) == 10**5000 % 7 and f(10**5000 + 1) == (10**5000 + 1) % 7
+    assert f.ref(10**5000) != f.ref(10**5000 + 1)
