@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from ..errors import Damaged, NotAvailableOffline, NotFound, Unsupported, hint, seconds_of
+from ..errors import Damaged, NotAvailableOffline, NotFound, StaleWarning, Unsupported, hint, seconds_of
 from ..refs import LATEST, Alias, Number, Ref, WriteId, name_filter, parse_ref
 from ..calls import with_help
 from ..tracking import now_reading
@@ -219,6 +219,7 @@ class ReadVerbs(StoreBase):
         try: v = self._version(ref)
         except NotFound: note_read(self, ref, None); raise
         if now_reading() is not None: v.asked = getattr(ref, 'ref', None) or str(ref)
+        v._latest = bool(self._functions) and self.function_of(parse_ref(ref)) is not None
         note_read(self, ref, v)
         return v
 
@@ -252,9 +253,20 @@ class ReadVerbs(StoreBase):
         except NotFound:
             if (v := f.make(r) if f else None) is None: note_read(self, ref, None); raise
             return v
-        v = f.current(r, v) if f else v
+        if f: v = f.current(r, v)
+        if f or isinstance(ref, Version) and ref._latest: self._warn_outdated([v])
         note_read(self, ref, v)
         return v
+
+    def _warn_outdated(self, found: Iterable[Version]) -> None:
+        "One warning where some of these are outdated results; each must be the latest of its item"
+        if not self._functions: return
+        results = {r: (f, v) for v in found if (f := self.function_of(r := Ref(v.bucket, v.item)))}
+        memo = {}
+        said = [why for r, (f, v) in results.items() if (why := f.outdated(r, v, memo))]
+        if not said: return
+        many = f'{len(said):,} of {len(results):,} results are outdated, the first: ' if len(said) > 1 else ''
+        warnings.warn(many + said[0], StaleWarning, stacklevel=outside())
 
     @answered
     def get(
