@@ -11,7 +11,7 @@ PAGES, BUILT = WORK/'pages', WORK/'html'
 SECTIONS = [('Tutorials', 'tutorials'), ('Explanations', 'explanations'), ('The store', 'store'),
             ('Calculated objects', 'computed'), ('The browser', 'browser'), ('Search', 'search'), ('Caches', 'cache'),
             ('Codecs', 'codecs'), ('The format', 'format'), ('Storage', 'storage'), ('Foundations', '.'),
-            ('The command', 'command'), ('Testing', 'testing')]
+            ('By URL', 'filesystem'), ('The command', 'command'), ('Testing', 'testing')]
 
 def notebooks(folder: str) -> list[Path]:
     "The notebooks of one folder, in their order"

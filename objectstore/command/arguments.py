@@ -125,7 +125,8 @@ def understood(
     if given['v']: return _version
     if given['h'] or name in (None, 'help') and not behind: return lambda: Text(overview())
     if name == 'help': name, behind = behind[0], ['--help']
-    if name is None or name not in COMMANDS: raise Usage(f'no command {name!r}{hint(name or "", COMMANDS)}; objectstore --help lists them')
+    if name is None or name not in COMMANDS:
+        raise Usage(f'no command {name!r}{hint(name or "", COMMANDS)}; objectstore --help lists them')
     return _call(session, COMMANDS[name], behind)
 
 def _call(session: Session, c: Command, argv: list[str]) -> Callable:

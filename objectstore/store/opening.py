@@ -84,8 +84,10 @@ class Function(ABC):
         "The item that a ref names, calculated; None where it is none of this function's"
     @abstractmethod
     def current(self, r: Ref, v: Version) -> Version:
-        """What a get of a stored result gives: the result, with a warning where it is known to be outdated; for
-        another calculation a fresh one"""
+        "What a get of a stored result gives: the result as it is; for another calculation a fresh one"
+    @abstractmethod
+    def outdated(self, r: Ref, v: Version, memo: dict) -> str | None:     # In it: what is known already of inputs
+        "Why a stored result is outdated, in words; None where it is fresh, and within a calculation"
     @abstractmethod
     def reason(self, r: Ref) -> tuple[str, str] | None:
         "What is known of the result that a ref names, in two short texts"
@@ -394,5 +396,5 @@ _in_memory: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()     # Backen
 # %% ../../nbs/store/03_opening.ipynb #0ba2d9c0
 PUBLIC = ('list_buckets', 'find_or_create_bucket', 'remove_bucket', 'find_items', 'put', 'get', 'get_stats', 'copy',
           'remove', 'versions', 'annotate', 'aliases', 'set_alias', 'remove_alias', 'calculated', 'put_many',
-          'get_many', 'history', 'rollback', 'watch', 'explain', 'status', 'sync', 'refresh', 'browse', 'near', 'care',
-          'close', 'tiers')
+          'get_many', 'history', 'rollback', 'watch', 'explain', 'status', 'sync', 'refresh', 'browse', 'duckdb',
+          'near', 'care', 'close', 'tiers')

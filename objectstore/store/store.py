@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Literal
 from fastcore.meta import delegates
 from ..errors import InvalidRef, TierMismatch
 from ..refs import Ref, parse_ref
-from ..calls import class_with_help, no_attribute, with_help
+from ..calls import class_with_help, explained, no_attribute, with_help
 from ..storage.urls import split_tier
 from .version import store_place
 from .opening import PUBLIC, StoreBase, default_folder, open_stores
 from .history import HistoryVerbs
 if TYPE_CHECKING:
+    import duckdb
     from objectstore.computed.mapping import Calculated
     from objectstore.browser.overview import Overview
     from objectstore.browser.widget import Browser
@@ -100,6 +101,25 @@ class ObjectStore(HistoryVerbs):
         """
         from objectstore.browser.browse import browse
         return browse(self, bucket, query, height, readonly, ui=ui)
+
+    @explained
+    def duckdb(
+        self,
+        con: duckdb.DuckDBPyConnection,        # Which reads `objectstore://` URLs by this store from now on
+        *,
+        hive: bool = False,                    # Make columns of steps such as `day=2026-11-01`?
+    ) -> duckdb.DuckDBPyConnection:            # The same connection
+        """Let a connection of DuckDB read and write `objectstore://bucket/item` URLs of this store
+
+        Errors: `InvalidCall` (no connection of DuckDB), `Unsupported` (DuckDB or fsspec is not installed).
+
+        ```python
+        import duckdb
+        con = store.duckdb(duckdb.connect())
+        ```
+        """
+        from objectstore.filesystem.engines import register_duckdb
+        return register_duckdb(self, con, hive)
 
 # %% ../../nbs/store/14_store.ipynb #57040007
 def open_store(

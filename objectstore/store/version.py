@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Reversible
 from copy import copy, deepcopy
 from types import MappingProxyType, SimpleNamespace
-from dataclasses import fields, make_dataclass
+from dataclasses import fields, make_dataclass, replace
 from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
@@ -166,6 +166,8 @@ class Version(Looks):
     "One version of an item"
     # The ref that it was asked for by, where a calculation asked
     asked: str | None = None
+    # Is it a calculated result, asked for as the latest? Then a get of it warns where it is outdated
+    _latest = False
     def __init__(
         self,
         store,                                 # The store that it came from
@@ -495,10 +497,10 @@ def _open_kept(v: Version) -> BinaryIO:
     raise FileNotFoundError(f'the bytes of {v.ref} are not in the queue any more')
 
 class FarFile(RangeFile):
-    "The payload of a version that is not on this machine"
-    def __init__(self, v: Version):
+    "Bytes of a version that are not on this machine: its payload, or one that stands in its record's place"
+    def __init__(self, v: Version, record: Record | None = None):
         self._store, self.ref = v._store, v.ref
-        super().__init__(*ranges_of(v._in, v._record))
+        super().__init__(*ranges_of(v._in, record or v._record))
     _fetch = answered(RangeFile._fetch)
 
 # %% ../../nbs/store/01_version.ipynb #56af9265
@@ -756,6 +758,23 @@ class Folder(Looks, Mapping):
         self.version._store.bring(self, top, to is not None)
         return top
 
+    @answered
+    def open(
+        self,
+        name: str,      # Relative, as the folder lists it
+    ) -> BinaryIO:
+        """One file of the folder as a seekable binary file, read by ranges as `Version.open` reads a payload
+
+        Errors: `NotFound` (no such file), `Damaged`, `NotAvailableOffline` (it is not near and the origin is away).
+
+        ```python
+        with folder.open('a.txt') as f: first = f.readline()
+        ```
+        """
+        if name not in self.members: raise NotFound(f'no file {name!r} in {self.version.ref}{hint(name, self.members)}')
+        return self._store.or_delivered(self.version, lambda v: _open_member(self if v is self.version else Folder(v),
+                                                                             name))
+
     @with_help
     def read(
         self,
@@ -775,3 +794,11 @@ class Folder(Looks, Mapping):
         "The first files as a table"
         return Table(['file', 'size'], [[n, Size(s)] for n, s in self.sizes.items()],
                      caption=f'{self.version.ref}: {len(self):,} files, {human_size(sum(self.sizes.values()))}')
+
+def _open_member(folder: Folder, name: str) -> BinaryIO:
+    "One file of a folder, from this machine or read in ranges"
+    v, (size, hash, put) = folder.version, folder.members[name]
+    if not size: return io.BytesIO()
+    if path := own_verified(v._in, hash, put, size): return open(path, 'rb')
+    if v.pending: raise FileNotFoundError(f'the bytes of {name!r} in {v.ref} are not in the queue any more')
+    return io.BufferedReader(FarFile(v, replace(v._record, hash=hash, put=put, size=size)), BLOCK)

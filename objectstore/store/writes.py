@@ -246,7 +246,8 @@ class WriteVerbs(ReadVerbs):
 
     def _now_or_later(self, now: Callable[[], _Done], v: _V, op: str, **says) -> _Done | _V:
         "Do something to a version at the origin, or write it down"
-        if v.pending or self._may_wait(None) and self._waits_for(v):
+        if v.pending or (self._may_wait(None) and self.pending
+                         and any(w.name == f'{v.bucket}/{v.item}' for w in self.pending.work())):
             return self._later(v, op, **says)
         try:
             with at_origin(): return now()
