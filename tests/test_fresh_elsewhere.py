@@ -62,7 +62,8 @@ def told(make) -> list[str]:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter('always')
         make()
-    return [str(w.message) for w in said if not issubclass(w.category, ResourceWarning)]     # of other tests
+    # what another test has left behind is cleared up at any time
+    return [str(w.message) for w in said if not issubclass(w.category, ResourceWarning)]
 
 def test_two_functions_under_one_ref_are_told_at_the_second(store):
     @store.calculated('r/x')
@@ -163,6 +164,7 @@ def stale(do) -> list[str]:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter('always')
         do()
+    said = [w for w in said if not issubclass(w.category, ResourceWarning)]
     assert all(w.category is StaleWarning and w.filename == __file__ for w in said)
     return [str(w.message) for w in said]
 
@@ -183,11 +185,31 @@ def test_get_many_warns_once(outdated):
     said, = stale(lambda: outdated.get_many(['r/f/n=1', 'r/f/n=9'], default=None))
     assert said.startswith('r/f/n=1@1 is outdated')
 
+def test_versions_warn_of_the_newest(outdated):
+    said, = stale(lambda: outdated.versions('r/f/n=0'))
+    assert said.startswith('r/f/n=0@1 is outdated')
+    f = outdated._functions['r/f']
+    assert stale(lambda: (f.versions(0), f.explain(0), outdated.get_stats('r/f/n=0'), outdated['r/f/n=0'].lineage(),
+                          outdated.explain('r/f/n=0'), outdated.versions('r/other'))) == []
+    f(0)
+    assert stale(lambda: outdated.versions('r/f/n=0')) == []       # the newest of two is fresh
+
 def test_within_a_calculation_nothing_warns(outdated):
     @outdated.calculated('r/g')
-    def g(): return outdated['r/f/n=0'].get(), outdated.get_many(['r/f/n=0', 'r/f/n=1'])
+    def g(): return (outdated['r/f/n=0'].get(), outdated.get_many(['r/f/n=0', 'r/f/n=1']),
+                     len(outdated.versions('r/f/n=2')))
     assert stale(g) == []
-    assert g() == (1, [1, 2])
+    assert g() == (1, [1, 2], 1)
+    assert stale(g.explain) == stale(g) == []
+
+def test_a_result_that_asked_for_its_own_versions_is_judged_once(outdated):
+    "The question is asked again to judge it, and judges nothing itself"
+    @outdated.calculated('r/h')
+    def h(): return len(outdated.versions('r/f/n=0'))
+    h()
+    assert stale(lambda: (outdated.get('r/h'), outdated['r/h'].get())) == []
+    outdated._functions['r/f'](0)
+    assert len(stale(lambda: outdated['r/h'].get())) == 1
 
 
 # Requests, counted at a proxy
@@ -233,3 +255,8 @@ def test_get_many_asks_for_each_input_once(counted, far):
     assert made(counted, lambda: s.get_many(refs)) == before + 1
     numbered = [f'{r}@1' for r in refs]
     assert made(counted, lambda: s.get_many(numbered)) == made(counted, lambda: plain.get_many(numbered))
+
+def test_versions_ask_for_the_inputs_of_the_newest(counted, far):
+    s, plain, (ref, *_) = far
+    assert made(counted, lambda: s.versions(ref)) == made(counted, lambda: plain.versions(ref)) + 1
+    assert made(counted, lambda: s.get_stats(ref)) == made(counted, lambda: plain.get_stats(ref))
