@@ -50,6 +50,7 @@ class Reads:
     "What was read in a context, each question once; an answer that has changed meanwhile is kept beside the first"
     inputs: dict[Input, None] = field(default_factory=dict)
     closed: bool = False
+    told: bool = False       # That another process is there whose reads nobody sees
     def note(self, i: Input) -> None:
         if not self.closed: self.inputs.setdefault(i)
     def __iter__(self) -> Iterator[Input]: return iter(list(self.inputs))
@@ -182,36 +183,39 @@ def _away(submit: Callable) -> Callable:
     return _submit_away
 
 _pools = 'multiprocessing.pool', 'concurrent.futures.process', 'loky.process_executor'      # Their work is followed
-_others = 'multiprocessing.managers', 'distributed.process'                                 # They read on nobody's behalf
+_others = 'multiprocessing.managers', 'distributed.process'                 # They read on nobody's behalf
 _told: WeakSet = WeakSet()
 
 def _starting_process(real: Callable) -> Callable:
     "`Process.start`: what a pool's process reads as it begins counts; of others nothing is known"
     def start(self) -> None:
-        if now_reading() is not None:
+        if (reads := now_reading()) is not None:
             place = getattr(getattr(self, '_target', None), '__module__', None) or ''
             if place.endswith(_pools): self._args = *self._args[:2], _initializer(self._args[2]), *self._args[3:]
-            elif not place.endswith(_others): _tell_unseen([self])
+            elif not place.endswith(_others): _tell_unseen([self], reads)
         real(self)
     return start
 
 def _initializer(fn: Callable | None) -> Callable | None: return fn and _Initializer(fn)
 
 # %% ../nbs/07_tracking.ipynb #8fa8e2eb
-def _tell_unseen(processes: Iterable) -> None:
+def _tell_unseen(processes: Iterable, reads: Reads) -> None:
     "Warn once of processes whose reads cannot be noted"
     if not (new := [p for p in processes if p not in _told]): return
     _told.update(new)
+    if reads.told: return
+    reads.told = True
     warnings.warn(f'what the process {", ".join(p.name for p in new)} reads is not known to be an input of what is '
                   'calculated now: use f.map(...), a ProcessPoolExecutor or a Pool, or read in the parent process and '
                   'hand over what was read', stacklevel=outside())
 
-def tell_unseen() -> None:
+def tell_unseen(reads: Reads) -> None:
     "Warn of processes that were there before a calculation, and do not belong to a pool"
     from multiprocessing import active_children
     if not (there := active_children()): return
-    of_pools = {p.pid for t in threading.enumerate() for p in dict(getattr(t, 'processes', ())).values()}
-    _tell_unseen(p for p in there if p.pid not in of_pools and 'Pool' not in p.name and 'Manager' not in p.name)
+    # the thread of an executor knows its processes; those of a Pool and a Manager have it in their names
+    of_pools = {p.pid for t in threading.enumerate() for p in dict(getattr(t, 'processes', None) or {}).values()}
+    _tell_unseen((p for p in there if p.pid not in of_pools and 'Pool' not in p.name and 'Manager' not in p.name), reads)
 
 # %% ../nbs/07_tracking.ipynb #346f9a14
 class Following:
@@ -229,13 +233,13 @@ class Following:
             if self.count > 1: return
             for cls, names, made in _places():
                 for name in names: self.replace(cls, name, made)
-            Executor.__init_subclass__ = classmethod(_new_executor)
+            setattr(Executor, '__init_subclass__', classmethod(_new_executor))
 
     def end(self) -> None:
         with self.lock:
             self.count -= 1
             if self.count: return
-            del Executor.__init_subclass__
+            delattr(Executor, '__init_subclass__')
             for cls, name, real, ours in self.replaced:
                 # else somebody else has replaced it meanwhile, and ours does nothing more
                 if getattr(cls, name) is ours: setattr(cls, name, real)
@@ -257,7 +261,7 @@ def _places() -> Iterator[tuple[type, tuple[str, ...], Callable]]:
 def _is_loky(cls: type) -> bool:
     return cls.__name__ == 'ProcessPoolExecutor' and cls.__module__.endswith('loky.process_executor')
 
-def _new_executor(cls: type, **kwargs) -> None:
+def _new_executor(cls: Any, **kwargs) -> None:
     "Loky, where it is imported while something records"
     super(Executor, cls).__init_subclass__(**kwargs)
     if _is_loky(cls): _following.replace(cls, 'submit', _away)
