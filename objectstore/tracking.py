@@ -233,13 +233,13 @@ class Following:
             if self.count > 1: return
             for cls, names, made in _places():
                 for name in names: self.replace(cls, name, made)
-            setattr(Executor, '__init_subclass__', classmethod(_new_executor))
+            Executor.__init_subclass__ = classmethod(_new_executor)        # pyright: ignore
 
     def end(self) -> None:
         with self.lock:
             self.count -= 1
             if self.count: return
-            delattr(Executor, '__init_subclass__')
+            del Executor.__init_subclass__
             for cls, name, real, ours in self.replaced:
                 # else somebody else has replaced it meanwhile, and ours does nothing more
                 if getattr(cls, name) is ours: setattr(cls, name, real)
