@@ -215,7 +215,8 @@ def tell_unseen(reads: Reads) -> None:
     if not (there := active_children()): return
     # the thread of an executor knows its processes; those of a Pool and a Manager have it in their names
     of_pools = {p.pid for t in threading.enumerate() for p in dict(getattr(t, 'processes', None) or {}).values()}
-    _tell_unseen((p for p in there if p.pid not in of_pools and 'Pool' not in p.name and 'Manager' not in p.name), reads)
+    by_hand = [p for p in there if p.pid not in of_pools and 'Pool' not in p.name and 'Manager' not in p.name]
+    _tell_unseen(by_hand, reads)
 
 # %% ../nbs/07_tracking.ipynb #346f9a14
 class Following:
@@ -233,7 +234,7 @@ class Following:
             if self.count > 1: return
             for cls, names, made in _places():
                 for name in names: self.replace(cls, name, made)
-            Executor.__init_subclass__ = classmethod(_new_executor)        # pyright: ignore
+            Executor.__init_subclass__ = classmethod(_new_executor)    # pyright: ignore[reportAttributeAccessIssue]
 
     def end(self) -> None:
         with self.lock:
