@@ -4,8 +4,8 @@ What is stored has versions and metadata, and is found by them."""
 __version__ = "0.1.0"
 
 from .errors import (CommitUnknown, Conflict, Damaged, InvalidCall, InvalidQuery, InvalidRef, MissingExtra,
-                     NotAvailableOffline, NotFound, ObjectStoreError, PendingWarning, Protected, StaleWarning,
-                     StillPending, TierMismatch, Unsupported, Untrusted)
+                     NoSuchFile, NotAvailableOffline, NotFound, ObjectStoreError, PendingWarning, Protected,
+                     StaleWarning, StillPending, TierMismatch, Unsupported, Untrusted)
 from .storage.options import BucketMissing, Refused
 from .storage.config import InvalidSettings, get_config
 from .storage.urls import register_backend
@@ -21,13 +21,11 @@ from .computed.mapping import MapFailed
 from .browser.browse import browse
 from .testing.service import ServiceFailed
 
-__all__ = [
-    'ObjectStore', 'LocalObjectStore', 'ObjectStoreInterface', 'Version', 'Versions', 'Folder', 'Stats', 'get_config',
-    'browse', 'register_backend', 'register_codec', 'ObjectStoreError', 'NotFound', 'NotAvailableOffline', 'Conflict',
-    'Protected', 'Untrusted', 'Damaged', 'InvalidCall', 'InvalidRef', 'InvalidQuery', 'TierMismatch', 'Unsupported',
-    'CommitUnknown', 'StillPending', 'MissingExtra', 'BucketMissing', 'Refused', 'ServiceFailed', 'InvalidSettings',
-    'Renewed', 'Gone', 'NeverReached', 'PendingWarning', 'StaleWarning', 'CalculationFailed', 'MapFailed', 'Cycle',
-    'scratch', 'Secret'
-]
+__all__ = ['ObjectStore', 'LocalObjectStore', 'ObjectStoreInterface', 'Version', 'Versions', 'Folder', 'Stats',
+           'get_config', 'browse', 'register_backend', 'register_codec', 'ObjectStoreError', 'NotFound', 'NoSuchFile',
+           'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged', 'InvalidCall', 'InvalidRef',
+           'InvalidQuery', 'TierMismatch', 'Unsupported', 'CommitUnknown', 'StillPending', 'MissingExtra',
+           'BucketMissing', 'Refused', 'ServiceFailed', 'InvalidSettings', 'Renewed', 'Gone', 'NeverReached',
+           'PendingWarning', 'StaleWarning', 'CalculationFailed', 'MapFailed', 'Cycle', 'scratch', 'Secret']
 
 def __dir__() -> list[str]: return [*__all__, '__version__']

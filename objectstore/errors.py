@@ -10,8 +10,8 @@ from datetime import timedelta
 from .durations import seconds
 
 # %% auto #0
-__all__ = ['ObjectStoreError', 'NotFound', 'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged', 'InvalidRef',
-           'InvalidCall', 'InvalidQuery', 'TierMismatch', 'Unsupported', 'CommitUnknown', 'StillPending',
+__all__ = ['ObjectStoreError', 'NotFound', 'NoSuchFile', 'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged',
+           'InvalidRef', 'InvalidCall', 'InvalidQuery', 'TierMismatch', 'Unsupported', 'CommitUnknown', 'StillPending',
            'MissingExtra', 'PendingWarning', 'StaleWarning', 'nearest', 'hint', 'differs_by_case', 'seconds_of',
            'missing']
 
@@ -22,6 +22,8 @@ class ObjectStoreError(Exception):
 
 class NotFound(ObjectStoreError, KeyError):
     "No such bucket, item, version or alias, and the place that would know was asked"
+class NoSuchFile(NotFound, FileNotFoundError):
+    "No such file behind an `objectstore://` path, and the place that would know was asked"
 class NotAvailableOffline(ObjectStoreError, ConnectionError): "It may exist, but the system that holds it is not there"
 class Conflict(ObjectStoreError): "Somebody else was first: `if_latest` or `if_at` no longer holds"
 class Protected(ObjectStoreError, PermissionError):

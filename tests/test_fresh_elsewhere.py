@@ -4,10 +4,13 @@ processes, verbs that give outdated results, and what other processes read"""
 from __future__ import annotations
 import subprocess, sys, textwrap, threading, warnings
 import pytest
-from objectstore import ObjectStore
+from counted import SMALL, world
+from objectstore import ObjectStore, StaleWarning
 from objectstore.computed import leases
 from objectstore.computed.leases import Holder, Lease, await_end, holder
 from objectstore.format.commit import Bucket
+from objectstore.format import origin, commit
+from objectstore.cache import stacked
 from objectstore.storage.backend import MemoryBackend
 
 pytestmark = pytest.mark.usefixtures('own_cache')
@@ -59,7 +62,8 @@ def told(make) -> list[str]:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter('always')
         make()
-    return [str(w.message) for w in said]
+    # what another test has left behind is cleared up at any time
+    return [str(w.message) for w in said if not issubclass(w.category, ResourceWarning)]
 
 def test_two_functions_under_one_ref_are_told_at_the_second(store):
     @store.calculated('r/x')
@@ -101,7 +105,7 @@ SCRIPT = """
 import os, sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from objectstore import ObjectStore
+from objectstore import ObjectStore, StaleWarning
 store = ObjectStore(sys.argv[1], progress=False, durable=False)
 FACTOR = 3
 
@@ -140,3 +144,119 @@ def test_large_numbers_have_a_name(store):
     def f(n): return n % 7
     assert f(10**5000) == 10**5000 % 7 and f(10**5000 + 1) == (10**5000 + 1) % 7
     assert f.ref(10**5000) != f.ref(10**5000 + 1)
+
+
+# ---- 16: verbs that give outdated results
+
+@pytest.fixture
+def outdated(store):
+    "A store with three results of one input, which has changed since"
+    store.put('data/raw', 1)
+    @store.calculated('r/f')
+    def f(n): return store.get('data/raw') + n
+    for n in range(3): f(n)
+    store.put('data/raw', 2)
+    store.put('r/other', 5)
+    return store
+
+def stale(do) -> list[str]:
+    "What is said of outdated results, and that it is said of the caller's line"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        do()
+    said = [w for w in said if not issubclass(w.category, ResourceWarning)]
+    assert all(w.category is StaleWarning and w.filename == __file__ for w in said)
+    return [str(w.message) for w in said]
+
+def test_a_get_of_a_version_that_was_asked_for_as_the_latest_warns(outdated):
+    said, = stale(lambda: outdated['r/f/n=0'].get())
+    assert said.startswith('r/f/n=0@1 is outdated: input changed: data/raw') and 'makes it fresh' in said
+    assert stale(lambda: outdated['r/f/n=0@latest'].get()) == [said] == stale(lambda: outdated.get('r/f/n=0'))
+
+def test_what_is_known_of_a_version_and_a_version_by_its_number_are_given_without_a_warning(outdated):
+    v = outdated['r/f/n=0']
+    assert stale(lambda: (v.metadata, v.ref, v.size, 'r/f/n=0' in outdated)) == []
+    assert stale(lambda: (outdated['r/f/n=0@1'].get(), outdated.get('r/f/n=0@1'), outdated['r/other'].get())) == []
+    assert stale(lambda: outdated.get_many(['r/f/n=0@1', 'r/other', outdated['r/f/n=1']])) == []
+
+def test_get_many_warns_once(outdated):
+    said, = stale(lambda: outdated.get_many([f'r/f/n={n}' for n in (1, 1, 0, 2)] + ['r/other', 'r/f/n=2@1']))
+    assert said.startswith('3 of 3 results are outdated, the first: r/f/n=1@1 is outdated: input changed')
+    said, = stale(lambda: outdated.get_many(['r/f/n=1', 'r/f/n=9'], default=None))
+    assert said.startswith('r/f/n=1@1 is outdated')
+
+def test_versions_warn_of_the_newest(outdated):
+    said, = stale(lambda: outdated.versions('r/f/n=0'))
+    assert said.startswith('r/f/n=0@1 is outdated')
+    f = outdated._functions['r/f']
+    assert stale(lambda: (f.versions(0), f.explain(0), outdated.get_stats('r/f/n=0'), outdated['r/f/n=0'].lineage(),
+                          outdated.explain('r/f/n=0'), outdated.versions('r/other'))) == []
+    f(0)
+    assert stale(lambda: outdated.versions('r/f/n=0')) == []       # the newest of two is fresh
+
+def test_within_a_calculation_nothing_warns(outdated):
+    @outdated.calculated('r/g')
+    def g(): return (outdated['r/f/n=0'].get(), outdated.get_many(['r/f/n=0', 'r/f/n=1']),
+                     len(outdated.versions('r/f/n=2')))
+    assert stale(g) == []
+    assert g() == (1, [1, 2], 1)
+    assert stale(g.explain) == stale(g) == []
+
+def test_a_result_that_asked_for_its_own_versions_is_judged_once(outdated):
+    "The question is asked again to judge it, and judges nothing itself"
+    @outdated.calculated('r/h')
+    def h(): return len(outdated.versions('r/f/n=0'))
+    h()
+    assert stale(lambda: (outdated.get('r/h'), outdated['r/h'].get())) == []
+    outdated._functions['r/f'](0)
+    assert len(stale(lambda: outdated['r/h'].get())) == 1
+
+
+# Requests, counted at a proxy
+
+@pytest.fixture(scope='module')
+def counted(request):
+    with world(request.getfixturevalue('seaweed')) as w:
+        w.known(SMALL)      # the first contact of this process
+        yield w
+
+@pytest.fixture
+def far(counted, monkeypatch):
+    "Three outdated results of one input that somebody else has changed, in a bucket of their own"
+    # who is there is asked once a minute: on a busy machine, in the middle
+    for module in (origin, commit, stacked): monkeypatch.setattr(module, 'ASK_AGAIN', 3600.0)
+    s, raw = counted.ready(), counted.item(1)
+    bucket = f'r{raw[-4:]}'
+    @s.calculated(f'{bucket}/f')
+    def f(n): return s.get(raw) + n
+    for n in range(3): f(n)
+    counted.store(direct=True).put(raw, 2)
+    plain = counted.store()       # with no function
+    return s, plain, [f'{bucket}/f/n={n}' for n in range(3)]
+
+def made(counted, do) -> int:
+    "How many requests, the second time: what does not change is known by then"
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', StaleWarning)
+        do()
+        with counted.proxy.counting() as c: do()
+    return len(c)
+
+def test_a_get_of_a_version_asks_for_the_inputs_as_a_get_does(counted, far):
+    s, plain, (ref, *_) = far
+    assert made(counted, lambda: plain[ref].get()) == 1
+    assert made(counted, lambda: s[ref]) == 1
+    assert made(counted, lambda: s[ref].metadata) == made(counted, lambda: plain[ref].metadata)
+    assert made(counted, lambda: s[ref].get()) == made(counted, lambda: s.get(ref)) == 2
+
+def test_get_many_asks_for_each_input_once(counted, far):
+    s, plain, refs = far
+    before = made(counted, lambda: plain.get_many(refs))
+    assert made(counted, lambda: s.get_many(refs)) == before + 1
+    numbered = [f'{r}@1' for r in refs]
+    assert made(counted, lambda: s.get_many(numbered)) == made(counted, lambda: plain.get_many(numbered))
+
+def test_versions_ask_for_the_inputs_of_the_newest(counted, far):
+    s, plain, (ref, *_) = far
+    assert made(counted, lambda: s.versions(ref)) == made(counted, lambda: plain.versions(ref)) + 1
+    assert made(counted, lambda: s.get_stats(ref)) == made(counted, lambda: plain.get_stats(ref))

@@ -2,13 +2,12 @@
 import gzip, os, pickle, subprocess, sys, tomllib, warnings
 from pathlib import Path
 import pytest
-from objectstore import (InvalidCall, InvalidRef, InvalidSettings, NotAvailableOffline, ObjectStore, Protected,
-                         Unsupported)
+from objectstore import (InvalidCall, InvalidRef, InvalidSettings, NoSuchFile, NotAvailableOffline, ObjectStore,
+                         Protected, Unsupported)
 from away import forget_all
 fsspec = pytest.importorskip('fsspec')
 from fsspec.tests import abstract       # noqa: E402 (where it is installed)
 from objectstore.filesystem.file_system import ObjectStoreFileSystem       # noqa: E402
-from objectstore.filesystem.store_paths import NoSuchFile       # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 MB = 10**6

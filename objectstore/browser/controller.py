@@ -85,6 +85,7 @@ def _quiet(store: ObjectStore) -> ObjectStore:
     in the browser"""
     view = copy(store)
     view.progress, view._warned = False, True
+    view._functions = {}       # what is looked at is not judged: that would ask for the inputs of each result
     return view
 
 class Controller:

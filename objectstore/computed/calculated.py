@@ -4,14 +4,13 @@
 
 # %% ../../nbs/computed/05_calculated.ipynb #a83852ba
 from __future__ import annotations
-import builtins, contextvars, inspect, os, shutil, sys, tempfile, threading, time, warnings
+import builtins, contextvars, inspect, os, shutil, sys, tempfile, threading, time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from ..errors import (Damaged, InvalidQuery, NotAvailableOffline, ObjectStoreError, StaleWarning,
-                                Unsupported)
+from ..errors import Damaged, InvalidQuery, NotAvailableOffline, ObjectStoreError, Unsupported
 from ..forks import after_fork
 from ..refs import Ref
 from ..provenance import git_root, where
@@ -322,15 +321,19 @@ class Calculating(StoredResults):
         return self.version_for(call) if (call := self.call_of(r)) else None
 
     def current(self, r: Ref, v: Version) -> Version:
-        "A stored result as it is, with a warning where it is outdated; a fresh one for another calculation"
-        with unnoted():
-            call = self.call_of(r, v._record.description.get('metadata', {}).get('params', {}))
-            if not _stack.get(): reason, why = self._judge(v, call, {}, False)
-        if _stack.get(): return self.version_for(call) if call else v
-        if reason not in FRESH:
-            warnings.warn(f'{v.ref} is outdated: {reason}: {why}; {self.__qualname__}(...) makes it fresh',
-                          StaleWarning, stacklevel=5)
-        return v
+        "A stored result as it is; a fresh one for another calculation"
+        return self.version_for(call) if _stack.get() and (call := self._call_for(r, v)) else v
+
+    def outdated(self, r: Ref, v: Version, memo: dict) -> str | None:
+        "Why a stored result is outdated, in words; None where it is fresh, and within a calculation"
+        if _stack.get(): return None
+        with unnoted(): reason, why = self._judge(v, self._call_for(r, v), memo, False)
+        return (None if reason in FRESH
+                else f'{v.ref} is outdated: {reason}: {why}; {self.__qualname__}(...) makes it fresh')
+
+    def _call_for(self, r: Ref, v: Version) -> Call | None:
+        "The call whose result a stored version is"
+        with unnoted(): return self.call_of(r, v._record.description.get('metadata', {}).get('params', {}))
 
     def last_error(self, *args, **kwargs) -> CalculationFailed | None:
         "The error that the last calculation for these arguments ended with, anywhere; None where it did not fail"

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/computed/02b_code_graph.ipynb #fd2743a1
 from __future__ import annotations
-import ast, concurrent.futures, dis, functools, importlib, importlib.util, linecache, logging, os, sys, sysconfig
+import ast, concurrent.futures, dis, functools, importlib, importlib.util, linecache, logging, sys
 import threading, types, weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,30 +16,13 @@ from blake3 import blake3
 from ..errors import Unsupported
 from ..store.store import ObjectStore
 from ..store.reads import Function
-from .structure import digest, full_name
+from .structure import digest, full_name, installed_file, is_installed
 
 # %% auto #0
-__all__ = ['INSTALLED', 'is_installed', 'source_text', 'Names', 'names_of', 'Part', 'token', 'stands_for_itself', 'Walk',
-           'read_function', 'read_class', 'read_value', 'in_order', 'value_digest', 'read_uses', 'module_version',
-           'Graph', 'code_graph', 'arguments_code', 'code_digest', 'at_first', 'own_changes', 'run_of', 'seen',
-           'changed_parts', 'CodeOf', 'texts_of', 'know_texts']
-
-# %% ../../nbs/computed/02b_code_graph.ipynb #38c2f598
-_PYTHON = tuple({os.path.realpath(sysconfig.get_path(p)) + os.sep for p in ('stdlib', 'platstdlib')})
-_LIBRARY = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + os.sep if '__file__' in globals() else '\0'
-
-@lru_cache(4096)
-def _installed_file(file: str) -> bool:
-    path = os.path.realpath(file)
-    return (any(f'{os.sep}{d}{os.sep}' in path for d in ('site-packages', 'dist-packages'))
-            or path.startswith((*_PYTHON, _LIBRARY)))
-
-def is_installed(module: str | None) -> bool:
-    "Does a module belong to Python, to an installed package, or to this library? What does not is one's own"
-    if module == '__main__' or not isinstance(module, str): return False
-    file = getattr(sys.modules.get(module), '__file__', None)
-    if isinstance(file, str): return _installed_file(file)
-    return module.partition('.')[0] in sys.stdlib_module_names
+__all__ = ['INSTALLED', 'source_text', 'Names', 'names_of', 'Part', 'token', 'stands_for_itself', 'Walk', 'read_function',
+           'read_class', 'read_value', 'in_order', 'value_digest', 'read_uses', 'module_version', 'Graph', 'code_graph',
+           'arguments_code', 'code_digest', 'at_first', 'own_changes', 'run_of', 'seen', 'changed_parts', 'CodeOf',
+           'texts_of', 'know_texts']
 
 # %% ../../nbs/computed/02b_code_graph.ipynb #af1f5df4
 class _Bare(ast.NodeTransformer):
@@ -338,7 +321,7 @@ def _imported(walk: Walk, name: str, space: Mapping) -> types.ModuleType | None:
         if not full or not walk.texts: continue
         try:
             spec = importlib.util.find_spec(full)
-            if spec and spec.origin and not _installed_file(spec.origin) and spec.origin.endswith('.py'):
+            if spec and spec.origin and not installed_file(spec.origin) and spec.origin.endswith('.py'):
                 return importlib.import_module(full)
         # a module that cannot be imported: the function itself will say so
         except Exception: pass

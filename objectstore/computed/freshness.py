@@ -19,7 +19,7 @@ from ..display import Card, Table
 from ..store.version import Version, Versions, answered, store_place
 from ..display import Looks
 from ..store.store import ObjectStore, open_store
-from ..store.reads import Function
+from ..store.reads import Function, unwarned
 from .lineage import recorded, recorded_inputs
 from .code_graph import CodeOf, Graph, arguments_code, changed_parts, seen
 from .fingerprint import Param, read_signature
@@ -100,7 +100,7 @@ class StoredResults(Function):
             if args or kwargs: raise
             return self._store.find_items(self.base.bucket, f'^{re.escape(self.base.item)}(/|$)', at='*',
                                           sort='created')
-        return self._store.versions(call.ref)
+        with unwarned(): return self._store.versions(call.ref)
 
     def code(self) -> dict[str, str]:
         "The code of the function now: fingerprints by name"
@@ -294,7 +294,7 @@ def place_store(place: str, endpoint: str | None) -> ObjectStore | None:
 def _now(store: ObjectStore | None, i: Input, memo: dict, ensure: bool) -> tuple[str | None, str]:
     "What an input would be now: its hash, or why it cannot be told"
     if store is None: return '', f'{i.name} lies in {i.place}, which is not open in this process'
-    with unnoted():
+    with unnoted(), unwarned():
         try:
             if i.verb == 'call': return _called(store, i, memo, ensure)
             if i.verb == 'get':

@@ -4,18 +4,18 @@
 
 # %% ../../nbs/computed/02a_structure.ipynb #33bbadda
 from __future__ import annotations
-import copyreg, functools, re, sys, types, weakref
+import copyreg, functools, os, re, sys, sysconfig, types, weakref
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, time
 from enum import Enum
 from itertools import chain
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from blake3 import blake3
 
 # %% auto #0
-__all__ = ['Parts', 'full_name', 'Digest', 'digest']
+__all__ = ['Parts', 'full_name', 'installed_file', 'is_installed', 'Digest', 'digest']
 
 # %% ../../nbs/computed/02a_structure.ipynb #1bda1a0d
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented)})
@@ -86,29 +86,35 @@ def _of_attributes(kind: str, names: str) -> Callable[[object], Parts]:
     "Parts by attribute, for kinds that have nothing else"
     return lambda v: Parts(kind, parts=[(f'.{n}', getattr(v, n)) for n in names.split()])
 
-_KNOWN: dict[type, Callable[[object], Parts]] = {list: lambda v: Parts('list', parts=_numbered(v)),
-                                                 tuple: lambda v: Parts('tuple', parts=_numbered(v)),
-                                                 dict: lambda v: Parts('dict', parts=_pairs(v.items())), set: _members,
-                                                 frozenset: _members,
-                                                 OrderedDict: lambda v: Parts('OrderedDict', parts=_pairs(v.items())),
-                                                 defaultdict: lambda v: Parts('defaultdict',
-    parts=chain([('.default_factory', v.default_factory)], _pairs(v.items()))),
-                                                 deque: lambda v: Parts('deque', str(v.maxlen).encode(), _numbered(v)),
-                                                 types.MappingProxyType: lambda v: Parts('mappingproxy',
-    parts=_pairs(v.items())), type({}.keys()): lambda v: Parts('dict_keys', parts=_numbered(v)),
-                                                 type({}.values()): lambda v: Parts('dict_values', parts=_numbered(v)),
-                                                 type({}.items()): lambda v: Parts('dict_items', parts=_numbered(v)),
-                                                 bytearray: lambda v: Parts('bytearray', bytes(v)),
-                                                 memoryview: lambda v: Parts('memoryview',
-    repr((v.format, v.shape)).encode() + v.tobytes()),
-                                                 range: lambda v: Parts('range', _text((v.start, v.stop, v.step))),
-                                                 slice: _of_attributes('slice', 'start stop step'),
-                                                 re.Pattern: lambda v: Parts('re.Pattern',
-    _text((v.pattern, int(v.flags)))), types.MethodType: _of_attributes('method', '__func__ __self__'),
-                                                 types.ModuleType: lambda v: Parts('module', v.__name__.encode()),
-                                                 functools.partial: lambda v: Parts('partial',
-    parts=[('.func', v.func), ('.args', v.args), ('.keywords', v.keywords), *_attributes(vars(v))]),
-                                                 _Named: lambda v: Parts('name', str(v).encode())}
+def _default(value: defaultdict) -> Parts:
+    return Parts('defaultdict', parts=chain([('.default_factory', value.default_factory)], _pairs(value.items())))
+
+def _partial(value: functools.partial) -> Parts:
+    return Parts('partial', parts=[('.func', value.func), ('.args', value.args), ('.keywords', value.keywords),
+                                   *_attributes(vars(value))])
+
+_KNOWN: dict[type, Callable[[Any], Parts]] = {
+    list: lambda v: Parts('list', parts=_numbered(v)),
+    tuple: lambda v: Parts('tuple', parts=_numbered(v)),
+    dict: lambda v: Parts('dict', parts=_pairs(v.items())),
+    set: _members,
+    frozenset: _members,
+    OrderedDict: lambda v: Parts('OrderedDict', parts=_pairs(v.items())),
+    defaultdict: _default,
+    deque: lambda v: Parts('deque', str(v.maxlen).encode(), _numbered(v)),
+    types.MappingProxyType: lambda v: Parts('mappingproxy', parts=_pairs(v.items())),
+    type({}.keys()): lambda v: Parts('dict_keys', parts=_numbered(v)),
+    type({}.values()): lambda v: Parts('dict_values', parts=_numbered(v)),
+    type({}.items()): lambda v: Parts('dict_items', parts=_numbered(v)),
+    bytearray: lambda v: Parts('bytearray', bytes(v)),
+    memoryview: lambda v: Parts('memoryview', repr((v.format, v.shape)).encode() + v.tobytes()),
+    range: lambda v: Parts('range', _text((v.start, v.stop, v.step))),
+    slice: _of_attributes('slice', 'start stop step'),
+    re.Pattern: lambda v: Parts('re.Pattern', _text((v.pattern, int(v.flags)))),
+    types.MethodType: _of_attributes('method', '__func__ __self__'),
+    types.ModuleType: lambda v: Parts('module', v.__name__.encode()),
+    functools.partial: _partial,
+    _Named: lambda v: Parts('name', str(v).encode())}
 
 def _moment(value: datetime | time) -> Parts:
     "A date or time; of its zone what says which one it is"
@@ -118,18 +124,41 @@ def _moment(value: datetime | time) -> Parts:
 _KNOWN |= dict.fromkeys((datetime, time), _moment)
 _KNOWN[date] = lambda v: Parts('date', v.isoformat().encode())
 
+# %% ../../nbs/computed/02a_structure.ipynb #3b6077ce
+_PYTHON = tuple({os.path.realpath(sysconfig.get_path(p)) + os.sep for p in ('stdlib', 'platstdlib')})
+_LIBRARY = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + os.sep if '__file__' in globals() else '\0'
+
+@functools.lru_cache(4096)
+def installed_file(file: str) -> bool:
+    path = os.path.realpath(file)
+    return (any(f'{os.sep}{d}{os.sep}' in path for d in ('site-packages', 'dist-packages'))
+            or path.startswith((*_PYTHON, _LIBRARY)))
+
+def is_installed(module: str | None) -> bool:
+    "Does a module belong to Python, to an installed package, or to this library? What does not is one's own"
+    if module == '__main__' or not isinstance(module, str): return False
+    file = getattr(sys.modules.get(module), '__file__', None)
+    if isinstance(file, str): return installed_file(file)
+    return module.partition('.')[0] in sys.stdlib_module_names
+
 # %% ../../nbs/computed/02a_structure.ipynb #2c3fac26
 def _taken_apart(value: object) -> Parts:
     "Parts by the protocol of copying (`__reduce_ex__`); raises what an object raises that cannot be copied"
     cls = type(value)
     found = copyreg.dispatch_table[cls](value) if cls in copyreg.dispatch_table else value.__reduce_ex__(4)
-    if isinstance(found, str): return Parts('global', f'{getattr(value, "__module__", "")}.{found}'.encode())
+    if isinstance(found, str): return _global(value, found)
     made, given, state, items, pairs = (*found, None, None, None)[:5]
     parts = [('.__class__', cls)]
     if made in _ANEW: given = given[1:]
     else: parts.append(('', made if isinstance(getattr(made, '__self__', None), type) else _Named(full_name(made))))
     parts += _numbered(given, '(argument {})')
     return Parts('object', parts=chain(parts, _state(state), _numbered(items or ()), _pairs(pairs or ())))
+
+def _global(value: object, name: str) -> Parts:
+    "An object that says that it is a name of a module: one of one's own also by what it holds"
+    cls = type(value)
+    held = () if is_installed(cls.__module__) else chain([('.__class__', cls)], _state(value.__getstate__()))
+    return Parts('global', f'{getattr(value, "__module__", "")}.{name}'.encode(), held)
 
 _ANEW = {getattr(copyreg, name) for name in ('__newobj__', '__newobj_ex__')}       # the class is the first argument
 
@@ -221,7 +250,7 @@ def _table(value) -> Parts:
                  chain([('.schema', value.schema)],
                        ((f'[{f.name!r}]', _ArrowColumn(c)) for f, c in zip(value.schema, value.columns))))
 
-class _ArrowColumn(NamedTuple): array: object      # without the word whether it was one chunk
+class _ArrowColumn(NamedTuple): array: Any      # without the word whether it was one chunk
 
 _PIECE = 1_000_000
 
@@ -236,7 +265,7 @@ def _arrow_column(value: _ArrowColumn) -> Parts:
     return Parts('column', str(len(a)).encode(),
                  [(f'[{i * _PIECE}:]', _ArrowPiece(_whole(p))) for i, p in enumerate(pieces)])
 
-class _ArrowPiece(NamedTuple): array: object       # an array, not chunked
+class _ArrowPiece(NamedTuple): array: Any       # an array, not chunked
 
 def _whole(piece):
     "One array of a piece of a column"
@@ -309,7 +338,7 @@ def _labels(value) -> Parts:
                              *_numbered(_PandasArray(value.get_level_values(i).array) for i in range(value.nlevels))]))
     return Parts('Index', parts=[*head, ('', _PandasArray(value.array))])
 
-class _PandasArray(NamedTuple): array: object
+class _PandasArray(NamedTuple): array: Any
 
 def _pandas_array(value: _PandasArray) -> Parts:
     "The elements of a column or of labels, by the type of the column"
@@ -393,7 +422,8 @@ class _Node:
     "An object on the way: what it is, and the numbers of its parts"
     __slots__ = 'head', 'parts', 'ordered', 'hash'
     def __init__(self, head: bytes, parts: Sequence[int] = (), ordered: bool = True):
-        self.head, self.parts, self.ordered, self.hash = head, parts, ordered, None
+        self.head, self.parts, self.ordered = head, parts, ordered
+        self.hash: bytes | None = None
 
     def hashed(self, of: Callable[[int], bytes]) -> bytes:
         "A hash of what it is and of the hashes of its parts"
@@ -459,7 +489,8 @@ def _rings(nodes: list[_Node]) -> Iterator[list[int]]:
     low, stack, waiting = [0] * len(nodes), [], set()
     count = 1
     low[0], work = count, [(0, iter(nodes[0].parts), count)]
-    stack.append(0), waiting.add(0)
+    stack.append(0)
+    waiting.add(0)
     while work:
         n, parts, own = work[-1]
         for part in parts:
@@ -467,7 +498,8 @@ def _rings(nodes: list[_Node]) -> Iterator[list[int]]:
             if not low[part]:
                 count += 1
                 low[part] = count
-                stack.append(part), waiting.add(part)
+                stack.append(part)
+                waiting.add(part)
                 work.append((part, iter(nodes[part].parts), count))
                 break
             if part in waiting: low[n] = min(low[n], low[part])

@@ -10,13 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Self, cast
-from ..errors import Conflict, InvalidRef, NotFound, Protected, Unsupported, hint, missing
+from ..errors import Conflict, InvalidRef, NoSuchFile, NotFound, Protected, Unsupported, hint, missing
 from ..refs import parse_ref
 from ..codecs.codec import by_name
 from ..store.version import Folder, Version, Versions
 from ..store.opening import StoreBase
 from ..store.store import ObjectStore
-from .store_paths import NoSuchFile, StorePath, parse_path
+from .store_paths import StorePath, parse_path
 from .store_options import WRITING, check_options, resolve, store_of
 from .new_files import (CompressedFile, FolderTransaction, NewFile, TextFile, gather, named,
                                               read_as)

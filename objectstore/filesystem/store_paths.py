@@ -5,10 +5,10 @@
 # %% ../../nbs/filesystem/01_store_paths.ipynb #97d0e56e
 from __future__ import annotations
 from dataclasses import dataclass, replace
-from ..errors import InvalidRef, NotFound
+from ..errors import InvalidRef
 
 # %% auto #0
-__all__ = ['StorePath', 'parse_path', 'NoSuchFile']
+__all__ = ['StorePath', 'parse_path']
 
 # %% ../../nbs/filesystem/01_store_paths.ipynb #7e9fcf82
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,3 @@ def parse_path(
     if any(s in ('', '.', '..') for s in part.split('/')) and part:
         raise InvalidRef(f"{path!r} cannot name a part: one of its steps is empty, '.' or '..'")
     return StorePath(profile, bucket, item, selector, part)
-
-# %% ../../nbs/filesystem/01_store_paths.ipynb #7249b94f
-class NoSuchFile(NotFound, FileNotFoundError):
-    "Nothing is there under this path, and the place that would know was asked"

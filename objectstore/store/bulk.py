@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from itertools import islice
 from typing import Any
 from ..errors import Damaged, InvalidQuery, NotAvailableOffline, NotFound, ObjectStoreError, Unsupported
-from ..refs import Ref, parse_ref
+from ..refs import LATEST, Ref, parse_ref
 from ..calls import explained
 from ..storage.backend import in_threads
 from ..format.witness import Renewed
@@ -197,6 +197,8 @@ class BulkVerbs(CopyVerbs):
         with Progress('get', None, self.progress, unit=' objects') as progress:
             found = self._together(wanted := [parse_ref(r) for r in _each(refs, 'refs')], progress)
             for r, v in zip(wanted, found): note_read(self, r, v)
+            self._warn_outdated(v for r, v in zip(wanted, found) if isinstance(v, Version)
+                                and r.selector in (None, LATEST))
             return [_or_default(self._object, v, default, as_, None, trust) for v in found]
 
     def _together(self, wanted: list[Ref], progress: Progress) -> list[Version | NotFound]:

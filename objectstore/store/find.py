@@ -367,7 +367,7 @@ class FindVerbs(AliasVerbs):
 
     def _item_stats(self, r: Ref) -> Stats:
         "Facts about an item"
-        all = self.versions(r)
+        all = self._all_of(r)
         latest = all[-1]
         facts = {'versions': len(all), 'latest': latest.version, 'size': sum(v.size for v in all),
                  'first': all[0].created, 'last': latest.created, 'authors': sorted({v.author for v in all}),

@@ -84,8 +84,10 @@ class Function(ABC):
         "The item that a ref names, calculated; None where it is none of this function's"
     @abstractmethod
     def current(self, r: Ref, v: Version) -> Version:
-        """What a get of a stored result gives: the result, with a warning where it is known to be outdated; for
-        another calculation a fresh one"""
+        "What a get of a stored result gives: the result as it is; for another calculation a fresh one"
+    @abstractmethod
+    def outdated(self, r: Ref, v: Version, memo: dict) -> str | None:     # In it: what is known already of inputs
+        "Why a stored result is outdated, in words; None where it is fresh, and within a calculation"
     @abstractmethod
     def reason(self, r: Ref) -> tuple[str, str] | None:
         "What is known of the result that a ref names, in two short texts"

@@ -7,12 +7,14 @@ from __future__ import annotations
 import os, re, warnings
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from ..errors import Damaged, NotAvailableOffline, NotFound, Unsupported, hint, seconds_of
+from ..errors import Damaged, NotAvailableOffline, NotFound, StaleWarning, Unsupported, hint, seconds_of
 from ..refs import LATEST, Alias, Number, Ref, WriteId, name_filter, parse_ref
 from ..calls import with_help
 from ..tracking import now_reading
@@ -31,10 +33,18 @@ from .version import Folder, ItemVersions, PendingVersion, Version, Versions, an
 from .opening import StoreBase, outside, Function
 
 # %% auto #0
-__all__ = ['ReadVerbs', 'Unread', 'Waits', 'with_pending']
+__all__ = ['unwarned', 'ReadVerbs', 'Unread', 'Waits', 'with_pending']
 
 # %% ../../nbs/store/04_reads.ipynb #a8f2b4d3
 _R = TypeVar('_R')
+_unwarned: ContextVar[bool] = ContextVar('unwarned', default=False)
+
+@contextmanager
+def unwarned() -> Iterator[None]:
+    "Warn of no outdated results in this context, and ask nothing for it"
+    token = _unwarned.set(True)
+    try: yield
+    finally: _unwarned.reset(token)
 
 class ReadVerbs(StoreBase):
     "Reads: `get`, `versions`, `store[ref]`, and the buckets"
@@ -219,6 +229,7 @@ class ReadVerbs(StoreBase):
         try: v = self._version(ref)
         except NotFound: note_read(self, ref, None); raise
         if now_reading() is not None: v.asked = getattr(ref, 'ref', None) or str(ref)
+        v._latest = bool(self._functions) and self.function_of(parse_ref(ref)) is not None
         note_read(self, ref, v)
         return v
 
@@ -252,9 +263,20 @@ class ReadVerbs(StoreBase):
         except NotFound:
             if (v := f.make(r) if f else None) is None: note_read(self, ref, None); raise
             return v
-        v = f.current(r, v) if f else v
+        if f: v = f.current(r, v)
+        if f or isinstance(ref, Version) and ref._latest: self._warn_outdated([v])
         note_read(self, ref, v)
         return v
+
+    def _warn_outdated(self, found: Iterable[Version]) -> None:
+        "One warning where some of these are outdated results; each must be the latest of its item"
+        if not self._functions or _unwarned.get(): return
+        results = {r: (f, v) for v in found if (f := self.function_of(r := Ref(v.bucket, v.item)))}
+        memo = {}
+        said = [why for r, (f, v) in results.items() if (why := f.outdated(r, v, memo))]
+        if not said: return
+        many = f'{len(said):,} of {len(results):,} results are outdated, the first: ' if len(said) > 1 else ''
+        warnings.warn(many + said[0], StaleWarning, stacklevel=outside())
 
     @answered
     def get(
@@ -329,7 +351,12 @@ class ReadVerbs(StoreBase):
         store.versions('models/churn').refs
         ```
         """
-        r = parse_ref(ref, selector=False)
+        found = self._all_of(parse_ref(ref, selector=False))
+        self._warn_outdated(found[-1:])
+        return found
+
+    def _all_of(self, r: Ref) -> Versions:
+        "Versions of an item"
         self._may_ask()
         bucket = self.origin.bucket(r.bucket)
         waits = self._waits(r.bucket, r.item)

@@ -166,6 +166,8 @@ class Version(Looks):
     "One version of an item"
     # The ref that it was asked for by, where a calculation asked
     asked: str | None = None
+    # Is it a calculated result, asked for as the latest? Then a get of it warns where it is outdated
+    _latest = False
     def __init__(
         self,
         store,                                 # The store that it came from
