@@ -4,21 +4,24 @@
 
 # %% ../nbs/07_tracking.ipynb #185c2a78
 from __future__ import annotations
-import contextvars, json, threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+import contextvars, json, threading, warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
+from itertools import count
 from typing import Any
+from weakref import WeakSet, WeakValueDictionary
 from blake3 import blake3
 from .durations import duration_text
+from .environment import outside
 from .forks import after_fork
 from .refs import Selector
 
 # %% auto #0
 __all__ = ['Input', 'read_input', 'Reads', 'now_reading', 'reading', 'unnoted', 'one_question', 'answer_hash', 'plain_args',
-           'Following', 'following_threads']
+           'tell_unseen', 'Following', 'following_threads']
 
 # %% ../nbs/07_tracking.ipynb #1e5fc0f9
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Reads:
     "What was read in a context, each question once; an answer that has changed meanwhile is kept beside the first"
     inputs: dict[Input, None] = field(default_factory=dict)
     closed: bool = False
+    told: bool = False       # That another process is there whose reads nobody sees
     def note(self, i: Input) -> None:
         if not self.closed: self.inputs.setdefault(i)
     def __iter__(self) -> Iterator[Input]: return iter(list(self.inputs))
@@ -125,54 +129,145 @@ def _submitting(real: Callable) -> Callable:
     return submit
 
 # %% ../nbs/07_tracking.ipynb #346f9a13
-def _read_away(fn: Callable, args: tuple, kwargs: dict) -> tuple[object, list[Input]]:
-    "In another process: a result, and what was read for it"
-    with following_threads(), reading() as reads: return fn(*args, **kwargs), list(reads)
+_awaited: WeakValueDictionary[int, Reads] = WeakValueDictionary()     # What goes to other processes names them
+_numbers = count()
 
+def _arrive(n: int, inputs: Iterable[Input], value: object) -> object:
+    "A result from another process; what was read for it is noted"
+    if (reads := _awaited.get(n)) is not None:
+        for i in inputs: reads.note(i)
+    return value
+
+class _Answer:
+    "A result that goes back to the process that asked, with what was read for it"
+    def __init__(self, *says): self.says = says
+    def __reduce__(self): return _arrive, self.says
+    def __repr__(self) -> str: return repr(self.says[-1])
+
+# %% ../nbs/07_tracking.ipynb #4ca1ea92
+_beginning = Reads()         # What the initializer of this process has read: each piece of work may be made from it
+
+class _Away:
+    "A function as another process is to run it; in a pool of threads it runs in the context that it was given in"
+    def __init__(self, fn: Callable, reads: Reads):
+        self.fn, self.n, self.context = fn, next(_numbers), contextvars.copy_context()
+        _awaited[self.n] = reads
+
+    def __reduce__(self): return _ReadAway, (self.fn, self.n)
+    def __call__(self, *args, **kwargs) -> object: return self.context.copy().run(self.fn, *args, **kwargs)
+
+class _ReadAway:
+    "In another process: a function, whose result takes along what was read for it"
+    def __init__(self, fn: Callable, n: int): self.fn, self.n = fn, n
+
+    def __call__(self, *args, **kwargs) -> object:
+        with following_threads(), reading() as reads:
+            try: value = self.fn(*args, **kwargs)
+            except Exception as e:
+                e.__dict__['_inputs'] = _Answer(self.n, [*_beginning, *reads], None)
+                raise
+        return _Answer(self.n, [*_beginning, *reads], value)
+
+class _Initializer:
+    "The initializer of a process, which notes what it reads for all that the process will be asked"
+    def __init__(self, fn: Callable): self.fn = fn
+    def __call__(self, *args) -> None:
+        with following_threads(), reading(_beginning): self.fn(*args)
+
+# %% ../nbs/07_tracking.ipynb #28f0112d
 def _away(submit: Callable) -> Callable:
-    "A pool's `submit`, by which what is read in its processes is noted here"
-    def _submit_away(self, fn: Callable, /, *args, **kwargs) -> Future:
-        reads = now_reading()
-        if reads is None: return submit(self, fn, *args, **kwargs)
-        inner, outer = submit(self, _read_away, fn, args, kwargs), Future()
-        outer.set_running_or_notify_cancel()
-        inner.add_done_callback(lambda f: _hand_over(f, outer, reads))
-        return outer
+    "What gives work to other processes, by which what they read is noted here"
+    def _submit_away(self, fn: Callable, /, *args, **kwargs) -> Any:
+        if (reads := now_reading()) is not None and not isinstance(fn, _Away): fn = _Away(fn, reads)
+        return submit(self, fn, *args, **kwargs)
     return _submit_away
 
-def _hand_over(inner: Future, outer: Future, reads: Reads) -> None:
-    "Note what another process has read, and pass its result on"
-    try: value, inputs = inner.result()
-    except BaseException as e: outer.set_exception(e); return
-    for i in inputs: reads.note(i)
-    outer.set_result(value)
+_pools = 'multiprocessing.pool', 'concurrent.futures.process', 'loky.process_executor'      # Their work is followed
+_others = 'multiprocessing.managers', 'distributed.process'                 # They read on nobody's behalf
+_told: WeakSet = WeakSet()
+
+def _starting_process(real: Callable) -> Callable:
+    "`Process.start`: what a pool's process reads as it begins counts; of others nothing is known"
+    def start(self) -> None:
+        if (reads := now_reading()) is not None:
+            place = getattr(getattr(self, '_target', None), '__module__', None) or ''
+            if place.endswith(_pools): self._args = *self._args[:2], _initializer(self._args[2]), *self._args[3:]
+            elif not place.endswith(_others): _tell_unseen([self], reads)
+        real(self)
+    return start
+
+def _initializer(fn: Callable | None) -> Callable | None: return fn and _Initializer(fn)
+
+# %% ../nbs/07_tracking.ipynb #8fa8e2eb
+def _tell_unseen(processes: Iterable, reads: Reads) -> None:
+    "Warn once of processes whose reads cannot be noted"
+    if not (new := [p for p in processes if p not in _told]): return
+    _told.update(new)
+    if reads.told: return
+    reads.told = True
+    warnings.warn(f'what the process {", ".join(p.name for p in new)} reads is not known to be an input of what is '
+                  'calculated now: use f.map(...), a ProcessPoolExecutor or a Pool, or read in the parent process and '
+                  'hand over what was read', stacklevel=outside())
+
+def tell_unseen(reads: Reads) -> None:
+    "Warn of processes that were there before a calculation, and do not belong to a pool"
+    from multiprocessing import active_children
+    if not (there := active_children()): return
+    # the thread of an executor knows its processes; those of a Pool and a Manager have it in their names
+    of_pools = {p.pid for t in threading.enumerate() for p in dict(getattr(t, 'processes', None) or {}).values()}
+    by_hand = [p for p in there if p.pid not in of_pools and 'Pool' not in p.name and 'Manager' not in p.name]
+    _tell_unseen(by_hand, reads)
 
 # %% ../nbs/07_tracking.ipynb #346f9a14
 class Following:
-    "`Thread.start` and the `submit` of pools, replaced as long as something in this process records"
+    "`Thread.start` and what gives work to pools, replaced as long as something in this process records"
     def __init__(self): self.lock, self.count, self.replaced = threading.Lock(), 0, []
 
+    def replace(self, cls: type, name: str, made: Callable) -> None:
+        ours = made(real := getattr(cls, name))
+        setattr(cls, name, ours)
+        self.replaced.append((cls, name, real, ours))
+
     def begin(self) -> None:
-        from concurrent.futures import ProcessPoolExecutor
         with self.lock:
             self.count += 1
             if self.count > 1: return
-            places = (threading.Thread, 'start', _starting), (ThreadPoolExecutor, 'submit',
-                _submitting), (ProcessPoolExecutor, 'submit', _away)
-            for cls, name, made in places:
-                ours = made(real := getattr(cls, name))
-                setattr(cls, name, ours)
-                self.replaced.append((cls, name, real, ours))
+            for cls, names, made in _places():
+                for name in names: self.replace(cls, name, made)
+            Executor.__init_subclass__ = classmethod(_new_executor)    # pyright: ignore[reportAttributeAccessIssue]
 
     def end(self) -> None:
         with self.lock:
             self.count -= 1
             if self.count: return
+            del Executor.__init_subclass__
             for cls, name, real, ours in self.replaced:
                 # else somebody else has replaced it meanwhile, and ours does nothing more
                 if getattr(cls, name) is ours: setattr(cls, name, real)
             self.replaced.clear()
 
+def _places() -> Iterator[tuple[type, tuple[str, ...], Callable]]:
+    "What is replaced: a class, its methods, and what makes ours of them"
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing.pool import Pool
+    from multiprocessing.process import BaseProcess
+    yield threading.Thread, ('start',), _starting
+    yield ThreadPoolExecutor, ('submit',), _submitting
+    yield ProcessPoolExecutor, ('submit',), _away
+    yield Pool, ('apply_async', 'map', 'map_async', 'starmap', 'starmap_async', 'imap', 'imap_unordered'), _away
+    yield BaseProcess, ('start',), _starting_process
+    for cls in Executor.__subclasses__():
+        if _is_loky(cls): yield cls, ('submit',), _away
+
+def _is_loky(cls: type) -> bool:
+    return cls.__name__ == 'ProcessPoolExecutor' and cls.__module__.endswith('loky.process_executor')
+
+def _new_executor(cls: Any, **kwargs) -> None:
+    "Loky, where it is imported while something records"
+    super(Executor, cls).__init_subclass__(**kwargs)
+    if _is_loky(cls): _following.replace(cls, 'submit', _away)
+
+# %% ../nbs/07_tracking.ipynb #11d4d0e5
 _following = Following()
 
 @after_fork

@@ -14,7 +14,7 @@ from ..errors import Damaged, InvalidQuery, NotAvailableOffline, ObjectStoreErro
 from ..forks import after_fork
 from ..refs import Ref
 from ..provenance import git_root, where
-from ..tracking import Input, Reads, following_threads, now_reading, reading, unnoted
+from ..tracking import Input, Reads, following_threads, now_reading, reading, tell_unseen, unnoted
 from ..format.records import HEADER_LIMIT, to_json
 from ..cache.download import Progress
 from ..store.version import Version, answered, store_place
@@ -157,6 +157,7 @@ class Calculating(StoredResults):
         self._check_size(call, before)
         reads, began = Reads(), time.monotonic()
         with running(frame):
+            tell_unseen(reads)
             with run_of(before, self._code.graph) as own, following_threads(), reading(reads):
                 value = self.fn(*call.bound.args, **call.bound.kwargs)
             reads.closed = True
