@@ -19,8 +19,9 @@ NOTEBOOKS = {'00_durations', '01_errors', '02_refs', '04_calls', 'storage/01_bac
              'format/08_origin', 'store/09_bulk', 'browser/04_search_line', 'explanations/decisions',
              'command/01_codes', 'command/02_answers', 'command/04_arguments'}
 WITH_SERVICE = {'backends', 'remote', 'requests', 'secrets'}       # of these SeaweedFS too: the line to a service
-LIBRARIES = {'bad_input', 'backends', 'calculated', 'codecs', 'context', 'environment', 'places', 'privacy', 'query',
-             'remote', 'requests', 'search', 'secrets', 'settings', 'shown', 'store', 'twins', 'words', 'workers'}
+LIBRARIES = {'bad_input', 'backends', 'calculated', 'codecs', 'context', 'environment', 'fsspec', 'places', 'privacy',
+             'query', 'remote', 'requests', 'search', 'secrets', 'settings', 'shown', 'store', 'twins', 'words',
+             'workers'}
 ELSEWHERE = re.compile(r'local|shared|two|three|ceph|rclone|given|native')
 SLOW = re.compile(r'planted|kill_|winner|nonsense|fuzz|hangs|longest|swallows|memory_is_bounded|large_folder|any_frame|'
                   r'at_once|scripts_modules')
