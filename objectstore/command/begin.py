@@ -62,7 +62,7 @@ def _append(path: Path, section: str, values: dict[str, str]) -> None:
 @command('begin')
 def demo(session: Session) -> Text:
     "The promises at work, in a temporary folder and without a service"
-    with tempfile.TemporaryDirectory(prefix='objectstore-demo-') as folder:
+    with tempfile.TemporaryDirectory(prefix='objectstore-demo-', ignore_cleanup_errors=True) as folder:
         env = {k: v for k, v in os.environ.items() if not k.startswith('OBJECTSTORE_') and k != 'CI'}
         env |= {'OBJECTSTORE_TIERS': 'near, lab', 'OBJECTSTORE_STATE_DIR': f'{folder}/state',
                 'OBJECTSTORE_CACHE_DIR': f'{folder}/cache', 'PYTHONWARNINGS': 'ignore'}
