@@ -4,25 +4,36 @@
 
 # %% ../../nbs/codecs/02_codec.ipynb #94f318c5
 from __future__ import annotations
-import base64, dataclasses, importlib, io, json, marshal, math, os, pickle, re, shutil, stat, typing
-from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+import base64, dataclasses, importlib, io, json, marshal, math, os, pathlib, pickle, re, shutil, stat, sys, typing
+import warnings
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
-from pathlib import Path, PurePath
-from types import ModuleType, UnionType
+from functools import partial
+from keyword import iskeyword
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from types import FunctionType, ModuleType, UnionType
 from typing import Any, BinaryIO
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from ..entry_points import entry_points, loaded
-from ..errors import Damaged, MissingExtra, ObjectStoreError, Unsupported, Untrusted, hint, missing
-from .equality import Difference, ancestry, difference, is_a, is_dataclass, type_name, zone_name
+from ..errors import (Damaged, InvalidCall, MissingExtra, ObjectStoreError, Unsupported,
+                                Untrusted, hint, missing)
+from ..environment import is_panic
+from ..trust import TrustedTypes, advised, trust_of
+from .equality import (Difference, ancestry, difference, is_a, is_dataclass,
+                                         type_name, zone_name)
 
 # %% auto #0
-__all__ = ['Source', 'FORMS', 'need', 'Codec', 'whole', 'raw', 'untrusted', 'asked', 'cannot_give', 'as_given', 'check_asks',
-           'listed', 'Sink', 'register', 'codec_names', 'register_codec', 'by_name', 'FolderFiles', 'known_codec',
-           'codec_for', 'proved', 'remedy', 'round_trip', 'tagged_json', 'read_tagged', 'built', 'JsonCodec',
-           'TextCodec', 'BytesCodec', 'FileCodec', 'check_rights', 'PickleCodec']
+__all__ = ['Source', 'Trust', 'FORMS', 'need', 'library', 'Codec', 'whole', 'raw', 'told_trust', 'untrusted', 'untrusted_types',
+           'needs_trust', 'asked', 'cannot_give', 'as_given', 'check_asks', 'listed', 'Sink', 'extension',
+           'check_codec_says', 'register', 'codec_names', 'register_codec', 'by_name', 'FolderFiles', 'known_codec',
+           'codec_for', 'chosen_codec', 'written', 'described', 'proved', 'remedy', 'round_trip', 'told_by_library',
+           'from_library', 'known_path', 'known_class', 'tagged_json', 'read_tagged', 'built', 'JsonCodec', 'TextCodec',
+           'BytesCodec', 'is_program', 'check_rights', 'FileCodec', 'PickleCodec']
 
 # %% ../../nbs/codecs/02_codec.ipynb #66406975
 def need(
@@ -33,19 +44,34 @@ def need(
     try: return importlib.import_module(module)
     except ImportError as e: raise missing(module.partition('.')[0], extra) from e
 
+def library(
+    name: str,         # Of a library that its user chooses, and no extra of this project brings
+) -> Any:
+    "A library, or `MissingExtra` that says how to get it"
+    try: return importlib.import_module(name)
+    except ImportError as e:
+        raise MissingExtra(f'{name} is not installed: pip install {name}') from e
+
 # %% ../../nbs/codecs/02_codec.ipynb #506c689f
-Source = bytes | Path | io.RawIOBase     # A payload: in memory, in a read-only file, or read in ranges from afar
+# A payload: in memory, in a read-only file, or read in ranges from afar
+Source = bytes | Path | io.RawIOBase
+# May loading run code? Names count as no where a codec asks for no names
+Trust = bool | TrustedTypes
 
 class Codec:
     "How one family of objects becomes a payload and comes back"
     name: str = ''               # As stored in records: `[a-z0-9.-]+`
-    suffix: str = ''             # Extension of the payload's file
+    suffix: str = ''             # Extension of the files that `path()` gives: `.spc`; none is fine
     kind: str | None = None      # What such an object plainly is, such as 'data' or 'model'
     unsafe: bool = False         # Loading can run code: needs trust, and is never chosen unasked
+    # Asked when no other codec takes an object, nor one of an installed package
+    late: bool = False
     drops: str = ''              # What is dropped on purpose, in words; all else is proved at put
-    # How a payload is shown and compared, one of `FORMS`; none: its beginning is shown, as text or bytes
+    # How a payload is shown and compared, one of `FORMS`;
+    # none: its beginning is shown, as text or bytes
     form: str = ''
     variable: str = ''           # A name for such an object in code that gets it, such as `df`
+    listing: bool = False        # Is the payload a list of parts that have payloads of their own?
 
     def accepts(self, obj: object) -> bool:
         "Whether this codec is for `obj`; quick, and imports nothing"
@@ -56,10 +82,22 @@ class Codec:
     def load(self, source: bytes | Path, how: dict) -> object:
         "The object, from its payload and the facts that `encode` returned"
         raise NotImplementedError
-    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: Trust) -> object:
         "The object as the type that was asked for"
         if columns is not None: raise Unsupported(f'columns= is for frames; this was stored as {self.name}')
         return as_given(self.load(whole(source), how), as_, self.name)
+    def batches(self, source: bytes | Path, how: dict, columns: list | None) -> Any:
+        "Record batches, one after the other, as a `pyarrow.RecordBatchReader` that holds a few of them in memory"
+        raise Unsupported(f'stored as {self.name}, which has no batches of rows')
+    def opened(self, obj: Any) -> object:
+        "What is to be stored in place of an object that was looked into; itself, but of some iterators"
+        return obj
+    def asks(self, how: dict) -> list[str]:
+        "Names of types that whoever loads this payload has to trust, where names will do"
+        return []
+    def of_main(self, how: dict) -> list[str]:
+        "Names of classes and functions of `__main__` that a load needs, which another program does not have"
+        return [n for n in self.asks(how) if n.startswith('__main__.')]
     def stats(self, obj: Any) -> dict:
         "A JSON-able description, made at put"
         return {}
@@ -71,21 +109,28 @@ class Codec:
         "The first difference between what was put and what its payload gives, loaded without trust"
         return None if self.unsafe else difference(obj, self.decode(source, how))
     def instead(self, obj: object, found: Difference | None) -> str:
-        "What to put in place of an object that would not come back as it is"
+        "What to put in place of an object that would not come back as it is; of a codec of others, what to mend"
+        if type(self).__module__.partition('.')[0] != 'objectstore':
+            return f'Mend `encode` or `load` of {self.name}'
         return remedy(found.was if found else obj)
     def decode(self,
         source: Source,              # The payload, or a read-only file that holds it
         how: dict,                   # What `encode` returned
         *,
-        as_: object = None,          # A type, or 'pandas', 'polars', 'lazy', 'arrow', 'numpy', 'torch', 'bytes'
+        # A type, or 'pandas', 'polars', 'lazy', 'arrow', 'batches', 'numpy', 'torch', 'bytes'
+        as_: object = None,
         columns: list | None = None, # Only these columns of a frame
-        trust: bool = False,         # Loading may run code
+        trust: Trust | Iterable[str] = False,    # Loading may run code; or that of named types alone
     ) -> object:
         "The object of a payload; raises `Damaged`, `Untrusted`, `Unsupported` or `MissingExtra`"
         check_asks(as_, columns)
+        trust = told_trust(trust)
         if as_ is bytes or as_ == 'bytes': return raw(source)
-        if self.unsafe and not trust: raise untrusted(f'codec {self.name!r} can run any code while it loads')
-        try: return self.load_as(source, how, as_, columns, trust)
+        if self.unsafe and not trust:
+            raise untrusted(f'codec {self.name!r} can run any code while it loads')
+        try:
+            if as_ == 'batches': return self.batches(whole(source), how, columns)
+            return self.load_as(source, how, as_, columns, trust)
         except BaseException as e:
             if (judged := _judged(e, self.name)) is e: raise
             raise judged from e
@@ -98,8 +143,10 @@ def _judged(e: BaseException, codec: str) -> BaseException:
     if isinstance(e, ImportError):
         return MissingExtra(f"{e.name or 'a library'} is needed to read what codec {codec!r} wrote, and is not there: "
                             f"{str(e)[:200]}")
-    return Damaged(f'the payload is not what codec {codec!r} writes ({type(e).__name__}: {str(e)[:200]})')
+    return Damaged(f'the payload is not what codec {codec!r} writes ({type(e).__name__}: '
+                   f'{str(e)[:200]})')
 
+# %% ../../nbs/codecs/02_codec.ipynb #5c0cb772
 def whole(source: Source) -> bytes | Path:
     "The payload, read whole where it comes in ranges"
     return source.readall() if isinstance(source, io.RawIOBase) else source
@@ -109,10 +156,39 @@ def raw(source: Source) -> bytes:
     there = whole(source)
     return there.read_bytes() if isinstance(there, PurePath) else bytes(there)
 
+# %% ../../nbs/codecs/02_codec.ipynb #7b694719
+def told_trust(said: object) -> Trust:
+    "What a caller trusts, or `InvalidCall`"
+    try: return trust_of(said)
+    except ValueError as e: raise InvalidCall(f'trust: {e}') from None
+
 def untrusted(why: str) -> Untrusted:
     "The refusal that names every way to say yes"
     return Untrusted(f"{why}, so it is loaded only when you trust whoever wrote it: get(ref, trust=True), "
         "ObjectStore(..., trust=True) or OBJECTSTORE_TRUST=1 in the environment. as_='bytes' gives the payload unread.")
+
+def untrusted_types(why: str, types: list[str]) -> Untrusted:
+    "The refusal that names the types to which yes can be said"
+    return Untrusted(f"{why} ({', '.join(types)[:400]}), so it is loaded only when you trust them: get(ref, "
+                     f"trust={advised(types)}), or trust=True for whatever is in it. ObjectStore(..., trust=...) and "
+                     f"OBJECTSTORE_TRUST={','.join(advised(types))} say so for every get; the name of a package covers "
+                     "what it defines. as_='bytes' gives the payload unread.")
+
+# %% ../../nbs/codecs/02_codec.ipynb #5aa5a8ed
+def needs_trust(
+    codec: Codec,
+    how: dict,        # What `encode` returned
+) -> str:             # Empty: it loads freely
+    "What whoever gets a payload has to say, in words for whoever puts it"
+    asks, said = codec.asks(how), ''
+    if codec.unsafe: said = 'whoever gets it needs trust=True, because loading it can run any code'
+    elif asks:
+        said = (f'whoever gets it needs trust={advised(asks)}, as an argument of get, or OBJECTSTORE_TRUST='
+                f"{','.join(advised(asks))}, because {', '.join(asks)[:400]} "
+                f"{'is' if len(asks) == 1 else 'are'} not known to be harmless")
+    if not (main := codec.of_main(how)): return said
+    return said + (f". Of these {', '.join(main)[:200]} stands in this script or notebook, and no other program finds "
+                   'it there: move it to a module that readers can import')
 
 # %% ../../nbs/codecs/02_codec.ipynb #69fb30ff
 def asked(as_: object) -> str:
@@ -133,11 +209,12 @@ def _is_instance(obj: object, t: type) -> bool:
     try: return isinstance(obj, t)
     except TypeError: return False
 
+# %% ../../nbs/codecs/02_codec.ipynb #5113f887
 def check_asks(as_: object, columns: object) -> None:
     "Refuse an `as_` and `columns` that nobody can mean"
     if not (as_ is None or isinstance(as_, (str, type)) or typing.get_origin(as_)):
-        raise Unsupported(f"as_={as_!r:.80} is no type, and none of 'pandas', 'polars', 'lazy', 'arrow', 'numpy', "
-                          "'torch', 'bytes'")
+        raise Unsupported(f"as_={as_!r:.80} is no type, and none of 'pandas', 'polars', 'lazy', 'arrow', 'batches', "
+                          "'numpy', 'torch', 'bytes'")
     if columns is not None: listed(columns)
 
 def listed(columns: Any) -> list:
@@ -145,7 +222,8 @@ def listed(columns: Any) -> list:
     if isinstance(columns, str): return [columns]
     try: return list(columns)
     except TypeError:
-        raise Unsupported(f'columns={columns!r:.80}: give a list of labels, as in columns=[{columns!r:.80}]') from None
+        raise Unsupported(f'columns={columns!r:.80}: give a list of labels, as in '
+                          f'columns=[{columns!r:.80}]') from None
 
 # %% ../../nbs/codecs/02_codec.ipynb #8409b539
 class Sink(io.RawIOBase):
@@ -159,6 +237,43 @@ class Sink(io.RawIOBase):
         self.count += n
         return n
 
+# %% ../../nbs/codecs/02_codec.ipynb #a04625b2
+FORMS = dict(frame='a Parquet file', array="NumPy's .npy", tensors='a safetensors file',
+             json='JSON', text='UTF-8', lines='anything; `text` makes lines of it',
+             image='PNG, JPEG, GIF or WebP', model='anything; its statistics are shown',
+             bytes='anything', file='anything; the extension of its name says what')
+
+# %% ../../nbs/codecs/02_codec.ipynb #ea498269
+_suffix = re.compile(r'\.[A-Za-z0-9][A-Za-z0-9._-]{0,18}')
+
+def extension(codec: Codec) -> str:
+    "The extension of the files of a codec; empty where it says none that could be part of a file's name"
+    said: object = codec.suffix
+    return said if isinstance(said, str) and _suffix.fullmatch(said) else ''
+
+# %% ../../nbs/codecs/02_codec.ipynb #861e735c
+def check_codec_says(codec: Codec) -> None:
+    "Raise `Unsupported` where what a codec says of itself has no meaning"
+    name: object = codec.name
+    if not (isinstance(name, str) and re.fullmatch('[a-z0-9.-]{1,100}', name)):
+        raise Unsupported(f'{name!r:.80} cannot name a codec: use a to z, 0 to 9, dot and hyphen')
+    kind: object = codec.kind
+    known = f'one of {", ".join(FORMS)}, or none'
+    for key, good, write in [
+            ('suffix', codec.suffix == '' or extension(codec), 'a dot, then letters, digits, dots, - and _, at most '
+             "20 characters in all, as in '.spc'; '' for none"),
+            ('kind', kind is None or _is_word(kind), "a word such as 'data' or 'model', or None"),
+            ('form', codec.form in ('', *FORMS) or codec.listing and codec.form == FolderFiles.form, known),
+            ('variable', codec.variable == '' or _is_variable(codec.variable), "a name in Python such as 'df'")]:
+        if not good: raise Unsupported(f'{key} of codec {name!r} is {getattr(codec, key)!r:.80}: give {write}')
+
+def _is_word(kind: object) -> bool:
+    "May it be the kind of a version?"
+    return isinstance(kind, str) and kind.strip() != '' and kind.isprintable() and len(kind) <= 100
+
+def _is_variable(name: object) -> bool:
+    return isinstance(name, str) and name.isidentifier() and not iskeyword(name)
+
 # %% ../../nbs/codecs/02_codec.ipynb #2b1932cc
 _codecs: list[Codec] = []
 
@@ -169,17 +284,39 @@ def register(
     "Make a codec known"
     global _codecs
     c = codec() if isinstance(codec, type) else codec
-    if not re.fullmatch('[a-z0-9.-]+', c.name):
-        raise Unsupported(f'{c.name!r} cannot name a codec: use a to z, 0 to 9, dot and hyphen')
+    check_codec_says(c)
     others = [o for o in _codecs if (o.name, type(o).__qualname__) != (c.name, type(c).__qualname__)]
     _codecs = [c, *others] if first else [*others, c]
     return codec
 
+# %% ../../nbs/codecs/02_codec.ipynb #fb26b3fe
 def codec_names() -> list[str]:
     "The names of all codecs that are known here"
     return sorted({c.name for c in _codecs})
 
+def _known_here(name: object) -> str:
+    "The end of a sentence on a name that no codec has: the nearest one, and all"
+    near = hint(str(name)[:80], codec_names())
+    return f"{near}{' ' if near else '. '}Known: {', '.join(codec_names())}"
+
 # %% ../../nbs/codecs/02_codec.ipynb #6165ab72
+def _add(codec: object, replace: bool = False, first: bool = False) -> None:
+    """Register what comes from elsewhere; an installed package's is asked last, so that no other object changes its
+    codec"""
+    global _codecs
+    c = codec() if isinstance(codec, type) else codec
+    if not isinstance(c, Codec):
+        raise Unsupported(f'{c!r:.80} is no codec: derive it from objectstore.Codec')
+    others = [o for o in _codecs if o.name == c.name and _written_as(o) != _written_as(c)]
+    if others and not replace:
+        raise Unsupported(f'there is a codec {c.name!r} already ({_written_as(others[0])}): choose another name, or '
+                          'give replace=True')
+    register(c, first)
+    _codecs = [o for o in _codecs if o not in others]
+
+def _written_as(c: Codec) -> str: return f'{type(c).__module__}.{type(c).__qualname__}'
+
+# %% ../../nbs/codecs/02_codec.ipynb #3e8f4833
 def register_codec(
     codec: Codec | type[Codec],   # The codec, or its class
     *,
@@ -189,22 +326,6 @@ def register_codec(
     "Codec: make one known in this process, and ask it before all others"
     _add(codec, replace, first=True)
     return codec
-
-def _add(codec: object, replace: bool = False, first: bool = False) -> None:
-    """Register what comes from elsewhere; an installed package's is asked last, so that no other object changes its
-    codec"""
-    global _codecs
-    c = codec() if isinstance(codec, type) else codec
-    if not isinstance(c, Codec):
-        raise Unsupported(f'{c!r:.80} is no codec: derive it from objectstore.codecs.codec.Codec')
-    others = [o for o in _codecs if o.name == c.name and _written_as(o) != _written_as(c)]
-    if others and not replace:
-        raise Unsupported(f'there is a codec {c.name!r} already ({_written_as(others[0])}): choose another name, or '
-                          'give replace=True')
-    register(c, first)
-    _codecs = [o for o in _codecs if o not in others]
-
-def _written_as(c: Codec) -> str: return f'{type(c).__module__}.{type(c).__qualname__}'
 
 # %% ../../nbs/codecs/02_codec.ipynb #3cc9fe66
 def _find(name: str) -> list[Codec]:
@@ -235,18 +356,13 @@ def by_name(
         if c.name == name: return c
     if found := _find(name): return found[0]
     raise Unsupported(f"this was stored with codec {name!r}, which is not known here: install or import the package "
-                      "that brings it, " f"or register one with objectstore.register_codec{hint(name, codec_names())}. "
-                      f"Known: {', '.join(codec_names())}")
+                      f"that brings it, or register one with objectstore.register_codec{_known_here(name)}")
 
 # %% ../../nbs/codecs/02_codec.ipynb #57a64288
-FORMS = dict(frame='a Parquet file', array="NumPy's .npy", tensors='a safetensors file', json='JSON', text='UTF-8',
-             lines='anything; `text` makes lines of it', image='PNG, JPEG, GIF or WebP',
-             model='anything; its statistics are shown', bytes='anything',
-             file='anything; the extension of its name says what')
-
 class FolderFiles(Codec):
     "What a record calls `folder`: files with payloads of their own, which no codec writes or reads"
-    name, form, variable = 'folder', 'folder', 'files'
+    name, form, variable, listing = 'folder', 'folder', 'files', True
+    drops = 'owners, times and rights, but for the right of a program to be run'
 
 def known_codec(name: str) -> Codec:
     "The codec that a record names, or a plain `Codec`, which has no form, where it is not known here"
@@ -255,6 +371,31 @@ def known_codec(name: str) -> Codec:
     except Unsupported: return Codec()
 
 # %% ../../nbs/codecs/02_codec.ipynb #80c5803f
+def _accepting(obj: object, broken: list[str] | None = None, late: bool = False) -> Codec | None:
+    "The first codec that takes an object unasked; one that fails is passed over, with a warning"
+    for c in _codecs:
+        try:
+            if not c.unsafe and c.late == late and c.accepts(obj): return c
+        except Exception as e:      # code of others: it must not stop the codecs behind it
+            why = (f'codec {c.name!r} fails to say whether it takes a {type_name(obj)} '
+                   f'({type(e).__name__}: {str(e)[:200]})')
+            if broken is None: warnings.warn(f'{why}, and is passed over', stacklevel=3)
+            else: broken.append(why)
+    return None
+
+# %% ../../nbs/codecs/02_codec.ipynb #0676993e
+def _named(obj: object, name: str) -> Codec:
+    "The codec of that name, if it takes the object"
+    given: object = name
+    if isinstance(given, Codec) or isinstance(given, type) and issubclass(given, Codec):
+        raise Unsupported('codec= takes the name of a codec that is registered: give its name, '
+                          f'codec={given.name!r}')
+    if not (found := _find(name)): raise Unsupported(f'no codec {name!r:.80}{_known_here(name)}')
+    for c in found:
+        if c.accepts(obj): return c
+    raise Unsupported(f'codec {name!r} does not take a {type_name(obj)}')
+
+# %% ../../nbs/codecs/02_codec.ipynb #cb058490
 def codec_for(
     obj: object,              # What is to be stored
     name: str | None = None,  # A codec by name, in place of the one that suits
@@ -263,26 +404,98 @@ def codec_for(
     if name is not None: return _named(obj, name)
     if c := _accepting(obj): return c
     broken = _register_installed()
-    if c := _accepting(obj): return c
+    if c := _accepting(obj, broken) or _accepting(obj, broken, late=True): return c
     raise Unsupported(f"no codec takes a {type_name(obj)}. Known: {', '.join(codec_names())}. Put what it holds as one "
                       "of these, " "register a codec for it (objectstore.register_codec), or choose codec='pickle': "
                       "then whoever gets it has to trust you, because loading a pickle can run any code"
                       + ''.join(f'. {b}' for b in broken))
 
-def _accepting(obj: object) -> Codec | None:
-    "The first codec that takes an object unasked"
-    for c in _codecs:
-        if not c.unsafe and c.accepts(obj): return c
-    return None
+# %% ../../nbs/codecs/02_codec.ipynb #066aa82b
+def chosen_codec(
+    obj: object,
+    name: str | None = None,     # A codec by name
+) -> tuple[Codec, object]:       # And the object, which may have been looked into
+    "The codec for an object that is to be written now"
+    codec = codec_for(obj, name)
+    if (found := codec.opened(obj)) is obj: return codec, obj
+    return codec_for(found, name), found
 
-def _named(obj: object, name: str) -> Codec:
-    "The codec of that name, if it takes the object"
-    if not (found := _find(name)):
-        raise Unsupported(f"no codec {name!r:.80}{hint(str(name)[:80], codec_names())}. Known: "
-                          f"{', '.join(codec_names())}")
-    for c in found:
-        if c.accepts(obj): return c
-    raise Unsupported(f'codec {name!r} does not take a {type_name(obj)}')
+# %% ../../nbs/codecs/02_codec.ipynb #711a1e27
+# a nesting that is read back on any stack; Python's own limit is 1,000 less the frames in use
+_DEPTH = 200
+
+def _compact(value: object) -> bytes:
+    "JSON text without spaces; raises `ValueError` or `TypeError` for what JSON cannot say"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(',', ':')).encode()
+
+# %% ../../nbs/codecs/02_codec.ipynb #0d3ed4fc
+def _jsonable(value: Any, keys: tuple, at: str) -> Any:
+    "A value of an answer in types that JSON has"
+    if is_a(value, 'numpy.generic'): value = value.item()
+    if value is None or isinstance(value, (bool, int)): return value
+    if isinstance(value, str):
+        try: value.encode(); return value
+        except UnicodeEncodeError: raise _no_json(keys, at, 'text with a lone surrogate') from None
+    if isinstance(value, float):
+        if math.isfinite(value): return value
+        raise _no_json(keys, at, f'{value}, for which JSON has no number: give None')
+    if len(keys) <= _DEPTH and isinstance(value, (list, tuple)):
+        return [_jsonable(x, (*keys, i), at) for i, x in enumerate(value)]
+    if len(keys) > _DEPTH or not isinstance(value, dict):
+        raise _no_json(keys, at, f'nested more than {_DEPTH} deep, or holds itself'
+                       if len(keys) > _DEPTH else f'a {type_name(value)}: give text, numbers, '
+                       'True, None, and lists and dicts of these')
+    for k in value:
+        if not isinstance(k, (str, int, float, bool, type(None))):
+            raise _no_json(keys, at,
+                           f'a dict with the key {k!r:.80}, a {type_name(k)}: keys are text')
+    return {k: _jsonable(x, (*keys, k), at) for k, x in value.items()}
+
+def _no_json(keys: tuple, at: str, what: str) -> Unsupported:
+    "The error for a value of an answer, with its place"
+    return Unsupported(f"{at} returns what JSON cannot say, so nothing was stored: "
+                       f"{''.join(f'[{k!r:.80}]' for k in keys[:5])} " f'is {what}')
+
+# %% ../../nbs/codecs/02_codec.ipynb #9e29db70
+@contextmanager
+def _blamed(codec: Codec, does: str, obj: object) -> Iterator[None]:
+    "An error that nobody has foreseen, as one that names the codec"
+    try: yield
+    except (ObjectStoreError, MemoryError): raise
+    except BaseException as e:      # a panic in a library of Rust is no `Exception`
+        if isinstance(e, OSError) and e.errno or not isinstance(e, Exception) and not is_panic(e): raise
+        raise Unsupported(f'codec {codec.name!r} fails to {does} this {type_name(obj)}, so nothing was stored '
+                          f'({type(e).__name__}: {str(e)[:300]})') from e
+
+# %% ../../nbs/codecs/02_codec.ipynb #5b781524
+def _answer(codec: Codec, method: str, found: object) -> dict:
+    "What a codec answers for the record: a dict of what JSON can say, or an error that names what it is not"
+    at = f'`{method}` of codec {codec.name!r}'
+    if not isinstance(found, dict):
+        raise Unsupported(f'{at} returns a {type_name(found)}, so nothing was stored: return a dict, {{}} where there '
+                          'is nothing to say')
+    try: _compact(found)
+    except (TypeError, ValueError, RecursionError): return _jsonable(found, (), at)
+    return found
+
+# %% ../../nbs/codecs/02_codec.ipynb #670498e6
+def written(
+    codec: Codec,
+    obj: object,        # Something that it takes
+    file: BinaryIO,     # Where the payload goes
+) -> dict:              # What `load` will need
+    "A payload, written by a codec"
+    check_codec_says(codec)
+    with _blamed(codec, 'write', obj): how = codec.encode(obj, file)
+    if file.closed:
+        raise Unsupported(f'`encode` of codec {codec.name!r} closes the file that it is given, so nothing was stored: '
+                          'write to it, and leave it open')
+    return _answer(codec, 'encode', how)
+
+def described(codec: Codec, obj: object) -> dict:
+    "The statistics of an object, made by a codec"
+    with _blamed(codec, 'describe', obj): found = codec.stats(obj)
+    return _answer(codec, 'stats', found)
 
 # %% ../../nbs/codecs/02_codec.ipynb #73f518e5
 def proved(
@@ -308,11 +521,13 @@ _bases = (dict, list, tuple, str, int, float, bytes, bytearray, set, frozenset)
 def remedy(was: object) -> str:
     "What to put in place of a value that no codec gives back as it is"
     if isinstance(was, Enum): return 'Put its .value'
-    if isinstance(was, tuple) and type(was) is not tuple: return 'Put tuple() of it, or its ._asdict()'
+    if isinstance(was, tuple) and type(was) is not tuple:
+        return 'Put tuple() of it, or its ._asdict()'
     for t in _bases:
         if isinstance(was, t) and type(was) is not t: return f'Put {t.__name__}() of it'
     if isinstance(was, datetime) and was.tzinfo:
-        return 'Put .astimezone(datetime.timezone.utc) of it, or .astimezone(zoneinfo.ZoneInfo(name))'
+        return ('Put .astimezone(datetime.timezone.utc) of it, or '
+                '.astimezone(zoneinfo.ZoneInfo(name))')
     if isinstance(was, time) and was.tzinfo: return 'Put its .isoformat()'
     if isinstance(was, (datetime, time)): return 'Put .replace(fold=0) of it'
     if is_a(was, 'pydantic.BaseModel'):
@@ -329,23 +544,26 @@ def round_trip(
     **asks,                   # `as_`, `columns`, `trust` of `Codec.decode`
 ) -> object:
     "What would come back if `obj` were put and got"
-    codec, file = codec_for(obj, name), io.BytesIO()
-    how = codec.encode(obj, file)
+    file = io.BytesIO()
+    codec, obj = chosen_codec(obj, name)
+    how = written(codec, obj, file)
     proved(codec, obj, file.getvalue(), how)
     return codec.decode(file.getvalue(), json.loads(json.dumps(how)), **asks)
 
+# %% ../../nbs/codecs/02_codec.ipynb #1200bbae
+def _same_plain(a: Any, b: Any) -> bool:
+    "Whether `a` is the same as `b`, which plain JSON gave; False: it has to be walked"
+    # 2: the last version that does not depend on who else holds a part
+    try: return marshal.dumps(a, 2) == marshal.dumps(b, 2)
+    except ValueError: return False
+
 # %% ../../nbs/codecs/02_codec.ipynb #41d2857f
-_DEPTH = 200   # a nesting that is read back on any stack; Python's own limit is 1,000 less the frames in use
-
-def _compact(value: object) -> bytes:
-    "JSON text without spaces; raises `ValueError` or `TypeError` for what JSON cannot say"
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(',', ':')).encode()
-
 def _is_deep(value: object) -> bool:
     "Whether lists and dicts are nested deeper than `_DEPTH`"
     level = [value]
     for _ in range(_DEPTH + 1):
-        level = [x for v in level if isinstance(v, (dict, list)) for x in (v.values() if isinstance(v, dict) else v)]
+        level = [x for v in level if isinstance(v, (dict, list))
+                 for x in (v.values() if isinstance(v, dict) else v)]
         if not level: return False
     return True
 
@@ -354,7 +572,7 @@ def _plain_json(value: object) -> bytes | None:
     try: text = _compact(value)
     except (TypeError, ValueError, RecursionError): return None
     if text.count(b'[') + text.count(b'{') > _DEPTH and _is_deep(value): return None
-    return text if json.loads(text) == value else None
+    return text if _same_plain(value, json.loads(text)) else None
 
 # %% ../../nbs/codecs/02_codec.ipynb #23c7bd3e
 def _zoned(t: datetime | time) -> str:
@@ -375,6 +593,25 @@ def _in_zone(t: datetime | time, zone: ZoneInfo) -> datetime | time:
         if isinstance(t, time) or here.utcoffset() == t.utcoffset(): return here
     return t.astimezone(zone)
 
+# %% ../../nbs/codecs/02_codec.ipynb #efc18e0e
+def _odd_moment(t: Any) -> bool:
+    "Whether ISO 8601 does not tell all of a moment: the name of its fixed offset, which of two equal hours it is"
+    zone: Any = t.tzinfo
+    return (bool(t.fold) if zone is None else type(zone) is timezone
+            and str(zone) != str(timezone(zone.utcoffset(None))))
+
+def _told_moment(t: Any) -> list:
+    "Such a moment as text, its fold, and the name of its offset"
+    zone = t.tzinfo
+    return [t.replace(fold=0).isoformat(), t.fold, zone and str(zone)]
+
+def _moment(told: list, kind: type = datetime) -> Any:
+    "The moment that was told"
+    t = kind.fromisoformat(told[0]).replace(fold=told[1])
+    return t if told[2] is None else t.replace(tzinfo=timezone(t.utcoffset() if kind is datetime else
+                                                               t.tzinfo.utcoffset(None), told[2]))
+
+# %% ../../nbs/codecs/02_codec.ipynb #5c41f82d
 _atoms: dict[type, tuple[str, Callable, Callable]] = {
     datetime: ('$datetime', _zoned, _unzoned),
     date: ('$date', date.isoformat, date.fromisoformat),
@@ -382,6 +619,103 @@ _atoms: dict[type, tuple[str, Callable, Callable]] = {
     timedelta: ('$timedelta', lambda t: [t.days, t.seconds, t.microseconds], lambda v: timedelta(*v)),
     bytes: ('$bytes', lambda b: base64.b64encode(b).decode(), lambda v: base64.b64decode(v, validate=True)),
     complex: ('$complex', str, complex), Decimal: ('$decimal', str, Decimal), UUID: ('$uuid', str, UUID)}
+
+# %% ../../nbs/codecs/02_codec.ipynb #1e4d11a8
+_kinds: dict[type, str] = {OrderedDict: 'OrderedDict', Counter: 'Counter',
+                           defaultdict: 'defaultdict', deque: 'deque', range: 'range'}
+_factories = {f.__name__: f for f in (list, dict, set, int, float, str, bool, tuple)}
+
+def _parts(v: Any) -> list:
+    "What such an object is made of"
+    if isinstance(v, range): return [v.start, v.stop, v.step]
+    if isinstance(v, deque): return [list(v), v.maxlen]
+    own = [[k, x] for k, x in v.items()]
+    if not isinstance(v, defaultdict): return own
+    if (v.default_factory is not None
+        and _factories.get(name := v.default_factory.__name__) is not v.default_factory):
+        raise Unsupported(f'a defaultdict of {name} cannot be JSON. Put dict() of it')
+    return [own, v.default_factory and v.default_factory.__name__]
+
+def _of_parts(kind: str, parts: list) -> object:
+    "The object of its parts"
+    match kind:
+        case 'range': return range(*parts)
+        case 'deque': return deque(*parts)
+        case 'OrderedDict': return OrderedDict(parts)
+        case 'Counter': return Counter(dict(parts))
+        case 'defaultdict': return defaultdict(parts[1] and _factories[parts[1]], parts[0])
+    raise ValueError(f'no kind {kind!r:.40}')
+
+# %% ../../nbs/codecs/02_codec.ipynb #c6ef5498
+def told_by_library(v: Any) -> dict | None:
+    "A value of pandas or NumPy that equals none of Python's, in JSON's own types; None for all else"
+    if type(v).__module__.partition('.')[0] not in ('pandas', 'numpy'): return None
+    if is_a(v, 'pandas.NAType', 'pandas.NaTType'): told = [str(v)]
+    elif is_a(v, 'pandas.Timestamp'):
+        if not v.nanosecond: return None
+        told = ['Timestamp', v.isoformat(), zone_name(v.tz), v.unit]
+    elif is_a(v, 'pandas.Timedelta'): told = ['Timedelta', v.value, v.unit]
+    elif is_a(v, 'pandas.Period'): told = ['Period', v.ordinal, v.freqstr]
+    elif is_a(v, 'pandas.Interval'):
+        told = ['Interval', _tagged(v.left), _tagged(v.right), v.closed]
+    elif is_a(v, 'numpy.datetime64', 'numpy.timedelta64'): told = [v.dtype.str, int(v.view('i8'))]
+    else: return None
+    return {'$library': told}
+
+# %% ../../nbs/codecs/02_codec.ipynb #45e3ede2
+def from_library(told: list) -> object:
+    "The value that was told"
+    if told[0][1:2] in ('m', 'M'):
+        return need('numpy', 'frames').array(told[1], 'i8').view(told[0])[()]
+    pd = need('pandas', 'frames')
+    match told:
+        case ['Timestamp', iso, None, unit]: return pd.Timestamp(iso).as_unit(unit)
+        case ['Timestamp', iso, zone, unit]: return pd.Timestamp(iso).tz_convert(zone).as_unit(unit)
+        case ['Timedelta', n, unit]: return pd.Timedelta(n, 'ns').as_unit(unit)
+        case ['Period', n, freq]: return pd.Period(ordinal=n, freq=freq)
+        case ['Interval', *ends, closed]:
+            return pd.Interval(*(pd.Timestamp(x) if type(x) is datetime else x for x in ends), closed)
+    return {'NaT': pd.NaT, '<NA>': pd.NA}[told[0]]
+
+# %% ../../nbs/codecs/02_codec.ipynb #56ee4bc2
+def known_path(cls: type) -> str:
+    "`module:name` of a class that is found again by it; empty for all others, such as those of a notebook"
+    path = f'{cls.__module__}:{cls.__qualname__}'
+    return path if cls.__module__ != '__main__' and _class_at(path) is cls else ''
+
+def _class_at(path: str) -> object:
+    "What has that name in a module that is imported; nothing is run to find it"
+    module, _, name = path.partition(':')
+    found: Any = sys.modules.get(module)
+    for part in name.split('.'): found = getattr(found, '__dict__', {}).get(part)
+    return found
+
+# %% ../../nbs/codecs/02_codec.ipynb #93a14005
+def known_class(path: str, base: type) -> Any:
+    "The class of that name, if it is one of a kind and its module is imported"
+    found, module = _class_at(path), path.partition(':')[0]
+    if isinstance(found, type) and issubclass(found, base): return found
+    raise Unsupported(f'what was stored holds a {path.replace(":", ".")}, which is not here: import {module} (in the '
+                      "version that has it) and get it again. as_='bytes' gives the JSON unread")
+
+def _is_named(cls: type) -> bool:
+    "Whether a class is a named tuple"
+    return isinstance(getattr(cls, '_fields', None), tuple) and cls.__bases__ == (tuple,)
+
+def _named_tuple(path: str, items: list) -> tuple:
+    "A named tuple of its items"
+    cls = known_class(path, tuple)
+    if not _is_named(cls) or len(cls._fields) != len(items): raise ValueError(f'{path} is another tuple now')
+    return tuple.__new__(cls, items)
+
+# %% ../../nbs/codecs/02_codec.ipynb #17341a7b
+_path_names = 'PurePosixPath', 'PureWindowsPath', 'PosixPath', 'WindowsPath'
+
+def _path(name: str, text: str) -> PurePath:
+    "A path of that class; of another system, the one that only has the name"
+    cls = getattr(pathlib, name) if name in _path_names else PurePath
+    try: return cls(text)
+    except NotImplementedError: return getattr(pathlib, f'Pure{name}')(text)
 
 # %% ../../nbs/codecs/02_codec.ipynb #a34bba5c
 def _tagged(
@@ -393,54 +727,73 @@ def _tagged(
     if type(v) in (str, int, bool) or type(v) is float and math.isfinite(v): return v
     if len(at) > _DEPTH:
         raise Unsupported(f'nested more than {_DEPTH} deep, or it holds itself: JSON readers give up there')
+    if (told := told_by_library(v)) is not None: return told
     if is_a(v, 'numpy.generic', 'pandas.Timestamp'): v = _pythonic(v, at)
+    if isinstance(v, Enum) and not typed and (path := known_path(type(v))):
+        return {'$enum': [path, _tagged(v.value, at)]}
     if isinstance(v, float) and not math.isfinite(v): return {'$float': repr(float(v))}
     if v is None or isinstance(v, (str, int, float)): return v
+    if type(v) in (datetime, time) and _odd_moment(v):
+        return {f'$odd-{type(v).__name__}': _told_moment(v)}
     if type(v) in _atoms: return {_atoms[type(v)][0]: _atoms[type(v)][1](v)}
+    if type(v) in _kinds: return {'$kind': [_kinds[type(v)], _tagged(_parts(v), (*at, ''), typed)]}
     if isinstance(v, dict): return _tagged_dict(v, at, typed)
     if isinstance(v, list): return [_tagged(x, (*at, i), typed) for i, x in enumerate(v)]
     if isinstance(v, (tuple, set, frozenset)): return _tagged_group(v, at, typed)
     return _tagged_typed(v, at, typed)
 
+# %% ../../nbs/codecs/02_codec.ipynb #a2866a33
 def _tagged_dict(v: dict, at: tuple, typed: bool) -> dict:
     "A dict as it is, or as pairs where JSON would change a key or mistake it for a tag"
-    if all(isinstance(k, str) for k in v) and not (len(v) == 1 and next(iter(v))[:1] == '$'):
+    if (all(isinstance(k, str) and not isinstance(k, Enum) for k in v)
+        and not (len(v) == 1 and next(iter(v))[:1] == '$')):
         return {k: _tagged(x, (*at, k), typed) for k, x in v.items()}
     return {'$dict': [[_tagged(k, (*at, k)), _tagged(x, (*at, k), typed)] for k, x in v.items()]}
 
 def _tagged_group(v: tuple | set | frozenset, at: tuple, typed: bool) -> dict:
     "A tuple or a set; a set in an order that does not change from run to run"
     items = [_tagged(x, (*at, i), typed) for i, x in enumerate(v)]
-    if isinstance(v, tuple): return {'$tuple': items}
+    if isinstance(v, tuple):
+        path = type(v) is not tuple and _is_named(type(v)) and known_path(type(v))
+        return {'$named': [path, items]} if path else {'$tuple': items}
     return {'$frozenset' if isinstance(v, frozenset) else '$set': sorted(items, key=_compact)}
 
 # %% ../../nbs/codecs/02_codec.ipynb #0e6fe0d8
 def _pythonic(v: Any, at: tuple) -> object:
     "The Python value that a NumPy scalar or a pandas Timestamp equals"
     if is_a(v, 'pandas.Timestamp'):
-        if v.nanosecond: raise _refused(v, at, 'its nanoseconds would be lost: use .floor("us") or .isoformat()')
         return v.to_pydatetime()
     p = v.item()
-    if is_a(p, 'numpy.generic') or is_a(v, 'numpy.datetime64', 'numpy.timedelta64', 'numpy.void'):
+    if is_a(p, 'numpy.generic') or is_a(v, 'numpy.void'):
         raise _refused(v, at, 'use .item() or str() of it')
     return p
 
 def _tagged_typed(v: Any, at: tuple, typed: bool) -> object:
     "A dataclass as its fields, and what only a dataclass can bring back"
     if is_dataclass(v) and (typed or not at):
-        return {f.name: _tagged(getattr(v, f.name), (*at, f.name), True) for f in dataclasses.fields(v)}
+        return {f.name: _tagged(getattr(v, f.name), (*at, f.name), True)
+                for f in dataclasses.fields(v)}
     if typed and isinstance(v, Enum): return _tagged(v.value, at)
+    if isinstance(v, Enum):
+        raise _refused(v, at, 'its class is found in no module by its name: put its .value')
     if typed and isinstance(v, PurePath): return str(v)
+    if type(v).__name__ in _path_names and isinstance(v, PurePath):
+        return {'$path': [type(v).__name__, str(v)]}
     raise _refused(v, at, 'put it as an item of its own, or as numbers, text, lists and dicts')
 
 def _refused(v: object, at: tuple, why: str) -> Unsupported:
     "The refusal that names the place"
-    place = ''.join(f'[{str(k)[:40]!r}]' if isinstance(k, str) else f'[{str(k)[:40]}]' for k in at[-6:])
+    place = ''.join(f'[{str(k)[:40]!r}]' if isinstance(k, str) else f'[{str(k)[:40]}]'
+                    for k in at[-6:])
     return Unsupported(f"a {type_name(v)} {f'at {place}' if at else ''} cannot be JSON: {why}")
 
 # %% ../../nbs/codecs/02_codec.ipynb #2f942aa2
-_back: dict[str, Callable] = {tag: read for tag, _, read in _atoms.values()} | {'$float': float, '$tuple': tuple,
-    '$set': set, '$frozenset': frozenset, '$dict': lambda pairs: {k: v for k, v in pairs}}
+_back: dict[str, Callable] = {tag: read for tag, _, read in _atoms.values()} | {'$float': float,
+    '$tuple': tuple, '$set': set, '$frozenset': frozenset,
+    '$dict': lambda pairs: {k: v for k, v in pairs}, '$library': from_library,
+    '$odd-datetime': _moment, '$odd-time': partial(_moment, kind=time),
+    '$kind': lambda v: _of_parts(*v), '$enum': lambda v: known_class(v[0], Enum)(v[1]),
+    '$named': lambda v: _named_tuple(*v), '$path': lambda v: _path(*v)}
 
 def _untagged(d: dict) -> object:
     "What a JSON object stands for"
@@ -466,9 +819,11 @@ def tagged_json(value: object) -> bytes:
 
 def _surrogate_at(v: object, at: str = '') -> str:
     "Where the first text is that UTF-8 cannot hold, for a message"
-    if isinstance(v, str): return f' at {at}' * bool(at) if any('\ud800' <= c <= '\udfff' for c in v) else ''
+    if isinstance(v, str):
+        return f' at {at}' * bool(at) if any('\ud800' <= c <= '\udfff' for c in v) else ''
     pairs = v.items() if isinstance(v, dict) else enumerate(v) if isinstance(v, (list, tuple)) else ()
-    return next((found for k, x in pairs if (found := _surrogate_at(x, f'{at}[{k!r:.40}]'))), ' in it' * (not at))
+    return next((found for k, x in pairs if (found := _surrogate_at(x, f'{at}[{k!r:.40}]'))),
+                ' in it' * (not at))
 
 def read_tagged(data: bytes) -> Any:
     "What `tagged_json` was given"
@@ -481,7 +836,8 @@ def built(
 ) -> object:        # An instance
     "Stored fields as the type that the caller names"
     origin, args = typing.get_origin(t), typing.get_args(t)
-    if v is None: return t(v) if not origin and isinstance(t, type) and issubclass(t, Enum) else None
+    if v is None:
+        return t(v) if not origin and isinstance(t, type) and issubclass(t, Enum) else None
     if isinstance(t, type) and dataclasses.is_dataclass(t): return _built_dataclass(t, v)
     if isinstance(t, type) and 'pydantic.BaseModel' in ancestry(t): return t.model_validate(v)
     if isinstance(t, type) and issubclass(t, (Enum, PurePath)): return t(v)
@@ -498,9 +854,11 @@ def _built_union(args: tuple, v: object) -> object:
         except (TypeError, ValueError, Unsupported): continue
     return v
 
+# %% ../../nbs/codecs/02_codec.ipynb #5c0a89f3
 def _built_dataclass(t: type, v: object) -> object:
     "An instance of a dataclass from its stored fields"
-    if not isinstance(v, dict): raise Unsupported(f'stored is a {type_name(v)}, not the fields of a {t.__qualname__}')
+    if not isinstance(v, dict):
+        raise Unsupported(f'stored is a {type_name(v)}, not the fields of a {t.__qualname__}')
     known = {f.name: f for f in dataclasses.fields(t)}
     if more := v.keys() - known.keys():
         raise Unsupported(f"{t.__qualname__} has no field {', '.join(sorted(more))}, which was stored")
@@ -509,17 +867,20 @@ def _built_dataclass(t: type, v: object) -> object:
     made = t(**{k: x for k, x in fields.items() if known[k].init})
     for k in fields:
         # also of a frozen one
-        if not known[k].init and difference(getattr(made, k, ...), fields[k]): object.__setattr__(made, k, fields[k])
+        if not known[k].init and difference(getattr(made, k, ...), fields[k]):
+            object.__setattr__(made, k, fields[k])
     return made
 
 # %% ../../nbs/codecs/02_codec.ipynb #b40a505c
 def _pydantic_fields(m: Any) -> dict:
     "The JSON-able fields of a pydantic model"
     try: return m.model_dump(mode='json', round_trip=True, warnings=False)
-    except ValueError as e: raise Unsupported(f'{type_name(m)} cannot be JSON: {str(e)[:300]}. {remedy(m)}') from e
+    except ValueError as e:
+        raise Unsupported(f'{type_name(m)} cannot be JSON: {str(e)[:300]}. {remedy(m)}') from e
 
 # %% ../../nbs/codecs/02_codec.ipynb #c28806b4
-_json_types = (dict, list, str, int, float, type(None), tuple, set, frozenset, *_atoms)
+_json_types = (dict, list, str, int, float, type(None), tuple, set, frozenset, Enum, PurePosixPath,
+               PureWindowsPath, *_kinds, *_atoms)
 
 class JsonCodec(Codec):
     "dicts, lists, numbers, dates, dataclasses and pydantic models"
@@ -527,14 +888,18 @@ class JsonCodec(Codec):
     drops = ("NumPy's scalars and pandas' Timestamps come back as the Python values that they equal; dataclasses and "
              "pydantic models as their fields, whole with as_")
     def accepts(self, obj: object) -> bool:
-        return isinstance(obj, _json_types) or is_dataclass(obj) or is_a(obj, 'pydantic.BaseModel', 'numpy.generic')
+        if isinstance(obj, Path): return False
+        return (isinstance(obj, _json_types) or is_dataclass(obj)
+                or is_a(obj, 'pydantic.BaseModel', 'numpy.generic', 'pandas.Period', 'pandas.Interval',
+                        'pandas.NAType'))
 
-    def text(self, data: bytes, how: dict) -> str: return json.dumps(json.loads(data), indent=1, ensure_ascii=False)
+    def text(self, data: bytes, how: dict) -> str:
+        return json.dumps(json.loads(data), indent=1, ensure_ascii=False)
 
     def encode(self, obj: Any, file: BinaryIO) -> dict:
         "Write JSON; `how` says whether there are tags, and of what type the object was"
-        how: dict[str, object] = ({'type': type_name(obj)} if is_dataclass(obj) or is_a(obj, 'pydantic.BaseModel')
-                                  else {})
+        how: dict[str, object] = ({'type': type_name(obj)} if is_dataclass(obj)
+                                  or is_a(obj, 'pydantic.BaseModel') else {})
         if is_a(obj, 'pydantic.BaseModel'): obj = _pydantic_fields(obj)
         if (text := _plain_json(obj)) is None:
             text = tagged_json(obj)
@@ -558,14 +923,15 @@ class JsonCodec(Codec):
         return remedy(obj)
 
     def decode(self, source: Source, how: dict, *, as_: object = None, columns: list | None = None,
-               trust: bool = False) -> object:
+               trust: Trust | Iterable[str] = False) -> object:
         "The object of a payload; see `Codec.decode`"
         if not how and as_ is None and columns is None and type(source) is bytes:
             try: return _read_plain(source.decode())
             except (ValueError, RecursionError) as e: raise _judged(e, 'json') from e
         return Codec.decode(self, source, how, as_=as_, columns=columns, trust=trust)
 
-    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+    def load_as(self, source: Source, how: dict, as_: object, columns: list | None,
+                trust: Trust) -> object:
         "The value, or an instance of the dataclass or model that `as_` names"
         if columns is not None: raise Unsupported('columns= is for frames; this was stored as json')
         text = raw(source)
@@ -575,7 +941,8 @@ class JsonCodec(Codec):
             return as_given(v, as_, 'json')
         try: return built(as_, v)
         except Unsupported: raise
-        except Exception as e: raise Unsupported(f'what was stored does not fit {asked(as_)}: {str(e)[:300]}') from e
+        except Exception as e:
+            raise Unsupported(f'what was stored does not fit {asked(as_)}: {str(e)[:300]}') from e
 
     def stats(self, obj: Any) -> dict:
         "Type, length and the first keys"
@@ -583,16 +950,10 @@ class JsonCodec(Codec):
         elif is_a(obj, 'pydantic.BaseModel'): keys = list(type(obj).model_fields)
         else: keys = list(obj) if isinstance(obj, dict) else None
         if keys is not None:
-            return {'type': type_name(obj), 'length': len(keys), 'keys': [str(k)[:80] for k in keys[:50]]}
+            return {'type': type_name(obj), 'length': len(keys),
+                    'keys': [str(k)[:80] for k in keys[:50]]}
         return {'type': type_name(obj)} | ({'length': len(obj)} if isinstance(obj, (list, tuple, set, frozenset))
                                            else {})
-
-# %% ../../nbs/codecs/02_codec.ipynb #1200bbae
-def _same_plain(a: Any, b: Any) -> bool:
-    "Whether `a` is the same as `b`, which plain JSON gave; False: it has to be walked"
-    # 2: the last version that does not depend on who else holds a part
-    try: return marshal.dumps(a, 2) == marshal.dumps(b, 2)
-    except ValueError: return False
 
 # %% ../../nbs/codecs/02_codec.ipynb #831d373e
 register(JsonCodec());
@@ -601,9 +962,11 @@ register(JsonCodec());
 class TextCodec(Codec):
     "str, as UTF-8"
     name, suffix, form = 'text', '.txt', 'text'
-    def accepts(self, obj: object) -> bool: return isinstance(obj, str)
+    def accepts(self, obj: object) -> bool:
+        return isinstance(obj, str) and not isinstance(obj, Enum)
     def load(self, source: bytes | Path, how: dict) -> str: return raw(source).decode()
-    def stats(self, obj: str) -> dict: return {'lines': len(obj.splitlines()), 'characters': len(obj)}
+    def stats(self, obj: str) -> dict:
+        return {'lines': len(obj.splitlines()), 'characters': len(obj)}
 
     def encode(self, obj: str, file: BinaryIO) -> dict:
         "Write UTF-8"
@@ -619,8 +982,10 @@ class BytesCodec(Codec):
     name, suffix, form, drops = 'bytes', '.bin', 'bytes', 'a bytearray or memoryview comes back as bytes'
     def accepts(self, obj: object) -> bool: return isinstance(obj, (bytes, bytearray, memoryview))
     def load(self, source: bytes | Path, how: dict) -> bytes: return raw(source)
-    def stats(self, obj: bytes | bytearray | memoryview) -> dict: return {'size': memoryview(obj).nbytes}
-    def prove(self, obj: bytes | bytearray | memoryview, source: bytes | Path, how: dict) -> Difference | None:
+    def stats(self, obj: bytes | bytearray | memoryview) -> dict:
+        return {'size': memoryview(obj).nbytes}
+    def prove(self, obj: bytes | bytearray | memoryview, source: bytes | Path,
+              how: dict) -> Difference | None:
         "The first difference; a view is compared where it lies"
         back = self.decode(source, how)
         if type(obj) in (bytearray, memoryview):
@@ -636,14 +1001,46 @@ class BytesCodec(Codec):
         file.write(view if view.contiguous else view.tobytes())
         return {}
 
-    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+    def load_as(self, source: Source, how: dict, as_: object, columns: list | None,
+                trust: Trust) -> object:
         "bytes, or a bytearray or memoryview of them"
         if as_ in (bytearray, memoryview): return as_(raw(source))
         return Codec.load_as(self, source, how, as_, columns, trust)
 
+# %% ../../nbs/codecs/02_codec.ipynb #e6d5ce18
 for c in TextCodec(), BytesCodec(): register(c)
 
 # %% ../../nbs/codecs/02_codec.ipynb #cb72b990
+# scripts; Linux; macOS, for one and several processors
+_PROGRAMS = b'#!', b'\x7fELF', b'\xcf\xfa\xed\xfe', b'\xca\xfe\xba\xbe'
+
+def is_program(path: Path, fd: int | None = None) -> bool:
+    "May a file be run, and does it begin as a program does? Some file systems give the right to every file"
+    if os.name == 'nt' or not os.stat(path if fd is None else fd).st_mode & 0o111: return False
+    with open(path, 'rb') as f: return f.read(4).startswith(_PROGRAMS)
+
+def check_rights(path: Path, fd: int | None = None) -> None:
+    "Refuse a program, which would come back without the right to be run"
+    if is_program(path, fd):
+        raise Unsupported(f'{str(path)!r} is a program, and would come back without the right to be run, so nothing '
+                          'was stored: put the folder that it is in, which keeps it, or take the right away (chmod -x)')
+
+# %% ../../nbs/codecs/02_codec.ipynb #303c638c
+def _open_regular(path: Path) -> BinaryIO:
+    "A regular file, opened; not waiting for the other end of a pipe"
+    try: fd = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
+    except (OSError, ValueError) as e:
+        raise Unsupported(f"cannot read the file {str(path)!r}: "
+                          f"{e.strerror if isinstance(e, OSError) else e}") from e
+    if stat.S_ISREG(os.fstat(fd).st_mode): return open(fd, 'rb', buffering=0)
+    os.close(fd)
+    raise Unsupported(f'{str(path)!r} is not a regular file')
+
+def _file_name(path: Path) -> str:
+    "The last part of a path, as text that UTF-8 can hold"
+    return path.absolute().name.encode(errors='backslashreplace').decode()
+
+# %% ../../nbs/codecs/02_codec.ipynb #ec7819f0
 class FileCodec(Codec):
     "The file that a pathlib.Path leads to"
     name, form = 'file', 'file'
@@ -654,11 +1051,13 @@ class FileCodec(Codec):
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         return (None if size == obj.stat().st_size
                 else Difference((), obj, f'has {obj.stat().st_size} bytes and would ' f'have {size}'))
-    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+    def load_as(self, source: Source, how: dict, as_: object, columns: list | None,
+                trust: Trust) -> object:
         "The payload as it is; the store makes a path of it"
         if as_ is not None and not (isinstance(as_, type) and issubclass(as_, PurePath)):
             raise cannot_give(as_, 'file', 'a pathlib.Path')
-        return whole(source) if columns is None else Codec.load_as(self, source, how, as_, columns, trust)
+        return (whole(source) if columns is None
+                else Codec.load_as(self, source, how, as_, columns, trust))
 
     def encode(self, obj: Path, file: BinaryIO) -> dict:
         "Copy the file"
@@ -671,33 +1070,22 @@ class FileCodec(Codec):
         "Name and size"
         return {'name': _file_name(obj), 'size': obj.stat().st_size}
 
-# scripts; Linux; macOS, for one and several processors
-_PROGRAMS = b'#!', b'\x7fELF', b'\xcf\xfa\xed\xfe', b'\xca\xfe\xba\xbe'
-
-def check_rights(path: Path, fd: int | None = None) -> None:
-    "Refuse a program, which would come back without the right to be run"
-    if os.name == 'nt' or not os.stat(path if fd is None else fd).st_mode & 0o111: return
-    with open(path, 'rb') as f: head = f.read(4)
-    if head.startswith(_PROGRAMS):
-        raise Unsupported(f'{str(path)!r} is a program, and would come back without the right to be run, so nothing '
-                          'was stored: take the right away (chmod -x), or put an archive that keeps it (tar, zip)')
-
-def _open_regular(path: Path) -> BinaryIO:
-    "A regular file, opened; not waiting for the other end of a pipe"
-    try: fd = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
-    except (OSError, ValueError) as e:
-        raise Unsupported(f"cannot read the file {str(path)!r}: {e.strerror if isinstance(e, OSError) else e}") from e
-    if stat.S_ISREG(os.fstat(fd).st_mode): return open(fd, 'rb', buffering=0)
-    os.close(fd)
-    raise Unsupported(f'{str(path)!r} is not a regular file')
-
-def _file_name(path: Path) -> str:
-    "The last part of a path, as text that UTF-8 can hold"
-    return path.absolute().name.encode(errors='backslashreplace').decode()
-
 register(FileCodec());
 
 # %% ../../nbs/codecs/02_codec.ipynb #7f3642d5
+class _Pickler(pickle.Pickler):
+    "A pickler that notes which classes and functions of `__main__` go by name"
+    def __init__(self, file: BinaryIO):
+        super().__init__(file, protocol=5)
+        self.main: dict[str, None] = {}
+
+    def reducer_override(self, obj: Any) -> Any:
+        "Nothing of its own: pickle goes on as it would"
+        if isinstance(obj, (type, FunctionType)) and obj.__module__ == '__main__':
+            self.main[f'__main__.{obj.__qualname__}'] = None
+        return NotImplemented
+
+# %% ../../nbs/codecs/02_codec.ipynb #026a7464
 class PickleCodec(Codec):
     "Any object that pickle takes, by name only"
     name, suffix, unsafe, drops = ('pickle', '.pkl', True, 'nothing is proved but that the pickle is whole: to load it '
@@ -712,10 +1100,12 @@ class PickleCodec(Codec):
 
     def encode(self, obj: object, file: BinaryIO) -> dict:
         "Write a pickle"
-        try: pickle.dump(obj, file, protocol=5)
+        try: (pickler := _Pickler(file)).dump(obj)
         except (pickle.PicklingError, TypeError, AttributeError, RecursionError, ValueError) as e:
             raise Unsupported(f'a {type_name(obj)} cannot be pickled: {str(e)[:300]}') from e
-        return {}
+        return {'main': [*pickler.main][:20]} if pickler.main else {}
+
+    def of_main(self, how: dict) -> list[str]: return how.get('main', [])
 
     def load(self, source: bytes | Path, how: dict) -> object:
         "Load a pickle, for those who trust it"

@@ -16,7 +16,7 @@ from uuid import UUID
 
 # %% auto #0
 __all__ = ['Rule', 'WHOLE', 'ancestry', 'is_a', 'is_dataclass', 'type_name', 'Difference', 'rule', 'difference', 'zone_name',
-           'same_zone', 'slices', 'same_dtype', 'same_pictures', 'exif_tags']
+           'same_zone', 'slices', 'same_dtype', 'exif_tags', 'same_pictures']
 
 # %% ../../nbs/codecs/01_equality.ipynb #8e7ff1c1
 @lru_cache(512)
@@ -31,7 +31,8 @@ def is_a(obj: object, *names: str) -> bool:
     return not set(names).isdisjoint(ancestry(type(obj)))
 
 def is_dataclass(v: object) -> bool:
-    return isinstance(getattr(type(v), '__dataclass_fields__', None), dict) and not isinstance(v, type)
+    return (isinstance(getattr(type(v), '__dataclass_fields__', None), dict)
+            and not isinstance(v, type))
 
 def type_name(obj: object) -> str:
     "The full name of an object's type, for messages and stats"
@@ -49,11 +50,14 @@ class Difference:
     @property
     def place(self) -> str:
         "The place as text, such as `['train'][3]`"
-        shown = [f'[{str(k)[:40]!r}]' if isinstance(k, str) else f'[{k!r:.40}]' for k in self.at[-6:]]
+        shown = [f'[{str(k)[:40]!r}]' if isinstance(k, str) else f'[{k!r:.40}]'
+                 for k in self.at[-6:]]
         return ''.join(shown)
 
-    def __str__(self) -> str: return f'the {type_name(self.was)}{" at " * bool(self.at)}{self.place} {self.why}'
+    def __str__(self) -> str:
+        return f'the {type_name(self.was)}{" at " * bool(self.at)}{self.place} {self.why}'
 
+# %% ../../nbs/codecs/01_equality.ipynb #6d3030a6
 # Of two objects of one type, which this page never imports: so they are `Any`
 Rule = Callable[[Any, Any, tuple, set], Difference | None]
 
@@ -88,8 +92,10 @@ def difference(
 def _plain(a: Any, b: object) -> object:
     "A NumPy scalar or pandas Timestamp as the Python value that may come back in its place"
     if is_a(b, 'numpy.generic'): return a
-    if is_a(a, 'numpy.generic') and not is_a(a, 'numpy.datetime64', 'numpy.timedelta64'): return a.item()
-    return a.to_pydatetime() if is_a(a, 'pandas.Timestamp') and type(b) is datetime and not a.nanosecond else a
+    if is_a(a, 'numpy.generic') and not is_a(a, 'numpy.datetime64', 'numpy.timedelta64'):
+        return a.item()
+    return (a.to_pydatetime() if is_a(a, 'pandas.Timestamp') and type(b) is datetime
+            and not a.nanosecond else a)
 
 def _unequal(a: object, b: object, at: tuple) -> Difference:
     return Difference(at, a, f'is {a!r:.60} and would be {b!r:.60}')
@@ -110,11 +116,13 @@ def _floats(a, b, at, seen):
 
 @rule('builtins.complex')
 def _complexes(a, b, at, seen):
-    return None if not (_floats(a.real, b.real, at, seen) or _floats(a.imag, b.imag, at, seen)) else _unequal(a, b, at)
+    return (None if not (_floats(a.real, b.real, at, seen) or _floats(a.imag, b.imag, at, seen))
+            else _unequal(a, b, at))
 
 @rule('decimal.Decimal')
 def _decimals(a, b, at, seen): return None if a.as_tuple() == b.as_tuple() else _unequal(a, b, at)
 
+# %% ../../nbs/codecs/01_equality.ipynb #09ab0c8e
 @rule('datetime.datetime', 'datetime.time')
 def _moments(a, b, at, seen):
     if not same_zone(a.tzinfo, b.tzinfo):
@@ -131,8 +139,10 @@ def same_zone(a: Any, b: Any) -> bool:
     """Whether two time zones are one; pydantic has a class of its own for fixed offsets, and pandas 2 names zones by
     those of pytz"""
     if (name := zone_name(a)) and name == zone_name(b): return True
-    fixed = all(is_a(z, 'datetime.timezone', 'pydantic_core.TzInfo') for z in (a, b)) and type(a) is not type(b)
-    return a is b or (a.utcoffset(None) == b.utcoffset(None) if fixed else type(a) is type(b) and str(a) == str(b))
+    fixed = (all(is_a(z, 'datetime.timezone', 'pydantic_core.TzInfo') for z in (a, b))
+             and type(a) is not type(b))
+    return (a is b or (a.utcoffset(None) == b.utcoffset(None) if fixed else type(a) is type(b)
+                       and str(a) == str(b)))
 
 # %% ../../nbs/codecs/01_equality.ipynb #36249e5c
 _atoms = {str, int, bool, bytes, type(None), date, timedelta, UUID}
@@ -153,6 +163,7 @@ def _again(a: object, b: object, seen: set) -> bool:
     seen.add(pair)
     return False
 
+# %% ../../nbs/codecs/01_equality.ipynb #4d0cae9f
 @rule('builtins.dict')
 def _dicts(a, b, at, seen):
     if type(a) is not dict: return _objects(a, b, at, seen)
@@ -174,20 +185,6 @@ def _sets(a, b, at, seen):
         if all(difference(x, y) for y in b): return Difference(at, x, 'would be another element')
 
 # %% ../../nbs/codecs/01_equality.ipynb #dcdb9dd8
-@rule('builtins.object')
-def _objects(a, b, at, seen):
-    if isinstance(a, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, Enum)):
-        return None if _called(a) == _called(b) else _unequal(a, b, at)
-    if _again(a, b, seen): return None
-    try: x, y = a.__reduce_ex__(4), b.__reduce_ex__(4)
-    except Exception: return None     # an object's own code, which may refuse; there is no state to compare
-    if isinstance(x, str) or isinstance(y, str): return None if x == y else _unequal(a, b, at)
-    parts = [*x[:3], *(None if p is None else list(p) for p in x[3:5])], [*y[:3],
-        *(None if p is None else list(p) for p in y[3:5])]
-    for p, q in zip(*parts):
-        if found := _state(p, q, a, at, seen): return found
-    return None if len(parts[0]) == len(parts[1]) else Difference(at, a, 'would have another state')
-
 def _called(f: object) -> tuple:
     return type(f), getattr(f, '__module__', None), getattr(f, '__qualname__', None) or str(f)
 
@@ -201,10 +198,27 @@ def _state(p: object, q: object, owner: object, at: tuple, seen: set) -> Differe
             return Difference(at, owner, f"{'would lose' if k in p else 'would gain'} {k!r:.60}")
         if found := difference(p[k], q[k], (*at, k), seen): return found
 
+# %% ../../nbs/codecs/01_equality.ipynb #9af971c4
+@rule('builtins.object')
+def _objects(a, b, at, seen):
+    if isinstance(a, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, Enum)):
+        return None if _called(a) == _called(b) else _unequal(a, b, at)
+    if _again(a, b, seen): return None
+    try: x, y = a.__reduce_ex__(4), b.__reduce_ex__(4)
+    # an object's own code, which may refuse; there is no state to compare
+    except Exception: return None
+    if isinstance(x, str) or isinstance(y, str): return None if x == y else _unequal(a, b, at)
+    parts = [*x[:3], *(None if p is None else list(p) for p in x[3:5])], [*y[:3],
+        *(None if p is None else list(p) for p in y[3:5])]
+    for p, q in zip(*parts):
+        if found := _state(p, q, a, at, seen): return found
+    return None if len(parts[0]) == len(parts[1]) else Difference(at, a, 'would have another state')
+
 @rule('pydantic.BaseModel')
 def _models(a, b, at, seen):
     for held in '__dict__', '__pydantic_extra__', '__pydantic_private__':
-        if found := _state(getattr(a, held, None) or {}, getattr(b, held, None) or {}, a, at, seen): return found
+        if found := _state(getattr(a, held, None) or {}, getattr(b, held, None) or {}, a, at, seen):
+            return found
 
 # %% ../../nbs/codecs/01_equality.ipynb #591d7fc8
 WHOLE = 2**20     # elements or rows that are compared whole; of more, slices
@@ -215,12 +229,14 @@ def slices(n: int, most: int = WHOLE) -> list[slice]:
     part, steps = most // 16, 16
     return [slice(i * (n - part) // (steps - 1), i * (n - part) // (steps - 1) + part) for i in range(steps)]
 
+# %% ../../nbs/codecs/01_equality.ipynb #5d3c319e
 @rule('numpy.ndarray')
 def _arrays(a, b, at, seen):
     if type(a).__name__ not in ('ndarray', 'memmap'): return _objects(a, b, at, seen)
     if a.dtype != b.dtype or dict(a.dtype.metadata or {}) != dict(b.dtype.metadata or {}):
         return Difference(at, a, f'has the type {a.dtype!r:.80} and would have {b.dtype!r:.80}')
-    if a.shape != b.shape: return Difference(at, a, f'has the shape {a.shape} and would have {b.shape}')
+    if a.shape != b.shape:
+        return Difference(at, a, f'has the shape {a.shape} and would have {b.shape}')
     if a.dtype.hasobject: return difference(a.tolist(), b.tolist(), at, seen)
     wide = max(1, a.size // max(1, len(a))) if a.ndim else 1
     for s in slices(len(a), max(1, WHOLE // wide)) if a.ndim else [()]:
@@ -235,24 +251,30 @@ def _same_numbers(a: Any, b: Any) -> bool:
 
 @rule('numpy.generic')
 def _scalars(a, b, at, seen):
-    return None if a.dtype == b.dtype and _same_numbers(a.reshape(1), b.reshape(1)) else _unequal(a, b, at)
+    return (None if a.dtype == b.dtype and _same_numbers(a.reshape(1), b.reshape(1))
+            else _unequal(a, b, at))
 
+# %% ../../nbs/codecs/01_equality.ipynb #7789abf0
 @rule('numpy.RandomState', 'numpy.Generator', 'numpy.BitGenerator')
 def _random(a, b, at, seen):
     states = [x.get_state(legacy=False) if is_a(x, 'numpy.RandomState') else x.bit_generator.state
               if is_a(x, 'numpy.Generator') else x.state for x in (a, b)]
     return difference(states[0], states[1], at, seen)
 
+# %% ../../nbs/codecs/01_equality.ipynb #0789e6df
 @rule('scipy._spbase', 'scipy.spmatrix')
 def _sparse(a, b, at, seen):
     # what scipy has found out about them
-    states = [{k: v for k, v in vars(x).items() if not k.startswith('_has_')} for x in (a, b)]
+    states = [{k: v for k, v in vars(x).items() if not k.startswith(('_has_', 'has_'))}
+              for x in (a, b)]
     return _state(states[0], states[1], a, at, seen)
 
+# %% ../../nbs/codecs/01_equality.ipynb #deed7dee
 @rule('torch.Tensor')
 def _tensors(a, b, at, seen):
     if (a.dtype, a.shape) != (b.dtype, b.shape):
-        return Difference(at, a, f'is {a.dtype} of {tuple(a.shape)} and would be {b.dtype} of {tuple(b.shape)}')
+        return Difference(at, a, f'is {a.dtype} of {tuple(a.shape)} and would be {b.dtype} of '
+                          f'{tuple(b.shape)}')
     x, y = a.detach().reshape(-1), b.detach().reshape(-1)
     for s in slices(x.numel()):
         if not _same_bytes(x[s], y[s]): return Difference(at, a, 'would have other values')
@@ -264,6 +286,53 @@ def _same_bytes(x: Any, y: Any) -> bool:
     return bool(torch.equal(x, y))
 
 # %% ../../nbs/codecs/01_equality.ipynb #edf68931
+def same_dtype(a: Any, b: Any) -> bool:
+    "Whether two types of pandas columns are one, with what they hold"
+    if a != b or type(a) is not type(b): return False
+    if is_a(a, 'pandas.StringDtype'):
+        return ((a.storage, a.na_value is b.na_value) == (b.storage, True) or a.storage == b.storage
+                and a.na_value != a.na_value and b.na_value != b.na_value)
+    if is_a(a, 'pandas.ArrowDtype'): return str(a) == str(b)
+    return (not is_a(a, 'pandas.CategoricalDtype') or a.ordered == b.ordered
+            and type(a.categories) is type(b.categories)
+            and _columns(a.categories, b.categories, (), set()) is None)
+
+# %% ../../nbs/codecs/01_equality.ipynb #70b4f67e
+def _columns(a, b, at, seen):
+    "The types and values of two columns, or of two levels of an index"
+    if not same_dtype(a.dtype, b.dtype):
+        return Difference(at, a, f'is {a.dtype!r:.200} and would be {b.dtype!r:.200}')
+    if is_a(a.dtype, 'pandas.CategoricalDtype'):
+        codes = [x.cat.codes if is_a(x, 'pandas.Series') else x.codes for x in (a, b)]
+        return (None if list(codes[0]) == list(codes[1])
+                else Difference(at, a, 'would have other values'))
+    if len(a) != len(b): return Difference(at, a, f'has {len(a)} rows and would have {len(b)}')
+    x, y = a.to_numpy(), b.to_numpy()
+    if str(a.dtype) == str(x.dtype) and x.dtype.kind in 'iufbmM':
+        return None if _same_numbers(x, y) else Difference(at, a, 'would have other values')
+    x, y = (v.tolist() if v.dtype == object and w.dtype.kind == 'O' else list(w) for v, w in ((x, a), (y, b)))
+    if Decimal in (kinds := [*map(type, x)]):
+        return (None if x == y and kinds == [*map(type, y)]
+                else Difference(at, a, 'would have other values'))
+    return difference(x, y, at, seen)
+
+# %% ../../nbs/codecs/01_equality.ipynb #6a492f03
+@rule('pandas.Index')
+def _indexes(a, b, at, seen):
+    if found := difference(list(a.names), list(b.names), (*at, 'names'), seen): return found
+    if len(a) != len(b): return Difference(at, a, f'has {len(a)} entries and would have {len(b)}')
+    if is_a(a, 'pandas.RangeIndex'):
+        return (None if (a.start, a.stop, a.step) == (b.start, b.stop, b.step)
+                else _unequal(a, b, at))
+    if (f := getattr(a, 'freq', None)) != getattr(b, 'freq', None):
+        return Difference(at, a, f'has the frequency {f} and would have {b.freq}')
+    levels = [a] if a.nlevels == 1 else [a.get_level_values(i) for i in range(a.nlevels)]
+    for i, x in enumerate(levels):
+        if found := _columns(x, b if a.nlevels == 1 else b.get_level_values(i),
+                             at if a.nlevels == 1 else (*at, i), seen):
+            return found
+
+# %% ../../nbs/codecs/01_equality.ipynb #6446992d
 @rule('pandas.DataFrame')
 def _frames(a, b, at, seen):
     if (found := difference(a.columns, b.columns, (*at, 'columns'), seen)
@@ -274,52 +343,15 @@ def _frames(a, b, at, seen):
 
 @rule('pandas.Series')
 def _series(a, b, at, seen):
-    return (difference(a.name, b.name, (*at, 'name'), seen) or difference(a.index, b.index, (*at, 'index'), seen)
-            or _attributes(a, b, at, seen) or _columns(a, b, at, seen))
+    return (difference(a.name, b.name, (*at, 'name'), seen)
+            or difference(a.index, b.index, (*at, 'index'), seen) or _attributes(a, b, at, seen)
+            or _columns(a, b, at, seen))
 
 def _attributes(a, b, at, seen):
     return (difference(a.attrs, b.attrs, (*at, 'attrs'), seen)
             or difference(a.flags.allows_duplicate_labels, b.flags.allows_duplicate_labels, (*at, 'flags'), seen))
 
-def _columns(a, b, at, seen):
-    "The types and values of two columns, or of two levels of an index"
-    if not same_dtype(a.dtype, b.dtype): return Difference(at, a, f'is {a.dtype!r:.200} and would be {b.dtype!r:.200}')
-    if is_a(a.dtype, 'pandas.CategoricalDtype'):
-        codes = [x.cat.codes if is_a(x, 'pandas.Series') else x.codes for x in (a, b)]
-        return None if list(codes[0]) == list(codes[1]) else Difference(at, a, 'would have other values')
-    if len(a) != len(b): return Difference(at, a, f'has {len(a)} rows and would have {len(b)}')
-    x, y = a.to_numpy(), b.to_numpy()
-    if str(a.dtype) == str(x.dtype) and x.dtype.kind in 'iufbmM':
-        return None if _same_numbers(x, y) else Difference(at, a, 'would have other values')
-    x, y = (v.tolist() if v.dtype == object and w.dtype.kind == 'O' else list(w) for v, w in ((x, a), (y, b)))
-    if Decimal in (kinds := [*map(type, x)]):
-        return None if x == y and kinds == [*map(type, y)] else Difference(at, a, 'would have other values')
-    return difference(x, y, at, seen)
-
-def same_dtype(a: Any, b: Any) -> bool:
-    "Whether two types of pandas columns are one, with what they hold"
-    if a != b or type(a) is not type(b): return False
-    if is_a(a, 'pandas.StringDtype'):
-        return ((a.storage, a.na_value is b.na_value) == (b.storage, True) or a.storage == b.storage
-                and a.na_value != a.na_value and b.na_value != b.na_value)
-    if is_a(a, 'pandas.ArrowDtype'): return str(a) == str(b)
-    return (not is_a(a, 'pandas.CategoricalDtype') or a.ordered == b.ordered
-            and type(a.categories) is type(b.categories) and _columns(a.categories, b.categories, (), set()) is None)
-
-@rule('pandas.Index')
-def _indexes(a, b, at, seen):
-    if found := difference(list(a.names), list(b.names), (*at, 'names'), seen): return found
-    if len(a) != len(b): return Difference(at, a, f'has {len(a)} entries and would have {len(b)}')
-    if is_a(a, 'pandas.RangeIndex'):
-        return None if (a.start, a.stop, a.step) == (b.start, b.stop, b.step) else _unequal(a, b, at)
-    if (f := getattr(a, 'freq', None)) != getattr(b, 'freq', None):
-        return Difference(at, a, f'has the frequency {f} and would have {b.freq}')
-    levels = [a] if a.nlevels == 1 else [a.get_level_values(i) for i in range(a.nlevels)]
-    for i, x in enumerate(levels):
-        if found := _columns(x, b if a.nlevels == 1 else b.get_level_values(i), at if a.nlevels == 1 else (*at, i),
-                             seen):
-            return found
-
+# %% ../../nbs/codecs/01_equality.ipynb #fdec47b5
 @rule('pandas.Timestamp', 'pandas.Timedelta')
 def _stamps(a, b, at, seen):
     same = a == b and str(getattr(a, 'tz', None)) == str(getattr(b, 'tz', None))
@@ -331,7 +363,8 @@ def _spans(a, b, at, seen): return None if a == b and repr(a) == repr(b) else _u
 # %% ../../nbs/codecs/01_equality.ipynb #1d15e536
 @rule('polars.DataFrame')
 def _polars(a, b, at, seen):
-    if a.shape != b.shape: return Difference(at, a, f'has the shape {a.shape} and would have {b.shape}')
+    if a.shape != b.shape:
+        return Difference(at, a, f'has the shape {a.shape} and would have {b.shape}')
     for x, y in zip(a, b):
         if found := difference(x, y, (*at, x.name), seen): return found
 
@@ -342,9 +375,11 @@ def _polars_series(a, b, at, seen):
         return Difference(at, a, f'is {a.dtype!r:.200} and would be {b.dtype!r:.200}')
     return None if a.equals(b) else Difference(at, a, 'would have other values')
 
+# %% ../../nbs/codecs/01_equality.ipynb #a4ef62c6
 @rule('pyarrow.Table', 'pyarrow.RecordBatch')
 def _tables(a, b, at, seen):
-    if a.num_rows != b.num_rows: return Difference(at, a, f'has {a.num_rows} rows and would have {b.num_rows}')
+    if a.num_rows != b.num_rows:
+        return Difference(at, a, f'has {a.num_rows} rows and would have {b.num_rows}')
     if (found := difference(dict(a.schema.metadata or {}), dict(b.schema.metadata or {}), (*at, 'metadata'), seen)
         or _fields(list(a.schema), list(b.schema), at)):
         return found
@@ -357,26 +392,14 @@ def _fields(a: list, b: list, at: tuple) -> Difference | None:
     if len(a) != len(b): return Difference(at, a, f'has {len(a)} columns and would have {len(b)}')
     for x, y in zip(a, b):
         if not x.equals(y, check_metadata=True):
-            return Difference((*at, x.name), x, f'is {x.type} and would be {y.type}' if x.type != y.type
-                              else 'would have other metadata or nulls')
+            return Difference((*at, x.name), x, f'is {x.type} and would be {y.type}'
+                              if x.type != y.type else 'would have other metadata or nulls')
 
 # %% ../../nbs/codecs/01_equality.ipynb #55799cb8
 # TIFF's own: how the pixels lie, resolution, profile
-_LAYOUT = {*range(254, 260), 262, 273, 277, 278, 279, 282, 283, 284, 296, 317, 320, 322, 323, 324, 325, 338, 339, 347,
-           513, 514, 34675}
+_LAYOUT = {*range(254, 260), 262, 273, 277, 278, 279, 282, 283, 284, 296, 317, 320, 322, 323, 324,
+           325, 338, 339, 347, 513, 514, 34675}
 _INNER = 0x8769, 0x8825      # tables inside EXIF: of the camera, of the place
-
-@rule('PIL.Image')
-def _pictures(a, b, at, seen): return same_pictures(a, b, at)
-
-def same_pictures(a: Any, b: Any, at: tuple = ()) -> Difference | None:
-    "The first difference of two pictures, whatever their classes"
-    if (a.mode, a.size) != (b.mode, b.size):
-        return Difference(at, a, f'is {a.mode} of {a.size} and would be {b.mode} of {b.size}')
-    if found := difference(_told(a), _told(b), (*at, 'info')): return found
-    clear = a.mode == 'P' or 'transparency' in a.info or 'transparency' in b.info
-    same = a.tobytes() == b.tobytes() and (not clear or a.convert('RGBA').tobytes() == b.convert('RGBA').tobytes())
-    return None if same else Difference(at, a, 'would have other pixels')
 
 def exif_tags(image: Any) -> dict:
     "EXIF of a picture, without what says how the pixels lay in a file"
@@ -390,3 +413,16 @@ def _told(image: Any) -> dict[str, object]:
              'text': {k: str(v) for k, v in sorted(image.info.items()) if isinstance(v, str)}}
     if 'dpi' in image.info: found['dpi'] = [float(x) for x in image.info['dpi']]
     return found | {k: image.info[k] for k in ['icc_profile'] if image.info.get(k)}
+
+# %% ../../nbs/codecs/01_equality.ipynb #091d0277
+@rule('PIL.Image')
+def _pictures(a, b, at, seen): return same_pictures(a, b, at)
+
+def same_pictures(a: Any, b: Any, at: tuple = ()) -> Difference | None:
+    "The first difference of two pictures, whatever their classes"
+    if (a.mode, a.size) != (b.mode, b.size):
+        return Difference(at, a, f'is {a.mode} of {a.size} and would be {b.mode} of {b.size}')
+    if found := difference(_told(a), _told(b), (*at, 'info')): return found
+    clear = a.mode == 'P' or 'transparency' in a.info or 'transparency' in b.info
+    same = a.tobytes() == b.tobytes() and (not clear or a.convert('RGBA').tobytes() == b.convert('RGBA').tobytes())
+    return None if same else Difference(at, a, 'would have other pixels')

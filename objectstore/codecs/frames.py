@@ -12,24 +12,47 @@ from decimal import Decimal
 from functools import lru_cache, partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
-from .codec import (Codec, Sink, Source, ancestry, asked, cannot_give, is_a, need, raw, register,
-                                      remedy, type_name)
+from .codec import (Codec, Sink, Source, Trust, ancestry, asked, cannot_give,
+                                      from_library, is_a, need, raw, read_tagged, register, remedy,
+                                      tagged_json, told_by_library, type_name)
 from ..errors import Damaged, ObjectStoreError, Unsupported
-from .equality import Difference, difference, same_dtype
-from .parquet import (ParquetReader, doubled, index_names, is_text, read_parquet, refusal, to_polars,
-                                        with_facts, write_parquet)
+from .equality import Difference, difference, same_dtype, zone_name
+from .parquet import (ParquetReader, doubled, index_names, is_text, read_parquet,
+                                        refusal, to_polars, with_facts, write_parquet)
 if TYPE_CHECKING: import numpy as np, pandas as pd, pyarrow as pa
 
 # %% auto #0
-__all__ = ['WHOLE_CELLS', 'STATS_COLUMNS', 'STATS_SIZE', 'NpyCodec', 'check_array', 'plain_end', 'from_pandas', 'to_pandas',
-           'categories', 'to_category', 'teach_arrow', 'faithful', 'sample_rows', 'ParquetCodec', 'to_table', 'wish',
+__all__ = ['WHOLE_CELLS', 'STATS_COLUMNS', 'STATS_SIZE', 'check_array', 'NpyCodec', 'plain_end', 'from_pandas', 'to_pandas',
+           'categories', 'to_category', 'teach_arrow', 'sample_rows', 'faithful', 'to_table', 'ParquetCodec', 'wish',
            'shaped']
 
 # %% ../../nbs/codecs/04_frames.ipynb #b0cfd5f7
+def check_array(a: np.ndarray) -> None:
+    "Raise `Unsupported` for an array that `.npy` would change"
+    np = need('numpy', 'frames')
+    if type(a) not in (np.ndarray, np.memmap):
+        raise Unsupported(f'a {type_name(a)} would come back as a plain array: put numpy.asarray(a)')
+    if a.dtype.hasobject:
+        raise Unsupported('an array of Python objects can only be pickled: give it a type (.astype(float), '
+                          '.astype("U")), or put a list or a frame')
+    if a.dtype.metadata:
+        raise Unsupported(f'.npy drops the metadata of the type {a.dtype!r:.100}: put '
+                          f'a.astype(a.dtype.{"descr" if a.dtype.names else "str"})')
+    form = np.lib.format
+    try:
+        same = (form.descr_to_dtype(form.dtype_to_descr(a.dtype)) == a.dtype
+                and len(repr(a.dtype.descr)) < 8000)
+    except (TypeError, ValueError): same = False
+    if not same:
+        raise Unsupported(f'.npy cannot hold the type {str(a.dtype)[:100]}: use a plain numeric, '
+                          'text or time type')
+
+# %% ../../nbs/codecs/04_frames.ipynb #a057a53a
 class NpyCodec(Codec):
     "NumPy arrays"
     name, suffix, kind, form, drops = 'npy', '.npy', 'data', 'array', 'a mapped array comes back as an array'
-    def accepts(self, obj: object) -> bool: return is_a(obj, 'numpy.ndarray')
+    def accepts(self, obj: object) -> bool:
+        return is_a(obj, 'numpy.ndarray') and not is_a(obj, 'numpy.MaskedArray')
     def prove(self, obj: np.ndarray, source: bytes | Path, how: dict) -> Difference | None:
         "The first difference; of a large array, in slices"
         return difference(need('numpy', 'frames').asarray(obj), self.decode(source, how))
@@ -47,9 +70,11 @@ class NpyCodec(Codec):
         if isinstance(source, PurePath) and source.stat().st_size > 64 * 1024:
             return np.asarray(np.lib.format.open_memmap(source, mode='c'))
         try: return np.lib.format.read_array(io.BytesIO(raw(source)), allow_pickle=False)
-        except MemoryError as e: raise Damaged('the header of this .npy promises more than there is') from e
+        except MemoryError as e:
+            raise Damaged('the header of this .npy promises more than there is') from e
 
-    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+    def load_as(self, source: Source, how: dict, as_: object, columns: list | None,
+                trust: Trust) -> object:
         "The array; 'numpy' names it as well"
         return Codec.load_as(self, source, how, None if as_ == 'numpy' else as_, columns, trust)
 
@@ -60,28 +85,6 @@ class NpyCodec(Codec):
         np = need('numpy', 'frames')
         ends = {'min': np.fmin.reduce(obj, axis=None), 'max': np.fmax.reduce(obj, axis=None)}
         return found | {k: v for k, e in ends.items() if (v := _np_end(e)) is not None}
-
-def check_array(a: np.ndarray) -> None:
-    "Raise `Unsupported` for an array that `.npy` would change"
-    np = need('numpy', 'frames')
-    if type(a) not in (np.ndarray, np.memmap):
-        raise Unsupported(f'a {type_name(a)} would come back as a plain array: put {_plain_array(a)}')
-    if a.dtype.hasobject:
-        raise Unsupported('an array of Python objects can only be pickled: give it a type (.astype(float), '
-                          '.astype("U")), or put a list or a frame')
-    if a.dtype.metadata:
-        raise Unsupported(f'.npy drops the metadata of the type {a.dtype!r:.100}: put '
-                          f'a.astype(a.dtype.{"descr" if a.dtype.names else "str"})')
-    form = np.lib.format
-    try: same = form.descr_to_dtype(form.dtype_to_descr(a.dtype)) == a.dtype and len(repr(a.dtype.descr)) < 8000
-    except (TypeError, ValueError): same = False
-    if not same:
-        raise Unsupported(f'.npy cannot hold the type {str(a.dtype)[:100]}: use a plain numeric, text or time type')
-
-def _plain_array(a: np.ndarray) -> str:
-    "How to put an array of another class without changing what it holds"
-    return ("{'data': numpy.ma.getdata(a), 'mask': numpy.ma.getmaskarray(a)}, and know that the data holds what the "
-            "mask hides" if is_a(a, 'numpy.MaskedArray') else 'numpy.asarray(a)')
 
 # %% ../../nbs/codecs/04_frames.ipynb #6af28019
 def _np_end(v: Any) -> int | float | str | None:
@@ -98,8 +101,8 @@ def plain_end(v: object) -> int | float | str | None:
 register(NpyCodec());
 
 # %% ../../nbs/codecs/04_frames.ipynb #747dbc76
-_frames = ('pandas.DataFrame', 'pandas.Series', 'polars.DataFrame', 'polars.Series', 'pyarrow.Table',
-           'pyarrow.RecordBatch')
+_frames = ('pandas.DataFrame', 'pandas.Series', 'polars.DataFrame', 'polars.Series',
+           'pyarrow.Table', 'pyarrow.RecordBatch')
 
 # %% ../../nbs/codecs/04_frames.ipynb #17789467
 def from_pandas(
@@ -110,12 +113,15 @@ def from_pandas(
     pa, flat = need('pyarrow', 'frames'), _flat(df, facts)
     held = {}
     for name, s in flat.items():
-        if (hold := _holder(s)): held[name], facts['fields'][name] = _explained(hold, s, f'column {name!r}')
+        if (hold := _holder(s)):
+            held[name], facts['fields'][name] = _explained(hold, s, f'column {name!r}')
     t = _explained(pa.Table.from_pandas, flat.drop(columns=list(held)), 'the frame')
     index = t.schema.names[len(flat.columns) - len(held):]
     arrays = [held[n] if n in held else t[n] for n in [*flat.columns, *index]]
-    return with_facts(pa.Table.from_arrays(arrays, [*flat.columns, *index], metadata=t.schema.metadata), facts)
+    return with_facts(pa.Table.from_arrays(arrays, [*flat.columns, *index],
+                                           metadata=t.schema.metadata), facts)
 
+# %% ../../nbs/codecs/04_frames.ipynb #3a7051d3
 _S = TypeVar('_S')
 _T = TypeVar('_T')
 
@@ -125,52 +131,20 @@ def _explained(f: Callable[[_S], _T], s: _S, what: str) -> _T:
     except ObjectStoreError as e: raise Unsupported(f'{what}: {e}') from e
     except (TypeError, ValueError, ArithmeticError, NotImplementedError) as e: raise refusal(e, what) from e
 
+# %% ../../nbs/codecs/04_frames.ipynb #55a4172b
 def _holder(s: pd.Series) -> Callable[[pd.Series], tuple[pa.Array, dict]] | None:
     "The function that turns a column into an array and facts, for those that need one"
     if s.dtype == object: return _from_objects
     if is_a(s.dtype, 'pandas.SparseDtype'):
-        raise Unsupported(f'column {s.name!r} is sparse, and Parquet is not: put df.sparse.to_dense()')
+        raise Unsupported(f'column {s.name!r} is sparse, and Parquet is not: put '
+                          'df.sparse.to_dense()')
     if s.dtype.kind == 'c':
-        raise Unsupported(f'column {s.name!r} is complex, which Parquet does not have: split it into .real and .imag')
+        raise Unsupported(f'column {s.name!r} is complex, which Parquet does not have: split it '
+                          'into .real and .imag')
     if is_a(s.dtype, 'pandas.ArrowDtype'): return lambda s: (_array(s), {'arrow': True})
     return _from_category if is_a(s.dtype, 'pandas.CategoricalDtype') else None
 
 # %% ../../nbs/codecs/04_frames.ipynb #627fc73f
-def _flat(df: pd.DataFrame, facts: dict) -> pd.DataFrame:
-    "A shallow copy of the frame that Arrow can name; the rest goes into `facts`"
-    pd = need('pandas', 'frames')
-    labels: Any = df.columns     # An index of any class
-    names = [str(x) for x in labels]
-    if len(set(names)) < len(names):
-        raise Unsupported(f'columns of the same name: {doubled(names)}. Rename them: the names must differ as text')
-    text = pd.Index(['a'])
-    if (any(type(x) is not str for x in labels) or type(labels) is not type(text) or labels.dtype != text.dtype
-        or labels.names != [None]):
-        if getattr(labels, 'freqstr', None) and not is_a(labels, 'pandas.PeriodIndex'):
-            facts['label_freq'] = labels.freqstr
-        if is_a(labels, 'pandas.RangeIndex'): facts['label_range'] = [labels.start, labels.stop, labels.step]
-        facts |= {'labels': dict(zip(names, labels.tolist())), 'label_names': list(labels.names),
-                  'label_type': None if labels.nlevels > 1 else str(labels.dtype)}
-    if df.attrs: facts['attrs'] = dict(df.attrs)
-    facts |= {'fields': {}, 'levels': {}}
-    flat = df.copy(deep=False)
-    flat.attrs, flat.columns, flat.index = {}, pd.Index(names, dtype=object), _flat_index(df.index, facts)
-    return flat
-
-def _flat_index(index: Any, facts: dict) -> pd.Index:
-    "The index without categories, and with text for names"
-    if any(n is not None and type(n) is not str for n in index.names): facts['index_names'] = list(index.names)
-    if (freq := getattr(index, 'freqstr', None)) and not is_a(index, 'pandas.PeriodIndex'): facts['freq'] = freq
-    for i, level in enumerate(_levels(index)):
-        if is_a(level.dtype, 'pandas.CategoricalDtype'): facts['levels'][str(i)] = _from_category(_series(level))[1]
-        elif (level.dtype == object
-              and (fact := _explained(partial(_from_objects, safe=True), _series(level), 'the index')[1])):
-            facts['levels'][str(i)] = fact
-    if not facts['levels'] and 'index_names' not in facts: return index
-    plain = [level.astype(level.categories.dtype) if 'categories' in facts['levels'].get(str(i), ()) else level
-             for i, level in enumerate(_levels(index))]
-    return _index_of(plain, [n if type(n) is str else None for n in index.names], index)
-
 def _series(level: pd.Index) -> pd.Series:
     "The values of an index as a column"
     return need('pandas', 'frames').Series(level)
@@ -185,13 +159,76 @@ def _index_of(levels: list, names: list, like: pd.Index) -> pd.Index:
     if like.nlevels > 1: return pd.MultiIndex.from_arrays(levels, names=names)
     return levels[0].rename(names[0]) if is_a(levels[0], 'pandas.Index') else pd.Index(levels[0], name=names[0])
 
+# %% ../../nbs/codecs/04_frames.ipynb #01989677
+def _is_odd(level: pd.Index) -> bool:
+    "Whether labels are of a type whose values are no JSON: categories, spans, durations"
+    return (level.dtype.kind == 'm' or is_a(level.dtype, 'pandas.CategoricalDtype',
+                                            'pandas.PeriodDtype', 'pandas.IntervalDtype'))
+
+def _index_bytes(index: pd.Index) -> bytes:
+    "An index as a Parquet file of its own"
+    write_parquet(faithful(need('pandas', 'frames').DataFrame(index=index), {}),
+                  file := io.BytesIO())
+    return file.getvalue()
+
+# %% ../../nbs/codecs/04_frames.ipynb #874b3a64
+def _flat(df: pd.DataFrame, facts: dict) -> pd.DataFrame:
+    "A shallow copy of the frame that Arrow can name; the rest goes into `facts`"
+    pd = need('pandas', 'frames')
+    labels: Any = df.columns     # An index of any class
+    names = [str(x) for x in labels]
+    if len(set(names)) < len(names):
+        raise Unsupported(f'columns of the same name: {doubled(names)}. Rename them: the names '
+                          'must differ as text')
+    text = pd.Index(['a'])
+    if any(map(_is_odd, _levels(labels))):
+        facts |= {'label_index': _index_bytes(labels), 'label_text': names}
+    elif (any(type(x) is not str for x in labels) or type(labels) is not type(text)
+          or labels.dtype != text.dtype or labels.names != [None]):
+        if getattr(labels, 'freqstr', None) and not is_a(labels, 'pandas.PeriodIndex'):
+            facts['label_freq'] = labels.freqstr
+        if is_a(labels, 'pandas.RangeIndex'):
+            facts['label_range'] = [labels.start, labels.stop, labels.step]
+        facts |= {'labels': dict(zip(names, labels.tolist())), 'label_names': list(labels.names),
+                  'label_type': None if labels.nlevels > 1 else str(labels.dtype)}
+    if df.attrs: facts['attrs'] = dict(df.attrs)
+    facts |= {'fields': {}, 'levels': {}}
+    flat = df.copy(deep=False)
+    flat.attrs, flat.columns, flat.index = {}, pd.Index(names, dtype=object), _flat_index(df.index, facts)
+    return flat
+
+# %% ../../nbs/codecs/04_frames.ipynb #68b37751
+def _flat_index(index: Any, facts: dict) -> pd.Index:
+    "The index without categories and Python objects, and with text for names"
+    if any(n is not None and type(n) is not str for n in index.names):
+        facts['index_names'] = list(index.names)
+    if (freq := getattr(index, 'freqstr', None)) and not is_a(index, 'pandas.PeriodIndex'):
+        facts['freq'] = freq
+    for i, level in enumerate(_levels(index)):
+        if is_a(level.dtype, 'pandas.CategoricalDtype'):
+            facts['levels'][str(i)] = _from_category(_series(level))[1]
+        elif (level.dtype == object
+              and (fact := _explained(partial(_from_objects, safe=True), _series(level), 'the index')[1])):
+            facts['levels'][str(i)] = fact
+    if not facts['levels'] and 'index_names' not in facts: return index
+    plain = [_plain_level(level, facts['levels'].get(str(i), {}))
+             for i, level in enumerate(_levels(index))]
+    return _index_of(plain, [n if type(n) is str else None for n in index.names], index)
+
+def _plain_level(level: Any, fact: dict) -> pd.Index:
+    "A level of an index as Arrow holds it"
+    if 'categories' in fact: return level.astype(level.categories.dtype)
+    if 'json' in fact: return need('pandas', 'frames').Index(_cells(_series(level)), dtype=object)
+    return level
+
 # %% ../../nbs/codecs/04_frames.ipynb #68f8e20f
 def _from_category(s: pd.Series) -> tuple[pa.Array, dict]:
     "A categorical column as an array of values, and its categories"
     pa, cats, codes = need('pyarrow', 'frames'), s.cat.categories, s.cat.codes.to_numpy()
     values, places = _array(cats), pa.array(codes, mask=codes < 0)
     fact = {'categories': _to_ipc(values), 'type': str(cats.dtype), 'ordered': bool(s.cat.ordered)}
-    return pa.DictionaryArray.from_arrays(places, values) if is_text(values.type) else values.take(places), fact
+    return (pa.DictionaryArray.from_arrays(places, values) if is_text(values.type)
+            else values.take(places), fact)
 
 def _array(values: object, **kw) -> pa.Array:
     "One Arrow array"
@@ -203,16 +240,74 @@ def _to_ipc(values: pa.Array) -> bytes:
     "An array as a stream that keeps its type"
     import pyarrow as pa
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, pa.schema({'': values.type})) as w: w.write(pa.record_batch([values], ['']))
+    with pa.ipc.new_stream(sink, pa.schema({'': values.type})) as w:
+        w.write(pa.record_batch([values], ['']))
     return sink.getvalue().to_pybytes()
 
+# %% ../../nbs/codecs/04_frames.ipynb #dfb97584
+def _told(v: Any) -> list | None:
+    "A single value of pandas in JSON's own types; None for all else"
+    if is_a(v, 'pandas.Timestamp'): return ['Timestamp', v.isoformat(), zone_name(v.tz), v.unit]
+    plain = is_a(v, 'pandas.NAType', 'pandas.NaTType', 'pandas.Timedelta', 'pandas.Period')
+    told = told_by_library(v) if plain else None
+    return told['$library'] if told else None
+
+# %% ../../nbs/codecs/04_frames.ipynb #ad093d95
+def _cells(s: pd.Series) -> list[str | None]:
+    "Each value of a column as JSON, if all of them come back"
+    values = s.tolist()
+    texts = [None if v is None else json.dumps({'$pandas': told}) if (told := _told(v))
+             else tagged_json(v).decode() for v in values]
+    if found := difference(values, _from_cells(texts).tolist()):
+        raise Unsupported(f'as JSON {found}')
+    return texts
+
+def _from_cells(texts: list[str | None]) -> pd.Series:
+    "The values that `_cells` was given"
+    np, pd = need('numpy', 'frames'), need('pandas', 'frames')
+    made = np.empty(len(texts), object)
+    for i, text in enumerate(texts):
+        if text is None: continue
+        made[i] = (from_library(json.loads(text)['$pandas']) if text[:10] == '{"$pandas"'
+                   else read_tagged(text.encode()))
+    return pd.Series(made, dtype=object, copy=False)
+
 # %% ../../nbs/codecs/04_frames.ipynb #3d5fa318
+def _unlike(found: Difference, holds: str, gaps: np.ndarray) -> Unsupported:
+    "The refusal of a column of Python objects, with the row"
+    row, zoned = (need('numpy', 'frames').flatnonzero(~gaps)[found.at[0]] if found.at else 0,
+                  isinstance(found.was, datetime) and len(found.at) == 1)
+    advice = ('pd.to_datetime(..., utc=True) of the column makes it one zone' if zoned
+              else 'give it one type, as .map(str) does, or split it')
+    inner = Difference(found.at[1:], found.was, found.why)
+    return Unsupported(f'it holds {holds} Python objects that would come back as something else: in row {row} {inner}; '
+                       f'{advice}')
+
+def _check_kinds(values: np.ndarray, kind: type, gaps: np.ndarray) -> None:
+    "Refuse what is nearly of a type, such as a subclass of `str`"
+    np = need('numpy', 'frames')
+    if odd := {k for k in set(map(type, values)) - {kind} if not issubclass(k, np.generic)}:
+        i = next(i for i, v in enumerate(values) if type(v) in odd)
+        raise _unlike(Difference((i,), values[i], f'would be a {kind.__name__}'),
+                      f'{kind.__name__} and other', gaps)
+
+# %% ../../nbs/codecs/04_frames.ipynb #6bd020c1
+def _missing(gaps: Iterable) -> str:
+    "The one sort of missing value in a column"
+    pd = need('pandas', 'frames')
+    sorts = {'None' if v is None else '<NA>' if v is pd.NA else 'NaT' if v is pd.NaT else 'nan'
+             if isinstance(v, float) else type_name(v) for v in gaps}
+    if len(sorts) == 1 and (sort := sorts.pop()) in ('None', 'nan', '<NA>', 'NaT'): return sort
+    raise Unsupported('it has missing values of several sorts: make them one, as in '
+                      's.where(s.notna(), None)')
+
+# %% ../../nbs/codecs/04_frames.ipynb #41e5a06b
 # what Arrow gives back as it was, by pandas' infer_dtype
 _safe = {'string': str, 'bytes': bytes, 'date': date, 'decimal': Decimal, 'boolean': bool,
          'empty': type(None)}
 
-def _from_objects(s: pd.Series, safe: bool = False) -> tuple[pa.Array, dict]:
-    "A column of Python objects as an array, if they come back as they are"
+def _from_one_type(s: pd.Series, safe: bool) -> tuple[pa.Array, dict]:
+    "A column of Python objects as an array of a type that Parquet has"
     pd = need('pandas', 'frames')
     gaps = s.isna().to_numpy()
     fact = {'missing': _missing(s[gaps])} if gaps.any() else {}
@@ -227,32 +322,49 @@ def _from_objects(s: pd.Series, safe: bool = False) -> tuple[pa.Array, dict]:
     if not (found := difference(values, there.to_pandas().tolist())): return a, fact
     raise _unlike(found, holds, gaps)
 
-def _check_kinds(values: np.ndarray, kind: type, gaps: np.ndarray) -> None:
-    "Refuse what is nearly of a type, such as a subclass of `str`"
-    np = need('numpy', 'frames')
-    if odd := {k for k in set(map(type, values)) - {kind} if not issubclass(k, np.generic)}:
-        i = next(i for i, v in enumerate(values) if type(v) in odd)
-        raise _unlike(Difference((i,), values[i], f'would be a {kind.__name__}'), f'{kind.__name__} and other', gaps)
-
-def _unlike(found: Difference, holds: str, gaps: np.ndarray) -> Unsupported:
-    "The refusal of a column of Python objects, with the row"
-    row, zoned = (need('numpy', 'frames').flatnonzero(~gaps)[found.at[0]] if found.at else 0,
-                  isinstance(found.was, datetime) and len(found.at) == 1)
-    advice = ('pd.to_datetime(..., utc=True) of the column makes it one zone' if zoned
-              else 'give it one type, as .map(str) does, or split it')
-    inner = Difference(found.at[1:], found.was, found.why)
-    return Unsupported(f'it holds {holds} Python objects that would come back as something else: in row {row} {inner}; '
-                       f'{advice}')
-
-def _missing(gaps: Iterable) -> str:
-    "The one sort of missing value in a column"
-    pd = need('pandas', 'frames')
-    sorts = {'None' if v is None else '<NA>' if v is pd.NA else 'NaT' if v is pd.NaT else 'nan' if isinstance(v, float)
-             else type_name(v) for v in gaps}
-    if len(sorts) == 1 and (sort := sorts.pop()) in ('None', 'nan', '<NA>', 'NaT'): return sort
-    raise Unsupported('it has missing values of several sorts: make them one, as in s.where(s.notna(), None)')
+# %% ../../nbs/codecs/04_frames.ipynb #d750b7a4
+def _from_objects(s: pd.Series, safe: bool = False) -> tuple[pa.Array, dict]:
+    "A column of Python objects as an array, or each as JSON, if they come back as they are"
+    try: return _from_one_type(s, safe)
+    except (ObjectStoreError, TypeError, ValueError, ArithmeticError, NotImplementedError):
+        try: return _array(_cells(s), type=need('pyarrow', 'frames').string()), {'json': True}
+        except (ObjectStoreError, TypeError, ValueError): pass
+        raise
 
 # %% ../../nbs/codecs/04_frames.ipynb #28fd0477
+def _told_range(t: pa.Table) -> pd.RangeIndex | None:
+    "The index of a frame that has no column, if it is a range"
+    told = (t.schema.pandas_metadata or {}).get('index_columns', [])
+    if not told or not isinstance(told[0], dict): return None
+    return need('pandas', 'frames').RangeIndex(*(told[0][k] for k in ('start', 'stop', 'step')), name=told[0]['name'])
+
+def _joined(df: pd.DataFrame, changed: dict, names: list[str]) -> pd.DataFrame:
+    "The frame with other or further columns, none of them copied"
+    pd = need('pandas', 'frames')
+    columns = {n: changed[n] if n in changed else df[n] for n in names}
+    for n, v in columns.items():
+        # else pandas looks for a type that all values have
+        if is_a(v, 'pandas.NumpyExtensionArray'):
+            columns[n] = pd.Series(v, df.index, dtype=object, copy=False)
+    return pd.DataFrame(columns, index=df.index, columns=pd.Index(names), copy=False)
+
+# %% ../../nbs/codecs/04_frames.ipynb #0868f654
+def _restored(s: Any, a: pa.ChunkedArray, fact: dict) -> Any:
+    "One column as it was; `s` is what Arrow makes of `a`, or None where that is not what it was"
+    np, pd = need('numpy', 'frames'), need('pandas', 'frames')
+    if 'categories' in fact: return to_category(a, fact)
+    if 'arrow' in fact: return pd.arrays.ArrowExtensionArray(a)
+    if 'json' in fact:
+        return _from_cells(a.to_pylist()) if s is not None else _from_cells(a.to_pylist()).array
+    if python := fact.get('python'): s = pd.Series(a.to_pylist(), dtype=object)
+    if 'type' in fact: s = s.astype(_type_of(fact['type']))
+    if 'missing' in fact:
+        s = s.astype(object)
+        s[s.isna().to_numpy()] = {'None': None, 'nan': np.nan, '<NA>': pd.NA,
+                                  'NaT': pd.NaT}[fact['missing']]
+    return s.array if python else s
+
+# %% ../../nbs/codecs/04_frames.ipynb #00e0a78d
 def to_pandas(
     t: pa.Table,
     facts: dict,                     # As `from_pandas` has left them
@@ -262,40 +374,30 @@ def to_pandas(
     fields = facts.get('fields', {})
     own = own or {}
     made = {n: fields[n] for n in t.schema.names if n not in own
-            and fields.get(n, {}).keys() & {'categories', 'python', 'arrow'}}
+            and fields.get(n, {}).keys() & {'categories', 'python', 'arrow', 'json'}}
     df = t.select([n for n in t.schema.names if n not in made and n not in own]).to_pandas()
-    changed = {n: _restored(df[n], t[n], f) for n, f in fields.items() if n not in made and n not in own
-               and n in df.columns and n in t.schema.names}
+    changed = {n: _restored(df[n], t[n], f) for n, f in fields.items() if n not in made
+               and n not in own and n in df.columns and n in t.schema.names}
     changed |= {n: _restored(None, t[n], f) for n, f in made.items()} | own
-    if changed: df = _joined(df, changed, [n for n in t.schema.names if n in df.columns or n in changed])
-    if any(facts.get(k) for k in ('levels', 'index_names', 'freq')): df.index = _restored_index(df.index, t, facts)
+    if changed:
+        df = _joined(df, changed, [n for n in t.schema.names if n in df.columns or n in changed])
+    if not t.num_columns and (rows := _told_range(t)) is not None: df.index = rows
+    if any(facts.get(k) for k in ('levels', 'index_names', 'freq')):
+        df.index = _restored_index(df.index, t, facts)
     if 'fields' in facts: df.columns = _restored_labels(df.columns, facts)
     df.attrs = deepcopy(facts.get('attrs', {}))
     return df
-
-def _joined(df: pd.DataFrame, changed: dict, names: list[str]) -> pd.DataFrame:
-    "The frame with other or further columns, none of them copied"
-    pd = need('pandas', 'frames')
-    columns = {n: changed[n] if n in changed else df[n] for n in names}
-    return pd.DataFrame(columns, index=df.index, columns=pd.Index(names), copy=False)
-
-def _restored(s: Any, a: pa.ChunkedArray, fact: dict) -> Any:
-    "One column as it was; `s` is what Arrow makes of `a`, or None where that is not what it was"
-    np, pd = need('numpy', 'frames'), need('pandas', 'frames')
-    if 'categories' in fact: return to_category(a, fact)
-    if 'arrow' in fact: return pd.arrays.ArrowExtensionArray(a)
-    if python := fact.get('python'): s = pd.Series(a.to_pylist(), dtype=object)
-    if 'type' in fact: s = s.astype(fact['type'])
-    if 'missing' in fact:
-        s = s.astype(object)
-        s[s.isna().to_numpy()] = {'None': None, 'nan': np.nan, '<NA>': pd.NA, 'NaT': pd.NaT}[fact['missing']]
-    return s.array if python else s
 
 # %% ../../nbs/codecs/04_frames.ipynb #ac67900f
 def categories(fact: dict) -> pd.Index:
     "The categories of a column"
     return _to_index(need('pyarrow', 'frames').ipc.open_stream(fact['categories']).read_all().column(0), fact['type'])
 
+def _to_index(a: pa.Array | pa.ChunkedArray, kind: str) -> pd.Index:
+    "Values as an index of a pandas type"
+    return need('pandas', 'frames').Index(a.to_pandas()).rename(None).astype(kind)
+
+# %% ../../nbs/codecs/04_frames.ipynb #4756c92d
 def to_category(a: pa.ChunkedArray, fact: dict) -> pd.Categorical:
     "A categorical column from its values and categories"
     np, pd = need('numpy', 'frames'), need('pandas', 'frames')
@@ -315,10 +417,6 @@ def _distinct(a: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
     d = a.unify_dictionaries().combine_chunks()
     return d.dictionary, d.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
 
-def _to_index(a: pa.Array | pa.ChunkedArray, kind: str) -> pd.Index:
-    "Values as an index of a pandas type"
-    return need('pandas', 'frames').Index(a.to_pandas()).rename(None).astype(kind)
-
 # %% ../../nbs/codecs/04_frames.ipynb #439339c7
 @lru_cache(1)
 def teach_arrow() -> None:
@@ -337,50 +435,26 @@ def _restored_index(index: pd.Index, t: pa.Table, facts: dict) -> pd.Index:
     if 'freq' in facts: made.freq = facts['freq']
     return made
 
+# %% ../../nbs/codecs/04_frames.ipynb #e92d14e4
 def _restored_labels(names: pd.Index, facts: dict) -> pd.Index:
     "The labels of the columns that were read"
     pd = need('pandas', 'frames')
+    if 'label_index' in facts:
+        index = to_pandas(*read_parquet(facts['label_index'])).index
+        if list(names) == (own := facts['label_text']): return index
+        return index[[own.index(n) for n in names]]
     if 'labels' not in facts: return pd.Index(names.tolist(), dtype=pd.Index(['a']).dtype)
     labels = [facts['labels'][n] for n in names]
     whole = list(names) == list(facts['labels'])
-    if 'label_range' in facts and whole: return pd.RangeIndex(*facts['label_range'], name=facts['label_names'][0])
-    if facts['label_type'] is None: return pd.MultiIndex.from_tuples(labels, names=facts['label_names'])
+    if 'label_range' in facts and whole:
+        return pd.RangeIndex(*facts['label_range'], name=facts['label_names'][0])
+    if facts['label_type'] is None:
+        return pd.MultiIndex.from_tuples(labels, names=facts['label_names'])
     made = pd.Index(labels, dtype=facts['label_type'], name=facts['label_names'][0])
     if 'label_freq' in facts and whole: made.freq = facts['label_freq']
     return made
 
 # %% ../../nbs/codecs/04_frames.ipynb #f2938fa1
-def faithful(df: pd.DataFrame, facts: dict) -> pa.Table:
-    "The frame as a table of which a sample has been seen to come back"
-    t = from_pandas(df, facts)
-    rows = sample_rows(t)
-    some, part = df.iloc[rows], _taken(t, rows)
-    back = _trial(part)
-    if _note_types(back, some, t.schema.names, facts):
-        t = with_facts(t, facts)
-        back = _trial(with_facts(part, facts))
-    if len(rows) < len(df) and (found := difference(some.reset_index(drop=True), back.reset_index(drop=True))):
-        raise _unlike_frame(df, found)
-    return t
-
-def _trial(t: pa.Table) -> pd.DataFrame:
-    "Some rows, there and back; an index is as long as they are"
-    kept = io.BytesIO()
-    write_parquet(t, kept)
-    def back(data):
-        t, facts = read_parquet(data)
-        return to_pandas(t, {k: v for k, v in facts.items() if k != 'freq'})
-    return _explained(back, kept.getvalue(), 'the frame')
-
-def _taken(t: pa.Table, rows: list[int]) -> pa.Table:
-    "Some rows of a table, without looking at the others"
-    import pyarrow as pa
-    runs = []
-    for i in rows:
-        if runs and i == runs[-1][1]: runs[-1][1] += 1
-        else: runs.append([i, i + 1])
-    return pa.concat_tables([t.slice(a, b - a) for a, b in runs]) if runs else t.slice(0, 0)
-
 def sample_rows(t: pa.Table) -> list[int]:
     "Rows that show what a frame holds: all of a few, else both ends, some between, and what is rare in each column"
     n = len(t)
@@ -394,8 +468,31 @@ def _rare(a: pa.ChunkedArray) -> list[int]:
     import pyarrow as pa, pyarrow.compute as pc
     found = [pc.index(a.is_valid(), False).as_py()] if a.null_count else []
     if not (pa.types.is_timestamp(a.type) and a.type.unit == 's'): return found
-    return found + [pc.index(a, x).as_py() for x in pc.call_function('min_max', [a]).values() if x.is_valid]
+    return found + [pc.index(a, x).as_py() for x in pc.call_function('min_max', [a]).values()
+                    if x.is_valid]
 
+# %% ../../nbs/codecs/04_frames.ipynb #48740571
+def _taken(t: pa.Table, rows: list[int]) -> pa.Table:
+    "Some rows of a table, without looking at the others"
+    import pyarrow as pa
+    runs = []
+    for i in rows:
+        if runs and i == runs[-1][1]: runs[-1][1] += 1
+        else: runs.append([i, i + 1])
+    return pa.concat_tables([t.slice(a, b - a) for a, b in runs]) if runs else t.slice(0, 0)
+
+# %% ../../nbs/codecs/04_frames.ipynb #c03144be
+def _type_name(t: Any) -> str:
+    "The name of a type, with the library that holds its texts"
+    texts = is_a(t, 'pandas.StringDtype') and (str(t) == 'string' or t.storage == 'python')
+    return f'{t}[{t.storage}]' if texts else str(t)
+
+def _type_of(name: str) -> Any:
+    "The type of a name; there are two of texts in Python, by what stands for a missing one"
+    pd = need('pandas', 'frames')
+    return pd.StringDtype('python', na_value=need('numpy', 'frames').nan) if name == 'str[python]' else name
+
+# %% ../../nbs/codecs/04_frames.ipynb #c1cc13b5
 def _note_types(back: pd.DataFrame, df: pd.DataFrame, names: list, facts: dict) -> bool:
     "Record the types that changed on the way; whether there were any"
     changed = False
@@ -403,16 +500,76 @@ def _note_types(back: pd.DataFrame, df: pd.DataFrame, names: list, facts: dict) 
                            *((('levels', str(i)), g.dtype, w.dtype)
                              for i, (g, w) in enumerate(zip(_levels(back.index), _levels(df.index))))]:
         if same_dtype(got, want) or is_a(want, 'pandas.CategoricalDtype'): continue
-        facts[key[0]].setdefault(key[1], {})['type'] = f'string[{want.storage}]' if str(want) == 'string' else str(want)
+        facts[key[0]].setdefault(key[1], {})['type'] = _type_name(want)
         changed = True
     return changed
+
+# %% ../../nbs/codecs/04_frames.ipynb #21d75191
+def _trial(t: pa.Table) -> pd.DataFrame:
+    "Some rows, there and back; an index is as long as they are"
+    kept = io.BytesIO()
+    write_parquet(t, kept)
+    def back(data):
+        t, facts = read_parquet(data)
+        return to_pandas(t, {k: v for k, v in facts.items() if k != 'freq'})
+    return _explained(back, kept.getvalue(), 'the frame')
 
 def _unlike_frame(df: object, found: Difference) -> Unsupported:
     "The refusal of a frame, with the place"
     return Unsupported(f'the frame would not come back as it is, so nothing was stored: {found}. '
                        f'{_put_instead(df, found)}')
 
+# %% ../../nbs/codecs/04_frames.ipynb #7ae5e01c
+def faithful(df: pd.DataFrame, facts: dict) -> pa.Table:
+    "The frame as a table of which a sample has been seen to come back"
+    t = from_pandas(df, facts)
+    # an index that is a range, and no more: the proof looks at all of it
+    if not t.num_columns: return t
+    rows = sample_rows(t)
+    some, part = df.iloc[rows], _taken(t, rows)
+    back = _trial(part)
+    if _note_types(back, some, t.schema.names, facts):
+        t = with_facts(t, facts)
+        back = _trial(with_facts(part, facts))
+    if (len(rows) < len(df)
+        and (found := difference(some.reset_index(drop=True), back.reset_index(drop=True)))):
+        raise _unlike_frame(df, found)
+    return t
+
 # %% ../../nbs/codecs/04_frames.ipynb #810978c2
+def _from_polars(obj: Any, was: str) -> pa.Table:
+    "A Polars frame as a table, if its types come back"
+    df = obj.to_frame() if was == 'polars.Series' else obj
+    for name, t in df.schema.items():
+        if '\0' in name:
+            raise Unsupported(f'column {name!r} has a NUL character in its name, which Arrow does not take from '
+                              'Polars: ' 'put df.rename(lambda c: c.replace(chr(0), ""))')
+        if 'Object' in str(t):
+            raise Unsupported(f'column {name!r} holds Python objects, which Parquet does not have: put '
+                              f'df.with_columns(pl.Series({name!r}, [str(x) for x in df[{name!r}]]))')
+        if '128' in str(t):
+            raise Unsupported(f'column {name!r} is {t}, which Parquet does not have: put '
+                              f'df.cast({{{name!r}: pl.Int64}}), or pl.String')
+    facts = {'height': df.height} if df.height and not df.width else {}
+    return with_facts(_explained(lambda d: d.to_arrow(), df, 'the frame'), facts)
+
+# %% ../../nbs/codecs/04_frames.ipynb #bdc3a66f
+def _plain_frame(obj: object) -> str:
+    "How to put a frame of another class"
+    return ('pd.Series(obj)' if is_a(obj, 'pandas.Series') else 'pd.DataFrame(obj)'
+            if is_a(obj, 'pandas.DataFrame') else 'pl.DataFrame(obj)')
+
+def to_table(obj: Any, was: str) -> pa.Table:
+    "Any frame as an Arrow table, with the facts that bring it back"
+    if was == 'pandas.DataFrame': return faithful(obj, {})
+    if was == 'pandas.Series':
+        label = obj.name if isinstance(obj.name, str) else 'values'
+        return faithful(obj.to_frame(label), {'name': obj.name})
+    if was.startswith('polars.'): return _from_polars(obj, was)
+    import pyarrow as pa
+    return with_facts(obj if was == 'pyarrow.Table' else pa.Table.from_batches([obj]), {})
+
+# %% ../../nbs/codecs/04_frames.ipynb #0ebba9c3
 class ParquetCodec(Codec):
     "Frames and series of pandas and Polars, tables of Arrow"
     name, suffix, kind, form, variable = 'parquet', '.parquet', 'data', 'frame', 'df'
@@ -420,12 +577,12 @@ class ParquetCodec(Codec):
              'trailing zeros of decimals, which have as many digits as the longest of their column; '
              'the unit of single Timestamps; chunks and dictionaries of Arrow as they were cut and built; '
              "NumPy's scalars in columns of Python objects, which come back as Python's")
-    def accepts(self, obj: object) -> bool: return is_a(obj, *_frames, 'polars.LazyFrame')
+    def accepts(self, obj: object) -> bool:
+        return is_a(obj, *_frames) and not is_a(obj, 'geopandas.GeoPandasBase')
 
     def encode(self, obj: Any, file: BinaryIO) -> dict:
         "Write Parquet"
         was = ancestry(type(obj))[0]
-        if was == 'polars.LazyFrame': raise Unsupported('a LazyFrame has not been calculated yet: put lazy.collect()')
         if was not in _frames:
             raise Unsupported(f'a {type_name(obj)} would come back as a plain frame: put that, as in '
                               f'{_plain_frame(obj)}')
@@ -439,22 +596,30 @@ class ParquetCodec(Codec):
         _, want = wish(how, None)
         with ParquetReader(source) as f:
             if f.file.metadata.num_rows != rows:
-                return Difference((), obj, f'has {rows} rows and would have {f.file.metadata.num_rows}')
+                return Difference((), obj, f'has {rows} rows and would have '
+                                  f'{f.file.metadata.num_rows}')
             if found := _nulls_differ(obj, f.nulls()): return found
             for start, t in f.heads(100, 2):
-                part = obj.slice(start, len(t)) if want[:6] != 'pandas' else obj.iloc[start:start + len(t)]
+                part = (obj.slice(start, len(t)) if want[:6] != 'pandas'
+                        else obj.iloc[start:start + len(t)])
                 if found := difference(part, shaped(t, f.facts, want)): return found
 
     def instead(self, obj: object, found: Difference | None) -> str:
         "What to put in place of a frame that would not come back as it is"
-        if found is None and (name := _culprit(self, obj)) is not None: found = Difference((name,), obj, '')
+        if found is None and (name := _culprit(self, obj)) is not None:
+            found = Difference((name,), obj, '')
         return _put_instead(obj, found)
 
-    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: Trust) -> object:
         "The frame as what it was, or as the library that was asked for"
         _, want = wish(how, as_)
         if want == 'polars.LazyFrame': return ParquetReader(source).lazy(columns)
         return shaped(*read_parquet(source, columns), want)
+
+    def batches(self, source: bytes | Path, how: dict,
+                columns: list | None) -> pa.RecordBatchReader:
+        "Batches of rows, as Arrow has them"
+        return ParquetReader(source).batches(columns)
 
     def stats(self, obj: Any) -> dict:
         "Rows, columns, and the schema with nulls and ranges"
@@ -468,39 +633,10 @@ class ParquetCodec(Codec):
             found['schema'][name] = entry
         return found
 
-def _plain_frame(obj: object) -> str:
-    "How to put a frame of another class"
-    if is_a(obj, 'geopandas.GeoDataFrame'): return 'pd.DataFrame(obj.to_wkb()), with its .crs as metadata'
-    return ('pd.Series(obj)' if is_a(obj, 'pandas.Series') else 'pd.DataFrame(obj)' if is_a(obj, 'pandas.DataFrame')
-            else 'pl.DataFrame(obj)')
-
-def to_table(obj: Any, was: str) -> pa.Table:
-    "Any frame as an Arrow table, with the facts that bring it back"
-    if was == 'pandas.DataFrame': return faithful(obj, {})
-    if was == 'pandas.Series':
-        label = obj.name if isinstance(obj.name, str) else 'values'
-        return faithful(obj.to_frame(label), {'name': obj.name})
-    if was.startswith('polars.'): return _from_polars(obj, was)
-    import pyarrow as pa
-    return with_facts(obj if was == 'pyarrow.Table' else pa.Table.from_batches([obj]), {})
-
-def _from_polars(obj: Any, was: str) -> pa.Table:
-    "A Polars frame as a table, if its types come back"
-    df = obj.to_frame() if was == 'polars.Series' else obj
-    for name, t in df.schema.items():
-        if 'Object' in str(t) or '128' in str(t):
-            raise Unsupported(f'column {name!r} is {t}, which Parquet does not have: cast it')
-    return with_facts(_explained(lambda d: d.to_arrow(), df, 'the frame'), {})
-
 # %% ../../nbs/codecs/04_frames.ipynb #43b173df
 WHOLE_CELLS = 20_000      # values of a frame that is compared in all
 
-def _nulls_differ(obj: object, told: dict[str, int]) -> Difference | None:
-    "A column of which the file tells another number of missing values"
-    for name, column in _columns(obj):
-        if name not in told or (n := _nulls(column)) is None or n == told[name]: continue
-        return Difference((name,), column, f'has {n} missing values and would have {told[name]}')
-
+# %% ../../nbs/codecs/04_frames.ipynb #477a447b
 def _nulls(column: Any) -> int | None:
     "How many values are missing, where that is quick to tell and Arrow counts alike"
     if not is_a(column, 'pandas.Series'):
@@ -513,15 +649,23 @@ def _nulls(column: Any) -> int | None:
     return (int(np.count_nonzero(column.isna())) if column.dtype.kind in 'fM'
             or is_a(column.dtype, 'pandas.StringDtype', 'pandas.CategoricalDtype') else None)
 
+# %% ../../nbs/codecs/04_frames.ipynb #61551939
+def _nulls_differ(obj: object, told: dict[str, int]) -> Difference | None:
+    "A column of which the file tells another number of missing values"
+    for name, column in _columns(obj):
+        if name not in told or (n := _nulls(column)) is None or n == told[name]: continue
+        return Difference((name,), column, f'has {n} missing values and would have {told[name]}')
+
 # %% ../../nbs/codecs/04_frames.ipynb #c523d5e2
 def _put_instead(obj: object, found: Difference | None) -> str:
     "What to put in place of a frame, by the place of what differs"
     at = found.at[0] if found and found.at else None
     if is_a(obj, 'pyarrow.Table', 'pyarrow.RecordBatch'):
         if at == 'metadata':
-            return "Put table.replace_schema_metadata(...) without the key 'objectstore', which is this library's own"
-        return (f'Put pa.array(table[{at!r}].to_pylist()) in place of column {at!r}, or cast it to a plain type'
-                if at is not None else 'Give it a column')
+            return ("Put table.replace_schema_metadata(...) without the key 'objectstore', which "
+                    "is this library's own")
+        return (f'Put pa.array(table[{at!r}].to_pylist()) in place of column {at!r}, or cast it to '
+                'a plain type' if at is not None else 'Give it a column')
     if is_a(obj, 'polars.DataFrame', 'polars.Series'):
         return (f'Cast column {at!r} to a plain type' if at is not None
                 else 'Give it a column, as df.with_row_index() does')
@@ -533,6 +677,7 @@ def _put_instead(obj: object, found: Difference | None) -> str:
             or (f"Give column {at!r} a plain type, as in "
                 f"df.astype({{{at!r}: 'str'}})" if at is not None else 'Give it an index or a column'))
 
+# %% ../../nbs/codecs/04_frames.ipynb #39611e28
 def _culprit(codec: ParquetCodec, obj: Any) -> object:
     "The name of a column that does not come back by itself"
     for name, column in _columns(obj) if len(obj.shape) > 1 else []:
@@ -549,25 +694,18 @@ def wish(how: dict, as_: object) -> tuple[str, str]:
     was, want = how.get('was', 'pyarrow.Table'), _shapes.get(asked(as_), asked(as_))
     if as_ is None or as_ == was.partition('.')[0]: want = was
     if want not in (*_frames, 'polars.LazyFrame'):
-        raise cannot_give(as_, 'parquet', "'pandas', 'polars', 'lazy', 'arrow'")
+        raise cannot_give(as_, 'parquet', "'pandas', 'polars', 'lazy', 'arrow', 'batches'")
     if want.startswith('pandas.'): teach_arrow()
     return was, want
 
-def shaped(
-    t: pa.Table,
-    facts: dict,                                # What brings the frame back
-    want: str,                                  # One of `_frames`
-    own: dict[str, object] | None = None,       # Columns of pandas that are made already
-) -> object:
-    "A table as a frame"
-    if want.startswith('pandas.'):
-        df = to_pandas(t, facts, own)
-        return (df if want == 'pandas.DataFrame'
-                else _column(df, list(df.columns), want).rename(facts.get('name', df.columns[0])))
-    if want == 'pyarrow.Table': return t
-    if want == 'pyarrow.RecordBatch': return _one_batch(t)
-    df = to_polars(t)
-    return df if want == 'polars.DataFrame' else _column(df, df.columns, want)
+# %% ../../nbs/codecs/04_frames.ipynb #d258fe54
+def _without_columns(height: int, want: str) -> object:
+    "A frame that has rows and no columns"
+    if want == 'pandas.DataFrame': return need('pandas', 'frames').DataFrame(index=range(height))
+    if want == 'polars.DataFrame': return need('polars', 'frames').DataFrame(height=height)
+    import pyarrow as pa
+    if want == 'pyarrow.Table': return pa.table({'': pa.nulls(height)}).select([])
+    raise Unsupported(f'a frame without columns cannot be a {want}')
 
 def _column(df: Any, columns: list, want: str) -> Any:
     "The only column of a frame"
@@ -582,18 +720,40 @@ def _one_batch(t: pa.Table) -> pa.RecordBatch:
     return (batches[0] if batches else pa.RecordBatch.from_arrays([pa.nulls(0, f.type) for f in t.schema],
         schema=t.schema))
 
+# %% ../../nbs/codecs/04_frames.ipynb #2ebd54cc
+def shaped(
+    t: pa.Table,
+    facts: dict,                                # What brings the frame back
+    want: str,                                  # One of `_frames`
+    own: dict[str, object] | None = None,       # Columns of pandas that are made already
+) -> object:
+    "A table as a frame"
+    if 'height' in facts: return _without_columns(facts['height'], want)
+    if want.startswith('pandas.'):
+        df = to_pandas(t, facts, own)
+        return (df if want == 'pandas.DataFrame'
+                else _column(df, list(df.columns), want).rename(facts.get('name', df.columns[0])))
+    if want == 'pyarrow.Table': return t
+    if want == 'pyarrow.RecordBatch': return _one_batch(t)
+    df = to_polars(t)
+    return df if want == 'polars.DataFrame' else _column(df, df.columns, want)
+
 register(ParquetCodec());
 
 # %% ../../nbs/codecs/04_frames.ipynb #452517bd
-STATS_COLUMNS, STATS_SIZE = 200, 64 * 1024    # columns, and bytes of JSON, that the stats of one frame may have
+# columns, and bytes of JSON, that the stats of one frame may have
+STATS_COLUMNS, STATS_SIZE = 200, 64 * 1024
 
 def _columns(obj: Any) -> Iterator[tuple[str, Any]]:
     "Names and columns of any frame or series"
-    if is_a(obj, 'pandas.Series', 'polars.Series'): yield str('values' if obj.name is None else obj.name), obj
-    elif is_a(obj, 'pandas.DataFrame'): yield from ((str(c), obj.iloc[:, i]) for i, c in enumerate(obj.columns))
+    if is_a(obj, 'pandas.Series', 'polars.Series'):
+        yield str('values' if obj.name is None else obj.name), obj
+    elif is_a(obj, 'pandas.DataFrame'):
+        yield from ((str(c), obj.iloc[:, i]) for i, c in enumerate(obj.columns))
     elif is_a(obj, 'polars.DataFrame'): yield from ((s.name, s) for s in obj)
     else: yield from zip(obj.schema.names, obj.columns)
 
+# %% ../../nbs/codecs/04_frames.ipynb #c54a6332
 def _column_stats(column: Any) -> dict:
     "Type, nulls and range of one column"
     if is_a(column, 'pandas.Series'): a, kind, nulls = _from_series(column)
@@ -606,23 +766,15 @@ def _from_series(s: pd.Series) -> tuple[pa.Array | None, str, int]:
     "A pandas column as an array, where that is nearly free; its type; its nulls"
     import pyarrow as pa
     nulls = s.isna().sum()
-    if s.dtype == object: return None, need('pandas', 'frames').api.types.infer_dtype(s.iloc[:1000], skipna=True), nulls
+    if s.dtype == object:
+        return None, need('pandas', 'frames').api.types.infer_dtype(s.iloc[:1000],
+            skipna=True), nulls
     if is_a(s.dtype, 'pandas.CategoricalDtype', 'pandas.PeriodDtype', 'pandas.IntervalDtype'):
         return None, str(s.dtype), nulls
     a = pa.array(s, from_pandas=True)
     return a, str(a.type), nulls
 
 # %% ../../nbs/codecs/04_frames.ipynb #cdf04c66
-def _range(a: pa.Array | pa.ChunkedArray) -> dict:
-    "min and max of numbers and times as JSON; nothing for other types, or where there is no value"
-    import pyarrow as pa, pyarrow.compute as pc
-    t = a.type
-    if not (pa.types.is_integer(t) or pa.types.is_floating(t) or pa.types.is_decimal(t) or pa.types.is_temporal(t)):
-        return {}
-    try: ends = pc.call_function('min_max', [_comparable(a)]).as_py()
-    except (pa.ArrowException, ValueError, OverflowError): return {}
-    return {k: v for k, e in ends.items() if (v := _end(e, t)) is not None}
-
 def _comparable(a: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     "The array in a type whose range Arrow can find and Python can hold"
     import pyarrow as pa
@@ -630,12 +782,26 @@ def _comparable(a: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     if pa.types.is_float16(t): return a.cast(pa.float32())
     if pa.types.is_decimal(t): return a.cast(pa.float64())
     if pa.types.is_duration(t): return a.cast(pa.int64())
-    if pa.types.is_timestamp(t): return a.cast(pa.timestamp('us', t.tz), safe=t.unit != 'ns').cast(pa.timestamp('us'))
+    if pa.types.is_timestamp(t):
+        return a.cast(pa.timestamp('us', t.tz), safe=t.unit != 'ns').cast(pa.timestamp('us'))
     return a.cast(pa.time64('us'), safe=False) if pa.types.is_time64(t) else a
 
+# %% ../../nbs/codecs/04_frames.ipynb #927d9a2b
 def _end(v: Any, t: pa.DataType) -> int | float | str | None:
     "One end of a range as JSON"
     import pyarrow as pa
-    if v is not None and pa.types.is_duration(t): return v / {'s': 1, 'ms': 1e3, 'us': 1e6, 'ns': 1e9}[t.unit]
+    if v is not None and pa.types.is_duration(t):
+        return v / {'s': 1, 'ms': 1e3, 'us': 1e6, 'ns': 1e9}[t.unit]
     text = plain_end(v)
     return f'{text}Z' if text and pa.types.is_timestamp(t) and t.tz else text
+
+def _range(a: pa.Array | pa.ChunkedArray) -> dict:
+    "min and max of numbers and times as JSON; nothing for other types, or where there is no value"
+    import pyarrow as pa, pyarrow.compute as pc
+    t = a.type
+    if not (pa.types.is_integer(t) or pa.types.is_floating(t) or pa.types.is_decimal(t)
+            or pa.types.is_temporal(t)):
+        return {}
+    try: ends = pc.call_function('min_max', [_comparable(a)]).as_py()
+    except (pa.ArrowException, ValueError, OverflowError): return {}
+    return {k: v for k, e in ends.items() if (v := _end(e, t)) is not None}

@@ -10,17 +10,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
-from .codec import (Codec, Sink, Source, ancestry, as_given, cannot_give, is_a, need, register,
-                                      type_name, untrusted, whole)
+from .codec import (Codec, Sink, Source, Trust, ancestry, as_given, cannot_give,
+                                      is_a, need, register, type_name, untrusted_types, whole)
 from ..environment import veiled
+from ..trust import TrustedTypes
 from ..errors import MissingExtra, Unsupported
 from .equality import Difference, difference, exif_tags, same_pictures
 if TYPE_CHECKING: import matplotlib.figure, numpy as np, PIL.Image, torch
 
 # %% auto #0
-__all__ = ['SkopsCodec', 'steady', 'Tensor', 'write_tensors', 'TorchCodec', 'ArraysCodec', 'PngCodec', 'FigureCodec']
+__all__ = ['SkopsCodec', 'steady', 'Tensor', 'write_tensors', 'TorchCodec', 'ArraysCodec', 'extras_of', 'PngCodec', 'FigureCodec']
 
 # %% ../../nbs/codecs/05_models.ipynb #6ae411ca
+def _named(name: str) -> object:
+    "What a full name stands for in this process, or None; nothing is imported"
+    parts = name.split('.')
+    for i in range(len(parts) - 1, 0, -1):
+        if (found := sys.modules.get('.'.join(parts[:i]))) is not None: break
+    else: return None
+    for p in parts[i:]: found = getattr(found, p, None)
+    return found
+
+# %% ../../nbs/codecs/05_models.ipynb #a22aa77a
 class SkopsCodec(Codec):
     "Estimators and pipelines of scikit-learn, and of libraries that follow it"
     name, suffix, kind, form = 'skops', '.skops', 'model', 'model'
@@ -41,20 +52,25 @@ class SkopsCodec(Codec):
         file.write(data)
         return {'asks': asks} if asks else {}
 
-    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+    def load_as(self, source: Source, how: dict, as_: object, columns: list | None,
+                trust: Trust) -> object:
         "The estimator, if its types are harmless or trusted"
-        if columns is not None: raise Unsupported('columns= is for frames; this was stored as skops')
+        if columns is not None:
+            raise Unsupported('columns= is for frames; this was stored as skops')
         source = whole(source)
         sio, on_disk = need('skops.io', 'models'), isinstance(source, PurePath)
-        types = sio.get_untrusted_types(file=source) if on_disk else sio.get_untrusted_types(data=source)
-        if types and not trust:
-            raise untrusted("this model is made of types that skops does not know to be harmless "
-                            f"({', '.join(types)[:400]})")
-        try: model = sio.load(source, trusted=types) if on_disk else sio.loads(source, trusted=types)
+        types = (sio.get_untrusted_types(file=source) if on_disk
+                 else sio.get_untrusted_types(data=source))
+        if left := [] if trust is True else _not_covered(types, trust, source):
+            raise untrusted_types("this model is made of types that skops does not know to be "
+                                  "harmless", left)
+        try:
+            model = sio.load(source, trusted=types) if on_disk else sio.loads(source, trusted=types)
         except (ImportError, AttributeError) as e:
             raise Unsupported(f'the model needs code that is not here, or another version of it: {e}') from e
         return as_given(model, as_, 'skops')
 
+    def asks(self, how: dict) -> list[str]: return how.get('asks', [])
     def prove(self, obj: object, source: bytes | Path, how: dict) -> Difference | None:
         "The first difference, where the model can be loaded without running code of others"
         if not all(map(_loads_quietly, how.get('asks', []))): return None
@@ -70,14 +86,28 @@ class SkopsCodec(Codec):
                             for k, v in list(params.items())[:200]}}
         return found | ({'features': int(n)} if isinstance(n, int) else {})
 
-def _named(name: str) -> object:
-    "What a full name stands for in this process, or None; nothing is imported"
-    parts = name.split('.')
-    for i in range(len(parts) - 1, 0, -1):
-        if (found := sys.modules.get('.'.join(parts[:i]))) is not None: break
-    else: return None
-    for p in parts[i:]: found = getattr(found, p, None)
-    return found
+# %% ../../nbs/codecs/05_models.ipynb #2001eff9
+def _schema(source: bytes | Path) -> object:
+    "What an archive says of its parts"
+    from zipfile import ZipFile
+    with ZipFile(source if isinstance(source, PurePath) else io.BytesIO(source)) as f:
+        return json.loads(f.read('schema.json'))
+
+def _sort_names(node: object, functions: set, others: set) -> None:
+    "Names that stand for a function, which is only looked up, and names of what is made or called"
+    if isinstance(node, dict) and '__loader__' in node:
+        where = functions if node['__loader__'] == 'FunctionNode' else others
+        where.add(f"{node.get('__module__')}.{node.get('__class__')}")
+    for x in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _sort_names(x, functions, others)
+
+# %% ../../nbs/codecs/05_models.ipynb #545bc6ba
+def _not_covered(types: list[str], trust: Trust, source: bytes | Path) -> list[str]:
+    "The types of an archive that are not trusted by name"
+    if not types or not isinstance(trust, TrustedTypes): return types
+    functions, others = set(), set()
+    _sort_names(_schema(source), functions, others)
+    return [t for t in types if not trust.covers(t, function=t in functions - others)]
 
 # %% ../../nbs/codecs/05_models.ipynb #cb24efbb
 def steady(
@@ -97,7 +127,8 @@ def _renumber(node: object, ids: dict, files: dict, names: set) -> None:
     if isinstance(node, list):
         for x in node: _renumber(x, ids, files, names)
     if not isinstance(node, dict): return
-    if isinstance(node.get('__id__'), int): node['__id__'] = ids.setdefault(node['__id__'], len(ids) + 1)
+    if isinstance(node.get('__id__'), int):
+        node['__id__'] = ids.setdefault(node['__id__'], len(ids) + 1)
     if isinstance(was := node.get('file'), str) and was in names:
         node['file'] = files.setdefault(was, f'{len(files) + 1}{Path(was).suffix}')
     for x in node.values(): _renumber(x, ids, files, names)
@@ -108,9 +139,11 @@ _libraries = 'sklearn', 'numpy', 'scipy', 'builtins', 'collections'
 def _loads_quietly(name: str) -> bool:
     "Whether a type or function can be loaded without code of others being run"
     found = _named(name)
-    if name.partition('.')[0] in _libraries or isinstance(found, (types.FunctionType, types.BuiltinFunctionType)):
+    if (name.partition('.')[0] in _libraries
+        or isinstance(found, (types.FunctionType, types.BuiltinFunctionType))):
         return True
-    if not isinstance(found, type) or found.__new__ is not object.__new__ or found.__reduce__ is not object.__reduce__:
+    if (not isinstance(found, type) or found.__new__ is not object.__new__
+        or found.__reduce__ is not object.__reduce__):
         return False
     owner = next((c for c in found.__mro__ if '__setstate__' in vars(c)), None)
     return ((owner is None or owner.__module__.partition('.')[0] == 'sklearn')
@@ -142,6 +175,7 @@ class Tensor:
     @property
     def size(self) -> int: return math.prod(self.shape) * self.width
 
+# %% ../../nbs/codecs/05_models.ipynb #1ec14ef0
 def write_tensors(tensors: list[Tensor], file: BinaryIO) -> None:
     "A safetensors file: a header in the order given, then the numbers, wide types first so that all are aligned"
     header, at = {t.name: {'dtype': t.dtype, 'shape': t.shape} for t in tensors}, 0
@@ -156,12 +190,14 @@ def write_tensors(tensors: list[Tensor], file: BinaryIO) -> None:
         if t.size: file.write(t.data())
 
 # %% ../../nbs/codecs/05_models.ipynb #728211fb
-_torch_types = {'float64': 'F64', 'float32': 'F32', 'float16': 'F16', 'bfloat16': 'BF16', 'int64': 'I64',
-                'int32': 'I32', 'int16': 'I16', 'int8': 'I8', 'uint64': 'U64', 'uint32': 'U32', 'uint16': 'U16',
-                'uint8': 'U8', 'bool': 'BOOL', 'float8_e4m3fn': 'F8_E4M3', 'float8_e5m2': 'F8_E5M2', 'complex64': 'C64'}
+_torch_types = {'float64': 'F64', 'float32': 'F32', 'float16': 'F16', 'bfloat16': 'BF16',
+                'int64': 'I64', 'int32': 'I32', 'int16': 'I16', 'int8': 'I8', 'uint64': 'U64',
+                'uint32': 'U32', 'uint16': 'U16', 'uint8': 'U8', 'bool': 'BOOL',
+                'float8_e4m3fn': 'F8_E4M3', 'float8_e5m2': 'F8_E5M2', 'complex64': 'C64'}
 _numpy_types = {'<f8': 'F64', '<f4': 'F32', '<f2': 'F16', '<i8': 'I64', '<i4': 'I32', '<i2': 'I16', '|i1': 'I8',
                 '<u8': 'U64', '<u4': 'U32', '<u2': 'U16', '|u1': 'U8', '|b1': 'BOOL', '<c8': 'C64'}
 
+# %% ../../nbs/codecs/05_models.ipynb #5644bd66
 def _of_torch(name: str, t: torch.Tensor) -> Tensor:
     "A torch tensor on its way into a file"
     kind = _torch_types.get(str(t.dtype).partition('.')[2])
@@ -175,8 +211,11 @@ def _torch_bytes(t: torch.Tensor) -> memoryview:
     torch = need('torch', 'models')
     return t.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
+# %% ../../nbs/codecs/05_models.ipynb #d6f3f90d
 def _of_numpy(name: str, a: np.ndarray) -> Tensor:
     "An array on its way into a file"
+    if is_a(a, 'numpy.MaskedArray'):
+        raise Unsupported(f'array {name!r} is masked: put it as an item of its own, or its .filled()')
     if type(a).__name__ not in ('ndarray', 'memmap'):
         raise Unsupported(f'array {name!r} is a {type_name(a)}: put numpy.asarray of it')
     if a.dtype.str not in _numpy_types:
@@ -186,6 +225,17 @@ def _of_numpy(name: str, a: np.ndarray) -> Tensor:
                   lambda: need('numpy', 'models').ascontiguousarray(a).reshape(-1).view('u1').data)
 
 # %% ../../nbs/codecs/05_models.ipynb #53744814
+def _all_are(obj: object, kind: str) -> bool:
+    "Whether `obj` is a dict of names and values of one type"
+    return isinstance(obj, dict) and len(obj) > 0 and all(is_a(v, kind) and isinstance(k, str) for k, v in obj.items())
+
+def _tensor_name(name: str) -> str:
+    "The name, if the format can hold it"
+    if name == '__metadata__' or any('\ud800' <= c <= '\udfff' for c in name):
+        raise Unsupported(f'{name!r} cannot name a tensor')
+    return name
+
+# %% ../../nbs/codecs/05_models.ipynb #a9a0eea5
 class TorchCodec(Codec):
     "State dicts and single tensors of torch"
     name, suffix, kind, form = 'safetensors', '.safetensors', 'model', 'tensors'
@@ -197,22 +247,27 @@ class TorchCodec(Codec):
     def encode(self, obj: Any, file: BinaryIO) -> dict:
         "Write safetensors"
         if is_a(obj, 'torch.Module'):
-            raise Unsupported("the code of a torch module cannot be stored: put model.state_dict(), and load it with "
+            raise Unsupported("the code of a torch module cannot be stored: put "
+                              "model.state_dict(), and load it with "
                               "model.load_state_dict(store.get(...))")
         how: dict[str, Any] = {'library': 'torch'}
         first: dict[object, str] = {}
         if not isinstance(obj, dict): obj, how['single'] = {'tensor': obj}, True
         for name, t in obj.items():
-            same = ((t.data_ptr(), t.dtype, t.shape, t.stride()) if t.numel() and str(t.layout) == 'torch.strided'
-                    and not t.is_meta else name)
-            if (other := first.setdefault(same, name)) != name: how.setdefault('shared', {})[name] = other
+            same = ((t.data_ptr(), t.dtype, t.shape, t.stride()) if t.numel()
+                    and str(t.layout) == 'torch.strided' and not t.is_meta else name)
+            if (other := first.setdefault(same, name)) != name:
+                how.setdefault('shared', {})[name] = other
         if how.get('shared'): how['names'] = list(obj)
-        write_tensors([_of_torch(_tensor_name(k), t) for k, t in obj.items() if k not in how.get('shared', {})], file)
+        write_tensors([_of_torch(_tensor_name(k), t) for k, t in obj.items()
+                       if k not in how.get('shared', {})], file)
         return how
 
-    def load_as(self, source: Source, how: dict, as_: object, columns: list | None, trust: bool) -> object:
+    def load_as(self, source: Source, how: dict, as_: object, columns: list | None,
+                trust: Trust) -> object:
         "The dict (or the single tensor) as torch tensors or NumPy arrays"
-        if columns is not None: raise Unsupported('columns= is for frames; this was stored as safetensors')
+        if columns is not None:
+            raise Unsupported('columns= is for frames; this was stored as safetensors')
         source = whole(source)
         names = _header(source)
         found = _read_torch(source) if _library(as_, how) == 'torch' else _read_numpy(source, names)
@@ -236,18 +291,8 @@ class TorchCodec(Codec):
         tensors = list(obj.values()) if isinstance(obj, dict) else [obj]
         sizes = [(math.prod(t.shape), t.dtype.itemsize) for t in tensors]
         types = Counter(str(t.dtype).removeprefix('torch.') for t in tensors)
-        return {'tensors': len(tensors), 'parameters': sum(n for n, _ in sizes), 'size': sum(n * w for n, w in sizes),
-                'dtypes': dict(types)}
-
-def _all_are(obj: object, kind: str) -> bool:
-    "Whether `obj` is a dict of names and values of one type"
-    return isinstance(obj, dict) and bool(obj) and all(is_a(v, kind) and isinstance(k, str) for k, v in obj.items())
-
-def _tensor_name(name: str) -> str:
-    "The name, if the format can hold it"
-    if name == '__metadata__' or any('\ud800' <= c <= '\udfff' for c in name):
-        raise Unsupported(f'{name!r} cannot name a tensor')
-    return name
+        return {'tensors': len(tensors), 'parameters': sum(n for n, _ in sizes),
+                'size': sum(n * w for n, w in sizes), 'dtypes': dict(types)}
 
 # %% ../../nbs/codecs/05_models.ipynb #ba214c54
 class ArraysCodec(TorchCodec):
@@ -264,8 +309,8 @@ def _library(as_: object, how: dict) -> str:
     "Which library's tensors are wanted"
     was = how.get('library', 'numpy')
     want = ancestry(as_)[0] if isinstance(as_, type) else as_
-    found = {None: was, 'builtins.dict': was, 'torch': 'torch', 'torch.Tensor': 'torch', 'numpy': 'numpy',
-             'numpy.ndarray': 'numpy'}.get(want)
+    found = {None: was, 'builtins.dict': was, 'torch': 'torch', 'torch.Tensor': 'torch',
+             'numpy': 'numpy', 'numpy.ndarray': 'numpy'}.get(want)
     if found is None or want == 'builtins.dict' and how.get('single'):
         raise cannot_give(as_, 'safetensors', "'torch', 'numpy'")
     return found
@@ -278,6 +323,7 @@ def _header(source: bytes | Path) -> dict:
         found = json.loads(f.read(size))
     return {n: t for n, t in found.items() if n != '__metadata__'}
 
+# %% ../../nbs/codecs/05_models.ipynb #21f0eb67
 def _read_torch(source: bytes | Path) -> dict:
     "The tensors as torch's; from a file they are mapped, copy-on-write"
     try: need('torch', 'models')
@@ -299,57 +345,9 @@ def _read_numpy(source: bytes | Path, names: dict) -> dict:
 for c in TorchCodec(), ArraysCodec(): register(c)
 
 # %% ../../nbs/codecs/05_models.ipynb #f40bba8a
-_modes = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16')
-
-class PngCodec(Codec):
-    "Pillow images"
-    name, suffix, kind, form = 'png', '.png', 'image', 'image'
-    drops = ("the file format that a picture came in, and what only that format tells; EXIF, texts, resolution and "
-             "colour profile are kept")
-    def accepts(self, obj: object) -> bool: return is_a(obj, 'PIL.Image')
-    def stats(self, obj: PIL.Image.Image) -> dict: return {'size': list(obj.size), 'mode': obj.mode}
-
-    def encode(self, obj: PIL.Image.Image, file: BinaryIO) -> dict:
-        "Write PNG"
-        limit = need('PIL.Image', 'models').MAX_IMAGE_PIXELS
-        if obj.mode not in _modes:
-            raise Unsupported(f"PNG has no mode {obj.mode!r}: put image.convert('RGB') or 'RGBA', the pixels as a "
-                              "NumPy array, or the Path of the file")
-        if (n := getattr(obj, 'n_frames', 1)) > 1:
-            raise Unsupported(f'the image has {n} pictures, and PNG would keep one: put the Path of the '
-                              'file, or one picture (.copy())')
-        if not all(obj.size): raise Unsupported(f'an image of {obj.size[0]} x {obj.size[1]} pixels cannot be PNG')
-        if limit and math.prod(obj.size) > 2 * limit:
-            raise Unsupported(f'the image has more than {2 * limit} pixels, and Pillow refuses to read such PNGs: put '
-                              'the Path of its file, or a NumPy array')
-        how: dict[str, Any] = {'mode': obj.mode}
-        if 'dpi' in obj.info: how['resolution'] = [float(x) for x in obj.info['dpi']]
-        try:
-            obj.save(cast(BinaryIO, Sink(file)), 'PNG', pnginfo=_texts(obj), exif=_exif(obj),
-                     **({'dpi': tuple(how['resolution'])} if 'resolution' in how else {}))
-        except (OSError, ValueError, SyntaxError) as e:
-            if isinstance(e, OSError) and e.errno: raise
-            raise Unsupported(f'the image cannot be read or written as PNG: {e}. {self.instead(obj, None)}') from e
-        return how
-
-    def load(self, source: bytes | Path, how: dict) -> PIL.Image.Image:
-        "The image, read whole"
-        image = need('PIL.Image', 'models')
-        with image.open(source if isinstance(source, PurePath) else io.BytesIO(source), formats=['PNG']) as im:
-            im.load()
-            found = im.copy()
-        mode = how.get('mode', found.mode)
-        if 'resolution' in how: found.info['dpi'] = tuple(how['resolution'])      # PNG counts pixels a metre
-        return found if found.mode == mode else found.convert(mode)
-
-    def prove(self, obj: PIL.Image.Image, source: bytes | Path, how: dict) -> Difference | None:
-        "The first difference between pictures, whatever file they came from"
-        return same_pictures(obj, self.decode(source, how))
-
-    def instead(self, obj: object, found: Difference | None) -> str:
-        "How a picture is stored with all that its file has"
-        return ('Put the Path of its file, or the picture without what is told in it: '
-                'Image.fromarray(numpy.asarray(image))')
+def extras_of(im: PIL.Image.Image) -> tuple[object, bytes | None]:
+    "The texts and the EXIF of a picture, for PNG"
+    return _texts(im), _exif(im)
 
 def _texts(im: PIL.Image.Image) -> object:
     "What is written in a picture, for PNG"
@@ -369,26 +367,94 @@ def _exif(im: PIL.Image.Image) -> bytes | None:
     for tag, v in found.items(): exif[tag] = v
     return exif.tobytes()
 
+# %% ../../nbs/codecs/05_models.ipynb #be429e4e
+_modes = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16')
+
+class PngCodec(Codec):
+    "Pillow images"
+    name, suffix, kind, form = 'png', '.png', 'image', 'image'
+    drops = ("the file format that a picture came in, and what only that format tells; EXIF, texts, resolution and "
+             "colour profile are kept")
+    def accepts(self, obj: object) -> bool:
+        return is_a(obj, 'PIL.Image') and not getattr(obj, 'is_animated', False)
+    def stats(self, obj: PIL.Image.Image) -> dict: return {'size': list(obj.size), 'mode': obj.mode}
+
+    def encode(self, obj: PIL.Image.Image, file: BinaryIO) -> dict:
+        "Write PNG"
+        limit = need('PIL.Image', 'models').MAX_IMAGE_PIXELS
+        if obj.mode not in _modes:
+            raise Unsupported(f"PNG has no mode {obj.mode!r}: put image.convert('RGB') or 'RGBA', the pixels as a "
+                              "NumPy array, or the Path of the file")
+        if (n := getattr(obj, 'n_frames', 1)) > 1:
+            raise Unsupported(f'the image has {n} pictures, and PNG would keep one: put the Path of the '
+                              'file, or one picture (.copy())')
+        if not all(obj.size):
+            raise Unsupported(f'an image of {obj.size[0]} x {obj.size[1]} pixels cannot be PNG')
+        if limit and math.prod(obj.size) > 2 * limit:
+            raise Unsupported(f'the image has more than {2 * limit} pixels, and Pillow refuses to read such PNGs: put '
+                              'the Path of its file, or a NumPy array')
+        how: dict[str, Any] = {'mode': obj.mode}
+        if 'dpi' in obj.info: how['resolution'] = [float(x) for x in obj.info['dpi']]
+        try:
+            texts, exif = extras_of(obj)
+            obj.save(cast(BinaryIO, Sink(file)), 'PNG', pnginfo=texts, exif=exif,
+                     **({'dpi': tuple(how['resolution'])} if 'resolution' in how else {}))
+        except (OSError, ValueError, SyntaxError) as e:
+            if isinstance(e, OSError) and e.errno: raise
+            raise Unsupported(f'the image cannot be read or written as PNG: {e}. '
+                              f'{self.instead(obj, None)}') from e
+        return how
+
+    def load(self, source: bytes | Path, how: dict) -> PIL.Image.Image:
+        "The image, read whole"
+        image = need('PIL.Image', 'models')
+        with image.open(source if isinstance(source, PurePath) else io.BytesIO(source),
+                        formats=['PNG']) as im:
+            im.load()
+            found = im.copy()
+        mode = how.get('mode', found.mode)
+        # PNG counts pixels a metre
+        if 'resolution' in how: found.info['dpi'] = tuple(how['resolution'])
+        return found if found.mode == mode else found.convert(mode)
+
+    def prove(self, obj: PIL.Image.Image, source: bytes | Path, how: dict) -> Difference | None:
+        "The first difference between pictures, whatever file they came from"
+        return same_pictures(obj, self.decode(source, how))
+
+    def instead(self, obj: object, found: Difference | None) -> str:
+        "How a picture is stored with all that its file has"
+        return ('Put the Path of its file, or the picture without what is told in it: '
+                'Image.fromarray(numpy.asarray(image))')
+
 # %% ../../nbs/codecs/05_models.ipynb #a87228bd
 register(PngCodec());
 
 # %% ../../nbs/codecs/05_models.ipynb #ee4e1286
+def _figure_of(obj: Any) -> matplotlib.figure.Figure:
+    "The whole figure of something that is drawn"
+    while not is_a(obj, 'matplotlib.Figure'): obj = obj.figure
+    return obj
+
+# %% ../../nbs/codecs/05_models.ipynb #e3be3d08
 class FigureCodec(PngCodec):
-    "matplotlib figures, as the picture that they show"
+    "Figures of matplotlib, and the figures of Axes and of seaborn's grids, as the picture that they show"
     name, kind, drops = 'figure', 'figure', 'all but the picture that it shows'
-    def accepts(self, obj: object) -> bool: return is_a(obj, 'matplotlib.Figure')
+    def accepts(self, obj: object) -> bool:
+        return is_a(obj, 'matplotlib.Figure', 'matplotlib.Axes', 'seaborn._BaseGrid')
 
-    def encode(self, obj: matplotlib.figure.Figure, file: BinaryIO) -> dict:
+    def encode(self, obj: Any, file: BinaryIO) -> dict:
         "Draw the figure as PNG"
-        obj.savefig(cast(BinaryIO, Sink(file)), format='png', dpi=obj.dpi, metadata={'Software': None})
-        return {'dpi': float(obj.dpi)}
+        fig = _figure_of(obj)
+        fig.savefig(cast(BinaryIO, Sink(file)), format='png', dpi=fig.dpi, metadata={'Software': None})
+        return {'dpi': float(fig.dpi)}
 
-    def prove(self, obj: matplotlib.figure.Figure, source: bytes | Path, how: dict) -> Difference | None:
+    def prove(self, obj: Any, source: bytes | Path, how: dict) -> Difference | None:
         "Whether the picture that was drawn can be read"
         self.decode(source, how)
 
-    def stats(self, obj: matplotlib.figure.Figure) -> dict:
+    def stats(self, obj: Any) -> dict:
         "Size in pixels, resolution, and titles"
+        obj = _figure_of(obj)
         titles = [t for t in (obj.get_suptitle(), *(a.get_title() for a in obj.axes)) if t]
         return {'size': [round(x * obj.dpi) for x in obj.get_size_inches()], 'dpi': float(obj.dpi),
                 'axes': len(obj.axes), 'titles': [t[:200] for t in titles[:20]]}

@@ -13,13 +13,14 @@ from ..errors import Unsupported, hint
 if TYPE_CHECKING: import polars as pl, pyarrow as pa, pyarrow.parquet as pq
 
 # %% auto #0
-__all__ = ['with_facts', 'without_facts', 'refusal', 'write_parquet', 'is_text', 'doubled', 'Ranged', 'ParquetReader',
+__all__ = ['with_facts', 'without_facts', 'refusal', 'is_text', 'doubled', 'write_parquet', 'Ranged', 'ParquetReader',
            'read_parquet', 'index_names', 'chosen', 'to_polars', 'lazy_frame']
 
 # %% ../../nbs/codecs/03_parquet.ipynb #0f585961
 def with_facts(t: pa.Table, facts: dict) -> pa.Table:
     "The table with the facts in its metadata"
-    return t.replace_schema_metadata((t.schema.metadata or {}) | {b'objectstore': tagged_json(facts)})
+    return t.replace_schema_metadata((t.schema.metadata or {})
+                                     | {b'objectstore': tagged_json(facts)})
 
 def without_facts(t: pa.Table) -> tuple[pa.Table, dict]:
     "The table as it was, and the facts"
@@ -31,8 +32,21 @@ def without_facts(t: pa.Table) -> tuple[pa.Table, dict]:
 def refusal(e: Exception, what: str) -> Unsupported:
     "A conversion's error as our refusal"
     why = '; '.join(str(a) for a in e.args)[:400].rstrip('.')
-    return Unsupported(f"{what} cannot be Parquet: {why}. Give each column one type, as .map(str) does, or split it")
+    return Unsupported(f"{what} cannot be Parquet: {why}. Give each column one type, as .map(str) "
+                       "does, or split it")
 
+def is_text(t: pa.DataType) -> bool:
+    "Whether Parquet keeps a dictionary of such values"
+    import pyarrow.types as types
+    return (types.is_string(t) or types.is_large_string(t) or types.is_binary(t)
+            or types.is_large_binary(t) or types.is_string_view(t))
+
+def doubled(names: list) -> str:
+    "The names that occur more than once, for a message"
+    seen = set()
+    return ', '.join(sorted({repr(n) for n in names if n in seen or seen.add(n)})[:5])
+
+# %% ../../nbs/codecs/03_parquet.ipynb #c7da78a1
 def write_parquet(t: pa.Table, file: BinaryIO) -> None:
     "The table as a Parquet file, one group of rows after the other"
     import pyarrow as pa, pyarrow.parquet as pq
@@ -45,32 +59,39 @@ def write_parquet(t: pa.Table, file: BinaryIO) -> None:
     try: pq.write_table(t, Sink(file), compression='zstd', write_page_checksum=True)
     except pa.ArrowException as e: raise refusal(e, 'a table') from e
 
-def is_text(t: pa.DataType) -> bool:
-    "Whether Parquet keeps a dictionary of such values"
-    import pyarrow.types as types
-    return (types.is_string(t) or types.is_large_string(t) or types.is_binary(t) or types.is_large_binary(t)
-            or types.is_string_view(t))
-
-def doubled(names: list) -> str:
-    "The names that occur more than once, for a message"
-    seen = set()
-    return ', '.join(sorted({repr(n) for n in names if n in seen or seen.add(n)})[:5])
-
 # %% ../../nbs/codecs/03_parquet.ipynb #5d74c1aa
 @runtime_checkable
 class Ranged(Protocol):
     "A file that is read in ranges, and fetches together those that it is told"
     def hold(self, ranges: Iterable[tuple[int, int]]) -> None: ...
 
+_few = 2**20     # bytes that are copied
+
+def _buffer(data: Source) -> pa.BufferReader:
+    "Bytes as a file; few become Arrow's own: its threads abort a process if they let go of Python's at its end"
+    import pyarrow as pa
+    if not isinstance(data, bytes) or len(data) > _few: return pa.BufferReader(data)
+    own = pa.BufferOutputStream()
+    own.write(data)
+    return pa.BufferReader(own.getvalue())
+
+# %% ../../nbs/codecs/03_parquet.ipynb #e9d2efed
+def _first_schema(f: pq.ParquetFile) -> pa.Schema | None:
+    "The schema of the table that was written, which Arrow keeps in the file"
+    import pyarrow as pa
+    kept = (f.metadata.metadata or {}).get(b'ARROW:schema')
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(kept))) if kept else None
+
+# %% ../../nbs/codecs/03_parquet.ipynb #04715a4c
 class ParquetReader:
     "An open Parquet payload"
     def __init__(
         self,
         source: Source,       # The payload; a file that is `Ranged` is read in ranges
     ):
-        import pyarrow as pa, pyarrow.parquet as pq
+        import pyarrow.parquet as pq
         self.ranges = source if isinstance(source, Ranged) else None
-        given = source if self.ranges or isinstance(source, PurePath) else pa.BufferReader(source)
+        given = source if self.ranges or isinstance(source, PurePath) else _buffer(source)
         self.file, self._turn = pq.ParquetFile(given, page_checksum_verification=bool(self.ranges)), threading.Lock()
         _, self.facts = without_facts(self.file.schema_arrow.empty_table())
         self.schema = _first_schema(self.file) or self.file.schema_arrow
@@ -86,14 +107,17 @@ class ParquetReader:
         "A part of the table, with the types that it had"
         with self._turn:
             if self.ranges: self.ranges.hold(_ranges(self.file, names, group))
-            t = self.file.read(columns=names) if group is None else self.file.read_row_group(group, columns=names)
+            t = (self.file.read(columns=names) if group is None
+                 else self.file.read_row_group(group, columns=names))
         return self.as_written(t if names is None else t.select(names))
 
     def as_written(self, t: pa.Table) -> pa.Table:
         "A part of the table with the types that it had, without the facts"
         import pyarrow as pa
-        wanted = pa.schema([self.schema.field(n) for n in t.schema.names], metadata=t.schema.metadata)
-        return without_facts(t if t.schema.equals(wanted, check_metadata=True) else t.cast(wanted))[0]
+        wanted = pa.schema([self.schema.field(n) for n in t.schema.names],
+                           metadata=t.schema.metadata)
+        return without_facts(t if t.schema.equals(wanted, check_metadata=True)
+                             else t.cast(wanted))[0]
 
     def chosen(self, columns: list | None) -> list[str] | None:
         "The file's names of the columns asked for, and of the index"
@@ -118,12 +142,32 @@ class ParquetReader:
         "How many values are missing in each flat column, as the footer tells"
         meta, found = self.file.metadata, {}
         for i in range(meta.num_columns):
-            if meta.schema.column(i).max_repetition_level or meta.schema.column(i).path not in self.schema.names:
+            if (meta.schema.column(i).max_repetition_level
+                or meta.schema.column(i).path not in self.schema.names):
                 continue
             told = [meta.row_group(g).column(i).statistics for g in range(self.groups)]
             if all(s and s.has_null_count for s in told):
                 found[meta.schema.column(i).path] = sum(s.null_count for s in told)
         return found
+
+    def batches(
+        self,
+        columns: list | None = None,         # Labels of columns; None: all
+        rows: int = 2**16,                   # Of a batch, at most
+    ) -> pa.RecordBatchReader:               # Without the facts; it keeps this open as long as it is read
+        "Batches of rows, one after the other"
+        import pyarrow as pa
+        names = self.chosen(columns) or self.schema.names
+        wanted = self.as_written(self.file.schema_arrow.empty_table().select(names)).schema
+        def read() -> Iterator[pa.RecordBatch]:
+            with self:
+                # one at a time: over several, Arrow holds all that it has read
+                for g in range(self.groups):
+                    for b in self.file.iter_batches(rows, row_groups=[g], columns=names,
+                                                    use_threads=False):
+                        t = self.as_written(pa.Table.from_batches([b]).select(names))
+                        yield from t.replace_schema_metadata(wanted.metadata).to_batches()
+        return pa.RecordBatchReader.from_batches(wanted, read())
 
     def lazy(self, columns: list | None = None) -> pl.LazyFrame:
         "A Polars plan over the file"
@@ -131,14 +175,9 @@ class ParquetReader:
         names = self.chosen(columns) or self.schema.names
         return lazy_frame(pa.schema([self.schema.field(n) for n in names]), self.groups, self.read)
 
-def _first_schema(f: pq.ParquetFile) -> pa.Schema | None:
-    "The schema of the table that was written, which Arrow keeps in the file"
-    import pyarrow as pa
-    kept = (f.metadata.metadata or {}).get(b'ARROW:schema')
-    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(kept))) if kept else None
-
 # %% ../../nbs/codecs/03_parquet.ipynb #0fed5c83
-def _ranges(f: pq.ParquetFile, names: list[str] | None, group: int | None) -> Iterator[tuple[int, int]]:
+def _ranges(f: pq.ParquetFile, names: list[str] | None,
+            group: int | None) -> Iterator[tuple[int, int]]:
     "Where columns lie in the file"
     for g in range(f.num_row_groups) if group is None else [group]:
         rows = f.metadata.row_group(g)
@@ -163,28 +202,37 @@ def _cut(t: pa.Table, start: int) -> pa.Table:
     told = t.schema.pandas_metadata
     if not told or not any(isinstance(c, dict) for c in told.get('index_columns', [])): return t
     for c in told['index_columns']:
-        if isinstance(c, dict): c['start'] += c['step'] * start; c['stop'] = c['start'] + c['step'] * len(t)
+        if isinstance(c, dict):
+            c['start'] += c['step'] * start
+            c['stop'] = c['start'] + c['step'] * len(t)
     return t.replace_schema_metadata(t.schema.metadata | {b'pandas': json.dumps(told).encode()})
 
 # %% ../../nbs/codecs/03_parquet.ipynb #1dc9b113
 def index_names(schema: pa.Schema) -> list[str]:
     "The columns that are the index of a pandas frame"
-    return [n for n in (schema.pandas_metadata or {}).get('index_columns', []) if isinstance(n, str)]
+    return [n for n in (schema.pandas_metadata or {}).get('index_columns', [])
+            if isinstance(n, str)]
 
+# %% ../../nbs/codecs/03_parquet.ipynb #70292464
 def chosen(schema: pa.Schema, facts: dict, columns: list) -> list[str]:
     "The names of the columns asked for, and of the index"
     index = index_names(schema)
     data = [n for n in schema.names if n not in index]
-    known = {label: n for n, label in facts['labels'].items()} if 'labels' in facts else {n: n for n in data}
+    known = ({label: n for n, label in facts['labels'].items()} if 'labels' in facts
+             else {n: n for n in data})
     columns = listed(columns)
     for c in columns:
+        # a label that is no text, such as a span, was written as its text
+        if isinstance(c, Hashable) and str(c) in facts.get('label_text', ()): known[c] = str(c)
         if not isinstance(c, Hashable) or c not in known:
-            raise Unsupported(f'no column {c!r}{hint(str(c), [str(k) for k in known])}. Here: {_some(list(known))}')
+            raise Unsupported(f'no column {c!r}{hint(str(c), [str(k) for k in known])}. Here: '
+                              f'{_some(list(known))}')
     return list(dict.fromkeys(known[c] for c in columns)) + index
 
 def _some(things: list) -> str:
     "A few of a list, for a message"
-    return ', '.join(repr(x) for x in things[:12]) + (f' and {len(things) - 12} more' if len(things) > 12 else '')
+    return ', '.join(repr(x) for x in things[:12]) + (f' and {len(things) - 12} more'
+                                                      if len(things) > 12 else '')
 
 # %% ../../nbs/codecs/03_parquet.ipynb #65e1aa2a
 def to_polars(t: pa.Table) -> pl.DataFrame:
@@ -198,10 +246,23 @@ def _storage(t: pa.Table) -> pa.Table:
     import pyarrow as pa
     plain = lambda f: isinstance(f.type, pa.BaseExtensionType) and f.type.extension_name.startswith('pandas.')
     if not any(map(plain, t.schema)): return t
-    return pa.table([pa.chunked_array([x.storage for x in t[f.name].chunks], f.type.storage_type) if plain(f)
-                     else t[f.name] for f in t.schema], t.schema.names)
+    return pa.table([pa.chunked_array([x.storage for x in t[f.name].chunks], f.type.storage_type)
+                     if plain(f) else t[f.name] for f in t.schema], t.schema.names)
 
 # %% ../../nbs/codecs/03_parquet.ipynb #df8dddcd
+def _group(read: Callable[[list[str]], pl.DataFrame], names: list[str], keep: pl.Expr | None,
+           limit: int | None) -> tuple[pl.DataFrame | None, int]:
+    "The rows of a group that are to be kept, None where there are none; and how many were looked at"
+    looked = keep.meta.root_names() if keep is not None else []
+    if keep is None or limit is not None or not looked:
+        df = read(list(dict.fromkeys([*names, *looked])))[:limit]
+    else:
+        df = read(looked)
+        if df.filter(keep).is_empty(): return None, len(df)
+        if rest := [c for c in names if c not in looked]: df = df.hstack(read(rest))
+    return (df if keep is None else df.filter(keep)), len(df)
+
+# %% ../../nbs/codecs/03_parquet.ipynb #c04dde08
 def lazy_frame(
     schema: pa.Schema,                                # Of what is read
     groups: int,                                      # How many groups of rows there are
@@ -222,14 +283,3 @@ def lazy_frame(
             if limit is not None: limit -= n
             if df is not None: yield df.select(names) if names else df
     return register_io_source(rows, schema=nothing.schema)
-
-def _group(read: Callable[[list[str]], pl.DataFrame], names: list[str], keep: pl.Expr | None,
-           limit: int | None) -> tuple[pl.DataFrame | None, int]:
-    "The rows of a group that are to be kept, None where there are none; and how many were looked at"
-    looked = keep.meta.root_names() if keep is not None else []
-    if keep is None or limit is not None or not looked: df = read(list(dict.fromkeys([*names, *looked])))[:limit]
-    else:
-        df = read(looked)
-        if df.filter(keep).is_empty(): return None, len(df)
-        if rest := [c for c in names if c not in looked]: df = df.hstack(read(rest))
-    return (df if keep is None else df.filter(keep)), len(df)

@@ -1,1 +1,1 @@
-"""Conformance suite of backends, and a real S3 service for demos and tests"""
+"""Conformance suites of backends and codecs, and a real S3 service for demos and tests"""

