@@ -6,63 +6,43 @@
 from __future__ import annotations
 import math, time, warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
-from functools import wraps
 from pathlib import Path
 from typing import BinaryIO
 from blake3 import blake3
 from ..errors import Damaged, InvalidRef, NotFound, ObjectStoreError, Unsupported, hint
-from ..refs import (MAX_VERSION, Ago, Alias, AliasAt, AsOf, Back, Number, Selector, WriteId, item_key,
-                              item_of_key)
+from ..refs import (MAX_VERSION, Ago, Alias, AliasAt, AsOf, Back, Number, Selector,
+                              WriteId, item_key, item_of_key)
 from .witness import Recent, Seen, Sight, awake
-from ..storage.backend import (Backend, Entry, in_threads, is_beyond, key_number, last_number, number_key,
-                                         same_stamp, stamp_tag)
+from ..storage.backend import (Backend, Entry, in_threads, key_number, last_number,
+                                         number_key, same_stamp, settle, stamp_tag)
 from ..storage.atomic import Short
 from .origin_clock import clock_of, latest_date, micros, moment, time_there
-from .records import (RECORD_LIMIT, STATE, Record, alias_folder, aliases_folder, last_move, read_move,
-                                        moves, notes_folder, payload_key, records_folder, unpack)
+from .records import (RECORD_LIMIT, STATE, Record, alias_folder, aliases_folder,
+                                        last_move, read_move, moves, notes_folder, payload_key,
+                                        records_folder, unpack)
+from .states import BEFORE, ERASED, Numbers, is_dead, last_beside
 
 # %% auto #0
-__all__ = ['DEAD', 'KEPT_LIMIT', 'Numbers', 'no_doubt', 'BucketReads', 'Maybe', 'may_be_kept', 'move_or_none', 'merge']
-
-# %% ../../nbs/format/06_buckets.ipynb #9309c6a6
-DEAD = ('removed', 'abandoned')     # marks that take a version away
-
-class Numbers:
-    "What a listing of an item's records shows, all of it or its end"
-    def __init__(self, entries: Iterable[Entry]):
-        self.made: dict[int, float] = {}                       # Number: the time of its object, as listed
-        self.stamps: dict[int, str] = {}
-        self.marks: dict[int, set[str]] = defaultdict(set)
-        self.beyond = ''                                       # An object under a number that nobody gives
-        for e in entries:
-            if not (found := key_number(e.key)):
-                if is_beyond(e.key): self.beyond = e.key
-                continue
-            n, mark = found
-            if mark: self.marks[n].add(mark)
-            else: self.made[n], self.stamps[n] = e.modified, e.stamp
-
-    @property
-    def live(self) -> list[int]: return [n for n in sorted(self.made) if self.marks.get(n, set()).isdisjoint(DEAD)]
-    @property
-    # acknowledged, removed or not
-    def given(self) -> list[int]: return [n for n in sorted(self.made) if 'abandoned' not in self.marks.get(n, ())]
-    @property
-    def last(self) -> int: return max(self.made, default=0)
-    @property
-    def whole(self) -> bool: return not self.made or 1 in self.made
+__all__ = ['KEPT_LIMIT', 'no_doubt', 'no_guess', 'no_erasure', 'BucketState', 'Maybe', 'maybe_kept', 'ItemListings',
+           'BucketListings', 'KnownRecords', 'BucketRecords', 'move_or_none', 'VersionMarks', 'BucketStates', 'merge',
+           'AliasMoves', 'BucketMoves', 'WaysBack', 'BucketErrors', 'Selections', 'BucketReads']
 
 # %% ../../nbs/format/06_buckets.ipynb #accd9029
-def no_doubt(bucket: BucketReads, item: str, n: int) -> None: "Nobody can be asked who is there"
+def no_doubt(bucket: BucketState, item: str, n: int) -> None: "Nobody can be asked who is there"
+def no_guess(item: str) -> int: return 0
+def no_erasure(bucket: BucketState, item: str, gone: Mapping[int, Record | None]) -> None:
+    "Nothing lies near that could go"
 
-class BucketReads:
-    "What is read of a bucket: which versions there are, what their records say, and the bytes they name"
+# %% ../../nbs/format/06_buckets.ipynb #ed302794
+class BucketState:
+    "What a bucket remembers of its items, all of which can be forgotten"
     def __init__(self, name: str, backend: Backend, prefix: str = ''):
         self.name, self.backend, self.prefix = name, backend, prefix
-        self.highest: dict[str, int] = Recent(100_000)           # item: highest number that this process has seen
-        self.newest: dict[str, int] = Recent(100_000)            # item: its latest live number when last looked
+        self.highest: dict[str, int] = Recent(100_000)     # item: highest number that was seen
+        self.newest: dict[str, int] = Recent(100_000)      # item: its latest live number when last looked
         self.records: dict[tuple[str, int], Record] = Recent(4096)    # small ones
         # item: a high number, and its date, or what that is at most
         self.dates: dict[str, tuple[int, int]] = Recent(100_000)
@@ -74,26 +54,36 @@ class BucketReads:
         self.puts: dict[str, str] = Recent(100_000)
         # item: when its highest number was last made sure of, by a clock that counts sleep
         self.sure: dict[str, float] = Recent(100_000)
-        self.sight = Sight()                                     # what this process has seen of the origin
-        # looks who is there; raises `Renewed` where that is another store
-        self.doubt: Callable[[BucketReads, str, int], None] = no_doubt
+        self.sight = Sight()      # what this process has seen of the origin
+        # looks who is there, of this bucket, an item and a
+        # number; raises `Renewed` where that is another store
+        self.doubt: Callable[..., None] = no_doubt
+        # a number that an item had, as whatever lies on this
+        # machine says; where the end is looked for first
+        self.guess: Callable[[str], int] = no_guess
+        # told once a process of versions that a listing shows
+        # erased: of this bucket, an item, their numbers, and
+        # their records where this process still had them
+        self.on_erased: Callable[[BucketState, str, Mapping[int, Record | None]], None] = no_erasure
+        # item and number of which that was told
+        self.met: dict[tuple[str, int], bool] = Recent(100_000)
         # numbers that this process was told it has: the write id
         self.won: dict[tuple[str, int], str] = Recent(100_000)
-        self.new = False                                         # made by this process, which has not said so yet
+        self.new = False          # made by this process, which has not said so yet
         # items of which a name without case is known, by that; None: not looked yet
         self.cases: dict[str, str] | None = None
         # when one listing last showed all of it, by the same clock
         self.scanned = -math.inf
         # how often this process has moved an alias or added a note
         self.changes = 0
-        self.trying: dict[str, set[int]] = {}           # item: the numbers that a put tries
-        # is told of every acknowledged change: this bucket, what was done, item, version or alias, what that says
+        # is told of every acknowledged change: this bucket,
+        # what was done, item, version or alias, what that says
         self.listener: Callable | None = None
 
     def forget(self) -> None:
         "Forget what was found by number"
-        for known in (self.highest, self.newest, self.records, self.dates, self.fresh, self.looked, self.sure,
-                      self.puts, self.won):
+        for known in (self.highest, self.newest, self.records, self.dates, self.fresh, self.looked,
+                      self.sure, self.puts, self.won, self.met):
             known.clear()
         self.scanned, self.changes, self.cases = -math.inf, self.changes + 1, None
 
@@ -112,23 +102,6 @@ class BucketReads:
         "Tell the listener of an acknowledged change"
         if self.listener: self.listener(self, op, item, what, says)
 
-    def seen(self, item: str, numbers: Numbers, end: bool = False) -> Numbers:
-        "Remember what a listing has shown; `end`: it went to the end of the item"
-        if numbers.beyond:
-            warnings.warn(f'left out: {numbers.beyond} is no version: the last number that one can have is '
-                          f'{MAX_VERSION:,}', stacklevel=4)
-        self.compare(item, numbers, end)
-        self.highest[item] = max(numbers.last, self.highest.get(item, 0))
-        if end and numbers.live: self.newest[item] = numbers.live[-1]
-        if end: self.sure[item] = awake()
-        if last := numbers.last: self._dated(item, last, numbers.made[last])
-        return numbers
-
-    def _dated(self, item: str, n: int, t: float) -> None:
-        "Learn from the time of an object, as listed; 0: of a near copy, which tells nothing"
-        if t and n > self.dates.get(item, (0, 0))[0]: self.dates[item] = n, latest_date(self.backend, n, t)
-        if (when := self.fresh.pop((item, n), None)) and t: clock_of(self.backend).tell(t, when)
-
     def date_before(self, item: str, n: int) -> int:
         "The date of the version before `n`, or what it is at most, as far as this process knows"
         try:
@@ -137,19 +110,61 @@ class BucketReads:
         last, at = self.dates.get(item, (0, 0))
         return at if last < n else 0
 
-    def numbers(self, item: str) -> Numbers:
-        "All numbers of an item"
-        return self.seen(item, Numbers(self.backend.list(self.folder(item))), end=True)
+# %% ../../nbs/format/06_buckets.ipynb #175a456f
+class Maybe: "What a change says of which nobody here knows whether it was kept"
 
-    def end(self, item: str) -> Numbers:
-        "The numbers of an item from its latest live one on: one request, once something is known"
-        numbers = Numbers(self.backend.tail(self.folder(item), self.newest.get(item, 0)))
-        return self.seen(item, numbers, end=True) if numbers.live or numbers.whole else self.numbers(item)
+@contextmanager
+def maybe_kept(
+    bucket: BucketState,
+    op: str,                                 # As for `BucketReads.tell`
+    at: Iterable[tuple[str, int | str]],     # Items, each with a version or an alias; read when it was interrupted
+) -> Iterator[None]:
+    "Writes whose interruption (Ctrl-C) is told: they may have been kept already"
+    try: yield
+    except (OSError, ObjectStoreError): raise
+    except BaseException:
+        for item, what in at: bucket.tell(op, item, what, Maybe())
+        raise
+
+# %% ../../nbs/format/06_buckets.ipynb #5adc595b
+class ItemListings(BucketState):
+    "Listings of one item: its numbers, what lies beside them, and where it ends"
+    def seen(self, item: str, numbers: Numbers, end: bool = False) -> Numbers:
+        "Remember what a listing has shown; `end`: it went to the end of the item"
+        if numbers.beyond:
+            warnings.warn(f'left out: {numbers.beyond} is no version: the last number that one can have is '
+                          f'{MAX_VERSION:,}', stacklevel=4)
+        self.compare(item, numbers, end)
+        self.meet(item, numbers)
+        self.highest[item] = max(numbers.last, self.highest.get(item, 0))
+        if end and (live := numbers.live):
+            self.newest[item] = self.sight.latest[self.name, item] = live[-1]
+        if end: self.sure[item] = awake()
+        if last := numbers.last: self._dated(item, last, numbers.made[last])
+        return numbers
+
+    def meet(self, item: str, numbers: Numbers) -> Numbers:
+        "Tell of versions that a listing shows erased: whoever has something of them near drops it"
+        self.meet_erased(item, [n for n, marks in list(numbers.marks.items()) if ERASED in marks])
+        return numbers
+
+    def meet_erased(self, item: str, gone: Iterable[int]) -> None:
+        "The same, by their numbers"
+        if not (new := [n for n in gone if (item, n) not in self.met]): return
+        self.met.update(((item, n), True) for n in new)
+        self.on_erased(self, item, {n: self.records.pop((item, n), None) for n in new})
+
+    def _dated(self, item: str, n: int, t: float) -> None:
+        "Learn from the time of an object, as listed; 0: of a near copy, which tells nothing"
+        if t and n > self.dates.get(item, (0, 0))[0]:
+            self.dates[item] = n, latest_date(self.backend, n, t)
+        if (when := self.fresh.pop((item, n), None)) and t: clock_of(self.backend).tell(t, when)
 
     def compare(self, item: str, numbers: Numbers, end: bool = False) -> None:
         "Look who is there, where a listing does not fit what was seen"
         known, highest = self.sight.stamps, self.highest.get(item, 0)
-        if end and numbers.last < highest and highest not in numbers.marks and not self.backend.partial():
+        if (end and numbers.last < highest and highest not in numbers.marks
+            and not self.backend.partial()):
             self.doubt(self, item, highest)
         for n, stamp in numbers.stamps.items():
             at = self.name, item, n
@@ -158,13 +173,310 @@ class BucketReads:
             if not fits and n not in numbers.marks: self.doubt(self, item, n)
             if stamp: known[at] = stamp
 
-    def acknowledged(self, item: str, n: int, id: str, at: int) -> None:
-        "Remember a record that was just acknowledged, with its write id and date"
-        key = self.name, item, n
-        self.sight.ids[key], self.sight.stamps[key], self.sure[item] = id, self.backend.stamp(self.key(item,
-            n)), awake()
-        self.sight.witness.saw(Seen(self.name, item, n, id, at))
+    def numbers(self, item: str) -> Numbers:
+        "All numbers of an item"
+        return self.seen(item, Numbers(self.backend.list(self.folder(item))), end=True)
 
+    def end(self, item: str) -> Numbers:
+        "The numbers of an item from its latest live one on: one request, once something is known"
+        numbers = Numbers(self.backend.tail(self.folder(item), self.newest.get(item) or self._near_end(item)))
+        return self.seen(item, numbers, end=True) if numbers.live or numbers.whole else self.numbers(item)
+
+    def no_latest(self, item: str, n: int) -> None:
+        "A version may not be the latest any more: the end is looked for from the one before it on"
+        self.newest.pop(item, None)
+        if self.sight.latest.get((self.name, item), n) >= n:
+            self.sight.latest[self.name, item] = n - 1
+
+    def _near_end(self, item: str) -> int:
+        "A number near the last one, as far as this process or this machine has seen any; 0: none"
+        if found := self.sight.latest.get((self.name, item)) or self.guess(item): return found
+        seen = self.sight.witness.seen
+        return seen.version if seen and (seen.bucket, seen.item) == (self.name, item) else 0
+
+    def around(self, item: str, n: int) -> Numbers:
+        "One number, and what lies beside it, as a listing shows it"
+        after, found = f'{self.key(item, n - 1)}.z' if n > 1 else None, []
+        for e in self.backend.list(self.folder(item), after):
+            if not (at := key_number(e.key)) or at[0] > n: break
+            found.append(e)
+        return self.meet(item, Numbers(found))
+
+# %% ../../nbs/format/06_buckets.ipynb #7fc6b963
+class BucketListings(ItemListings):
+    "What listings of a bucket show: numbers, and what lies beside them"
+    def scan(self) -> dict[str, Numbers]:
+        "The numbers of every item, from one listing of the bucket"
+        return self._scanned(self._entries(None) or {})
+
+    def _entries(
+        self,
+        limit: int | None,                     # Give up behind so many objects
+        again: bool = True,                    # Ask a service once more where it lists nothing?
+    ) -> dict[str, list[Entry]] | None:        # None where it was given up
+        "The objects of every item's records, by its key"
+        found, start = {}, f'{self.prefix}records/'
+        for i, e in enumerate(self.backend.list(start)):
+            if limit is not None and i >= limit: return None
+            key, at, _ = e.key[len(start):].rpartition('/')[0].rpartition('/@')
+            if at: found.setdefault(key, []).append(e)
+        if not found and again and self.backend.can.place == 'remote':
+            return self._entries(limit, again=False)
+        return found
+
+    def _scanned(self, found: dict[str, list[Entry]]) -> dict[str, Numbers]:
+        return {(item := item_of_key(key)): self.seen(item, Numbers(entries), end=True)
+                for key, entries in found.items()}
+
+    def listed(self, items: int) -> dict[str, Numbers] | None:
+        "The numbers of every item, if one listing shows them sooner than asking for so many items"
+        if self.backend.can.probe or items <= 8: return None
+        found = self._entries(max(self.backend.can.page, 10 * items))
+        return None if found is None else self._scanned(found)
+
+    def items(self, limit: int | None = None) -> list[str]:
+        "The items of a bucket (of its first `limit` records), whether or not a version of them lives"
+        found: dict[str, None] = {}
+        for e in self.backend.list(f'{self.prefix}records/', limit=limit):
+            key, at, _ = e.key[len(self.prefix) + 8:].partition('/@/')
+            if at: found[key] = None
+        return [item_of_key(k) for k in found]
+
+    def has_live(self) -> bool:
+        "Is any version of any item live?"
+        return any(numbers.live for numbers in self.scan().values())
+
+# %% ../../nbs/format/06_buckets.ipynb #182912b6
+KEPT_LIMIT = 8 * 1024     # bytes of a record that is kept in memory
+
+# %% ../../nbs/format/06_buckets.ipynb #766d9c29
+class KnownRecords(BucketListings):
+    "Records that this process knows, or that lie near; of its own writes it knows the ids"
+    def _keep(self, r: Record) -> Record:
+        if (mine := self.won.get((r.item, r.version))) and mine != r.id:
+            self.doubt(self, r.item, r.version)
+            raise self.broken_promise(r, mine)
+        if len(r.data or b'') + len(r.raw_description) <= KEPT_LIMIT:
+            self.records[r.item, r.version] = r
+        if r.put: self.puts[r.hash] = r.put
+        return r
+
+    def broken_promise(
+        self,
+        r: Record,      # As it is there now
+        mine: str,      # The write id under which this machine was told that the number is its own
+    ) -> Damaged:
+        "The error where an acknowledged number shows another write"
+        return Damaged(f'{self.backend.url} broke its promise: {r.name} was acknowledged to this machine for the write '
+                       f'{mine}, and holds the write {r.id} now. ' 'Its create-only writes let two writers win, or '
+                       f'what it held was replaced; the bytes of {mine} are not there under this number. '
+                       f'Put them again, to an origin that keeps create-only writes: {self.backend.url} loses versions')
+
+    def won_now(
+        self,
+        r: Record,
+        when: float,     # By `running`
+    ) -> Record:
+        "Remember a number that was claimed just now"
+        n, item = r.version, r.item
+        self.newest[item] = self.sight.latest[self.name, item] = max(n, self.newest.get(item, 0))
+        if n >= self.dates.get(item, (0, 0))[0]: self.dates[item] = n, r.at
+        self.fresh[item, n] = when
+        return self.won_before(r)
+
+    def won_before(self, r: Record) -> Record:
+        "Remember a number that is this machine's own: its record, with write id and date"
+        n, item = r.version, r.item
+        self.highest[item] = max(n, self.highest.get(item, 0))
+        self.won[item, n] = r.id
+        key = self.name, item, n
+        self.sight.ids[key], self.sight.stamps[key] = r.id, self.backend.stamp(self.key(item, n))
+        self.sure[item] = awake()
+        self.sight.witness.saw(Seen(self.name, item, n, r.id, r.at))
+        return self._keep(r)
+
+    def known_id(self, item: str, n: int) -> str:
+        "The write id of a version, as far as this machine knows it"
+        if own := self.won.get((item, n)) or self.sight.ids.get((self.name, item, n)): return own
+        r = self.records.get((item, n)) or self.near_record(item, n)
+        return r.id if r else ''
+
+    def near_record(self, item: str, n: int) -> Record | None:
+        "The record of a version that lives as far as is known near, in one look; None where it takes more"
+        if known := self.records.get((item, n)): return known if self.is_near(item, n) else None
+        if not (raw := self.backend.near_copy(self.key(item, n), RECORD_LIMIT)): return None
+        try: return self._keep(unpack(raw, self.name, item, n))
+        except (Damaged, Unsupported): return None
+
+    def is_near(self, item: str, n: int) -> bool:
+        "Is there a nearer copy of a version that lives as far as is known? It is read without a request"
+        return self.backend.spared(self.key(item, n))
+
+# %% ../../nbs/format/06_buckets.ipynb #4a4c30ac
+class BucketRecords(KnownRecords):
+    "Records of a bucket, and the payloads that they name"
+    def record(self, item: str, n: int) -> Record:
+        "The record of a version, alive or not; a nearer copy that is damaged is dropped, and the next one asked"
+        if found := self.records.get((item, n)): return found
+        key = self.key(item, n)
+        dropped = 0
+        while True:
+            near = dropped < 3 and self.backend.holds(key)
+            try: return self._witnessed(self._keep(unpack(self.backend.read(key, RECORD_LIMIT), self.name, item, n)))
+            except (Damaged, Unsupported, OverflowError) as e:
+                if near: self.backend.forget(key); dropped += 1
+                elif isinstance(e, OverflowError):
+                    raise Damaged(f'the record of {self.name}/{item}@{n} is too large to be one: {e}') from None
+                else: raise
+
+    def _witnessed(self, r: Record) -> Record:
+        "A record, which is the witness from now on if it is the newest that was seen"
+        seen = self.sight.witness.seen
+        if seen is None or r.at > seen.at: self.sight.witness.saw(Seen(self.name, r.item, r.version, r.id, r.at))
+        return r
+
+    def read_records(self, wanted: Iterable[tuple[str, int]]) -> list[Record | Exception]:
+        "Many records at once: each a record, or the exception that stands in its place"
+        wanted = list(wanted)
+        new = [w for w in dict.fromkeys(wanted) if w not in self.records]
+        found = dict(zip(new, self.backend.read_many([self.key(*w) for w in new], RECORD_LIMIT)))
+        return [self._kept_or_new(w, found) for w in wanted]
+
+    def _kept_or_new(self, at: tuple[str, int], found: dict) -> Record | Exception:
+        raw = found.get(at)
+        if raw is None: return self.records.get(at) or self.record(*at)
+        if isinstance(raw, OverflowError):
+            return Damaged(f'the record of {self.name}/{at[0]}@{at[1]} is too large to be one: {raw}')
+        if isinstance(raw, Exception): return raw
+        try: return self._witnessed(self._keep(unpack(raw, self.name, *at)))
+        except (Damaged, Unsupported) as e:
+            if not self.backend.holds(self.key(*at)): return e
+            try: return self.record(*at)
+            except ConnectionError: return e
+            except (Damaged, Unsupported) as worse: return worse
+
+    def own_file(self, hash: str, put: str) -> Path | None:
+        "A payload as a file that lies on this machine anyway; it must not be written to"
+        return self.backend.path(self.prefix + payload_key(hash, put))
+
+    def read_payload(
+        self,
+        hash: str,                                        # BLAKE3 of what is wanted
+        put: str,                                         # Put id in its key
+        size: int,                                        # Bytes
+        to: BinaryIO,                                     # Where the bytes go
+        progress: Callable[[int], None] = lambda n: None, # Told of bytes as they arrive
+    ) -> None:
+        "Copy a payload into a file, hashing it on the way, or `Damaged`"
+        hasher, key, got = blake3(), self.prefix + payload_key(hash, put), 0
+        try:
+            for piece in self.backend.stream(key, 0, size):
+                hasher.update(piece)
+                to.write(piece)
+                got += len(piece)
+                progress(len(piece))
+        except FileNotFoundError:
+            raise Damaged(f'the payload {key} is missing at {self.backend.url}') from None
+        except Short as e:
+            raise Damaged(f'the payload {key} at {self.backend.url} {e.strerror}') from None
+        if got != size or hasher.hexdigest() != hash:
+            raise Damaged(f'the bytes of {key} at {self.backend.url} are not those that were put')
+
+# %% ../../nbs/format/06_buckets.ipynb #525b52f0
+def move_or_none(raw: bytes | Exception, key: str, lenient: bool) -> dict:
+    "A move; an empty one in place of one that is damaged, where that may be left out"
+    try: return read_move(raw, key)
+    except Damaged as e:
+        if not lenient: raise
+        warnings.warn(f'left out: {e}', stacklevel=3)
+        return {}
+
+# %% ../../nbs/format/06_buckets.ipynb #2d481ff4
+class VersionMarks(BucketRecords):
+    "What lies beside records, and the word for what took a version away"
+    def marks(self, item: str, n: int) -> set[str]:
+        "What lies beside a record"
+        return set() if self._is_untouched(item, n) else self.around(item, n).marks.get(n, set())
+
+    def _is_untouched(self, item: str, n: int) -> bool:
+        "Is it sure, by one look, that nothing lies beside a record? Whatever comes begins with the first move"
+        if not self.sight.moves: return False
+        key = self.key(item, n, '1')
+        if self.backend.can.probe: return not self.backend.exists(key)
+        return (self.backend.can.place == 'remote'
+                and isinstance(self._asked([key])[0], FileNotFoundError))
+
+    def _asked(self, keys: list[str]) -> list[bytes | Exception]:
+        "Small objects as the origin has them now, side by side; where it is away near copies may answer a listing"
+        answers = self.backend.fresh(keys, RECORD_LIMIT)
+        gone = next((a for a in answers if isinstance(a, (ConnectionError, TimeoutError))), None)
+        if gone and self.backend.deciding() is self.backend: raise gone
+        return answers
+
+    def is_gone(self, item: str, n: int) -> bool:
+        "Was a version taken away that was there?"
+        return is_dead(self.marks(item, n))
+
+    def mark(self, item: str, n: int) -> str | None:
+        "What took a version away: `removed`, `abandoned` or `erased`; None: it lives, or there never was one"
+        return self.word(item, n, marks) if is_dead(marks := self.marks(item, n)) else None
+
+    def state_of(self, item: str, n: int) -> str:
+        "The same for who decides by it: empty where it lives; an error where its first move cannot be read"
+        return self.word(item, n, marks, True) if is_dead(marks := self.marks(item, n)) else ''
+
+    def word(
+        self,
+        item: str,
+        n: int,
+        marks: Collection[str],      # What lies beside it
+        # Raise where its first move cannot be read, or
+        # nobody is there to ask? Else it is called removed
+        strict: bool = False,
+    ) -> str:
+        "The word for what took a version away"
+        if ERASED in marks: return ERASED
+        if not (last := last_beside(marks)): return next(m for m in BEFORE if m in marks)
+        if last > 1: return 'removed'
+        key = self.key(item, n, '1')
+        try: return str(read_move(settle(self.backend.read, key, RECORD_LIMIT), key).get('is'))
+        except OSError:
+            if strict: raise
+            return 'removed'
+
+    def words(self, item: str, numbers: Numbers, dead: Collection[int] | None = None) -> dict[int, str]:
+        "The word for numbers of a listing whose versions are gone, for all of them where none is named; read together"
+        found = self.words_of({(item, n): numbers.marks[n]
+                               for n in (numbers.dead if dead is None else dead)})
+        return {n: word for (_, n), word in found.items()}
+
+    def words_of(self, dead: Mapping[tuple[str, int], Collection[str]]) -> dict[tuple[str, int], str]:
+        "The word for versions that are gone, by item and number, from what lies beside each; read together"
+        first = [at for at, marks in dead.items() if last_beside(marks) == 1
+                 and ERASED not in marks]
+        keys = [self.key(*at, '1') for at in first]
+        said = {at: str(move_or_none(raw, key, True).get('is', 'removed'))
+                for at, key, raw in zip(first, keys, self.backend.read_many(keys, RECORD_LIMIT))}
+        return {at: said[at] if at in said else self.word(*at, marks) for at, marks in dead.items()}
+
+    def ends_of(self, dead: Mapping[tuple[str, int], Collection[str]]) -> dict[tuple[str, int], tuple[str, dict]]:
+        "The same, each with the last move beside it, which is empty where that cannot be read or there is none"
+        last = {at: k for at, marks in dead.items() if (k := last_beside(marks))}
+        keys = [self.key(*at, str(k)) for at, k in last.items()]
+        said = {at: move_or_none(raw, key, True)
+                for at, key, raw in zip(last, keys, self.backend.read_many(keys, RECORD_LIMIT))}
+        words = {at: ERASED if ERASED in marks else str(said[at].get('is', 'removed')) if last.get(at) == 1 else
+                 'removed' if at in last else self.word(*at, marks) for at, marks in dead.items()}
+        return {at: (word, said.get(at, {})) for at, word in words.items()}
+
+    def given(self, item: str, numbers: Numbers) -> list[int]:
+        "The numbers of a listing that were acknowledged, removed or not"
+        words = self.words(item, numbers)
+        return [n for n in sorted(numbers.made) if words.get(n) != 'abandoned']
+
+# %% ../../nbs/format/06_buckets.ipynb #48c481ce
+class BucketStates(VersionMarks):
+    "States of a bucket's versions: which live, and which is the latest of an item"
     def latest(
         self,
         item: str,
@@ -187,10 +499,26 @@ class BucketReads:
         return not self.backend.exists(self.key(item, n + 1)) and self.is_live(item, n)
 
     def is_live(self, item: str, n: int) -> bool:
-        "Is there such a version, without a mark?"
-        if not self.backend.can.probe: return n in self.seen(item, self.around(item, n)).live
-        return (self.mark(item, n) is None and self._is_same(item, n)
+        "Is there such a version, and was it not taken away?"
+        if not self.backend.can.probe:
+            return (self.untouched(item, n) is not None
+                    or n in self.seen(item, self.around(item, n)).live)
+        return (not is_dead(self.marks(item, n)) and self._is_same(item, n)
                 and ((item, n) in self.records or self.backend.exists(self.key(item, n))))
+
+    def untouched(self, item: str, n: int) -> Record | None:
+        "The record of a version that nothing lies beside, by two small requests side by side; None: a listing tells"
+        if not self.sight.moves or self.backend.can.place != 'remote' or self.backend.can.probe: return None
+        raw, first = self._asked([key := self.key(item, n), f'{key}.1'])
+        if not isinstance(raw, bytes) or not isinstance(first, FileNotFoundError): return None
+        try: r = unpack(raw, self.name, item, n)
+        except (Damaged, Unsupported): return None       # a nearer copy may be whole
+        if (known := self.known_id(item, n)) and known != r.id:
+            self.doubt(self, item, n)
+            return None
+        if stamp := self.backend.stamp(key):
+            self.sight.stamps.setdefault((self.name, item, n), stamp)
+        return self._witnessed(self._keep(r))
 
     def _is_same(self, item: str, n: int) -> bool:
         "Is an object that a look costs nothing the one that was seen?"
@@ -202,158 +530,19 @@ class BucketReads:
 
     def lives(self, item: str, n: int) -> bool:
         "The same, asked once more of a service before somebody is told that it does not"
-        return self.is_live(item, n) or self.backend.can.place == 'remote' and n in self.numbers(item).live
+        return (self.is_live(item, n) or self.backend.can.place == 'remote'
+                and n in self.numbers(item).live)
 
-    def around(self, item: str, n: int) -> Numbers:
-        "A listing that begins at one number"
-        after = f'{self.key(item, n - 1)}.z' if n > 1 else None
-        return Numbers(self.backend.list(self.folder(item), after, 16))
+# %% ../../nbs/format/06_buckets.ipynb #d03460ef
+def merge(metadata: dict, notes: Iterable[dict]) -> dict:
+    "Metadata with notes laid over it"
+    merged = dict(metadata)
+    for note in notes: merged.update(note)
+    return {k: v for k, v in merged.items() if v is not None}
 
-    def mark(self, item: str, n: int) -> str | None:
-        "The mark beside a version, if it has one"
-        if self.backend.can.probe:
-            key = self.key(item, n)
-            return next((m for m in DEAD if self.backend.exists(f'{key}.{m}')), None)
-        return next((m for m in DEAD if m in self.around(item, n).marks.get(n, ())), None)
-
-    def record(self, item: str, n: int) -> Record:
-        "The record of a version, marked or not; a nearer copy that is damaged is dropped, and the next one asked"
-        if found := self.records.get((item, n)): return found
-        key = self.key(item, n)
-        dropped = 0
-        while True:
-            near = dropped < 3 and self.backend.holds(key)
-            try: return self._witnessed(self._keep(unpack(self.backend.read(key, RECORD_LIMIT), self.name, item, n)))
-            except (Damaged, Unsupported, OverflowError) as e:
-                if near: self.backend.forget(key); dropped += 1
-                elif isinstance(e, OverflowError):
-                    raise Damaged(f'the record of {self.name}/{item}@{n} is too large to be one: {e}') from None
-                else: raise
-
-    def _keep(self, r: Record) -> Record:
-        if (mine := self.won.get((r.item, r.version))) and mine != r.id:
-            self.doubt(self, r.item, r.version)
-            raise self.broken_promise(r, mine)
-        if len(r.data or b'') + len(r.raw_description) <= KEPT_LIMIT: self.records[r.item, r.version] = r
-        if r.put: self.puts[r.hash] = r.put
-        return r
-
-    def _witnessed(self, r: Record) -> Record:
-        "A record, which is the witness from now on if it is the newest that was seen"
-        seen = self.sight.witness.seen
-        if seen is None or r.at > seen.at: self.sight.witness.saw(Seen(self.name, r.item, r.version, r.id, r.at))
-        return r
-
-    def broken_promise(
-        self,
-        r: Record,      # As it is there now
-        mine: str,      # The write id under which this machine was told that the number is its own
-    ) -> Damaged:
-        "The error where an acknowledged number shows another write"
-        return Damaged(f'{self.backend.url} broke its promise: {r.name} was acknowledged to this machine for the write '
-                       f'{mine}, and holds the write {r.id} now. ' 'Its create-only writes let two writers win, or '
-                       f'what it held was replaced; the bytes of {mine} are not there under this number. '
-                       f'Put them again, to an origin that keeps create-only writes: {self.backend.url} loses versions')
-
-    def live_record(
-        self,
-        item: str,
-        n: int,
-        surely: bool = False,     # Is it known to be live, from a listing of this moment?
-    ) -> Record:
-        "The record of a version that lives, or `NotFound`"
-        try:
-            r = self.record(item, n)
-            if surely or self.lives(item, n): return r
-        except FileNotFoundError: pass
-        raise self.not_found(item, n)
-
-    def read_records(self, wanted: Iterable[tuple[str, int]]) -> list[Record | Exception]:
-        "Many records at once: each a record, or the exception that stands in its place"
-        wanted = list(wanted)
-        new = [w for w in dict.fromkeys(wanted) if w not in self.records]
-        found = dict(zip(new, self.backend.read_many([self.key(*w) for w in new], RECORD_LIMIT)))
-        return [self._kept_or_new(w, found) for w in wanted]
-
-    def _kept_or_new(self, at: tuple[str, int], found: dict) -> Record | Exception:
-        raw = found.get(at)
-        if raw is None: return self.records.get(at) or self.record(*at)
-        if isinstance(raw, OverflowError):
-            return Damaged(f'the record of {self.name}/{at[0]}@{at[1]} is too large to be one: {raw}')
-        if isinstance(raw, Exception): return raw
-        try: return self._witnessed(self._keep(unpack(raw, self.name, *at)))
-        except (Damaged, Unsupported) as e:
-            if not self.backend.holds(self.key(*at)): return e
-            try: return self.record(*at)
-            except ConnectionError: return e
-            except (Damaged, Unsupported) as worse: return worse
-
-    def scan(self) -> dict[str, Numbers]:
-        "The numbers of every item, from one listing of the bucket"
-        return self._scanned(self._entries(None) or {})
-
-    def _entries(
-        self,
-        limit: int | None,                     # Give up behind so many objects
-        again: bool = True,                    # Ask a service once more where it lists nothing?
-    ) -> dict[str, list[Entry]] | None:        # None where it was given up
-        "The objects of every item's records, by its key"
-        found, start = {}, f'{self.prefix}records/'
-        for i, e in enumerate(self.backend.list(start)):
-            if limit is not None and i >= limit: return None
-            key, at, _ = e.key[len(start):].rpartition('/')[0].rpartition('/@')
-            if at: found.setdefault(key, []).append(e)
-        if not found and again and self.backend.can.place == 'remote': return self._entries(limit, again=False)
-        return found
-
-    def _scanned(self, found: dict[str, list[Entry]]) -> dict[str, Numbers]:
-        return {(item := item_of_key(key)): self.seen(item, Numbers(entries), end=True)
-                for key, entries in found.items()}
-
-    def listed(self, items: int) -> dict[str, Numbers] | None:
-        "The numbers of every item, if one listing shows them sooner than asking for so many items"
-        if self.backend.can.probe or items <= 8: return None
-        found = self._entries(max(self.backend.can.page, 10 * items))
-        return None if found is None else self._scanned(found)
-
-    def items(self, limit: int | None = None) -> list[str]:
-        "The items of a bucket (of its first `limit` records), whether or not a version of them lives"
-        found: dict[str, None] = {}
-        for e in self.backend.list(f'{self.prefix}records/', limit=limit):
-            key, at, _ = e.key[len(self.prefix) + 8:].partition('/@/')
-            if at: found[key] = None
-        return [item_of_key(k) for k in found]
-
-    def not_found(self, item: str, n: int | None = None) -> NotFound:
-        "The error that says what is there instead"
-        live = self.numbers(item).live if n is not None else []
-        if n is not None and (live or self.highest.get(item)): return NotFound(self._no_version(item, n, live))
-        if self.highest.get(item):
-            return NotFound(f'every version of {self.name}/{item} was removed{self._last_removed(item)}')
-        known = self.items(1000)
-        return NotFound(f'no item {item!r} in bucket {self.name!r}'
-                        + (hint(item, known) or f'; it holds {_some(known)}'))
-
-    def _no_version(self, item: str, n: int, live: list[int]) -> str:
-        if mark := self.mark(item, n):
-            return f'version {n} of {self.name}/{item} was {mark}' + (self._way_back(item, n) if mark == 'removed'
-                else '')
-        return f'no version {n} of {self.name}/{item}; it has {_some(live)}'
-
-    def _last_removed(self, item: str) -> str:
-        "The end of a sentence: how the last version of an item comes back"
-        removed = [n for n, marks in self.numbers(item).marks.items() if 'removed' in marks]
-        return self._way_back(item, max(removed)) if removed else ''
-
-    def _way_back(self, item: str, n: int) -> str:
-        "The end of a sentence: the line that brings a removed version back, as long as its bytes are there"
-        ref = f'{self.name}/{item}'
-        try:
-            r = self.record(item, n)
-            there = not r.put or self.backend.exists(self.prefix + payload_key(r.hash, r.put))
-        except (OSError, Damaged, Unsupported): return ''
-        return f'; store.copy({f"{ref}@{n}"!r}, {ref!r}) brings it back' if there else ', and its bytes are gone'
-
+# %% ../../nbs/format/06_buckets.ipynb #d2215e11
+class AliasMoves(BucketStates):
+    "Aliases of a bucket: the moves of each, and where they point"
     def alias_moves(self, item: str, alias: str) -> list[dict]:
         "Every move of an alias, oldest first"
         return moves(self.backend, self.prefix + alias_folder(item, alias))
@@ -367,7 +556,8 @@ class BucketReads:
         "Every alias of an item that points somewhere, and where; a damaged one is left out, with a warning"
         return self.all_aliases(self.prefix + aliases_folder(item), only=item, lenient=True).get(item, {})
 
-    def _last_moves(self, folder: str | None = None, only: str | None = None) -> dict[tuple[str, str], str]:
+    def _last_moves(self, folder: str | None = None,
+                    only: str | None = None) -> dict[tuple[str, str], str]:
         "Item and alias: the key of its last move"
         start, last = f'{self.prefix}aliases/', {}
         for e in self.backend.list(folder or start):
@@ -389,13 +579,19 @@ class BucketReads:
     ) -> dict[str, dict[str, int]]:
         "The aliases of every item, from one listing"
         last, found = self._last_moves(folder, only), defaultdict(dict)
-        for ((item, alias), key), raw in zip(last.items(), self.backend.read_many(last.values(), RECORD_LIMIT)):
-            if (to := move_or_none(raw, key, lenient).get('to')) is not None: found[item][alias] = to
+        for ((item, alias), key), raw in zip(last.items(),
+                                             self.backend.read_many(last.values(), RECORD_LIMIT)):
+            if (to := move_or_none(raw, key, lenient).get('to')) is not None:
+                found[item][alias] = to
         return dict(found)
 
+# %% ../../nbs/format/06_buckets.ipynb #005e3d9b
+class BucketMoves(AliasMoves):
+    "Moves of a bucket: aliases, notes, its state"
     def notes(self, item: str, n: int) -> list[dict]:
         "The notes of a version, oldest first"
-        return [m.get('notes', {}) for m in moves(self.backend, self.prefix + notes_folder(item, n))]
+        return [m.get('notes', {}) for m in moves(self.backend,
+                                                  self.prefix + notes_folder(item, n))]
 
     def noted(self, item: str) -> list[int]:
         "The versions of an item that have notes"
@@ -415,22 +611,104 @@ class BucketReads:
         for key, raw in zip(entries, self.backend.read_many(entries, RECORD_LIMIT)):
             item, _, n = key[len(start):].rpartition('/')[0].rpartition('/@/')
             found[item_of_key(item), int(n)].append((key, move_or_none(raw, key, lenient).get('notes', {})))
-        return {at: [note for _, note in sorted(notes, key=lambda kn: kn[0])] for at, notes in found.items()}
+        return {at: [note for _, note in sorted(notes, key=lambda kn: kn[0])]
+                for at, notes in found.items()}
 
-    def resolve(self, item: str, selector: Selector | None, max_age: float = 0.0) -> int:
-        "The number that a selector stands for, or `NotFound` says why there is none"
-        match selector:
-            case None | Back(1): n = self.latest(item, max_age) or self._again_latest(item)
-            case Number(n): return n
-            case Back(k): n = next(iter(self.numbers(item).live[-k:-k + 1 or None]), None)
-            case AsOf() | Ago(): n = self._live_as_of(item, self.moment_of(selector), selector)
-            case AliasAt(name, when): return self._aliased_at(item, name, self.moment_of(when), selector)
-            case Alias(name, back): return self._aliased(item, name, back)
-            case WriteId(id): n = self._written(item, id)
-            case _: raise InvalidRef(f'@{selector} selects many versions where one is wanted: {self.name}/{item}')
-        if n is None: raise self._nothing(item, selector)
-        return n
+    def state(self) -> tuple[int, bool]:
+        "How often a bucket's state has changed, and whether it says that the bucket is there"
+        try: n, last = last_move(self.backend, self.prefix + STATE)
+        except Damaged as e:       # then what is in it says whether it is there
+            warnings.warn(f'the state of bucket {self.name!r} cannot be read: {e}', stacklevel=4)
+            return last_number(self.backend.tail(self.prefix + STATE)), False
+        return n, last.get('is') == 'made'
 
+    def there(self) -> bool:
+        "Is this bucket there?"
+        n, made = self.state()
+        # a bucket without a state is none of ours, or was not listed
+        if not n and self.backend.can.place == 'remote': n, made = self.state()
+        return made or ((n > 0 or self.backend.partial()) and self.has_live())
+
+# %% ../../nbs/format/06_buckets.ipynb #f9b45f19
+def _some(things: list) -> str:
+    "The first few, in words"
+    return (', '.join(map(str, things[:5])) + (f' and {len(things) - 5:,} more' if len(things) > 5
+                                               else '') if things else 'nothing')
+
+# %% ../../nbs/format/06_buckets.ipynb #8a1f0c41
+class WaysBack(BucketMoves):
+    "Ends of sentences for what was removed, or was not there yet"
+    def _last_removed(self, item: str) -> str:
+        "The end of a sentence: how the last version of an item comes back"
+        removed = [n for n, word in self.words(item, self.numbers(item)).items()
+                   if word == 'removed']
+        return self._way_back(item, max(removed)) if removed else ''
+
+    def _way_back(self, item: str, n: int) -> str:
+        "The end of a sentence: the line that brings a removed version back, as long as its bytes are there"
+        try:
+            r = self.record(item, n)
+            gone = r.description.get('gone')
+            there = not r.put or self.backend.exists(self.prefix + payload_key(r.hash, r.put))
+        except (OSError, Damaged, Unsupported): return ''
+        way = f'; store.restore({f"{self.name}/{item}@{n}"!r}) brings it back'
+        return way if there and not gone else ', and its bytes are gone'
+
+    def _since(self, item: str, n: int) -> str:
+        "The end of a sentence: when the first version that is there was put"
+        try: return f', the first of them of {moment(self.record(item, n).at):%Y-%m-%d %H:%M} UTC'
+        except (OSError, Damaged, Unsupported): return ''
+
+# %% ../../nbs/format/06_buckets.ipynb #d46bb3a0
+class BucketErrors(WaysBack):
+    "Errors for what is not there: they look around once, so that they can say what is"
+    def live_record(
+        self,
+        item: str,
+        n: int,
+        surely: bool = False,     # Is it known to be live, from a listing of this moment?
+    ) -> Record:
+        "The record of a version that lives, or `NotFound`"
+        try:
+            if not surely and (r := self.untouched(item, n)): return r
+            r = self.record(item, n)
+            if surely or self.lives(item, n): return r
+        except FileNotFoundError: pass
+        raise self.not_found(item, n)
+
+    def not_found(self, item: str, n: int | None = None) -> NotFound:
+        "The error that says what is there instead"
+        live = self.numbers(item).live if n is not None else []
+        if n is not None and (live or self.highest.get(item)):
+            return NotFound(self._no_version(item, n, live))
+        if self.highest.get(item):
+            return NotFound(f'every version of {self.name}/{item} was '
+                            f'removed{self._last_removed(item)}')
+        known = self.items(1000)
+        return NotFound(f'no item {item!r} in bucket {self.name!r}'
+                        + (hint(item, known) or f'; it holds {_some(known)}'))
+
+    def _no_version(self, item: str, n: int, live: list[int]) -> str:
+        if mark := self.mark(item, n):
+            return f'version {n} of {self.name}/{item} was {mark}' + (self._way_back(item, n)
+                if mark == 'removed' else '')
+        return f'no version {n} of {self.name}/{item}; it has {_some(live)}'
+
+    def _nothing(self, item: str, selector: Selector | None) -> NotFound:
+        live = self.numbers(item).live if selector not in (None, Back()) else []
+        if not live: return self.not_found(item)
+        return NotFound(f'no version of {self.name}/{item} is @{selector}; it has '
+                        f'{_some(live)}{self._since(item, live[0]) if isinstance(selector, AsOf | Ago) else ""}')
+
+    def _no_alias(self, item: str, name: str, known: dict[str, int]) -> NotFound:
+        "The error for an alias that an item does not have"
+        if not known and self.latest(item) is None: return self.not_found(item)
+        return NotFound(f'no alias {name!r} of {self.name}/{item}'
+                        + (hint(name, known) or (f'; it has {_some(list(known))}' if known else '; it has no aliases')))
+
+# %% ../../nbs/format/06_buckets.ipynb #285a2d1b
+class Selections(BucketErrors):
+    "Selectors: the version that an alias, a moment or a write id stands for"
     def as_of(
         self,
         item: str,
@@ -459,44 +737,20 @@ class BucketReads:
     def _live_as_of(self, item: str, t: datetime, selector: Selector) -> int | None:
         "The version that was the latest at a moment; one that was removed since is named"
         numbers = self.numbers(item)
-        n = self.as_of(item, t, numbers.given)
-        if n and n not in numbers.live:
-            raise NotFound(f'{self.name}/{item}@{selector} was version {n}, which was removed{self._way_back(item, n)}')
-        return n
-
-    def find(self, item: str, selector: Selector | None, max_age: float = 0.0) -> Record:
-        "The record of the live version that a selector stands for, or `NotFound`"
-        if type(selector) is Number and (near := self.near_record(item, selector.n)): return near
-        n = self.resolve(item, selector, max_age)
-        return self.live_record(item, n, surely=not isinstance(selector, (Number, Alias, AliasAt))
-                                or isinstance(selector, Number) and self.is_near(item, n))
-
-    def near_record(self, item: str, n: int) -> Record | None:
-        "The record of a version that lives as far as is known near, in one look; None where it takes more"
-        if known := self.records.get((item, n)): return known if self.is_near(item, n) else None
-        if not (raw := self.backend.near_copy(self.key(item, n), RECORD_LIMIT)): return None
-        try: return self._keep(unpack(raw, self.name, item, n))
-        except (Damaged, Unsupported): return None
-
-    def is_near(self, item: str, n: int) -> bool:
-        "Is there a nearer copy of a version, without a mark beside it? It is read without a request"
-        return self.backend.spared(self.key(item, n))
-
-    def _nothing(self, item: str, selector: Selector | None) -> NotFound:
-        live = self.numbers(item).live if selector not in (None, Back()) else []
-        if not live: return self.not_found(item)
-        return NotFound(f'no version of {self.name}/{item} is @{selector}; it has '
-                        f'{_some(live)}{self._since(item, live[0]) if isinstance(selector, AsOf | Ago) else ""}')
-
-    def _since(self, item: str, n: int) -> str:
-        "The end of a sentence: when the first version that is there was put"
-        try: return f', the first of them of {moment(self.record(item, n).at):%Y-%m-%d %H:%M} UTC'
-        except (OSError, Damaged, Unsupported): return ''
+        n = self.as_of(item, t, live := numbers.live) or 0
+        above = next((m for m in live if m > n), math.inf)
+        words = self.words(item, numbers, [m for m in numbers.dead if n < m < above])
+        if gone := self.as_of(item, t, [m for m, word in words.items() if word != 'abandoned']):
+            way_back = self._way_back(item, gone) if words[gone] == 'removed' else ''
+            raise NotFound(f'{self.name}/{item}@{selector} was version {gone}, which was '
+                           f'{words[gone]}{way_back}')
+        return n or None
 
     def _aliased(self, item: str, name: str, back: int) -> int:
         "The version that an alias points at, or pointed at some moves before"
         steps = self.alias_moves(item, name) if back else []
-        to = (steps[-1 - back].get('to') if back < len(steps) else None) if back else self.alias_target(item, name)[1]
+        to = ((steps[-1 - back].get('to') if back < len(steps) else None) if back
+              else self.alias_target(item, name)[1])
         if to is not None: return to
         if back:
             raise NotFound(f'alias {name!r} of {self.name}/{item} has no target {back} moves back: it was moved '
@@ -514,19 +768,41 @@ class BucketReads:
         if last and last.get('to') is not None: return last['to']
         why = (f'it was removed {moment(last["at"]):%Y-%m-%d %H:%M} UTC' if last
                else f'it was first set {moment(steps[0]["at"]):%Y-%m-%d %H:%M} UTC')
-        raise NotFound(f'no version of {self.name}/{item} is @{selector}: alias {name!r} pointed nowhere then; {why}')
-
-    def _no_alias(self, item: str, name: str, known: dict[str, int]) -> NotFound:
-        "The error for an alias that an item does not have"
-        if not known and self.latest(item) is None: return self.not_found(item)
-        return NotFound(f'no alias {name!r} of {self.name}/{item}'
-                        + (hint(name, known) or (f'; it has {_some(list(known))}' if known else '; it has no aliases')))
+        raise NotFound(f'no version of {self.name}/{item} is @{selector}: alias {name!r} pointed '
+                       f'nowhere then; {why}')
 
     def _written(self, item: str, id: str) -> int | None:
         "The live version that a write id made"
         live = self.numbers(item).live
         found = self.read_records((item, n) for n in reversed(live))
         return next((r.version for r in found if isinstance(r, Record) and r.id == id), None)
+
+# %% ../../nbs/format/06_buckets.ipynb #7f6f79b2
+class BucketReads(Selections):
+    "What is read of a bucket: which versions there are, what their records say, and the bytes they name"
+    def resolve(self, item: str, selector: Selector | None, max_age: float = 0.0) -> int:
+        "The number that a selector stands for, or `NotFound` says why there is none"
+        match selector:
+            case None | Back(1): n = self.latest(item, max_age) or self._again_latest(item)
+            case Number(n): return n
+            case Back(k): n = next(iter(self.numbers(item).live[-k:-k + 1 or None]), None)
+            case AsOf() | Ago(): n = self._live_as_of(item, self.moment_of(selector), selector)
+            case AliasAt(name, when):
+                return self._aliased_at(item, name, self.moment_of(when), selector)
+            case Alias(name, back): return self._aliased(item, name, back)
+            case WriteId(id): n = self._written(item, id)
+            case _:
+                raise InvalidRef(f'@{selector} selects many versions where one is wanted: '
+                                 f'{self.name}/{item}')
+        if n is None: raise self._nothing(item, selector)
+        return n
+
+    def find(self, item: str, selector: Selector | None, max_age: float = 0.0) -> Record:
+        "The record of the live version that a selector stands for, or `NotFound`"
+        if type(selector) is Number and (near := self.near_record(item, selector.n)): return near
+        n = self.resolve(item, selector, max_age)
+        return self.live_record(item, n, surely=not isinstance(selector, (Number, Alias, AliasAt))
+                                or isinstance(selector, Number) and self.is_near(item, n))
 
     def locate(self, wanted: list[tuple[str, Selector | None]]) -> list[int | NotFound]:
         "The live number that each selector stands for, or the error that says why there is none"
@@ -538,104 +814,11 @@ class BucketReads:
             if isinstance(selector, Number) and selector.n in live: return selector.n
             try:
                 n = self.resolve(item, selector)
-                return (n if not isinstance(selector, Number | Alias | AliasAt) or self.lives(item, n)
-                        else self.not_found(item, n))
+                return (n if not isinstance(selector, Number | Alias | AliasAt)
+                        or self.lives(item, n) else self.not_found(item, n))
             except NotFound as e: return e
         answers: list[int | NotFound] = []
         for a in in_threads(one, wanted, 1 if listed is not None else self.backend.can.many):
             if isinstance(a, (OSError, OverflowError)): raise a
             answers.append(a)
         return answers
-
-    def own_file(self, hash: str, put: str) -> Path | None:
-        "A payload as a file that lies on this machine anyway; it must not be written to"
-        return self.backend.path(self.prefix + payload_key(hash, put))
-
-    def read_payload(
-        self,
-        hash: str,                                        # BLAKE3 of what is wanted
-        put: str,                                         # Put id in its key
-        size: int,                                        # Bytes
-        to: BinaryIO,                                     # Where the bytes go
-        progress: Callable[[int], None] = lambda n: None, # Told of bytes as they arrive
-    ) -> None:
-        "Copy a payload into a file, hashing it on the way, or `Damaged`"
-        hasher, key, got = blake3(), self.prefix + payload_key(hash, put), 0
-        try:
-            for piece in self.backend.stream(key, 0, size):
-                hasher.update(piece)
-                to.write(piece)
-                got += len(piece)
-                progress(len(piece))
-        except FileNotFoundError: raise Damaged(f'the payload {key} is missing at {self.backend.url}') from None
-        except Short as e: raise Damaged(f'the payload {key} at {self.backend.url} {e.strerror}') from None
-        if got != size or hasher.hexdigest() != hash:
-            raise Damaged(f'the bytes of {key} at {self.backend.url} are not those that were put')
-
-    def known_id(self, item: str, n: int) -> str:
-        "The write id of a version, as far as this machine knows it"
-        if own := self.won.get((item, n)) or self.sight.ids.get((self.name, item, n)): return own
-        r = self.records.get((item, n)) or self.near_record(item, n)
-        return r.id if r else ''
-
-    def state(self) -> tuple[int, bool]:
-        "How often a bucket's state has changed, and whether it says that the bucket is there"
-        try: n, last = last_move(self.backend, self.prefix + STATE)
-        except Damaged as e:       # then what is in it says whether it is there
-            warnings.warn(f'the state of bucket {self.name!r} cannot be read: {e}', stacklevel=4)
-            return last_number(self.backend.tail(self.prefix + STATE)), False
-        return n, last.get('is') == 'made'
-
-    def has_live(self) -> bool:
-        "Is any version of any item live?"
-        return any(numbers.live for numbers in self.scan().values())
-
-    def there(self) -> bool:
-        "Is this bucket there?"
-        n, made = self.state()
-        # a bucket without a state is none of ours, or was not listed
-        if not n and self.backend.can.place == 'remote': n, made = self.state()
-        return made or ((n > 0 or self.backend.partial()) and self.has_live())
-
-# %% ../../nbs/format/06_buckets.ipynb #175a456f
-class Maybe: "What a change says of which nobody here knows whether it was kept"
-
-def may_be_kept(op: str) -> Callable:
-    "A write to an item (of a version or an alias) whose interruption (Ctrl-C) is told: it may have been kept already"
-    def wrap(write: Callable) -> Callable:
-        @wraps(write)
-        def call(self, item, what, *args, **kwargs):
-            try: return write(self, item, what, *args, **kwargs)
-            except (OSError, ObjectStoreError): raise
-            except BaseException:
-                for x in [*self.trying.get(item, ())] if op == 'put' else [what]: self.tell(op, item, x, Maybe())
-                raise
-            finally:
-                if op == 'put': self.trying.pop(item, None)
-        return call
-    return wrap
-
-# %% ../../nbs/format/06_buckets.ipynb #182912b6
-KEPT_LIMIT = 8 * 1024     # bytes of a record that is kept in memory
-
-# %% ../../nbs/format/06_buckets.ipynb #f9b45f19
-def _some(things: list) -> str:
-    "The first few, in words"
-    return (', '.join(map(str, things[:5])) + (f' and {len(things) - 5:,} more' if len(things) > 5 else '') if things
-            else 'nothing')
-
-# %% ../../nbs/format/06_buckets.ipynb #525b52f0
-def move_or_none(raw: bytes | Exception, key: str, lenient: bool) -> dict:
-    "A move; an empty one in place of one that is damaged, where that may be left out"
-    try: return read_move(raw, key)
-    except Damaged as e:
-        if not lenient: raise
-        warnings.warn(f'left out: {e}', stacklevel=3)
-        return {}
-
-# %% ../../nbs/format/06_buckets.ipynb #d03460ef
-def merge(metadata: dict, notes: Iterable[dict]) -> dict:
-    "Metadata with notes laid over it"
-    merged = dict(metadata)
-    for note in notes: merged.update(note)
-    return {k: v for k, v in merged.items() if v is not None}

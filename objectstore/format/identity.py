@@ -4,24 +4,37 @@
 
 # %% ../../nbs/format/01_identity.ipynb #88fb9dd0
 from __future__ import annotations
-import hashlib, json, os, secrets
+import hashlib, json, os
 from pathlib import Path
 from ..errors import TierMismatch, hint
 from ..storage.backend import MARKER
-from ..storage.atomic import lies_there
+from ..storage.atomic import lies_there, replace_file
 
 # %% auto #0
-__all__ = ['NoPlaces', 'Places', 'is_folder', 'mount_of', 'check_parent', 'new_store', 'default_store', 'near_store']
+__all__ = ['is_folder', 'mount_of', 'NoPlaces', 'Places', 'check_parent', 'new_store', 'default_store', 'near_store']
+
+# %% ../../nbs/format/01_identity.ipynb #656875e8
+def is_folder(url: str) -> bool:
+    "Is this the place of a folder, not the URL of a service or of memory?"
+    return '://' not in url and os.path.isabs(url)
+
+def mount_of(path: str) -> str:
+    "The mount point of the volume that a path lies on, whether or not there is anything at the path"
+    while not os.path.ismount(path) and path != os.path.dirname(path): path = os.path.dirname(path)
+    return path
 
 # %% ../../nbs/format/01_identity.ipynb #ada16a7f
 class NoPlaces:
     "Memory of no places: each is met for the first time"
-    state: Path | None = None            # The folder of this machine's state; None: nothing is written down
+    # The folder of this machine's state; None: nothing is written down
+    state: Path | None = None
     def get(self, url: str, endpoint: str = '') -> dict[str, str]: return {}
-    def note(self, identity: str, url: str, endpoint: str = '', stamp: str = '') -> None: "Nothing is remembered"
+    def note(self, identity: str, url: str, endpoint: str = '', stamp: str = '') -> None:
+        "Nothing is remembered"
     def urls(self, endpoint: str) -> list[str]: return []
     def lost(self, url: str, endpoint: str = '') -> str | None: return None
 
+# %% ../../nbs/format/01_identity.ipynb #3766d554
 class Places(NoPlaces):
     "Memory of the places where this machine has met an origin"
     def __init__(self, state: Path):
@@ -34,7 +47,9 @@ class Places(NoPlaces):
     def get(self, url: str, endpoint: str = '') -> dict[str, str]:
         """What is known of a place: the `identity` of its store, the `stamp` of that, and the `mount` it lay on; empty
         where it was never met"""
-        try: return {k: v for k, v in json.loads(self.file(url, endpoint).read_text()).items() if isinstance(v, str)}
+        try:
+            return {k: v for k, v in json.loads(self.file(url, endpoint).read_text()).items()
+                    if isinstance(v, str)}
         except (OSError, ValueError, AttributeError): return {}
 
     def note(self, identity: str, url: str, endpoint: str = '', stamp: str = '') -> None:
@@ -42,12 +57,7 @@ class Places(NoPlaces):
         says = dict(url=url, endpoint=endpoint, identity=identity, stamp=stamp,
                     **({'mount': mount_of(url)} if is_folder(url) else {}))
         if self.get(url, endpoint) == says: return
-        new = self.folder/f'.{secrets.token_hex(8)}'
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            new.write_text(json.dumps(says))
-            os.replace(new, self.file(url, endpoint))
-        except OSError: new.unlink(missing_ok=True) if new.exists() else None
+        replace_file(self.file(url, endpoint), json.dumps(says))
 
     def urls(self, endpoint: str) -> list[str]:
         "The places at an endpoint where a store was met"
@@ -55,7 +65,8 @@ class Places(NoPlaces):
         for p in self.folder.glob('*.json'):
             try: says = json.loads(p.read_text())
             except (OSError, ValueError): continue
-            if isinstance(says, dict) and says.get('endpoint') == endpoint and isinstance(says.get('url'), str):
+            if (isinstance(says, dict) and says.get('endpoint') == endpoint
+                and isinstance(says.get('url'), str)):
                 found.append(says['url'])
         return sorted(found)
 
@@ -69,16 +80,6 @@ class Places(NoPlaces):
         if (mount := known.get('mount')) in (None, mount_of(url)): return None
         return (f'{url} is not there, and neither is the volume at {mount} on which the store {known["identity"][:8]} '
                 'lay: mount it')
-
-# %% ../../nbs/format/01_identity.ipynb #656875e8
-def is_folder(url: str) -> bool:
-    "Is this the place of a folder, not the URL of a service or of memory?"
-    return '://' not in url and os.path.isabs(url)
-
-def mount_of(path: str) -> str:
-    "The mount point of the volume that a path lies on, whether or not there is anything at the path"
-    while not os.path.ismount(path) and path != os.path.dirname(path): path = os.path.dirname(path)
-    return path
 
 # %% ../../nbs/format/01_identity.ipynb #975e1608
 def check_parent(url: str) -> None:

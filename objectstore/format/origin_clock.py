@@ -53,11 +53,13 @@ class OriginClock:
     ) -> None:
         "Take in an answer of the origin"
         when = running() if when is None else when
-        if when - self._told[1] < ASK_AGAIN and 0 <= self._told[0] + when - self._told[1] - t < AGREE:
+        if (when - self._told[1] < ASK_AGAIN
+            and 0 <= self._told[0] + when - self._told[1] - t < AGREE):
             return
         self._take(t, when)
 
-    def _take(self, t: float, when: float) -> None: self._told, self._set = (t, when), time.time() - running()
+    def _take(self, t: float, when: float) -> None:
+        self._told, self._set = (t, when), time.time() - running()
 
     def _fresh(self, ours: bool) -> bool:
         if running() - self._told[1] >= ASK_AGAIN: return False
@@ -92,6 +94,7 @@ def _in_child() -> None:
     "A thread of the parent may have held a lock"
     for clock in _clocks.values(): clock._turn = threading.Lock()
 
+# %% ../../nbs/format/03_origin_clock.ipynb #2f7033aa
 def time_by_object(backend: Backend) -> float:
     "What the origin's clock says, by an object that is written for this; seconds since 1970"
     key = f'probe/{secrets.token_hex(8)}'
@@ -100,7 +103,8 @@ def time_by_object(backend: Backend) -> float:
     finally:
         try: backend.delete(key)
         except OSError: pass          # the next probe sweeps it
-    if found is None: raise ConnectionError(f'{backend.url} does not list what was just written there')
+    if found is None:
+        raise ConnectionError(f'{backend.url} does not list what was just written there')
     return found
 
 def _ask_time(backend: Backend) -> float:
@@ -109,10 +113,12 @@ def _ask_time(backend: Backend) -> float:
     try: return time_by_object(backend)
     except PermissionError: return time.time()
 
+# %% ../../nbs/format/03_origin_clock.ipynb #d5e774b0
 def origin_now(backend: Backend) -> int:
     "The time at an origin, as far as this process knows; microseconds since 1970"
     if backend.can.place == 'memory': return int(_ask_time(backend) * 1e6)
-    return int(clock_of(backend).now(lambda: _ask_time(backend), ours=backend.can.place == 'local') * 1e6)
+    return int(clock_of(backend).now(lambda: _ask_time(backend),
+                                     ours=backend.can.place == 'local') * 1e6)
 
 def time_there(backend: Backend) -> datetime:
     """The time at an origin for who only reads: what it has told, what a service says when it is asked, else what this
@@ -125,6 +131,8 @@ def time_there(backend: Backend) -> datetime:
     except OSError: return datetime.now(timezone.utc)
 
 # %% ../../nbs/format/03_origin_clock.ipynb #9a92742a
+LATE = 60.0     # seconds from taking a date to the answer, after which it is out of date
+
 def cut(backend: Backend, t: float) -> float:
     """Seconds that the times of a listing may lack: services show whole seconds, as do some volumes; the clock of a
     file system ticks, by 10 ms at most"""
@@ -137,6 +145,3 @@ def latest_date(
 ) -> int:            # Microseconds since 1970
     "What the date of a numbered object is at most, by a listing"
     return math.ceil((t + cut(backend, t)) * 1e6) + n if t else 0
-
-# %% ../../nbs/format/03_origin_clock.ipynb #863f446c
-LATE = 60.0     # seconds from taking a date to the answer, after which it is out of date

@@ -8,10 +8,10 @@ import secrets, threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ..errors import Unsupported
-from ..storage.backend import Backend, in_threads, settle
+from ..storage.backend import Backend, Entry, in_threads, settle
 
 # %% auto #0
-__all__ = ['RACES', 'AT_ONCE', 'PROBES_LAST', 'Race', 'run_races', 'probe', 'sweep_probes']
+__all__ = ['AT_ONCE', 'PROBES_LAST', 'RACES', 'Race', 'run_races', 'sweep_probes', 'dead_probes', 'probe']
 
 # %% ../../nbs/format/04_probe.ipynb #4490ce35
 @dataclass
@@ -19,7 +19,8 @@ class Race:
     "Two writers who create the same object at the same time"
     key: str
     bids: list[bytes] = field(init=False)                # What each of them writes
-    answers: list[bool | OSError | OverflowError] = field(init=False)  # True: it was his; False: something was there
+    # True: it was his; False: something was there
+    answers: list[bool | OSError | OverflowError] = field(init=False)
     kept: bytes | Exception = b''                        # What is there afterwards
 
     def __post_init__(self):
@@ -31,7 +32,8 @@ class Race:
         return backend.create(self.key, self.bids[i])
 
     @property
-    def won(self) -> list[bytes]: return [bid for bid, answer in zip(self.bids, self.answers) if answer is True]
+    def won(self) -> list[bytes]:
+        return [bid for bid, answer in zip(self.bids, self.answers) if answer is True]
     @property
     def lost(self) -> bool: return bool(self.won) and isinstance(self.kept, FileNotFoundError)
     @property
@@ -41,7 +43,8 @@ class Race:
     @property
     def broken(self) -> bool:
         "Was the promise broken: two winners, or another's bytes in place of the winner's?"
-        return len(self.won) > 1 or bool(self.won) and isinstance(self.kept, bytes) and self.kept != self.won[0]
+        return (len(self.won) > 1 or bool(self.won) and isinstance(self.kept, bytes)
+                and self.kept != self.won[0])
 
 # %% ../../nbs/format/04_probe.ipynb #89105ef5
 def run_races(backend: Backend, races: list[Race]) -> list[Race]:
@@ -49,24 +52,9 @@ def run_races(backend: Backend, races: list[Race]) -> list[Race]:
     writers = [(race, i) for race in races for i in (0, 1)]
     answers = [*in_threads(lambda w: w[0].write(backend, w[1]), writers, len(writers))]
     for n, race in enumerate(races): race.answers = answers[2 * n:2 * n + 2]
-    for race, kept in zip(races, in_threads(lambda r: backend.read(r.key), races, len(races))): race.kept = kept
+    for race, kept in zip(races, in_threads(lambda r: backend.read(r.key), races, len(races))):
+        race.kept = kept
     return races
-
-# %% ../../nbs/format/04_probe.ipynb #8d6b7b52
-RACES, AT_ONCE = 64, 16
-PROBES_LAST = 24 * 3600     # seconds after which a probe's leftovers are swept
-
-def probe(backend: Backend) -> None:
-    "Raise `Unsupported` where create-only writes are not what they must be; once in an origin's life"
-    run, races, late = secrets.token_hex(8), [], False
-    try:
-        while len(races) < RACES and not any(r.broken or r.lost for r in races):
-            races += run_races(backend,
-                               [Race(f'probe/{run}-{len(races) + i:02}')
-                                for i in range(min(AT_ONCE, RACES - len(races)))])
-        late = settle(backend.create, races[-1].key, b'late')
-    finally: sweep_probes(backend, run)
-    _judge(backend, races, late)
 
 # %% ../../nbs/format/04_probe.ipynb #a8041cc7
 def _judge(backend: Backend, races: list[Race], late: bool | Exception) -> None:
@@ -93,6 +81,9 @@ def _why(broken: int, races: int) -> str:
             'be read')
 
 # %% ../../nbs/format/04_probe.ipynb #2d9fb037
+AT_ONCE = 16
+PROBES_LAST = 24 * 3600     # seconds after which a probe's leftovers are swept
+
 def sweep_probes(backend: Backend, run: str = '') -> None:
     """Delete the keys of one run, and those of runs that died long ago by the backend's clock; what cannot be deleted
     stays"""
@@ -106,6 +97,29 @@ def sweep_probes(backend: Backend, run: str = '') -> None:
     # a service may have closed many connections that the client keeps
     for _ in range(8): left = _deleted(backend, left)
 
+def dead_probes(
+    backend: Backend,
+    now: float,             # By its clock
+) -> list[Entry]:
+    "What probes that died a day ago have left"
+    return [e for e in backend.list('probe/') if e.modified < now - PROBES_LAST]
+
 def _deleted(backend: Backend, keys: list[str]) -> list[str]:
     "Delete some keys: those whose connection broke off"
-    return [k for k, a in zip(keys, in_threads(backend.delete, keys, AT_ONCE)) if isinstance(a, ConnectionError)]
+    return [k for k, a in zip(keys, in_threads(backend.delete, keys, AT_ONCE))
+            if isinstance(a, ConnectionError)]
+
+# %% ../../nbs/format/04_probe.ipynb #8d6b7b52
+RACES = 64
+
+def probe(backend: Backend) -> None:
+    "Raise `Unsupported` where create-only writes are not what they must be; once in an origin's life"
+    run, races, late = secrets.token_hex(8), [], False
+    try:
+        while len(races) < RACES and not any(r.broken or r.lost for r in races):
+            races += run_races(backend,
+                               [Race(f'probe/{run}-{len(races) + i:02}')
+                                for i in range(min(AT_ONCE, RACES - len(races)))])
+        late = settle(backend.create, races[-1].key, b'late')
+    finally: sweep_probes(backend, run)
+    _judge(backend, races, late)

@@ -4,21 +4,26 @@
 
 # %% ../../nbs/format/05_records.ipynb #bab5ca2d
 from __future__ import annotations
-import json, math, random, re, secrets, time
-from collections.abc import Callable
+import json, math, mmap, random, re, secrets, struct, time, zlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import IO
 from blake3 import blake3
 from ..errors import CommitUnknown, Conflict, Damaged, NotAvailableOffline, Unsupported
+from ..forks import after_fork
 from ..refs import MAX_VERSION, encode_segment, item_key
-from ..storage.backend import Backend, key_number, last_number, number_key, settle
+from ..storage.atomic import lock, unlock
+from ..storage.config import InvalidSettings, cache_dir
+from ..storage.backend import (Backend, NotYet, behind_others, key_number, last_number,
+                                          number_key, settle)
 from .origin_clock import LAST_MOMENT, LATE, latest_date, origin_now, running
 
 # %% auto #0
-__all__ = ['INLINE_LIMIT', 'HEADER_LIMIT', 'RECORD_LIMIT', 'STATE', 'WALK', 'records_folder', 'aliases_folder', 'alias_folder',
-           'notes_folder', 'payload_key', 'new_id', 'put_id', 'to_json', 'from_json', 'typed', 'Record', 'pack',
-           'unpack', 'read_back', 'Claim', 'move', 'mark_now', 'seal', 'unseal', 'append', 'moves', 'last_move',
-           'read_move']
+__all__ = ['INLINE_LIMIT', 'HEADER_LIMIT', 'RECORD_LIMIT', 'STATE', 'WALK', 'IN_LINE', 'RACED', 'records_folder',
+           'aliases_folder', 'alias_folder', 'notes_folder', 'payload_key', 'new_id', 'put_id', 'to_json', 'from_json',
+           'typed', 'Record', 'content_id', 'content_hash', 'pack', 'unpack', 'read_back', 'Attempt', 'Line',
+           'FreeNumber', 'ClaimInLine', 'Claim', 'move', 'seal', 'unseal', 'read_move', 'append', 'moves', 'last_move']
 
 # %% ../../nbs/format/05_records.ipynb #ede3d0c7
 INLINE_LIMIT = 32 * 1024     # bytes of a payload that travels inside its record
@@ -27,11 +32,14 @@ RECORD_LIMIT = HEADER_LIMIT + INLINE_LIMIT + 1024
 
 def records_folder(item: str) -> str: return f'records/{item_key(item)}/@/'
 def aliases_folder(item: str) -> str: return f'aliases/{item_key(item)}/'
-def alias_folder(item: str, alias: str) -> str: return f'{aliases_folder(item)}@{encode_segment(alias)}/'
-def notes_folder(item: str, version: int) -> str: return f'notes/{item_key(item)}/@/{number_key(version)}/'
+def alias_folder(item: str, alias: str) -> str:
+    return f'{aliases_folder(item)}@{encode_segment(alias)}/'
+def notes_folder(item: str, version: int) -> str:
+    return f'notes/{item_key(item)}/@/{number_key(version)}/'
 def payload_key(hash: str, put: str) -> str: return f'payloads/{hash[:2]}/{hash}-{put}'
 STATE = 'state/'
 
+# %% ../../nbs/format/05_records.ipynb #78a5977d
 def new_id() -> str:
     "A name for one write: 128 random bits, as 32 hexadecimal digits"
     return secrets.token_hex(16)
@@ -63,16 +71,18 @@ def typed(
     for k, t in types.items():
         if k in found and type(found[k]) is not t:
             raise Damaged(f'{what} cannot be read: its {k} is of type {type(found[k]).__name__}')
-    if 'id' in types and not _identity.fullmatch(found.get('id', '')): raise Damaged(f'{what} has no write id')
+    if 'id' in types and not _identity.fullmatch(found.get('id', '')):
+        raise Damaged(f'{what} has no write id')
     if 'at' in types and not 0 <= found.get('at', -1) < LAST_MOMENT:
         raise Damaged(f'{what} does not say when it was written')
     return found
 
 _identity = re.compile('[0-9a-f]{32}')
 
-_description = dict(id=str, at=int, called=int, kind=str, author=str, metadata=dict, stats=dict, lineage=dict,
-                    bytes=int)
+_description = dict(id=str, at=int, called=int, kind=str, author=str, metadata=dict, stats=dict,
+                    lineage=dict, bytes=int)
 
+# %% ../../nbs/format/05_records.ipynb #a3d80701
 @dataclass(frozen=True)
 class Record:
     "One version, as it is stored"
@@ -82,7 +92,8 @@ class Record:
     codec: str
     size: int                     # Bytes of the payload; of all files, for a folder
     hash: str                     # BLAKE3 of the payload, 64 hexadecimal digits
-    put: str                      # The put id in the payload's key; empty where the payload is inside
+    # The put id in the payload's key; empty where the payload is inside
+    put: str
     how: dict                     # What the codec needs for decoding
     raw_description: bytes        # JSON: id, at, kind, author, metadata, stats, lineage and more
     data: bytes | None = None     # The payload, where it is inside
@@ -96,7 +107,41 @@ class Record:
     @property
     def id(self) -> str: return self.description['id']
     @property
-    def at(self) -> int: return self.description['at']     # Microseconds since 1970, by the origin's clock
+    # Microseconds since 1970, by the origin's clock
+    def at(self) -> int: return self.description['at']
+    @property
+    def listing(self) -> bool:
+        "Is the payload a listing of parts that have payloads of their own?"
+        return 'listing' in self.how or self.codec == 'folder'
+    @property
+    def content(self) -> str:
+        "Hash of what was put; of a listing, whatever keys its parts have"
+        own = self.how.get('listing')
+        return own if isinstance(own, str) and _hash.fullmatch(own) else self.hash
+    @cached_property
+    def content_id(self) -> str:
+        "Identity of the content: its hash, and what the codec needs besides; the text `a` and the bytes `a` differ"
+        return self.content if self.listing else content_id(self.content, self.codec, self.how)
+
+_hash = re.compile('[0-9a-f]{64}')
+
+# %% ../../nbs/format/05_records.ipynb #1b373393
+def content_id(
+    hash: str,     # Of the bytes
+    codec: str,    # Its name
+    how: Mapping,  # What it needs for decoding
+) -> str:
+    "Identity of a content: two of one hash differ where other objects are made of them"
+    return f'{hash}-{blake3(to_json([codec, {k: how[k] for k in sorted(how)}])).hexdigest(8)}'
+
+# %% ../../nbs/format/05_records.ipynb #9e30f756
+def content_hash(
+    parts: Iterable[tuple[str, int, str]],    # Name, size and hash of each part
+    more: object = None,                      # What else belongs to the content, as JSON
+) -> str:                                     # 64 hexadecimal digits
+    "Hash of what a listing lists: the same in every bucket"
+    lines = [to_json([*p]) for p in parts] + ([to_json(more)] if more is not None else [])
+    return blake3(b'\n'.join(lines)).hexdigest()
 
 # %% ../../nbs/format/05_records.ipynb #49bce374
 _magic = b'objectstore/1'
@@ -111,11 +156,13 @@ def pack(r: Record) -> bytes:
     "The bytes of a record"
     how = to_json(r.how) if r.how else b''
     if len(how) + len(r.raw_description) > HEADER_LIMIT:
-        raise Unsupported(f'the description of {r.bucket}/{r.item} has {len(how) + len(r.raw_description):,} bytes of '
+        raise Unsupported(f'the description of {r.bucket}/{r.item} has '
+                          f'{len(how) + len(r.raw_description):,} bytes of '
                           f'{HEADER_LIMIT:,}: put large metadata as an item of its own')
     fields = f"{r.codec} {r.size} {r.hash} {r.put or '-'} {len(how)} {len(r.raw_description)}".encode()
     head = how + r.raw_description
-    return b'%s %s %s\n%s%s' % (_magic, _check(r.name, fields, head), fields, head, b'' if r.put else r.data)
+    return b'%s %s %s\n%s%s' % (_magic, _check(r.name, fields, head), fields, head,
+                                b'' if r.put else r.data)
 
 # %% ../../nbs/format/05_records.ipynb #804aef78
 def unpack(
@@ -130,7 +177,8 @@ def unpack(
     magic, _, line = line.partition(b' ')
     check, _, fields = line.partition(b' ')
     if magic != _magic or not newline: _foreign(raw, name)
-    if not (m := _fields.fullmatch(fields)): raise Damaged(f'the first line of the record of {name} cannot be read')
+    if not (m := _fields.fullmatch(fields)):
+        raise Damaged(f'the first line of the record of {name} cannot be read')
     codec, size, hash, put, how, description = m[0].decode().split(' ')
     size, a, b = int(size), int(how), int(how) + int(description)
     if _check(name, fields, rest[:b]) != check:
@@ -153,9 +201,10 @@ def read_back(backend: Backend, key: str) -> bytes | None:
     try: return backend.read(key)
     except FileNotFoundError: return None
 
+# %% ../../nbs/format/05_records.ipynb #5f5ed9fc
 @dataclass
-class Claim:
-    "One attempt to get a number in a numbered folder"
+class Attempt:
+    "One attempt at a number of a numbered folder, and what its answer is worth"
     backend: Backend
     folder: str                         # Ends in `/`
     id: str                             # The write id
@@ -165,18 +214,35 @@ class Claim:
     # The date of the number before the first one that is tried, as far as it is known
     after: int = 0
     patience: float = 3.0               # Seconds to go on after an unclear answer
-    keep: int | None = None             # A date that is kept, of a version that is copied under its number
-    at: int = field(default=0, init=False)              # The date of the last attempt; once a number is ours, its date
+    # A date that is kept, of a version that is copied under its number
+    keep: int | None = None
+    # The end of the key, where a move beside the number is claimed: `.1`
+    mark: str = ''
+    # The date of the last attempt; once a number is ours, its date
+    at: int = field(default=0, init=False)
+    # What lies there of this write, where that was read
+    # back: another delivery of it may have written it
+    there: bytes | None = field(default=None, init=False)
     # A number, and when it was first tried, by `running`
     _began: tuple[int, float] = field(default=(0, math.inf), init=False)
+    # A number, and the date that its place in a line has; and the last such place
+    _dated: tuple[int, int] = field(default=(0, 0), init=False)
+    _place: _Place | None = field(default=None, init=False)
     _unclear: float | None = field(default=None, init=False)   # When the first one came
-    _wait: float = field(default=0.0, init=False)             # Seconds until the same number is tried again
+    # Seconds until the same number is tried again
+    _wait: float = field(default=0.0, init=False)
+
+    def bid(self, n: int) -> tuple[str, bytes]:
+        "What is created to get a number: the key, and the bytes, with a date of now"
+        if self._began[0] != n: self._began = n, running()
+        if self._dated[0] == n and self._dated[1] > self.after: self.at = self._dated[1]
+        else: self.at = max(origin_now(self.backend), self.after + 1)
+        if self.keep is not None: self.at = self.keep
+        return f'{self.folder}{number_key(n)}{self.mark}', self.build(n, self.at)
 
     def once(self, n: int) -> bool | None:
         "Try one number: True: ours; False: another's; None: still nobody's"
-        if self._began[0] != n: self._began = n, running()
-        self.at = max(origin_now(self.backend), self.after + 1) if self.keep is None else self.keep
-        key, data = self.folder + number_key(n), self.build(n, self.at)
+        key, data = self.bid(n)
         try:
             if self.backend.create(key, data): return True
         except ConnectionRefusedError:
@@ -191,7 +257,7 @@ class Claim:
         "Whose is what was found? What is another's, or cannot be read, is not ours"
         try: id, at = self.read(n, found)
         except (Damaged, Unsupported): return False
-        if id == self.id: self.at = at
+        if id == self.id: self.at, self.there = at, found
         else: self.after = max(at, self.after)
         return id == self.id
 
@@ -216,7 +282,8 @@ class Claim:
         time.sleep(self._wait)
         self._wait = min(2 * self._wait + 0.005, 0.25)
 
-    def spent(self) -> bool: return self._unclear is not None and time.monotonic() - self._unclear > self.patience
+    def spent(self) -> bool:
+        return self._unclear is not None and time.monotonic() - self._unclear > self.patience
 
     def _look(self, key: str) -> bytes | None:
         "Read back until an answer comes or the time is spent"
@@ -228,24 +295,104 @@ class Claim:
                     raise CommitUnknown(f'{self.backend.url} does not say whether {key} was kept: {e}') from e
                 time.sleep(0.05)
 
-    def number(
+# %% ../../nbs/format/05_records.ipynb #4bc27b18
+_lines = 64           # files, for all folders
+_line_files: dict[int, tuple[IO[bytes], mmap.mmap]] = {}
+after_fork(_line_files.clear)
+
+# whose folder, the last place, its date, and when it was taken
+_place = struct.Struct('<8sqqd')
+
+def _line_file(n: int) -> tuple[IO[bytes], mmap.mmap]:
+    "A file of lines, in memory that processes share"
+    if n not in _line_files:
+        (folder := cache_dir()/'lines').mkdir(mode=0o700, exist_ok=True)
+        file = open(folder/f'{n:02}', 'a+b')
+        if file.seek(0, 2) < _place.size: file.truncate(_place.size)
+        _line_files[n] = file, mmap.mmap(file.fileno(), _place.size)
+    return _line_files[n]
+
+# %% ../../nbs/format/05_records.ipynb #37e9f5a0
+def _locked(file: IO[bytes], seconds: float = 0.1) -> bool:
+    "Lock a file that is held for moments"
+    until, wait = time.monotonic() + seconds, 0.0002
+    while not lock(file):
+        if time.monotonic() > until: return False
+        time.sleep(wait * random.uniform(0.5, 1.5))
+        wait = min(1.5 * wait, 0.01)
+    return True
+
+# %% ../../nbs/format/05_records.ipynb #3921dfad
+WALK = 1000           # numbers that one claim finds taken before it gives up
+IN_LINE = 1.0         # seconds for which the one before in a line is waited for
+# seconds for which a folder where a number was lost is one that others write to
+RACED = 2.0
+
+class Line:
+    "Line of the processes of a user on this machine that write to one numbered folder; nothing depends on it"
+    def __init__(self, folder: str):
+        self.file, self.digest = zlib.crc32(folder.encode()) % _lines, blake3(folder.encode()).digest(8)
+
+    def place(
         self,
-        first: int,            # The first number to try: one more than the last that the backend is known to hold
-        walk: bool = True,     # Go on to the next number where this one is taken? Else `Conflict`
-    ) -> int:                  # The number that is now ours
-        "Claim a number"
-        n, steps = first, 0
-        self._fits(first)
-        while (won := self.once(n)) is not True:
-            if won is False and not walk: raise Conflict(f'number {n} is taken')
-            if won is None: self._rest()
-            if self.spent():
-                raise CommitUnknown(f'{self.backend.url} neither keeps {self.folder}{number_key(n)} nor says why')
-            if (steps := steps + (won is False)) > WALK:
-                raise CommitUnknown(f'{self.backend.url} calls every number from {first} to {n} in {self.folder} '
-                                    'taken: nothing was kept')
-            if won is False: self._fits(n := self._next(n, steps))
-        return n
+        free: int,            # The number that looks free
+        now: int,             # A date
+    ) -> tuple[int, int]:     # The number and the date to be claimed
+        "Take the next place; that of somebody who has done nothing for a while is not counted"
+        try: file, shared = _line_file(self.file)
+        except (OSError, ValueError, InvalidSettings): return free, now
+        if not _locked(file): return free, now
+        try:
+            digest, last, at, when = _place.unpack_from(shared)
+            # what cannot be true is not believed
+            if (digest == self.digest and 0 <= last - free < WALK and abs(at - now) < LATE * 1e6
+                and 0 <= time.monotonic() - when < IN_LINE):
+                free, now = last + 1, max(now, at + 1)
+            _place.pack_into(shared, 0, self.digest, free, now, time.monotonic())
+            return free, now
+        finally: unlock(file)
+
+# %% ../../nbs/format/05_records.ipynb #cd406f30
+@dataclass
+class _Place:
+    "A place in a line, held by a claim"
+    claim: FreeNumber
+    line: Line
+    n: int
+    free: int       # The first number that looked free when it was taken
+    come: bool = False      # Has its turn come?
+
+    def before(self) -> None:
+        "Wait until the number before is there, and see that its date is before ours; who is next asks often"
+        c, n, free = self.claim, self.n - 1, self.free
+        if n < free or self.come: return
+        until, is_next = time.monotonic() + IN_LINE, n == free
+        while not c._taken(n):
+            if time.monotonic() > until:
+                if (now := c._from(free, 0)) == free or now > self.n: raise NotYet
+                free, until = now, time.monotonic() + IN_LINE
+            is_next = is_next or c._taken(n - 1)
+            time.sleep(0.0002 if is_next else 0.002)
+        if (not (found := c._look(c.folder + number_key(n))) or c._is_ours(n, found)
+            or c.after >= c.at):
+            raise NotYet
+        self.come = True
+
+_lost: dict[str, float] = {}      # folders where a number was lost, and when
+
+# %% ../../nbs/format/05_records.ipynb #ff6d8025
+class FreeNumber(Attempt):
+    "Free numbers of a folder, as far as looks and listings tell"
+    def _from(self, n: int, steps: int) -> int:
+        "`n`, which we have not tried, or the first number behind it that looks free"
+        if not self.backend.can.probe and steps and not steps % 4:      # a listing knows what a client denies
+            n = max(n, last_number(self.backend.tail(self.folder, n - 1)) + 1)
+        return self._free(n) if self._taken(n) else n
+
+    def _taken(self, n: int) -> bool:
+        "Does a number look taken? On a shared volume by one look, which may be late"
+        key = self.folder + number_key(n)
+        return self.backend.exists(key) if self.backend.can.probe else bool(self.backend.stamp(key))
 
     def _fits(self, n: int) -> None:
         "Raise where the numbers of a folder are used up"
@@ -256,18 +403,18 @@ class Claim:
     def _free(self, n: int) -> int:
         """The first number behind `n`, which is taken, that looks free: numbers have no gaps, so steps may double and
         then halve; what we have not tried is another's"""
-        def taken(k): return self.backend.exists(self.folder + number_key(k))
         step = 1
-        while taken(n + step): n, step = n + step, 2 * step
+        while self._taken(n + step): n, step = n + step, 2 * step
         while step > 1:
             step //= 2
-            if taken(n + step): n += step
+            if self._taken(n + step): n += step
         return n + 1
 
     def _next(self, n: int, steps: int) -> int:
         "The number to try after `n` was found taken; the same one where a listing does not bear that out"
         if not self.backend.can.wait:
             self._unclear = None
+            if self.backend.can.ordered: return n + 1     # what is free is asked in line
             if self.backend.can.probe: return self._behind(n, self._free(n))
             return n + 1 if steps % 16 else self._behind(n, max(n, last_number(self.backend.tail(self.folder, n))) + 1)
         time.sleep(random.uniform(0, self.backend.can.wait))
@@ -282,20 +429,74 @@ class Claim:
 
     def _behind(self, n: int, free: int) -> int:
         "A number that looks free; the date of the one before is read, where it was passed over"
-        if free > n + 1 and (found := self._look(self.folder + number_key(free - 1))): self._is_ours(free - 1, found)
+        if free > n + 1 and (found := self._look(self.folder + number_key(free - 1))):
+            self._is_ours(free - 1, found)
         return free
 
-# %% ../../nbs/format/05_records.ipynb #7d5f1bc0
-WALK = 1000      # numbers that one claim finds taken before it gives up
+# %% ../../nbs/format/05_records.ipynb #f0116b65
+class ClaimInLine(FreeNumber):
+    "Claims in a line: writers of one machine that try for the same numbers try one behind the other"
+    def _raced(self, steps: int) -> bool:
+        "Do others write to the folder just now, as far as numbers that were lost tell?"
+        if not self.backend.can.ordered or self.mark or self.keep is not None: return False
+        here, now = f'{self.backend.url}/{self.folder}', time.monotonic()
+        if steps:
+            if len(_lost) > 10_000: _lost.clear()
+            _lost[here] = now
+        return now - _lost.get(here, -math.inf) < RACED
+
+    def _in_line(self, n: int, steps: int) -> tuple[int, bool | None]:
+        "Try the number that looks free, or one behind those of others who try too: the number, and `once`"
+        if self._began[0] == n: return self._once_more(n)
+        free, line = self._behind(n - 1, self._from(n, steps)), Line(f'{self.backend.url}/{self.folder}')
+        began, now = running(), max(origin_now(self.backend), self.after + 1)
+        place, at = line.place(free, now)
+        if place > MAX_VERSION: place = free
+        try: return self._at_place(_Place(self, line, place, free), began, at)
+        except NotYet: free = self._behind(free - 1, self._from(free, 0))
+        return self._at_place(_Place(self, line, free, free), began, max(at, self.after + 1))
+
+    def _at_place(self, place: _Place, began: float, at: int) -> tuple[int, bool | None]:
+        "Try the number of a place, with its date"
+        self._fits(n := place.n)
+        self._began, self._dated, self._place = (n, began), (n, at), place
+        with behind_others(place.before): return n, self.once(n)
+
+    def _once_more(self, n: int) -> tuple[int, bool | None]:
+        "Try a number again of which it is not known what became of it: still behind the one before"
+        if not self._place or self._place.n != n: return n, self.once(n)
+        try:
+            with behind_others(self._place.before): return n, self.once(n)
+        except NotYet: return n, None
+
+# %% ../../nbs/format/05_records.ipynb #d6887691
+class Claim(ClaimInLine):
+    "Claim of the next number in a numbered folder"
+    def number(
+        self,
+        first: int,            # The first number to try: one more than the last that the backend is known to hold
+        walk: bool = True,     # Go on to the next number where this one is taken? Else `Conflict`
+    ) -> int:                  # The number that is now ours
+        "Claim a number"
+        n, steps = first, 0
+        self._fits(first)
+        while True:
+            n, won = self._in_line(n, steps) if walk and (self._place or self._raced(steps)) else (n, self.once(n))
+            if won is True: return n
+            if won is False and not walk: raise Conflict(f'number {n} is taken')
+            if won is None: self._rest()
+            if self.spent():
+                raise CommitUnknown(f'{self.backend.url} neither keeps {self.folder}{number_key(n)}{self.mark} nor '
+                                    'says why')
+            if (steps := steps + (won is False)) > WALK:
+                raise CommitUnknown(f'{self.backend.url} calls every number from {first} to {n} in {self.folder} '
+                                    'taken: nothing was kept')
+            if won is False: self._fits(n := self._next(n, steps))
 
 # %% ../../nbs/format/05_records.ipynb #8e10f2ea
 def move(by: str, **says) -> dict:
     "What a move says, before it has a date"
     return dict(id=new_id(), by=by, **says)
-
-def mark_now(backend: Backend, by: str) -> bytes:
-    "The bytes of a mark"
-    return to_json(dict(id=new_id(), at=origin_now(backend), by=by))
 
 def seal(key: str, body: bytes) -> bytes:
     "A move as it is stored under a key: the check, a space, the move"
@@ -307,6 +508,25 @@ def unseal(key: str, raw: bytes) -> bytes:
     if seal(key, body) != raw: raise Damaged(f'{key} has been changed, or belongs in another place')
     return body
 
+# %% ../../nbs/format/05_records.ipynb #93863aa6
+def read_move(
+    answer: bytes | Exception,      # What the backend answered
+    key: str,
+) -> dict:
+    "A move, or the error that stands in its place"
+    if isinstance(answer, OverflowError):
+        raise Damaged(f'{key} is too large to be a move: {answer}')
+    if isinstance(answer, Exception): raise answer
+    m = from_json(unseal(key, answer), key)
+    typed({k: v for k, v in m.items() if (k, v) != ('to', None)}, _move, key)
+    if m.get('to') is not None and m['to'] < 1 or not _identity.fullmatch(m.get('store', '0' * 32)):
+        raise Damaged(f'{key} is no move that this library makes')
+    return m
+
+_move = dict(id=str, at=int, called=int, by=str, to=int, back=str, notes=dict,
+             store=str) | {'is': str}
+
+# %% ../../nbs/format/05_records.ipynb #9231f4ef
 def append(
     backend: Backend,
     folder: str,           # A numbered folder
@@ -323,6 +543,7 @@ def append(
     def read(n, raw): return (m := read_move(raw, key(n)))['id'], m['at']
     return Claim(backend, folder, says['id'], build, read, after, patience, keep).number(last + 1, walk)
 
+# %% ../../nbs/format/05_records.ipynb #f8cff7fc
 def moves(backend: Backend, folder: str) -> list[dict]:
     "All moves of a numbered folder, in order"
     keys = sorted({e.key for e in backend.list(folder) if key_number(e.key)})
@@ -332,18 +553,3 @@ def last_move(backend: Backend, folder: str) -> tuple[int, dict]:
     "The number and content of the last move; 0 and an empty one where there is none"
     if not (n := last_number(backend.tail(folder))): return 0, {}
     return n, read_move(settle(backend.read, key := folder + number_key(n), RECORD_LIMIT), key)
-
-def read_move(
-    answer: bytes | Exception,      # What the backend answered
-    key: str,
-) -> dict:
-    "A move, or the error that stands in its place"
-    if isinstance(answer, OverflowError): raise Damaged(f'{key} is too large to be a move: {answer}')
-    if isinstance(answer, Exception): raise answer
-    m = from_json(unseal(key, answer), key)
-    typed({k: v for k, v in m.items() if (k, v) != ('to', None)}, _move, key)
-    if m.get('to') is not None and m['to'] < 1 or not _identity.fullmatch(m.get('store', '0' * 32)):
-        raise Damaged(f'{key} is no move that this library makes')
-    return m
-
-_move = dict(id=str, at=int, called=int, by=str, to=int, back=str, notes=dict, store=str) | {'is': str}

@@ -4,11 +4,12 @@
 
 # %% ../../nbs/format/02_witness.ipynb #130c7874
 from __future__ import annotations
-import atexit, hashlib, json, os, secrets, time, weakref
+import atexit, hashlib, json, secrets, time, weakref
 from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
 from ..errors import ObjectStoreError
+from ..storage.atomic import replace_file
 from ..storage.backend import same_stamp
 
 # %% auto #0
@@ -32,6 +33,12 @@ def awake() -> float:
     "Seconds by a clock that nobody sets, and that counts sleep where the system can"
     return time.monotonic() if _clock is None else time.clock_gettime(_clock)
 
+# %% ../../nbs/format/02_witness.ipynb #6e29762b
+def _read(file: str) -> dict:
+    "What a small file says; nothing where it cannot be read"
+    try: return dict(json.loads(Path(file).read_text()))
+    except (OSError, ValueError, TypeError): return {}
+
 # %% ../../nbs/format/02_witness.ipynb #b161df95
 class Seen(NamedTuple):
     "A record that was acknowledged"
@@ -43,6 +50,12 @@ class Seen(NamedTuple):
 
     @property
     def name(self) -> str: return f'{self.bucket}/{self.item}@{self.version}'
+
+# %% ../../nbs/format/02_witness.ipynb #b4babdbf
+EACH = 1.0           # seconds
+# seconds after which it is not taken for granted any
+# more who is at a place, and that a number was the last
+ASK_AGAIN = 60.0
 
 class Witness:
     "What this machine remembers of one store"
@@ -84,18 +97,14 @@ class Witness:
     def save(self) -> None:
         if not self._due or not self.file or not self.seen: return
         self._saved, self._due = awake(), False
-        _write(f'{self.file}.seen', self.seen._asdict())
+        replace_file(f'{self.file}.seen', json.dumps(self.seen._asdict()))
 
     def set_back(self, lost: str) -> None:
         "The store is at an earlier state than this machine has seen: forget what was seen, but not that"
         self.seen, self._due, self.epoch, self.lost = None, False, secrets.token_hex(8), lost
         if not self.file: return
         Path(f'{self.file}.seen').unlink(missing_ok=True)
-        _write(f'{self.file}.back', dict(epoch=self.epoch, lost=lost))
-
-EACH = 1.0           # seconds
-# seconds after which it is not taken for granted any more who is at a place, and that a number was the last
-ASK_AGAIN = 60.0
+        replace_file(f'{self.file}.back', json.dumps(dict(epoch=self.epoch, lost=lost)))
 
 _all: weakref.WeakSet[Witness] = weakref.WeakSet()
 
@@ -104,48 +113,42 @@ def save_witnesses() -> None:
     "Write down what was seen"
     for w in list(_all): w.save()
 
-# %% ../../nbs/format/02_witness.ipynb #6e29762b
-def _read(file: str) -> dict:
-    "What a small file says; nothing where it cannot be read"
-    try: return dict(json.loads(Path(file).read_text()))
-    except (OSError, ValueError, TypeError): return {}
-
-def _write(file: str, says: dict) -> None:
-    "Write a small file in one step; a machine that cannot goes without"
-    new = Path(f'{file}-{secrets.token_hex(4)}')
-    try:
-        os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
-        new.write_text(json.dumps(says))
-        os.replace(new, file)
-    except OSError: new.unlink(missing_ok=True) if new.exists() else None
-
 # %% ../../nbs/format/02_witness.ipynb #e38cbd10
 class Renewed(ObjectStoreError):
     "Another store is where one was, or the same at an earlier state: what was known is forgotten; ask again"
 
+# %% ../../nbs/format/02_witness.ipynb #0594e62b
 class Sight:
     "What this process knows of the store at one place"
     _all: dict[tuple, Sight] = {}
     def __init__(self):
-        # Its id, and the stamp of the object that holds it; None: nobody has asked, or nothing is there
+        # Its id, and the stamp of the object that holds
+        # it; None: nobody has asked, or nothing is there
         self.store: str | None = None
         self.stamp, self.witness = '', Witness()
-        # When that was asked; at which turn of the breaker; until when it is believed that there is none
+        # When that was asked; at which turn of the breaker;
+        # until when it is believed that there is none
         self.sure, self.turn, self.none_until = -ASK_AGAIN, -1, 0.0
         self.stamps: dict[tuple[str, str, int], str] = Recent(100_000)     # of records
+        # bucket and item: its latest live number when this process last looked
+        self.latest: dict[tuple[str, str], int] = Recent(100_000)
         # write ids, of those that this process has made
         self.ids: dict[tuple[str, str, int], str] = Recent(100_000)
-        self.users: weakref.WeakSet = weakref.WeakSet()                # Origins that have something to forget
+        # Origins that have something to forget
+        self.users: weakref.WeakSet = weakref.WeakSet()
         self.name: str | None = None                                   # See below
         # The name of the store whose format is known to be ours
         self.vetted: str | None = None
+        # Is it known that no marks of before lie there, only moves? See the page on states
+        self.moves = False
 
     @classmethod
     def of(cls, *place: object) -> Sight:
         "The one of this process for a place"
         return cls._all.setdefault(place, cls())
 
-    def fits(self, at: tuple[str, str, int], stamp: str) -> bool: return same_stamp(self.stamps.get(at, ''), stamp)
+    def fits(self, at: tuple[str, str, int], stamp: str) -> bool:
+        return same_stamp(self.stamps.get(at, ''), stamp)
     def adopt(self, store: str | None, stamp: str, witness: Witness, turn: int = 0) -> bool:
         "Take this for the store that is there: was another one known before?"
         before, self.witness = self.name, witness
@@ -157,8 +160,11 @@ class Sight:
         "Forget all that was found by number"
         self.stamps.clear()
         self.ids.clear()
+        self.latest.clear()
+        self.moves = False
         for origin in list(self.users): origin.forget()
 
+# %% ../../nbs/format/02_witness.ipynb #47fd236b
 def store_name(store: str, stamp: str, epoch: str) -> str:
     "What near copies, the index and pending work of a store go by"
     return f'{store}-{hashlib.blake2b(repr((stamp, epoch)).encode(), digest_size=8).hexdigest()}'

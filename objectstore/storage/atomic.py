@@ -18,7 +18,8 @@ from ..forks import after_fork
 __all__ = ['key_leaf', 'hundred', 'PATIENCE', 'READ_FLAGS', 'UNNAMED', 'draft_name', 'PIECE', 'check_key', 'in_hundred',
            'file_system', 'on_network', 'of_this_machine', 'errnos', 'whose', 'Short', 'Foreign', 'said', 'is_late',
            'Patience', 'asked_again', 'lies_there', 'Unanswered', 'within', 'resolved', 'flags', 'regular', 'read_all',
-           'sync_file', 'sync_folder', 'lock', 'MustBeNamed', 'Draft', 'publish', 'copy_piece', 'batch_size']
+           'sync_file', 'sync_folder', 'lock', 'unlock', 'MustBeNamed', 'Draft', 'publish', 'copy_piece', 'batch_size',
+           'replace_file']
 
 # %% ../../nbs/storage/02_atomic.ipynb #48a4fda5
 _segment = r'[a-z0-9@!=_-][a-z0-9@!=_.-]*'
@@ -44,14 +45,15 @@ def in_hundred(digits: str, name: str) -> bool:
     return bool(m) and m[1] == digits
 
 # %% ../../nbs/storage/02_atomic.ipynb #e385782e
-_network = {'nfs', 'nfs3', 'nfs4', 'cifs', 'smb2', 'smb3', 'smbfs', '9p', 'virtiofs', 'vboxsf', 'lustre', 'ceph',
-            'glusterfs', 'beegfs', 'gpfs', 'afs', 'ncpfs', 'pvfs2', 'orangefs', 'panfs', 'ocfs2', 'gfs2', 'prl_fs',
-            'acfs', 'davfs', 'fuse'}
+_network = {'nfs', 'nfs3', 'nfs4', 'cifs', 'smb2', 'smb3', 'smbfs', '9p', 'virtiofs', 'vboxsf',
+            'lustre', 'ceph', 'glusterfs', 'beegfs', 'gpfs', 'afs', 'ncpfs', 'pvfs2', 'orangefs',
+            'panfs', 'ocfs2', 'gfs2', 'prl_fs', 'acfs', 'davfs', 'fuse'}
 
 def _plain(text: str) -> str:
     "A field of the list of mounts without its escapes"
     return re.sub(r'\\([0-7]{3})', lambda m: chr(int(m[1], 8)), text)
 
+# %% ../../nbs/storage/02_atomic.ipynb #3388d202
 def _mounted(text: str, path: str) -> tuple[str, str]:
     "Of the file system that holds `path`: its type, and what was mounted, by the text of `/proc/self/mountinfo`"
     found, best = ('', ''), -1
@@ -63,27 +65,32 @@ def _mounted(text: str, path: str) -> tuple[str, str]:
             found, best = (kind, _plain(source)), len(at)
     return found
 
+# %% ../../nbs/storage/02_atomic.ipynb #374372a6
 def _mounts() -> str:
     "The list of mounts; empty on a system that has none"
     try: return Path('/proc/self/mountinfo').read_text(errors='surrogateescape')
     except OSError: return ''
 
+# %% ../../nbs/storage/02_atomic.ipynb #08f88385
 def file_system(path: str) -> str:
     "The type of the file system that a path is on; empty where the system does not tell"
     return _mounted(_mounts(), path)[0]
 
 def _is_network(kind: str) -> bool: return kind in _network or kind.startswith('fuse.')
 
+# %% ../../nbs/storage/02_atomic.ipynb #eee10f03
 def on_network(path: str) -> bool:
     "Is this path on a network file system, or on one that may be one?"
     if os.name == 'nt': return path.replace('\\', '/').startswith('//')
     return _is_network(file_system(path))
 
 # %% ../../nbs/storage/02_atomic.ipynb #322ce7c2
-_far = {'fuse.sshfs', 'fuse.s3fs', 'fuse.rclone', 'fuse.gcsfuse', 'fuse.blobfuse', 'fuse.blobfuse2', 'fuse.mount-s3',
-        'fuse.goofys', 'fuse.geesefs', 'fuse.glusterfs', 'fuse.ceph', 'fuse.ceph-fuse', 'fuse.juicefs',
-        'fuse.seaweedfs', 'fuse.davfs', 'fuse.curlftpfs', 'fuse.moosefs', 'fuse.beegfs'}
-_views = {'fuse.gocryptfs', 'fuse.encfs', 'fuse.cryfs', 'fuse.securefs', 'fuse.mergerfs', 'fuse.unionfs',
+_far = {'fuse.sshfs', 'fuse.s3fs', 'fuse.rclone', 'fuse.gcsfuse', 'fuse.blobfuse', 'fuse.blobfuse2',
+        'fuse.mount-s3', 'fuse.goofys', 'fuse.geesefs', 'fuse.glusterfs', 'fuse.ceph',
+        'fuse.ceph-fuse', 'fuse.juicefs', 'fuse.seaweedfs', 'fuse.davfs', 'fuse.curlftpfs',
+        'fuse.moosefs', 'fuse.beegfs'}
+_views = {'fuse.gocryptfs', 'fuse.encfs', 'fuse.cryfs', 'fuse.securefs', 'fuse.mergerfs',
+'fuse.unionfs',
 'fuse.fuse-overlayfs', 'fuse.bindfs',
     # they show folders or a device of the machine that has mounted them
     'fuse.ntfs-3g', 'fuse.exfat', 'fuse.exfat-fuse'}
@@ -94,9 +101,11 @@ def _here(text: str, path: str, depth: int = 5) -> bool:
     if not _is_network(kind): return True
     if kind in _far or not depth or kind != 'fuse' and not kind.startswith('fuse.'): return False
     parts = source.split(':')
-    if all(map(os.path.isabs, parts)): return all(p.startswith('/dev/') or _here(text, p, depth - 1) for p in parts)
+    if all(map(os.path.isabs, parts)):
+        return all(p.startswith('/dev/') or _here(text, p, depth - 1) for p in parts)
     return kind in _views
 
+# %% ../../nbs/storage/02_atomic.ipynb #9449d1ff
 def of_this_machine(path: str) -> bool:
     """Are the bytes of a path on this machine: on a disk, or in a file system in user space that shows folders of a
     disk?"""
@@ -107,17 +116,20 @@ def errnos(*names: str) -> set[int]:
     "The numbers of those errors that this system has"
     return {getattr(errno, n) for n in names if hasattr(errno, n)}
 
-_gone = errnos('ENOTCONN', 'ESTALE', 'ETIMEDOUT', 'EHOSTDOWN', 'EHOSTUNREACH', 'ENETDOWN', 'ENETUNREACH', 'ENETRESET',
-               'ECONNABORTED', 'ECONNREFUSED', 'ECONNRESET', 'EREMOTEIO', 'ENOLINK', 'ECOMM', 'ENONET', 'ESHUTDOWN')
+_gone = errnos('ENOTCONN', 'ESTALE', 'ETIMEDOUT', 'EHOSTDOWN', 'EHOSTUNREACH', 'ENETDOWN',
+               'ENETUNREACH', 'ENETRESET', 'ECONNABORTED', 'ECONNREFUSED', 'ECONNRESET',
+               'EREMOTEIO', 'ENOLINK', 'ECOMM', 'ENONET', 'ESHUTDOWN')
 _closed = errnos('EACCES', 'EPERM', 'EROFS')
 
+# %% ../../nbs/storage/02_atomic.ipynb #1d290ed9
 def whose(path: str) -> str:
     """Of a path that was refused, or of the nearest folder above: whose it is, and who may do what; empty where it is
     this user's own, or nobody knows"""
     if os.name != 'posix': return ''
     import grp, pwd
     try:
-        while not os.path.lexists(path) and path != os.path.dirname(path): path = os.path.dirname(path)
+        while not os.path.lexists(path) and path != os.path.dirname(path):
+            path = os.path.dirname(path)
         st = os.stat(path)
     except OSError: return ''
     if st.st_uid == os.geteuid(): return ''
@@ -127,17 +139,21 @@ def whose(path: str) -> str:
     return (f'{path} belongs to {named(pwd.getpwuid, st.st_uid)}, group {named(grp.getgrgid, st.st_gid)}, '
             f'{stat.filemode(st.st_mode)}')
 
+# %% ../../nbs/storage/02_atomic.ipynb #0f523c4f
 class Short(OSError): "An object has another size than it must have"
 class Foreign(OSError):
     "Something lies in an object's place that this library did not put there: a link, a pipe, a device"
 
+# %% ../../nbs/storage/02_atomic.ipynb #c03180ee
 def said(e: OSError, what: str) -> OSError:
     "The error that a backend raises for one of the system"
     if e.errno is None: return e
     if isinstance(e, (Short, Foreign)): return type(e)(e.errno, e.strerror, what)
-    if e.errno in _gone: return ConnectionError(e.errno, f'{e.strerror}: the volume is not there', what)
+    if e.errno in _gone:
+        return ConnectionError(e.errno, f'{e.strerror}: the volume is not there', what)
     if e.errno in _closed: return PermissionError(e.errno, e.strerror, what)
-    if e.errno == errno.ELOOP: return Foreign(e.errno, 'a link, which is never followed below the root', what)
+    if e.errno == errno.ELOOP:
+        return Foreign(e.errno, 'a link, which is never followed below the root', what)
     return OSError(e.errno, e.strerror, what)
 
 # %% ../../nbs/storage/02_atomic.ipynb #3e047f08
@@ -148,6 +164,7 @@ def is_late(e: OSError) -> bool:
     "May a volume answer so although all is well?"
     return isinstance(e, Short) or type(e) is OSError and e.errno in _late
 
+# %% ../../nbs/storage/02_atomic.ipynb #9a602c8c
 class Patience:
     "How long one question to a volume is asked again"
     def __init__(
@@ -173,15 +190,20 @@ class Patience:
 
 _T = TypeVar('_T')
 
+# %% ../../nbs/storage/02_atomic.ipynb #1f20406c
+_T = TypeVar('_T')
+
 def asked_again(f: Callable[..., _T], *args, patience: float = PATIENCE) -> _T:
     "The answer of a volume, which is asked again where it may be late"
     late = Patience(patience)
     while True:
         try: return f(*args)
         except OSError as e:
-            # raised where it is caught: a frame that keeps an error of its own traceback keeps all of its callers, too
+            # raised where it is caught: a frame that keeps an error
+            # of its own traceback keeps all of its callers, too
             if not late.more(e): raise late.last(e) from None
 
+# %% ../../nbs/storage/02_atomic.ipynb #a87d411c
 def lies_there(path: str) -> bool:
     "Does something lie at a path?"
     try: return bool(asked_again(os.lstat, path))
@@ -198,6 +220,7 @@ class _Call(Generic[_T]):
         try: self.answer = self.run(self.f, *self.args)
         except BaseException as e: self.error = e
 
+# %% ../../nbs/storage/02_atomic.ipynb #2f1a9047
 class _Asker:
     "A thread that asks one question after another"
     idle: list[_Asker] = []
@@ -214,10 +237,12 @@ class _Asker:
 
 after_fork(_Asker.idle.clear)     # a child has no threads
 
+# %% ../../nbs/storage/02_atomic.ipynb #dce801ed
 class Unanswered(ConnectionError):
     "A call to the system that has not come back"
     call: _Call
 
+# %% ../../nbs/storage/02_atomic.ipynb #ded65c2d
 def within(
     seconds: float,      # To wait for the answer
     f: Callable[..., _T],
@@ -238,13 +263,15 @@ def within(
 # %% ../../nbs/storage/02_atomic.ipynb #631ca3d0
 def resolved(path: str | os.PathLike) -> str:
     "A path made absolute, its links followed; as it is written, where its volume does not answer"
-    if not any(_is_network(line.partition(' - ')[2].partition(' ')[0]) for line in _mounts().splitlines()):
+    if not any(_is_network(line.partition(' - ')[2].partition(' ')[0])
+               for line in _mounts().splitlines()):
         return os.path.realpath(path)
     if not (_hang and not _hang[-1].done.is_set()):
         try: return within(PATIENCE, _real, os.fspath(path))
         except Unanswered as e: _hang[:] = [e.call]
     return os.path.abspath(path)
 
+# %% ../../nbs/storage/02_atomic.ipynb #89451922
 def _real(path: str) -> str: return os.path.realpath(path)
 
 _hang: list[_Call] = []     # the last question of that kind that hung
@@ -254,6 +281,7 @@ def flags(*names: str) -> int:
     "Those flags of `os.open` that this system has"
     return sum(getattr(os, f'O_{n}', 0) for n in names)
 
+# %% ../../nbs/storage/02_atomic.ipynb #59bcdfd6
 READ_FLAGS = os.O_RDONLY | flags('NOFOLLOW', 'CLOEXEC', 'NONBLOCK', 'NOCTTY', 'BINARY')
 
 def regular(st: os.stat_result, key: str) -> os.stat_result:
@@ -262,6 +290,7 @@ def regular(st: os.stat_result, key: str) -> os.stat_result:
     if stat.S_ISDIR(st.st_mode): raise FileNotFoundError(errno.ENOENT, 'a folder, not an object', key)
     raise Foreign(errno.EINVAL, 'neither a file nor a folder', key)
 
+# %% ../../nbs/storage/02_atomic.ipynb #632741e3
 def read_all(fd: int, size: int, key: str) -> bytes:
     "So many bytes, however many calls it takes"
     data = os.read(fd, size)
@@ -279,6 +308,7 @@ def sync_file(fd: int) -> None:
         fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # Apple's fsync leaves the bytes in the drive's cache
     else: os.fsync(fd)
 
+# %% ../../nbs/storage/02_atomic.ipynb #948c526c
 def sync_folder(place: str) -> None:
     "Wait until the names in a folder are on the disk; Windows does so by itself"
     if os.name == 'nt': return
@@ -293,6 +323,7 @@ def lock(f: IO[bytes] | io.RawIOBase) -> bool:
     except OSError: return False
     return True
 
+# %% ../../nbs/storage/02_atomic.ipynb #999b58e7
 def _lock(f: IO[bytes] | io.RawIOBase) -> None:
     "Take the lock, or raise `OSError`"
     if sys.platform == 'win32':
@@ -303,6 +334,16 @@ def _lock(f: IO[bytes] | io.RawIOBase) -> None:
         import fcntl
         fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+def unlock(f: IO[bytes] | io.RawIOBase) -> None:
+    "Let a lock go, also where a child has inherited the file"
+    if sys.platform == 'win32':
+        import msvcrt
+        f.seek(2**62)
+        msvcrt.locking(f.fileno(), msvcrt.LK_UNLCK, 1)
+    else:
+        import fcntl
+        fcntl.flock(f, fcntl.LOCK_UN)
+
 # %% ../../nbs/storage/02_atomic.ipynb #724e1b21
 UNNAMED = bool(hasattr(os, 'O_TMPFILE') and os.path.isdir('/proc/self/fd'))
 _cannot = errnos('EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EISDIR', 'EINVAL', 'EXDEV', 'EPERM')
@@ -310,6 +351,7 @@ draft_name = re.compile(r'\.tmp-[0-9a-f]{16}')
 
 class MustBeNamed(OSError): "A file in this folder must have a name while it is written"
 
+# %% ../../nbs/storage/02_atomic.ipynb #7ff0a9da
 class Draft:
     "A file in the making, which no reader sees"
     def __init__(self, place: str, mode: int, named: bool = not UNNAMED):
@@ -342,11 +384,13 @@ def _link(draft: Draft, target: str) -> None:
     # without src_dir_fd: EXDEV
     else: os.link(f'/proc/self/fd/{draft.fd}', target, src_dir_fd=draft.fd, follow_symlinks=True)
 
+# %% ../../nbs/storage/02_atomic.ipynb #e8911024
 def publish(
     draft: Draft,
     target: str,
     patience: float = 0.0,     # Seconds to ask again where a volume may answer late
-    # May it take the name by `rename` where there are no hard links? Then nobody knows who was first
+    # May it take the name by `rename` where there are
+    # no hard links? Then nobody knows who was first
     replace: bool = False,
 ) -> bool:
     "Give a draft its name: False where something has that name already"
@@ -354,7 +398,8 @@ def publish(
     while True:
         try: _link(draft, target); return True
         except FileExistsError:
-            return os.path.samestat(os.fstat(draft.fd), asked_again(os.lstat, target, patience=patience))
+            return os.path.samestat(os.fstat(draft.fd),
+                                    asked_again(os.lstat, target, patience=patience))
         except OSError as e:
             name = draft.name
             cannot = e.errno in _cannot or bool(e.errno == errno.EIO and name and not _links(name))
@@ -362,6 +407,7 @@ def publish(
             if cannot and name and replace: return _renamed(draft, name, target)
             if not late.more(e): raise _no_links(target, e) if cannot else late.last(e) from None
 
+# %% ../../nbs/storage/02_atomic.ipynb #5b5908e6
 def _links(name: str) -> bool:
     """Can a file beside a draft have a second name, asked with a new one? Where even that cannot be made, the volume
     is away, which nobody can tell"""
@@ -374,6 +420,7 @@ def _links(name: str) -> bool:
     else: os.unlink(other); return True
     finally: os.unlink(beside)
 
+# %% ../../nbs/storage/02_atomic.ipynb #696c59f6
 def _renamed(draft: Draft, name: str, target: str) -> bool:
     "Give a draft its name where nothing has it"
     if os.path.lexists(target): return False
@@ -396,13 +443,32 @@ def copy_piece(source: int, draft: Draft) -> int:
             if n := os.copy_file_range(source, draft.fd, PIECE): return n
         except OSError as e:
             if e.errno not in _uncopied: raise
-    data = os.read(source, PIECE)   # also where the system copied nothing: some files have content and no size
+    # also where the system copied nothing: some files have content and no size
+    data = os.read(source, PIECE)
     draft.write(data)
     return len(data)
 
+# %% ../../nbs/storage/02_atomic.ipynb #8ac57526
 def batch_size() -> int:
     "How many drafts may be open at once"
     try: import resource
     except ImportError: return 128   # Windows
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return 512 if soft < 0 else max(8, min(512, soft // 4))
+
+# %% ../../nbs/storage/02_atomic.ipynb #ed3efd6f
+def replace_file(
+    file: str | os.PathLike,     # Its folder is made where it is missing, for its owner alone
+    text: str,
+) -> bool:                       # False where it cannot be written: then the file of before is there
+    "Small file, new or in place of another, in one step"
+    new = f'{os.fspath(file)}.{token_hex(8)}'
+    try:
+        os.makedirs(os.path.dirname(new), mode=0o700, exist_ok=True)
+        with open(new, 'x', encoding='utf-8') as f: f.write(text)
+        os.replace(new, file)
+        return True
+    except OSError:
+        try: os.unlink(new)
+        except OSError: pass
+        return False

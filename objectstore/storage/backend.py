@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
+from ..errors import Unsupported
 from ..refs import MAX_VERSION
 
 # %% auto #0
 __all__ = ['MARKER', 'BELIEVED', 'Entry', 'same_stamp', 'stamp_tag', 'Capabilities', 'number_key', 'key_number', 'is_beyond',
-           'Backend', 'settle', 'in_threads', 'one_call', 'before_claim', 'has_shown', 'believed', 'hurry',
-           'in_a_hurry', 'last_number', 'MemoryBackend']
+           'settle', 'in_threads', 'one_call', 'before_claim', 'has_shown', 'believed', 'hurry', 'in_a_hurry', 'NotYet',
+           'behind_others', 'name_now', 'last_number', 'Backend', 'MemoryBackend']
 
 # %% ../../nbs/storage/01_backend.ipynb #30d6d693
 MARKER = 'objectstore.json'      # the object that says: here is a store, of this format
@@ -29,12 +30,17 @@ class Entry(NamedTuple):
     key: str         # From the backend's root, segments joined by `/`
     size: int        # Bytes
     modified: float  # Seconds since 1970, by the backend's clock
-    stamp: str = ''  # Another one where another object has taken the key; empty where the backend tells none
+    # Another one where another object has taken the key: the
+    # suite asks for it; empty where the backend tells none
+    stamp: str = ''
 
+# %% ../../nbs/storage/01_backend.ipynb #503dff00
 def same_stamp(a: str, b: str) -> bool:
     "May two stamps be those of one object? What a write was answered has a tag and no time yet"
-    return not a or not b or a == b or (' ' in a) != (' ' in b) and a.partition(' ')[0] == b.partition(' ')[0]
+    return (not a or not b or a == b or (' ' in a) != (' ' in b)
+            and a.partition(' ')[0] == b.partition(' ')[0])
 
+# %% ../../nbs/storage/01_backend.ipynb #e6916939
 def stamp_tag(stamp: str) -> int:
     "A number of 30 bits for the tag in a stamp"
     return zlib.crc32(stamp.partition(' ')[0].encode()) % (2**30 - 1) + 1
@@ -43,12 +49,16 @@ def stamp_tag(stamp: str) -> int:
 @dataclass(frozen=True)
 class Capabilities:
     "What is cheap and what is certain on a backend"
-    place: Literal['memory', 'local', 'shared', 'remote']  # Where the bytes are, seen from this process
-    # Are three questions for absent keys cheaper than a listing, and certain? (NFS clients remember absence)
+    # Where the bytes are, seen from this process
+    place: Literal['memory', 'local', 'shared', 'remote']
+    # Are three questions for absent keys cheaper than a
+    # listing, and certain? (NFS clients remember absence)
     probe: bool = False
-    wait: float = 0.0       # Longest random wait in seconds before a lost claim is tried again; 0: at once
+    # Longest random wait in seconds before a lost claim is tried again; 0: at once
+    wait: float = 0.0
     many: int = 1           # How many requests at once are worth while
     page: int = 1000        # Entries that one listing request brings
+    ordered: bool = False   # Does `create` ask `name_now` before an object gets its name?
 
 # %% ../../nbs/storage/01_backend.ipynb #4a65f52f
 _numbered = re.compile(r'(\d{10})(?:\.(.+))?', re.ASCII | re.DOTALL)
@@ -57,6 +67,7 @@ def number_key(n: int) -> str:
     "The last segment of the key of the `n`-th object of a numbered folder"
     return f'{n:010d}'
 
+# %% ../../nbs/storage/01_backend.ipynb #7801070a
 def key_number(
     key: str,                            # A key in a numbered folder
 ) -> tuple[int, str | None] | None:      # Its number, and its mark where it is one; None where it is neither
@@ -64,13 +75,123 @@ def key_number(
     m = _numbered.fullmatch(key.rpartition('/')[2])
     return (int(m[1]), m[2]) if m and int(m[1]) <= MAX_VERSION else None
 
+# %% ../../nbs/storage/01_backend.ipynb #5a0a90f4
 def is_beyond(key: str) -> bool:
     "Does a key end in a number that nobody gives?"
     return bool(m := _numbered.fullmatch(key.rpartition('/')[2])) and int(m[1]) > MAX_VERSION
 
+# %% ../../nbs/storage/01_backend.ipynb #2e60e15d
+_T = TypeVar('_T')
+_A = TypeVar('_A')
+
+def settle(f: Callable[..., _T], *args) -> _T | OSError | OverflowError:
+    "The result of a call, or the exception that it raised"
+    try: return f(*args)
+    except (OSError, OverflowError) as e: return e
+
+# %% ../../nbs/storage/01_backend.ipynb #32a4cc92
+def in_threads(f: Callable[[_A], _T], items: Iterable[_A], workers: int) -> Iterator[_T | OSError | OverflowError]:
+    "Results or exceptions of `f` over `items`, in order, from a few threads"
+    items = list(items)
+    if len(items) < 2 or workers < 2: return iter([settle(f, i) for i in items])
+    with ThreadPoolExecutor(min(workers, len(items))) as pool:
+        return iter([r.result()
+                     for r in [pool.submit(copy_context().run, settle, f, i) for i in items]])
+
+# %% ../../nbs/storage/01_backend.ipynb #82de74d6
+_shown: ContextVar[dict | None] = ContextVar('shown', default=None)
+_before_claim: ContextVar[bool] = ContextVar('before_claim', default=False)
+# seconds for which a service that has shown something is believed within one call
+BELIEVED = 5.0
+
+# %% ../../nbs/storage/01_backend.ipynb #7a1596d7
+class one_call:
+    "A call of a store, or a part of one: what a service has shown in it counts for the rest of it"
+    def __enter__(self) -> None: self.token = _shown.set({}) if _shown.get() is None else None
+    def __exit__(self, *error) -> None:
+        if self.token: _shown.reset(self.token)
+
+# %% ../../nbs/storage/01_backend.ipynb #c30a6b7a
+@contextmanager
+def before_claim() -> Iterator[None]:
+    "Within it an empty listing needs no proof: a claim follows"
+    token = _before_claim.set(True)
+    try: yield
+    finally: _before_claim.reset(token)
+
+# %% ../../nbs/storage/01_backend.ipynb #59b360a5
+def has_shown(backend: object) -> None:
+    "Note that a service has answered with what it alone can know"
+    if (shown := _shown.get()) is not None: shown[id(backend)] = time.monotonic()
+
+def believed(backend: object) -> bool:
+    "Is an empty listing of a service believed as it is?"
+    return (_before_claim.get() or time.monotonic() - (_shown.get() or {}).get(id(backend),
+        -math.inf) < BELIEVED)
+
+# %% ../../nbs/storage/01_backend.ipynb #fbaced21
+_hurried: ContextVar[bool] = ContextVar('hurried', default=False)
+
+@contextmanager
+def hurry(
+    really: bool = True,      # Is there something else to answer with?
+) -> Iterator[None]:
+    "Within it an answer is waited for only a moment"
+    token = _hurried.set(really or _hurried.get())
+    try: yield
+    finally: _hurried.reset(token)
+
+# %% ../../nbs/storage/01_backend.ipynb #1d1e220d
+def in_a_hurry() -> bool: return _hurried.get()
+
+# %% ../../nbs/storage/01_backend.ipynb #3e10dc6c
+_behind_others: ContextVar[Callable[[], None] | None] = ContextVar('behind_others', default=None)
+
+class NotYet(Exception): "Others that should come before have not come: an object gets no name"
+
+@contextmanager
+def behind_others(
+    wait: Callable[[], None],     # Comes back when they are there; or raises `NotYet`
+) -> Iterator[None]:
+    "Within it a file gets its name behind others"
+    token = _behind_others.set(wait)
+    try: yield
+    finally: _behind_others.reset(token)
+
+def name_now() -> None:
+    "Wait until a file may get its name"
+    if wait := _behind_others.get(): wait()
+
+# %% ../../nbs/storage/01_backend.ipynb #f800f528
+def _behind(folder: str, n: int) -> str | None:
+    "The key behind every mark of a number, where a listing of what is newer begins"
+    return f'{folder}{number_key(n)}.z' if n > 0 else None
+
+# %% ../../nbs/storage/01_backend.ipynb #4574dcd4
+def last_number(entries: Iterable[Entry]) -> int:
+    "The highest number in a listing of a numbered folder, in whatever order it comes; 0 where there is none"
+    return max((found[0] for e in entries if (found := key_number(e.key))), default=0)
+
+# %% ../../nbs/storage/01_backend.ipynb #e8113973
+def _jump(self: Backend, folder: str, low: int, page: list[Entry],
+          high: int | None) -> tuple[list[Entry], int | None]:
+    "The next page that is not empty, found by doubling and then halving its start; the rest, where little can be left"
+    while True:
+        start = low * 2 if high is None else (low + high) // 2
+        if high is not None and high - low <= self.can.page: return _rest(self, folder, low), high
+        found = self._page(folder, start)
+        if found: return found, high
+        high = start
+
+# %% ../../nbs/storage/01_backend.ipynb #8b83ec8a
+def _rest(self: Backend, folder: str, low: int) -> list[Entry]:
+    "What begins at `low`, with all of its marks: the end of the folder"
+    return list(self.list(folder, _behind(folder, low - 1)))
+
 # %% ../../nbs/storage/01_backend.ipynb #ff3e3a88
 class Backend(ABC):
     "A place that keeps immutable objects under keys"
+    # Each method refuses what is no key, by `check_key` of storage.atomic: a `ValueError`
     url: str                    # For messages: never holds a secret
     can: Capabilities
 
@@ -87,9 +208,11 @@ class Backend(ABC):
         "The whole object; `OverflowError` where it has more than `limit` bytes"
     @abstractmethod
     def stream(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        "The bytes from `start` to before `end`, piece by piece, in bounded memory"
+        """The bytes from `start` to before `end`, piece by piece, in bounded memory; `OSError` where there are not so
+        many"""
     @abstractmethod
-    def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
+    def list(self, folder: str, after: str | None = None,
+             limit: int | None = None) -> Iterator[Entry]:
         """All objects below a folder (which ends in `/`, or is empty), those in one folder in order of key, beginning
         after the key `after`"""
     @abstractmethod
@@ -115,6 +238,10 @@ class Backend(ABC):
     def path(self, key: str) -> Path | None:
         "The object as a file on this machine, where it is one; it must not be written to"
         return None
+    def replace(self, key: str, source: Path) -> None:
+        """Put the content of a file in the place of an object, in one step: right bytes for wrong ones, which `verify`
+        writes where their name says what they must be; and what is left of an erased version"""
+        raise Unsupported(f'{self.url} has no way to replace an object')
     def stamp(self, key: str) -> str:
         "The stamp of an object, as far as it is known without a request; else empty"
         return ''
@@ -134,6 +261,9 @@ class Backend(ABC):
         "The bytes of such a copy, where the nearest tier has it; None: look more closely"
         return None
     def forget(self, key: str) -> None: "Drop nearer copies, which were found to be damaged"
+    def drafts(self, before: float) -> Iterator[tuple[Path, int]]:
+        "Files, with their bytes, that writers who died before a moment have left, and that are no objects"
+        return iter(())
     def room(self, key: str) -> AbstractContextManager[Path] | None:
         "A new file that becomes the nearer copy of a key once it is whole; None where copies are not kept"
         return None
@@ -150,6 +280,14 @@ class Backend(ABC):
     def read_many(self, keys: Iterable[str], limit: int | None = None) -> list[bytes | Exception]:
         "`read` for each key: its bytes or its exception"
         return list(in_threads(lambda k: self.read(k, limit), keys, self.can.many))
+
+    def delete_many(self, keys: Iterable[str]) -> list[None | Exception]:
+        "`delete` for each key: None, or its exception"
+        return list(in_threads(self.delete, keys, self.can.many))
+
+    def fresh(self, keys: Iterable[str], limit: int | None = None) -> list[bytes | Exception]:
+        "The same, as the place where versions are decided has them now, whatever is nearer"
+        return self.read_many(keys, limit)
 
     def _page(self, folder: str, above: int) -> list[Entry]:
         "One page of a numbered folder: objects with numbers above `above`"
@@ -172,84 +310,6 @@ class Backend(ABC):
             low = max(last_number(page), low + 1)
             page, high = _jump(self, folder, low, page, high)
         return page
-
-# %% ../../nbs/storage/01_backend.ipynb #2e60e15d
-_T = TypeVar('_T')
-_A = TypeVar('_A')
-
-def settle(f: Callable[..., _T], *args) -> _T | OSError | OverflowError:
-    "The result of a call, or the exception that it raised"
-    try: return f(*args)
-    except (OSError, OverflowError) as e: return e
-
-def in_threads(f: Callable[[_A], _T], items: Iterable[_A], workers: int) -> Iterator[_T | OSError | OverflowError]:
-    "Results or exceptions of `f` over `items`, in order, from a few threads"
-    items = list(items)
-    if len(items) < 2 or workers < 2: return iter([settle(f, i) for i in items])
-    with ThreadPoolExecutor(min(workers, len(items))) as pool:
-        return iter([r.result() for r in [pool.submit(copy_context().run, settle, f, i) for i in items]])
-
-# %% ../../nbs/storage/01_backend.ipynb #82de74d6
-_shown: ContextVar[dict | None] = ContextVar('shown', default=None)
-_before_claim: ContextVar[bool] = ContextVar('before_claim', default=False)
-BELIEVED = 5.0     # seconds for which a service that has shown something is believed within one call
-
-class one_call:
-    "A call of a store, or a part of one: what a service has shown in it counts for the rest of it"
-    def __enter__(self) -> None: self.token = _shown.set({}) if _shown.get() is None else None
-    def __exit__(self, *error) -> None:
-        if self.token: _shown.reset(self.token)
-
-@contextmanager
-def before_claim() -> Iterator[None]:
-    "Within it an empty listing needs no proof: a claim follows"
-    token = _before_claim.set(True)
-    try: yield
-    finally: _before_claim.reset(token)
-
-def has_shown(backend: Backend) -> None:
-    "Note that a service has answered with what it alone can know"
-    if (shown := _shown.get()) is not None: shown[id(backend)] = time.monotonic()
-
-def believed(backend: Backend) -> bool:
-    "Is an empty listing of a service believed as it is?"
-    return _before_claim.get() or time.monotonic() - (_shown.get() or {}).get(id(backend), -math.inf) < BELIEVED
-
-# %% ../../nbs/storage/01_backend.ipynb #fbaced21
-_hurried: ContextVar[bool] = ContextVar('hurried', default=False)
-
-@contextmanager
-def hurry(
-    really: bool = True,      # Is there something else to answer with?
-) -> Iterator[None]:
-    "Within it an answer is waited for only a moment"
-    token = _hurried.set(really or _hurried.get())
-    try: yield
-    finally: _hurried.reset(token)
-
-def in_a_hurry() -> bool: return _hurried.get()
-
-# %% ../../nbs/storage/01_backend.ipynb #f800f528
-def _behind(folder: str, n: int) -> str | None:
-    "The key behind every mark of a number, where a listing of what is newer begins"
-    return f'{folder}{number_key(n)}.z' if n > 0 else None
-
-def last_number(entries: Iterable[Entry]) -> int:
-    "The highest number in a listing of a numbered folder, in whatever order it comes; 0 where there is none"
-    return max((found[0] for e in entries if (found := key_number(e.key))), default=0)
-
-def _jump(self: Backend, folder: str, low: int, page: list[Entry], high: int | None) -> tuple[list[Entry], int | None]:
-    "The next page that is not empty, found by doubling and then halving its start; the rest, where little can be left"
-    while True:
-        start = low * 2 if high is None else (low + high) // 2
-        if high is not None and high - low <= self.can.page: return _rest(self, folder, low), high
-        found = self._page(folder, start)
-        if found: return found, high
-        high = start
-
-def _rest(self: Backend, folder: str, low: int) -> list[Entry]:
-    "What begins at `low`, with all of its marks: the end of the folder"
-    return list(self.list(folder, _behind(folder, low - 1)))
 
 # %% ../../nbs/storage/01_backend.ipynb #4688d86e
 class MemoryBackend(Backend):
@@ -276,32 +336,40 @@ class MemoryBackend(Backend):
         if progress: progress(len(data))
         if not self.create(key, data): raise FileExistsError(key)
 
+    def replace(self, key: str, source: Path) -> None:
+        data = Path(source).read_bytes()
+        with self._lock: self._objects[key] = (data, time.time())
+
     def _get(self, key: str) -> tuple[bytes, float]:
         try: return self._objects[key]
         except KeyError: raise FileNotFoundError(key) from None
 
     def read(self, key: str, limit: int | None = None) -> bytes:
         data, _ = self._get(key)
-        if limit is not None and len(data) > limit: raise OverflowError(f'{key} has {len(data):,} bytes')
+        if limit is not None and len(data) > limit:
+            raise OverflowError(f'{key} has {len(data):,} bytes')
         return data
 
     def stream(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         data = self._get(key)[0][start:end]
         return (data[i:i + 2**20] for i in range(0, len(data), 2**20))
 
-    def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
+    def list(self, folder: str, after: str | None = None,
+             limit: int | None = None) -> Iterator[Entry]:
         with self._lock:
-            keys = sorted(k for k in self._objects if k.startswith(folder) and (after is None or k > after))
+            keys = sorted(k for k in self._objects if k.startswith(folder)
+                          and (after is None or k > after))
         found = ((k, self._objects.get(k)) for k in keys)
         return islice((Entry(k, len(v[0]), v[1], repr(v[1])) for k, v in found if v), limit)
 
     def folders(self, folder: str) -> list[str]:
         with self._lock:
-            return sorted({k[len(folder):].split('/')[0] for k in self._objects if k.startswith(folder)
-                           and '/' in k[len(folder):]})
+            return sorted({k[len(folder):].split('/')[0] for k in self._objects
+                           if k.startswith(folder) and '/' in k[len(folder):]})
 
     def exists(self, key: str) -> bool: return key in self._objects
-    def stamp(self, key: str) -> str: return repr(found[1]) if (found := self._objects.get(key)) else ''
+    def stamp(self, key: str) -> str:
+        return repr(found[1]) if (found := self._objects.get(key)) else ''
     def ask_time(self) -> float: return time.time()
     def delete(self, key: str) -> None:
         with self._lock: self._objects.pop(key, None)

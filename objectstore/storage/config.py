@@ -14,21 +14,19 @@ from urllib.parse import parse_qsl, urlsplit
 from ..durations import GRAMMAR, seconds
 from ..errors import ObjectStoreError, hint
 from ..environment import brief, cleaned, outside, own_folder, variable, warn_of_strange, yes_or_no
+from ..trust import TrustedTypes, read_trust
 from .options import ENDPOINTS, has_login, option_prefix
 from .urls import plain_path
 
 # %% auto #0
-__all__ = ['SECRETS_BELONG', 'KEYS', 'PERSONAL', 'OFF_LIMITS', 'InvalidSettings', 'parse_size', 'check_author',
-           'check_provenance', 'check_secret', 'read_value', 'our_lines', 'read_sections', 'user_file', 'candidates',
-           'from_file', 'Config', 'get_config', 'state_dir', 'cache_dir']
-
-# %% ../../nbs/storage/09_config.ipynb #c069099a
-class InvalidSettings(ObjectStoreError, ValueError):
-    "A settings file, an environment variable or a profile that cannot be used"
+__all__ = ['SECRETS_BELONG', 'KEYS', 'PERSONAL', 'OFF_LIMITS', 'parse_size', 'check_author', 'check_provenance', 'check_secret',
+           'InvalidSettings', 'read_value', 'our_lines', 'read_sections', 'user_file', 'candidates', 'from_file',
+           'Config', 'get_config', 'state_dir', 'cache_dir']
 
 # %% ../../nbs/storage/09_config.ipynb #9ca0f66f
 _size = re.compile(r'(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?', re.IGNORECASE | re.ASCII)
 
+# %% ../../nbs/storage/09_config.ipynb #5944a500
 @overload
 def parse_size(size: int | str) -> int: ...
 @overload
@@ -49,6 +47,7 @@ def _tiers(text: str) -> tuple[str, ...]:
     parts = text.splitlines() if '\n' in text.strip() else text.split(',')
     return tuple(found for p in parts if (found := cleaned(p)))
 
+# %% ../../nbs/storage/09_config.ipynb #31c29f48
 def _seconds(text: str) -> float:
     try: return seconds(float(text))
     except ValueError: pass
@@ -58,23 +57,29 @@ def _seconds(text: str) -> float:
 
 # %% ../../nbs/storage/09_config.ipynb #f6a239a1
 def _offline(text: str) -> str | bool: return 'auto' if text.lower() == 'auto' else yes_or_no(text)
+
+# %% ../../nbs/storage/09_config.ipynb #a195e284
 def _endpoint(text: str) -> str:
     if urlsplit(text).scheme not in ('http', 'https') or not urlsplit(text).hostname:
         raise ValueError(f'{brief(text)} is not a URL such as http://minio.lab:9000')
     return text
 
+# %% ../../nbs/storage/09_config.ipynb #3013cc7c
 def check_author(text: object) -> str:
     "The name that stands in records, or ValueError"
-    if isinstance(text, str) and text.strip() and len(text) <= 200 and text.isprintable(): return text.strip()
+    if isinstance(text, str) and text.strip() and len(text) <= 200 and text.isprintable():
+        return text.strip()
     raise ValueError('an author is a short text on one line, such as "ana" or "ana@lab"')
 
+# %% ../../nbs/storage/09_config.ipynb #cf8c5d91
 def check_provenance(text: object) -> str:
     "How much a record tells of who and what made it, or ValueError"
     if text in ('full', 'minimal'): return text
     raise ValueError(f'{brief(str(text))} is neither full nor minimal')
 
-_readers: dict[str, Callable] = dict(tiers=_tiers, endpoint=_endpoint, offline=_offline, max_age=_seconds,
-                                     cache_limit=parse_size, timeout=_seconds, trust=yes_or_no, author=check_author,
+_readers: dict[str, Callable] = dict(tiers=_tiers, endpoint=_endpoint, offline=_offline,
+                                     max_age=_seconds, cache_limit=parse_size, timeout=_seconds,
+                                     trust=read_trust, author=check_author,
                                      provenance=check_provenance)
 
 # %% ../../nbs/storage/09_config.ipynb #f3611626
@@ -88,7 +93,8 @@ def check_secret(
     text: str,       # What it is set to
 ) -> None:
     "Raise ValueError where a setting holds a secret"
-    if _secret.search(key.replace('-', '_')): raise ValueError(f'{key!r} is a secret: {SECRETS_BELONG}')
+    if _secret.search(key.replace('-', '_')):
+        raise ValueError(f'{key!r} is a secret: {SECRETS_BELONG}')
     for part in re.split(r'[\s,]+', text):
         try: url = urlsplit(part)
         except ValueError: continue
@@ -102,6 +108,10 @@ def check_secret(
             raise ValueError(f'{key!r} holds the secret {bad!r} in its URL: {SECRETS_BELONG}')
 
 # %% ../../nbs/storage/09_config.ipynb #755bbfb7
+class InvalidSettings(ObjectStoreError, ValueError):
+    "A settings file, an environment variable or a profile that cannot be used"
+
+# %% ../../nbs/storage/09_config.ipynb #c076a143
 KEYS = tuple(_readers)
 
 def read_value(
@@ -113,10 +123,12 @@ def read_value(
     try:
         check_secret(key, text)
         if key not in _readers:
-            raise ValueError(f'there is no setting {key!r}{hint(key, KEYS)}; there are {", ".join(KEYS)}')
+            raise ValueError(f'there is no setting {key!r}{hint(key, KEYS)}; there are '
+                             f'{", ".join(KEYS)}')
         return _readers[key](text)
     except ValueError as e:
-        raise InvalidSettings(f'{where}: {key}: {e}' if key in _readers else f'{where}: {e}') from None
+        raise InvalidSettings(f'{where}: {key}: {e}' if key in _readers
+                              else f'{where}: {e}') from None
 
 # %% ../../nbs/storage/09_config.ipynb #8f4b20a3
 _header = re.compile(r'\s*\[(?P<name>[^\]]*)\]')
@@ -126,7 +138,8 @@ def our_lines(text: str) -> str:
     ours, kept = False, []
     for line in text.splitlines():
         if m := _header.match(line):
-            ours = m['name'].strip() == 'objectstore' or m['name'].strip().startswith('objectstore.')
+            ours = (m['name'].strip() == 'objectstore'
+                    or m['name'].strip().startswith('objectstore.'))
         # an indented header would continue the value above it
         kept.append((line.strip() if m else line) if ours else '')
     return '\n'.join(kept)
@@ -140,33 +153,21 @@ def _line(text: str, profile: str, key: str) -> int:
         elif section == profile and re.match(rf'{re.escape(key)}\s*[=:]', line.strip(), re.IGNORECASE): return n
     return 0
 
-def read_sections(
-    path: Path,
-) -> dict[str, dict[str, tuple[str, str]]]:   # Of each section, each key's text and its place ('file, line 3')
-    "The sections of a settings file that are ours; none where there is no such file"
-    if (raw := _raw(path)) is None: return {}
-    return (_toml_sections if path.suffix == '.toml' else _ini_sections)(path, raw)
-
-def _raw(path: Path) -> bytes | None:
-    "The content of a file that may have a section of ours"
-    try: raw = path.read_bytes()
-    except PermissionError:
-        if not os.access(path.parent, os.X_OK): return None     # a folder above that is closed to us is none of ours
-        raise InvalidSettings(f'{path} cannot be read: its permissions do not let you') from None
-    except OSError: return None
-    return raw if b'objectstore' in raw else None
-
+# %% ../../nbs/storage/09_config.ipynb #ae857d69
 def _ini_sections(path: Path, raw: bytes) -> dict:
     import configparser
     if b'[objectstore' not in raw: return {}
     try:
         text = our_lines(raw.decode('utf-8-sig'))
-        parser = configparser.ConfigParser(interpolation=None, default_section='', inline_comment_prefixes=('#', ';'))
+        parser = configparser.ConfigParser(interpolation=None, default_section='',
+                                           inline_comment_prefixes=('#', ';'))
         parser.read_string(text, str(path))
-    except (configparser.Error, UnicodeDecodeError) as e: raise InvalidSettings(_complaint(path, e)) from None
-    return {s.strip(): {k: (v, f'{path}, line {_line(text, s.strip(), k)}') for k, v in parser[s].items()}
-            for s in parser.sections()}
+    except (configparser.Error, UnicodeDecodeError) as e:
+        raise InvalidSettings(_complaint(path, e)) from None
+    return {s.strip(): {k: (v, f'{path}, line {_line(text, s.strip(), k)}')
+                        for k, v in parser[s].items()} for s in parser.sections()}
 
+# %% ../../nbs/storage/09_config.ipynb #8e457ee5
 def _complaint(path: Path, e: Exception) -> str:
     "A parser's error in a line that names the place but repeats no line of the file, which may hold a secret"
     line = getattr(e, 'lineno', None) or next((n for n, _ in getattr(e, 'errors', ())), None)
@@ -188,10 +189,30 @@ def _toml_sections(path: Path, raw: bytes) -> dict:
     return {s: {k.replace('-', '_'): (_toml_text(v), f'{path}, line {_line(text, f"tool.{s}", k)}')
                 for k, v in table.items()} for s, table in tables.items()}
 
+# %% ../../nbs/storage/09_config.ipynb #cc718120
 def _toml_text(value: object) -> str:
     "A value as a settings file would have it"
     if isinstance(value, list): return '\n'.join(map(str, value)) + '\n'
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+# %% ../../nbs/storage/09_config.ipynb #c8cb10d2
+def read_sections(
+    path: Path,
+) -> dict[str, dict[str, tuple[str, str]]]:   # Of each section, each key's text and its place ('file, line 3')
+    "The sections of a settings file that are ours; none where there is no such file"
+    if (raw := _raw(path)) is None: return {}
+    return (_toml_sections if path.suffix == '.toml' else _ini_sections)(path, raw)
+
+# %% ../../nbs/storage/09_config.ipynb #2be3fb92
+def _raw(path: Path) -> bytes | None:
+    "The content of a file that may have a section of ours"
+    try: raw = path.read_bytes()
+    except PermissionError:
+        # a folder above that is closed to us is none of ours
+        if not os.access(path.parent, os.X_OK): return None
+        raise InvalidSettings(f'{path} cannot be read: its permissions do not let you') from None
+    except OSError: return None
+    return raw if b'objectstore' in raw else None
 
 # %% ../../nbs/storage/09_config.ipynb #0aab8cd7
 def user_file() -> Path:
@@ -200,6 +221,7 @@ def user_file() -> Path:
     try: return user_config_path('objectstore', appauthor=False)/'settings.ini'
     except RuntimeError: return Path(os.devnull)/'settings.ini'      # a user without a home has none
 
+# %% ../../nbs/storage/09_config.ipynb #6a0ae590
 def candidates(
     start: str | os.PathLike | None = None,   # Where to begin; None: the current folder
 ) -> list[Path]:                              # The nearest first, the user's own last
@@ -225,12 +247,15 @@ class Config(Mapping):
     tiers: tuple[str, ...] = ()          # Nearest first; none: the default local store
     endpoint: str | None = None          # URL of the service of the remote tiers
     offline: str | bool = 'auto'
-    max_age: float = 0.0                 # Seconds for which 'the latest' need not be asked for again
+    # Seconds for which 'the latest' need not be asked for again
+    max_age: float = 0.0
     cache_limit: int | None = None       # Bytes that a near tier may hold
     timeout: float = 1.0                 # Seconds to wait for a connection
-    trust: bool = False                  # May code in stored objects run?
+    # May code in stored objects run? Or that of named types alone
+    trust: bool | TrustedTypes = False
     author: str | None = None            # Who stands in records; None: user@host
-    provenance: str = 'full'             # How much records tell of who and what made a version: full or minimal
+    # How much records tell of who and what made a version: full or minimal
+    provenance: str = 'full'
     profile: str | None = None           # `lab` for [objectstore.lab]; None: [objectstore]
     sources: Mapping[str, str] = field(default_factory=dict)   # Of each key that was set, where
     # Addresses that a project's file alone names: where it does
@@ -249,11 +274,13 @@ class Config(Mapping):
 
 # %% ../../nbs/storage/09_config.ipynb #91f8ab8c
 PERSONAL = ('trust', 'author', 'provenance')
-OFF_LIMITS = {'allow_invalid_certificates', 'metadata_endpoint', 'endpoint_url_sts', 'imdsv1_fallback', 'role_arn',
-              'web_identity_token_file', 'federated_token_file', 'container_credentials_relative_uri',
-              'container_credentials_full_uri', 'container_authorization_token_file', 'authority_host', 'msi_endpoint',
+OFF_LIMITS = {'allow_invalid_certificates', 'metadata_endpoint', 'endpoint_url_sts',
+              'imdsv1_fallback', 'role_arn', 'web_identity_token_file', 'federated_token_file',
+              'container_credentials_relative_uri', 'container_credentials_full_uri',
+              'container_authorization_token_file', 'authority_host', 'msi_endpoint',
               'service_account', 'application_credentials'}
 
+# %% ../../nbs/storage/09_config.ipynb #802f060e
 def _from_section(section: Mapping, path: Path) -> dict[str, tuple[object, str]]:
     "The settings of a section, each with its source"
     found = {k: (read_value(k, cleaned(v) if k != 'tiers' else v.strip(), where), where)
@@ -268,32 +295,38 @@ def _from_section(section: Mapping, path: Path) -> dict[str, tuple[object, str]]
     _within_limits(tiers, where)
     return found
 
+# %% ../../nbs/storage/09_config.ipynb #a5b3ede0
 def _within_limits(tiers: tuple[str, ...], where: str) -> None:
     "Raise where a project's file says what is not its own to say"
     if not (bad := next((k for tier in tiers for k in _query(tier) if k in OFF_LIMITS), None)): return
-    raise InvalidSettings(f"{where}: tiers: {bad} does not belong into a project's file, which may neither switch off "
+    raise InvalidSettings(f"{where}: tiers: {bad} does not belong in a project's file, which may neither switch off "
                           "certificates " 'nor say where credentials come from: give it in storage_options, in the '
                           f'environment, or in {user_file()}')
 
+# %% ../../nbs/storage/09_config.ipynb #24e76eba
 def _query(tier: str) -> dict[str, str]:
     "The options of a tier, by their plain names"
     if '://' not in tier: return {}
     given = parse_qsl(tier.partition('?')[2], keep_blank_values=True)
     return {option_prefix.sub('', k.lower(), count=1): v for k, v in given}
 
+# %% ../../nbs/storage/09_config.ipynb #81897a47
 def _sends_to(found: Mapping) -> dict[str, str]:
     "The addresses in a section to which requests go that are signed with the user's keys"
     named = {found['endpoint'][0]: found['endpoint'][1]} if 'endpoint' in found else {}
     tiers, where = found.get('tiers', ((), ''))
-    for given in map(_query, tiers): named |= {given[k]: where for k in ('endpoint', 'proxy_url') if given.get(k)}
+    for given in map(_query, tiers):
+        named |= {given[k]: where for k in ('endpoint', 'proxy_url') if given.get(k)}
     own = {(variable(*names) or '').rstrip('/') for names in (ENDPOINTS, ('OBJECTSTORE_ENDPOINT',))}
     return {a: where for a, where in named.items() if a.rstrip('/') not in own}
 
+# %% ../../nbs/storage/09_config.ipynb #e031d289
 def _from_environment() -> dict[str, tuple[object, str]]:
     "The settings of the environment, each with its source"
     given = {k: (f'OBJECTSTORE_{k.upper()}', variable(f'OBJECTSTORE_{k.upper()}')) for k in KEYS}
     return {k: (read_value(k, text, var), var) for k, (var, text) in given.items() if text}
 
+# %% ../../nbs/storage/09_config.ipynb #ce902167
 def _personal(profile: str | None, keys: tuple[str, ...]) -> dict[str, tuple[object, str]]:
     "What the user's own file says of the person: in the section of the profile, else in the default one"
     sections = read_sections(user_file())
@@ -317,6 +350,7 @@ def get_config(
     return Config(profile=profile, sources={k: s for k, (_, s) in found.items()}, sends_to=sends_to,
                   **{k: v for k, (v, _) in found.items()})
 
+# %% ../../nbs/storage/09_config.ipynb #54819729
 def _from_files(profile: str | None, start: str | os.PathLike | None) -> tuple[dict, dict]:
     "The settings of the first file that has the profile's section, and the addresses that a project's file names"
     wanted, known, looked = 'objectstore' if profile is None else f'objectstore.{profile}', [], candidates(start)
@@ -329,6 +363,7 @@ def _from_files(profile: str | None, start: str | os.PathLike | None) -> tuple[d
     if profile is not None: raise _no_profile(profile, known, looked)
     return {}, {}
 
+# %% ../../nbs/storage/09_config.ipynb #2a11836a
 def _no_profile(profile: str, known: list[str], looked: list[Path]) -> InvalidSettings:
     names = sorted({k.partition('.')[2] for k in known if '.' in k})
     there = f"there {'is' if len(names) == 1 else 'are'} {', '.join(names)}" if names else 'no file has a named profile'
@@ -348,13 +383,16 @@ def _private(
                               'OBJECTSTORE_CACHE_DIR to folders of your own')
     return path
 
+# %% ../../nbs/storage/09_config.ipynb #673dc9ad
 def state_dir() -> Path:
     """The folder of what belongs to this machine and cannot be made again: OBJECTSTORE_STATE_DIR, or the platform's
     place"""
     from platformdirs import user_state_path
     given = variable('OBJECTSTORE_STATE_DIR')
-    return _private(Path(given).expanduser().absolute() if given else user_state_path('objectstore', appauthor=False))
+    return _private(Path(given).expanduser().absolute() if given
+                    else user_state_path('objectstore', appauthor=False))
 
+# %% ../../nbs/storage/09_config.ipynb #a8ff3092
 def cache_dir() -> Path:
     "The folder of near copies: OBJECTSTORE_CACHE_DIR, or the platform's place"
     from platformdirs import user_cache_path

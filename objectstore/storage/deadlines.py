@@ -39,24 +39,33 @@ class Timed(Backend):
         try: return within(self.seconds + size / RATE, f, *args)
         except Unanswered as e:
             self._hang = [*self._hang, e.call]
-            raise ConnectionError(errno.ETIMEDOUT, f'the volume does not answer within {self.seconds:g} s',
-                                  self.url) from None
+            raise ConnectionError(errno.ETIMEDOUT, 'the volume does not answer within '
+                                  f'{self.seconds:g} s', self.url) from None
 
-    def create(self, key: str, data: bytes) -> bool: return self._ask(self.inner.create, key, data, size=len(data))
+    def create(self, key: str, data: bytes) -> bool:
+        return self._ask(self.inner.create, key, data, size=len(data))
     def upload(self, key: str, source: Path, progress: Callable[[int], None] | None = None) -> None:
         return self._ask(self.inner.upload, key, source, progress, size=Path(source).stat().st_size)
     def create_many(self, items: Iterable[tuple[str, bytes]]) -> list[bool | Exception]:
         items = list(items)
-        return self._ask(self.inner.create_many, items, size=sum(len(d) + RATE // 10 for _, d in items))
-    def read(self, key: str, limit: int | None = None) -> bytes: return self._ask(self.inner.read, key, limit)
+        return self._ask(self.inner.create_many, items,
+                         size=sum(len(d) + RATE // 10 for _, d in items))
+    def replace(self, key: str, source: Path) -> None:
+        return self._ask(self.inner.replace, key, source, size=Path(source).stat().st_size)
+    def read(self, key: str, limit: int | None = None) -> bytes:
+        return self._ask(self.inner.read, key, limit)
     def stream(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         return self._steps(1, self.inner.stream, key, start, end)
-    def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
+    def list(self, folder: str, after: str | None = None,
+             limit: int | None = None) -> Iterator[Entry]:
         return self._steps(AT_ONCE, self.inner.list, folder, after, limit)
-    def tail(self, folder: str, known: int = 0) -> list[Entry]: return self._ask(self.inner.tail, folder, known)
+    def tail(self, folder: str, known: int = 0) -> list[Entry]:
+        return self._ask(self.inner.tail, folder, known)
     def folders(self, folder: str) -> list[str]: return self._ask(self.inner.folders, folder)
     def exists(self, key: str) -> bool: return self._ask(self.inner.exists, key)
     def delete(self, key: str) -> None: return self._ask(self.inner.delete, key)
+    def drafts(self, before: float) -> Iterator[tuple[Path, int]]:
+        return self.inner.drafts(before)      # a walk may find nothing for long
     def ask_time(self) -> float | None: return self._ask(self.inner.ask_time)
     def path(self, key: str) -> Path | None: return self._ask(self.inner.path, key)
     def stamp(self, key: str) -> str:

@@ -4,27 +4,33 @@
 
 # %% ../../nbs/storage/03_files.ipynb #d34df3ac
 from __future__ import annotations
-import errno, os, stat
+import errno, os, shutil, stat
 from contextlib import suppress
+from secrets import token_hex
 from time import monotonic
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, islice
 from pathlib import Path
-from .backend import Backend, Capabilities, Entry, in_threads, key_number, number_key, settle
-from .atomic import (PATIENCE, PIECE, READ_FLAGS, UNNAMED, Draft, MustBeNamed, Patience, Short,
-                                        asked_again, batch_size, check_key, copy_piece, draft_name, hundred, in_hundred,
-                                        is_late, key_leaf, lies_there, on_network, publish, read_all, regular, resolved,
-                                        said, sync_file, sync_folder, whose)
+from .backend import (Backend, Capabilities, Entry, in_threads, key_number,
+                                         name_now, number_key, settle)
+from .atomic import (PATIENCE, PIECE, READ_FLAGS, UNNAMED, Draft, MustBeNamed,
+                                        Patience, Short, asked_again, batch_size, check_key,
+                                        copy_piece, draft_name, hundred, in_hundred, is_late,
+                                        key_leaf, lies_there, on_network, publish, read_all,
+                                        regular, resolved, said, sync_file, sync_folder, whose)
 
 # %% auto #0
-__all__ = ['SEEN', 'FileBackend', 'file_stamp']
+__all__ = ['SEEN', 'FileNames', 'FileFolders', 'file_stamp', 'FileReads', 'FileDrafts', 'FileWrites', 'FileListings',
+           'FileBackend']
 
 # %% ../../nbs/storage/03_files.ipynb #7a78b58c
 _known_limit = 65_536   # folders remembered; a few MB
-SEEN = 1.0              # seconds for which a folder is believed to be none that somebody has put a link in place of
+# seconds for which a folder is believed to be none that somebody has put a link in place of
+SEEN = 1.0
 
-class FileBackend(Backend):
-    "Objects as files below a folder"
+# %% ../../nbs/storage/03_files.ipynb #4c2f5cd1
+class FileNames:
+    "Folders and names of objects that are files: each folder is looked at before it is used"
     def __init__(self,
         root: str | os.PathLike,       # The folder; it is made by the first write
         *,
@@ -32,7 +38,8 @@ class FileBackend(Backend):
         private: bool = False,         # Only for this user: folders 0700, files 0600
         durable: bool = True,          # Does a write wait until it would survive a power cut?
         marker: str | None = None,     # A key that is always there: where it is missing, the folder is not made again
-        # Seconds for which a shared volume is asked again that may answer late; a local disk is asked once
+        # Seconds for which a shared volume is asked again
+        # that may answer late; a local disk is asked once
         patience: float = PATIENCE,
         # Must `create` know for certain who was first? A cache need not: it does without hard links
         links: bool = True,
@@ -40,11 +47,15 @@ class FileBackend(Backend):
         self._root = resolved(os.path.expanduser(root)).rstrip('/\\' if os.name == 'nt' else '/')
         self.url = self._root or '/'
         self.shared = on_network(self.url) if shared is None else shared
-        self.can = Capabilities('shared', probe=False, many=16) if self.shared else Capabilities('local', probe=True)
+        # a class of somebody's own may write otherwise
+        own = type(self).__module__ == FileFolders.__module__
+        self.can = (Capabilities('shared', probe=False, many=16, ordered=own) if self.shared
+                    else Capabilities('local', probe=True, ordered=own))
         self._modes = (0o700, 0o600) if private else (0o777, 0o666 if os.name == 'nt' else 0o444)
         self._durable, self._marker, self._again = durable, marker, False
         self._patience, self._links = patience if self.shared else 0.0, links
-        self._seen: dict[str, float] = {}     # folders that are no links, and until when that is believed
+        # folders that are no links, and until when that is believed
+        self._seen: dict[str, float] = {}
         self._made: set[str] = set()          # folders that would survive a power cut
         self._named: set[str] = set()         # folders whose drafts need names
 
@@ -72,24 +83,26 @@ class FileBackend(Backend):
     def _said(self, e: OSError, key: str = '') -> OSError:
         "The error of the contract for one of the system"
         at = f'{self.url}/{key}' if key else self.url
-        found = said(ConnectionError(errno.EHOSTDOWN, e.strerror) if self.shared and type(e) is OSError
-                     and e.errno == errno.EIO else e, at)
+        found = said(ConnectionError(errno.EHOSTDOWN, e.strerror) if self.shared
+                     and type(e) is OSError and e.errno == errno.EIO else e, at)
         if (not isinstance(found, PermissionError) or e.errno == errno.EROFS
             or not (facts := whose(e.filename if isinstance(e.filename, str) else at))):
             return found
         return PermissionError(found.errno, f'{found.strerror} ({facts}): whoever shares a store with a group lets the '
                                'group write to its folders (chmod g+rws) and works with umask 002', at)
 
-    def _open(self, key: str) -> int:
-        "A descriptor of the file of a key"
-        place, leaf = self._place(key)
-        try:
-            if self._seen.get(place, 0.0) < monotonic(): self._see(place)
-            return os.open(f'{place}/{leaf}', READ_FLAGS)
-        except (FileNotFoundError, NotADirectoryError):
-            if self.shared and self._listed(place, leaf): return os.open(f'{place}/{leaf}', READ_FLAGS)
-            raise FileNotFoundError(errno.ENOENT, 'no such object', key) from None
+    def _forget(self) -> None:
+        "Look at every folder again"
+        self._seen.clear(); self._made.clear()
+        self._again = True
 
+    def _at(self, folder: str) -> str:
+        "The place of a folder"
+        return f'{self._root}/{check_key(folder, folder=True)}'[:-1]
+
+# %% ../../nbs/storage/03_files.ipynb #46522672
+class FileFolders(FileNames):
+    "Folders below a root, each looked at before it is used: none is a link, and an absent name may be a late answer"
     def _listed(self, place: str, leaf: str) -> bool:
         "Is there such a name, by the listing of its folder and of those above it?"
         if len(place) > len(self.url) and not self._listed(*os.path.split(place)): return False
@@ -105,8 +118,42 @@ class FileBackend(Backend):
         above, name = os.path.split(place)
         if above == place: return False
         try: return name in asked_again(os.listdir, above, patience=self._patience)
-        except (FileNotFoundError, NotADirectoryError): return self._made_since(above) and name in os.listdir(above)
+        except (FileNotFoundError, NotADirectoryError):
+            return self._made_since(above) and name in os.listdir(above)
         except PermissionError: return False
+
+    def _scan(self, place: str) -> list[os.DirEntry]:
+        "What lies in a folder; nothing where there is none"
+        try: return asked_again(self._scan_once, place, patience=self._patience)
+        except (FileNotFoundError, NotADirectoryError): pass
+        if (not self.shared
+            or not (self._listed(*os.path.split(place)) if len(place) > len(self.url) else self._made_since(place))):
+            return []
+        try: return self._scan_once(place)
+        except (FileNotFoundError, NotADirectoryError): return []
+
+    def _scan_once(self, place: str) -> list[os.DirEntry]:
+        self._see(place)
+        with os.scandir(place or '/') as found: return list(found)
+
+# %% ../../nbs/storage/03_files.ipynb #2ad46970
+def file_stamp(st: os.stat_result) -> str:
+    "What another file in the place of this one has not"
+    return f'{st.st_ino:x}-{st.st_ctime_ns:x}'
+
+# %% ../../nbs/storage/03_files.ipynb #3c1a0f0f
+class FileReads(FileFolders):
+    "Reads of objects that are files"
+    def _open(self, key: str) -> int:
+        "A descriptor of the file of a key"
+        place, leaf = self._place(key)
+        try:
+            if self._seen.get(place, 0.0) < monotonic(): self._see(place)
+            return os.open(f'{place}/{leaf}', READ_FLAGS)
+        except (FileNotFoundError, NotADirectoryError):
+            if self.shared and self._listed(place, leaf):
+                return os.open(f'{place}/{leaf}', READ_FLAGS)
+            raise FileNotFoundError(errno.ENOENT, 'no such object', key) from None
 
     def read(self, key: str, limit: int | None = None) -> bytes:
         "The whole object; `OverflowError` where it has more than `limit` bytes"
@@ -135,8 +182,10 @@ class FileBackend(Backend):
                     start += len(piece)
                 return
             except OSError as e:
-                absent = isinstance(e, FileNotFoundError)       # a record names it: then the listing may be a late one
-                if not late.more(Short() if absent else e): raise self._said(late.last(e), key) from None
+                # a record names it: then the listing may be a late one
+                absent = isinstance(e, FileNotFoundError)
+                if not late.more(Short() if absent else e):
+                    raise self._said(late.last(e), key) from None
 
     def _stream(self, key: str, start: int, end: int | None) -> Iterator[bytes]:
         fd = self._open(key)
@@ -155,7 +204,8 @@ class FileBackend(Backend):
         try:
             if self.shared and not self._listed(place, leaf): return False
             asked_again(self._see, place, patience=self._patience)
-            return stat.S_ISREG(asked_again(os.lstat, f'{place}/{leaf}', patience=self._patience).st_mode)
+            return stat.S_ISREG(asked_again(os.lstat, f'{place}/{leaf}',
+                                            patience=self._patience).st_mode)
         except (FileNotFoundError, NotADirectoryError): return False
         except OSError as e: raise self._said(e, key) from None
 
@@ -164,6 +214,15 @@ class FileBackend(Backend):
         place, leaf = self._place(key)
         return Path(place, leaf) if self.exists(key) else None
 
+    def stamp(self, key: str) -> str:
+        "The stamp of an object, at one look; empty where there is none"
+        place, leaf = self._place(key)
+        try: return file_stamp(os.lstat(f'{place}/{leaf}'))
+        except OSError: return ''
+
+# %% ../../nbs/storage/03_files.ipynb #b0c3565b
+class FileDrafts(FileReads):
+    "Drafts of objects: a new file is synced, then named, then the folders that lead to it are synced"
     def _ready(self, place: str) -> list[str]:
         "Make a folder and those above it: the ones whose entries are still to be synced"
         if place in self._made: self._see(place); return []
@@ -202,11 +261,6 @@ class FileBackend(Backend):
         if len(self._made) >= _known_limit: self._made.clear()
         self._made.update(due)
 
-    def _forget(self) -> None:
-        "Look at every folder again"
-        self._seen.clear(); self._made.clear()
-        self._again = True
-
     def _draft(self, place: str) -> Draft:
         "A new draft in a folder that is there"
         return Draft(place or '/', self._modes[1], not UNNAMED or place in self._named)
@@ -214,7 +268,9 @@ class FileBackend(Backend):
     def _keep(self, place: str, leaf: str, fill: Callable[[Draft], object]) -> bool:
         "A new file with what `fill` writes: True where it is ours"
         draft, due = asked_again(self._written, place, fill, patience=self._patience)
-        with draft: won = publish(draft, f'{place}/{leaf}', self._patience, not self._links)
+        with draft:
+            name_now()
+            won = publish(draft, f'{place}/{leaf}', self._patience, not self._links)
         if won: self._closed(draft, f'{place}/{leaf}')
         if self._durable and (won or due):
             for p in (place, *map(os.path.dirname, due)): sync_folder(p)
@@ -249,10 +305,15 @@ class FileBackend(Backend):
         "Is it plain that a name is taken? It saves who lost a race the work"
         return self.can.probe and place in self._seen and os.path.lexists(f'{place}/{leaf}')
 
+# %% ../../nbs/storage/03_files.ipynb #b63b2898
+class FileWrites(FileDrafts):
+    "Writes of objects that are files, and the time that the file system gives them"
     def create(self, key: str, data: bytes) -> bool:
         "Keep `data` under `key` unless something is there: True only where this very call made it"
         place, leaf = self._place(key)
-        try: return not self._taken(place, leaf) and self._keep_somehow(place, leaf, lambda draft: draft.write(data))
+        try:
+            return (not self._taken(place, leaf)
+                    and self._keep_somehow(place, leaf, lambda draft: draft.write(data)))
         except OSError as e: raise self._said(e, key) from None
 
     def upload(self, key: str, source: Path, progress: Callable[[int], None] | None = None) -> None:
@@ -265,13 +326,8 @@ class FileBackend(Backend):
                     if progress: progress(n)
             try: won = self._keep_somehow(place, leaf, fill)
             except OSError as e: raise self._said(e, key) from None
-        if not won: raise FileExistsError(errno.EEXIST, 'there is an object already', f'{self.url}/{key}')
-
-    def create_many(self, items: Iterable[tuple[str, bytes]]) -> list[bool | Exception]:
-        "`create` for each pair of key and bytes: its answer or its exception"
-        items, answers = iter(items), []
-        while batch := list(islice(items, batch_size())): answers += _Batch(self, batch).run()
-        return answers
+        if not won:
+            raise FileExistsError(errno.EEXIST, 'there is an object already', f'{self.url}/{key}')
 
     def delete(self, key: str) -> None:
         "Delete an object; no error where there is none"
@@ -302,39 +358,49 @@ class FileBackend(Backend):
         self._ready(self._root)
         with self._draft(self._root) as draft: return os.fstat(draft.fd).st_mtime
 
+    def drafts(self, before: float) -> Iterator[tuple[Path, int]]:
+        "Drafts that a crash has left, with their bytes: those that nobody has written to since"
+        for place, _, names in os.walk(self.url):
+            for name in names:
+                if not draft_name.fullmatch(name): continue
+                try: st = os.lstat(path := Path(place, name))
+                except FileNotFoundError: continue
+                if st.st_mtime < before: yield path, st.st_size
+
     def sweep(self,
         older_than: float = 86_400,   # Seconds; a draft that is younger may still be written
     ) -> int:                         # How many were removed
         "Remove drafts that a crash has left"
         if not os.path.isdir(self.url): return 0
-        now, n = self.ask_time(), 0
-        for place, _, names in os.walk(self.url):
-            for p in (f'{place}/{name}' for name in names if draft_name.fullmatch(name)):
-                try:
-                    if now - os.lstat(p).st_mtime > older_than: os.unlink(p); n += 1
-                except FileNotFoundError: pass
-        return n
+        found = [path for path, _ in self.drafts(self.ask_time() - older_than)]
+        for path in found: path.unlink(missing_ok=True)
+        return len(found)
 
-    def _scan(self, place: str) -> list[os.DirEntry]:
-        "What lies in a folder; nothing where there is none"
-        try: return asked_again(self._scan_once, place, patience=self._patience)
-        except (FileNotFoundError, NotADirectoryError): pass
-        if (not self.shared
-            or not (self._listed(*os.path.split(place)) if len(place) > len(self.url) else self._made_since(place))):
-            return []
-        try: return self._scan_once(place)
-        except (FileNotFoundError, NotADirectoryError): return []
+# %% ../../nbs/storage/03_files.ipynb #646f5f25
+def _in_order(found: list[os.DirEntry]) -> list[tuple[str, os.DirEntry]]:
+    "Names with a key's form, as the ends of keys (a folder has a slash), in order of key"
+    named = [(f'{e.name}/' if e.is_dir(follow_symlinks=False) else e.name, e) for e in found
+             if key_leaf.fullmatch(e.name)]
+    return sorted((t for t in named if t[0][-1] == '/' or t[1].is_file(follow_symlinks=False)), key=lambda t: t[0])
 
-    def _scan_once(self, place: str) -> list[os.DirEntry]:
-        self._see(place)
-        with os.scandir(place or '/') as found: return list(found)
+# %% ../../nbs/storage/03_files.ipynb #8e5dce8f
+def _entry(e: os.DirEntry, key: str, after: str | None, patience: float) -> Iterator[Entry]:
+    "An entry behind `after`, unless it has vanished"
+    if after is not None and key <= after: return
+    try:
+        st = (asked_again(lambda: e.stat(follow_symlinks=False), patience=patience) if patience
+              else e.stat(follow_symlinks=False))
+    except FileNotFoundError: return
+    yield Entry(key, st.st_size, st.st_mtime, file_stamp(st))
 
-    def stamp(self, key: str) -> str:
-        "The stamp of an object, at one look; empty where there is none"
-        place, leaf = self._place(key)
-        try: return file_stamp(os.lstat(f'{place}/{leaf}'))
-        except OSError: return ''
+# %% ../../nbs/storage/03_files.ipynb #4e059ea8
+def _before(start: str, after: str | None) -> bool:
+    "Do all keys that begin with `start` come before `after`?"
+    return after is not None and after[:len(start)] > start
 
+# %% ../../nbs/storage/03_files.ipynb #76ff7117
+class FileListings(FileWrites):
+    "Listings of objects that are files"
     def _walk(self, place: str, prefix: str, after: str | None) -> Iterator[Entry]:
         "Objects below a folder, in order of key"
         for name, e in _in_order(self._scan(place)):
@@ -342,26 +408,27 @@ class FileBackend(Backend):
                 # a numbered one out of its sub-folder is no object
                 if (m := key_leaf.fullmatch(name)) and not m[1]:
                     yield from _entry(e, prefix + name, after, self._patience)
-            elif hundred.fullmatch(name[:-1]): yield from self._walk_hundred(place, prefix, name[:-1], after)
-            elif not _before(prefix + name, after): yield from self._walk(f'{place}/{name[:-1]}', prefix + name, after)
+            elif hundred.fullmatch(name[:-1]):
+                yield from self._walk_hundred(place, prefix, name[:-1], after)
+            elif not _before(prefix + name, after):
+                yield from self._walk(f'{place}/{name[:-1]}', prefix + name, after)
 
-    def _walk_hundred(self, place: str, prefix: str, digits: str, after: str | None) -> Iterator[Entry]:
+    def _walk_hundred(self, place: str, prefix: str, digits: str,
+                      after: str | None) -> Iterator[Entry]:
         "The numbered objects in a sub-folder, and before them what else lies there, under keys of its own"
         if _before(prefix + digits, after): return
         found = _in_order(self._scan(f'{place}/{digits}'))
         numbered = [t for t in found if in_hundred(digits, t[0])]
-        if len(numbered) < len(found): yield from self._walk(f'{place}/{digits}', f'{prefix}{digits}/', after)
+        if len(numbered) < len(found):
+            yield from self._walk(f'{place}/{digits}', f'{prefix}{digits}/', after)
         for name, e in numbered: yield from _entry(e, prefix + name, after, self._patience)
-
-    def _at(self, folder: str) -> str:
-        "The place of a folder"
-        return f'{self._root}/{check_key(folder, folder=True)}'[:-1]
 
     def _entries(self, folder: str, after: str | None) -> Iterator[Entry]:
         try: yield from self._walk(self._at(folder), folder, after)
         except OSError as e: raise self._said(e, folder) from None
 
-    def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
+    def list(self, folder: str, after: str | None = None,
+             limit: int | None = None) -> Iterator[Entry]:
         "All objects below a folder, in order of key, beginning after the key `after`"
         check_key(folder, folder=True)
         return islice(self._entries(folder, after), limit)
@@ -370,7 +437,8 @@ class FileBackend(Backend):
         "The names of the folders directly below a folder, in order; one that has become empty may still be named"
         place = self._at(folder)
         def shown(digits):
-            return any(not in_hundred(digits, name) for name, _ in _in_order(self._scan(f'{place}/{digits}')))
+            return any(not in_hundred(digits, name)
+                       for name, _ in _in_order(self._scan(f'{place}/{digits}')))
         try:
             names = sorted(name[:-1] for name, _ in _in_order(self._scan(place)) if name[-1] == '/')
             return [n for n in names if not hundred.fullmatch(n) or shown(n)]
@@ -392,10 +460,12 @@ class FileBackend(Backend):
             return found
         except OSError as e: raise self._said(e, folder) from None
 
-# %% ../../nbs/storage/03_files.ipynb #a7073034
+# %% ../../nbs/storage/03_files.ipynb #e9e1791b
+_syncs = 8   # disks and servers join the syncs that wait at the same time
+
 class _Batch:
     "Some objects on their way to the disk together, each with its draft or its answer"
-    def __init__(self, backend: FileBackend, items: list[tuple[str, bytes]]):
+    def __init__(self, backend: FileWrites, items: list[tuple[str, bytes]]):
         self.b, self.items = backend, items
         self.due: set[str] = set()
         self.drafts: dict[int, Draft] = {}
@@ -411,8 +481,10 @@ class _Batch:
     def fail(self, i: int, e: OSError) -> None:
         "Note an error, or try once more where it may have been the folder's"
         self.drop(i)
-        once_more = isinstance(e, (MustBeNamed, FileNotFoundError)) or self.b._patience and is_late(e)
-        self.answers[i] = settle(self.b.create, *self.items[i]) if once_more else self.b._said(e, self.items[i][0])
+        once_more = (isinstance(e, (MustBeNamed, FileNotFoundError)) or self.b._patience
+                     and is_late(e))
+        self.answers[i] = (settle(self.b.create, *self.items[i]) if once_more
+                           else self.b._said(e, self.items[i][0]))
 
     def drop(self, i: int) -> None:
         if draft := self.drafts.pop(i, None): draft.close()
@@ -421,7 +493,8 @@ class _Batch:
         "All of them, in four rounds"
         try:
             self.each(self.write, [i for i, at in enumerate(self.places) if not self.b._taken(*at)])
-            if self.b._durable: self.each(lambda i: sync_file(self.drafts[i].fd), self.drafts, _syncs)
+            if self.b._durable:
+                self.each(lambda i: sync_file(self.drafts[i].fd), self.drafts, _syncs)
             self.each(self.link, self.drafts)
             self.sync_folders()
         finally:
@@ -445,40 +518,41 @@ class _Batch:
         "Sync each folder once; where that fails, so have the objects in it"
         won = [i for i, answer in enumerate(self.answers) if answer is True]
         places = {self.places[i][0] for i in won} | {os.path.dirname(p) for p in self.due}
-        chains = [list(chain) for _, chain in groupby(sorted(places, key=os.path.split), os.path.dirname)]
+        chains = [list(chain) for _, chain in groupby(sorted(places, key=os.path.split),
+                                                      os.path.dirname)]
         def sync(chain): return [settle(sync_folder, p) for p in chain]
         done = in_threads(sync, chains, _syncs) if self.b._durable else []
         failed = {p: e for chain, answers in zip(chains, done) if isinstance(answers, list)
                   for p, e in zip(chain, answers) if isinstance(e, OSError)}
         for i in won if failed else ():
             for p, e in failed.items():
-                if f'{self.places[i][0]}/'.startswith(f'{p}/'): self.answers[i] = self.b._said(e, self.items[i][0])
+                if f'{self.places[i][0]}/'.startswith(f'{p}/'):
+                    self.answers[i] = self.b._said(e, self.items[i][0])
         if not failed: self.b._lasting(list(self.due))
 
-# %% ../../nbs/storage/03_files.ipynb #8702cdcc
-_syncs = 8   # disks and servers join the syncs that wait at the same time
+# %% ../../nbs/storage/03_files.ipynb #2d41afbd
+class FileBackend(FileListings, Backend):
+    "Objects as files below a folder"
+    def replace(self, key: str, source: Path) -> None:
+        "Put the content of a file in the place of an object, in one step"
+        place, leaf = self._place(key)
+        draft = f'{place}/.tmp-{token_hex(8)}'
+        try:
+            due = self._ready(place)
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._modes[1]),
+                      'wb') as to:
+                with open(source, 'rb') as f: shutil.copyfileobj(f, to, 2**20)
+                to.flush()
+                sync_file(to.fileno())
+            os.replace(draft, f'{place}/{leaf}')
+            for p in (place, *map(os.path.dirname, due)): sync_folder(p)
+            self._lasting(due)
+        except OSError as e:
+            with suppress(OSError): os.unlink(draft)
+            raise self._said(e, key) from None
 
-# %% ../../nbs/storage/03_files.ipynb #903a00ce
-def _in_order(found: list[os.DirEntry]) -> list[tuple[str, os.DirEntry]]:
-    "Names with a key's form, as the ends of keys (a folder has a slash), in order of key"
-    named = [(f'{e.name}/' if e.is_dir(follow_symlinks=False) else e.name, e) for e in found
-             if key_leaf.fullmatch(e.name)]
-    return sorted((t for t in named if t[0][-1] == '/' or t[1].is_file(follow_symlinks=False)), key=lambda t: t[0])
-
-# %% ../../nbs/storage/03_files.ipynb #128e1d2e
-def file_stamp(st: os.stat_result) -> str:
-    "What another file in the place of this one has not"
-    return f'{st.st_ino:x}-{st.st_ctime_ns:x}'
-
-def _entry(e: os.DirEntry, key: str, after: str | None, patience: float) -> Iterator[Entry]:
-    "An entry behind `after`, unless it has vanished"
-    if after is not None and key <= after: return
-    try:
-        st = (asked_again(lambda: e.stat(follow_symlinks=False), patience=patience) if patience
-              else e.stat(follow_symlinks=False))
-    except FileNotFoundError: return
-    yield Entry(key, st.st_size, st.st_mtime, file_stamp(st))
-
-def _before(start: str, after: str | None) -> bool:
-    "Do all keys that begin with `start` come before `after`?"
-    return after is not None and after[:len(start)] > start
+    def create_many(self, items: Iterable[tuple[str, bytes]]) -> list[bool | Exception]:
+        "`create` for each pair of key and bytes: its answer or its exception"
+        items, answers = iter(items), []
+        while batch := list(islice(items, batch_size())): answers += _Batch(self, batch).run()
+        return answers

@@ -21,6 +21,7 @@ def _mark(address: str, where: str) -> str:
     what = f'{address}\n{where.partition(", line")[0]}'
     return hashlib.blake2b(what.encode(errors='replace'), digest_size=16).hexdigest()
 
+# %% ../../nbs/storage/10_first_contact.ipynb #d04d8e83
 class First:
     "What is to be said before the first request of a store"
     def __init__(

@@ -47,10 +47,12 @@ def proxy_for(endpoint: str | None, o: Mapping) -> tuple[str, str]:
     names = [f'{parts.scheme}_proxy'.upper(), f'{parts.scheme}_proxy', 'ALL_PROXY', 'all_proxy']
     return found, next((n for n in names if os.environ.get(n)), 'the settings of this machine')
 
+# %% ../../nbs/storage/05_mistakes.ipynb #ab1c06cb
 def _host(proxy: str) -> str:
     "Host and port of a proxy, without a user"
     return urlsplit(proxy if '://' in proxy else f'//{proxy}').netloc.rpartition('@')[2]
 
+# %% ../../nbs/storage/05_mistakes.ipynb #978ca30e
 def asked_proxy(text: str, endpoint: str | None, o: Mapping) -> bool:
     "Was it the proxy that could not be reached?"
     peer = re.search(r'"tcp connect error",\s*([\w.:\[\]]+),', text)
@@ -58,6 +60,7 @@ def asked_proxy(text: str, endpoint: str | None, o: Mapping) -> bool:
     proxy, _ = proxy_for(endpoint, o)
     return bool(proxy) and peer[1].rpartition(':')[2] == _host(proxy).rpartition(':')[2]
 
+# %% ../../nbs/storage/05_mistakes.ipynb #6c66c5cd
 def _proxy_said(wrong: str, host: str, endpoint: str | None, o: Mapping) -> str:
     "What is said of a proxy that lets nothing through"
     proxy, name = proxy_for(endpoint, o)
@@ -73,8 +76,10 @@ def _trust(host: str, o: Mapping) -> str:
     if bundle: return (f'the certificate of {host} is not signed by what {bundle} holds: '
                        'set it to the certificate of its authority (a file in PEM form)')
     return (f'the authority that signed the certificate of {host} is not known here: '
-            'set AWS_CA_BUNDLE to the file of its certificate (PEM), or root_certificate in storage_options')
+            'set AWS_CA_BUNDLE to the file of its certificate (PEM), or root_certificate in '
+            'storage_options')
 
+# %% ../../nbs/storage/05_mistakes.ipynb #f100a5fb
 def _own_authority(host: str) -> str:
     "What is said of a certificate that is an authority itself"
     kind = 'IP' if re.fullmatch(r'[\d.]+|[\da-f:]+', host) else 'DNS'
@@ -84,14 +89,17 @@ def _own_authority(host: str) -> str:
             f'-subj /CN={host} -addext subjectAltName={kind}:{host} -addext basicConstraints=critical,CA:FALSE`; '
             'set AWS_CA_BUNDLE to public.crt')
 
+# %% ../../nbs/storage/05_mistakes.ipynb #7d04bacb
 def _region(text: str, o: Mapping) -> str:
     wants = re.search(r"expecting '([\w-]+)'|x-amz-bucket-region: ([\w-]+)", text)
     name = next((n for n in (wants and wants.groups() or ()) if n), '')
     signed = o.get('region') or variable('AWS_REGION', 'AWS_DEFAULT_REGION')
     than = f' than {signed}' if signed else ''
     wanted = name or 'its own'
-    return f'the bucket lies in another region{than}: set AWS_REGION (or region in storage_options) to {wanted}'
+    return (f'the bucket lies in another region{than}: set AWS_REGION (or region in '
+            f'storage_options) to {wanted}')
 
+# %% ../../nbs/storage/05_mistakes.ipynb #1071c2ed
 def cure(
     text: str,               # An error, with all that it tells of its source
     endpoint: str | None,    # The address that was asked; None: Amazon's own
@@ -100,7 +108,8 @@ def cure(
 ) -> str:                    # Empty where nobody can tell
     "What to set"
     wrong, host = mistake(text), urlsplit(endpoint or '').hostname or 'the service'
-    if wrong in ('login', 'tunnel') or asked_proxy(text, endpoint, o): return _proxy_said(wrong, host, endpoint, o)
+    if wrong in ('login', 'tunnel') or asked_proxy(text, endpoint, o):
+        return _proxy_said(wrong, host, endpoint, o)
     if wrong == 'authority': return _own_authority(host)
     if wrong == 'issuer': return _trust(host, o)
     if wrong == 'region': return _region(text, o)
@@ -114,6 +123,7 @@ def cure(
 
 _cut = re.compile(r'SendRequest.*(ConnectionReset|IncompleteMessage)|Connection was closed before', re.DOTALL)
 
+# %% ../../nbs/storage/05_mistakes.ipynb #97d4fe8b
 def _names(text: str) -> str:
     "The names in a certificate, as the client shows them"
     found = re.findall(r'(?:DnsName|IpAddress)\(\\?"?([\w.:*-]+)', text.partition('presented')[2])
@@ -131,14 +141,18 @@ def worded(
     "The same error, with what to set"
     if not isinstance(said, (OSError, ObjectStoreError)) or isinstance(said, FileNotFoundError): return said
     text = f'{type(source).__name__}: {source}'
-    more = '; '.join(t for t in (cure(text, endpoint, o, first), _no_endpoint(said, endpoint, place)) if t)
-    if _bare.search(text): return Refused(f'{place}: the service redirects without saying where; {more}')
+    more = '; '.join(t for t in (cure(text, endpoint, o, first),
+                                 _no_endpoint(said, endpoint, place)) if t)
+    if _bare.search(text):
+        return Refused(f'{place}: the service redirects without saying where; {more}')
     if not more: return said
     if isinstance(said, ObjectStoreError): return type(said)(f'{said}; {more}')
     return type(said)(said.errno, f'{said.strerror}; {more}')
 
-_bare = re.compile('BareRedirect|maximum recursion depth')     # boto3 follows such a redirection to itself
+# boto3 follows such a redirection to itself
+_bare = re.compile('BareRedirect|maximum recursion depth')
 
+# %% ../../nbs/storage/05_mistakes.ipynb #7d26d45c
 def _no_endpoint(said: BaseException, endpoint: str | None, place: str) -> str:
     "What is said where nobody has named a service"
     if endpoint or not place.startswith('s3:'): return ''

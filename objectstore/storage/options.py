@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 __all__ = ['client_options', 'KNOWN', 'SECRET', 'SWITCHES', 'option_prefix', 'no_order', 'PATIENT', 'STALLED', 'SLOW',
            'secrets_belong', 'ENDPOINTS', 'Client', 'has_login', 'is_secret', 'Options', 'option', 'options',
            'answer_wait', 'times', 'from_environment', 'all_options', 'check_endpoint', 's3_endpoint', 's3_region',
-           'Signing', 's3_signing', 'boto_session', 'signing', 'client', 'nothing_empty', 'date_at', 'Answer',
-           'Refused', 'BucketMissing', 'explain', 'is_refusal', 'about_keys', 'no_service', 'like_page', 'refused',
+           'Signing', 's3_signing', 'boto_session', 'signing', 'nothing_empty', 'client', 'date_at', 'Answer',
+           'Refused', 'BucketMissing', 'is_refusal', 'about_keys', 'no_service', 'like_page', 'refused', 'explain',
            'used_before_fork']
 
 # %% ../../nbs/storage/04_options.ipynb #23ef8eb5
-client_options = {'allow_http', 'allow_invalid_certificates', 'root_certificate', 'proxy_url', 'proxy_ca_certificate',
-                  'proxy_excludes', 'user_agent'}
+client_options = {'allow_http', 'allow_invalid_certificates', 'root_certificate', 'proxy_url',
+                  'proxy_ca_certificate', 'proxy_excludes', 'user_agent'}
 KNOWN = dict(s3={'endpoint', 'region', 'access_key_id', 'secret_access_key', 'session_token', 'skip_signature',
                  'virtual_hosted_style_request', 'unsigned_payload', 'checksum_algorithm', 'server_side_encryption',
                  'sse_kms_key_id', 'sse_bucket_key_enabled', 'sse_customer_key_base64', 'request_payer',
@@ -44,33 +44,41 @@ KNOWN = dict(s3={'endpoint', 'region', 'access_key_id', 'secret_access_key', 'se
                  'tenant_id', 'authority_host', 'sas_key', 'token', 'use_emulator', 'use_fabric_endpoint',
                  'encryption_key', 'msi_endpoint', 'object_id', 'msi_resource_id', 'federated_token_file',
                  'use_azure_cli', 'skip_signature'})
-SECRET = {'access_key_id', 'secret_access_key', 'session_token', 'sse_customer_key_base64', 'service_account_key',
-          'bearer_token', 'account_key', 'client_secret', 'sas_key', 'token', 'encryption_key'}
-SWITCHES = {'allow_http', 'allow_invalid_certificates', 'skip_signature', 'virtual_hosted_style_request',
-            'unsigned_payload', 'sse_bucket_key_enabled', 'request_payer', 'disable_tagging', 'disable_bulk_delete',
-            'imdsv1_fallback', 'use_emulator', 'use_fabric_endpoint', 'use_azure_cli'}
+SECRET = {'access_key_id', 'secret_access_key', 'session_token', 'sse_customer_key_base64',
+          'service_account_key', 'bearer_token', 'account_key', 'client_secret', 'sas_key', 'token',
+          'encryption_key'}
+SWITCHES = {'allow_http', 'allow_invalid_certificates', 'skip_signature',
+            'virtual_hosted_style_request', 'unsigned_payload', 'sse_bucket_key_enabled',
+            'request_payer', 'disable_tagging', 'disable_bulk_delete', 'imdsv1_fallback',
+            'use_emulator', 'use_fabric_endpoint', 'use_azure_cli'}
 option_prefix = re.compile(r'(aws|google|gcs|azure_storage|azure)_')
 
 no_order = ('directory buckets (S3 Express One Zone) list their objects in no order, and not from a key on: a store '
             'cannot lie in one; use a general-purpose bucket')
 
+# %% ../../nbs/storage/04_options.ipynb #e512ac04
 def has_login(value: str) -> bool:
     "Is there a user or a password in an address, as in `http://me:secret@proxy:3128`?"
     try: return '@' in urlsplit(value if '://' in value else f'//{value}').netloc
     except ValueError: return True      # no address that can be read: better too careful
 
+# %% ../../nbs/storage/04_options.ipynb #64fe30e5
 def is_secret(name: str, value: object) -> bool:
     "Is this option to be neither shown nor sent? An address is where it holds a password"
     return name in SECRET or isinstance(value, str) and '@' in value and has_login(value)
 
+# %% ../../nbs/storage/04_options.ipynb #8fc9c4f0
 class Options(dict):
     "Options of a connection; those that are secret are neither shown nor pickled"
-    def __repr__(self) -> str: return repr({k: '…' if is_secret(k, v) else v for k, v in self.items()})
+    def __repr__(self) -> str:
+        return repr({k: '…' if is_secret(k, v) else v for k, v in self.items()})
     __str__ = __repr__
-    def public(self) -> Options: return Options({k: v for k, v in self.items() if not is_secret(k, v)})
+    def public(self) -> Options:
+        return Options({k: v for k, v in self.items() if not is_secret(k, v)})
     def secrets(self) -> set[str]: return self.keys() - self.public().keys()
     def __reduce__(self): return Options, (dict(self.public()),)
 
+# %% ../../nbs/storage/04_options.ipynb #902aa17e
 def option(
     name: str,        # As it was written, for the error
     plain: str,       # What it means
@@ -78,10 +86,12 @@ def option(
 ) -> str | None:      # None: it is not set
     "The text of an option, as the client takes it; `TierMismatch` where it cannot be sent"
     if value is None or (text := str(value).strip()) == '': return None
-    if plain not in SWITCHES: return sendable(name, text) if plain in SECRET | {'region', 'endpoint'} else text
+    if plain not in SWITCHES:
+        return sendable(name, text) if plain in SECRET | {'region', 'endpoint'} else text
     try: return str(yes_or_no(text)).lower()
     except ValueError as e: raise TierMismatch(f'{name}: {e}') from None
 
+# %% ../../nbs/storage/04_options.ipynb #f9f978bb
 def options(
     scheme: str,                          # s3, gs or az
     given: Mapping[str, object] | None,   # Options as somebody wrote them
@@ -91,19 +101,22 @@ def options(
     for name, value in (given or {}).items():
         plain = option_prefix.sub('', name.lower(), count=1)
         if plain == 's3_express': raise TierMismatch(no_order)
-        if plain not in known: raise TierMismatch(f'{name!r} is no option of {scheme}://{hint(plain, known)}')
+        if plain not in known:
+            raise TierMismatch(f'{name!r} is no option of {scheme}://{hint(plain, known)}')
         if (text := option(name, plain, value)) is not None: found[plain] = text
     return found
 
 # %% ../../nbs/storage/04_options.ipynb #88c0128b
 PATIENT = 10    # time-outs that an answer may take where nothing else can be answered in its place
-STALLED = 300   # seconds after which a piece of a large object, or a part of an upload, will not come any more
+# seconds after which a piece of a large object, or a part of an upload, will not come any more
+STALLED = 300
 SLOW = 2**19    # bytes a second that any line should carry
 
 def answer_wait(kind: str, timeout: float) -> float:
     "Seconds within which an answer goes on; 0 where that would count the sending of a body too"
     return dict(quick=1.8, small=PATIENT, large=PATIENT).get(kind, 0) * timeout
 
+# %% ../../nbs/storage/04_options.ipynb #c956f52a
 def times(
     kind: str,        # quick, small, large, once or parts
     timeout: float,   # Seconds in which a service that is there answers
@@ -112,16 +125,18 @@ def times(
     "How long a kind of request may take, and how often it is tried"
     most = (PATIENT + 1) * timeout
     total = dict(quick=5 * timeout, small=most, once=most + size / SLOW).get(kind, STALLED)
-    web: ClientConfig = {'connect_timeout': timedelta(seconds=timeout), 'timeout': timedelta(seconds=total)}
+    web: ClientConfig = {'connect_timeout': timedelta(seconds=timeout),
+                         'timeout': timedelta(seconds=total)}
     if wait := answer_wait(kind, timeout): web['read_timeout'] = timedelta(seconds=wait)
     backoff: BackoffConfig = {'init_backoff': timedelta(seconds=timeout / 20),
                               'max_backoff': timedelta(seconds=timeout / 4)}
-    return web, {'max_retries': 0 if kind == 'once' else 2, 'retry_timeout': timedelta(seconds=0.8 * timeout),
-                 'backoff': backoff}
+    return web, {'max_retries': 0 if kind == 'once' else 2,
+                 'retry_timeout': timedelta(seconds=0.8 * timeout), 'backoff': backoff}
 
 # %% ../../nbs/storage/04_options.ipynb #4380209d
 _prefixes = dict(s3=('AWS_',), gs=('GOOGLE_', 'GCS_'), az=('AZURE_STORAGE_', 'AZURE_'))
-_others_say = {'endpoint', 'region', 'access_key_id', 'secret_access_key', 'session_token'}      # are found below
+# are found below
+_others_say = {'endpoint', 'region', 'access_key_id', 'secret_access_key', 'session_token'}
 
 def from_environment(
     scheme: str,      # s3, gs or az
@@ -135,7 +150,9 @@ def from_environment(
         elif plain in SWITCHES and any(n in os.environ for n in names): found[plain] = 'false'
     return found
 
-def all_options(scheme: str, o: Options) -> Options: return Options({**from_environment(scheme), **o})
+# %% ../../nbs/storage/04_options.ipynb #11c5701e
+def all_options(scheme: str, o: Options) -> Options:
+    return Options({**from_environment(scheme), **o})
 
 # %% ../../nbs/storage/04_options.ipynb #47c86168
 def check_endpoint(
@@ -144,27 +161,32 @@ def check_endpoint(
 ) -> str | None:
     "An endpoint is a web address, without anybody's password"
     if endpoint is None or not (endpoint := endpoint.strip()): return None
-    if '@' in endpoint: raise TierMismatch(f'{name} must not hold a user or a password; {secrets_belong}')
+    if '@' in endpoint:
+        raise TierMismatch(f'{name} must not hold a user or a password; {secrets_belong}')
     parts, port = urlsplit(''), None
     try: parts, port = (found := urlsplit(sendable(name, endpoint))), found.port
     except TierMismatch: raise
     except ValueError: pass
     alone = parts.path in ('', '/') and not (parts.query or parts.fragment)
-    if parts.scheme in ('http', 'https') and _host.fullmatch(parts.hostname or '') and alone and port != 0:
+    if (parts.scheme in ('http', 'https') and _host.fullmatch(parts.hostname or '') and alone
+        and port != 0):
         return endpoint.rstrip('/')
     raise TierMismatch(f'{name} ({parts.scheme or "text"}://{parts.hostname or ""}…) is no address of a service: '
                        'write http://host:port or https://host:port, and nothing behind')
 
+# %% ../../nbs/storage/04_options.ipynb #b85b5e40
 _host = re.compile(r'[a-z0-9_]([a-z0-9._-]*[a-z0-9_.])?|[0-9a-f:.]*:[0-9a-f:.]*', re.ASCII)
-secrets_belong = ('secrets belong into the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), a profile '
+secrets_belong = ('secrets belong in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), a profile '
                   '(AWS_PROFILE), or storage_options')
 ENDPOINTS = ('AWS_ENDPOINT_URL_S3', 'AWS_ENDPOINT_URL', 'AWS_ENDPOINT')
 
+# %% ../../nbs/storage/04_options.ipynb #f5019dba
 def s3_endpoint(given: str | None) -> str | None:
     "The address of an S3 service: given, or from the environment; None for Amazon's own"
     if found := check_endpoint(given): return found
     return check_endpoint(variable(*ENDPOINTS), set_as(*ENDPOINTS))
 
+# %% ../../nbs/storage/04_options.ipynb #101a2e00
 def s3_region(o: Options, endpoint: str | None) -> str | None:
     "The region to sign for; most services of one's own take any"
     given = (o.get('region') or (name := set_as('AWS_REGION', 'AWS_DEFAULT_REGION'))
@@ -181,15 +203,18 @@ class Signing:
     session: boto3.session.Session | None = None   # That they come from
     def __repr__(self) -> str: return f'Signing({self.source})'
 
+# %% ../../nbs/storage/04_options.ipynb #953193c0
 def _mark(*parts: object) -> str:
     from hashlib import blake2b
     return blake2b(repr(parts).encode('utf-8', 'backslashreplace'), digest_size=16).hexdigest()
 
+# %% ../../nbs/storage/04_options.ipynb #b74c9df1
 def _fixed(source: str, key: str, secret: str, token: str | None) -> Signing:
     "Keys that were written down"
     found = dict(access_key_id=key, secret_access_key=secret, token=token, expires_at=None)
     return Signing(source, _mark(key, secret, token), lambda: dict(found))
 
+# %% ../../nbs/storage/04_options.ipynb #01543797
 _pair = ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY')
 _token = ('AWS_SESSION_TOKEN', 'AWS_SECURITY_TOKEN', 'AWS_TOKEN')
 
@@ -200,9 +225,12 @@ def s3_signing(o: Options) -> Signing:
     if len(keys) == 1:
         raise TierMismatch(f'storage_options have {keys.pop()} alone: access_key_id and secret_access_key belong '
                            'together')
-    if keys: return _fixed('storage_options', o['access_key_id'], o['secret_access_key'], o.get('session_token'))
+    if keys:
+        return _fixed('storage_options', o['access_key_id'], o['secret_access_key'],
+                      o.get('session_token'))
     return _from_variables() or _from_chain(o)
 
+# %% ../../nbs/storage/04_options.ipynb #de149cde
 def _from_variables() -> Signing | None:
     "The keys in the environment; None where there are none"
     given = [n for n in _pair if variable(n)]
@@ -212,9 +240,14 @@ def _from_variables() -> Signing | None:
         raise TierMismatch(f'{given[0]} is set and {other} is not, or is empty: they belong together')
     token = (name := set_as(*_token)) and sendable(name, variable(name) or '')
     key, secret = (sendable(n, variable(n) or '') for n in _pair)
-    return _fixed(' and '.join(_pair) + (f' with {name}' if name else ''), key, secret, token or None)
+    return _fixed(' and '.join(_pair) + (f' with {name}' if name else ''), key, secret,
+                  token or None)
 
 # %% ../../nbs/storage/04_options.ipynb #4335eac2
+def _keys_file() -> str: return variable('AWS_SHARED_CREDENTIALS_FILE') or '~/.aws/credentials'
+def _config_file() -> str: return variable('AWS_CONFIG_FILE') or '~/.aws/config'
+
+# %% ../../nbs/storage/04_options.ipynb #18903a72
 def boto_session() -> boto3.session.Session:
     "A new session of boto3, with what the environment says of profiles and files"
     import boto3.session
@@ -223,23 +256,26 @@ def boto_session() -> boto3.session.Session:
 def _botocore(profile: str | None) -> botocore.session.Session:
     import botocore.session
     def says(default): return None, None, default, None
-    own = dict(profile=says(profile), credentials_file=says(_keys_file()), config_file=says(_config_file()))
+    own = dict(profile=says(profile), credentials_file=says(_keys_file()),
+               config_file=says(_config_file()))
     session = botocore.session.Session(session_vars=own)
-    session.register_component('data_loader', _descriptions(session.get_config_variable('data_path')))
+    session.register_component('data_loader',
+                               _descriptions(session.get_config_variable('data_path')))
     return session
 
+# %% ../../nbs/storage/04_options.ipynb #83dbb7f3
 @cache
 def _descriptions(folders: str | None) -> botocore.loaders.Loader:
     "What botocore knows of services, read once a process: 55 ms of each session's first client"
     import botocore.loaders
     class Descriptions(botocore.loaders.Loader):
         @property
-        def search_paths(self) -> list[str]: return list(super().search_paths)     # each boto3 session appends to it
-    return Descriptions(extra_search_paths=[os.path.expanduser(f) for f in (folders or '').split(os.pathsep) if f])
+        # each boto3 session appends to it
+        def search_paths(self) -> list[str]: return list(super().search_paths)
+    return Descriptions(extra_search_paths=[os.path.expanduser(f)
+                                            for f in (folders or '').split(os.pathsep) if f])
 
-def _keys_file() -> str: return variable('AWS_SHARED_CREDENTIALS_FILE') or '~/.aws/credentials'
-def _config_file() -> str: return variable('AWS_CONFIG_FILE') or '~/.aws/config'
-
+# %% ../../nbs/storage/04_options.ipynb #1cfae427
 def _from_chain(o: Options) -> Signing:
     "What boto3's chain finds; what the client of the service finds by itself, where there is no boto3"
     try: from obstore.auth.boto3 import Boto3CredentialProvider
@@ -255,23 +291,28 @@ def _from_chain(o: Options) -> Signing:
     provider.config = {}
     return Signing(_chain_source(provider.credentials.method), _mark(*keys), provider, session)
 
+# %% ../../nbs/storage/04_options.ipynb #079f3909
 def _none_found(e: Exception) -> str:
     "Why boto3's chain has nothing, in words"
     here = f'set {" and ".join(_pair)}, or AWS_PROFILE; skip_signature=true for a public bucket'
-    if (name := set_as('AWS_PROFILE', 'AWS_DEFAULT_PROFILE')) and type(e).__name__ == 'ProfileNotFound':
+    if ((name := set_as('AWS_PROFILE', 'AWS_DEFAULT_PROFILE'))
+        and type(e).__name__ == 'ProfileNotFound'):
         return _no_profile(name)
     if isinstance(e, ValueError):
         return (f'no credentials were found, neither in the environment nor in {_keys_file()} nor by a role of this '
                 f'machine: {here}')
     return f'no credentials were found ({type(e).__name__}): {here}'
 
+# %% ../../nbs/storage/04_options.ipynb #49e1ea13
 def _no_profile(name: str) -> str:
     "That a variable names a profile that is not there; what is none of a name's characters is not repeated"
     wanted, there = variable(name) or '', sorted(_botocore(None).available_profiles)
     said = repr(wanted) if re.fullmatch(r'[\w.@ -]{1,40}', wanted) else 'that is written there'
     return (f'{name} names the profile {said}, and neither {_keys_file()} nor {_config_file()} has '
-            f'it{hint(wanted, there)}; ' + (f'there are {", ".join(there)}' if there else 'they have no profile'))
+            f'it{hint(wanted, there)}; '
+            + (f'there are {", ".join(there)}' if there else 'they have no profile'))
 
+# %% ../../nbs/storage/04_options.ipynb #6f2d3e33
 def _chain_source(method: str) -> str:
     "Where boto3 found credentials, in words"
     profile = variable('AWS_PROFILE', 'AWS_DEFAULT_PROFILE') or 'default'
@@ -288,23 +329,66 @@ def _certificate(o: Options) -> str | None:
     except (OSError, UnicodeDecodeError) as e: why = getattr(e, 'strerror', None) or 'it is no text'
     raise TierMismatch(f'the file that {name} names cannot be read ({why})')
 
+# %% ../../nbs/storage/04_options.ipynb #19853106
 def signing(scheme: str, o: Options) -> Signing:
     "What requests are signed with; of other services than S3 the client finds it by itself"
     if scheme == 's3': return s3_signing(all_options('s3', o))
     known = all_options(scheme, o)
-    files = [_stamp(known[k]) for k in ('service_account', 'application_credentials', 'federated_token_file')
-             if k in known]
-    return Signing('the options and the environment of this process', _mark(sorted(known.items()), files))
+    files = [_stamp(known[k]) for k in ('service_account', 'application_credentials',
+                                        'federated_token_file') if k in known]
+    return Signing('the options and the environment of this process',
+                   _mark(sorted(known.items()), files))
 
 def _stamp(path: str) -> tuple:
     try: s = os.stat(os.path.expanduser(path))
     except OSError: return ()
     return s.st_mtime_ns, s.st_size
 
+# %% ../../nbs/storage/04_options.ipynb #bbc2d737
+@contextmanager
+def nothing_empty(scheme: str) -> Iterator[None]:
+    "While a client is made: without the variables that are set to nothing, which it would take for values"
+    empty = {n: v for n, v in os.environ.items() if n.startswith(_prefixes[scheme])
+             and not cleaned(v)}
+    for n in empty: os.environ.pop(n, None)
+    try: yield
+    finally:
+        for n, v in empty.items(): os.environ.setdefault(n, v)
+
+# %% ../../nbs/storage/04_options.ipynb #d51216b4
+def _without_values(said: str, scheme: str, o: Options) -> str:
+    "What a client says, with the names of variables in place of what they are set to, and no secret"
+    says = {v: f'(what {n} says)' for n in os.environ if n.startswith(_prefixes[scheme])
+            for v in (os.environ[n], cleaned(os.environ[n])) if len(v) > 2}
+    says |= {v: '…' for k, v in o.items() if is_secret(k, v) and v not in says}
+    for value in sorted(says, key=len, reverse=True): said = said.replace(value, says[value])
+    return said
+
+# %% ../../nbs/storage/04_options.ipynb #4b4b7cac
+def _config(scheme: str, endpoint: str | None, o: Options, by: Signing) -> dict:
+    "What each kind of service needs beside the options; what the client would else read by itself"
+    if scheme != 's3':
+        return {'base_url' if scheme == 'gs' else 'endpoint': endpoint} if endpoint else {}
+    region = s3_region(o, endpoint) or _profile_region()
+    found = dict(endpoint=endpoint, aws_endpoint_url_s3=endpoint, region=region or 'us-east-1',
+                 s3_express='false', conditional_put='etag', copy_if_not_exists='multipart',
+                 disable_bulk_delete=o.get('disable_bulk_delete', 'true'))
+    return {k: v for k, v in found.items() if v} | ({'credential_provider': by.provider}
+                                                    if by.provider else {})
+
+# %% ../../nbs/storage/04_options.ipynb #dc789605
+_keys = {'access_key_id', 'secret_access_key', 'session_token'}
+
+def _profile_region() -> str | None:
+    "The region that a profile of boto3 names"
+    try: return cleaned(boto_session().region_name or '') or None
+    except Exception: return None       # no boto3, or no such profile: the credentials say so
+
+# %% ../../nbs/storage/04_options.ipynb #3436ca66
 Client: TypeAlias = 'S3Store | GCSStore | AzureStore'      # of `obstore`
 
-def client(scheme: str, bucket: str, prefix: str, endpoint: str | None, o: Options, kind: str, timeout: float,
-           size: int = 0, by: Signing | None = None) -> Client:
+def client(scheme: str, bucket: str, prefix: str, endpoint: str | None, o: Options, kind: str,
+           timeout: float, size: int = 0, by: Signing | None = None) -> Client:
     "An `obstore` client of a bucket for one kind of request"
     from obstore import store
     from obstore.exceptions import BaseError
@@ -314,50 +398,19 @@ def client(scheme: str, bucket: str, prefix: str, endpoint: str | None, o: Optio
                   | ({'allow_http': 'true'} if endpoint and endpoint.startswith('http://') else {}))
     if pem := _certificate(o): web['root_certificate'] = pem
     known = client_options | (_keys if by.provider else set())
-    config = Options({k: v for k, v in o.items() if k not in known} | _config(scheme, endpoint, o, by))
+    config = Options({k: v for k, v in o.items() if k not in known}
+                     | _config(scheme, endpoint, o, by))
     make = dict(s3=store.S3Store, gs=store.GCSStore, az=store.AzureStore)[scheme]
     def build() -> Client:      # their names were checked by `options`
-        return make(bucket, prefix=prefix or None, client_options=cast('ClientConfig', dict(web)), retry_config=retries,
-                    **config)
+        return make(bucket, prefix=prefix or None, client_options=cast('ClientConfig', dict(web)),
+                    retry_config=retries, **config)
     try:
         with nothing_empty(scheme): return calmly(f'{scheme}://{bucket}', build)
     except (BaseError, ValueError, TypeError) as e:
         if isinstance(e, ObjectStoreError): raise
         said = str(e).partition('\n\n')[0]
-    raise TierMismatch(f'{scheme}://{bucket} cannot be opened with these options: {_without_values(said, scheme, o)}')
-
-@contextmanager
-def nothing_empty(scheme: str) -> Iterator[None]:
-    "While a client is made: without the variables that are set to nothing, which it would take for values"
-    empty = {n: v for n, v in os.environ.items() if n.startswith(_prefixes[scheme]) and not cleaned(v)}
-    for n in empty: os.environ.pop(n, None)
-    try: yield
-    finally:
-        for n, v in empty.items(): os.environ.setdefault(n, v)
-
-def _without_values(said: str, scheme: str, o: Options) -> str:
-    "What a client says, with the names of variables in place of what they are set to, and no secret"
-    says = {v: f'(what {n} says)' for n in os.environ if n.startswith(_prefixes[scheme])
-            for v in (os.environ[n], cleaned(os.environ[n])) if len(v) > 2}
-    says |= {v: '…' for k, v in o.items() if is_secret(k, v) and v not in says}
-    for value in sorted(says, key=len, reverse=True): said = said.replace(value, says[value])
-    return said
-
-def _config(scheme: str, endpoint: str | None, o: Options, by: Signing) -> dict:
-    "What each kind of service needs beside the options; what the client would else read by itself"
-    if scheme != 's3': return {'base_url' if scheme == 'gs' else 'endpoint': endpoint} if endpoint else {}
-    region = s3_region(o, endpoint) or _profile_region()
-    found = dict(endpoint=endpoint, aws_endpoint_url_s3=endpoint, region=region or 'us-east-1', s3_express='false',
-                 conditional_put='etag', copy_if_not_exists='multipart',
-                 disable_bulk_delete=o.get('disable_bulk_delete', 'true'))
-    return {k: v for k, v in found.items() if v} | ({'credential_provider': by.provider} if by.provider else {})
-
-_keys = {'access_key_id', 'secret_access_key', 'session_token'}
-
-def _profile_region() -> str | None:
-    "The region that a profile of boto3 names"
-    try: return cleaned(boto_session().region_name or '') or None
-    except Exception: return None       # no boto3, or no such profile: the credentials say so
+    raise TierMismatch(f'{scheme}://{bucket} cannot be opened with these options: '
+                       f'{_without_values(said, scheme, o)}')
 
 # %% ../../nbs/storage/04_options.ipynb #0aac1f39
 def date_at(
@@ -375,7 +428,9 @@ def date_at(
     via = request.ProxyHandler({s: o['proxy_url'] for s in ('http', 'https')} if 'proxy_url' in o else None)
     try:
         opener = request.build_opener(via, Stay, request.HTTPSHandler(context=_trusted(o)))
-        try: headers = opener.open(request.Request(f'{url}/', method='HEAD'), timeout=timeout).headers
+        try:
+            headers = opener.open(request.Request(f'{url}/', method='HEAD'),
+                                  timeout=timeout).headers
         except HTTPError as e: headers = e.headers
         return parsedate_to_datetime(headers['Date']).timestamp()
     except (OSError, ValueError, TypeError, http.client.HTTPException): return None
@@ -393,7 +448,8 @@ class Answer:
     "What an error of `obstore` says"
     def __init__(self, e: BaseException):
         text, _, debug = str(e).partition('Debug source:')
-        def found(pattern, where): return m[1] if (m := re.search(pattern, where, re.DOTALL)) else None
+        def found(pattern, where):
+            return m[1] if (m := re.search(pattern, where, re.DOTALL)) else None
         self.status = int(found(r'status code: (\d{3})', text) or 0)
         self.code = found(r'<Code>\s*(\w+)\s*</Code>', text) or ''
         self.message = (found(r'<Message>(.{1,300}?)</Message>', text) or '').strip()
@@ -421,51 +477,27 @@ class Answer:
                or found(r'(Invalid(?!Data)\w+|\w*Alert\w*|Handshake\w*)', debug) or 'handshake')
         if self.connecting: return f'TLS failed ({tls})'
         if self.cut: return 'its answer broke off'
-        return 'the connection broke off' if 'HttpError' in debug else 'it does not answer like an object service'
+        return ('the connection broke off' if 'HttpError' in debug
+                else 'it does not answer like an object service')
 
-# %% ../../nbs/storage/04_options.ipynb #bed7a376
+# %% ../../nbs/storage/04_options.ipynb #814c5c73
 class Refused(ObjectStoreError, OSError):
     "A service refuses a request, for a reason of its own, which the message gives"
 class BucketMissing(NotFound): "A service has no such bucket of its own"
 
+# %% ../../nbs/storage/04_options.ipynb #f0ac46eb
 _no_bucket = {'NoSuchBucket', 'ContainerNotFound', 'ContainerBeingDeleted'}
-_absent = {'NoSuchKey', 'NoSuchObject', 'KeyNotFound', 'NotFound', 'BlobNotFound', 'ResourceNotFound'}
-_not_allowed = {'XAdminUserNotFound', 'InvalidSecurity', 'RequestExpired', 'ExpiredToken', 'InvalidToken',
-                'TokenRefreshRequired', 'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'AuthorizationHeaderMalformed',
-                'RequestTimeTooSkewed'}
+_absent = {'NoSuchKey', 'NoSuchObject', 'KeyNotFound', 'NotFound', 'BlobNotFound',
+           'ResourceNotFound'}
+_not_allowed = {'XAdminUserNotFound', 'InvalidSecurity', 'RequestExpired', 'ExpiredToken',
+                'InvalidToken', 'TokenRefreshRequired', 'InvalidAccessKeyId',
+                'SignatureDoesNotMatch', 'AuthorizationHeaderMalformed', 'RequestTimeTooSkewed'}
 
-def explain(
-    e: BaseException,     # What `obstore` raised
-    place: str,           # What was asked, for the message
-    bucket: str,          # The service's bucket
-    key: str,             # The object or folder
-    body: bool = True,    # Would a real answer to this request say why, if it is 404?
-) -> BaseException:
-    "The error of the contract that an error of `obstore` means"
-    from obstore.exceptions import BaseError
-    if (not isinstance(e, (BaseError, OSError)) or isinstance(e, ObjectStoreError) or isinstance(e, OSError)
-        and e.errno is not None):
-        return e
-    a = Answer(e)
-    if a.code in _no_bucket:
-        return BucketMissing(f'{place}: there is no bucket {bucket!r} at this service; make it with its own tools (aws '
-                             f's3 mb s3://{bucket}), or check its name and the endpoint')
-    if isinstance(e, FileNotFoundError) and (a.code in _absent or not (body or a.code)):
-        return FileNotFoundError(errno.ENOENT, 'no such object', f'{place}/{key}')
-    if a.page or place.startswith('s3:') and body and _is_page(a): return no_service(place, a.status)
-    if _not_let(a, e): return PermissionError(errno.EACCES, f'{place}: {a.why}')
-    if a.status == 501: return Unsupported(f'{place}: the service cannot do this ({a.why})')
-    if a.status == 507: return OSError(errno.ENOSPC, f'{place}: {a.why}')
-    if a.status == 404 and not a.code: return no_service(place, a.status)
-    if 300 <= a.status < 500 and a.status not in (408, 429): return refused(f'{place}/{key}', a.status, a.why)
-    if a.connecting: return ConnectionRefusedError(errno.ECONNREFUSED, f'{place}: {a.why}')
-    return ConnectionError(errno.ETIMEDOUT if a.timeout else errno.EIO, f'{place}: {a.why}')
-
-# %% ../../nbs/storage/04_options.ipynb #359ce535
 def _not_let(a: Answer, e: BaseException) -> bool:
     return (a.status in (401, 403) or a.code in _not_allowed
             or type(e).__name__ in ('UnauthenticatedError', 'PermissionDeniedError'))
 
+# %% ../../nbs/storage/04_options.ipynb #997471c9
 def is_refusal(e: BaseException) -> bool:
     "Does a service refuse whoever asks? Then other credentials may help"
     from obstore.exceptions import BaseError
@@ -476,6 +508,7 @@ def about_keys(why: str) -> bool:
     "Does a refusal concern the keys themselves, and not what they may do?"
     return any(code in why for code in _not_allowed)
 
+# %% ../../nbs/storage/04_options.ipynb #3709fd37
 def _is_page(a: Answer) -> bool:
     "Is this refusal not one of an object service? Those bring an error with a code"
     return not a.code and (300 <= a.status < 400 or 400 <= a.status < 500 and bool(a.body))
@@ -486,6 +519,7 @@ def no_service(place: str, status: int = 0) -> ConnectionError:
     return ConnectionError(errno.EPROTO, f'{place}: what answers here is no object service ({said}); is there a login '
                            'page before it, and is the endpoint right?')
 
+# %% ../../nbs/storage/04_options.ipynb #00c164f1
 _like_page = re.compile(rb'\s*(<!doctype|<html|<\?xml|<error|\{|$)', re.IGNORECASE)
 
 def like_page(
@@ -494,11 +528,41 @@ def like_page(
     "Does it look like what a web page or an API would send, and not like what the store keeps under small keys?"
     return bool(_like_page.match(data[:64]))
 
-# %% ../../nbs/storage/04_options.ipynb #2842f7eb
+# %% ../../nbs/storage/04_options.ipynb #5e0ebc6b
 def refused(what: str, status: int, why: str) -> Refused:
     "The error for an answer that is neither about an object nor about the line"
     ask = 'is the region right?' if status < 400 else 'if it stays so, ask whoever runs it'
     return Refused(f'{what}: the service refuses the request ({why}); {ask}')
+
+# %% ../../nbs/storage/04_options.ipynb #55f7e493
+def explain(
+    e: BaseException,     # What `obstore` raised
+    place: str,           # What was asked, for the message
+    bucket: str,          # The service's bucket
+    key: str,             # The object or folder
+    body: bool = True,    # Would a real answer to this request say why, if it is 404?
+) -> BaseException:
+    "The error of the contract that an error of `obstore` means"
+    from obstore.exceptions import BaseError
+    if (not isinstance(e, (BaseError, OSError)) or isinstance(e, ObjectStoreError)
+        or isinstance(e, OSError) and e.errno is not None):
+        return e
+    a = Answer(e)
+    if a.code in _no_bucket:
+        return BucketMissing(f'{place}: there is no bucket {bucket!r} at this service; make it with its own tools (aws '
+                             f's3 mb s3://{bucket}), or check its name and the endpoint')
+    if isinstance(e, FileNotFoundError) and (a.code in _absent or not (body or a.code)):
+        return FileNotFoundError(errno.ENOENT, 'no such object', f'{place}/{key}')
+    if a.page or place.startswith('s3:') and body and _is_page(a):
+        return no_service(place, a.status)
+    if _not_let(a, e): return PermissionError(errno.EACCES, f'{place}: {a.why}')
+    if a.status == 501: return Unsupported(f'{place}: the service cannot do this ({a.why})')
+    if a.status == 507: return OSError(errno.ENOSPC, f'{place}: {a.why}')
+    if a.status == 404 and not a.code: return no_service(place, a.status)
+    if 300 <= a.status < 500 and a.status not in (408, 429):
+        return refused(f'{place}/{key}', a.status, a.why)
+    if a.connecting: return ConnectionRefusedError(errno.ECONNREFUSED, f'{place}: {a.why}')
+    return ConnectionError(errno.ETIMEDOUT if a.timeout else errno.EIO, f'{place}: {a.why}')
 
 # %% ../../nbs/storage/04_options.ipynb #64ffe037
 class _Fork: used = lost = False

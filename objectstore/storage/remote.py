@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 from urllib.parse import urlsplit
 from ..errors import TierMismatch
-from .backend import (MARKER, Backend, Capabilities, Entry, believed, has_shown, in_a_hurry,
-                                         key_number)
+from .backend import (MARKER, Backend, Capabilities, Entry, believed, has_shown,
+                                         in_a_hurry, key_number)
 from .mistakes import worded
 from ..environment import calmly, set_as
 from ..forks import after_fork
@@ -25,15 +25,46 @@ from .atomic import PIECE, Short, check_key
 if TYPE_CHECKING: from obstore import ListResult, ObjectMeta
 
 # %% auto #0
-__all__ = ['IDENTITY', 'RemoteBackend', 'split_url', 'in_order', 'Arrived']
+__all__ = ['IDENTITY', 'first_range', 'split_url', 'ServiceClients', 'ServiceRequests', 'ObjectPieces', 'SmallObjects',
+           'entry_of', 'in_order', 'ServiceListings', 'Arrived', 'RemoteBackend']
 
-# %% ../../nbs/storage/06_remote.ipynb #446f0d69
+# %% ../../nbs/storage/06_remote.ipynb #76d23637
+_bucket = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{1,253}', re.ASCII)
+
+def split_url(url: str) -> tuple[str, str, str]:
+    "Scheme, bucket and prefix of the URL of a bucket"
+    parts = urlsplit(url)
+    if '@' in parts.netloc:
+        raise TierMismatch(f'the URL of a tier must not hold a user or a password; {secrets_belong}')
+    if parts.scheme not in ('s3', 'gs', 'az'):
+        raise TierMismatch(f'{url!r} is no URL of a bucket: s3://, gs:// and az:// are')
+    if not _bucket.fullmatch(parts.netloc):
+        raise TierMismatch(f'{url!r} names no bucket: write {parts.scheme}://bucket/prefix')
+    if parts.query or parts.fragment:
+        raise TierMismatch(f"{parts.scheme}://{parts.netloc}: '?' and '#' cannot be in the URL of a bucket; "
+                           "`open_backend` reads options from a query")
+    prefix = parts.path.strip('/')
+    if parts.scheme == 's3' and parts.netloc.endswith('--x-s3'):
+        raise TierMismatch(f'{url!r}: {no_order}')
+    if any(p in ('', '.', '..') for p in prefix.split('/')) and prefix:
+        raise TierMismatch(f'{url!r}: a part of its prefix is empty or a dot')
+    return parts.scheme, parts.netloc, prefix
+
+# %% ../../nbs/storage/06_remote.ipynb #c9e5c8b1
 _T = TypeVar('_T')
+_options = options
+_turn = threading.RLock()
 
-class RemoteBackend(Backend):
-    "Objects in a bucket of an object service"
+@after_fork
+def _in_child() -> None:
+    "Another thread of the parent may have held it"
+    global _turn
+    _turn = threading.RLock()
+
+# %% ../../nbs/storage/06_remote.ipynb #f23bb6f2
+class ServiceClients:
+    "Clients of an object service, one for each kind of request, and the credentials that they were made with"
     can = Capabilities('remote', wait=0.32, many=64, page=1000)
-
     def __init__(self,
         url: str,                      # s3://bucket/prefix, gs://… or az://…
         *,
@@ -47,25 +78,32 @@ class RemoteBackend(Backend):
         given = endpoint or self._options.pop('endpoint', None)
         self.endpoint = check_endpoint(s3_endpoint(given) if self.scheme == 's3' else given)
         self.timeout = max(timeout, 0.01)
-        self._clients: dict[tuple[str, int], Client] = {}     # By the kind of request, and the size of what is sent
+        # By the kind of request, and the size of what is sent
+        self._clients: dict[tuple[str, int], Client] = {}
         self._lost: set[str] = set()             # Options that did not come along to this process
         self._signing: Signing | None = None     # What the clients sign with
-        self.said_by = '' if given else set_as(*ENDPOINTS)   # Where the endpoint was written, for messages
-        self._tags: dict[str, str] = {}     # what was answered to writes of this process: key, e_tag
-        self.first: Callable[[RemoteBackend], object] | None = None     # Called before the first request
+        # Where the endpoint was written, for messages
+        self.said_by = '' if given else set_as(*ENDPOINTS)
+        # what was answered to writes of this process: key, e_tag
+        self._tags: dict[str, str] = {}
+        # Called before the first request
+        self.first: Callable[[RemoteBackend], object] | None = None
         self._met = False           # Has it answered?
-        self._own_tags = False      # Was it seen to keep what it acknowledges with a tag that is not the hash?
+        # Was it seen to keep what it acknowledges with a tag that is not the hash?
+        self._own_tags = False
 
     def __getstate__(self) -> dict:
         lost = self._lost | self._options.secrets()
-        return vars(self) | dict(_clients={}, _signing=None, _tags={}, _options=self._options.public(), _lost=lost)
+        return vars(self) | dict(_clients={}, _signing=None, _tags={},
+                                 _options=self._options.public(), _lost=lost)
 
     def _client(self, kind: str, size: int = 0) -> Client:
         "The client for a kind of request, and, for those that send, a size"
         used_before_fork()
         if first := self.first: self._begin(first)
         if kind == 'small' and in_a_hurry(): kind = 'quick'
-        size = 0 if size <= 2**18 else 1 << (size - 1).bit_length()   # powers of two: a few clients are enough
+        # powers of two: a few clients are enough
+        size = 0 if size <= 2**18 else 1 << (size - 1).bit_length()
         found = self._clients.get((kind, size))
         return self._made(kind, size) if found is None else found
 
@@ -74,8 +112,9 @@ class RemoteBackend(Backend):
         with _turn:
             if (found := self._clients.get((kind, size))) is not None: return found
             if self._signing is None: self._signing = signing(self.scheme, self._options)
-            found = self._clients[kind, size] = client(self.scheme, self.bucket, self.prefix, self.endpoint,
-                                                       self._options, kind, self.timeout, size, self._signing)
+            found = self._clients[kind, size] = client(self.scheme, self.bucket, self.prefix,
+                                                       self.endpoint, self._options, kind,
+                                                       self.timeout, size, self._signing)
         return found
 
     def _begin(self, first: Callable) -> None:
@@ -96,7 +135,8 @@ class RemoteBackend(Backend):
         "Are there other credentials than those of a client that was refused? Then clients are made anew"
         if not is_refusal(e): return False
         with _turn:
-            if all(used is not c for c in list(self._clients.values())): return True      # another thread has done it
+            # another thread has done it
+            if all(used is not c for c in list(self._clients.values())): return True
             try: found = signing(self.scheme, self._options)
             except (OSError, TierMismatch): return False
             if self._signing and found.mark == self._signing.mark: return False
@@ -109,10 +149,33 @@ class RemoteBackend(Backend):
         if self.endpoint: return f'{self.url} at {self.endpoint}' + (f' ({self.said_by})' if self.said_by else '')
         return f'{self.url} at Amazon, since no endpoint is set (AWS_ENDPOINT_URL)' if self.scheme == 's3' else self.url
 
-    def _explain(self, e: Exception, key: str, body: bool = True, verb: str = 'read') -> BaseException:
+    @property
+    def clock(self) -> str:
+        "The address of the service: all of its buckets have one clock"
+        default = dict(s3=f"https://s3.{s3_region(self._options, None) or 'us-east-1'}.amazonaws.com",
+                       gs='https://storage.googleapis.com',
+                       az=f"https://{self._options.get('account_name') or self.bucket}.blob.core.windows.net")
+        return self.endpoint or default[self.scheme]
+
+    def ask_time(self) -> float | None:
+        "What the service says in the `Date` of an answer, in seconds since 1970"
+        return date_at(self.clock, self.timeout, all_options(self.scheme, self._options))
+
+    def close(self) -> None:
+        "Let go of connections"
+        self._clients.clear()
+
+# %% ../../nbs/storage/06_remote.ipynb #f77717aa
+IDENTITY = 'id/'     # the folder that no store is without
+_small = 2**20   # bytes that any line brings within the time-out of a small request
+
+class ServiceRequests(ServiceClients):
+    "Requests to a bucket of an object service: what its refusals mean, and whether it is one"
+    def _explain(self, e: Exception, key: str, body: bool = True,
+                 verb: str = 'read') -> BaseException:
         "The error of the contract for one of `obstore`"
-        said = worded(explain(e, self._place(), self.bucket, key, body), e, self.endpoint, self._options, self._place(),
-                      not self._met)
+        said = worded(explain(e, self._place(), self.bucket, key, body), e, self.endpoint,
+                      self._options, self._place(), not self._met)
         if not isinstance(said, PermissionError): return said
         if verb == 'read' and self._not_listed(said, key):
             return FileNotFoundError(errno.ENOENT, 'no such object', f'{self._place()}/{key}')
@@ -139,6 +202,122 @@ class RemoteBackend(Backend):
                f'{"/".join(p for p in (self.bucket, self.prefix, key) if p)}')
         return PermissionError(errno.EACCES, '; '.join(p for p in (said.strerror, may, whose) if p))
 
+    def _object(self, meta: ObjectMeta) -> ObjectMeta:
+        "The description of an object; a service gives each a tag and a time, a web page seldom has both"
+        if meta['e_tag'] is None or meta['last_modified'].timestamp() == 0: raise no_service(self._place())
+        self._met = True
+        return meta
+
+    def _no_page(self, key: str, data: bytes) -> bytes:
+        "A small object as it was read; where it looks like a page, a service has to be behind it"
+        if not like_page(data) or key == MARKER and data.startswith(b'{'): return data
+        if key == MARKER and data.strip(): raise no_service(self._place())
+        self.prove(key)
+        return data
+
+    def _pages(self, folder: str, after: str | None, page: int) -> Iterator[Sequence[ObjectMeta]]:
+        """The pages as the client brings them; where its credentials are refused on the way, the rest with others, if
+        there are any"""
+        import obstore
+        def ask(c: Client) -> Iterator[Sequence[ObjectMeta]]:
+            return iter(obstore.list(c, folder or None, offset=after, chunk_size=page))
+        pages, again = calmly(self._place(), ask, used := self._client('small')), True
+        while True:
+            try:
+                found = cast('Sequence[ObjectMeta] | None',
+                             calmly(self._place(), next, pages, None))
+            except Exception as e:
+                if not (again and self._renewed(used, e)): raise
+                pages, again = ask(self._client('small')), False
+                continue
+            if found is None: return
+            after = max(after or '', *(m['path'] for m in found)) if found else after
+            yield found
+
+    def prove(
+        self,
+        asked: str = '',      # What was listed, and came empty, or read, and looks like a page
+    ) -> None:
+        "Raise where what answers here is no object service, or one that does not list what it has"
+        import obstore
+        try:
+            if asked != IDENTITY and any(self._pages(IDENTITY, None, 1)): return has_shown(self)
+            if asked == MARKER: raise no_service(self._place())
+            raw = self._request('small', lambda c: obstore.get(c, MARKER))
+            self._no_page(MARKER, raw.bytes().to_bytes() if self._object(raw.meta)['size'] <= _small else b'')
+        except Exception as e: said = self._explain(e, MARKER)
+        else:
+            said = ConnectionError(errno.EPROTO, f'{self._place()} holds a store, and lists nothing of it: its '
+                                   'listings are not answered')
+        if not isinstance(said, (FileNotFoundError, PermissionError)): raise said
+        # an object service, with the words of one: nothing is there yet, or not for us
+        has_shown(self)
+
+# %% ../../nbs/storage/06_remote.ipynb #338691a0
+first_range, _at_once = 2**22, 10
+
+def _whole(data: bytes, size: int, key: str) -> bytes:
+    "A body that ends early is an error, never an answer"
+    if len(data) == size: return data
+    raise ConnectionError(errno.EIO, f'{key} broke off after {len(data):,} of {size:,} bytes')
+
+# %% ../../nbs/storage/06_remote.ipynb #a16846a2
+class ObjectPieces(ServiceRequests):
+    "Pieces of large objects: ranges, some at once, handed on in order"
+    def _piece(self, key: str, start: int, end: int, patient: bool = False) -> tuple[bytes, int]:
+        """What an object has between `start` and `end`, and its whole size; `patient`: a service that was there is
+        waited for again"""
+        waits = iter((0.1, 0.4))
+        while True:
+            try: return self._ask(key, start, end)
+            except Exception as e: answer, said = Answer(e), self._explain(e, key)
+            if answer.status == 416: return b'', self._size(key)
+            again = (isinstance(said, ConnectionError)
+                     and (patient or not (answer.timeout or answer.connecting)))
+            if not again or (wait := next(waits, None)) is None: raise said
+            time.sleep(wait * self.timeout)
+
+    def _ask(self, key: str, start: int, end: int) -> tuple[bytes, int]:
+        "One request for a piece"
+        import obstore
+        found = self._request('large',
+                              lambda c: obstore.get(c, key, options={'range': (start, end)}))
+        size, sent = found.meta['size'], tuple(found.range)
+        if sent != (start, min(end, size)):
+            raise ConnectionError(errno.EIO, f'{key}: asked for {start:,} to {end:,}, was sent {sent}')
+        # not copied: whoever gets it hashes it, joins it or
+        # writes it, for which a view is as good as bytes
+        return _whole(cast(bytes, memoryview(found.bytes())), sent[1] - start, key), size
+
+    def _pieces(self, key: str, start: int, end: int) -> Iterator[bytes]:
+        "Pieces from `start` to before `end`, in order"
+        if start >= end: return
+        starts, waiting = iter(range(start, end, first_range)), deque()
+        pool = ThreadPoolExecutor(min(_at_once, math.ceil((end - start) / first_range)))
+        def ask(n):
+            waiting.extend((at, pool.submit(self._piece, key, at, min(at + first_range, end), patient=True))
+                           for at in islice(starts, n))
+        try:
+            ask(_at_once)
+            while waiting:
+                at, piece = waiting.popleft()
+                yield _whole(piece.result()[0], min(first_range, end - at), key)
+                ask(1)
+        finally: pool.shutdown(wait=False, cancel_futures=True)
+
+    def _size(self, key: str) -> int:
+        import obstore
+        try: return self._request('small', lambda c: obstore.head(c, key)['size'])
+        except Exception as e: raise self._explain(e, key, body=False) from None
+
+# %% ../../nbs/storage/06_remote.ipynb #7c86b81b
+def _tag(tag: str | None) -> str:
+    "The tag of an object, as a listing or the answer to a write tells it: its content's, mostly"
+    return (tag or '').strip('"').replace(' ', '')
+
+# %% ../../nbs/storage/06_remote.ipynb #6183d4a4
+class SmallObjects(ObjectPieces):
+    "Objects that fit into one request: conditional writes, reads, and what an acknowledgement proves"
     def create(self, key: str, data: bytes) -> bool:
         "Keep `data` under `key` unless something is there; sent once"
         import obstore
@@ -156,7 +335,7 @@ class RemoteBackend(Backend):
         return True
 
     def _answered(self, key: str, tag: str | None) -> None:
-        "Remember the tag of what was just written"
+        "Remember the tag of what was just written or read"
         if len(self._tags) > 10_000: self._tags.clear()
         self._tags[key] = _tag(tag)
 
@@ -185,23 +364,13 @@ class RemoteBackend(Backend):
         try:
             found = self._request('small', lambda c: obstore.get(c, key))
             size = self._object(found.meta)['size']
-            if limit is not None and size > limit: raise OverflowError(f'{key} has {size:,} bytes, more than {limit:,}')
-            if size <= _small: return self._no_page(key, _whole(found.bytes().to_bytes(), size, key))
+            if limit is not None and size > limit:
+                raise OverflowError(f'{key} has {size:,} bytes, more than {limit:,}')
+            if key_number(key): self._answered(key, found.meta['e_tag'])
+            if size <= _small:
+                return self._no_page(key, _whole(found.bytes().to_bytes(), size, key))
         except Exception as e: raise self._explain(e, key) from None
         return b''.join(self._pieces(key, 0, size))
-
-    def _object(self, meta: ObjectMeta) -> ObjectMeta:
-        "The description of an object; a service gives each a tag and a time, a web page seldom has both"
-        if meta['e_tag'] is None or meta['last_modified'].timestamp() == 0: raise no_service(self._place())
-        self._met = True
-        return meta
-
-    def _no_page(self, key: str, data: bytes) -> bytes:
-        "A small object as it was read; where it looks like a page, a service has to be behind it"
-        if not like_page(data) or key == MARKER and data.startswith(b'{'): return data
-        if key == MARKER and data.strip(): raise no_service(self._place())
-        self.prove(key)
-        return data
 
     def exists(self, key: str) -> bool:
         "Is there such an object?"
@@ -221,6 +390,37 @@ class RemoteBackend(Backend):
         else: return
         if not isinstance(said, FileNotFoundError): raise said
 
+# %% ../../nbs/storage/06_remote.ipynb #e3650fd2
+def _ours(key: str) -> bool:
+    try: return bool(check_key(key))
+    except ValueError: return False
+
+def entry_of(m: ObjectMeta) -> Entry:
+    "An object as a listing shows it"
+    t = m['last_modified'].timestamp()
+    return Entry(m['path'], m['size'], t, f'{_tag(m["e_tag"])} {t}')
+
+# %% ../../nbs/storage/06_remote.ipynb #80488cd2
+def in_order(pages: Iterable[list[Entry]]) -> Iterator[Entry]:
+    "The entries of a listing, each once, those of one folder in order; what comes otherwise is read to its end first"
+    last, pages = ('', ''), iter(pages)
+    for page in pages:
+        places = [e.key.rpartition('/')[::2] for e in page]
+        if any(a[0] == b[0] and a[1] >= b[1] for a, b in pairwise([last, *places])):
+            page += chain.from_iterable(pages)
+            yield from sorted({e.key: e for e in page}.values(),
+                              key=lambda e: e.key.rpartition('/')[::2])
+            return
+        yield from page
+        if places: last = places[-1]
+
+# %% ../../nbs/storage/06_remote.ipynb #70e5c0cf
+def _any(answer: ListResult[Sequence[ObjectMeta]]) -> bool:
+    return bool(answer['common_prefixes'] or answer['objects'])
+
+# %% ../../nbs/storage/06_remote.ipynb #60bad4ad
+class ServiceListings(SmallObjects):
+    "Listings of a bucket, each page when it is needed"
     def _entries(self, folder: str, after: str | None, page: int) -> Iterator[list[Entry]]:
         "A listing, page by page"
         empty = True
@@ -228,28 +428,12 @@ class RemoteBackend(Backend):
             for found in self._pages(folder, after, page):
                 if found: has_shown(self)
                 self._met, empty = True, empty and not found
-                yield [_entry(m) for m in found if _ours(m['path'])]
+                yield [entry_of(m) for m in found if _ours(m['path'])]
         except Exception as e: raise self._explain(e, folder, verb='list') from None
         if empty and not believed(self): self.prove(folder)
 
-    def _pages(self, folder: str, after: str | None, page: int) -> Iterator[Sequence[ObjectMeta]]:
-        """The pages as the client brings them; where its credentials are refused on the way, the rest with others, if
-        there are any"""
-        import obstore
-        def ask(c: Client) -> Iterator[Sequence[ObjectMeta]]:
-            return iter(obstore.list(c, folder or None, offset=after, chunk_size=page))
-        pages, again = calmly(self._place(), ask, used := self._client('small')), True
-        while True:
-            try: found = cast('Sequence[ObjectMeta] | None', calmly(self._place(), next, pages, None))
-            except Exception as e:
-                if not (again and self._renewed(used, e)): raise
-                pages, again = ask(self._client('small')), False
-                continue
-            if found is None: return
-            after = max(after or '', *(m['path'] for m in found)) if found else after
-            yield found
-
-    def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
+    def list(self, folder: str, after: str | None = None,
+             limit: int | None = None) -> Iterator[Entry]:
         "All objects below a folder, beginning after the key `after`"
         check_key(folder, folder=True)
         return islice(in_order(self._entries(folder, after, min(limit or 1000, 1000))), limit)
@@ -259,7 +443,9 @@ class RemoteBackend(Backend):
         import obstore
         check_key(folder, folder=True)
         def ask() -> ListResult[Sequence[ObjectMeta]]:
-            try: return self._request('small', lambda c: obstore.list_with_delimiter(c, folder or None))
+            try:
+                return self._request('small',
+                                     lambda c: obstore.list_with_delimiter(c, folder or None))
             except Exception as e: raise self._explain(e, folder, verb='list') from None
         if not _any(answer := ask()) and not believed(self):
             self.prove(folder)
@@ -267,73 +453,46 @@ class RemoteBackend(Backend):
         if _any(answer): has_shown(self)
         return sorted({p.rpartition('/')[2] for p in answer['common_prefixes'] if _ours(p)})
 
-    def prove(
-        self,
-        asked: str = '',      # What was listed, and came empty, or read, and looks like a page
-    ) -> None:
-        "Raise where what answers here is no object service, or one that does not list what it has"
-        import obstore
-        try:
-            if asked != IDENTITY and any(self._pages(IDENTITY, None, 1)): return has_shown(self)
-            if asked == MARKER: raise no_service(self._place())
-            raw = self._request('small', lambda c: obstore.get(c, MARKER))
-            self._no_page(MARKER, raw.bytes().to_bytes() if self._object(raw.meta)['size'] <= _small else b'')
-        except Exception as e: said = self._explain(e, MARKER)
-        else:
-            said = ConnectionError(errno.EPROTO, f'{self._place()} holds a store, and lists nothing of it: its '
-                                   'listings are not answered')
-        if not isinstance(said, (FileNotFoundError, PermissionError)): raise said
-        has_shown(self)      # an object service, with the words of one: nothing is there yet, or not for us
+# %% ../../nbs/storage/06_remote.ipynb #af87c784
+_parts_at_once, _most_parts = 12, 9_000   # a service takes 10,000 parts at most
 
-    def _piece(self, key: str, start: int, end: int, patient: bool = False) -> tuple[bytes, int]:
-        """What an object has between `start` and `end`, and its whole size; `patient`: a service that was there is
-        waited for again"""
-        waits = iter((0.1, 0.4))
-        while True:
-            try: return self._ask(key, start, end)
-            except Exception as e: answer, said = Answer(e), self._explain(e, key)
-            if answer.status == 416: return b'', self._size(key)
-            again = isinstance(said, ConnectionError) and (patient or not (answer.timeout or answer.connecting))
-            if not again or (wait := next(waits, None)) is None: raise said
-            time.sleep(wait * self.timeout)
+def _sent_at_once(size: int, part: int) -> int:
+    """How many parts are on their way together where somebody looks: an eighth of them, so that what has arrived is
+    known to an eighth"""
+    return min(_parts_at_once, max(4, size // part // 8))
 
-    def _ask(self, key: str, start: int, end: int) -> tuple[bytes, int]:
-        "One request for a piece"
-        import obstore
-        found = self._request('large', lambda c: obstore.get(c, key, options={'range': (start, end)}))
-        size, sent = found.meta['size'], tuple(found.range)
-        if sent != (start, min(end, size)):
-            raise ConnectionError(errno.EIO, f'{key}: asked for {start:,} to {end:,}, was sent {sent}')
-        # not copied: whoever gets it hashes it, joins it or writes it, for which a view is as good as bytes
-        return _whole(cast(bytes, memoryview(found.bytes())), sent[1] - start, key), size
+# %% ../../nbs/storage/06_remote.ipynb #a859eced
+class Arrived:
+    "How much of an upload has arrived; of one that begins anew, what goes beyond the attempt before"
+    def __init__(self, progress: Callable[[int], None] | None):
+        self.progress, self.told, self.now = progress, 0, 0
+    def __call__(self, n: int) -> None:
+        self.now += n
+        if self.progress and self.now > self.told: self.progress(self.now - self.told)
+        self.told = max(self.told, self.now)
 
-    def _size(self, key: str) -> int:
-        import obstore
-        try: return self._request('small', lambda c: obstore.head(c, key)['size'])
-        except Exception as e: raise self._explain(e, key, body=False) from None
+# %% ../../nbs/storage/06_remote.ipynb #ee0444c5
+def _parts(f: BinaryIO, part: int, arrived: Arrived, at_once: int) -> Iterator[bytes]:
+    """A file as parts of an upload, from its beginning; when one more is asked for, all but the last `at_once` and one
+    that waits have arrived"""
+    sent: deque[int] = deque()
+    f.seek(0)
+    arrived.now = 0
+    while data := f.read(part):
+        yield data
+        sent.append(len(data))
+        if len(sent) > at_once + 1: arrived(sent.popleft())
 
-    def _pieces(self, key: str, start: int, end: int) -> Iterator[bytes]:
-        "Pieces from `start` to before `end`, in order"
-        if start >= end: return
-        starts, waiting = iter(range(start, end, _range)), deque()
-        pool = ThreadPoolExecutor(min(_at_once, math.ceil((end - start) / _range)))
-        def ask(n):
-            waiting.extend((at, pool.submit(self._piece, key, at, min(at + _range, end), patient=True))
-                           for at in islice(starts, n))
-        try:
-            ask(_at_once)
-            while waiting:
-                at, piece = waiting.popleft()
-                yield _whole(piece.result()[0], min(_range, end - at), key)
-                ask(1)
-        finally: pool.shutdown(wait=False, cancel_futures=True)
-
+# %% ../../nbs/storage/06_remote.ipynb #0ada22ef
+class RemoteBackend(ServiceListings, Backend):
+    "Objects in a bucket of an object service"
     def stream(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         "The bytes from `start` to before `end`, piece by piece; one request where one piece is enough"
         check_key(key)
-        if end is not None and end - start <= PIECE:      # who asks for a piece asks for others at the same time
+        # who asks for a piece asks for others at the same time
+        if end is not None and end - start <= PIECE:
             first, size = self._piece(key, start, max(end, start + 1), patient=start > 0)
-        else: first, size = self._piece(key, start, start + _range)
+        else: first, size = self._piece(key, start, start + first_range)
         empty, end = start == end, size if end is None else end
         if not start <= end <= size:
             raise Short(errno.EINVAL, f'has {size:,} bytes, not the range {start:,} to {end:,}', key)
@@ -352,7 +511,8 @@ class RemoteBackend(Backend):
             many = size > 2 * PIECE
             if self.exists(key) if many else not self.create(key, f.read()):
                 self.prove()      # a new key is never taken: it may be a page that says so
-                raise FileExistsError(errno.EEXIST, 'there is an object already', f'{self.url}/{key}')
+                raise FileExistsError(errno.EEXIST, 'there is an object already',
+                                      f'{self.url}/{key}')
             if not many: return progress(size) if progress else None
             at_once, arrived = _sent_at_once(size, part) if progress else _parts_at_once, Arrived(progress)
             try:
@@ -362,119 +522,12 @@ class RemoteBackend(Backend):
             except Exception as e: raise self._explain(e, key, verb='write') from None
             arrived(size - arrived.now)
 
-    @property
-    def clock(self) -> str:
-        "The address of the service: all of its buckets have one clock"
-        default = dict(s3=f"https://s3.{s3_region(self._options, None) or 'us-east-1'}.amazonaws.com",
-                       gs='https://storage.googleapis.com',
-                       az=f"https://{self._options.get('account_name') or self.bucket}.blob.core.windows.net")
-        return self.endpoint or default[self.scheme]
-
-    def ask_time(self) -> float | None:
-        "What the service says in the `Date` of an answer, in seconds since 1970"
-        return date_at(self.clock, self.timeout, all_options(self.scheme, self._options))
-
-    def close(self) -> None:
-        "Let go of connections"
-        self._clients.clear()
-
-_options = options
-
-# %% ../../nbs/storage/06_remote.ipynb #76d23637
-_bucket = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{1,253}', re.ASCII)
-
-def split_url(url: str) -> tuple[str, str, str]:
-    "Scheme, bucket and prefix of the URL of a bucket"
-    parts = urlsplit(url)
-    if '@' in parts.netloc:
-        raise TierMismatch(f'the URL of a tier must not hold a user or a password; {secrets_belong}')
-    if parts.scheme not in ('s3', 'gs', 'az'):
-        raise TierMismatch(f'{url!r} is no URL of a bucket: s3://, gs:// and az:// are')
-    if not _bucket.fullmatch(parts.netloc):
-        raise TierMismatch(f'{url!r} names no bucket: write {parts.scheme}://bucket/prefix')
-    if parts.query or parts.fragment:
-        raise TierMismatch(f"{parts.scheme}://{parts.netloc}: '?' and '#' cannot be in the URL of a bucket; "
-                           "`open_backend` reads options from a query")
-    prefix = parts.path.strip('/')
-    if parts.scheme == 's3' and parts.netloc.endswith('--x-s3'): raise TierMismatch(f'{url!r}: {no_order}')
-    if any(p in ('', '.', '..') for p in prefix.split('/')) and prefix:
-        raise TierMismatch(f'{url!r}: a part of its prefix is empty or a dot')
-    return parts.scheme, parts.netloc, prefix
-
-# %% ../../nbs/storage/06_remote.ipynb #bae2d4e0
-_turn = threading.RLock()
-
-@after_fork
-def _in_child() -> None:
-    "Another thread of the parent may have held it"
-    global _turn
-    _turn = threading.RLock()
-
-# %% ../../nbs/storage/06_remote.ipynb #a3e3087b
-def _tag(tag: str | None) -> str:
-    "The tag of an object, as a listing or the answer to a write tells it: its content's, mostly"
-    return (tag or '').strip('"').replace(' ', '')
-
-# %% ../../nbs/storage/06_remote.ipynb #6f1b0555
-_small = 2**20   # bytes that any line brings within the time-out of a small request
-
-def _whole(data: bytes, size: int, key: str) -> bytes:
-    "A body that ends early is an error, never an answer"
-    if len(data) == size: return data
-    raise ConnectionError(errno.EIO, f'{key} broke off after {len(data):,} of {size:,} bytes')
-
-# %% ../../nbs/storage/06_remote.ipynb #990a9842
-def _ours(key: str) -> bool:
-    try: return bool(check_key(key))
-    except ValueError: return False
-
-def _entry(m: ObjectMeta) -> Entry:
-    t = m['last_modified'].timestamp()
-    return Entry(m['path'], m['size'], t, f'{_tag(m["e_tag"])} {t}')
-
-def in_order(pages: Iterable[list[Entry]]) -> Iterator[Entry]:
-    "The entries of a listing, each once, those of one folder in order; what comes otherwise is read to its end first"
-    last, pages = ('', ''), iter(pages)
-    for page in pages:
-        places = [e.key.rpartition('/')[::2] for e in page]
-        if any(a[0] == b[0] and a[1] >= b[1] for a, b in pairwise([last, *places])):
-            page += chain.from_iterable(pages)
-            yield from sorted({e.key: e for e in page}.values(), key=lambda e: e.key.rpartition('/')[::2])
-            return
-        yield from page
-        if places: last = places[-1]
-
-def _any(answer: ListResult[Sequence[ObjectMeta]]) -> bool: return bool(answer['common_prefixes'] or answer['objects'])
-
-# %% ../../nbs/storage/06_remote.ipynb #4c51e2cc
-IDENTITY = 'id/'     # the folder that no store is without
-
-# %% ../../nbs/storage/06_remote.ipynb #3d21fcba
-_range, _at_once = 2**22, 10
-
-# %% ../../nbs/storage/06_remote.ipynb #d93149f2
-_parts_at_once, _most_parts = 12, 9_000   # a service takes 10,000 parts at most
-
-def _sent_at_once(size: int, part: int) -> int:
-    """How many parts are on their way together where somebody looks: an eighth of them, so that what has arrived is
-    known to an eighth"""
-    return min(_parts_at_once, max(4, size // part // 8))
-
-class Arrived:
-    "How much of an upload has arrived; of one that begins anew, what goes beyond the attempt before"
-    def __init__(self, progress: Callable[[int], None] | None): self.progress, self.told, self.now = progress, 0, 0
-    def __call__(self, n: int) -> None:
-        self.now += n
-        if self.progress and self.now > self.told: self.progress(self.now - self.told)
-        self.told = max(self.told, self.now)
-
-def _parts(f: BinaryIO, part: int, arrived: Arrived, at_once: int) -> Iterator[bytes]:
-    """A file as parts of an upload, from its beginning; when one more is asked for, all but the last `at_once` and one
-    that waits have arrived"""
-    sent: deque[int] = deque()
-    f.seek(0)
-    arrived.now = 0
-    while data := f.read(part):
-        yield data
-        sent.append(len(data))
-        if len(sent) > at_once + 1: arrived(sent.popleft())
+    def replace(self, key: str, source: Path) -> None:
+        "Put the content of a file in the place of an object, in one step"
+        import obstore
+        check_key(key)
+        size = Path(source).stat().st_size
+        try:
+            self._request('parts', lambda c: obstore.put(c, key, Path(source), use_multipart=size > 2 * PIECE,
+                                                         chunk_size=max(PIECE, math.ceil(size / _most_parts))))
+        except Exception as e: raise self._explain(e, key, verb='write') from None

@@ -14,20 +14,48 @@ from .backend import Backend, MemoryBackend, in_a_hurry
 from .mistakes import worded
 from ..entry_points import entry_points, loaded
 from ..environment import set_as, variable, yes_or_no
-from .options import (ENDPOINTS, KNOWN, SECRET, Options, about_keys, all_options, boto_session,
-                                         client_options, no_order, no_service, option_prefix, options as check_options,
-                                         refused, has_login, nothing_empty, option, s3_endpoint, s3_region, s3_signing,
-                                         secrets_belong, answer_wait)
+from .options import (ENDPOINTS, KNOWN, SECRET, Options, about_keys, all_options,
+                                         boto_session, client_options, no_order, no_service,
+                                         option_prefix, options as check_options, refused,
+                                         has_login, nothing_empty, option, s3_endpoint, s3_region,
+                                         s3_signing, secrets_belong, answer_wait)
 from .files import FileBackend
 from .remote import RemoteBackend
 
 # %% auto #0
-__all__ = ['FACTS', 'login_belongs', 'NativeBackends', 'service_bucket', 'Veil', 'not_logged', 'Scheme', 'register_backend',
-           'find_scheme', 'unknown_scheme', 'split_tier', 'plain_path', 'open_backend']
+__all__ = ['FACTS', 'login_belongs', 'Veil', 'not_logged', 'NativeClient', 'NativeRequests', 'service_bucket', 'NativeBackends',
+           'Scheme', 'register_backend', 'find_scheme', 'unknown_scheme', 'split_tier', 'plain_path', 'open_backend']
 
-# %% ../../nbs/storage/07_urls.ipynb #4dbeed33
-class NativeBackends:
-    "The buckets of an S3 service, each a backend"
+# %% ../../nbs/storage/07_urls.ipynb #b9ea61dd
+class Veil(logging.Filter):
+    "Leaves some texts out of what is logged"
+    texts: set[str] = set()
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        if any(t in said for t in self.texts):
+            for t in self.texts: said = said.replace(t, '…')
+            record.msg, record.args = said, ()
+        return True
+
+# %% ../../nbs/storage/07_urls.ipynb #8ea5fe45
+_veil = Veil()
+
+def not_logged(text: str | None) -> None:
+    "Keep a token, or the name of a key, out of the logs of boto3"
+    if not text or len(text) < 8: return      # a short one is in every other word
+    Veil.texts.add(text)
+    for name in ('botocore.auth', 'botocore.endpoint', 'botocore.hooks', 'botocore.httpsession'):
+        logging.getLogger(name).addFilter(_veil)
+
+# %% ../../nbs/storage/07_urls.ipynb #ea953fa9
+_odd = {'XAdminUserNotFound'}     # the 404 of one gateway that means the key id
+_asked = dict(list_buckets='list the buckets of the service', head_bucket='look at the bucket',
+              create_bucket='make a bucket')
+
+# %% ../../nbs/storage/07_urls.ipynb #e00513a2
+class NativeClient:
+    "Client of an S3 service, and the keys that it was made with"
+    _backends: dict[str, RemoteBackend]
     def __init__(self,
         *,
         endpoint: str | None = None,                 # The address of the service
@@ -44,10 +72,14 @@ class NativeBackends:
             0.01), None, {}, set(), None
 
     def __repr__(self) -> str: return f'{type(self).__name__}({self.endpoint!r})'
-    def _place(self) -> str: return f'{self.url} at {self.endpoint}' + (f' ({self.said_by})' if self.said_by else '')
+    def _place(self) -> str:
+        return f'{self.url} at {self.endpoint}' + (f' ({self.said_by})' if self.said_by else '')
+
     def __getstate__(self) -> dict:
         lost = self._lost | self._options.secrets()
-        return vars(self) | dict(_s3=None, _signing=None, _backends={}, _options=self._options.public(), _lost=lost)
+        return vars(self) | dict(_s3=None, _signing=None, _backends={},
+                                 _options=self._options.public(), _lost=lost)
+
     def close(self) -> None:
         "Let go of connections"
         for b in self._backends.values(): b.close()
@@ -60,17 +92,19 @@ class NativeBackends:
         except ImportError: raise missing('boto3', 's3') from None
         o = all_options('s3', self._options)
         self._signing = by = s3_signing(o)
-        verify = (False if o.get('allow_invalid_certificates') == 'true' else o.get('root_certificate')
-                  or variable('AWS_CA_BUNDLE'))
+        verify = (False if o.get('allow_invalid_certificates') == 'true'
+                  else o.get('root_certificate') or variable('AWS_CA_BUNDLE'))
         keys = Options(by.provider() if by.provider and not by.session else {})
         used = by.provider() if by.provider else {}
         for name in ('token', 'access_key_id'): not_logged(used.get(name))
-        how = Options(aws_access_key_id=keys.get('access_key_id'), aws_secret_access_key=keys.get('secret_access_key'),
+        how = Options(aws_access_key_id=keys.get('access_key_id'),
+                      aws_secret_access_key=keys.get('secret_access_key'),
                       aws_session_token=keys.get('token'))
         try:
             with nothing_empty('s3'):
                 found = (by.session or boto_session()).client('s3', endpoint_url=self.endpoint,
-                    region_name=s3_region(o, self.endpoint), verify=verify, config=self._manners(botocore, o), **how)
+                    region_name=s3_region(o, self.endpoint), verify=verify,
+                    config=self._manners(botocore, o), **how)
         except Exception as e: said = type(e).__name__
         else:
             self._s3 = {**(self._s3 or {}), in_a_hurry(): found}
@@ -86,17 +120,6 @@ class NativeBackends:
                       s3=dict(addressing_style='path'),
                       signature_version=botocore.UNSIGNED if o.get('skip_signature') == 'true' else None)
 
-    def _ask(self, verb: str, **what) -> dict:
-        """One request to the service, with the errors of the backend contract; once more where its keys were refused
-        and there are others now"""
-        tries = 0
-        while True:
-            try: return getattr(self._client(), verb)(**what)
-            except ObjectStoreError: raise
-            except Exception as e: said = e
-            if (tries := tries + 1) > 1 or not self._renewed(said):
-                raise worded(self._explain(said, verb), said, self.endpoint, self._options, self._place()) from None
-
     def _renewed(self, e: Exception) -> bool:
         "Are there other keys than those that were refused?"
         status = (getattr(e, 'response', None) or {}).get('ResponseMetadata', {}).get('HTTPStatusCode', 0)
@@ -107,6 +130,21 @@ class NativeBackends:
         self._s3 = None
         return True
 
+# %% ../../nbs/storage/07_urls.ipynb #3a131e3f
+class NativeRequests(NativeClient):
+    "Requests to an S3 service about its buckets, with the errors of the backend contract"
+    def _ask(self, verb: str, **what) -> dict:
+        """One request to the service, with the errors of the backend contract; once more where its keys were refused
+        and there are others now"""
+        tries = 0
+        while True:
+            try: return getattr(self._client(), verb)(**what)
+            except ObjectStoreError: raise
+            except Exception as e: said = e
+            if (tries := tries + 1) > 1 or not self._renewed(said):
+                raise worded(self._explain(said, verb), said, self.endpoint, self._options,
+                             self._place()) from None
+
     def _explain(self, e: Exception, verb: str) -> OSError:
         "The error of the contract for one of boto3; a refusal without a service's own code comes from a page"
         if isinstance(e, OSError) and e.errno is not None: return e
@@ -114,26 +152,45 @@ class NativeBackends:
         said, status = answer.get('Error', {}), answer.get('ResponseMetadata', {}).get('HTTPStatusCode', 0)
         code = str(said.get('Code', ''))
         why = f"{self._place()}: {code or kind}" + (f": {said['Message']}" if said.get('Message') else '')
-        if kind == 'ResponseParserError' or verb != 'head_bucket' and 300 <= status < 500 and code in ('', str(status)):
+        if (kind == 'ResponseParserError' or verb != 'head_bucket' and 300 <= status < 500
+            and code in ('', str(status))):
             return no_service(self._place(), status)
         if status == 404 and (verb == 'head_bucket' or code.startswith('NoSuch')):
             return FileNotFoundError(errno.ENOENT, why)
         if status == 404 and code in ('', '404'): return no_service(self._place(), status)
         if status == 409 and verb == 'create_bucket': return FileExistsError(errno.EEXIST, why)
-        if status in (401, 403) or code in _odd or 'Credential' in kind or kind == 'ProfileNotFound':
-            lost = (f'; {", ".join(sorted(self._lost))} are not sent to other processes; {secrets_belong}' if self._lost
-                    else '')
+        if (status in (401, 403) or code in _odd or 'Credential' in kind
+            or kind == 'ProfileNotFound'):
+            lost = (f'; {", ".join(sorted(self._lost))} are not sent to other processes; '
+                    f'{secrets_belong}' if self._lost else '')
             source = f'; the keys are from {self._signing.source}' if self._signing and not lost else ''
             may = '' if about_keys(code) else f'; these keys may not {_asked.get(verb, verb)}'
             return PermissionError(errno.EACCES, f'{why}{may}{lost}{source}')
-        if kind == 'SSLError': return ConnectionRefusedError(errno.ECONNREFUSED, f'{self._place()}: TLS failed')
+        if kind == 'SSLError':
+            return ConnectionRefusedError(errno.ECONNREFUSED, f'{self._place()}: TLS failed')
         if kind in ('EndpointConnectionError', 'ConnectTimeoutError', 'ProxyConnectionError'):
             return ConnectionRefusedError(errno.ECONNREFUSED, why)
         if 300 <= status < 500:
             return refused(self._place(), status,
-                           (code or str(status)) + (f": {said['Message']}" if said.get('Message') else ''))
+                           (code or str(status))
+                           + (f": {said['Message']}" if said.get('Message') else ''))
         return ConnectionError(errno.ETIMEDOUT if kind == 'ReadTimeoutError' else errno.EIO, why)
 
+# %% ../../nbs/storage/07_urls.ipynb #ceab68e8
+_named = re.compile(r'[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]', re.ASCII)
+_address = re.compile(r'\d+\.\d+\.\d+\.\d+', re.ASCII)
+
+def service_bucket(name: str) -> str:
+    "A name that S3 services allow for a bucket, or `InvalidRef`"
+    if (isinstance(name, str) and _named.fullmatch(name) and '..' not in name
+        and not _address.fullmatch(name) and not name.startswith('xn--')):
+        return name
+    raise InvalidRef(f'{name!r} cannot name a bucket of an S3 service: 3 to 63 lower-case letters, digits, dots and '
+                     'hyphens, a letter or digit at both ends')
+
+# %% ../../nbs/storage/07_urls.ipynb #615e8d41
+class NativeBackends(NativeRequests):
+    "The buckets of an S3 service, each a backend"
     def names(self) -> list[str]:
         "The names of the service's buckets, in order"
         answer = self._ask('list_buckets')
@@ -153,54 +210,17 @@ class NativeBackends:
         try: self._ask('create_bucket', Bucket=service_bucket(name))
         except FileExistsError as e:
             if not self.exists(name):
-                raise PermissionError(errno.EACCES,
-                                      f'the bucket {name!r} belongs to somebody else: {e.strerror}') from None
+                raise PermissionError(errno.EACCES, f'the bucket {name!r} belongs to somebody else, so choose another '
+                                      f'name ({e.strerror})') from None
 
     def backend(self, name: str) -> RemoteBackend:
         "A bucket as a backend"
         if name not in self._backends:
-            found = RemoteBackend(f's3://{service_bucket(name)}', endpoint=self.endpoint, options=self._options,
-                                  timeout=self.timeout)
+            found = RemoteBackend(f's3://{service_bucket(name)}', endpoint=self.endpoint,
+                                  options=self._options, timeout=self.timeout)
             found._lost, found.said_by = set(self._lost), self.said_by
             self._backends[name] = found
         return self._backends[name]
-
-# %% ../../nbs/storage/07_urls.ipynb #ceab68e8
-_named = re.compile(r'[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]', re.ASCII)
-_address = re.compile(r'\d+\.\d+\.\d+\.\d+', re.ASCII)
-
-def service_bucket(name: str) -> str:
-    "A name that S3 services allow for a bucket, or `InvalidRef`"
-    if (isinstance(name, str) and _named.fullmatch(name) and '..' not in name and not _address.fullmatch(name)
-        and not name.startswith('xn--')):
-        return name
-    raise InvalidRef(f'{name!r} cannot name a bucket of an S3 service: 3 to 63 lower-case letters, digits, dots and '
-                     'hyphens, a letter or digit at both ends')
-
-# %% ../../nbs/storage/07_urls.ipynb #b9ea61dd
-class Veil(logging.Filter):
-    "Leaves some texts out of what is logged"
-    texts: set[str] = set()
-    def filter(self, record: logging.LogRecord) -> bool:
-        said = record.getMessage()
-        if any(t in said for t in self.texts):
-            for t in self.texts: said = said.replace(t, '…')
-            record.msg, record.args = said, ()
-        return True
-
-_veil = Veil()
-
-def not_logged(text: str | None) -> None:
-    "Keep a token, or the name of a key, out of the logs of boto3"
-    if not text or len(text) < 8: return      # a short one is in every other word
-    Veil.texts.add(text)
-    for name in ('botocore.auth', 'botocore.endpoint', 'botocore.hooks', 'botocore.httpsession'):
-        logging.getLogger(name).addFilter(_veil)
-
-# %% ../../nbs/storage/07_urls.ipynb #6849909f
-_odd = {'XAdminUserNotFound'}     # the 404 of one gateway that means the key id
-_asked = dict(list_buckets='list the buckets of the service', head_bucket='look at the bucket',
-              create_bucket='make a bucket')
 
 # %% ../../nbs/storage/07_urls.ipynb #59838066
 # what every store knows of its tiers; `open_backend` says what each means
@@ -208,7 +228,8 @@ FACTS = ('endpoint', 'timeout', 'durable', 'marker')
 
 class Scheme(NamedTuple):
     "URL scheme: what opens its tiers, and the options that they have"
-    open: Callable[..., Backend | NativeBackends]        # Given what follows `scheme://`; options and facts by name
+    # Given what follows `scheme://`; options and facts by name
+    open: Callable[..., Backend | NativeBackends]
     options: frozenset[str]                              # What the query of a URL may hold
     check: Callable[[Mapping | None], Mapping]           # `storage_options`, checked
     facts: frozenset[str] = frozenset(FACTS)             # Those that `open` takes
@@ -216,9 +237,14 @@ class Scheme(NamedTuple):
 _schemes: dict[str, Scheme] = {}
 
 # %% ../../nbs/storage/07_urls.ipynb #3708ecde
+_looks_secret = re.compile(r'secret|password|passwd|token(?!_)|access_?key|account_?key|sas_?key|signature$|^key$',
+                           re.IGNORECASE)
+
 def register_backend(
     scheme: str,                             # `lesson`, for tiers such as `lesson://memory/trial`
-    # Given what follows `lesson://`, as it is written; its other parameters are the options of such a tier
+    # Given what follows `lesson://`, as it is written; its other
+    # parameters are the options of such a tier. It gives a
+    # `Backend` of objectstore.storage.backend
     open_function: Callable[..., Backend],
     *,
     replace: bool = False,                   # May it take a scheme that is registered already?
@@ -227,24 +253,29 @@ def register_backend(
     if not _own_scheme.fullmatch(scheme) or scheme == 'path':
         raise TierMismatch(f"{scheme!r} cannot be a scheme: a letter, then letters, digits, '+', '.' or '-', all "
                            "lower-case")
-    if scheme in _schemes and not replace and _written_as(_schemes[scheme].open) != _written_as(open_function):
-        raise TierMismatch(f'{scheme}:// is registered already, with {_written_as(_schemes[scheme].open)}: choose '
+    if (scheme in _schemes and not replace
+        and _written_as(_schemes[scheme].open) != _written_as(open_function)):
+        raise TierMismatch(f'{scheme}:// is registered already, with '
+                           f'{_written_as(_schemes[scheme].open)}: choose '
                            'another scheme, or give replace=True')
     names = frozenset([*inspect.signature(open_function).parameters][1:])
     if leak := sorted(n for n in names - SECRET if _looks_secret.search(n)):
         raise TierMismatch(f'{leak[0]!r} is the name of a secret, which is no option of a tier: let the backend read '
                            'it from the environment')
     options = names - {*FACTS} | names & {'endpoint'}
-    _schemes[scheme] = Scheme(open_function, options, partial(_known_options, scheme, options), names & {*FACTS})
+    _schemes[scheme] = Scheme(open_function, options, partial(_known_options, scheme, options),
+                              names & {*FACTS})
 
+# %% ../../nbs/storage/07_urls.ipynb #2242530a
 _own_scheme = re.compile(r'[a-z][a-z0-9+.-]+', re.ASCII)
 
 def _written_as(f: object) -> str:
     "Where a function or class is defined: the same for a cell that is run twice"
     f = f.func if isinstance(f, partial) else f
-    return (f'{f.__module__}.{f.__qualname__}' if inspect.isfunction(f) or inspect.ismethod(f) or isinstance(f, type)
-            else repr(f))
+    return (f'{f.__module__}.{f.__qualname__}' if inspect.isfunction(f) or inspect.ismethod(f)
+            or isinstance(f, type) else repr(f))
 
+# %% ../../nbs/storage/07_urls.ipynb #c9614773
 def _known_options(scheme: str, known: frozenset[str], given: Mapping | None) -> Options:
     "Options for a registered scheme as they were given, or `TierMismatch` that names the nearest known one"
     if unknown := sorted((given or {}).keys() - known):
@@ -257,52 +288,82 @@ def find_scheme(
 ) -> Scheme | None:          # None where nobody brings it
     "The scheme of that name, which may be an installed package's"
     if name not in _schemes and (e := entry_points('objectstore.backends').get(name)): 
-        register_backend(name, cast(Callable[..., Backend], loaded(e)))     # `open_backend` looks at what it gives
+        # `open_backend` looks at what it gives
+        register_backend(name, cast(Callable[..., Backend], loaded(e)))
     return _schemes.get(name)
 
+# %% ../../nbs/storage/07_urls.ipynb #70ec840b
 def unknown_scheme(name: str) -> TierMismatch:
     "The error for a scheme that nobody brings: what there is, and how another one comes to be"
     if said := _other_words.get(name): return TierMismatch(f'{name}:// is no kind of tier: {said}')
     there = [*_schemes, *(entry_points('objectstore.backends').keys() - _schemes.keys())]
-    return TierMismatch(f'{name}:// is no kind of tier: paths, {", ".join(f"{s}://" for s in there)} '
-                        f'are{hint(name, there) or "."} ' 'Install the package that brings it, or call '
+    return TierMismatch(f'{name}:// is no kind of tier: paths, '
+                        f'{", ".join(f"{s}://" for s in there)} ' f'are{hint(name, there) or "."} '
+                        'Install the package that brings it, or call '
                         f'objectstore.register_backend({name!r}, ...) in this process')
 
 _other_words = dict(http="an address is the endpoint: 's3://bucket?endpoint=http://…'",
-                    https="an address is the endpoint: 's3://bucket?endpoint=https://…'", s3a='write s3://',
-                    s3n='write s3://', gcs='write gs://', azure='write az://', abfs='write az://', abfss='write az://',
-                    wasb='write az://')
+                    https="an address is the endpoint: 's3://bucket?endpoint=https://…'",
+                    s3a='write s3://', s3n='write s3://', gcs='write gs://', azure='write az://',
+                    abfs='write az://', abfss='write az://', wasb='write az://')
 
 # %% ../../nbs/storage/07_urls.ipynb #fd9fa884
 def _open_memory(rest: str, **_) -> MemoryBackend: return MemoryBackend.named(rest)
 
-def _open_folder(rest: str, durable: bool, marker: str | None, shared: str | None = None, private: str | None = None,
-                 **_) -> FileBackend:
+# %% ../../nbs/storage/07_urls.ipynb #d22e4534
+def _open_folder(rest: str, durable: bool, marker: str | None, shared: str | None = None,
+                 private: str | None = None, **_) -> FileBackend:
     "The backend of a folder, given as a `file://` URL"
     host, slash, path = rest.partition('/')
     if host not in ('', 'localhost') or not path:
         raise TierMismatch("the URL of a folder has three slashes: 'file:///mnt/lab'")
-    return FileBackend(path if re.match(r'[A-Za-z]:', path) else slash + path, shared=_yes('shared', shared),
-                       private=_yes('private', private) or False, durable=durable, marker=marker)
+    return FileBackend(path if re.match(r'[A-Za-z]:', path) else slash + path,
+                       shared=_yes('shared', shared), private=_yes('private', private) or False,
+                       durable=durable, marker=marker)
 
+# %% ../../nbs/storage/07_urls.ipynb #cf9a98b3
 def _yes(name: str, value: str | None) -> bool | None:
     "A switch in a URL, which is on where it is only named; None where it is not"
     try: return value if value is None else yes_or_no(value or True)
     except ValueError as e: raise TierMismatch(f'{name}: {e}') from None
 
-def _open_remote(scheme: str, rest: str, *, endpoint: str | None, timeout: float, durable: bool, marker: str | None,
-                 **options) -> RemoteBackend | NativeBackends:
+# %% ../../nbs/storage/07_urls.ipynb #0966d174
+def _open_remote(scheme: str, rest: str, *, endpoint: str | None, timeout: float, durable: bool,
+                 marker: str | None, **options) -> RemoteBackend | NativeBackends:
     "The backend of a service's bucket, or of all of its buckets"
     if scheme == 's3' and not rest.strip('/'):
         return NativeBackends(endpoint=endpoint, options=options, timeout=timeout)
     return RemoteBackend(f'{scheme}://{rest}', endpoint=endpoint, options=options, timeout=timeout)
 
+# %% ../../nbs/storage/07_urls.ipynb #f509dcfe
 def _no_options(given: Mapping | None) -> dict: return {}     # storage_options are for services
 
 _schemes['file'] = Scheme(_open_folder, frozenset({'shared', 'private'}), _no_options)
 for s in KNOWN:
-    _schemes[s] = Scheme(partial(_open_remote, s), frozenset(KNOWN[s] | client_options), partial(check_options, s))
+    _schemes[s] = Scheme(partial(_open_remote, s), frozenset(KNOWN[s] | client_options),
+                         partial(check_options, s))
 _schemes['memory'] = Scheme(_open_memory, frozenset(), _no_options)
+
+# %% ../../nbs/storage/07_urls.ipynb #a31bd387
+def _query(scheme: str, query: str) -> dict[str, str]:
+    "The options in the query of a tier, by their plain names"
+    known = _schemes[scheme].options
+    found = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        plain = option_prefix.sub('', name.lower(), count=1)
+        if plain not in known - SECRET and (plain in SECRET or _looks_secret.search(plain)):
+            raise TierMismatch(f'{name!r} must not be in the URL of a tier; {secrets_belong}')
+        if '@' in value and has_login(value):
+            raise TierMismatch(f'{name!r} holds a user or a password, which must not be in the URL of a tier; '
+                               f'{login_belongs}')
+        if plain == 's3_express': raise TierMismatch(no_order)
+        if plain not in known:
+            raise TierMismatch(f'{name!r} is no option of {scheme}://{hint(plain, known)}')
+        if scheme == 'file': found[plain] = value
+        elif (text := option(name, plain, value)) is not None: found[plain] = text
+    return found
+
+login_belongs = 'it belongs in storage_options (proxy_url) or in the environment (HTTPS_PROXY)'
 
 # %% ../../nbs/storage/07_urls.ipynb #64ae9da7
 _url = re.compile(r'([A-Za-z][A-Za-z0-9+.-]+)://(.*)', re.DOTALL)
@@ -326,29 +387,6 @@ def split_tier(
     if find_scheme(scheme) is None: raise unknown_scheme(scheme)
     if '#' in rest: raise TierMismatch(f"'#' cannot be in the URL of a tier ({scheme}://…)")
     return scheme, unquote(rest) if scheme == 'file' else rest, _query(scheme, query)
-
-# %% ../../nbs/storage/07_urls.ipynb #a31bd387
-_looks_secret = re.compile(r'secret|password|passwd|token(?!_)|access_?key|account_?key|sas_?key|signature$|^key$',
-                           re.IGNORECASE)
-
-def _query(scheme: str, query: str) -> dict[str, str]:
-    "The options in the query of a tier, by their plain names"
-    known = _schemes[scheme].options
-    found = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        plain = option_prefix.sub('', name.lower(), count=1)
-        if plain not in known - SECRET and (plain in SECRET or _looks_secret.search(plain)):
-            raise TierMismatch(f'{name!r} must not be in the URL of a tier; {secrets_belong}')
-        if '@' in value and has_login(value):
-            raise TierMismatch(f'{name!r} holds a user or a password, which must not be in the URL of a tier; '
-                               f'{login_belongs}')
-        if plain == 's3_express': raise TierMismatch(no_order)
-        if plain not in known: raise TierMismatch(f'{name!r} is no option of {scheme}://{hint(plain, known)}')
-        if scheme == 'file': found[plain] = value
-        elif (text := option(name, plain, value)) is not None: found[plain] = text
-    return found
-
-login_belongs = 'it belongs into storage_options (proxy_url) or into the environment (HTTPS_PROXY)'
 
 # %% ../../nbs/storage/07_urls.ipynb #a726f0d8
 _of_windows = re.compile(r'[A-Za-z]:[\\/]|\\\\')
@@ -382,8 +420,8 @@ def open_backend(
     by = _schemes[scheme]
     known = dict(by.check(options))
     said = known.pop('endpoint', None)
-    facts = dict(endpoint=query.pop('endpoint', None) or endpoint or said, timeout=timeout, durable=durable,
-                 marker=marker)
+    facts = dict(endpoint=query.pop('endpoint', None) or endpoint or said, timeout=timeout,
+                 durable=durable, marker=marker)
     found = by.open(rest, **{k: facts[k] for k in by.facts}, **known | query)
     if isinstance(found, (Backend, NativeBackends)): return found
     raise TierMismatch(f'{_written_as(by.open)}, which is registered for {scheme}://, gives a {type(found).__name__} '
