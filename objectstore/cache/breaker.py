@@ -14,8 +14,27 @@ from ..storage.backend import Backend, Entry, hurry, in_a_hurry
 from ..storage.options import BucketMissing, Refused
 
 # %% auto #0
-__all__ = ['FIRST_WAIT', 'LONGEST_WAIT', 'ENOUGH', 'REFUSALS', 'Breaker', 'is_late', 'is_absence', 'Watched', 'Guarded', 'Gone',
-           'guarded', 'allowed', 'NeverReached']
+__all__ = ['REFUSALS', 'FIRST_WAIT', 'LONGEST_WAIT', 'ENOUGH', 'is_late', 'is_absence', 'Breaker', 'Watched', 'Gone', 'guarded',
+           'allowed', 'Guarded', 'NeverReached']
+
+# %% ../../nbs/cache/03_breaker.ipynb #14dfcb47
+# a key, a bucket, a request that it does not take
+REFUSALS = (PermissionError, BucketMissing, Refused, Unsupported)
+
+def is_late(e: BaseException) -> bool:
+    "Was no answer waited for any longer? Where no connection came about that is another error"
+    if isinstance(e, ConnectionRefusedError): return False
+    return isinstance(e, TimeoutError) or getattr(e, 'errno', None) == errno.ETIMEDOUT
+
+# %% ../../nbs/cache/03_breaker.ipynb #028f50be
+def is_absence(e: BaseException) -> bool:
+    "Does this error say that the system is not there (and not: that it is there and answers badly)?"
+    return (isinstance(e, (ConnectionRefusedError, TimeoutError)) or isinstance(e, ConnectionError)
+            and getattr(e, 'errno', None) in _absent)
+
+_absent = {errno.ETIMEDOUT, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH,
+errno.ENOTCONN, errno.ESTALE,
+           errno.EPROTO}     # what answers is no object service: a login page, a console
 
 # %% ../../nbs/cache/03_breaker.ipynb #03938196
 FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0      # seconds between probes, doubling
@@ -30,16 +49,20 @@ class Breaker:
     def __init__(self, name: str):
         self.name, self.why, self.wait = name, '', FIRST_WAIT
         self.since: float | None = None                     # Since when it is gone
-        self.probe: Callable[[], object] | None = None      # A request that tells whether it is there
+        # A request that tells whether it is there
+        self.probe: Callable[[], object] | None = None
         self.back: list[Callable[[], None]] = []            # Called when the system is back
-        self.failed, self._turn = 0, 0                      # Errors in a row; how often it was opened
+        # Errors in a row; how often it was opened
+        self.failed, self._turn = 0, 0
         # Since when it answers too late for whoever is in a hurry; why
         self.slow: float | None = None
         self.late = ''
         self._watched = 0                                   # How many watches there were
         self.reached = False                                # Has it answered, in this process?
-        self.refusal = ''                                   # What it said last, where that was a refusal
-        self.first: list[Callable[[], None]] = []           # Called when it answers for the first time
+        # What it said last, where that was a refusal
+        self.refusal = ''
+        # Called when it answers for the first time
+        self.first: list[Callable[[], None]] = []
 
     @classmethod
     def of(cls, *system: str | None) -> Breaker:
@@ -64,7 +87,8 @@ class Breaker:
     def _begin_watch(self) -> None:
         self._watched += 1
         if not self.probe: return
-        threading.Thread(target=self._watch, args=[self._watched], daemon=True, name='objectstore-probe').start()
+        threading.Thread(target=self._watch, args=[self._watched], daemon=True,
+                         name='objectstore-probe').start()
 
     def close(self) -> None:
         "Note that the system is back"
@@ -82,7 +106,8 @@ class Breaker:
 
     def note(self, e: BaseException) -> None:
         "Note an error that a call has met"
-        if isinstance(e, FileNotFoundError): return self.answered()     # it was asked for an object, and has none
+        # it was asked for an object, and has none
+        if isinstance(e, FileNotFoundError): return self.answered()
         if is_late(e) and in_a_hurry(): return self.lag(e)
         if is_absence(e): return self.trip(e)
         if isinstance(e, REFUSALS): self.refusal = str(e)
@@ -119,25 +144,10 @@ class Breaker:
         self.close()
         return True
 
+# %% ../../nbs/cache/03_breaker.ipynb #40bac8cf
 @after_fork
-def _in_child() -> None: Breaker._lock = threading.RLock()     # another thread may have held it at the fork
-
-# %% ../../nbs/cache/03_breaker.ipynb #14dfcb47
-REFUSALS = (PermissionError, BucketMissing, Refused, Unsupported)     # a key, a bucket, a request that it does not take
-
-def is_late(e: BaseException) -> bool:
-    "Was no answer waited for any longer? Where no connection came about that is another error"
-    if isinstance(e, ConnectionRefusedError): return False
-    return isinstance(e, TimeoutError) or getattr(e, 'errno', None) == errno.ETIMEDOUT
-
-def is_absence(e: BaseException) -> bool:
-    "Does this error say that the system is not there (and not: that it is there and answers badly)?"
-    return (isinstance(e, (ConnectionRefusedError, TimeoutError)) or isinstance(e, ConnectionError)
-            and getattr(e, 'errno', None) in _absent)
-
-_absent = {errno.ETIMEDOUT, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH,
-errno.ENOTCONN, errno.ESTALE,
-           errno.EPROTO}     # what answers is no object service: a login page, a console
+# another thread may have held it at the fork
+def _in_child() -> None: Breaker._lock = threading.RLock()
 
 # %% ../../nbs/cache/03_breaker.ipynb #7d5dd2b5
 _T = TypeVar('_T')
@@ -148,6 +158,32 @@ class Watched(Protocol):
     breaker: Breaker | None      # None: it is asked each time
     offline: bool                # Is it never asked?
 
+class Gone(NotAvailableOffline, ConnectionRefusedError): "Nothing was sent: the breaker is open"
+
+# %% ../../nbs/cache/03_breaker.ipynb #a6944785
+def guarded(g: Watched, f: Callable[..., _T], *args,
+            tells: Callable[[_T], bool] = lambda answer: True) -> _T:
+    """A call to a system whose absence is noted; `g` has `url`, `breaker` and `offline`; `tells`: does an answer show
+    that it is there?"""
+    allowed(g)
+    try: answer = f(*args)
+    except (OSError, ObjectStoreError) as e:
+        if g.breaker: g.breaker.note(e)
+        raise
+    if g.breaker and tells(answer): g.breaker.answered()
+    return answer
+
+# %% ../../nbs/cache/03_breaker.ipynb #83d40aab
+def allowed(g: Watched) -> None:
+    "Raise where a system is not to be asked"
+    if g.offline: raise Gone(f'{g.url} is not asked: offline=True')
+    if (b := g.breaker) and (since := b.since):
+        raise Gone(f'{g.url} is not there since '
+                   f'{time.strftime("%H:%M:%S", time.localtime(since))}: {b.why}')
+    if b and (since := b.slow) and in_a_hurry():
+        raise Gone(f'{g.url} is slow since {time.strftime("%H:%M:%S", time.localtime(since))}: {b.late}')
+
+# %% ../../nbs/cache/03_breaker.ipynb #6dc68006
 class Guarded(Backend):
     "A backend that is asked only while it is there"
     def __init__(
@@ -159,17 +195,23 @@ class Guarded(Backend):
     ):
         self.inner, self.url, self.can, self.offline = inner, inner.url, inner.can, offline
         self.breaker, self.instead = breaker, instead
-        if breaker and not breaker.probe: breaker.probe = lambda: next(inner.list('probe/', limit=1), None)
+        if breaker and not breaker.probe:
+            breaker.probe = lambda: next(inner.list('probe/', limit=1), None)
 
     def _call(self, f: Callable[..., _T], *args) -> _T: return guarded(self, f, *args)
     def create(self, key: str, data: bytes) -> bool: return self._call(self.inner.create, key, data)
     def upload(self, key: str, source: Path, progress=None) -> None:
         return self._call(self.inner.upload, key, source, progress)
-    def read(self, key: str, limit: int | None = None) -> bytes: return self._call(self.inner.read, key, limit)
+    def replace(self, key: str, source: Path) -> None:
+        return self._call(self.inner.replace, key, source)
+    def read(self, key: str, limit: int | None = None) -> bytes:
+        return self._call(self.inner.read, key, limit)
     def folders(self, folder: str) -> list[str]:
         with hurry(self.instead(folder)): return self._call(self.inner.folders, folder)
     def exists(self, key: str) -> bool: return self._call(self.inner.exists, key)
     def delete(self, key: str) -> None: return self._call(self.inner.delete, key)
+    def drafts(self, before: float) -> Iterator[tuple[Path, int]]:
+        return _steps(self, False, self.inner.drafts, before)
     def tail(self, folder: str, known: int = 0) -> list[Entry]:
         with hurry(self.instead(folder)): return self._call(self.inner.tail, folder, known)
     def ask_time(self) -> float | None:
@@ -185,7 +227,8 @@ class Guarded(Backend):
     def stream(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         return _steps(self, False, self.inner.stream, key, start, end)
 
-    def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
+    def list(self, folder: str, after: str | None = None,
+             limit: int | None = None) -> Iterator[Entry]:
         return _steps(self, self.instead(folder), self.inner.list, folder, after, limit)
 
     def _many(self, f: Callable, *args) -> list:
@@ -194,7 +237,8 @@ class Guarded(Backend):
         answers = f(*args)
         gone = next((a for a in answers if isinstance(a, Exception) and is_absence(a)), None)
         if self.breaker and gone: self.breaker.note(gone)
-        elif self.breaker and any(not isinstance(a, Exception) for a in answers): self.breaker.answered()
+        elif self.breaker and any(not isinstance(a, Exception) for a in answers):
+            self.breaker.answered()
         return answers
 
     def create_many(self, items: Iterable[tuple[str, bytes]]) -> list:
@@ -203,28 +247,7 @@ class Guarded(Backend):
     def read_many(self, keys: Iterable[str], limit: int | None = None) -> list:
         return self._many(self.inner.read_many, keys, limit)
 
-class Gone(NotAvailableOffline, ConnectionRefusedError): "Nothing was sent: the breaker is open"
-
-def guarded(g: Watched, f: Callable[..., _T], *args, tells: Callable[[_T], bool] = lambda answer: True) -> _T:
-    """A call to a system whose absence is noted; `g` has `url`, `breaker` and `offline`; `tells`: does an answer show
-    that it is there?"""
-    allowed(g)
-    try: answer = f(*args)
-    except (OSError, ObjectStoreError) as e:
-        if g.breaker: g.breaker.note(e)
-        raise
-    if g.breaker and tells(answer): g.breaker.answered()
-    return answer
-
-def allowed(g: Watched) -> None:
-    "Raise where a system is not to be asked"
-    if g.offline: raise Gone(f'{g.url} is not asked: offline=True')
-    if (b := g.breaker) and (since := b.since):
-        raise Gone(f'{g.url} is not there since {time.strftime("%H:%M:%S", time.localtime(since))}: {b.why}')
-    if b and (since := b.slow) and in_a_hurry():
-        raise Gone(f'{g.url} is slow since {time.strftime("%H:%M:%S", time.localtime(since))}: {b.late}')
-
-# %% ../../nbs/cache/03_breaker.ipynb #a15f782d
+# %% ../../nbs/cache/03_breaker.ipynb #6a34e15a
 def _steps(self: Guarded, quick: bool, f: Callable[..., Iterator[_T]], *args) -> Iterator[_T]:
     "An iterator each of whose steps is guarded; `quick`: can something else be answered?"
     def step() -> _T | None:

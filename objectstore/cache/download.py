@@ -11,20 +11,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from pathlib import Path, PurePosixPath
+from typing import Self
 from blake3 import blake3
 from ..errors import Damaged
 from ..forks import after_fork
 from ..storage.backend import in_threads
-from ..storage.atomic import PATIENCE, PIECE, Short, asked_again, errnos, flags, lock, on_network, said
+from ..storage.atomic import (PATIENCE, PIECE, Short, asked_again, errnos, flags, lock,
+                                        on_network, said)
 from ..format.records import Record, payload_key
 from ..format.buckets import Recent
 from ..format.commit import Bucket, stamp
 
 # %% auto #0
 __all__ = ['SETTLED', 'WORTH_A_BAR', 'AT_ONCE', 'STUCK', 'BLOCK', 'is_verified', 'verified', 'settled_hash', 'verify_file',
-           'Progress', 'text_bar', 'Part', 'exact', 'whole_range', 'own_part', 'source', 'payload_file', 'own_verified',
-           'bring_near', 'fetch', 'RangeFile', 'ranges_of', 'range_file', 'member_path', 'safe_name', 'publish',
-           'as_file', 'copy_file']
+           'text_bar', 'Progress', 'exact', 'whole_range', 'Pieces', 'Part', 'own_part', 'fetch', 'own_verified',
+           'bring_near', 'source', 'payload_file', 'Blocks', 'RangeFile', 'ranges_of', 'range_file', 'member_path',
+           'safe_name', 'publish', 'as_file', 'link_file', 'copy_file']
 
 # %% ../../nbs/cache/02_download.ipynb #808726e8
 SETTLED = 2.0     # seconds after which two writes to a file cannot have the same times
@@ -34,14 +36,18 @@ def is_verified(path: Path | str, now: tuple, hash: str) -> bool:
     "Was the file found to have the bytes of a hash when it had this stamp?"
     return _verified.get(str(path)) == (now, hash)
 
+# %% ../../nbs/cache/02_download.ipynb #eea3f3e9
 def verified(path: Path | str, now: tuple, hash: str) -> None:
     "Remember a file that was hashed, unless it is too young for that"
-    if time.time() - now[2] / 1e9 > SETTLED and time.time() - now[3] / 1e9 > SETTLED: _verified[str(path)] = now, hash
+    if time.time() - now[2] / 1e9 > SETTLED and time.time() - now[3] / 1e9 > SETTLED:
+        _verified[str(path)] = now, hash
 
+# %% ../../nbs/cache/02_download.ipynb #bf324c95
 class _Hashing: threads = blake3.AUTO
 
 @after_fork
-def _one_thread() -> None: _Hashing.threads = 1      # those of BLAKE3 are gone: the child would wait for them for ever
+# those of BLAKE3 are gone: the child would wait for them for ever
+def _one_thread() -> None: _Hashing.threads = 1
 
 def _hash(f: io.RawIOBase, size: int) -> str:
     """The hash of an open file, read in pieces: a map of it would count as this process's memory, and kill it where
@@ -51,6 +57,7 @@ def _hash(f: io.RawIOBase, size: int) -> str:
     while n := f.readinto(piece): hasher.update(piece[:n])
     return hasher.hexdigest()
 
+# %% ../../nbs/cache/02_download.ipynb #031f829a
 _tries = 4          # how often a file is hashed whose stamp moves
 
 def settled_hash(path: Path) -> tuple[str, tuple | None, int]:
@@ -62,6 +69,7 @@ def settled_hash(path: Path) -> tuple[str, tuple | None, int]:
             if (now := stamp(f.fileno())) == before: return found, now, now[1]
     return found, None, now[1]
 
+# %% ../../nbs/cache/02_download.ipynb #c11dde3e
 def verify_file(
     path: Path,
     hash: str,
@@ -77,10 +85,29 @@ def _has_hash(path: Path, hash: str, size: int | None) -> bool:
     if is_verified(path, stamp(path), hash): return True
     found, now, n = settled_hash(path)
     if found == hash and now: verified(path, now, hash)
-    if found != hash and size not in (None, n): raise Short(errno.EINVAL, f'has {n:,} bytes, not {size:,}', str(path))
+    if found != hash and size not in (None, n):
+        raise Short(errno.EINVAL, f'has {n:,} bytes, not {size:,}', str(path))
     return found == hash
 
 # %% ../../nbs/cache/02_download.ipynb #ed2dac37
+def text_bar(**how):
+    "A progress bar of text: a saved notebook keeps its line, and nothing of a widget"
+    from tqdm import tqdm
+    return tqdm(file=sys.stdout if _in_notebook() else None, **how)
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get('IPython')
+    return getattr(ipython and ipython.get_ipython(), 'kernel', None) is not None
+
+# %% ../../nbs/cache/02_download.ipynb #43351fa8
+def _watched() -> bool:
+    "Does somebody look at this process? In a terminal or a notebook"
+    return _in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
+
+# %% ../../nbs/cache/02_download.ipynb #03a3d781
+# bytes of which no line carries more in a second without being worth watching
+WORTH_A_BAR = 2**20
+
 class Progress:
     "Shows a bar once a transfer has taken a second"
     def __init__(
@@ -104,8 +131,8 @@ class Progress:
     def _open(self) -> None:
         with self._turn:
             if self.bar is None and not self.over:
-                self.bar = text_bar(desc=self.what, total=self.total, initial=self.done, unit=self.unit,
-                                    unit_scale=self.unit == 'B', unit_divisor=1000)
+                self.bar = text_bar(desc=self.what, total=self.total, initial=self.done,
+                                    unit=self.unit, unit_scale=self.unit == 'B', unit_divisor=1000)
     def __enter__(self) -> Progress:
         # it is shown also where nothing has arrived yet
         if self.show and (self.unit != 'B' or (self.total or 0) > WORTH_A_BAR):
@@ -119,26 +146,26 @@ class Progress:
             self.over = True
             if self.bar: self.bar.close()
 
-WORTH_A_BAR = 2**20     # bytes of which no line carries more in a second without being worth watching
+# %% ../../nbs/cache/02_download.ipynb #4826ccbd
+def exact(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> Iterator[bytes]:
+    "The bytes of a range of a payload as they come, or `Damaged` where they are not as many as they should be"
+    left = end - start
+    try:
+        for data in read(start, end):
+            left -= len(data)
+            if left < 0: break
+            yield data
+    except FileNotFoundError: raise Damaged('the payload is missing') from None
+    except Short as e: raise Damaged(str(e)) from None
+    if left: raise Damaged(f'{end - start - left:,} bytes came, not {end - start:,}')
 
-def text_bar(**how):
-    "A progress bar of text: a saved notebook keeps its line, and nothing of a widget"
-    from tqdm import tqdm
-    return tqdm(file=sys.stdout if _in_notebook() else None, **how)
-
-def _in_notebook() -> bool:
-    ipython = sys.modules.get('IPython')
-    return getattr(ipython and ipython.get_ipython(), 'kernel', None) is not None
-
-def _watched() -> bool:
-    "Does somebody look at this process? In a terminal or a notebook"
-    return _in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
+# %% ../../nbs/cache/02_download.ipynb #69ce0146
+def whole_range(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> bytes:
+    return b''.join(exact(read, start, end))
 
 # %% ../../nbs/cache/02_download.ipynb #d9a0cc5f
-AT_ONCE = 16        # pieces on their way at the same time: at most 128 MB of memory
-
-class Part:
-    "A file that a payload grows in"
+class Pieces:
+    "File that a payload grows in, and which of its pieces are there"
     def __init__(
         self,
         path: Path,      # Where it is, or is made
@@ -148,21 +175,45 @@ class Part:
         how = os.O_RDWR | os.O_CREAT | flags('NOFOLLOW', 'CLOEXEC', 'BINARY')
         self.file, self._turn = os.fdopen(os.open(path, how, 0o600), 'r+b', buffering=0), threading.Lock()
         self.had = self.marks().count(1)         # Pieces that an earlier attempt has left
+
     def _read(self, at: int, n: int) -> bytes:
         with self._turn:
             self.file.seek(at)
             return self.file.read(n)
+
     def _write(self, at: int, data: bytes) -> None:
         with self._turn:
             self.file.seek(at)
             rest = memoryview(data)
             while rest: rest = rest[self.file.write(rest):]
+
     def marks(self) -> bytes:
         "A byte for each piece: 1 where it is there"
         return self._read(self.size, self.pieces).ljust(self.pieces, b'\0')
-    def __enter__(self) -> Part: return self
+
+    def __enter__(self) -> Self: return self
     def __exit__(self, *error) -> None: self.file.close()
 
+    def empty(self) -> None:
+        "Begin again"
+        self.file.truncate(0)
+        self.had = 0
+
+    def drop(self) -> None:
+        "Remove the file"
+        if os.name == 'nt': self.file.close()
+        self.path.unlink(missing_ok=True)
+
+    def move(self, to: Path) -> None:
+        "Give the file its next name while the lock is held: who waits finds that it is gone"
+        if os.name == 'nt': self.file.close()      # Windows does not rename an open file
+        os.replace(self.path, to)
+
+# %% ../../nbs/cache/02_download.ipynb #9bcdbe50
+AT_ONCE = 16        # pieces on their way at the same time: at most 128 MB of memory
+
+class Part(Pieces):
+    "A payload that arrives in pieces, some at a time"
     def bring(self, i: int, read: Callable[[int, int], Iterable[bytes]]) -> None:
         "One piece into its place, as it comes"
         at = i * PIECE
@@ -182,7 +233,8 @@ class Part:
         missing = iter([i for i in range(self.pieces) if marks[i] != 1])
         pool = ThreadPoolExecutor(max(1, min(many, AT_ONCE)))
         def ask(n):
-            waiting.update((i, pool.submit(copy_context().run, self.bring, i, read)) for _, i in zip(range(n), missing))
+            waiting.update((i, pool.submit(copy_context().run, self.bring, i, read))
+                           for _, i in zip(range(n), missing))
         try:
             if self.pieces > 1: ask(min(many, AT_ONCE))
             for i in range(self.pieces):
@@ -193,37 +245,6 @@ class Part:
                 progress(len(piece))
         finally: pool.shutdown(cancel_futures=True)
         return hasher.hexdigest()
-
-    def empty(self) -> None:
-        "Begin again"
-        self.file.truncate(0)
-        self.had = 0
-
-    def drop(self) -> None:
-        "Remove the file"
-        if os.name == 'nt': self.file.close()
-        self.path.unlink(missing_ok=True)
-
-    def move(self, to: Path) -> None:
-        "Give the file its next name while the lock is held: who waits finds that it is gone"
-        if os.name == 'nt': self.file.close()      # Windows does not rename an open file
-        os.replace(self.path, to)
-
-# %% ../../nbs/cache/02_download.ipynb #4826ccbd
-def exact(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> Iterator[bytes]:
-    "The bytes of a range of a payload as they come, or `Damaged` where they are not as many as they should be"
-    left = end - start
-    try:
-        for data in read(start, end):
-            left -= len(data)
-            if left < 0: break
-            yield data
-    except FileNotFoundError: raise Damaged('the payload is missing') from None
-    except Short as e: raise Damaged(str(e)) from None
-    if left: raise Damaged(f'{end - start - left:,} bytes came, not {end - start:,}')
-
-def whole_range(read: Callable[[int, int], Iterable[bytes]], start: int, end: int) -> bytes:
-    return b''.join(exact(read, start, end))
 
 # %% ../../nbs/cache/02_download.ipynb #8ec7008f
 STUCK = 5.0         # seconds without a new piece, after which nobody waits for another process
@@ -239,7 +260,8 @@ def own_part(
         part = Part(path, size)
         mine = lock(part.file)
         if mine and path.exists() and os.path.samestat(os.fstat(part.file.fileno()), os.stat(path)):
-            if waited and not part.had: time.sleep(0.2)     # whoever was first may be about to give the file its name
+            # whoever was first may be about to give the file its name
+            if waited and not part.had: time.sleep(0.2)
             if not is_there(): return part
             part.drop()
         stuck = not mine and time.time() - os.fstat(part.file.fileno()).st_mtime > STUCK
@@ -248,84 +270,19 @@ def own_part(
         waited = True
         time.sleep(0.05)
 
-# %% ../../nbs/cache/02_download.ipynb #0f0fc454
-@contextmanager
-def source(
-    bucket: Bucket,
-    r: Record,
-    show: bool | str = 'auto',      # Progress
-) -> Iterator[bytes | Path]:        # Verified bytes, or a verified file that must not be written to
-    "The payload of a version, as long as the context lasts"
-    if r.data is not None: yield r.data; return
-    with payload_file(bucket, r.hash, r.put, r.size, show, r.name) as path: yield path
-
-@contextmanager
-def payload_file(bucket: Bucket, hash: str, put: str, size: int, show: bool | str = 'auto',
-                 what: str = '') -> Iterator[Path]:
-    "A large payload as a verified file: the origin's own where it is on this machine, else a temporary one"
-    if (path := own_verified(bucket, hash, put, size)) or (path := bring_near(bucket, hash, put, size, show, what)):
-        yield path; return
-    with tempfile.TemporaryDirectory(prefix='objectstore-', ignore_cleanup_errors=True) as d:
-        fetch(bucket, hash, put, size, path := Path(d)/'payload', show, what)
-        yield path
-
-def own_verified(bucket: Bucket, hash: str, put: str, size: int | None = None) -> Path | None:
-    "A file on this machine that has the bytes; a near copy with wrong ones, or that cannot be read, is dropped"
-    patience = PATIENCE if bucket.backend.can.place == 'shared' else 0.0
-    for path in (bucket.own_file(hash, put) for _ in range(4)):
-        if path is None: return None
-        try: verify_file(path, hash, size, patience); return path
-        except FileNotFoundError: continue
-        except OSError as e:
-            key = bucket.prefix + payload_key(hash, put)
-            if not bucket.backend.holds(key): raise _of_payload(bucket, hash, path, e) from None
-            bucket.backend.forget(key)
-    return None
-
-def _of_payload(bucket: Bucket, hash: str, path: Path, e: OSError) -> OSError:
-    "The error of a payload that could not be verified"
-    if not isinstance(e, (Damaged, Short)): return said(e, str(path))
-    bucket.puts.pop(hash, None)      # the next put of these bytes brings them anew
-    return Damaged(f'the bytes of {path} are not those that were put'
-                   + (f': it {e.strerror}' if isinstance(e, Short) else ''))
-
-# %% ../../nbs/cache/02_download.ipynb #0888fec6
-_no_room = errnos('ENOSPC', 'EDQUOT', 'EROFS', 'EFBIG')
-
-def bring_near(bucket: Bucket, hash: str, put: str, size: int, show: bool | str, what: str) -> Path | None:
-    "Fetch a payload to where near copies are kept; None where none are, or where there is no room"
-    try:
-        if (room := bucket.backend.room(bucket.prefix + payload_key(hash, put))) is None: return None
-        with room as draft: ours = _fetch_once(bucket, hash, put, size, draft, show, what)
-    except OSError as e:
-        if e.errno in _no_room: return None
-        raise
-    return bucket.own_file(hash, put) if ours else own_verified(bucket, hash, put, size)
-
-def _fetch_once(bucket: Bucket, hash: str, put: str, size: int, draft: Path, show: bool | str, what: str) -> bool:
-    "Fetch a payload by way of a part file that lasts, or wait until another process has: whether it was fetched here"
-    path, is_there = draft.with_name(f'.part-{hash}-{put}'), lambda: bucket.own_file(hash, put)
-    part = own_part(path, size, is_there) if size > PIECE and not on_network(str(draft)) else None
-    if part is None and size > PIECE and is_there(): return False
-    if part is None: fetch(bucket, hash, put, size, draft, show, what); return True
-    with part:
-        try: _fill(bucket, hash, put, part, show, what)
-        except BaseException as e:
-            if isinstance(e, Damaged) or type(e) is OSError and e.errno in _no_room: part.drop()
-            raise
-        part.move(draft)
-    return True
-
-def fetch(bucket: Bucket, hash: str, put: str, size: int, to: Path, show: bool | str = 'auto', what: str = '') -> None:
+# %% ../../nbs/cache/02_download.ipynb #e9211d02
+def fetch(bucket: Bucket, hash: str, put: str, size: int, to: Path, show: bool | str = 'auto',
+          what: str = '') -> None:
     "Bring a payload into a new file, or `Damaged` and no file"
     try:
         with Part(to, size) as part: _fill(bucket, hash, put, part, show, what)
     except BaseException as e:
         to.unlink(missing_ok=True)
-        if isinstance(e, Damaged): bucket.puts.pop(hash, None)      # the next put of these bytes brings them anew
+        # the next put of these bytes brings them anew
+        if isinstance(e, Damaged): bucket.puts.pop(hash, None)
         raise
 
-# %% ../../nbs/cache/02_download.ipynb #e9211d02
+# %% ../../nbs/cache/02_download.ipynb #33376329
 def _fill(bucket: Bucket, hash: str, put: str, part: Part, show: bool | str, what: str) -> None:
     "Bring a payload; from the beginning where an earlier attempt or a nearer tier had wrong bytes"
     backend, key = bucket.backend, bucket.prefix + payload_key(hash, put)
@@ -341,32 +298,98 @@ def _fill(bucket: Bucket, hash: str, put: str, part: Part, show: bool | str, wha
         part.empty()
     raise Damaged(f'the bytes of {key} at {backend.url} are not those that were put: {why}')
 
-# %% ../../nbs/cache/02_download.ipynb #62ee681f
-BLOCK, _AHEAD, _KEPT = 2**16, 128, 256     # bytes of a block; blocks that are read ahead at most, and kept
+# %% ../../nbs/cache/02_download.ipynb #91e51391
+def own_verified(bucket: Bucket, hash: str, put: str, size: int | None = None) -> Path | None:
+    "A file on this machine that has the bytes; a near copy with wrong ones, or that cannot be read, is dropped"
+    patience = PATIENCE if bucket.backend.can.place == 'shared' else 0.0
+    for path in (bucket.own_file(hash, put) for _ in range(4)):
+        if path is None: return None
+        try: verify_file(path, hash, size, patience); return path
+        except FileNotFoundError: continue
+        except OSError as e:
+            key = bucket.prefix + payload_key(hash, put)
+            if not bucket.backend.holds(key): raise _of_payload(bucket, hash, path, e) from None
+            bucket.backend.forget(key)
+    return None
 
-class RangeFile(io.RawIOBase):
-    """A payload as a read-only file that is read in ranges. A hash is of the whole: read from the beginning to the
-    end, its bytes are verified there"""
+# %% ../../nbs/cache/02_download.ipynb #af4e6ec2
+def _of_payload(bucket: Bucket, hash: str, path: Path, e: OSError) -> OSError:
+    "The error of a payload that could not be verified"
+    if not isinstance(e, (Damaged, Short)): return said(e, str(path))
+    bucket.puts.pop(hash, None)      # the next put of these bytes brings them anew
+    return Damaged(f'the bytes of {path} are not those that were put'
+                   + (f': it {e.strerror}' if isinstance(e, Short) else ''))
+
+# %% ../../nbs/cache/02_download.ipynb #0888fec6
+_no_room = errnos('ENOSPC', 'EDQUOT', 'EROFS', 'EFBIG')
+
+def bring_near(bucket: Bucket, hash: str, put: str, size: int, show: bool | str,
+               what: str) -> Path | None:
+    "Fetch a payload to where near copies are kept; None where none are, or where there is no room"
+    try:
+        if (room := bucket.backend.room(bucket.prefix + payload_key(hash, put))) is None: return None
+        with room as draft: ours = _fetch_once(bucket, hash, put, size, draft, show, what)
+    except OSError as e:
+        if e.errno in _no_room: return None
+        raise
+    return bucket.own_file(hash, put) if ours else own_verified(bucket, hash, put, size)
+
+# %% ../../nbs/cache/02_download.ipynb #d4c878d9
+def _fetch_once(bucket: Bucket, hash: str, put: str, size: int, draft: Path, show: bool | str,
+                what: str) -> bool:
+    "Fetch a payload by way of a part file that lasts, or wait until another process has: whether it was fetched here"
+    path, is_there = draft.with_name(f'.part-{hash}-{put}'), lambda: bucket.own_file(hash, put)
+    part = own_part(path, size, is_there) if size > PIECE and not on_network(str(draft)) else None
+    if part is None and size > PIECE and is_there(): return False
+    if part is None: fetch(bucket, hash, put, size, draft, show, what); return True
+    with part:
+        try: _fill(bucket, hash, put, part, show, what)
+        except BaseException as e:
+            if isinstance(e, Damaged) or type(e) is OSError and e.errno in _no_room: part.drop()
+            raise
+        part.move(draft)
+    return True
+
+# %% ../../nbs/cache/02_download.ipynb #0f0fc454
+@contextmanager
+def source(
+    bucket: Bucket,
+    r: Record,
+    show: bool | str = 'auto',      # Progress
+) -> Iterator[bytes | Path]:        # Verified bytes, or a verified file that must not be written to
+    "The payload of a version, as long as the context lasts"
+    if r.data is not None: yield r.data; return
+    with payload_file(bucket, r.hash, r.put, r.size, show, r.name) as path: yield path
+
+# %% ../../nbs/cache/02_download.ipynb #d3bf5ac2
+@contextmanager
+def payload_file(bucket: Bucket, hash: str, put: str, size: int, show: bool | str = 'auto',
+                 what: str = '') -> Iterator[Path]:
+    "A large payload as a verified file: the origin's own where it is on this machine, else a temporary one"
+    if ((path := own_verified(bucket, hash, put, size))
+        or (path := bring_near(bucket, hash, put, size, show, what))):
+        yield path; return
+    with tempfile.TemporaryDirectory(prefix='objectstore-', ignore_cleanup_errors=True) as d:
+        fetch(bucket, hash, put, size, path := Path(d)/'payload', show, what)
+        yield path
+
+# %% ../../nbs/cache/02_download.ipynb #62ee681f
+# bytes of a block; blocks that are read ahead at most, and kept
+BLOCK, _AHEAD, _KEPT = 2**16, 128, 256
+
+class Blocks:
+    "Ranges of a payload that is far, by blocks: what is read in small steps is asked for in large ones"
     def __init__(
         self,
         read: Callable[[int, int], Iterable[bytes]],   # The bytes from a place to before another
         size: int,                                     # Bytes of the whole
         name: str = '',                                # What to call it in messages
-        hash: str = '',                                # Of the whole, where it is known
     ):
-        self._hash, self._hashed, self._hasher = hash, 0, blake3()
-        self._read, self.size, self.name, self._at = read, size, name, 0
+        self._read, self.size, self.name = read, size, name
         self._blocks, self._ahead, self._next = OrderedDict(), 0, 0
-        self._held: dict[int, bytes] = {}              # Start: bytes of the ranges that were asked for by `hold`
+        # Start: bytes of the ranges that were asked for by `hold`
+        self._held: dict[int, bytes] = {}
         self._turn = threading.RLock()
-    def readable(self) -> bool: return True
-    def seekable(self) -> bool: return True
-    def tell(self) -> int: return self._at
-    def seek(self, at: int, whence: int = 0) -> int:
-        at += (0, self._at, self.size)[whence]
-        if at < 0: raise OSError(errno.EINVAL, f'no place {at} in a file')
-        self._at = at
-        return at
 
     def _fetch(self, start: int, end: int) -> bytes:
         try: return whole_range(self._read, start, end)
@@ -389,10 +412,51 @@ class RangeFile(io.RawIOBase):
             self._ahead = min(2 * self._ahead or 2, _AHEAD) if straight and first else 0
             end = min((missing[-1] + 1 + self._ahead) * BLOCK, self.size)
             data = self._fetch(missing[0] * BLOCK, end)
-            for i in range(0, len(data), BLOCK): self._blocks[missing[0] + i // BLOCK] = data[i:i + BLOCK]
+            for i in range(0, len(data), BLOCK):
+                self._blocks[missing[0] + i // BLOCK] = data[i:i + BLOCK]
         found = b''.join(self._blocks[i] for i in range(first, last + 1))
         while len(self._blocks) > _KEPT: self._blocks.popitem(last=False)
         return found
+
+    def hold(
+        self,
+        ranges: Iterable[tuple[int, int]],      # Starts and ends
+    ) -> None:
+        "Fetch ranges together, those with little between them as one; they replace what was held"
+        joined = []
+        for start, end in sorted(ranges):
+            if joined and start - joined[-1][1] <= 2 * BLOCK:
+                joined[-1][1] = max(joined[-1][1], end)
+            else: joined.append([start, end])
+        held = {}
+        for (start, _), data in zip(joined, in_threads(lambda r: self._fetch(*r), joined, AT_ONCE)):
+            if isinstance(data, Exception): raise data
+            held[start] = data
+        with self._turn: self._held = held
+
+# %% ../../nbs/cache/02_download.ipynb #91cec4fd
+class RangeFile(Blocks, io.RawIOBase):
+    """A payload as a read-only file that is read in ranges. A hash is of the whole: read from the beginning to the
+    end, its bytes are verified there"""
+    def __init__(
+        self,
+        read: Callable[[int, int], Iterable[bytes]],   # The bytes from a place to before another
+        size: int,                                     # Bytes of the whole
+        name: str = '',                                # What to call it in messages
+        hash: str = '',                                # Of the whole, where it is known
+    ):
+        super().__init__(read, size, name)
+        self._at, self._hash, self._hashed, self._hasher = 0, hash, 0, blake3()
+
+    def readable(self) -> bool: return True
+    def seekable(self) -> bool: return True
+    def tell(self) -> int: return self._at
+
+    def seek(self, at: int, whence: int = 0) -> int:
+        at += (0, self._at, self.size)[whence]
+        if at < 0: raise OSError(errno.EINVAL, f'no place {at} in a file')
+        self._at = at
+        return at
 
     def readinto(self, into) -> int:
         "So many bytes from the present place, fewer at the end"
@@ -419,21 +483,6 @@ class RangeFile(io.RawIOBase):
             raise Damaged(f'{self.name}: its bytes are not those that were put')
         return data
 
-    def hold(
-        self,
-        ranges: Iterable[tuple[int, int]],      # Starts and ends
-    ) -> None:
-        "Fetch ranges together, those with little between them as one; they replace what was held"
-        joined = []
-        for start, end in sorted(ranges):
-            if joined and start - joined[-1][1] <= 2 * BLOCK: joined[-1][1] = max(joined[-1][1], end)
-            else: joined.append([start, end])
-        held = {}
-        for (start, _), data in zip(joined, in_threads(lambda r: self._fetch(*r), joined, AT_ONCE)):
-            if isinstance(data, Exception): raise data
-            held[start] = data
-        with self._turn: self._held = held
-
 # %% ../../nbs/cache/02_download.ipynb #f506a078
 def ranges_of(bucket: Bucket, r: Record) -> tuple[Callable, int, str, str]:
     "What a `RangeFile` of a payload is made of"
@@ -441,6 +490,7 @@ def ranges_of(bucket: Bucket, r: Record) -> tuple[Callable, int, str, str]:
     return lambda start, end: bucket.backend.stream(key, start,
                                                     end), r.size, f'{r.name}: {key} at {bucket.backend.url}', r.hash
 
+# %% ../../nbs/cache/02_download.ipynb #a3f9a82a
 def range_file(bucket: Bucket, r: Record) -> RangeFile:
     "The payload of a version as a file that is read in ranges"
     return RangeFile(*ranges_of(bucket, r))
@@ -449,13 +499,16 @@ def range_file(bucket: Bucket, r: Record) -> RangeFile:
 def member_path(folder: Path, name: str) -> Path:
     "Where a file of a stored folder goes, or `Damaged`: a name must not lead out of the folder"
     p = PurePosixPath(name)
-    if (not p.parts or p.is_absolute() or '..' in p.parts or '\\' in name or '\0' in name or ':' in name
-        and os.name == 'nt'):
+    if (not p.parts or p.is_absolute() or '..' in p.parts or '\\' in name or '\0' in name
+        or ':' in name and os.name == 'nt'):
         raise Damaged(f'a stored folder names a file outside of itself: {name!r:.200}')
+    # links and files are compared as text
+    if str(p) != name: raise Damaged(f'a stored folder has a name that no file has: {name!r:.200}')
     if len(name) > 2000 or max(len(s.encode()) for s in p.parts) > 255:
         raise Damaged(f'a stored folder names a file that no system can have: {name!r:.200}')
     return folder.joinpath(*p.parts)
 
+# %% ../../nbs/cache/02_download.ipynb #a811711a
 def safe_name(name: object, otherwise: str) -> str:
     "A stored file name that is one segment, or another one"
     if (isinstance(name, str) and name not in ('', '.', '..') and not any(c in name for c in '/\\\0')
@@ -463,38 +516,56 @@ def safe_name(name: object, otherwise: str) -> str:
         return name
     return otherwise
 
+# %% ../../nbs/cache/02_download.ipynb #5e74c9aa
 def publish(
     make: Callable[[Path], None],   # Writes the file at the path that it is given
     to: Path,                       # Where it is to appear, whole
 ) -> Path:
     "Make a file under another name, then let it appear"
     to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='.tmp-', dir=to.parent, ignore_cleanup_errors=True) as d:
+    with tempfile.TemporaryDirectory(prefix='.tmp-', dir=to.parent,
+                                     ignore_cleanup_errors=True) as d:
         make(temporary := Path(d)/'file')
         with suppress(OSError): os.chmod(temporary, 0o444)      # a USB disk has no modes
         os.replace(temporary, to)
     return to
 
 # %% ../../nbs/cache/02_download.ipynb #00661616
-def as_file(bucket: Bucket, hash: str, put: str, size: int, data: bytes | None, to: Path, free: bool = False,
-            show: bool | str = 'auto', what: str = '') -> Path:
-    "A payload as a file of a given name: verified if it is there, else made; `free`: a copy of the user's own"
+def as_file(bucket: Bucket, hash: str, put: str, size: int, data: bytes | None, to: Path,
+            free: bool = False, show: bool | str = 'auto', what: str = '',
+            run: bool = False) -> Path:
+    """A payload as a file of a given name: verified if it is there, else made; `free`: a copy of the user's own;
+    `run`: a program, which may be run"""
     if not free and to.is_file() and not to.is_symlink():
-        try: verify_file(to, hash); return to
-        except Damaged: to.unlink()
+        try:
+            verify_file(to, hash)
+            if not run or os.access(to, os.X_OK): return to
+        except Damaged: pass
+        to.unlink()
     def make(temporary: Path) -> None:
         if data is not None: temporary.write_bytes(data); return
-        if bucket.own_file(hash, put) is None and bucket.backend.room(bucket.prefix + payload_key(hash, put)) is None:
+        if (bucket.own_file(hash, put) is None
+            and bucket.backend.room(bucket.prefix + payload_key(hash, put)) is None):
             return fetch(bucket, hash, put, size, temporary, show, what)
         for last in (False, False, True):
             try:
-                with payload_file(bucket, hash, put, size, show, what) as path: return copy_file(path, temporary)
+                with payload_file(bucket, hash, put, size, show, what) as path:
+                    near = (not free and not run        # the right to be run would be that of every name
+                            and bucket.backend.nearest(bucket.prefix + payload_key(hash, put)) == 'local')
+                    return link_file(path, temporary) if near else copy_file(path, temporary)
             except FileNotFoundError:     # another process has made room in the near tier
                 if last: raise
     publish(make, to)
-    if free: os.chmod(to, 0o644)
+    if free or run: os.chmod(to, (0o755 if free else 0o555) if run else 0o644)
     return to
 
+# %% ../../nbs/cache/02_download.ipynb #054e5db9
+def link_file(source: Path, to: Path) -> None:
+    "A near copy under another name, without a second copy of its bytes where both lie on one file system"
+    try: os.link(source, to)
+    except OSError: copy_file(source, to)
+
+# %% ../../nbs/cache/02_download.ipynb #d6ebe24c
 def copy_file(source: Path, to: Path) -> None:
     "A copy that shares its blocks with the source where the file system can do that"
     with open(source, 'rb') as a, open(to, 'xb') as b:

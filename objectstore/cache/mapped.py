@@ -11,11 +11,13 @@ from blake3 import blake3
 from ..codecs.codec import by_name
 from ..codecs.frames import categories, shaped, to_category, wish
 from .near import GOT, TWIN, Near, Stack, quietly
-from ..codecs.parquet import chosen, index_names, lazy_frame, read_parquet, with_facts, without_facts
+from ..codecs.parquet import (chosen, index_names, lazy_frame, read_parquet, with_facts,
+                                        without_facts)
 from ..format.records import Record, payload_key
 from ..format.buckets import Recent
 from ..format.commit import Bucket, stamp
-from .download import _Hashing, is_verified, own_verified, payload_file, range_file, verified
+from .download import (_Hashing, is_verified, own_verified, payload_file,
+                                        range_file, verified)
 from .machine import cache_folder
 if TYPE_CHECKING: import numpy as np, pyarrow as pa
 
@@ -33,8 +35,8 @@ def twin_table(
 ) -> pa.Table:
     "The table that a twin holds"
     import pyarrow as pa
-    more = {_CODES + n: pa.array(to_category(t[n], f).codes) for n, f in facts.get('fields', {}).items()
-            if 'categories' in f}
+    more = {_CODES + n: pa.array(to_category(t[n], f).codes)
+            for n, f in facts.get('fields', {}).items() if 'categories' in f}
     if was.startswith('polars.'):
         more |= {_VIEW + f.name: t[f.name].cast(pa.string_view()) for f in t.schema
                  if f.type in (pa.string(), pa.large_string())}
@@ -56,14 +58,35 @@ class HashingSink:
     def seekable(self) -> bool: return False
     def close(self) -> None: pass
 
+# %% ../../nbs/cache/05_mapped.ipynb #d761fab1
 def write_twin(t: pa.Table, hash: str, to: Path) -> None:
     "A table as a twin of the payload with a hash"
     import pyarrow as pa
     with open(to, 'xb') as f:
         sink = HashingSink(f)
-        with pa.ipc.new_file(sink, t.schema, options=pa.ipc.IpcWriteOptions(compression=None)) as w: w.write_table(t)
+        with pa.ipc.new_file(sink, t.schema, options=pa.ipc.IpcWriteOptions(compression=None)) as w:
+            w.write_table(t)
         sink.write(bytes.fromhex(hash))
         f.write(sink.hasher.digest())
+
+# %% ../../nbs/cache/05_mapped.ipynb #344eee35
+def _dtype(t: pa.DataType) -> np.dtype | None:
+    "The type of NumPy whose arrays have the same bytes as Arrow's"
+    import numpy as np, pyarrow as pa
+    if pa.types.is_integer(t) or pa.types.is_floating(t): return np.dtype(t.to_pandas_dtype())
+    if pa.types.is_timestamp(t) and t.tz is None: return np.dtype(f'M8[{t.unit}]')
+    return np.dtype(f'm8[{t.unit}]') if pa.types.is_duration(t) else None
+
+# %% ../../nbs/cache/05_mapped.ipynb #b75299e0
+_known: dict[str, tuple] = Recent(1000)      # Path: stamp, schema and facts of a twin
+
+def _understood(path: str, now: tuple, t: pa.Table) -> tuple[pa.Table, dict, list[str]]:
+    "The table without what is ours, the facts, and the names of the columns of the frame"
+    if not (known := _known.get(path)) or known[0] != now:
+        plain, facts = without_facts(t)
+        known = _known[path] = now, plain.schema.metadata, facts, [n for n in plain.schema.names
+            if not n.startswith(('\0codes:', '\0view:'))]
+    return t.replace_schema_metadata(known[1]), known[2], known[3]
 
 # %% ../../nbs/cache/05_mapped.ipynb #c6859834
 class Twin:
@@ -90,9 +113,11 @@ class Twin:
 
     def give(self, want: str, columns: list | None) -> object:
         "The frame as what is wanted"
-        names = self.names if columns is None else chosen(self.table.select(self.names).schema, self.facts, columns)
+        names = (self.names if columns is None
+                 else chosen(self.table.select(self.names).schema, self.facts, columns))
         if want == 'polars.LazyFrame':
-            return lazy_frame(self._columns(names, want).schema, 1, lambda some, _: self._columns(some, want))
+            return lazy_frame(self._columns(names, want).schema, 1, lambda some,
+                              _: self._columns(some, want))
         t = self._columns(names, want)
         return shaped(t, self.facts, want, self._own(t) if want.startswith('pandas.') else None)
 
@@ -105,7 +130,8 @@ class Twin:
 
     def _own(self, t: pa.Table) -> dict[str, object]:
         "The columns that pandas can have without a copy"
-        said = {c['field_name']: c['numpy_type'] for c in (t.schema.pandas_metadata or {}).get('columns', [])}
+        said = {c['field_name']: c['numpy_type']
+                for c in (t.schema.pandas_metadata or {}).get('columns', [])}
         facts, found, index = self.facts.get('fields', {}), {}, index_names(t.schema)
         for name, column in zip(t.schema.names, t.columns):
             kind, fact = _dtype(column.type), facts.get(name, {})
@@ -129,25 +155,6 @@ class Twin:
                  else codes.to_numpy())
         return pd.Categorical.from_codes(codes, categories(fact), ordered=fact['ordered'])
 
-# %% ../../nbs/cache/05_mapped.ipynb #b75299e0
-_known: dict[str, tuple] = Recent(1000)      # Path: stamp, schema and facts of a twin
-
-def _understood(path: str, now: tuple, t: pa.Table) -> tuple[pa.Table, dict, list[str]]:
-    "The table without what is ours, the facts, and the names of the columns of the frame"
-    if not (known := _known.get(path)) or known[0] != now:
-        plain, facts = without_facts(t)
-        known = _known[path] = now, plain.schema.metadata, facts, [n for n in plain.schema.names
-            if not n.startswith(('\0codes:', '\0view:'))]
-    return t.replace_schema_metadata(known[1]), known[2], known[3]
-
-# %% ../../nbs/cache/05_mapped.ipynb #344eee35
-def _dtype(t: pa.DataType) -> np.dtype | None:
-    "The type of NumPy whose arrays have the same bytes as Arrow's"
-    import numpy as np, pyarrow as pa
-    if pa.types.is_integer(t) or pa.types.is_floating(t): return np.dtype(t.to_pandas_dtype())
-    if pa.types.is_timestamp(t) and t.tz is None: return np.dtype(f'M8[{t.unit}]')
-    return np.dtype(f'm8[{t.unit}]') if pa.types.is_duration(t) else None
-
 # %% ../../nbs/cache/05_mapped.ipynb #79c1d8de
 TWINS_LIMIT = 20 * 10**9      # bytes of the twins of one local origin, where no limit is given
 
@@ -161,6 +168,7 @@ def twin_place(
     else: place = _own_place(backend.url, limit or TWINS_LIMIT) if backend.can.place == 'local' else None
     return place if place and place.place == 'local' else None
 
+# %% ../../nbs/cache/05_mapped.ipynb #b7206493
 _places: dict[tuple, Near] = {}
 
 def _own_place(url: str, limit: int) -> Near | None:
@@ -173,6 +181,7 @@ def _own_place(url: str, limit: int) -> Near | None:
     found.limit = limit
     return found
 
+# %% ../../nbs/cache/05_mapped.ipynb #74afabde
 def mapped_twin(near: Near, key: str, hash: str) -> Twin | None:
     "The twin of a payload; one that is damaged is dropped"
     path = f'{near.files.url}/{key}{TWIN}'
@@ -182,20 +191,25 @@ def mapped_twin(near: Near, key: str, hash: str) -> Twin | None:
     near.used[key] = near.used[key + TWIN] = time.time()
     return found
 
+# %% ../../nbs/cache/05_mapped.ipynb #520c518f
 def make_twin(near: Near, key: str, payload: Path, r: Record) -> Twin | None:
     "Make the twin of a verified payload, where there is room for it"
     import pyarrow as pa
     t, facts = read_parquet(payload)
     if t.nbytes > (near.limit or 2**63) / 2 or not _fits(near.files.url, t.nbytes): return None
     try:
-        with near.room(key + TWIN) as draft: write_twin(twin_table(t, facts, r.how.get('was', '')), r.hash, draft)
+        with near.room(key + TWIN) as draft:
+            write_twin(twin_table(t, facts, r.how.get('was', '')), r.hash, draft)
     except (OSError, pa.ArrowException): return None
     return mapped_twin(near, key, r.hash)
 
+# %% ../../nbs/cache/05_mapped.ipynb #4b976808
 def _fits(place: str, size: int) -> bool:
     "Does this take at most a twentieth of what is free?"
-    return size <= shutil.disk_usage(os.path.dirname(place) if not os.path.isdir(place) else place).free / 20
+    return size <= shutil.disk_usage(os.path.dirname(place) if not os.path.isdir(place)
+                                     else place).free / 20
 
+# %% ../../nbs/cache/05_mapped.ipynb #6d8cdfd8
 def got_before(near: Near, key: str) -> bool:
     "Was a payload got before? It is from now on"
     if quietly(near.has, key + GOT): return True
@@ -219,4 +233,5 @@ def get_frame(
         return codec.decode(range_file(bucket, r), r.how, as_=as_, columns=columns)
     with payload_file(bucket, r.hash, r.put, r.size, show, r.name) as path:
         twin = make_twin(twins, key, path, r) if twins and got_before(twins, key) else None
-        return twin.give(want, columns) if twin else codec.decode(path, r.how, as_=as_, columns=columns)
+        return (twin.give(want, columns) if twin
+                else codec.decode(path, r.how, as_=as_, columns=columns))

@@ -4,28 +4,30 @@
 
 # %% ../../nbs/cache/04_near.ipynb #2d6ca48e
 from __future__ import annotations
-import contextvars, errno, os, secrets, threading, time
+import contextvars, errno, os, random, secrets, shutil, threading, time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, takewhile
 from operator import call
 from pathlib import Path
 from typing import Protocol, TypeVar
 from blake3 import blake3
 from ..errors import Unsupported
 from ..format.witness import Renewed
-from ..storage.backend import Backend, Entry, key_number, stamp_tag
+from ..storage.backend import Backend, Entry, hurry, key_number, number_key, stamp_tag
 from ..storage.deadlines import Timed
-from .machine import say_once
+from .machine import cache_folder, say_once
 from ..storage.files import FileBackend
-from ..format.buckets import DEAD, Recent
+from ..format.states import BEFORE, ERASED, is_dead
+from ..format.buckets import Recent
 from .download import copy_file
 from .breaker import Breaker, Guarded
 
 # %% auto #0
-__all__ = ['NEAR_WAIT', 'KEPT', 'WHOLE', 'TWIN', 'GOT', 'HELD', 'noting_stale', 'note_stale', 'stale_now', 'at_origin',
-           'firm_now', 'Fenced', 'Ask', 'Near', 'quietly', 'Stack']
+__all__ = ['NEAR_WAIT', 'TWIN', 'GOT', 'HELD', 'KEPT', 'WHOLE', 'FIRST', 'SHARE', 'IN_USE', 'noting_stale', 'note_stale',
+           'stale_now', 'at_origin', 'firm_now', 'Fenced', 'quietly', 'Ask', 'NearPlace', 'NearFiles', 'NearFolder',
+           'default_limit', 'Near', 'NearLooks', 'NearTiers', 'Stack']
 
 # %% ../../nbs/cache/04_near.ipynb #8d7db3e7
 _stale: contextvars.ContextVar[list | None] = contextvars.ContextVar('stale', default=None)
@@ -38,14 +40,17 @@ def noting_stale() -> Iterator[list]:
     token = _stale.set(reasons)
     try: yield reasons
     finally:
-        _firm.set(firm)         # an interruption may have come before `at_origin` took back what it had set
+        # an interruption may have come before `at_origin` took back what it had set
+        _firm.set(firm)
         _stale.reset(token)
         if outer is not None: outer += reasons
 
+# %% ../../nbs/cache/04_near.ipynb #adc14086
 def note_stale(why: BaseException) -> None:
     "An answer comes from near, because of this error"
     if (reasons := _stale.get()) is not None: reasons.append(why)
 
+# %% ../../nbs/cache/04_near.ipynb #f9bec350
 def stale_now() -> list:
     "Why answers in this context may not be the newest, as far as is known by now"
     return _stale.get() or []
@@ -62,6 +67,7 @@ def at_origin(
         yield
     finally: _firm.set(before)
 
+# %% ../../nbs/cache/04_near.ipynb #33645796
 def firm_now() -> str: return _firm.get()
 
 # %% ../../nbs/cache/04_near.ipynb #6e6a9b13
@@ -83,46 +89,64 @@ class Fenced(Guarded):
         "Something else that is asked of the volume"
         return self._call(self.timed._ask, f, *args)
 
+# %% ../../nbs/cache/04_near.ipynb #57c038d3
+def quietly(f: Callable[..., _T], *args) -> _T | None:
+    "Something done to a cache: where it cannot be done, work goes on without it"
+    try: return f(*args)
+    except (OSError, OverflowError): return None
+
+# %% ../../nbs/cache/04_near.ipynb #73c90567
+def _sealed(key: str, data: bytes) -> bytes:
+    return blake3(key.encode() + b'\n' + data).digest(16) + data
+
+TWIN, GOT = '.arrow', '.got'     # behind a payload's key: its twin, and that it was got once
+HELD = 'held/'      # names of payloads that are held
+
 # %% ../../nbs/cache/04_near.ipynb #0e7a3ec9
 KEPT = {'records', 'payloads', 'aliases', 'notes', 'state'}     # what is kept near of a bucket
-WHOLE = {'records', 'payloads'}                                 # what says itself whether it is whole
+# what says itself whether it is whole
+WHOLE = {'records', 'payloads'}
+# what lies beside a record whose version was ever touched: one of these
+FIRST = ('1', ERASED, *BEFORE)
 
 class Ask(Protocol):
     "How a folder is asked for something: directly, or only while its volume answers"
     def __call__(self, f: Callable[..., _T], /, *args) -> _T: ...
 
-class Near:
-    "One folder of near copies of one origin"
+# %% ../../nbs/cache/04_near.ipynb #52282eab
+class NearPlace:
+    "Place of the near copies of one origin, and what is there"
     def __init__(
         self,
         root: str | Path,                # The tier
         # The name of the store: its id, and behind a hyphen what tells it from copies of it
         origin: str,
-        limit: int | None = None,        # Bytes that it may hold
         shared: bool | None = None,      # Do other machines use it? None: find out
         # Segments before `records/`, `payloads/`: 0 where the bucket is the service's own
         depth: int = 1,
     ):
-        self.root, self.limit, self.depth = Path(root).expanduser(), limit, depth
-        id, _, state = origin.partition('-')
-        place = FileBackend(self.root/'.near'/id, shared=shared)
+        self.root, self.depth = Path(root).expanduser(), depth
+        self.id, _, state = origin.partition('-')
+        place = FileBackend(self.root/'.near'/self.id, shared=shared)
         self.shared = place.shared
         self.breaker = Breaker.of(str(self.root), 'near') if place.shared else None
-        # the folder of what is found by content: payloads, and what was made of them; and how it is asked
+        # the folder of what is found by content: payloads,
+        # and what was made of them; and how it is asked
         self._content = self._folder_at(place.url)
         self.files, self._ask = self._asked(self._content)
         # the same of what is found by number, or by name
         self._numbered = self._folder_at(f'{place.url}/.at-{state}') if state else self._content
         self.numbers = self._asked(self._numbered)[0] if state else self.files
-        self.used: dict[str, float] = Recent(100_000)   # Key of a payload: when it was last read, by this process
+        # Key of a payload: when it was last read, by this process
+        self.used: dict[str, float] = Recent(100_000)
         self.bad: set[str] = set()                      # Damaged copies that could not be dropped
-        # Bytes that it holds, -1 while nobody has looked; and those that were added since
-        self._size, self._grew, self._swept, self._lock = -1, 0, False, threading.Lock()
+        self._swept = False                             # Were drafts of other days removed?
         self.refused: Exception | None = None           # Why it could not keep something
 
     def _folder_at(self, url: str) -> FileBackend:
         "A folder that is asked once: where it does not answer, the next tier is asked instead"
-        return FileBackend(url, shared=self.shared, private=not self.shared, durable=False, patience=0, links=False)
+        return FileBackend(url, shared=self.shared, private=not self.shared, durable=False,
+                           patience=0, links=False)
 
     def _asked(self, folder: FileBackend) -> tuple[Backend, Ask]:
         "A folder as it is asked, on a shared volume only while that answers; and how anything else is asked of it"
@@ -131,30 +155,56 @@ class Near:
 
     @property
     def place(self) -> str: return self.files.can.place
+
     @property
     def gone(self) -> bool: return self.breaker is not None and self.breaker.open
+
     def area(self, key: str) -> str:
         "What kind of object a key names"
         parts = key.split('/', self.depth + 1)
         return parts[self.depth] if len(parts) > self.depth + 1 else ''
-    def at(self, key: str) -> Backend: return self.files if self.area(key) == 'payloads' else self.numbers
+
+    def at(self, key: str) -> Backend:
+        return self.files if self.area(key) == 'payloads' else self.numbers
+
     def _where(self, key: str) -> FileBackend:
         return self._content if self.area(key) == 'payloads' else self._numbered
+
     def has(self, key: str) -> bool: return key not in self.bad and self.at(key).exists(key)
+
     def has_folder(self, folder: str) -> bool:
         "Is anything near of a numbered folder?"
         return self._ask(os.path.isdir, f'{self.at(folder + "0").url}/{folder}')
-    def marked(self, key: str) -> bool:
-        "Does a mark lie beside a near record?"
-        if self.shared: return any(self.has(f'{key}.{m}') for m in DEAD)
+
+    def dead(self, key: str) -> bool:
+        "Does what is known here of a near record's version say that it was taken away?"
+        if self.shared: return any(self.has(f'{key}.{m}') for m in FIRST) and self._dead(key)
         place, leaf = self._numbered._place(key)
-        return any([os.access(f'{place}/{leaf}.{m}', os.F_OK) for m in DEAD])
+        return any([os.access(f'{place}/{leaf}.{m}', os.F_OK) for m in FIRST]) and self._dead(key)
+
+    def _dead(self, key: str) -> bool:
+        "The same of one that was touched, by a listing"
+        folder, _, leaf = key.rpartition('/')
+        before = f'{folder}/{number_key(int(leaf) - 1)}.z' if int(leaf) > 1 else None
+        beside = takewhile(lambda e: e.key.startswith(key), self.numbers.list(f'{folder}/', before))
+        return is_dead({e.key[len(key) + 1:] for e in beside if e.key != key})
+
     def path(self, key: str) -> Path | None:
         "A near copy as a file"
         found = self.at(key).path(key) if key not in self.bad else None
         if found: self.used[key] = time.time()
         return found
 
+    def tag_of(self, key: str) -> int:
+        "What `tag` has noted; 0: nothing"
+        place, leaf = self._numbered._place(key)
+        try: t = int(self._ask(os.stat, f'{place}/{leaf}').st_mtime)
+        except OSError: return 0
+        return t if t <= 2**30 else 0
+
+# %% ../../nbs/cache/04_near.ipynb #08148a22
+class NearFiles(NearPlace):
+    "Files of near copies: read where they are whole, kept, and dropped"
     def read(self, key: str, limit: int | None = None) -> bytes:
         "A near copy; one that is seen to be damaged is not there"
         if key in self.bad: raise FileNotFoundError(errno.ENOENT, 'damaged', key)
@@ -167,7 +217,8 @@ class Near:
     def keep(self, key: str, data: bytes) -> None:
         "Keep a small object"
         if key in self.bad and not quietly(self._replace, key): return
-        try: made = self.at(key).create(key, data if self.area(key) in WHOLE else _sealed(key, data))
+        try:
+            made = self.at(key).create(key, data if self.area(key) in WHOLE else _sealed(key, data))
         except (OSError, OverflowError, Unsupported) as e: return self.cannot(e)
         if made: self._grown(len(data))
 
@@ -175,10 +226,11 @@ class Near:
         "Say once that this tier does not keep what it is given"
         self.refused = e
         if self.breaker is None or not self.breaker.open:
-            say_once(f'nothing can be kept near in {self.root}: {e}. Work goes on without it', f'near {self.root}')
+            say_once(f'nothing can be kept near in {self.root}: {e}. Work goes on without it',
+                     f'near {self.root}')
         else:
-            say_once(f'the near tier {self.root} is not there: {self.breaker.why}. Work goes on without it',
-                     f'near gone {self.root}')
+            say_once(f'the near tier {self.root} is not there: {self.breaker.why}. Work goes on '
+                     'without it', f'near gone {self.root}')
 
     def _replace(self, key: str) -> bool:
         "Delete a damaged copy, so that a whole one can take its place"
@@ -193,6 +245,17 @@ class Near:
         made_of_it = (TWIN, GOT) if self.area(key) == 'payloads' and not key.endswith((TWIN, GOT)) else ()
         for end in made_of_it: quietly(self.files.delete, key + end)
 
+    def tag(self, key: str, stamp: str) -> None:
+        "Note the tag of the object that a near record is the copy of"
+        place, leaf = self._numbered._place(key)
+        self._ask(os.utime, f'{place}/{leaf}', (time.time(), stamp_tag(stamp)))
+
+    def _grown(self, n: int) -> None:
+        "Bytes were added; a folder without a limit does not count them"
+
+# %% ../../nbs/cache/04_near.ipynb #10e5e9de
+class NearFolder(NearFiles):
+    "Folder of near copies of one origin"
     @contextmanager
     def room(self, key: str) -> Iterator[Path]:
         "A new file that becomes the near copy of a key where nothing goes wrong with it"
@@ -226,23 +289,76 @@ class Near:
         self._swept = True
         for pattern in ('payloads/*/.[tp]*-*', '*/payloads/*/.[tp]*-*'):
             for p in Path(self.files.url).glob(pattern):
-                if (st := quietly(os.stat, p)) and time.time() - st.st_mtime > older_than: quietly(os.unlink, p)
+                if (st := quietly(os.stat, p)) and time.time() - st.st_mtime > older_than:
+                    quietly(os.unlink, p)
 
-    def tag(self, key: str, stamp: str) -> None:
-        "Note the tag of the object that a near record is the copy of"
-        place, leaf = self._numbered._place(key)
-        self._ask(os.utime, f'{place}/{leaf}', (time.time(), stamp_tag(stamp)))
+    def all(self, folder: str = '') -> Iterator[tuple[Backend, Entry]]:
+        "Every file below a folder, and where it lies"
+        for f in {id(f): f for f in (self.files, self.numbers)}.values():
+            for e in f.list(folder): yield f, e
 
-    def tag_of(self, key: str) -> int:
-        "What `tag` has noted; 0: nothing"
-        place, leaf = self._numbered._place(key)
-        try: t = int(self._ask(os.stat, f'{place}/{leaf}').st_mtime)
-        except OSError: return 0
-        return t if t <= 2**30 else 0
+    def drop_below(self, folder: str = '') -> int:
+        "Drop every copy below a folder, also those that are held, and what was made of them: bytes that were freed"
+        freed, held = 0, {e.key for _, e in self.all(HELD) if folder and self._holds(e.key, folder)}
+        for f, e in list(self.all()):
+            if not e.key.startswith(folder) and e.key not in held: continue
+            quietly(f.delete, e.key)
+            if not quietly(f.exists, e.key): freed += e.size
+        return freed
+
+    def _holds(self, key: str, folder: str) -> bool:
+        "Does a list of what is held name something below a folder?"
+        raw = quietly(self.numbers.read, key, 2**24) or b''
+        return any(line.startswith(folder)
+                   for line in raw[16:].decode(errors='replace').splitlines())
+
+# %% ../../nbs/cache/04_near.ipynb #c5f495a7
+def _make_ready(files: FileBackend, place: str) -> None:
+    if not os.path.isdir(place): files._forget()
+    files._ready(place)
+
+# %% ../../nbs/cache/04_near.ipynb #59b8bc9a
+SHARE = 10          # a near tier without a limit takes a tenth of its disk at most
+# seconds for which a file with a name of its own is left to whoever asked for its path
+IN_USE = 3600.0
+
+def default_limit(
+    folder: Path,       # Of near copies; it need not be there
+    shared: bool,       # Do other machines use it?
+) -> int | None:        # Bytes; None: no limit, of a shared volume or where the disk cannot be asked
+    "The limit of a near tier that was given none"
+    if shared: return None
+    while not folder.exists() and folder != folder.parent: folder = folder.parent
+    usage = quietly(shutil.disk_usage, folder)
+    return usage.total // SHARE if usage else None
+
+# %% ../../nbs/cache/04_near.ipynb #36e36128
+class Near(NearFolder):
+    "One folder of near copies of one origin, with a limit"
+    def __init__(
+        self,
+        root: str | Path,                # The tier
+        origin: str,                     # The name of the store, see `NearFolder`
+        limit: int | None = None,        # Bytes that it may hold; None: a share of its disk, see `default_limit`
+        shared: bool | None = None,      # Do other machines use it? None: find out
+        depth: int = 1,                  # See `NearFolder`
+    ):
+        super().__init__(root, origin, shared, depth)
+        # Bytes that it holds, -1 while nobody has looked; and those that were added since
+        self.limit, self._size, self._grew, self._lock = limit, -1, 0, threading.Lock()
+        self._share: int | None = 0      # What `default_limit` has said; 0: not asked yet
+
+    @property
+    def most(self) -> int | None:
+        "Bytes that it may hold: its limit, else a share of its disk"
+        if self.limit is not None: return self.limit
+        if self._share == 0: self._share = default_limit(Path(self.files.url), self.shared)
+        return self._share
 
     def payloads(self) -> list[Entry]:
         "Every near payload and twin, with the time of its last use"
-        return [e._replace(modified=self._last_use(e)) for e in self.files.list('') if self.area(e.key) == 'payloads']
+        return [e._replace(modified=self._last_use(e)) for e in self.files.list('')
+                if self.area(e.key) == 'payloads']
 
     def _last_use(self, e: Entry) -> float:
         "By this process, or by the file system (which looks at reads about once a day)"
@@ -260,50 +376,50 @@ class Near:
 
     def _grown(self, n: int) -> None:
         "Note that the near tier has grown, and make room where it is too large"
-        if self.limit is None: return
+        if (most := self.most) is None: return
         with self._lock:
             self._grew += n
-            if self._size < 0 or self._grew > self.limit / 20:
+            # who was given no limit does not count at once: on
+            # average once a twentieth of it, whoever writes
+            first = self._size < 0 and (self.limit is not None or random.random() < 20 * n / most)
+            if first or self._grew > most / 20:
                 self._size, self._grew = quietly(self.measure) or 0, 0
-            else: self._size += n
-            if self._size > self.limit: quietly(self._evict, self.limit)
+            elif self._size >= 0: self._size += n
+            if self._size > most: quietly(self._evict, most)
 
     def measure(self) -> int:
-        return sum(e.size for f in {id(f): f for f in (self.files, self.numbers)}.values() for e in f.list(''))
+        "Bytes of near copies, of memory-mapped ones, and of files with names of their own"
+        return sum(e.size for _, e in self.all()) + sum(st.st_size for _, st in self._plain())
+
+    def _plain(self) -> list[tuple[str, os.stat_result]]:
+        "Files of this store with names of their own, such as `Version.path` gives; one that is a link takes no room"
+        if self.shared or (cache := quietly(cache_folder)) is None: return []
+        found = os.walk(cache/'files'/self.id)
+        stats = ((p, quietly(os.lstat, p)) for place, _, names in found
+                 for p in (f'{place}/{n}' for n in names))
+        return [(p, st) for p, st in stats if st and st.st_nlink == 1]
 
     def _evict(self, limit: int) -> None:
         "Drop the least recently used until nine tenths of the limit are used"
         held = self.held()
+        for p, st in self._plain():
+            if self._size <= 0.9 * limit: return
+            if max(st.st_atime, st.st_ctime) > time.time() - IN_USE: continue
+            quietly(os.unlink, p)
+            self._size -= st.st_size
         found = [(0 if e.key.endswith('.arrow') else 1, e.modified, e) for e in self.payloads()]
-        found += [(2, self._last_use(e), e) for e in self.numbers.list('') if self.area(e.key) == 'records'
-                  and (found_number := key_number(e.key)) and not found_number[1]]
+        found += [(2, self._last_use(e), e) for e in self.numbers.list('')
+                  if self.area(e.key) == 'records' and (found_number := key_number(e.key))
+                  and not found_number[1]]
         for _, _, e in sorted(found):
             if self._size <= 0.9 * limit: break
             if e.key in held: continue
             self.drop(e.key)
             if e.key not in self.bad: self._size -= e.size
 
-# %% ../../nbs/cache/04_near.ipynb #57c038d3
-def quietly(f: Callable[..., _T], *args) -> _T | None:
-    "Something done to a cache: where it cannot be done, work goes on without it"
-    try: return f(*args)
-    except (OSError, OverflowError): return None
-
-def _sealed(key: str, data: bytes) -> bytes: return blake3(key.encode() + b'\n' + data).digest(16) + data
-
-TWIN, GOT = '.arrow', '.got'     # behind a payload's key: its twin, and that it was got once
-
-# %% ../../nbs/cache/04_near.ipynb #876f94f8
-def _make_ready(files: FileBackend, place: str) -> None:
-    if not os.path.isdir(place): files._forget()
-    files._ready(place)
-
-# %% ../../nbs/cache/04_near.ipynb #d9d283b9
-HELD = 'held/'      # names of payloads that are held
-
 # %% ../../nbs/cache/04_near.ipynb #1dc687ee
-class Stack(Backend):
-    "An origin behind near tiers"
+class NearLooks:
+    "Looks at the near tiers of an origin: which there are, and what they have"
     def __init__(
         self,
         origin: Guarded,                        # Where versions are decided; behind its breaker
@@ -322,6 +438,10 @@ class Stack(Backend):
         self._nears: list[Near] = []
         self._id: str | None = None
         self._stamps: dict[str, str] = Recent(100_000)      # of numbered objects, as listed
+        # key of a record: what lies beside it
+        self._beside: dict[str, frozenset[str]] = Recent(100_000)
+        # keys of payloads that were erased
+        self._barred: dict[str, bool] = Recent(100_000)
 
     @property
     def nears(self) -> list[Near]:
@@ -329,6 +449,7 @@ class Stack(Backend):
         id = self.identity()
         if id != self._id:
             self._stamps.clear()
+            self._beside.clear()
             before, self._nears = (self._id,
                                    [Near(root, id, limit, shared, self.depth) for root, limit, shared in self.tiers]
                                    if id else [])
@@ -346,87 +467,73 @@ class Stack(Backend):
     def near_with(self, key: str) -> Near | None:
         "The nearest tier that has a key and answers"
         return next((n for n in self.nears if quietly(n.has, key)), None)
-    def deciding(self) -> Backend: return self.origin
+
     def holds(self, key: str) -> bool: return self.near_with(key) is not None
-    def nearest(self, key: str) -> str | None: return near.place if (near := self.near_with(key)) else None
+    def nearest(self, key: str) -> str | None:
+        return near.place if (near := self.near_with(key)) else None
+
     def forget(self, key: str) -> None:
         "Drop the nearest copy, which was found to be damaged"
         if near := self.near_with(key): near.drop(key)
+
     def forget_all(self, key: str) -> None:
         for n in self.nears: n.drop(key)
 
-    def read(self, key: str, limit: int | None = None) -> bytes:
-        "From the nearest tier that has it; the nearer ones keep it"
-        if self._own(key): return self._kept(key, self.origin.read(key, limit))
-        for i, near in enumerate(self.nears):
-            try: data = near.read(key, limit)
-            except (OSError, OverflowError): continue
-            for n in self.nears[:i]: n.keep(key, data)
-            return data
-        return self._kept(key, self.origin.read(key, limit))
+    def bar(self, key: str) -> None:
+        "A payload was erased: a copy of it that is on its way here does not stay"
+        self._barred[key] = True
+    def _arrived(self, key: str) -> None:
+        "A copy of a payload is near by now: was it erased meanwhile?"
+        if key in self._barred: self.forget_all(key)
 
     def spared(self, key: str) -> bool:
-        "Has a tier this record, and none a mark beside it?"
-        return self.holds(key) and not any([n.marked(key) for n in self._nears])
+        "Has a tier this record, and says none that its version is gone?"
+        return self.holds(key) and not any([n.dead(key) for n in self._nears])
 
     def near_copy(self, key: str, limit: int) -> bytes | None:
-        "What the nearest tier has of a record that no tier has a mark beside"
+        "What the nearest tier has of a record of which no tier says that its version is gone"
         nears = self.nears if _firm.get() != 'bytes' else ()
         try:
             return (nears[0].numbers.read(key, limit) if nears and key not in nears[0].bad
-                    and not any([n.marked(key) for n in nears]) else None)
+                    and not any([n.dead(key) for n in nears]) else None)
         except (OSError, OverflowError): return None
 
+# %% ../../nbs/cache/04_near.ipynb #c315b464
+class NearTiers(NearLooks):
+    "The near tiers of an origin: which there are, what they have, and what they keep"
     def _own(self, key: str) -> bool:
         "Must the origin be asked for these bytes? Of a mark only its being there is kept near"
-        return _firm.get() == 'bytes' or bool((found := key_number(key)) and found[1])
+        return _firm.get() == 'bytes' or self._is_beside(key)
+
+    def _is_beside(self, key: str) -> bool:
+        "Is it the key of what lies beside a record?"
+        return bool((found := key_number(key)) and found[1])
 
     def _kept(self, key: str, data: bytes) -> bytes:
-        nears = self._nears
+        nears = self._nears if ERASED not in self._beside.get(key, ()) else []
         if nears and nears[0].area(key) in KEPT and '.' not in key.rpartition('/')[2]:
-            stamp = self._stamps.get(key) or self.origin.stamp(key) if nears[0].area(key) == 'records' else ''
+            stamp = (self._stamps.get(key) or self.origin.stamp(key)
+                     if nears[0].area(key) == 'records' else '')
             for n in nears:
                 n.keep(key, data)
                 if stamp: quietly(n.tag, key, stamp)
+                for mark in [*self._beside.get(key, ())]: n.keep(f'{key}.{mark}', b'{}')
         return data
-
-    def read_many(self, keys: Iterable[str], limit: int | None = None) -> list[bytes | Exception]:
-        "Near copies first, then the rest together"
-        keys = [*keys]
-        found: dict[str, bytes | Exception] = {}
-        for k in dict.fromkeys(keys):
-            if (near := self._near_bytes(k, limit)) is not None: found[k] = near
-        rest = [k for k in dict.fromkeys(keys) if k not in found]
-        for k, d in zip(rest, self.origin.read_many(rest, limit) if rest else []):
-            found[k] = d if isinstance(d, Exception) else self._kept(k, d)
-        return [found[k] for k in keys]
 
     def _near_bytes(self, key: str, limit: int | None) -> bytes | None:
         return (None if self._own(key)
                 else next((d for n in self.nears if (d := quietly(n.read, key, limit)) is not None), None))
 
-    def create(self, key: str, data: bytes) -> bool:
-        """Only the origin takes claims; what it has taken is kept near, and who is there is not asked any more once it
-        has"""
-        self.asking()
-        won = self.origin.create(key, data)
-        if won: self._made(key, data)
-        return won
-
     def _made(self, key: str, data: bytes) -> None:
-        if (found := key_number(key)) and found[1]: self._marked(key)
+        if self._is_beside(key): self._marked(key)
         else: self._kept(key, data)
 
-    def create_many(self, items: Iterable[tuple[str, bytes]]) -> list[bool | Exception]:
-        items, _ = [*items], self.asking()
-        answers = self.origin.create_many(items)
-        for (k, d), a in zip(items, answers):
-            if a is True: self._made(k, d)
-        return answers
-
     def _marked(self, key: str) -> None:
+        "Keep near that something lies beside a record; of a record that comes later, too"
+        record, _, mark = key.rpartition('.')
+        self._beside[record] = self._beside.get(record, frozenset()) | {mark}
         for n in self._nears:
-            if quietly(n.has, key.rpartition('.')[0]): n.keep(key, b'{}')
+            if quietly(n.has, record): n.keep(key, b'{}')
 
     def _learnt(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         "Entries as they come, their marks kept near"
@@ -440,25 +547,6 @@ class Stack(Backend):
         "What the nearest copy of a record says of the stamp that it was kept with"
         return self._nears[0].tag_of(key) if self._nears else 0
 
-    def _instead(self, e: OSError) -> list[Near]:
-        "The near tiers, where they may answer in place of an origin that is not there"
-        if not isinstance(e, (ConnectionError, TimeoutError)) or self.firm or _firm.get() or not self.nears: raise e
-        note_stale(e)
-        return self.nears
-
-    def list(self, folder: str, after: str | None = None, limit: int | None = None) -> Iterator[Entry]:
-        "The origin's listing, or what is near"
-        self.asking()
-        seen = set()
-        try:
-            for e in self._learnt(self.origin.list(folder, after, limit)):
-                seen.add(e.key)
-                yield e
-            return
-        except OSError as e: self._instead(e)
-        yield from islice((e for e in self._near_list(folder, after, limit) if e.key not in seen),
-                          limit and limit - len(seen))
-
     def _near_list(self, folder: str, after: str | None, limit: int | None) -> Iterator[Entry]:
         "What the near tiers have below a folder; when the origin has made it, and which object that was, is not known"
         found = {e.key: e._replace(modified=0.0, stamp='') for n in reversed(self.nears)
@@ -470,6 +558,109 @@ class Stack(Backend):
         "Key and bytes of the last object of a numbered folder, as far as it is near"
         found = [*self._near_list(folder, None, None)]
         return (found[-1].key, self._near_bytes(found[-1].key, None)) if found else ('', None)
+
+    def path(self, key: str) -> Path | None:
+        "The near copy, or the origin's own file where that is on this machine"
+        for near in self.nears:
+            if near.place == 'local' and (found := quietly(near.path, key)): return found
+        own = self.origin.can.place == 'local' and not self.origin.offline
+        return self.origin.path(key) if own else None
+
+    def room(self, key: str):
+        "A new file in the nearest tier; None where it has the key, and yet no file of this machine"
+        return (self._room(key) if self.nears
+                and not (self.nears[0].place != 'local' and quietly(self.nears[0].has, key)) else None)
+
+    @contextmanager
+    def _room(self, key: str) -> Iterator[Path]:
+        "Room in the nearest tier; the tiers behind it get a copy"
+        with self.nears[0].room(key) as to: yield to
+        for near in self.nears[1:]:
+            if not quietly(near.has, key):
+                quietly(self._copy, near, key, self.nears[0]._folder(key))
+        self._arrived(key)
+
+    def hold(self, key: str, source: Path) -> None:
+        "Near copies of a payload that was read where it lies, as it is where the origin is a folder of this machine"
+        for near in self.nears:
+            if not quietly(near.has, key): quietly(self._copy, near, key, source)
+        self._arrived(key)
+
+    def _copy(self, near: Near, key: str, source: Path) -> None:
+        with near.room(key) as to: copy_file(source, to)
+
+# %% ../../nbs/cache/04_near.ipynb #4bf58e41
+class Stack(NearTiers, Backend):
+    "An origin behind near tiers"
+    def deciding(self) -> Backend: return self.origin
+
+    def read(self, key: str, limit: int | None = None) -> bytes:
+        "From the nearest tier that has it; the nearer ones keep it"
+        if self._own(key): return self._kept(key, self.origin.read(key, limit))
+        for i, near in enumerate(self.nears):
+            try: data = near.read(key, limit)
+            except (OSError, OverflowError): continue
+            for n in self.nears[:i]: n.keep(key, data)
+            return data
+        return self._kept(key, self.origin.read(key, limit))
+
+    def read_many(self, keys: Iterable[str], limit: int | None = None) -> list[bytes | Exception]:
+        "Near copies first, then the rest together"
+        keys = [*keys]
+        found: dict[str, bytes | Exception] = {}
+        for k in dict.fromkeys(keys):
+            if (near := self._near_bytes(k, limit)) is not None: found[k] = near
+        rest = [k for k in dict.fromkeys(keys) if k not in found]
+        for k, d in zip(rest, self.origin.read_many(rest, limit) if rest else []):
+            found[k] = d if isinstance(d, Exception) else self._kept(k, d)
+        return [found[k] for k in keys]
+
+    def fresh(self, keys: Iterable[str], limit: int | None = None) -> list[bytes | Exception]:
+        "As the origin has them now; a moment's wait where near copies may answer. Records are kept near"
+        keys, _ = [*keys], self.asking()
+        try:
+            with hurry(self.origin.instead(keys[0].rpartition('/')[0] + '/')):
+                answers = self.origin.read_many(keys, limit)
+        except OSError as e: return [e] * len(keys)
+        for k, d in zip(keys, answers):
+            if isinstance(d, bytes) and not self._is_beside(k) and not self.near_with(k):
+                self._kept(k, d)
+        return answers
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Only the origin takes claims; what it has taken is kept near, and who is there is not asked any more once it
+        has"""
+        self.asking()
+        won = self.origin.create(key, data)
+        if won: self._made(key, data)
+        return won
+
+    def create_many(self, items: Iterable[tuple[str, bytes]]) -> list[bool | Exception]:
+        items, _ = [*items], self.asking()
+        answers = self.origin.create_many(items)
+        for (k, d), a in zip(items, answers):
+            if a is True: self._made(k, d)
+        return answers
+
+    def _instead(self, e: OSError) -> list[Near]:
+        "The near tiers, where they may answer in place of an origin that is not there"
+        if not isinstance(e, (ConnectionError, TimeoutError)) or self.firm or _firm.get() or not self.nears: raise e
+        note_stale(e)
+        return self.nears
+
+    def list(self, folder: str, after: str | None = None,
+             limit: int | None = None) -> Iterator[Entry]:
+        "The origin's listing, or what is near"
+        self.asking()
+        seen = set()
+        try:
+            for e in self._learnt(self.origin.list(folder, after, limit)):
+                seen.add(e.key)
+                yield e
+            return
+        except OSError as e: self._instead(e)
+        yield from islice((e for e in self._near_list(folder, after, limit) if e.key not in seen),
+                          limit and limit - len(seen))
 
     def tail(self, folder: str, known: int = 0) -> list[Entry]:
         "The origin's answer, or the end of what is near"
@@ -483,7 +674,8 @@ class Stack(Backend):
         self.asking()
         try: return self.origin.folders(folder)
         except OSError as e: nears = self._instead(e)
-        return sorted({f for n in nears for f in (quietly(n.numbers.folders, folder) or []) if f != HELD[:-1]})
+        return sorted({f for n in nears for f in (quietly(n.numbers.folders, folder) or [])
+                       if f != HELD[:-1]})
 
     def exists(self, key: str) -> bool: return self.origin.exists(key)
     def stamp(self, key: str) -> str: return self.origin.stamp(key)
@@ -508,31 +700,11 @@ class Stack(Backend):
         yield from self.origin.stream(key, at, end)
 
     def partial(self) -> bool:
-        return bool(stale_now()) or self.origin.offline or bool(self.origin.breaker and self.origin.breaker.open)
-
-    def path(self, key: str) -> Path | None:
-        "The near copy, or the origin's own file where that is on this machine"
-        for near in self.nears:
-            if near.place == 'local' and (found := quietly(near.path, key)): return found
-        return self.origin.path(key) if self.origin.can.place == 'local' else None
-
-    def room(self, key: str):
-        "A new file in the nearest tier; None where it has the key, and yet no file of this machine"
-        return (self._room(key) if self.nears
-                and not (self.nears[0].place != 'local' and quietly(self.nears[0].has, key)) else None)
-
-    @contextmanager
-    def _room(self, key: str) -> Iterator[Path]:
-        "Room in the nearest tier; the tiers behind it get a copy"
-        with self.nears[0].room(key) as to: yield to
-        for near in self.nears[1:]:
-            if not quietly(near.has, key): quietly(self._copy, near, key, self.nears[0]._folder(key))
+        return (bool(stale_now()) or self.origin.offline
+                or bool(self.origin.breaker and self.origin.breaker.open))
 
     def upload(self, key: str, source: Path, progress: Callable[[int], None] | None = None) -> None:
         "To the origin; a copy stays near"
         self.asking()
         self.origin.upload(key, source, progress)
         if self._nears: quietly(self._copy, self._nears[0], key, source)
-
-    def _copy(self, near: Near, key: str, source: Path) -> None:
-        with near.room(key) as to: copy_file(source, to)

@@ -23,30 +23,34 @@ from .near import quietly
 from .download import lock, verify_file
 
 # %% auto #0
-__all__ = ['RESERVE', 'WorkSays', 'Work', 'Pending', 'Waiting']
+__all__ = ['RESERVE', 'WorkSays', 'Work', 'PendingQueue', 'PendingPuts', 'PendingEnds', 'Pending', 'Waiting']
 
 # %% ../../nbs/cache/06_outbox.ipynb #c147834a
 class WorkSays(TypedDict):
     "What is to be done, as it is written down; `_is_work` sees to it that what its `op` needs is there"
-    op: str                                      # put, note, alias, remove; `unreadable` stands for a rotten entry
+    # put, note, alias, remove; `unreadable` stands for a rotten entry
+    op: str
     id: str
     bucket: str
     item: str
     at: float                                    # Seconds since 1970, by this machine's clock
-    origin: str | None                           # The name of the store that it is for, where that was known
+    # The name of the store that it is for, where that was known
+    origin: str | None
     codec: str                                   # Of a put, as the next five
     how: dict
     size: int
     hash: str
     description: dict
     members: list[list]                          # Name, size and hash of each file of a folder
-    version: int | str | None                    # What it is about: a number, or the write id of a pending put
+    # What it is about: a number, or the write id of a pending put
+    version: int | str | None
     move: dict                                   # Of a note, an alias, a removal
     alias: str
     if_at: int | str | None                      # Where the alias must point
     saw: int | str | None                        # Where it was seen to point
     force: bool
 
+# %% ../../nbs/cache/06_outbox.ipynb #75b4bc07
 @dataclass(frozen=True)
 class Work:
     "One piece of pending work"
@@ -62,8 +66,9 @@ class Work:
     @property
     def since(self) -> datetime: return datetime.fromtimestamp(self.says['at'], timezone.utc)
 
-class Pending:
-    "The pending work of one origin on this machine"
+# %% ../../nbs/cache/06_outbox.ipynb #d4d8bd14
+class PendingQueue:
+    "Queue of pending work, in its order"
     def __init__(self, root: Path):
         # names are used once, and one process at a time delivers
         self.files = FileBackend(root, shared=False, private=True, links=False)
@@ -72,23 +77,8 @@ class Pending:
         self._seen: int | None = None            # The stamp of the queue when it was last read
         self._work: dict[str, Work] = {}
 
-    @classmethod
-    def of(cls, state: Path, url: str, endpoint: str | None) -> Pending:
-        "The queue for an origin, by its URL and endpoint"
-        name = hashlib.blake2b(f'{url}\n{endpoint or ""}'.encode(), digest_size=16).hexdigest()
-        found = cls(state/'pending'/name)
-        found.place = url, endpoint or ''
-        return found
-
     @property
     def name(self) -> str: return Path(self.files.url).name[:8]
-
-    def elsewhere(self) -> list[Pending]:
-        "The other queues of this machine: the same origin may have other addresses"
-        above = Path(self.files.url).parent
-        try: found = sorted(p for p in above.iterdir() if str(p) != self.files.url and (p/'queue').is_dir())
-        except OSError: return []
-        return [Pending(p) for p in found]
 
     def work(self) -> list[Work]:
         "All pending work, oldest first; read again only where the queue has changed"
@@ -96,7 +86,8 @@ class Pending:
         except FileNotFoundError: return []
         known = self._work
         if stamp != self._seen or time.time_ns() - stamp < 2_000_000_000:
-            found = {n: known.get(n) or self._read(n) for n in sorted(os.listdir(self._queue)) if _entry.fullmatch(n)}
+            found = {n: known.get(n) or self._read(n) for n in sorted(os.listdir(self._queue))
+                     if _entry.fullmatch(n)}
             known = self._work = {n: w for n, w in found.items() if w}
             self._seen = stamp
         return list(known.values())
@@ -115,7 +106,8 @@ class Pending:
                                        at=int(name[:20]) / 1e9))
         return Work(f'queue/{name}', says['op'], says['id'], says['bucket'], says['item'], says)
 
-    def add(self, op: str, bucket: str, item: str, id: str | None = None, at: float | None = None, **says) -> Work:
+    def add(self, op: str, bucket: str, item: str, id: str | None = None, at: float | None = None,
+            **says) -> Work:
         "Write down a piece of work; it is safe when this returns"
         return self._write(cast(WorkSays, dict(op=op, id=id or new_id(), bucket=bucket, item=item,
                                                at=time.time() if at is None else at, **says)))
@@ -157,6 +149,9 @@ class Pending:
         if why := why_not_here(self.files.url):
             raise Unsupported(f'{why}: set OBJECTSTORE_STATE_DIR to a folder of this machine')
 
+# %% ../../nbs/cache/06_outbox.ipynb #edcb66b8
+class PendingPuts(PendingQueue):
+    "Pending puts: their bytes, and the first number that was tried for each"
     def add_put(
         self,
         bucket: str,
@@ -175,9 +170,11 @@ class Pending:
         try:
             self._keep_bytes([(f'bytes/{name}', p) for name, p in files])
             if tried is not None: self.tried(draft.id, tried)
-            return self.add('put', bucket, item, draft.id, codec=draft.codec, how=draft.how, size=draft.payload.size,
-                            hash=draft.payload.hash, description=draft.description, members=members, origin=origin)
-        except BaseException:       # an interruption may come when it is in the queue already: then it stays
+            return self.add('put', bucket, item, draft.id, codec=draft.codec, how=draft.how,
+                            size=draft.payload.size, hash=draft.payload.hash,
+                            description=draft.description, members=members, origin=origin)
+        # an interruption may come when it is in the queue already: then it stays
+        except BaseException:
             if not self.still(draft.id): self._drop_bytes(draft.id, len(members))
             raise
 
@@ -213,7 +210,8 @@ class Pending:
         members = [(name, self._payload(f'{w.id}-{i}', size, hash))
                    for i, (name, size, hash) in enumerate(s['members'])]
         payload = Payload(0, '') if members else self._payload(w.id, s['size'], s['hash'])
-        return Draft(s['codec'], payload, s['how'], {**s['description'], 'called': micros(w.since)}, members, w.id)
+        return Draft(s['codec'], payload, s['how'], {**s['description'], 'called': micros(w.since)},
+                     members, w.id)
 
     def _payload(self, name: str, size: int, hash: str) -> Payload:
         "Kept bytes: small ones in memory and checked, larger ones as their file"
@@ -234,6 +232,19 @@ class Pending:
             if p.path: verify_file(p.path, p.hash)
         return d
 
+    def puts(self, bucket: str | None = None, item: str | None = None) -> list[Work]:
+        "Pending puts, oldest first, of one item or of all"
+        return [w for w in self.work() if w.op == 'put' and bucket in (None, w.bucket)
+                and item in (None, w.item)]
+
+    def still(self, id: str) -> bool:
+        "Is this put in the queue, looked at anew?"
+        self._seen = None
+        return any(w.id == id for w in self.puts())
+
+# %% ../../nbs/cache/06_outbox.ipynb #bef99d27
+class PendingEnds(PendingPuts):
+    "Ends of pending work: what was delivered, what was given up, and what crashes have left"
     def finish(self, w: Work, version: int | None = None) -> None:
         "Forget a piece of work that was delivered; what it became is kept"
         if version is not None: self.files.create(f'done/{w.id}', b'%d' % version)
@@ -247,7 +258,8 @@ class Pending:
 
     def end(self, w: Work, why: str) -> None:
         "Give up a piece of work, and remember why"
-        self.files.create(f'conflicts/{w.id}', to_json(dict(what=f'{w.op} {w.name}', why=why, at=time.time())))
+        self.files.create(f'conflicts/{w.id}',
+                          to_json(dict(what=f'{w.op} {w.name}', why=why, at=time.time())))
         self.finish(w)
 
     def conflicts(self) -> list[tuple[str, dict]]:
@@ -257,7 +269,8 @@ class Pending:
             try: told = json.loads(self.files.read(e.key))
             except FileNotFoundError: continue
             except (ValueError, RecursionError): told = None
-            fits = (isinstance(told, dict) and type(told.get('what')) is type(told.get('why')) is str
+            fits = (isinstance(told, dict)
+                    and type(told.get('what')) is type(told.get('why')) is str
                     and type(told.get('at')) in (int, float))
             found.append((e.key, told if fits
                           else dict(what='pending work', why=f'{e.key} on this machine cannot be read', at=e.modified)))
@@ -273,18 +286,30 @@ class Pending:
         self._swept, ids, now = True, {w.id for w in self.work()}, time.time()
         for folder, days in (('bytes', 1), ('tried', 1), ('done', 90)):
             for e in self.files.list(f'{folder}/'):
-                if e.key.partition('/')[2].partition('-')[0] not in ids and now - e.modified > days * older_than:
+                if (e.key.partition('/')[2].partition('-')[0] not in ids
+                    and now - e.modified > days * older_than):
                     self.files.delete(e.key)
         self.files.sweep(older_than)
 
-    def puts(self, bucket: str | None = None, item: str | None = None) -> list[Work]:
-        "Pending puts, oldest first, of one item or of all"
-        return [w for w in self.work() if w.op == 'put' and bucket in (None, w.bucket) and item in (None, w.item)]
+# %% ../../nbs/cache/06_outbox.ipynb #0ad6354e
+class Pending(PendingEnds):
+    "The pending work of one origin on this machine"
+    @classmethod
+    def of(cls, state: Path, url: str, endpoint: str | None) -> Pending:
+        "The queue for an origin, by its URL and endpoint"
+        name = hashlib.blake2b(f'{url}\n{endpoint or ""}'.encode(), digest_size=16).hexdigest()
+        found = cls(state/'pending'/name)
+        found.place = url, endpoint or ''
+        return found
 
-    def still(self, id: str) -> bool:
-        "Is this put in the queue, looked at anew?"
-        self._seen = None
-        return any(w.id == id for w in self.puts())
+    def elsewhere(self) -> list[Pending]:
+        "The other queues of this machine: the same origin may have other addresses"
+        above = Path(self.files.url).parent
+        try:
+            found = sorted(p for p in above.iterdir() if str(p) != self.files.url
+                           and (p/'queue').is_dir())
+        except OSError: return []
+        return [Pending(p) for p in found]
 
     def record(self, w: Work) -> Record:
         "A pending put as a record without a number"
@@ -292,7 +317,8 @@ class Pending:
         if d.members: return self._folder_record(w, d)
         return Record(w.bucket, w.item, 0, d.codec, d.payload.size, d.payload.hash,
                       '' if d.payload.data is not None else w.id, d.how,
-                      to_json(dict(id=w.id, at=int(w.says['at'] * 1e6), **d.description)), d.payload.data)
+                      to_json(dict(id=w.id, at=int(w.says['at'] * 1e6), **d.description)),
+                      d.payload.data)
 
     def _folder_record(self, w: Work, d: Draft) -> Record:
         listing = b''.join(to_json([name, p.size, p.hash, f'{w.id}-{i}']) + b'\n'
@@ -318,7 +344,8 @@ class Pending:
     def whose(self) -> str:
         "Whom the queue is for, in words"
         url, endpoint = self.place if self.place[0] else self._read_place()
-        return (f'{url} at {endpoint}' if endpoint else url) or f'a place that is not written down ({self.files.url})'
+        return ((f'{url} at {endpoint}' if endpoint else url) or 'a place that is not written '
+                f'down ({self.files.url})')
 
     def _read_place(self) -> tuple[str, str]:
         "URL and endpoint as they were written down; empty where they cannot be read"
@@ -355,13 +382,15 @@ _entry = re.compile(r'\d{20}-[0-9a-f]{32}', re.ASCII)
 
 def _is_work(says: object) -> TypeGuard[WorkSays]:
     "Has an entry of the queue what the verbs take from it?"
-    if (not isinstance(says, dict) or any(type(says.get(k)) is not str for k in ('op', 'id', 'bucket', 'item'))
+    if (not isinstance(says, dict)
+        or any(type(says.get(k)) is not str for k in ('op', 'id', 'bucket', 'item'))
         or type(says.get('at')) not in (int, float)):
         return False
     if says['op'] == 'put':
         return all(type(says.get(k)) is t
                    for k, t in dict(codec=str, how=dict, size=int, hash=str, description=dict, members=list).items())
-    if says['op'] not in ('note', 'alias', 'remove') or type(says.get('version', 0)) not in (int, str, type(None)):
+    if (says['op'] not in ('note', 'alias', 'remove')
+        or type(says.get('version', 0)) not in (int, str, type(None))):
         return False
     move = says.get('move')
     return (isinstance(move, dict) and (says['op'] != 'note' or isinstance(move.get('notes'), dict))
@@ -375,10 +404,12 @@ class Waiting(Bucket):
     def __init__(self, w: Work, pending: Pending, bucket: Bucket):
         super().__init__(w.bucket, bucket.backend, bucket.prefix)
         self.id, self.pending, self.real = w.id, pending, bucket
-    def own_file(self, hash: str, put: str) -> Path | None: return self.pending.files.path(f'bytes/{put}')
+    def own_file(self, hash: str, put: str) -> Path | None:
+        return self.pending.files.path(f'bytes/{put}')
     def notes(self, item: str, n: int) -> list[dict]:
         return self.real.notes(item, now) if (now := self.pending.done(self.id)) else []
-    def aliases(self, item: str) -> dict[str, int]: return self.real.aliases(item) if self.pending.done(self.id) else {}
+    def aliases(self, item: str) -> dict[str, int]:
+        return self.real.aliases(item) if self.pending.done(self.id) else {}
 
 # %% ../../nbs/cache/06_outbox.ipynb #7db686f8
 _turns: dict[str, threading.Lock] = {}

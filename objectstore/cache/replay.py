@@ -4,16 +4,18 @@
 
 # %% ../../nbs/cache/07_replay.ipynb #bcc1d396
 from __future__ import annotations
-import io, threading
+import threading
 from collections import Counter
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
 from types import EllipsisType
 from typing import TypeVar
-from ..errors import CommitUnknown, Conflict, Damaged, ObjectStoreError
-from ..format.records import Record, alias_folder, append, moves, notes_folder, payload_key, read_back, unpack
-from ..format.commit import Bucket, INLINE_LIMIT, Draft, parse_listing
+from ..errors import CommitUnknown, Conflict, ObjectStoreError
+from ..format.records import (Record, alias_folder, append, moves, notes_folder,
+                                        payload_key)
+from ..format.states import ERASED
+from ..format.commit import Bucket, Commit, Draft, named_by
 from .download import copy_file
 from ..format.origin import Origin
 from .near import at_origin, noting_stale, quietly
@@ -24,25 +26,10 @@ from ..display import Table
 from ..display import Looks
 
 # %% auto #0
-__all__ = ['FEW', 'IDLE', 'stored_record', 'named_by', 'deliver_draft', 'append_once', 'Outcome', 'deliver', 'Together',
-           'in_flight', 'Delivery', 'Report', 'deliver_all']
+__all__ = ['FEW', 'IDLE', 'deliver_draft', 'append_once', 'Outcome', 'deliver', 'Together', 'in_flight', 'Delivery', 'Report',
+           'deliver_all']
 
 # %% ../../nbs/cache/07_replay.ipynb #073e0d74
-def stored_record(bucket: Bucket, item: str, n: int) -> Record | None:
-    """The record of a number as the origin has it; None where there is none; one that cannot be read is nobody's, and
-    ends the delivery: it may be ours"""
-    raw = read_back(bucket.backend, bucket.key(item, n))
-    return None if raw is None else unpack(raw, bucket.name, item, n)
-
-def named_by(bucket: Bucket, r: Record) -> list[tuple[str, str]]:
-    "Hash and put id of every payload that a record names"
-    own = [(r.hash, r.put)] if r.put else []
-    if r.codec != 'folder': return own
-    if (listing := r.data) is None:
-        bucket.read_payload(r.hash, r.put, r.size, out := io.BytesIO())
-        listing = out.getvalue()
-    return own + [(hash, put) for _, hash, put in parse_listing(listing, r.name).values()]
-
 def deliver_draft(
     bucket: Bucket,
     item: str,
@@ -52,56 +39,8 @@ def deliver_draft(
     fresh: bool = False,      # Is this the very first try? Then it is not looked for before
 ) -> Record:                  # Acknowledged, now or by an earlier delivery
     "Store a draft under its write id, exactly once"
-    n, placed = first, None
-    while True:
-        r, won = None if fresh else stored_record(bucket, item, n), False
-        fresh = False
-        if r is None:
-            if placed is None: placed = _placed(bucket, draft)
-            r = _claim_one(bucket, item, draft, placed, n, patience)
-            won = r is not None
-        elif r.id != draft.id:
-            n += 1
-            _read_on(bucket, r)
-        if r is None or r.id != draft.id: continue
-        mark = None if won else bucket.mark(item, n)
-        if mark == 'removed': return r
-        if mark is None and _confirmed_or_abandoned(bucket, item, draft, r): return _acknowledged(bucket, r)
-        placed, n = None, n + 1
-
-def _placed(bucket: Bucket, draft: Draft) -> str:
-    "Upload what a draft needs; the put id of its payload"
-    if draft.members: bucket.place_members(draft, True)
-    return bucket.place(draft.payload) if draft.payload.size > INLINE_LIMIT else ''
-
-def _claim_one(bucket: Bucket, item: str, draft: Draft, put: str, n: int, patience: float) -> Record | None:
-    """Try one number: the record where it is ours, None where something is there, or where it was given up: what it
-    is, the caller reads"""
-    claim = bucket.claiming(item, draft, put, n, patience)
-    while (won := claim.once(n)) is None:
-        claim._doubt()
-        if claim.spent():
-            raise CommitUnknown(f'{bucket.backend.url} neither keeps {bucket.name}/{item}@{n} nor says why')
-    if not won: return None
-    if claim.late: bucket.abandon(item, n, draft); return None
-    return bucket._claimed(draft.record(bucket.name, item, n, put, claim.at))
-
-def _read_on(bucket: Bucket, r: Record) -> None:
-    "The next number comes behind what was read here"
-    if r.version >= bucket.dates.get(r.item, (0, 0))[0]: bucket.dates[r.item] = r.version, r.at
-
-def _confirmed_or_abandoned(bucket: Bucket, item: str, draft: Draft, r: Record) -> bool:
-    try: whole = bucket.confirmed(named_by(bucket, r))
-    except Damaged: whole = False
-    if not whole: bucket.abandon(item, r.version, draft)
-    return whole
-
-def _acknowledged(bucket: Bucket, r: Record) -> Record:
-    bucket.highest[r.item] = max(r.version, bucket.highest.get(r.item, 0))
-    bucket.won[r.item, r.version] = r.id
-    bucket.acknowledged(r.item, r.version, r.id, r.at)
-    bucket.tell('put', r.item, r.version, r)
-    return bucket._keep(r)
+    return Commit(bucket, item, draft, lambda: first, replay=True, new=fresh,
+                  patience=patience).run()
 
 # %% ../../nbs/cache/07_replay.ipynb #257f5757
 def append_once(
@@ -120,6 +59,7 @@ def append_once(
         try: append(bucket.backend, bucket.prefix + folder, says, len(found), False, patience, last); return
         except Conflict: continue
 
+# %% ../../nbs/cache/07_replay.ipynb #246af2b9
 @dataclass
 class Outcome:
     "What became of a piece of pending work"
@@ -127,6 +67,7 @@ class Outcome:
     became: str                 # `models/churn@7`, `delivered`, `waits`, `conflict`
     why: str = ''
 
+# %% ../../nbs/cache/07_replay.ipynb #207b3f19
 def deliver(
     origin: Origin,
     pending: Pending,
@@ -148,6 +89,7 @@ def deliver(
     pending.finish(w, n)
     return Outcome(what, became)
 
+# %% ../../nbs/cache/07_replay.ipynb #38bf6b59
 def _deliver_put(origin: Origin, pending: Pending, w: Work, patience: float) -> tuple[str, int]:
     """What a put became, and its number; another process that has delivered it has taken the number away that it
     tried: one written down anew is too high"""
@@ -160,9 +102,11 @@ def _deliver_put(origin: Origin, pending: Pending, w: Work, patience: float) -> 
     if first is None: first, fresh = 1, False      # taken away meanwhile: all numbers are looked at
     r = deliver_draft(bucket, w.item, draft, first, patience, fresh)
     for (_, p), key in zip(draft.members or [('', draft.payload)], _payload_keys(bucket, r, draft)):
-        if p.path and key and not bucket.backend.holds(key): quietly(_keep_near, bucket.backend, key, p.path)
+        if p.path and key and not bucket.backend.holds(key):
+            quietly(_keep_near, bucket.backend, key, p.path)
     return r.name, r.version
 
+# %% ../../nbs/cache/07_replay.ipynb #b6dfbd62
 def _payload_keys(bucket: Bucket, r: Record, draft: Draft) -> list[str]:
     "Where the payloads of a draft are, in its order"
     put = {hash: put for hash, put in named_by(bucket, r)}
@@ -173,20 +117,27 @@ def _keep_near(backend, key: str, file) -> None:
     if room := backend.room(key) if key else None:
         with room as to: copy_file(file, to)
 
+# %% ../../nbs/cache/07_replay.ipynb #f3729da6
 def _version_of(pending: Pending, w: Work) -> int:
     "The version that a piece of work is about: a number, or what a put has become"
     of = w.says['version']
     n = pending.done(of) if isinstance(of, str) else of
-    if n is None: raise Conflict(f'the put {of} of {w.name}, which this {w.op} was for, was not delivered')
+    if n is None:
+        raise Conflict(f'the put {of} of {w.name}, which this {w.op} was for, was not delivered')
     return n
 
+# %% ../../nbs/cache/07_replay.ipynb #d8f08ee5
 def _deliver_note(origin: Origin, pending: Pending, w: Work, patience: float) -> str:
     bucket, n = origin.bucket(w.bucket), _version_of(pending, w)
     append_once(bucket, notes_folder(w.item, n), w.id, lambda now: w.says['move'], patience)
     bucket.changes += 1
+    if bucket.mark(w.item, n) == ERASED:      # an eraser who came before has not seen it
+        bucket.blank_notes(w.item, n)
+        raise Conflict(f'{w.name}@{n} was erased meanwhile')
     bucket.tell('note', w.item, n, w.says['move']['notes'])
     return f'{w.name}@{n}'
 
+# %% ../../nbs/cache/07_replay.ipynb #8aa0dfc0
 def _deliver_alias(origin: Origin, pending: Pending, w: Work, patience: float) -> str:
     bucket, n = origin.bucket(w.bucket), _version_of(pending, w) if w.says['version'] is not None else None
     alias, meant = w.says['alias'], _meant(pending, w)
@@ -194,24 +145,28 @@ def _deliver_alias(origin: Origin, pending: Pending, w: Work, patience: float) -
         if meant is not ... and now.get('to') not in (meant, n):
             raise Conflict(f'alias {alias!r} of {w.name} points at {now.get("to") or "nothing"} now, not at '
                            f'{meant or "nothing"} as it did when it was moved on this machine')
-        if n is not None and not bucket.is_live(w.item, n): raise Conflict(f'{w.name}@{n} was removed meanwhile')
+        if n is not None and not bucket.is_live(w.item, n):
+            raise Conflict(f'{w.name}@{n} was removed meanwhile')
         return {**w.says['move'], 'to': n}
     append_once(bucket, alias_folder(w.item, alias), w.id, moved, patience)
     bucket.changes += 1
     bucket.tell('alias', w.item, alias, n)
     return f'{w.name}@{alias}'
 
+# %% ../../nbs/cache/07_replay.ipynb #a68913a1
 def _meant(pending: Pending, w: Work) -> int | None | EllipsisType:
     "Where an alias was thought to point when it was moved; ... where nobody knew"
     at = w.says.get('if_at', w.says.get('saw', ...))
     return pending.done(at) if isinstance(at, str) else at
 
+# %% ../../nbs/cache/07_replay.ipynb #d8d41826
 def _deliver_remove(origin: Origin, pending: Pending, w: Work, patience: float) -> str:
     bucket, n = origin.bucket(w.bucket), _version_of(pending, w)
     pointed = [a for a, to in bucket.aliases(w.item).items() if to == n]
-    if pointed and not w.says['force']: raise Conflict(f'alias {pointed[0]!r} points at {w.name}@{n} now')
+    if pointed and not w.says['force']:
+        raise Conflict(f'alias {pointed[0]!r} points at {w.name}@{n} now')
     for alias in pointed: bucket.move_alias(w.item, alias, None, origin.by)
-    bucket.remove(w.item, n, origin.by)
+    bucket.remove(w.item, n, origin.by, w.id)
     bucket.let_go(w.item, {n}, origin.by)
     return f'{w.name}@{n}'
 
@@ -230,6 +185,7 @@ class Together:
             self.call()
             self.over = self.begun
 
+# %% ../../nbs/cache/07_replay.ipynb #4497225a
 _T = TypeVar('_T')
 
 def in_flight(
@@ -250,10 +206,12 @@ def in_flight(
     else: _join(work, n, stop)
     if failed: raise failed[0]
 
+# %% ../../nbs/cache/07_replay.ipynb #56fb361e
 def _join(work: Callable[[], None], n: int, stop: threading.Event) -> None:
     "Let threads work to their end; after an interruption to the end of what each is doing"
     runs = [copy_context().run for _ in range(n)]
-    threads = [threading.Thread(target=run, args=(work,), daemon=True, name='objectstore-deliver') for run in runs]
+    threads = [threading.Thread(target=run, args=(work,), daemon=True, name='objectstore-deliver')
+               for run in runs]
     for t in threads: t.start()
     try:
         for t in threads: t.join()
@@ -275,8 +233,10 @@ class Delivery:
     ):
         self.origin, self.pending, self.patience, self.progress, self.told = origin, pending, patience, progress, told
         self.outcomes: dict[str, Outcome] = {}      # By the key of the work
-        self.late: set[str] = set()                 # Keys of what an answer that did not come has held up
-        self.asked: Counter[str] = Counter()        # How often the answer for a key itself did not come
+        # Keys of what an answer that did not come has held up
+        self.late: set[str] = set()
+        # How often the answer for a key itself did not come
+        self.asked: Counter[str] = Counter()
         self.told_of = 0                            # Pieces that `progress` knows of
         self.gone = ''                              # Why nothing more is tried in this round
 
@@ -289,7 +249,8 @@ class Delivery:
             if why := _unfit(self.origin, w, ids): self.stuck[w.key] = why
             chains.setdefault(w.name, []).append(w)
         puts = [w for w in works if w.op == 'put' and w.key not in self.stuck]
-        for name in dict.fromkeys(w.bucket for w in puts): self._open(name, [w.item for w in puts if w.bucket == name])
+        for name in dict.fromkeys(w.bucket for w in puts):
+            self._open(name, [w.item for w in puts if w.bucket == name])
         try: many = max(self.origin.bucket(w.bucket).backend.can.many for w in works if w.bucket)
         except (ValueError, OSError, ObjectStoreError): many = 1
         in_flight([self._waits_behind(c) for c in chains.values()], lambda step: step(), many)
@@ -326,7 +287,8 @@ class Delivery:
         "Note why a piece was not delivered"
         if isinstance(e, (ConnectionError, TimeoutError)): self.late.add(w.key)
         if not isinstance(e, Gone): self.asked[w.key] += 1
-        cause = e.__cause__ if isinstance(e, CommitUnknown) and e.__cause__ else e
+        cause: BaseException = e
+        while isinstance(cause, CommitUnknown) and cause.__cause__: cause = cause.__cause__
         if is_absence(cause): self.gone = self.gone or str(e)
         return str(e)
 
@@ -346,9 +308,10 @@ class Report(Looks, list):
         done = len(self) - len(self.waiting) - len(self.conflicts)
         return f'{done:,} of {len(self):,} delivered' if self else 'Nothing was pending'
     def _other(self) -> list[str]:
-        return ([f'On this machine wait also {"; ".join(self.elsewhere)}: status() says what to do with it']
-                if self.elsewhere else [])
+        return ([f'On this machine wait also {"; ".join(self.elsewhere)}: status() says what to do '
+                 'with it'] if self.elsewhere else [])
 
+# %% ../../nbs/cache/07_replay.ipynb #46d411ac
 def deliver_all(
     origin: Origin,
     pending: Pending,
@@ -367,20 +330,24 @@ def deliver_all(
             run.go(left)
             late = [w for w in left if w.key in run.late]
             if len(late) < len(left): run.asked.clear()
-            elif run.asked.total() == before: run.asked[''] += 1         # somebody else found that it is not there
+            # somebody else found that it is not there
+            elif run.asked.total() == before: run.asked[''] += 1
             left = late if late and max(run.asked.values(), default=0) < IDLE and again() else []
     progress(len(works) - run.told_of)
     return Report(run.outcomes[w.key] for w in works)
 
+# %% ../../nbs/cache/07_replay.ipynb #da438016
 def _learn(bucket: Bucket, items: set[str]) -> None:
     "Find out the last numbers of items, which are then claimed without asking for each"
     bucket.learn(items)
     bucket.sure.update((i, awake()) for i in items if not bucket._is_sure(i, bucket.highest[i]))
 
 FEW = 8      # items of a bucket that are asked for one by one
-# answers for one piece that did not come, and nothing delivered meanwhile, after which nothing is tried again
+# answers for one piece that did not come, and nothing
+# delivered meanwhile, after which nothing is tried again
 IDLE = 2
 
+# %% ../../nbs/cache/07_replay.ipynb #384f1b0b
 def _unfit(origin: Origin, w: Work, ids: dict) -> str:
     "Why a piece of work cannot be sent: it is rotten, or it was meant for another store than the one that is there now"
     if w.op == 'unreadable': return f'{w.key} on this machine cannot be read'

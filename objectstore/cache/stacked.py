@@ -8,23 +8,25 @@ import errno, os, time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
-from ..errors import Damaged, TierMismatch
+from ..errors import Damaged, ObjectStoreError, TierMismatch
 from ..storage.backend import Backend, hurry
 from ..storage.files import FileBackend
 from ..storage.remote import IDENTITY
 from ..storage.urls import NativeBackends, open_backend
 from ..format.identity import MARKER, Places
 from ..format.witness import ASK_AGAIN, Renewed, Sight, Witness, awake, store_name
-from ..format.buckets import BucketReads, Numbers
+from ..format.records import payload_key, unpack
+from ..format.states import Numbers
+from ..format.buckets import BucketReads
 from ..format.commit import Bucket
-from ..format.origin import Origin, vet_reading
+from ..format.origin import Origin
 from .breaker import Breaker, Guarded, guarded
-from .near import Fenced, Stack, firm_now, note_stale, quietly
+from .near import Fenced, Near, Stack, firm_now, note_stale, quietly
 from .outbox import Pending
 
 # %% auto #0
 __all__ = ['open_near', 'asker', 'known_name', 'again', 'instead', 'missing_store', 'GuardedService', 'StackedOrigin',
-           'near_numbers']
+           'near_numbers', 'near_whole', 'near_with_bytes']
 
 # %% ../../nbs/cache/08_stacked.ipynb #eb63c93f
 def open_near(tier: str) -> FileBackend:
@@ -41,6 +43,7 @@ def open_near(tier: str) -> FileBackend:
                            'choose a folder of your own')
     return found
 
+# %% ../../nbs/cache/08_stacked.ipynb #08c768cc
 def _stranger(folder: Path) -> int | None:
     "The owner of a folder, where that is neither this user nor the system's"
     st = quietly(folder.lstat)
@@ -59,38 +62,44 @@ def asker(
         return sight.name if sure else _ask(origin, g, sight)
     return name
 
+# %% ../../nbs/cache/08_stacked.ipynb #4ffaf667
 def _ask(origin: StackedOrigin, g: Guarded, sight: Sight) -> str | None:
     "The name of the store that is there; what was seen last where it is away; None before the first write"
     if sight.none_until > time.monotonic(): return None
     try:
         renewed = origin.make_sure(g)
-        _vet(g, sight)
+        _vet(origin, g, sight)
     except OSError as e:
         if isinstance(e, Damaged) and MARKER in str(e) or e.errno == errno.ENOTCONN and g.breaker is None: raise
         sight.name, sight.turn = known_name(origin, g), -1         # until it is back
         return sight.name
     if sight.name is None: sight.none_until = time.monotonic() + 1
     if renewed:
-        raise Renewed(f'{origin.url} is another store than it was before, or the same at an earlier state: ask again')
+        raise Renewed(f'{origin.url} is another store than it was before, or the same at an '
+                      'earlier state: ask again')
     return sight.name
 
-def _vet(g: Guarded, sight: Sight) -> None:
+# %% ../../nbs/cache/08_stacked.ipynb #96e36a78
+def _vet(origin: StackedOrigin, g: Guarded, sight: Sight) -> None:
     "Raise where the store has a format that we do not know; asked once a process"
     if sight.name in (None, sight.vetted): return
     name, sight.name = sight.name, None
-    vet_reading(g)
+    origin.vetted(g)
     sight.name = sight.vetted = name
 
+# %% ../../nbs/cache/08_stacked.ipynb #07115a9d
 def known_name(origin: StackedOrigin, g: Backend) -> str | None:
     "The name of the store that was last seen at a place; nobody is asked"
     name, (store, stamp) = origin.sight(g).name, origin._remembered(g)
     return name or (store_name(store, stamp, Witness.of(origin.state, store, stamp).epoch) if store else None)
 
+# %% ../../nbs/cache/08_stacked.ipynb #1fd7ec99
 def again(origin: StackedOrigin, g: Guarded) -> Callable[[], None]:
     "A function that asks who is there where that was long ago, for whoever is about to ask the origin anyway"
     sight, b = origin.sight(g), g.breaker
     def ask() -> None:
-        if sight.name and awake() - sight.sure > ASK_AGAIN and not (g.offline or b and b.open): _ask(origin, g, sight)
+        if sight.name and awake() - sight.sure > ASK_AGAIN and not (g.offline or b and b.open):
+            _ask(origin, g, sight)
     return ask
 
 # %% ../../nbs/cache/08_stacked.ipynb #9a1a228b
@@ -134,9 +143,11 @@ class GuardedService:
 
     def _asked(self, f: Callable[..., _T], *args) -> _T | None:
         "The answer of the service; None where what is known near is to be answered"
-        def tells(answer): return answer is not False     # a bucket is also not there where this key is not known
+        # a bucket is also not there where this key is not known
+        def tells(answer): return answer is not False
         try:
-            with hurry(not (self.firm or firm_now()) and bool(self.near())): return guarded(self, f, *args, tells=tells)
+            with hurry(not (self.firm or firm_now()) and bool(self.near())):
+                return guarded(self, f, *args, tells=tells)
         except ConnectionError as e:
             if self.firm or firm_now() or not self.near(): raise
             note_stale(e)
@@ -190,7 +201,8 @@ class StackedOrigin(Origin):
         return Bucket(name, self._stack(self.place.backend(name), 0))
 
     def _near_buckets(self) -> list[str]:
-        return [u.removeprefix('s3://') for u in self.places.urls(self.endpoint or '') if u.count('/') == 2]
+        return [u.removeprefix('s3://') for u in self.places.urls(self.endpoint or '')
+                if u.count('/') == 2]
 
     def reached(self) -> bool:
         "Has this machine ever reached the origin?"
@@ -231,7 +243,8 @@ class StackedOrigin(Origin):
         "Is a piece of work, with the name of the store that it is for, for the one that is known here? Nobody is asked"
         return name is not None and name == known_name(self, self._stack_of(bucket).origin)
 
-    def identity(self, bucket: str | None = None) -> str | None: return self._stack_of(bucket).identity()
+    def identity(self, bucket: str | None = None) -> str | None:
+        return self._stack_of(bucket).identity()
 
     def id(
         self,
@@ -249,10 +262,25 @@ class StackedOrigin(Origin):
         "Is the origin known to be away, or not to be asked?"
         return self.offline is True or bool(self.breaker and self.breaker.open)
 
+# %% ../../nbs/cache/08_stacked.ipynb #9fad8af7
 def _unnamed(place) -> bool: return place.url == 'memory://'
 
-# %% ../../nbs/cache/08_stacked.ipynb #a610654e
 def near_numbers(bucket: Bucket, item: str) -> list[int]:
     "The versions of an item that are near"
     return (Numbers(bucket.backend._near_list(bucket.folder(item), None, None)).live
             if isinstance(bucket.backend, Stack) else [])
+
+def near_whole(near: Near, bucket: Bucket, item: str, n: int) -> bool:
+    "Does a near tier have a version with its bytes?"
+    try: r = unpack(near.read(bucket.key(item, n)), bucket.name, item, n)
+    except (OSError, ObjectStoreError): return False
+    return not r.put or near.has(bucket.prefix + payload_key(r.hash, r.put))
+
+def near_with_bytes(bucket: Bucket, item: str) -> tuple[list[int], list[int]]:
+    "Of the newest versions of an item that are near, five at most: those with their bytes, and those without"
+    nears = bucket.backend.nears if isinstance(bucket.backend, Stack) else []
+    whole, bare = [], []
+    for n in near_numbers(bucket, item)[:-21:-1]:
+        (whole if any(quietly(near_whole, near, bucket, item, n) for near in nears)
+         else bare).append(n)
+    return whole[4::-1], bare[4::-1]

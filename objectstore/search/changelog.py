@@ -7,30 +7,36 @@ from __future__ import annotations
 import atexit, io, json, math, re, secrets, threading, time, warnings, weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from ..errors import Damaged, InvalidRef, ObjectStoreError
 from ..forks import after_fork
 from ..refs import MAX_VERSION, alias_name, item_key
 from ..format.records import RECORD_LIMIT, from_json, move, seal, to_json, unseal
 from ..cache.breaker import is_absence
 from ..format.commit import Bucket
-from .encoding import ROOM, Filled, Row, Texts, from_text
+from .encoding import ROOM, Filled, Portion, Row, Texts, from_text
 
 # %% auto #0
-__all__ = ['MOST_CHANGES', 'SOON', 'LEAVING', 'PART', 'LATEST_TIME', 'NESTED', 'Change', 'Log', 'catalog_key', 'read_log',
-           'hint_at', 'read_hints', 'is_item', 'Hints', 'flush_hints', 'catalog_schema', 'catalog_row', 'write_catalog',
-           'Catalog', 'publish_catalog', 'read_catalog']
+__all__ = ['MOST_CHANGES', 'SOON', 'LEAVING', 'MOST_PAUSE', 'PART', 'READ', 'LATEST_TIME', 'NESTED', 'Change', 'Log',
+           'catalog_key', 'read_log', 'hint_at', 'read_hints', 'is_item', 'Hints', 'flush_hints', 'gently', 'paused',
+           'in_parts', 'catalog_schema', 'catalog_row', 'write_catalog', 'CatalogFile', 'Catalog', 'publish_catalog',
+           'read_catalog']
 
 # %% ../../nbs/search/06_changelog.ipynb #c93bc5e2
+_T = TypeVar('_T')
+
 class Change(NamedTuple):
     "One thing that was done in a bucket"
     op: str                           # put, remove, alias, note, state
     item: str = ''
     what: int | str | None = None     # The version, or the name of the alias
 
+# %% ../../nbs/search/06_changelog.ipynb #1fe1b59e
 class Log(NamedTuple):
     "What a listing of a bucket's log shows"
     generation: int               # Of the newest catalog; 0: there is none
@@ -42,6 +48,7 @@ _hint = re.compile('h-[0-9a-f]{32}')
 
 def catalog_key(generation: int) -> str: return f'log/c-{generation:010d}.parquet'
 
+# %% ../../nbs/search/06_changelog.ipynb #23526eff
 def read_log(bucket: Bucket) -> Log:
     "The log of a bucket, by one listing"
     start, hints, catalogs = f'{bucket.prefix}log/', {}, []
@@ -63,27 +70,33 @@ def hint_at(
     changes, keys = list(dict.fromkeys(changes)), []
     for i in range(0, len(changes), MOST_CHANGES):
         key = f'{bucket.prefix}log/h-{secrets.token_hex(16)}'
-        if bucket.backend.create(key, seal(key, to_json(move(by, changed=changes[i:i + MOST_CHANGES])))):
+        if bucket.backend.create(key,
+                                 seal(key, to_json(move(by, changed=changes[i:i + MOST_CHANGES])))):
             keys.append(key)
     return keys
 
+# %% ../../nbs/search/06_changelog.ipynb #f96d309e
 def read_hints(
     bucket: Bucket,
     keys: Iterable[str],
 ) -> dict[str, list[Change] | None]:     # None: it is gone, folded into a catalog
     "What hints say"
     keys = list(keys)
-    return {k: _changes(k, raw) for k, raw in zip(keys, bucket.backend.read_many(keys, RECORD_LIMIT))}
+    return {k: _changes(k, raw) for k, raw in zip(keys,
+                                                  bucket.backend.read_many(keys, RECORD_LIMIT))}
 
+# %% ../../nbs/search/06_changelog.ipynb #7df50afb
 def _changes(key: str, raw: bytes | Exception) -> list[Change] | None:
     if isinstance(raw, FileNotFoundError): return None
     if isinstance(raw, OverflowError): return []
     if isinstance(raw, Exception): raise raw
     try: return [c for x in from_json(unseal(key, raw), key)['changed'] if (c := _change(x))]
     except (ObjectStoreError, KeyError, TypeError) as e:
-        warnings.warn(f'a hint says nothing that can be read, and the records will be asked: {e}', stacklevel=4)
+        warnings.warn(f'a hint says nothing that can be read, and the records will be asked: {e}',
+                      stacklevel=4)
         return []
 
+# %% ../../nbs/search/06_changelog.ipynb #99e4656f
 @lru_cache(4096)
 def is_item(name: str) -> bool:
     "Is this text the name of an item?"
@@ -94,6 +107,7 @@ def _is_alias(name: Any) -> bool:
     try: alias_name(name); return True
     except InvalidRef: return False
 
+# %% ../../nbs/search/06_changelog.ipynb #f2fb1108
 def _change(x: object) -> Change | None:
     "A change, where it is one"
     if not isinstance(x, list) or len(x) != 3: return None
@@ -128,7 +142,8 @@ class Hints:
             self._due.setdefault(bucket, []).extend(changes)
             if not known: self._unknown.add(bucket)
             if self._thread: return
-            thread = threading.Thread(target=_write_soon, args=(self,), daemon=True, name='objectstore-log')
+            thread = threading.Thread(target=_write_soon, args=(self,), daemon=True,
+                                      name='objectstore-log')
             thread.start()
             self._thread = thread
 
@@ -153,17 +168,21 @@ class Hints:
                     bucket, changes = next(iter(due.items()))
                     try: keys = hint_at(bucket, changes, self.by)
                     except (OSError, ObjectStoreError) as e:
-                        keys, until = None, -math.inf if is_absence(e) else until     # all are at one origin
+                        # all are at one origin
+                        keys, until = None, -math.inf if is_absence(e) else until
                     del due[bucket]
-                    if keys is not None and bucket not in self._writing and all(c.op == 'put' for c in changes):
+                    if (keys is not None and bucket not in self._writing
+                        and all(c.op == 'put' for c in changes)):
                         self.wrote(bucket, keys, changes)
             except BaseException:       # an interruption: the next one to flush writes it
                 with self._lock:
-                    for bucket, changes in due.items(): self._due[bucket] = [*changes, *self._due.get(bucket, [])]
+                    for bucket, changes in due.items():
+                        self._due[bucket] = [*changes, *self._due.get(bucket, [])]
                     self._unknown |= due.keys()
                 raise
             finally: self._writing = set()
 
+# %% ../../nbs/search/06_changelog.ipynb #41c964b4
 _all: weakref.WeakSet[Hints] = weakref.WeakSet()
 
 @after_fork
@@ -186,6 +205,34 @@ def flush_hints(
     until = time.monotonic() + within
     for hints in list(_all): hints.flush(until)
 
+# %% ../../nbs/search/06_changelog.ipynb #def7f1a5
+MOST_PAUSE = 1.0              # seconds
+
+_gentle: ContextVar[bool] = ContextVar('gentle', default=False)
+
+@contextmanager
+def gently() -> Iterator[None]:
+    "In the background: what is done within makes pauses, each as long as the work before it, for whoever waits"
+    token = _gentle.set(True)
+    try: yield
+    finally: _gentle.reset(token)
+
+# %% ../../nbs/search/06_changelog.ipynb #ff03fb6b
+def paused(parts: Iterable[_T]) -> Iterator[_T]:
+    "The same parts, with a pause after each, as long as it took to make it and to use it, where that is done gently"
+    began = time.perf_counter()
+    for part in parts:
+        yield part
+        if _gentle.get():
+            time.sleep(min(MOST_PAUSE, time.perf_counter() - began))
+            began = time.perf_counter()
+
+# %% ../../nbs/search/06_changelog.ipynb #56e6637d
+def in_parts(rows: Iterable[_T], n: int) -> Iterator[list[_T]]:
+    "Rows, so many at once"
+    rows = iter(rows)
+    while part := list(islice(rows, n)): yield part
+
 # %% ../../nbs/search/06_changelog.ipynb #e7818d25
 def catalog_schema():
     "The columns of a catalog"
@@ -195,6 +242,7 @@ def catalog_schema():
                       ('size', pa.int64()), *text.items(), ('aliases', pa.list_(pa.string())), ('latest', pa.bool_()),
                       ('changed', pa.int64())])
 
+# %% ../../nbs/search/06_changelog.ipynb #e5041229
 def catalog_row(r: Row, texts: Texts, aliases: list[str], latest: bool, changed: int) -> tuple:
     "A row of a catalog"
     return r.item, r.version, r.created, r.size, *map(_text,
@@ -202,10 +250,12 @@ def catalog_row(r: Row, texts: Texts, aliases: list[str], latest: bool, changed:
                                                        r.hash)), *texts, aliases, latest, changed
 
 def _text(v: object) -> str:
-    return (v if isinstance(v, str) and v.isascii() else v.encode(errors='backslashreplace').decode()
-            if isinstance(v, str) else json.dumps(v))
+    return (v if isinstance(v, str) and v.isascii()
+            else v.encode(errors='backslashreplace').decode() if isinstance(v, str)
+            else json.dumps(v))
 
-PART = 20_000     # rows that are in memory at once
+# %% ../../nbs/search/06_changelog.ipynb #9e41437b
+PART, READ = 20_000, 5000     # rows that are in memory at once, written and read
 
 def write_catalog(
     rows: Iterable[tuple],
@@ -218,10 +268,11 @@ def write_catalog(
     import pyarrow.parquet as pq
     schema = catalog_schema().with_metadata({'objectstore': '1', 'bucket': bucket, 'aliases': json.dumps(aliases),
                                              'events': json.dumps(list(events))})
-    out, rows = io.BytesIO(), iter(rows)
+    out = io.BytesIO()
     with pq.ParquetWriter(out, schema, compression='zstd', write_page_checksum=True) as w:
-        while part := list(islice(rows, PART)):
-            w.write_table(pa.table([pa.array(c, f.type) for c, f in zip(zip(*part), schema)], schema=schema))
+        for part in paused(in_parts(rows, PART)):
+            w.write_table(pa.table([pa.array(c, f.type) for c, f in zip(zip(*part), schema)],
+                                   schema=schema))
     return out.getvalue()
 
 # %% ../../nbs/search/06_changelog.ipynb #dd46a95e
@@ -237,6 +288,7 @@ def _odd_cell(item, version, created, size, kind, codec, author, id, hash, lates
     return next((name for name, x in zip(('kind', 'codec', 'author', 'id', 'hash'), (kind, codec, author, id, hash))
                  if type(x) is not str), '')
 
+# %% ../../nbs/search/06_changelog.ipynb #4f9166d4
 NESTED = 64     # levels of JSON in a cell
 
 def _deep(text: str) -> bool:
@@ -250,6 +302,7 @@ def _deep(text: str) -> bool:
 
 _brackets = re.compile(r"""\"(?:[^\"\\]|\\.)*\"|[^{}\[\]]""", re.DOTALL)
 
+# %% ../../nbs/search/06_changelog.ipynb #c592bf5a
 def _is_event(e: object) -> bool:
     "Is this what `write_catalog` is given of something that no row shows?"
     if (not isinstance(e, list) or len(e) != 4 or type(e[0]) is not int or not isinstance(e[2], str)
@@ -258,22 +311,25 @@ def _is_event(e: object) -> bool:
     return e[1] == 'remove' and type(e[3]) is int or e[1] == 'alias' and isinstance(e[3], str)
 
 # %% ../../nbs/search/06_changelog.ipynb #105159ee
-class Catalog:
-    "A catalog that was read"
+class CatalogFile:
+    "File of a catalog: whose it is, what it says beside its rows, and what in it is odd"
     def __init__(self, data: bytes | Path, bucket: str):
         import pyarrow as pa
         import pyarrow.parquet as pq
         try:
             self.file = pq.ParquetFile(io.BytesIO(data) if isinstance(data, bytes) else data,
                                        page_checksum_verification=True)
-            told = {k.decode(): v.decode() for k, v in (self.file.schema_arrow.metadata or {}).items()}
+            told = {k.decode(): v.decode()
+                    for k, v in (self.file.schema_arrow.metadata or {}).items()}
             fits = (told.get('objectstore') == '1' and told.get('bucket') == bucket
                     and self.file.schema_arrow.equals(catalog_schema()))
             aliases, events = (json.loads(told['aliases']), json.loads(told.get('events', '[]'))) if fits else ({}, [])
         except (pa.ArrowException, OSError, ValueError, KeyError, RecursionError) as e:
             raise Damaged(f'the catalog of {bucket} cannot be read: {e}') from None
-        if not fits: raise Damaged(f'the catalog is none of {bucket}, or was written by a newer version')
-        self.bucket, self.odd = bucket, Counter()        # what is not as this library writes it, and is left out
+        if not fits:
+            raise Damaged(f'the catalog is none of {bucket}, or was written by a newer version')
+        # what is not as this library writes it, and is left out
+        self.bucket, self.odd = bucket, Counter()
         self.aliases, self.events = self._aliases(aliases), [e
             for e in (events if isinstance(events, list) else [events]) if self._fits(_is_event(e), 'an event')]
 
@@ -286,7 +342,8 @@ class Catalog:
     def _aliases(self, found: Any) -> dict[str, dict[str, int]]:
         "Where aliases point, as far as that can be"
         if not self._fits(isinstance(found, dict), 'the aliases'): return {}
-        def points(a, n): return self._fits(_is_alias(a) and type(n) is int and 0 < n <= MAX_VERSION, 'an alias')
+        def points(a, n):
+            return self._fits(_is_alias(a) and type(n) is int and 0 < n <= MAX_VERSION, 'an alias')
         return {i: {a: n for a, n in to.items() if points(a, n)} for i, to in found.items()
                 if self._fits(is_item(i) and isinstance(to, dict), 'an alias')}
 
@@ -297,44 +354,84 @@ class Catalog:
                           'and the records are asked', stacklevel=3)
         return bool(odd)
 
-    def columns(self, *names: str):
-        "Some columns of all rows, as an Arrow table"
+    def columns(self, *names: str) -> Iterator[tuple]:
+        "Some columns of all rows, row by row"
         import pyarrow as pa
-        try: return self.file.read(list(names))
+        try:
+            for part in paused(self.file.iter_batches(READ, columns=[*names])):
+                yield from zip(*(c.to_pylist() for c in part.select([*names]).columns))
         except (pa.ArrowException, OSError) as e:
             raise Damaged(f'the catalog of {self.bucket} cannot be read: {e}') from None
 
+# %% ../../nbs/search/06_changelog.ipynb #15a8b214
+class Catalog(CatalogFile):
+    "A catalog that was read"
     def rows(self, since: int = 0) -> Iterator[Filled]:
         "Rows that have changed after a generation, oldest first; one that is none is left out"
+        for p in self.portions(since): yield from p.filled()
+
+    def portions(self, since: int = 0) -> Iterator[Portion]:
+        "The same, many at once"
         import pyarrow as pa
         import pyarrow.compute as pc
         try:
-            for part in self.file.iter_batches(PART):
+            for part in self.file.iter_batches(READ):
                 self.odd['changed'] += part['changed'].null_count
                 if since:
                     later = pc.call_function('greater', [part['changed'], pa.scalar(since)])
                     part = part.filter(pc.fill_null(later, True))
-                columns = part.select(_rows).set_column(2, 'created', part['created'].cast('int64')).columns
-                yield from filter(None, map(self._row, *(c.to_pylist() for c in columns)))
+                columns = part.select(_rows).set_column(2, 'created',
+                                                        part['created'].cast('int64')).columns
+                lists = [c.to_pylist() for c in columns]
+                if found := self._portion(lists) or self._each(lists): yield found
         except (pa.ArrowException, OSError, ValueError, TypeError) as e:
             raise Damaged(f'the catalog of {self.bucket} cannot be read: {e}') from None
 
-    def _row(self, item, version, created, size, kind, codec, author, id, hash, metadata, notes, stats,
-             latest) -> Filled | None:
+    def _portion(self, columns: list[list]) -> Portion | None:
+        "Rows where there is nothing odd in any of them, else None"
+        item, version, created, size, kind, codec, author, id, hash, metadata, notes, stats, latest = columns
+        if any(None in c for c in (version, created, size, latest, *columns[4:10], stats)) or not item: return None
+        if not (0 < min(version) and max(version) <= MAX_VERSION and 0 <= min(created) and max(created) < LATEST_TIME
+                and 0 <= min(size) and all(i and (_plain_item(i) or is_item(i)) for i in set(item))): return None
+        try:
+            m, told = [*map(from_text, metadata)], {t: from_text(t) for t in set(stats)}
+            n = [from_text(t) if t is not None else [] for t in notes]
+        except (ValueError, TypeError, RecursionError): return None
+        fits = (set(map(type, m)) == {dict} == set(map(type, told.values()))
+                and set(map(type, n)) == {list}
+                and {type(x) for found in n if found for x in found} <= {dict}
+                and not any(map(_deep, (*metadata, *told, *filter(None, notes)))))
+        own = [item, version, created, size, kind, codec, author, id, hash, m, n,
+               [told[t] for t in stats]]
+        return Portion(self.bucket, own, [metadata, notes, stats], latest) if fits else None
+
+    def _each(self, columns: list[list]) -> Portion | None:
+        "Those rows that are as this library writes them; the others are counted"
+        found = [*filter(None, map(self._row, *columns))]
+        return Portion.of(found) if found else None
+
+    def _row(self, item, version, created, size, kind, codec, author, id, hash, metadata, notes,
+             stats, latest) -> Filled | None:
         if bad := _odd_cell(item, version, created, size, kind, codec, author, id, hash, latest):
             self.odd[bad] += 1
             return None
-        try: m, n, s = from_text(metadata), from_text(notes) if notes is not None else [], from_text(stats)
+        try:
+            m, n, s = (from_text(metadata), from_text(notes) if notes is not None else [],
+                       from_text(stats))
         except (ValueError, TypeError, RecursionError): m = n = s = None
         if (type(m) is not dict or type(s) is not dict or type(n) is not list or n
-            and not all(type(x) is dict for x in n) or _deep(metadata) or _deep(stats) or notes and _deep(notes)):
+            and not all(type(x) is dict for x in n) or _deep(metadata) or _deep(stats) or notes
+            and _deep(notes)):
             self.odd['metadata, notes or stats'] += 1
             return None
-        return Row(self.bucket, item, version, created, size, kind, codec, author, id, hash, m, n, s), Texts(metadata,
-            notes, stats), latest
+        return Row(self.bucket, item, version, created, size, kind, codec, author, id, hash, m, n,
+                   s), Texts(metadata, notes, stats), latest
 
-_rows = ['item', 'version', 'created', 'size', 'kind', 'codec', 'author', 'id', 'hash', 'metadata', 'notes', 'stats',
-         'latest']
+# names of which it is soon seen that they can be
+_plain_item = re.compile(r'[a-z0-9_][a-z0-9_-]{0,49}(/[a-z0-9_][a-z0-9_-]{0,49}){0,4}').fullmatch
+
+_rows = ['item', 'version', 'created', 'size', 'kind', 'codec', 'author', 'id', 'hash', 'metadata',
+         'notes', 'stats', 'latest']
 
 # %% ../../nbs/search/06_changelog.ipynb #bc448046
 def publish_catalog(bucket: Bucket, generation: int, data: bytes) -> bool:
@@ -348,6 +445,7 @@ def _same_catalog(bucket: Bucket, generation: int, data: bytes) -> bool:
     try: return bucket.backend.read(bucket.prefix + catalog_key(generation)) == data
     except FileNotFoundError: return False
 
+# %% ../../nbs/search/06_changelog.ipynb #91913789
 def read_catalog(bucket: Bucket, generation: int) -> Catalog:
     "The catalog of a generation"
     key = bucket.prefix + catalog_key(generation)

@@ -5,8 +5,10 @@
 # %% ../../nbs/search/03_encoding.ipynb #5c132def
 from __future__ import annotations
 import json, math
+from dataclasses import dataclass
+from itertools import chain
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -16,8 +18,8 @@ from ..format.buckets import merge
 
 # %% auto #0
 __all__ = ['Cell', 'ODD', 'NO_LIST', 'ROOM', 'MAX_KEYS', 'MAX_KNOWN', 'Filled', 'cell', 'uncell', 'Row', 'row_of', 'row_keys',
-           'count_keys', 'reader', 'Texts', 'from_text', 'as_texts', 'as_row', 'row_sum', 'spelt_words', 'text_query',
-           'row_words']
+           'types_in', 'count_keys', 'reader', 'Texts', 'from_text', 'text_reader', 'as_texts', 'as_row', 'row_sum',
+           'spelt_words', 'text_query', 'row_words', 'cells', 'Portion']
 
 # %% ../../nbs/search/03_encoding.ipynb #9a503063
 Cell = None | int | float | str | bytes
@@ -34,6 +36,7 @@ def cell(v: object) -> Cell:
     if isinstance(v, int) and v.bit_length() > LONGEST: return math.inf if v > 0 else -math.inf
     return ODD + json.dumps(v).encode()
 
+# %% ../../nbs/search/03_encoding.ipynb #febc0b76
 NO_LIST = cell([])
 
 def uncell(c: Cell) -> Any:
@@ -62,6 +65,7 @@ class Row(NamedTuple):
     notes: list[dict]
     stats: dict
 
+# %% ../../nbs/search/03_encoding.ipynb #bc4bebd5
 def row_of(
     r: Record,
     notes: Sequence[dict] = (),     # Oldest first
@@ -69,15 +73,17 @@ def row_of(
     "The row of a record"
     d = r.description
     metadata = d.get('metadata', {})
-    return Row(r.bucket, r.item, r.version, r.at, d.get('bytes', r.size), d.get('kind', 'data'), r.codec,
-               d.get('author', ''), d.get('id', ''), r.hash, merge(metadata, notes), list(notes), d.get('stats', {}))
+    return Row(r.bucket, r.item, r.version, r.at, d.get('bytes', r.size), d.get('kind', 'data'),
+               r.codec, d.get('author', ''), d.get('id', ''), r.content, merge(metadata, notes),
+               list(notes), d.get('stats', {}))
 
 # %% ../../nbs/search/03_encoding.ipynb #3d3b63a8
 MAX_KEYS, MAX_KNOWN = 200, 10_000     # keys of one version that are counted; keys of a bucket
 
 def row_keys(metadata: Mapping, stats: Mapping) -> list[str]:
     "Every dotted key of metadata, and of stats behind `stats.`"
-    if len(metadata) + len(stats) < MAX_KEYS and dict not in map(type, (*metadata.values(), *stats.values())):
+    if (len(metadata) + len(stats) < MAX_KEYS
+        and dict not in map(type, (*metadata.values(), *stats.values()))):
         return [*metadata, *(f'stats.{k}' for k in stats)]
     found: dict[str, None] = {}
     todo = [*((f'stats.{k}', v) for k, v in reversed([*stats.items()])),
@@ -88,13 +94,22 @@ def row_keys(metadata: Mapping, stats: Mapping) -> list[str]:
         if isinstance(v, Mapping): todo += [(f'{name}.{k}', x) for k, x in reversed([*v.items()])]
     return [*found, ''] if todo else list(found)       # '': there are more
 
-def count_keys(described: Iterable[tuple[Mapping, Mapping]]) -> Counter:
+# %% ../../nbs/search/03_encoding.ipynb #0b785717
+def types_in(described: Iterable[Mapping]) -> set[type]:
+    "The types of all values of some mappings"
+    return set(map(type, chain.from_iterable(m.values() for m in described)))
+
+def count_keys(metadata: Sequence[Mapping], stats: Sequence[Mapping]) -> Counter:
     "How many of some rows have each key; most rows have the same"
-    found, alike = Counter(), Counter()
-    for m, s in described:
-        if dict in map(type, m.values()) or dict in map(type, s.values()): found.update(row_keys(m, s))
-        else: alike[tuple(m), tuple(s)] += 1
-    for (m, s), n in alike.items(): found.update(dict.fromkeys(row_keys(dict.fromkeys(m), dict.fromkeys(s)), n))
+    found, alike, rows = Counter(), Counter(), zip(metadata, stats)
+    if dict not in types_in(metadata) | types_in(stats):
+        alike.update(zip(map(tuple, metadata), map(tuple, stats)))
+    else:
+        for m, s in rows:
+            if dict in types_in((m, s)): found.update(row_keys(m, s))
+            else: alike[tuple(m), tuple(s)] += 1
+    for (m, s), n in alike.items():
+        found.update(dict.fromkeys(row_keys(dict.fromkeys(m), dict.fromkeys(s)), n))
     return found
 
 # %% ../../nbs/search/03_encoding.ipynb #38f52eb2
@@ -105,7 +120,7 @@ def reader(name: Name) -> Callable[[dict, dict], object]:
     if more or name.root: return lambda m, s: value(name, {'metadata': m, 'stats': s})
     def read(m, s):
         v = m.get(key)
-        return v if v is not None else s.get(key)
+        return v if v is not None and v == v else s.get(key)     # NaN is missing, too
     return read
 
 # %% ../../nbs/search/03_encoding.ipynb #94d805b6
@@ -115,6 +130,7 @@ class Texts(NamedTuple):
     notes: str | None
     stats: str
 
+# %% ../../nbs/search/03_encoding.ipynb #917c2acb
 _scan = json.JSONDecoder().raw_decode
 
 def from_text(text: str) -> Any:
@@ -123,8 +139,22 @@ def from_text(text: str) -> Any:
     if end != len(text): raise ValueError(f'more than JSON: {text[end:end + 40]!r}')
     return found
 
+_short = lru_cache(4096)(from_text)      # of many rows the same; whoever reads them changes nothing
+
+# %% ../../nbs/search/03_encoding.ipynb #0ef6562b
+@lru_cache(1000)
+def text_reader(name: Name) -> Callable[[str, str], object]:
+    "A function that gives the value of a name from metadata and stats as JSON; only what has its text in it is parsed"
+    hint, read = json.dumps(name.parts[0])[1:-1], reader(name)
+    def parsed(part, text):
+        if name.root not in (None, part) or hint not in text: return {}
+        return from_text(text) if len(text) > 60 else _short(text)
+    return lambda m, s: read(parsed('metadata', m), parsed('stats', s))
+
+# %% ../../nbs/search/03_encoding.ipynb #c06f9889
 def as_texts(r: Row) -> Texts:
-    return Texts(json.dumps(r.metadata), json.dumps(r.notes) if r.notes else None, json.dumps(r.stats))
+    return Texts(json.dumps(r.metadata), json.dumps(r.notes) if r.notes else None,
+                 json.dumps(r.stats))
 
 def as_row(found: Sequence) -> Row:
     "A row from what `docs` and `versions` hold"
@@ -132,12 +162,16 @@ def as_row(found: Sequence) -> Row:
     return Row(b, item, n, created, size, uncell(kind), uncell(codec), uncell(author), uncell(id), uncell(hash),
                from_text(metadata), from_text(notes) if notes else [], from_text(stats))
 
+# %% ../../nbs/search/03_encoding.ipynb #24e6af64
 def row_sum(r: Row, texts: Texts) -> int:
     "A checksum that shows later that a row was altered"
-    b, item, n, created, size, kind, codec, author, id, hash, *_ = r
-    told = (f'{b}\n{item}\n{n}\n{created}\n{size}\n{kind!r}\n{codec!r}\n{author!r}\n{id}\n{hash}\n'
-            f'{texts[0]}\n{texts[1]}\n{texts[2]}')
-    return crc32(told.encode(errors='surrogatepass'))
+    return _sum('\n'.join(_spelt_out([*r[1:10], *texts])), crc32(r.bucket.encode()))
+
+def _sum(told: str, start: int) -> int: return crc32(told.encode(errors='surrogatepass'), start)
+
+def _spelt_out(found: Sequence) -> Sequence[str]:
+    return (found if set(map(type, found)) == {str}
+            else [x if type(x) is str else repr(x) for x in found])
 
 # a row, its JSON where that is at hand, and whether it is the latest of its item
 Filled = tuple[Row, Texts | None, bool]
@@ -148,12 +182,14 @@ def _spelt(word: str) -> str:
     if word.isascii() and 'q' not in word: return word
     return ''.join(c if c.isascii() and c != 'q' else f'q{ord(c):06x}' for c in word)
 
+# %% ../../nbs/search/03_encoding.ipynb #7835dd24
 def spelt_words(parts: Iterable[str]) -> str:
     "What the full-text table is given of some texts"
     text = '\n'.join(parts)
     if text.isascii(): return text.lower().replace('q', _spelt('q'))      # SQLite finds the words
     return ' '.join(sorted({_spelt(w) for w in words(text)}))
 
+# %% ../../nbs/search/03_encoding.ipynb #abc1c5db
 def text_query(text: str) -> str | None:
     "What is asked of the full-text table: each word begins one that is there; None asks nothing"
     return ' AND '.join(f'"{_spelt(w)}"*' for w in dict.fromkeys(words(text))) or None
@@ -166,3 +202,59 @@ def row_words(item: str, kind: str, metadata: Mapping) -> str:
     if _flat.issuperset(map(type, own := metadata.values())): found = [v for v in own if type(v) is str]
     else: found = texts(metadata)
     return spelt_words([item, kind if isinstance(kind, str) else '', *found])
+
+# %% ../../nbs/search/03_encoding.ipynb #3514b49e
+def cells(column: Sequence) -> Sequence[Cell]:
+    "The cells of some values"
+    kinds = set(map(type, column)) - {type(None)}
+    if kinds <= {float} or kinds == {str} and ''.join(filter(None, column)).isascii(): return column
+    if kinds <= {int, float} and all(-2**63 <= v < 2**63 for v in column if type(v) is int):
+        return column
+    return [cell(v) for v in column]
+
+# %% ../../nbs/search/03_encoding.ipynb #8fd5f961
+@dataclass(slots=True)
+class Portion:
+    "Rows of one bucket, by column"
+    bucket: str
+    columns: Sequence[Sequence]   # Of `Row`, from `item` on
+    texts: Sequence[Sequence]     # Of `Texts`
+    latest: Sequence[bool]
+
+    @classmethod
+    def of(cls, rows: Sequence[Filled]) -> Portion:
+        "Some rows, at least one"
+        told, texts, latest = zip(*rows)
+        (bucket, *_), *columns = zip(*told)
+        return cls(bucket, columns, [*zip(*(t or as_texts(r) for r, t in zip(told, texts)))], latest)
+
+    def __len__(self) -> int: return len(self.latest)
+    @property
+    def created(self) -> Sequence[int]: return self.columns[2]
+    def filled(self) -> Iterator[tuple[Row, Texts, bool]]:
+        "The rows, one after the other"
+        for own, told, latest in zip(zip(*self.columns), zip(*self.texts), self.latest):
+            yield Row(self.bucket, *own), Texts(*told), latest
+
+    def only(self, places: Sequence[int]) -> Portion:
+        "Some of the rows"
+        def of(column): return [column[i] for i in places]
+        return Portion(self.bucket, [*map(of, self.columns)], [*map(of, self.texts)],
+                       of(self.latest))
+
+    def sums(self) -> list[int]:
+        "The checksum of each row"
+        start = crc32(self.bucket.encode())
+        return [_sum(told, start)
+                for told in map('\n'.join, zip(*map(_spelt_out, (*self.columns[:9], *self.texts))))]
+
+    def words(self) -> list[str]:
+        "The words under which each is found"
+        item, _, _, _, kind, *_, metadata, _, _ = self.columns
+        if _flat >= types_in(metadata) and set(map(type, kind)) == {str}:
+            texts = ['\n'.join([i, k, *[v for v in m.values() if type(v) is str]])
+                     for i, k, m in zip(item, kind, metadata)]
+            whole = '\x00'.join(texts)
+            if whole.isascii() and whole.count('\x00') == len(texts) - 1:
+                return whole.lower().replace('q', _spelt('q')).split('\x00')
+        return [*map(row_words, item, kind, metadata)]

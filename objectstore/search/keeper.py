@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from itertools import islice
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 from ..errors import Damaged, Unsupported
@@ -20,12 +19,13 @@ from ..format.buckets import Maybe, merge
 from ..format.commit import Bucket
 from ..format.origin import Origin
 from ..cache.near import at_origin
-from .encoding import Filled, Row, row_of
+from .encoding import Portion, Row, row_of
 from .local_index import Index, IndexAway, Key, Writer
 from .changelog import Change, Hints, Log, read_hints, read_log
 
 # %% auto #0
-__all__ = ['UNSURE', 'FEW', 'PAGE', 'LONG_LOG', 'Known', 'IndexUpdates', 'settle_all', 'Filling', 'as_known', 'as_changes']
+__all__ = ['UNSURE', 'FEW', 'PAGE', 'LONG_LOG', 'Known', 'KnownChanges', 'OwnChanges', 'OriginLooks', 'Hearsay', 'IndexUpdates',
+           'settle_all', 'Filling', 'as_known', 'as_changes']
 
 # %% ../../nbs/search/07_keeper.ipynb #3913f579
 class Known(NamedTuple):
@@ -36,18 +36,20 @@ class Known(NamedTuple):
     checked: float          # When its log was last looked at, by this machine's clock
     compared: float         # When it was last compared with the records
 
-class IndexUpdates(ABC):
-    "What keeps the index of an origin up to date with what changes"
+# %% ../../nbs/search/07_keeper.ipynb #961cedeb
+class KnownChanges:
+    "Changes of this process that the index is to hear of, and what it knows already"
     def __init__(self, origin: Origin, index: Index):
         self.origin, self.index, self.hints = origin, index, Hints(origin.by, self._wrote)
-        self._due: list[tuple[Bucket, Change, Any, float]] = []     # … what it says (`tell`), and when
+        # … what it says (`tell`), and when
+        self._due: list[tuple[Bucket, Change, Any, float]] = []
         self._lock_anew()
-        _all.add(self)
         self._met: set[str] = set()         # Buckets of which it is sure whose they are
         self.long: set[str] = set()         # Buckets whose log calls for a compaction
-        self.unsure: set[str] = set()       # Buckets that have long not been compared with their records
+        # Buckets that have long not been compared with their records
+        self.unsure: set[str] = set()
         self.filling: dict[str, Filling] = {}     # Buckets that are being read, and how far
-        origin.listener, origin.forgetting = self.heard, self._met.clear
+        origin.listener, origin.forgetting, origin.guess = self.heard, self._met.clear, self.guess
 
     def _lock_anew(self) -> None:
         self._lock, self._settling = threading.Lock(), threading.RLock()
@@ -57,6 +59,14 @@ class IndexUpdates(ABC):
     def heard(self, bucket: Bucket, op: str, item: str, what: int | str | None, says: Any) -> None:
         "Take note of an acknowledged change"
         with self._lock: self._due.append((bucket, Change(op, item, what), says, time.time()))
+
+    def guess(self, name: str, item: str) -> int:
+        "A number that an item has, as far as the index knows: its end is looked for from there; 0: none"
+        try:
+            if not self.index.there(): return 0
+            return (self.index.ask('SELECT max(version) FROM versions WHERE bucket = ? AND item = ?',
+                                   (name, item))[0][0] or 0)
+        except IndexAway: return 0
 
     def pointing(self, items: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, int]]:
         "Where the aliases of some items point, as far as the index knows; by bucket and item"
@@ -68,10 +78,36 @@ class IndexUpdates(ABC):
         return found
 
     def known(self, name: str) -> Known | None:
-        found = self.index.ask('SELECT there, whole, generation, checked, compared FROM buckets WHERE name = ?',
-                               (name,))
+        found = self.index.ask('SELECT there, whole, generation, checked, compared FROM buckets '
+                               'WHERE name = ?', (name,))
         return Known(*found[0]) if found else None
 
+    @contextmanager
+    def _hurrying(self, wait: float) -> Iterator[None]:
+        "A put does not wait long for another process that writes"
+        with self.index.using() as db:
+            db.execute(f'PRAGMA busy_timeout = {int(wait * 1000)}')
+            try: yield
+            finally: db.execute(f'PRAGMA busy_timeout = {int(self.index.wait * 1000)}')
+
+    def _wrote(self, bucket: Bucket, keys: list[str], puts: list[Change]) -> None:
+        """Own hints of puts need not be read, where the index still has them. Those of moves are: another process may
+        have written what it had seen before"""
+        if not self.index.there(): return
+        try:
+            with self._hurrying(0.2), self.index.writing() as db:
+                if all(isinstance(c.what, int) and self.index.number(bucket.name, c.item,
+                        c.what) is not None for c in puts):
+                    db.executemany('INSERT OR IGNORE INTO seen SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM buckets WHERE '
+                                   'name = ?1 AND whole)', [(bucket.name, k) for k in keys])
+        except IndexAway: pass
+
+# %% ../../nbs/search/07_keeper.ipynb #e4a6e3b3
+class OwnChanges(KnownChanges):
+    "Changes of this process on their way into an index, and by hints into those of others"
+    def __init__(self, origin: Origin, index: Index):
+        super().__init__(origin, index)
+        _all.add(self)
     def settle(self, wait: float = 0.05) -> bool:
         """Write own changes into the index, and their hints soon; False where another thread is at it for so long, or
         it cannot be written: then the hints alone"""
@@ -101,21 +137,15 @@ class IndexUpdates(ABC):
         "When this returns, whoever searches finds what this process has done so far: in the index, or by the hint"
         if not self.settle(self.index.wait): self.hints.flush()
 
-    @contextmanager
-    def _hurrying(self, wait: float) -> Iterator[None]:
-        "A put does not wait long for another process that writes"
-        with self.index.using() as db:
-            db.execute(f'PRAGMA busy_timeout = {int(wait * 1000)}')
-            try: yield
-            finally: db.execute(f'PRAGMA busy_timeout = {int(self.index.wait * 1000)}')
-
     def _apply(self, w: Writer, bucket: Bucket, c: Change, says: Any, when: float) -> bool:
         "Write one change of this process; False where the index knows nothing of its bucket"
         name, known = bucket.name, w.db.execute('SELECT whole FROM buckets WHERE name = ?', (bucket.name,)).fetchone()
         if c.op == 'state' and not isinstance(says, Maybe):
-            if known: w.db.execute('UPDATE buckets SET there = ? WHERE name = ?', (says == 'made', name))
+            if known:
+                w.db.execute('UPDATE buckets SET there = ? WHERE name = ?', (says == 'made', name))
             elif c.what == 1:
-                w.db.execute('INSERT INTO buckets(name, there, whole, compared) VALUES(?, 1, 1, ?)', (name, when))
+                w.db.execute('INSERT INTO buckets(name, there, whole, compared) VALUES(?, 1, 1, ?)',
+                             (name, when))
             return True
         if isinstance(says, Maybe): return False      # its hint says where to look
         # also where another process is reading the bucket at this moment
@@ -129,141 +159,20 @@ class IndexUpdates(ABC):
                 if not self.index.row(name, item, n, w.db): w.add(row_of(says))
             case Change('note', item, int(n)):
                 if (row := self.index.row(name, item, n, w.db)) and says not in row.notes:
-                    w.add(row._replace(metadata=merge(row.metadata, [says]), notes=[*row.notes, says]))
+                    w.add(row._replace(metadata=merge(row.metadata, [says]),
+                                       notes=[*row.notes, says]))
         return True
-
-    def _wrote(self, bucket: Bucket, keys: list[str], puts: list[Change]) -> None:
-        """Own hints of puts need not be read, where the index still has them. Those of moves are: another process may
-        have written what it had seen before"""
-        if not self.index.there(): return
-        try:
-            with self._hurrying(0.2), self.index.writing() as db:
-                if all(isinstance(c.what, int) and self.index.number(bucket.name, c.item, c.what) is not None
-                       for c in puts):
-                    db.executemany('INSERT OR IGNORE INTO seen SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM buckets WHERE '
-                                   'name = ?1 AND whole)', [(bucket.name, k) for k in keys])
-        except IndexAway: pass
 
     def close(self) -> None:
         "Write what is due"
         self.settle(self.index.wait)
         self.hints.flush()
 
-    @contextmanager
-    def _telling(self, name: str, about: int = 0) -> Iterator[Filling]:
-        "Tell how far the reading of a bucket is"
-        self.filling[name] = f = Filling(about)
-        try: yield f
-        finally: self.filling.pop(name, None)
+_all: weakref.WeakSet[OwnChanges] = weakref.WeakSet()
 
-    def refresh(
-        self,
-        name: str,
-        max_age: float = 0.0,     # Seconds for which what was seen before is good enough
-        whole: bool = False,      # Compare with the records?
-    ) -> None:
-        "Bring the index of a bucket up to what the origin has; one listing where nothing is new"
-        if _as_known.get(): return
-        if not self.settle(self.index.wait): raise IndexAway(f'{self.index.path}: another thread writes into it')
-        if (whole and (known := self.known(name)) and known.whole
-            and self._same_origin(bucket := self.origin.bucket(name))):
-            with self.caring, at_origin(): self.compare(bucket)      # others search meanwhile
-            whole, max_age = False, 0.0
-        with self._turns[name]:
-            known, now = self.known(name), time.time()
-            if self.hints.owes(name):      # done while somebody else was writing the index, or reading the bucket
-                self.hints.flush()
-                max_age = 0.0
-            if known and not whole and max_age and 0 <= now - known.checked < max_age: return
-            bucket = self.origin.bucket(name)
-            with at_origin(): changed = self._refresh(bucket, known, whole, now)
-            if changed: self.index.add_common()
-
-    def _refresh(self, bucket: Bucket, known: Known | None, whole: bool, now: float) -> bool:
-        "Was anything new?"
-        if known and not self._same_origin(bucket): known = None
-        log = read_log(bucket)
-        if len(log.hints) >= LONG_LOG: self.long.add(bucket.name)
-        if known and known.whole and abs(now - known.compared) > UNSURE: self.unsure.add(bucket.name)
-        if (known and not whole and self._gone(bucket, known, log)
-            and self._gone(bucket, known, log := read_log(bucket))):
-            whole = True
-        if known and known.whole and not whole: changed = self._catch_up(bucket, known, log)
-        elif whole or not log.generation or not self._from_catalog(bucket, log):
-            changed = self.compare(bucket, log) is not None
-        else: changed = self._catch_up(bucket, self._now_known(bucket.name), log, again=True) or True
-        state = None if bucket.name in self._met else self.origin.identity(bucket.name)
-        with self.index.writing() as db:
-            db.execute('UPDATE buckets SET checked = ?, state = coalesce(?, state) WHERE name = ?',
-                       (now, state, bucket.name))
-        if state: self._met.add(bucket.name)
-        return changed
-
-    def _now_known(self, name: str) -> Known:
-        "What the index knows of a bucket that was just read"
-        if (found := self.known(name)) is None: raise IndexAway(f'{self.index.path}: it was made anew')
-        return found
-
-    def _same_origin(self, bucket: Bucket) -> bool:
-        "Is this still the origin of which the index speaks? Asked once a store object"
-        if bucket.name in self._met: return True
-        if (now := self.origin.identity(bucket.name)) is None: return True
-        # thrown away meanwhile, for another bucket
-        if not (found := self.index.ask('SELECT state FROM buckets WHERE name = ?', (bucket.name,))): return False
-        before = found[0][0]
-        if before not in (None, now): self.index.throw_away()
-        elif before is None:
-            with self.index.writing() as db:
-                db.execute('UPDATE buckets SET state = ? WHERE name = ?', (now, bucket.name))
-        self._met.add(bucket.name)
-        return before in (None, now)
-
-    def _gone(self, bucket: Bucket, known: Known, log: Log) -> bool:
-        "Has something vanished from the log that no compaction has taken away? Then it tells us nothing"
-        if log.generation != known.generation: return log.generation < known.generation
-        return any(h not in log.hints for h in self.seen(bucket))
-
-    @abstractmethod
-    def compare(self, bucket: Bucket, log: Log | None = None) -> int:
-        "Compare the index of a bucket with its records, and mend it; `Keeper` has it"
-
-    @abstractmethod
-    def _from_catalog(self, bucket: Bucket, log: Log) -> bool:
-        "Fill the index of a bucket from its catalog; False where that cannot be read; `Keeper` has it"
-
-    @abstractmethod
-    def _newer(self, bucket: Bucket, since: int, log: Log) -> None:
-        "Take in what has changed between two catalogs; `Keeper` has it"
-
-    def seen(self, bucket: Bucket) -> set[str]:
-        "The hints that were read"
-        return {h for h, in self.index.ask('SELECT hint FROM seen WHERE bucket = ?', (bucket.name,))}
-
-    def _still_those(self, bucket: Bucket, changes: set[Change]) -> None:
-        """Where others say that they have put what the index has already, its newest is looked at: the store may have
-        been set back, and the number given anew"""
-        had = [at for at in _numbered(changes, 'put') if self.index.row(bucket.name, *at)]
-        if had: bucket.seen((at := max(had, key=lambda at: at[1]))[0], bucket.around(*at))
-
-    def _catch_up(self, bucket: Bucket, known: Known, log: Log, again: bool = False) -> bool:
-        "Look at what new hints name, and at a newer catalog"
-        if newer := log.generation > known.generation: again = self._newer(bucket, known.generation, log) or True
-        new = ([h for h in log.hints if again or h not in seen] if (seen := set() if again else self.seen(bucket))
-               or log.hints else [])
-        if new:
-            said = read_hints(bucket, new)
-            # it meant to say something
-            if any(changes == [] for changes in said.values()): self.unsure.add(bucket.name)
-            changes = {c for changes in said.values() for c in changes or ()}
-            self._still_those(bucket, changes)
-            self._look(bucket, changes)
-        if new or newer:
-            with self.index.writing() as db:
-                if again: db.execute('DELETE FROM seen WHERE bucket = ?', (bucket.name,))
-                db.executemany('INSERT OR IGNORE INTO seen VALUES(?, ?)', [(bucket.name, h) for h in new])
-                db.execute('UPDATE buckets SET generation = ? WHERE name = ?', (log.generation, bucket.name))
-        return bool(new or newer)
-
+# %% ../../nbs/search/07_keeper.ipynb #5e3bca8d
+class OriginLooks(OwnChanges, ABC):
+    "Looks at the origin for versions and aliases that may have changed, and what of them is written"
     def _few(self, bucket: Bucket, n: int) -> bool:
         "Does it take less to ask for so many versions one by one than to list all?"
         return (n <= FEW or n <= self.index.ask('SELECT count(*) FROM versions WHERE bucket = ?',
@@ -289,10 +198,12 @@ class IndexUpdates(ABC):
         "The same; what others have written meanwhile is left, and answered"
         mark = self.index.mark()
         name, have = bucket.name, self.index.numbers(bucket.name) if not self._few(bucket, len(changes)) else None
-        def known(i, n): return (i, n) in have if have is not None else self.index.row(name, i, n) is not None
+        def known(i, n):
+            return (i, n) in have if have is not None else self.index.row(name, i, n) is not None
         removed, noted = _numbered(changes, 'remove'), _numbered(changes, 'note')
         new = {at for at in _numbered(changes, 'put') if not known(*at)} | noted
-        live = self._live(bucket, new | {at for at in removed if known(*at)})
+        # also what is near and the index does not know: it may have been erased
+        live = self._live(bucket, new | {at for at in removed if known(*at) or bucket.backend.holds(bucket.key(*at))})
         rows = self._read(bucket, {at: live[at] for at in new if at in live},
                           {at: _readable(bucket.notes, *at) or [] for at in noted if at in live})
         moved = {(c.item, c.what) for c in changes if c.op == 'alias' and isinstance(c.what, str)}
@@ -300,7 +211,8 @@ class IndexUpdates(ABC):
         there = bucket.state()[1] if any(c.op == 'state' for c in changes) else None
         found = dict.fromkeys(at for at in removed | noted if at not in live) | {(r.item, r.version): r for r in rows}
         with self.index.writer() as w:
-            if there is not None: w.db.execute('UPDATE buckets SET there = ? WHERE name = ?', (there, name))
+            if there is not None:
+                w.db.execute('UPDATE buckets SET there = ? WHERE name = ?', (there, name))
             return self._write_unless(w, name, mark, found, aliases)
 
     def _write_unless(
@@ -335,7 +247,135 @@ class IndexUpdates(ABC):
             except FileNotFoundError: pass
         return found
 
-_all: weakref.WeakSet[IndexUpdates] = weakref.WeakSet()
+# %% ../../nbs/search/07_keeper.ipynb #8855af86
+class Hearsay(OriginLooks):
+    "What hints of others say of a bucket, looked at where it is decided"
+    @contextmanager
+    def _telling(self, name: str, about: int = 0) -> Iterator[Filling]:
+        "Tell how far the reading of a bucket is"
+        self.filling[name] = f = Filling(about)
+        try: yield f
+        finally: self.filling.pop(name, None)
+
+    def _now_known(self, name: str) -> Known:
+        "What the index knows of a bucket that was just read"
+        if (found := self.known(name)) is None:
+            raise IndexAway(f'{self.index.path}: it was made anew')
+        return found
+
+    def _gone(self, bucket: Bucket, known: Known, log: Log) -> bool:
+        "Has something vanished from the log that no compaction has taken away? Then it tells us nothing"
+        if log.generation != known.generation: return log.generation < known.generation
+        return any(h not in log.hints for h in self.seen(bucket))
+
+    @abstractmethod
+    def _newer(self, bucket: Bucket, since: int, log: Log) -> None:
+        "Take in what has changed between two catalogs; `Keeper` has it"
+
+    def seen(self, bucket: Bucket) -> set[str]:
+        "The hints that were read"
+        return ({h for h,
+                 in self.index.ask('SELECT hint FROM seen WHERE bucket = ?', (bucket.name,))})
+
+    def _still_those(self, bucket: Bucket, changes: set[Change]) -> None:
+        """Where others say that they have put what the index has already, its newest is looked at: the store may have
+        been set back, and the number given anew"""
+        had = [at for at in _numbered(changes, 'put') if self.index.row(bucket.name, *at)]
+        if had: bucket.seen((at := max(had, key=lambda at: at[1]))[0], bucket.around(*at))
+
+    def _catch_up(self, bucket: Bucket, known: Known, log: Log, again: bool = False) -> bool:
+        "Look at what new hints name, and at a newer catalog"
+        if newer := log.generation > known.generation:
+            again = self._newer(bucket, known.generation, log) or True
+        new = ([h for h in log.hints if again or h not in seen]
+               if (seen := set() if again else self.seen(bucket)) or log.hints else [])
+        if new:
+            said = read_hints(bucket, new)
+            # it meant to say something
+            if any(changes == [] for changes in said.values()): self.unsure.add(bucket.name)
+            changes = {c for changes in said.values() for c in changes or ()}
+            self._still_those(bucket, changes)
+            self._look(bucket, changes)
+        if new or newer:
+            with self.index.writing() as db:
+                if again: db.execute('DELETE FROM seen WHERE bucket = ?', (bucket.name,))
+                db.executemany('INSERT OR IGNORE INTO seen VALUES(?, ?)',
+                               [(bucket.name, h) for h in new])
+                db.execute('UPDATE buckets SET generation = ? WHERE name = ?',
+                           (log.generation, bucket.name))
+        return bool(new or newer)
+
+# %% ../../nbs/search/07_keeper.ipynb #17103d4f
+class IndexUpdates(Hearsay):
+    "What keeps the index of an origin up to date with what changes"
+    def refresh(
+        self,
+        name: str,
+        max_age: float = 0.0,     # Seconds for which what was seen before is good enough
+        whole: bool = False,      # Compare with the records?
+    ) -> None:
+        "Bring the index of a bucket up to what the origin has; one listing where nothing is new"
+        if _as_known.get(): return
+        if not self.settle(self.index.wait):
+            raise IndexAway(f'{self.index.path}: another thread writes into it')
+        if (whole and (known := self.known(name)) and known.whole
+            and self._same_origin(bucket := self.origin.bucket(name))):
+            with self.caring, at_origin(): self.compare(bucket)      # others search meanwhile
+            whole, max_age = False, 0.0
+        with self._turns[name]:
+            known, now = self.known(name), time.time()
+            # done while somebody else was writing the index, or reading the bucket
+            if self.hints.owes(name):
+                self.hints.flush()
+                max_age = 0.0
+            if known and not whole and max_age and 0 <= now - known.checked < max_age: return
+            bucket = self.origin.bucket(name)
+            with at_origin(): changed = self._refresh(bucket, known, whole, now)
+            if changed: self.index.add_common()
+
+    def _refresh(self, bucket: Bucket, known: Known | None, whole: bool, now: float) -> bool:
+        "Was anything new?"
+        if known and not self._same_origin(bucket): known = None
+        log = read_log(bucket)
+        if len(log.hints) >= LONG_LOG: self.long.add(bucket.name)
+        if known and known.whole and abs(now - known.compared) > UNSURE:
+            self.unsure.add(bucket.name)
+        if (known and not whole and self._gone(bucket, known, log)
+            and self._gone(bucket, known, log := read_log(bucket))):
+            whole = True
+        if known and known.whole and not whole: changed = self._catch_up(bucket, known, log)
+        elif whole or not log.generation or not self._from_catalog(bucket, log):
+            changed = self.compare(bucket, log) is not None
+        else:
+            changed = self._catch_up(bucket, self._now_known(bucket.name), log, again=True) or True
+        state = None if bucket.name in self._met else self.origin.identity(bucket.name)
+        with self.index.writing() as db:
+            db.execute('UPDATE buckets SET checked = ?, state = coalesce(?, state) WHERE name = ?',
+                       (now, state, bucket.name))
+        if state: self._met.add(bucket.name)
+        return changed
+
+    def _same_origin(self, bucket: Bucket) -> bool:
+        "Is this still the origin of which the index speaks? Asked once a store object"
+        if bucket.name in self._met: return True
+        if (now := self.origin.identity(bucket.name)) is None: return True
+        # thrown away meanwhile, for another bucket
+        if not (found := self.index.ask('SELECT state FROM buckets WHERE name = ?', (bucket.name,))): return False
+        before = found[0][0]
+        if before not in (None, now): self.index.throw_away()
+        elif before is None:
+            with self.index.writing() as db:
+                db.execute('UPDATE buckets SET state = ? WHERE name = ?', (now, bucket.name))
+        self._met.add(bucket.name)
+        return before in (None, now)
+
+    @abstractmethod
+    def compare(self, bucket: Bucket, log: Log | None = None) -> int:
+        "Compare the index of a bucket with its records, and mend it; `Keeper` has it"
+
+    @abstractmethod
+    def _from_catalog(self, bucket: Bucket, log: Log) -> bool:
+        "Fill the index of a bucket from its catalog; False where that cannot be read; `Keeper` has it"
 
 @after_fork
 def _in_child() -> None:
@@ -352,20 +392,21 @@ def settle_all() -> None:
 class Filling:
     "How far the reading of a bucket is"
     def __init__(self, about: int = 0):
-        # Versions; how many there are, as far as is known (0: not at all); does somebody want it to end?
+        # Versions; how many there are, as far as is known
+        # (0: not at all); does somebody want it to end?
         self.done, self.about, self.stopped = 0, about, False
 
     def more(self, n: int) -> None:
         self.done += n
         if self.stopped: raise InterruptedError(f'stopped after {self.done:,} versions')
 
-    def told(self, rows: Iterable[Filled]) -> Iterator[Filled]:
+    def told(self, portions: Iterable[Portion]) -> Iterator[Portion]:
         "The same rows, counted as they pass"
-        rows = iter(rows)
-        while part := list(islice(rows, 1000)):
-            yield from part
-            self.more(len(part))
+        for p in portions:
+            yield p
+            self.more(len(p))
 
+# %% ../../nbs/search/07_keeper.ipynb #5a61bd27
 _as_known: ContextVar[bool] = ContextVar('as_known', default=False)
 
 @contextmanager
@@ -375,20 +416,22 @@ def as_known() -> Iterator[None]:
     try: yield
     finally: _as_known.reset(token)
 
-# %% ../../nbs/search/07_keeper.ipynb #db25c500
+# %% ../../nbs/search/07_keeper.ipynb #2e4e2fce
 UNSURE = 86_400.0            # seconds after which an index is compared with the records again
-# versions that are always asked for one by one; that a page of a listing shows; hints that call for a compaction
+# versions that are always asked for one by one; that a
+# page of a listing shows; hints that call for a compaction
 FEW, PAGE, LONG_LOG = 40, 1000, 1000
 
-# %% ../../nbs/search/07_keeper.ipynb #2e4e2fce
 def _numbered(changes: Iterable[Change], op: str) -> set[tuple[str, int]]:
     "The versions to which something was done"
     return {(c.item, c.what) for c in changes if c.op == op and isinstance(c.what, int)}
 
+# %% ../../nbs/search/07_keeper.ipynb #d69b4ca0
 def as_changes(keys: Iterable[Key]) -> set[Change]:
     "What to look at"
     return {Change('alias' if isinstance(what, str) else 'note', item, what) for item, what in keys}
 
+# %% ../../nbs/search/07_keeper.ipynb #bf065b77
 _What = TypeVar('_What')
 _Said = TypeVar('_Said')
 

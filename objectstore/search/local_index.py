@@ -4,23 +4,25 @@
 
 # %% ../../nbs/search/04_local_index.ipynb #7d798553
 from __future__ import annotations
-import json, os, secrets, sqlite3, tempfile, threading, time
+import json, math, os, secrets, sqlite3, tempfile, threading, time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import count, islice
+from itertools import chain, count, repeat
+from operator import lt
 from pathlib import Path
 from typing import Any
 from .predicate import Name
-from .encoding import (MAX_KNOWN, NO_LIST, ROOM, Cell, Filled, Row, Texts, as_row, as_texts, cell,
-                                         count_keys, from_text, reader, row_keys, row_sum, row_words, uncell)
+from .encoding import (MAX_KNOWN, NO_LIST, ROOM, Cell, Portion, Row, Texts,
+                                         as_row, as_texts, cell, cells, count_keys, reader,
+                                         row_keys, row_sum, row_words, text_reader, uncell)
 
 # %% auto #0
-__all__ = ['FORMAT', 'COMMON', 'MANY_COLUMNS', 'MOST_COLUMNS', 'Key', 'IndexAway', 'Index', 'decider', 'forget_deciders',
-           'Writer']
+__all__ = ['FORMAT', 'AT_ONCE', 'COMMON', 'MANY_COLUMNS', 'MOST_COLUMNS', 'Key', 'IndexAway', 'IndexConnection', 'IndexFile',
+           'IndexColumns', 'Index', 'decider', 'forget_deciders', 'RowWriter', 'PortionWriter', 'Writer']
 
 # %% ../../nbs/search/04_local_index.ipynb #62e4c57a
-FORMAT = 4
+FORMAT = 5
 _tables = '''
 CREATE TABLE buckets(name TEXT PRIMARY KEY, there INT, whole INT, generation INT DEFAULT 0, checked REAL DEFAULT 0,
                      compared REAL DEFAULT 0, state TEXT) WITHOUT ROWID;
@@ -31,7 +33,7 @@ CREATE TABLE docs(at INTEGER PRIMARY KEY, id, hash, metadata TEXT, notes TEXT, s
 CREATE TABLE aliases(bucket TEXT, item TEXT, alias TEXT, version INT, PRIMARY KEY(bucket, item, alias)) WITHOUT ROWID;
 CREATE TABLE keys(bucket TEXT, key TEXT, n INT, PRIMARY KEY(bucket, key)) WITHOUT ROWID;
 CREATE TABLE touched(n INTEGER PRIMARY KEY AUTOINCREMENT, bucket TEXT, item TEXT, what, at REAL);
-CREATE TABLE columns(n INTEGER PRIMARY KEY, root TEXT, parts TEXT);
+CREATE TABLE columns(n INTEGER PRIMARY KEY, root TEXT, parts TEXT, upto INT);
 CREATE VIRTUAL TABLE words USING fts5(t, content='', detail=none, columnsize=0, tokenize='ascii');
 '''
 _indexes = '''
@@ -43,10 +45,23 @@ CREATE INDEX IF NOT EXISTS items ON versions(item) WHERE latest = 1;
 CREATE INDEX IF NOT EXISTS targets ON aliases(alias);
 '''
 
+# %% ../../nbs/search/04_local_index.ipynb #9dd56af1
+AT_ONCE = 50_000      # rows up to which a new column is filled while one waits
+
+def _fill(index: Index) -> None:
+    with suppress(IndexAway):        # whoever asks next goes on with it
+        more = True
+        while more:
+            began = time.perf_counter()
+            more = index.fill_columns()
+            time.sleep(min(1.0, 3 * (time.perf_counter() - began)))
+
+# %% ../../nbs/search/04_local_index.ipynb #7c12e807
 class IndexAway(Exception): "The index cannot be used now: the records are asked"
 
-class Index:
-    "The index of one store on this machine"
+# %% ../../nbs/search/04_local_index.ipynb #fbe7e6fa
+class IndexConnection:
+    "Connections to the file of an index, one a thread, and its tables"
     def __init__(
         self,
         path: Path | None = None,     # None: a file of this process, deleted with it
@@ -54,10 +69,11 @@ class Index:
     ):
         self._folder, self.wait = None, wait
         if not path:
-            self._folder = tempfile.TemporaryDirectory(prefix='objectstore-', ignore_cleanup_errors=True)
+            self._folder = tempfile.TemporaryDirectory(prefix='objectstore-',
+                                                       ignore_cleanup_errors=True)
             path = Path(self._folder.name, 'index.db')
         self.path = Path(path)
-        self._mine, self._lock = threading.local(), threading.RLock()
+        self._mine, self._lock, self._filler = threading.local(), threading.RLock(), None
 
     def there(self) -> bool:
         "Has anybody made it?"
@@ -82,19 +98,27 @@ class Index:
 
     def _close(self) -> None:
         "Close this thread's connection, where this process has opened it"
-        if (getattr(self._mine, 'stamp', None) or (0,))[0] == os.getpid(): self._mine.connection.close()
+        if (getattr(self._mine, 'stamp', None) or (0,))[0] == os.getpid():
+            self._mine.connection.close()
         self._mine.stamp = None
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # emptied by somebody: SQLite would wait for whoever had it open
-        if self.path.exists() and not self.path.stat().st_size and Path(f'{self.path}-wal').exists(): self.throw_away()
+        if (self.path.exists() and not self.path.stat().st_size
+            and Path(f'{self.path}-wal').exists()):
+            self.throw_away()
         # to close a file that is there would drop the locks that SQLite has on it in other threads
-        with suppress(FileExistsError): os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        db = sqlite3.connect(self.path, timeout=self.wait, isolation_level=None, cached_statements=512)
+        with suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        return self.prepared(sqlite3.connect(self.path, timeout=self.wait, isolation_level=None,
+                                             cached_statements=512))
+
+    def prepared(self, db: sqlite3.Connection) -> sqlite3.Connection:
+        "A connection that was just opened, with the tables and the function that SQL calls"
         try:
-            for p in ('journal_mode=WAL', 'synchronous=OFF', 'cache_size=-65536', 'temp_store=MEMORY',
-                      'trusted_schema=OFF'):
+            for p in ('journal_mode=WAL', 'synchronous=OFF', 'cache_size=-65536',
+                      'temp_store=MEMORY', 'trusted_schema=OFF'):
                 db.execute(f'PRAGMA {p}')
             db.create_function('holds', 3, _holds, deterministic=True)
             if db.execute('PRAGMA user_version').fetchone()[0] != FORMAT: self._make(db)
@@ -109,11 +133,22 @@ class Index:
             raise sqlite3.DatabaseError(f'malformed: format {found}')
         if found != FORMAT:
             for sql in (_tables + _indexes).split(';'): db.execute(sql)
+            # bytes of words that are gathered before they are written
+            db.execute("INSERT INTO words(words, rank) VALUES('hashsize', 16777216)")
             db.execute(f'PRAGMA user_version = {FORMAT}')
             # a file system may give a new file the number of the old one
             db.execute(f'PRAGMA application_id = {secrets.randbits(31)}')
         db.execute('COMMIT')
 
+    def throw_away(self) -> None:
+        "Delete the file: it is made again from the records"
+        with self._lock:
+            self._close()
+            for end in ('', '-wal', '-shm'): Path(f'{self.path}{end}').unlink(missing_ok=True)
+
+# %% ../../nbs/search/04_local_index.ipynb #e0f1604e
+class IndexFile(IndexConnection):
+    "File of an index: its connections, its tables, and what goes wrong with them"
     @contextmanager
     def using(self) -> Iterator[sqlite3.Connection]:
         "A connection; what goes wrong with it is `IndexAway`"
@@ -124,12 +159,6 @@ class Index:
                 self.throw_away()
             raise IndexAway(f'{self.path}: {e}') from e
 
-    def throw_away(self) -> None:
-        "Delete the file: it is made again from the records"
-        with self._lock:
-            self._close()
-            for end in ('', '-wal', '-shm'): Path(f'{self.path}{end}').unlink(missing_ok=True)
-
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         "A connection within a transaction: all of it happens, or nothing"
@@ -138,7 +167,8 @@ class Index:
             db.execute('BEGIN IMMEDIATE')
             try: yield db
             except BaseException:
-                self._mine.schema = None      # numbers of schemata that were taken back are given again
+                # numbers of schemata that were taken back are given again
+                self._mine.schema = None
                 if db.in_transaction: db.execute('ROLLBACK')
                 raise
             db.execute('COMMIT')
@@ -153,6 +183,19 @@ class Index:
             finally:
                 if db.in_transaction: db.execute('ROLLBACK')
 
+    def scrub(self) -> bool:
+        """Leave nothing of rows that were taken out: free pages, words, the write-ahead log; False where that cannot be
+        done now"""
+        if not self.there(): return True
+        try:
+            with self.using() as db:
+                if db.in_transaction: return False      # of who searches at this moment
+                for sql in ('PRAGMA secure_delete=ON', 'PRAGMA temp_store=FILE', 'DELETE FROM keys WHERE n <= 0',
+                            "INSERT INTO words(words) VALUES('optimize')", 'VACUUM', 'PRAGMA temp_store=MEMORY'):
+                    db.execute(sql)
+                return not db.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchone()[0]
+        except IndexAway: return False
+
     def identity(self) -> int:
         "A number that is another where the file was made anew"
         return self.ask('PRAGMA application_id')[0][0]
@@ -161,46 +204,96 @@ class Index:
         "The rows of a query"
         with self.using() as db: return db.execute(sql, params).fetchall()
 
+# %% ../../nbs/search/04_local_index.ipynb #698d2fa2
+class IndexColumns(IndexFile):
+    "Columns of an index, made and filled when they are asked for"
     def columns(self, db: sqlite3.Connection) -> dict[Name, str]:
-        "The names that have a column"
+        "The names that have a column, be it filled or not"
+        return self._columns(db)[0]
+
+    def _columns(self, db: sqlite3.Connection) -> tuple[dict[Name, str], set[Name]]:
+        "The names that have a column, and those of which it is not yet filled"
         schema = db.execute('PRAGMA schema_version').fetchone()[0], db.execute('PRAGMA application_id').fetchone()[0]
         if getattr(self._mine, 'schema', None) != schema:
-            self._mine.columns = {Name(tuple(json.loads(p)), root or None): f'k{n}'
-                                  for n, root, p in db.execute('SELECT n, root, parts FROM columns')}
+            found = [(Name(tuple(json.loads(p)), root or None), n, upto)
+                     for n, root, p, upto in db.execute('SELECT n, root, parts, upto FROM columns')]
+            self._mine.columns = {name: f'k{n}' for name, n, _ in found}, {name
+                for name, _, upto in found if upto is not None}
             self._mine.schema = schema
         return self._mine.columns
+
+    def unfilled(self, db: sqlite3.Connection) -> set[Name]:
+        "The names whose column is not yet filled"
+        return self._columns(db)[1]
 
     def add_column(
         self,
         name: Name,
-    ) -> str | None:          # None where there are too many
+        at_once: float = math.inf,      # Where there are more rows, `fill_columns` fills it by and by
+    ) -> str | None:                    # None where it is not filled, or there are too many
         "The column of a name, made and filled where it is new"
+        with self.using() as db:
+            found, unfilled = self._columns(db)
+            if name in found or len(found) >= MOST_COLUMNS:
+                return found.get(name) if name not in unfilled else None
         with self.writing() as db:
-            found = self.columns(db)
-            if name in found or len(found) >= MOST_COLUMNS: return found.get(name)
-            n = db.execute('INSERT INTO columns(root, parts) VALUES(?, ?) RETURNING n',
-                           (name.root or '', json.dumps(name.parts))).fetchone()[0]
-            db.execute(f'ALTER TABLE versions ADD COLUMN k{n}')
-            db.executemany(f'UPDATE versions SET k{n} = ? WHERE at = ?',
-                           ((c, at) for at, v in self._values(db, name) if (c := cell(v)) is not None))
-            db.execute(f'CREATE INDEX k{n}_latest ON versions(k{n}) WHERE latest = 1 AND k{n} IS NOT NULL')
-            return f'k{n}'
+            found, unfilled = self._columns(db)
+            if name not in found:
+                n = db.execute('INSERT INTO columns(root, parts, upto) VALUES(?, ?, 0) RETURNING n',
+                               (name.root or '', json.dumps(name.parts))).fetchone()[0]
+                db.execute(f'ALTER TABLE versions ADD COLUMN k{n}')
+                if self._more_than(db, at_once): return None
+                while self._fill_some(db, name, f'k{n}', 5000): pass
+            return self._columns(db)[0][name] if name not in self._columns(db)[1] else None
 
-    def _values(self, db: sqlite3.Connection, name: Name) -> Iterator[tuple[int, object]]:
-        "Rows, and what each has under a name; only what has the key's text in it is parsed"
-        hint, read = json.dumps(name.parts[0])[1:-1], reader(name)
-        told = ', '.join(f'iif(instr({part}, ?1), {part}, NULL)' if name.root in (None, part) else 'NULL'
-                         for part in ('metadata', 'stats'))
-        rows = db.execute(f'SELECT at, {told} FROM docs', (hint,))
-        return ((at, read(from_text(m) if m else {}, from_text(s) if s else {})) for at, m, s in rows if m or s)
+    def _more_than(self, db: sqlite3.Connection, n: float) -> bool:
+        "Are there more rows than so many?"
+        return (n < math.inf and db.execute('SELECT count(*) FROM (SELECT 1 FROM versions INDEXED '
+                                            'BY named LIMIT ?)', (int(n) + 1,)).fetchone()[0] > n)
+
+    def _fill_some(self, db: sqlite3.Connection, name: Name, c: str, rows: int) -> bool:
+        "Fill a column in some rows more; False where it was filled, and is in order now"
+        start = db.execute('SELECT upto FROM columns WHERE n = ?', (int(c[1:]),)).fetchone()[0]
+        read = text_reader(name)
+        found = db.execute('SELECT at, metadata, stats FROM docs WHERE at >= ? ORDER BY at LIMIT ?',
+                           (start, rows)).fetchall()
+        db.executemany(f'UPDATE versions SET {c} = ? WHERE at = ?',
+                       ((v, at) for at, m, s in found if (v := cell(read(m, s))) is not None))
+        if len(found) == rows:
+            db.execute('UPDATE columns SET upto = ? WHERE n = ?', (found[-1][0] + 1, int(c[1:])))
+            return True
+        db.execute('UPDATE columns SET upto = NULL WHERE n = ?', (int(c[1:]),))
+        db.execute(f'CREATE INDEX {c}_latest ON versions({c}) WHERE latest = 1 AND {c} IS NOT NULL')
+        return False
+
+    def fill_columns(self, rows: int = 500) -> bool:
+        "Fill what is not yet filled, in so many rows more, in one short transaction; False where all is filled"
+        with self.using() as db: found, unfilled = self._columns(db)
+        if not unfilled: return False
+        with self.writing() as db:
+            found, unfilled = self._columns(db)
+            for name in sorted(unfilled, key=str)[:1]: self._fill_some(db, name, found[name], rows)
+        return True
 
     def full_index(self, column: str) -> str:
         "An index of a column over all versions, made when it is first asked for"
         name = f'{column}_all'
         if not self.ask("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)):
             with self.writing() as db:
-                db.execute(f'CREATE INDEX IF NOT EXISTS {name} ON versions({column}) WHERE {column} IS NOT NULL')
+                db.execute(f'CREATE INDEX IF NOT EXISTS {name} ON versions({column}) WHERE '
+                           f'{column} IS NOT NULL')
         return name
+
+# %% ../../nbs/search/04_local_index.ipynb #e9093181
+class Index(IndexColumns):
+    "The index of one store on this machine"
+    def fill_later(self) -> None:
+        "Fill columns in the background, with pauses: three quarters of the processor are left to others"
+        with self._lock:
+            if self._filler and self._filler.is_alive(): return
+            self._filler = threading.Thread(target=_fill, args=(self,), daemon=True,
+                                            name='objectstore-columns')
+            self._filler.start()
 
     def add_common(self) -> None:
         "Columns for keys of metadata that have become common"
@@ -212,7 +305,7 @@ class Index:
             name = Name(tuple(key.split('.')))
             if (key != 'description' and name not in have and len(have) < MANY_COLUMNS
                 and name.parts[0] not in ('fields', 'metadata')):
-                self.add_column(name)
+                if not self.add_column(name, AT_ONCE): self.fill_later()
 
     @contextmanager
     def writer(self) -> Iterator[Writer]:
@@ -221,7 +314,8 @@ class Index:
             yield (w := Writer(self, db))
             w.done()
 
-    def row(self, bucket: str, item: str, n: int, db: sqlite3.Connection | None = None) -> Row | None:
+    def row(self, bucket: str, item: str, n: int,
+            db: sqlite3.Connection | None = None) -> Row | None:
         "What is known of a version"
         with self.using() as own:
             found = (db or own).execute(f'SELECT {_row} FROM versions JOIN docs USING(at) WHERE bucket = ? AND item = '
@@ -230,7 +324,8 @@ class Index:
 
     def number(self, bucket: str, item: str, n: int) -> int | None:
         "The number that the row of a version has now"
-        found = self.ask('SELECT at FROM versions WHERE bucket = ? AND item = ? AND version = ?', (bucket, item, n))
+        found = self.ask('SELECT at FROM versions WHERE bucket = ? AND item = ? AND version = ?',
+                         (bucket, item, n))
         return found[0][0] if found else None
 
     def rows(self, ats: Sequence[int]) -> dict[int, tuple[Row, list[str]]]:
@@ -238,7 +333,8 @@ class Index:
         found = {}
         for i in range(0, len(ats), 500):
             part = ats[i:i + 500]
-            for at, alias, *rest in self.ask(f"SELECT at, alias, {_row} FROM versions JOIN docs USING(at) WHERE at IN "
+            for at, alias, *rest in self.ask(f"SELECT at, alias, {_row} FROM versions JOIN docs "
+                                             "USING(at) WHERE at IN "
                                              f"({', '.join('?' * len(part))})", part):
                 found[at] = as_row(rest), uncell(alias)
         return found
@@ -262,7 +358,9 @@ class Index:
         return self.ask('SELECT ifnull(max(n), 0) FROM touched')[0][0]
 
 # %% ../../nbs/search/04_local_index.ipynb #8f33bd71
-_held = ('locked', 'busy', 'unable to open', 'readonly', 'read-only', 'full')
+# it is held by somebody, the disk is full, or more was asked than SQLite takes at once
+_held = ('locked', 'busy', 'unable to open', 'readonly', 'read-only', 'full', 'too many',
+         'too large', 'too big')
 
 # %% ../../nbs/search/04_local_index.ipynb #79ccdb79
 _deciders: dict[int, Callable] = {}
@@ -273,34 +371,39 @@ def decider(f: Callable[[Any, Any], Cell]) -> int:
     _deciders[n := next(_numbers)] = f
     return n
 
+# %% ../../nbs/search/04_local_index.ipynb #a2ccd743
 def forget_deciders(numbers: Iterable[int]) -> None:
     for n in numbers: _deciders.pop(n, None)
 
+# %% ../../nbs/search/04_local_index.ipynb #c08eaaec
 def _holds(n: int, a: Cell, b: Cell) -> Cell: return _deciders[n](a, b)
 
 # %% ../../nbs/search/04_local_index.ipynb #fa908eed
 # versions that make a key common; columns made unasked; columns at all
 COMMON, MANY_COLUMNS, MOST_COLUMNS = 200, 40, 400
 
-# %% ../../nbs/search/04_local_index.ipynb #a7436bf6
-class Writer:
-    "Rows on their way into the index, within one transaction"
+# %% ../../nbs/search/04_local_index.ipynb #fbd1c7ca
+class RowWriter:
+    "Single rows on their way into the index"
     def __init__(self, index: Index, db: sqlite3.Connection):
         own = index.columns(db)
         plain = {n: c for n, c in own.items() if not n.root and len(n.parts) == 1}
         self.index, self.db, self.columns = index, db, plain | own      # plain keys first
         self.plain, self.readers = [n.parts[0] for n in plain], [reader(n) for n in own if n not in plain]
-        names = ['at', 'bucket', 'item', 'version', 'created', 'latest', 'size', 'kind', 'codec', 'author', 'alias',
-                 *self.columns.values()]
-        self.insert = f"INSERT INTO versions({', '.join(names)}) VALUES({', '.join('?' * len(names))})"
+        names = ['at', 'bucket', 'item', 'version', 'created', 'latest', 'size', 'kind', 'codec',
+                 'author', 'alias', *self.columns.values()]
+        self.insert = (f"INSERT INTO versions({', '.join(names)}) "
+                       f"VALUES({', '.join('?' * len(names))})")
         self.keys: dict[str, Counter] = defaultdict(Counter)
 
     def values(self, at: int, r: Row, latest: bool, aliases: list[str]) -> list:
         "What `versions` holds of a row"
         bucket, item, n, created, size, kind, codec, author, _, _, m, _, s = r
         found = list(map(m.get, self.plain))
-        if s and None in found: found = [v if v is not None else s.get(k) for k, v in zip(self.plain, found)]
-        own = [kind, codec, author, aliases or NO_LIST, *found, *[read(m, s) for read in self.readers]]
+        if not s.keys().isdisjoint(self.plain):
+            found = [v if v is not None and v == v else s.get(k) for k, v in zip(self.plain, found)]
+        own = [kind, codec, author, aliases or NO_LIST, *found,
+               *[read(m, s) for read in self.readers]]
         return [at, bucket, item, n, created, latest, size,
                 *[v if v is None or v is NO_LIST or (t := type(v)) is float or t is str and v.isascii() or t is int
                   and -2**63 <= v < 2**63 else cell(v) for v in own]]
@@ -323,14 +426,15 @@ class Writer:
         aliases = [a for a, in db.execute('SELECT alias FROM aliases WHERE bucket = ? AND item = ? AND version = ? '
                                           'ORDER BY alias', (*own, r.version))]
         # who reads it page by page finds it where it was
-        at = before if stay and before is not None and before // ROOM == r.created else self.free(r.created)
+        at = (before if stay and before is not None and before // ROOM == r.created
+              else self.free(r.created))
         db.execute(self.insert, self.values(at, r, not later, aliases))
         db.execute('INSERT INTO docs VALUES(?, ?, ?, ?, ?, ?, ?)', self.doc(at, r))
         if text := row_words(r.item, r.kind, r.metadata):
             db.execute('INSERT INTO words(rowid, t) VALUES(?, ?)', (at, text))
         if not later:
-            db.execute('UPDATE versions SET latest = 0 WHERE bucket = ? AND item = ? AND version < ? AND latest = 1',
-                       (*own, r.version))
+            db.execute('UPDATE versions SET latest = 0 WHERE bucket = ? AND item = ? AND version < '
+                       '? AND latest = 1', (*own, r.version))
         self.keys[r.bucket].update(row_keys(r.metadata, r.stats))
         if later and later[0][0] < at: self.behind(own, [n for to, n in later if to < at])
 
@@ -358,48 +462,81 @@ class Writer:
         metadata = json.loads(metadata)
         if text := row_words(item, uncell(kind), metadata):
             self.db.execute("INSERT INTO words(words, rowid, t) VALUES('delete', ?, ?)", (at, text))
-        for table in ('versions', 'docs'): self.db.execute(f'DELETE FROM {table} WHERE at = ?', (at,))
+        for table in ('versions', 'docs'):
+            self.db.execute(f'DELETE FROM {table} WHERE at = ?', (at,))
         if latest:
             self.db.execute('UPDATE versions SET latest = 1 WHERE at = (SELECT at FROM versions WHERE bucket = ? AND '
                             'item = ? ORDER BY version DESC LIMIT 1)', (bucket, item))
         self.keys[bucket].subtract(row_keys(metadata, json.loads(stats)))
         return at
 
-    def load(self, rows: Iterable[Filled]) -> None:
+# %% ../../nbs/search/04_local_index.ipynb #92c9567c
+class PortionWriter(RowWriter):
+    "Many rows on their way into the index, by column"
+    def load(self, portions: Iterable[Portion]) -> None:
         "Add versions of a bucket that the index has nothing of, oldest first; `settle_latest` comes after"
         late, last = [], -1
-        for part in _parts(rows, 5000):
-            placed = []
-            taken = self.taken(part[0][0].created, part[-1][0].created)
-            for r, texts, latest in part:
-                at = r.created * ROOM
-                if at <= last: at = last + 1 if last < at + ROOM - 1 else -1
-                while at in taken: at += 1
-                if at < 0 or at >= (r.created + 1) * ROOM: late.append(r); continue
-                placed.append((last := at, r, texts, latest))
-            self._insert(placed)
+        for p in portions:
+            ats = self._places(p, last)
+            placed = [i for i, at in enumerate(ats) if at is not None]
+            last = max((at for at in ats if at is not None), default=last)
+            if len(placed) == len(p): self._insert(p, ats)
+            elif placed: self._insert(p.only(placed), [ats[i] for i in placed])
+            late += ([r for (r, *_), at in zip(p.filled(), ats) if at is None]
+                     if len(placed) < len(p) else [])
         for r in late: self.add(r)
+
+    def _places(self, p: Portion, last: int) -> list[int | None]:
+        "Numbers for rows, oldest first, behind a number; None where a moment has no more of them"
+        created, found = p.created, [c * ROOM for c in p.created]
+        if found[0] > last and all(map(lt, created, created[1:])) and not self._held_by(found):
+            return [*found]
+        taken, placed = self.taken(created[0], created[-1]), []
+        for at in found:
+            end = at + ROOM
+            if at <= last: at = last + 1 if last < end - 1 else end
+            while at in taken: at += 1
+            placed.append(at if at < end else None)
+            if at < end: last = at
+        return placed
+
+    def _held_by(self, ats: list[int]) -> bool:
+        "Has any of these numbers a row?"
+        last = self.db.execute('SELECT max(at) FROM versions').fetchone()[0]
+        return (last is not None and ats[0] <= last
+                and bool(self.db.execute('SELECT 1 FROM json_each(?) JOIN versions ON at = value LIMIT 1',
+                                         (json.dumps(ats),)).fetchone()))
 
     def taken(self, first: int, last: int) -> set[int]:
         "The numbers of rows that were created within a time"
         return {at for at, in self.db.execute('SELECT at FROM versions WHERE at >= ? AND at < ?',
                                               (first * ROOM, (last + 1) * ROOM))}
 
-    def _insert(self, placed: list[tuple[int, Row, Texts | None, bool]]) -> None:
+    def _insert(self, p: Portion, ats: Sequence[int | None]) -> None:
         "Insert rows that have their numbers"
-        self.db.executemany(self.insert, (self.values(at, r, latest, []) for at, r, _, latest in placed))
+        item, version, created, size, kind, codec, author, id, hash, metadata, _, stats = p.columns
+        of_stats = set(chain.from_iterable(stats))
+        own = [cells(self._column(k, metadata, stats if k in of_stats else ())) for k in self.plain]
+        own += [cells([*map(read, metadata, stats)]) for read in self.readers]
+        self.db.executemany(self.insert, zip(ats, repeat(p.bucket), item, version, created, p.latest, size, cells(kind),
+                                             cells(codec), cells(author), repeat(NO_LIST), *own))
         self.db.executemany('INSERT INTO docs VALUES(?, ?, ?, ?, ?, ?, ?)',
-                            (self.doc(at, r, texts) for at, r, texts, _ in placed))
-        self.db.executemany('INSERT INTO words(rowid, t) VALUES(?, ?)',
-                            ((at, row_words(r.item, r.kind, r.metadata)) for at, r, *_ in placed))
-        if placed: self.keys[placed[0][1].bucket].update(count_keys((r.metadata, r.stats) for _, r, *_ in placed))
+                            zip(ats, cells(id), cells(hash), *p.texts, p.sums()))
+        self.db.executemany('INSERT INTO words(rowid, t) VALUES(?, ?)', zip(ats, p.words()))
+        self.keys[p.bucket].update(count_keys(metadata, stats))
+
+    def _column(self, key: str, metadata: Sequence[Mapping], stats: Sequence[Mapping]) -> list:
+        "What each row has under a plain key"
+        found = [m.get(key) for m in metadata]
+        return (found if not stats
+                else [v if v is not None and v == v else s.get(key) for v, s in zip(found, stats)])
 
     def settle_latest(self, bucket: str) -> None:
         "Find out which versions of a bucket are the latest of their items"
         latest = 'SELECT at FROM (SELECT at, max(version) FROM versions WHERE bucket = ?1 GROUP BY item)'
         self.db.execute(f'UPDATE versions SET latest = 1 WHERE latest = 0 AND at IN ({latest})', (bucket,))
-        self.db.execute(f'UPDATE versions SET latest = 0 WHERE latest = 1 AND bucket = ?1 AND at NOT IN ({latest})',
-                        (bucket,))
+        self.db.execute('UPDATE versions SET latest = 0 WHERE latest = 1 AND bucket = ?1 AND at '
+                        f'NOT IN ({latest})', (bucket,))
 
     @contextmanager
     def unordered(self, rows: int) -> Iterator[None]:
@@ -412,6 +549,9 @@ class Writer:
         yield
         for _, sql in orders: self.db.execute(sql)
 
+# %% ../../nbs/search/04_local_index.ipynb #a7436bf6
+class Writer(PortionWriter):
+    "Rows on their way into the index, within one transaction"
     def done(self) -> None:
         "Count the keys of what was written"
         for bucket, keys in self.keys.items():
@@ -427,13 +567,15 @@ class Writer:
         "Where aliases of an item point now; None: nowhere"
         touched = set()
         for alias, to in aliases.items():
-            before = self.db.execute('SELECT version FROM aliases WHERE bucket = ? AND item = ? AND alias = ?',
-                                     (bucket, item, alias)).fetchone()
+            before = self.db.execute('SELECT version FROM aliases WHERE bucket = ? AND item = ? '
+                                     'AND alias = ?', (bucket, item, alias)).fetchone()
             if (before and before[0]) == to: continue
             if to is None:
                 self.db.execute('DELETE FROM aliases WHERE bucket = ? AND item = ? AND alias = ?',
                                 (bucket, item, alias))
-            else: self.db.execute('INSERT OR REPLACE INTO aliases VALUES(?, ?, ?, ?)', (bucket, item, alias, to))
+            else:
+                self.db.execute('INSERT OR REPLACE INTO aliases VALUES(?, ?, ?, ?)',
+                                (bucket, item, alias, to))
             touched |= {before and before[0], to} - {None}
         for n in touched: self._mark(bucket, item, n)
 
@@ -463,17 +605,13 @@ class Writer:
         within: float = 0.0,      # Also what was written so many seconds ago
     ) -> set[Key]:
         "What was written since a mark"
-        found = {*self.db.execute('SELECT item, what FROM touched WHERE n > ? AND bucket = ?', (mark, bucket))}
+        found = {*self.db.execute('SELECT item, what FROM touched WHERE n > ? AND bucket = ?',
+                                  (mark, bucket))}
         return (found | {*self.db.execute('SELECT item, what FROM touched WHERE at > ? AND bucket = ?',
                                           (time.time() - within, bucket))} if within else found)
 
-    def forget_touched(self, before: float) -> None: self.db.execute('DELETE FROM touched WHERE at < ?', (before,))
-
-# %% ../../nbs/search/04_local_index.ipynb #09551338
-def _parts(rows: Iterable, n: int) -> Iterator[list]:
-    "Rows in parts"
-    rows = iter(rows)
-    while part := list(islice(rows, n)): yield part
+    def forget_touched(self, before: float) -> None:
+        self.db.execute('DELETE FROM touched WHERE at < ?', (before,))
 
 # %% ../../nbs/search/04_local_index.ipynb #e9f33be3
 _row = 'bucket, item, version, created, size, kind, codec, author, id, hash, metadata, notes, stats'

@@ -14,22 +14,24 @@ from ..durations import parse_duration
 from ..errors import InvalidQuery, hint
 from ..refs import parse_time
 from ..storage.config import parse_size
-from .predicate import (FIELDS, ROOTS, And, Between, Compare, Condition, In, IsNull, Leaf, Like, Name,
-                                          Node, Not, Or, Value, _plain, _span, values)
+from .predicate import (FIELDS, ROOTS, And, Between, Compare, Condition, In,
+                                          IsNull, Leaf, Like, Name, Node, Not, Or, Value, _plain,
+                                          _span, values)
 
 # %% auto #0
-__all__ = ['MAX_TEXT', 'MAX_DEPTH', 'MAX_PARTS', 'ALLOWED', 'CREATED', 'TIMES', 'SIZE', 'SIZES', 'Reader', 'rooted', 'untimely',
-           'as_bytes', 'parse_where']
+__all__ = ['MAX_TEXT', 'MAX_DEPTH', 'MAX_PARTS', 'ALLOWED', 'CREATED', 'TIMES', 'SIZE', 'SIZES', 'SourceText', 'TextReader',
+           'PlacedText', 'ReaderParts', 'Reader', 'rooted', 'untimely', 'as_bytes', 'parse_where']
 
-# %% ../../nbs/search/02_parser.ipynb #0ce969c0
+# %% ../../nbs/search/02_parser.ipynb #62606770
 # characters, nested brackets and NOTs (24 Python frames each in the parser), parts of a name
 MAX_TEXT, MAX_DEPTH, MAX_PARTS = 10_000, 20, 16
 ALLOWED = ("allowed: names, 'text', numbers, dates (2026-11-01), now() - 7 days, sizes (100 kB), TRUE, FALSE, "
            ":parameters, = != <> < <= > >=, AND, OR, NOT, IN (…), " "[I]LIKE, BETWEEN … AND …, IS [NOT] NULL, "
            "brackets; \"…\" quotes a name")
 
-class Reader:
-    "A condition's text on its way to a tree"
+# %% ../../nbs/search/02_parser.ipynb #37de0283
+class SourceText:
+    "Source text of a condition: its tokens, and errors that point into it"
     def __init__(
         self,
         text: str,
@@ -37,7 +39,8 @@ class Reader:
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),   # What `now()` is
     ):
         self.text, self.params, self.now, self.used = text, params, now, set()
-        self.tokens, self.places = [], []        # for the parser; each place: (Name or Value, where it begins)
+        # for the parser; each place: (Name or Value, where it begins)
+        self.tokens, self.places = [], []
 
     def fail(
         self,
@@ -69,11 +72,15 @@ class Reader:
             self.fail("a quote is opened and not closed; within text it is doubled: 'it''s'",
                       max(0, min((i for q in '\'"' if (i := blank.find(q)) >= 0), default=len(blank) - 1)))
         if not tokens: raise InvalidQuery('where: the condition is empty; leave it out (None) to have no condition')
-        for a, b in zip([-1] + [t.end for t in tokens], [t.start for t in tokens] + [len(self.text)]):
+        for a, b in zip([-1] + [t.end for t in tokens],
+                        [t.start for t in tokens] + [len(self.text)]):
             if gap := self.text[a + 1:b].strip():
                 self.fail(f'comments are not allowed: {gap[:20]!r}', self.text.index(gap, a + 1))
         return [(t, self.text[t.start:t.end + 1]) for t in tokens]
 
+# %% ../../nbs/search/02_parser.ipynb #3ccef49e
+class TextReader(SourceText):
+    "Names, values and parameters in the text of a condition"
     def name(
         self,
         cut: list,
@@ -83,22 +90,27 @@ class Reader:
         parts, start = [], i
         while True:
             if i >= len(cut) or not (cut[i][1][0] == '"' or _word.fullmatch(cut[i][1])):
-                self.fail('a name is expected after the dot; quote it if it is not a plain word', cut[i - 1][0].start)
+                self.fail('a name is expected after the dot; quote it if it is not a plain word',
+                          cut[i - 1][0].start)
             parts.append(cut[i][0].text if cut[i][1][0] == '"' else cut[i][1])
             i += 1
             if i >= len(cut) or cut[i][1] != '.': break
             i += 1
-        if len(parts) > MAX_PARTS: self.fail(f'a name has at most {MAX_PARTS} parts', cut[start][0].start)
+        if len(parts) > MAX_PARTS:
+            self.fail(f'a name has at most {MAX_PARTS} parts', cut[start][0].start)
         found = rooted(parts, cut[start][1])
         if found.root == 'fields' and str(found) not in FIELDS:
-            self.fail(f'there is no field {str(found)!r}{hint(str(found), FIELDS)}', cut[start][0].start)
+            self.fail(f'there is no field {str(found)!r}{hint(str(found), FIELDS)}',
+                      cut[start][0].start)
         return found, i
 
     def param(self, cut: list, i: int) -> tuple[Value, int]:
         "Read `:name`"
         name = cut[i + 1][1] if i + 1 < len(cut) and cut[i + 1][0].start == cut[i][0].end + 1 else ''
-        if not _word.fullmatch(name): self.fail('a parameter is a colon and a name, as in :owner', cut[i][0].start)
-        if name not in self.params: self.fail(f'params has no {name!r}{hint(name, self.params)}', cut[i][0].start)
+        if not _word.fullmatch(name):
+            self.fail('a parameter is a colon and a name, as in :owner', cut[i][0].start)
+        if name not in self.params:
+            self.fail(f'params has no {name!r}{hint(name, self.params)}', cut[i][0].start)
         self.used.add(name)
         return _bound(self.params[name], f'the parameter :{name}'), i + 2
 
@@ -113,7 +125,9 @@ class Reader:
         "What `now()` and `today()` are, and so long before or after"
         try:
             t = self.now()
-            if m['span']: t = t - parse_duration(m['span']) if m['sign'] == '-' else t + parse_duration(m['span'])
+            if m['span']:
+                t = (t - parse_duration(m['span']) if m['sign'] == '-'
+                     else t + parse_duration(m['span']))
         except ValueError as e: self.fail(str(e), at)
         except OverflowError: self.fail('there is no such time', at)
         return t if m['now'].lower() == 'now' else t.date().isoformat()
@@ -141,16 +155,22 @@ class Reader:
         if source[0] == '"' or _word.fullmatch(source): return self.name(cut, i)
         self.fail(f'{source[:20]!r} is not allowed', token.start)
 
+# %% ../../nbs/search/02_parser.ipynb #a613894b
+class PlacedText(TextReader):
+    "Text of a condition as the parser is given it: with places for names and values"
     def slip(self, cut: list, i: int, after: Name | Value | None) -> None:
         "Refuse what is written otherwise here, and say how"
         token, source = cut[i]
         both = source + cut[i + 1][1] if i + 1 < len(cut) else ''
-        if source in ('<', '>', '!') and both in _structure: self.fail(f'write {both} without a gap', token.start)
-        found = [both] if source == '=' else [] if source in _structure else [both, source, source[0]]
+        if source in ('<', '>', '!') and both in _structure:
+            self.fail(f'write {both} without a gap', token.start)
+        found = ([both] if source == '=' else [] if source in _structure
+                 else [both, source, source[0]])
         if advice := next(((f, _slips[f]) for f in found if f in _slips), None):
             self.fail(f'{advice[0]} is not understood: {advice[1]}', token.start)
         if after and source.upper() in _likes:
-            self.fail("write LIKE '%…%' for a part of a text; of a list, = asks for an element", token.start)
+            self.fail("write LIKE '%…%' for a part of a text; of a list, = asks for an element",
+                      token.start)
 
     def read(self) -> None:
         "Replace names and values by numbered places, keep the structure"
@@ -183,52 +203,22 @@ class Reader:
         for t in self.tokens:
             source = self.text[t.start:t.end + 1].upper()
             if source == '(': open.append((nots + 1, t.start))
-            if source == ')' and not open: self.fail('no bracket is open that this one could close', t.start)
+            if source == ')' and not open:
+                self.fail('no bracket is open that this one could close', t.start)
             if source == ')': open.pop()
             nots = nots + 1 if source == 'NOT' else 0
             if sum(n for n, _ in open) + nots > MAX_DEPTH:
                 self.fail(f'brackets and NOTs nest more than {MAX_DEPTH} deep', t.start)
         if open: self.fail('this bracket is opened and not closed', open[-1][1])
 
-    def parse(self) -> Node:
-        "The tree of the text"
-        from sqlglot import exp
-        from sqlglot.errors import ParseError
-        from sqlglot.parser import Parser
-        self.read()
-        try: found = Parser().parse_into(exp.Condition, self.tokens, self.text)
-        except ParseError as e:
-            line, column = (e.errors[0].get(k) if e.errors else None for k in ('line', 'col'))
-            self.fail('something is missing or too much here',
-                      next((t.start for t in self.tokens if (t.line, t.col) == (line, column)), len(self.text)))
-        except RecursionError:
-            raise InvalidQuery('where: the condition nests too deep for the stack that is left') from None
-        if len(found) != 1 or found[0] is None: self.fail('one condition is expected', 0)
-        return self.node(found[0])
-
+# %% ../../nbs/search/02_parser.ipynb #0ce969c0
+class ReaderParts(PlacedText):
+    "Parts of conditions: what the parser has made of names, values, lists and patterns"
     def at(self, e) -> int:
         "Where in the text a parsed expression begins"
         from sqlglot import exp
-        return min((self.places[int(i.name)][1] for i in e.find_all(exp.Identifier) if i.name.isdecimal()), default=0)
-
-    def node(self, e) -> Node:
-        "A parsed expression as a node of the tree, or `InvalidQuery`"
-        kind = type(e).__name__
-        if extra := {k for k, v in e.args.items() if v} - _parts:
-            self.fail(f'{sorted(extra)[0]!r} is not allowed here', self.at(e))
-        if kind == 'Paren': return self.node(e.this)
-        if kind == 'Not': return Not(self.node(e.this))
-        if kind in ('And', 'Or'): made = {'And': And, 'Or': Or}[kind](tuple(self.node(p) for p in self.chain(e)))
-        elif kind in _operators: made = self.compare(e)
-        elif kind in ('Like', 'ILike'): made = Like(self.subject(e), self.pattern(e.expression), kind == 'ILike')
-        elif kind == 'Between': made = Between(self.subject(e), *(self.one(x) for x in (e.args['low'], e.args['high'])))
-        elif kind == 'In': made = In(self.subject(e), self.listed(e))
-        elif kind == 'Is' and type(e.expression).__name__ == 'Null': made = IsNull(self.subject(e))
-        elif kind == 'Column': made = Compare('=', self.subject(e, e), Value(True))
-        elif kind == 'Is': self.fail('IS goes with NULL alone; write =', self.at(e))
-        else: self.fail('this is not allowed in a condition', self.at(e))
-        if not isinstance(made, (And, Or)): made = self.sized(self.timely(made, e), e)
-        return Not(made) if kind == 'NEQ' or e.args.get('negate') else made
+        return min((self.places[int(i.name)][1] for i in e.find_all(exp.Identifier)
+                    if i.name.isdecimal()), default=0)
 
     def chain(self, e) -> list:
         "`a AND b AND c`, which the parser nests, as a list"
@@ -245,22 +235,26 @@ class Reader:
     def subject(self, e, of=None) -> Name:
         "The name that a condition is about"
         found = self.leaf(e.this if of is None else of)
-        return found if isinstance(found, Name) else self.fail('a name is expected on the left', self.at(e))
+        return (found if isinstance(found, Name)
+                else self.fail('a name is expected on the left', self.at(e)))
 
     def one(self, e) -> Value:
         "One value"
         found = self.leaf(e)
         if isinstance(found, Name):
-            self.fail(f"a value is expected here, and text is written in single quotes: '{str(found):.40}'", self.at(e))
+            self.fail("a value is expected here, and text is written in single quotes: "
+                      f"'{str(found):.40}'", self.at(e))
         if not isinstance(found, Value): self.fail('a value is expected here', self.at(e))
-        return found if not isinstance(found.value, list) else self.fail('a list goes with IN', self.at(e))
+        return (found if not isinstance(found.value, list)
+                else self.fail('a list goes with IN', self.at(e)))
 
     def compare(self, e) -> Compare:
         "A comparison, its name on the left"
         op, a, b = _operators[type(e).__name__], self.leaf(e.this), self.leaf(e.expression)
         if isinstance(a, Name) and isinstance(b, Name): return Compare(op, a, b)
         if isinstance(a, Name): return Compare(op, a, self.one(e.expression))
-        if isinstance(b, Name): return Compare(op.translate(str.maketrans('<>', '><')), b, self.one(e.this))
+        if isinstance(b, Name):
+            return Compare(op.translate(str.maketrans('<>', '><')), b, self.one(e.this))
         self.fail('a comparison needs a name on one side', self.at(e))
 
     def pattern(self, e) -> str:
@@ -287,7 +281,8 @@ class Reader:
     def at_value(self, bad: object, e) -> int:
         "Where in the text a value of a parsed expression is"
         from sqlglot import exp
-        places = [self.places[int(i.name)] for i in e.find_all(exp.Identifier) if i.name.isdecimal()]
+        places = [self.places[int(i.name)] for i in e.find_all(exp.Identifier)
+                  if i.name.isdecimal()]
         return next((at for o, at in places if isinstance(o, Value)
                      and any(v is bad
                              for v in ([x.value for x in o.value] if isinstance(o.value, list) else [o.value]))),
@@ -297,6 +292,47 @@ class Reader:
         "Read the sizes of a condition on the size"
         made, bad = as_bytes(node)
         return made if bad is None else self.fail(f'{bad!r:.40} {SIZES}', self.at_value(bad, e))
+
+# %% ../../nbs/search/02_parser.ipynb #e19bcb7e
+class Reader(ReaderParts):
+    "A condition's text on its way to a tree"
+    def parse(self) -> Node:
+        "The tree of the text"
+        from sqlglot import exp
+        from sqlglot.errors import ParseError
+        from sqlglot.parser import Parser
+        self.read()
+        try: found = Parser().parse_into(exp.Condition, self.tokens, self.text)
+        except ParseError as e:
+            line, column = (e.errors[0].get(k) if e.errors else None for k in ('line', 'col'))
+            self.fail('something is missing or too much here',
+                      next((t.start for t in self.tokens if (t.line, t.col) == (line, column)), len(self.text)))
+        except RecursionError:
+            raise InvalidQuery('where: the condition nests too deep for the stack that is left') from None
+        if len(found) != 1 or found[0] is None: self.fail('one condition is expected', 0)
+        return self.node(found[0])
+
+    def node(self, e) -> Node:
+        "A parsed expression as a node of the tree, or `InvalidQuery`"
+        kind = type(e).__name__
+        if extra := {k for k, v in e.args.items() if v} - _parts:
+            self.fail(f'{sorted(extra)[0]!r} is not allowed here', self.at(e))
+        if kind == 'Paren': return self.node(e.this)
+        if kind == 'Not': return Not(self.node(e.this))
+        if kind in ('And', 'Or'):
+            made = {'And': And, 'Or': Or}[kind](tuple(self.node(p) for p in self.chain(e)))
+        elif kind in _operators: made = self.compare(e)
+        elif kind in ('Like', 'ILike'):
+            made = Like(self.subject(e), self.pattern(e.expression), kind == 'ILike')
+        elif kind == 'Between':
+            made = Between(self.subject(e), *(self.one(x) for x in (e.args['low'], e.args['high'])))
+        elif kind == 'In': made = In(self.subject(e), self.listed(e))
+        elif kind == 'Is' and type(e.expression).__name__ == 'Null': made = IsNull(self.subject(e))
+        elif kind == 'Column': made = Compare('=', self.subject(e, e), Value(True))
+        elif kind == 'Is': self.fail('IS goes with NULL alone; write =', self.at(e))
+        else: self.fail('this is not allowed in a condition', self.at(e))
+        if not isinstance(made, (And, Or)): made = self.sized(self.timely(made, e), e)
+        return Not(made) if kind == 'NEQ' or e.args.get('negate') else made
 
 # %% ../../nbs/search/02_parser.ipynb #429d4657
 _quoted = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
@@ -322,7 +358,8 @@ def _bound(
     "A parameter as a value"
     p = _plain(v)
     if isinstance(p, (str, bool, int, float, date)): return Value(p)
-    if p is None: raise InvalidQuery(f'{what} is {v!r}: no comparison with it is ever true; write IS NULL')
+    if p is None:
+        raise InvalidQuery(f'{what} is {v!r}: no comparison with it is ever true; write IS NULL')
     if many and isinstance(p, Iterable) and not isinstance(p, (bytes, Mapping)):
         return Value([_bound(x, f'an element of {what}', False) for x in p])
     raise InvalidQuery(f'{what} is of type {type(v).__name__}; text, numbers, booleans, dates and datetimes can be '
@@ -337,12 +374,13 @@ _plainly = re.compile(rf'''(?P<day>\d{{4}}-\d{{2}}-\d{{2}}(?:[T ]{_clock})?)(?![
 
 # %% ../../nbs/search/02_parser.ipynb #bf756cab
 _slips = {'==': 'write =', '&&': 'write AND', '&': 'write AND', '||': 'write OR', '|': 'write OR',
-          '!': 'write NOT before a condition, or != between a name and a value', '=>': 'write >=', '=<': 'write <=',
-          '<=>': 'write =', '~': "write LIKE '%…%'; filter= takes a regular expression on the item's name",
-          '[': 'write round brackets', '{': 'write a parameter as :name',
-          '`': 'write "…" around a name that is no plain word', '“': "write straight quotes: 'text'",
-          '‘': "write straight quotes: 'text'", '’': "write straight quotes: 'text'",
-          '„': "write straight quotes: 'text'", '?': 'write a parameter as :name', '$': 'write a parameter as :name'}
+          '!': 'write NOT before a condition, or != between a name and a value', '=>': 'write >=',
+          '=<': 'write <=', '<=>': 'write =', '~': "write LIKE '%…%'; filter= takes a regular "
+          "expression on the item's name", '[': 'write round brackets',
+          '{': 'write a parameter as :name', '`': 'write "…" around a name that is no plain word',
+          '“': "write straight quotes: 'text'", '‘': "write straight quotes: 'text'",
+          '’': "write straight quotes: 'text'", '„': "write straight quotes: 'text'",
+          '?': 'write a parameter as :name', '$': 'write a parameter as :name'}
 _slips |= {'=~': _slips['~'], '!~': _slips['~'], '~=': _slips['~']}
 _likes = frozenset('CONTAINS STARTSWITH ENDSWITH GLOB REGEXP RLIKE MATCH MATCHES SIMILAR HAS'.split())
 
@@ -361,8 +399,10 @@ TIMES = ("is no time: write '2026-11-01' (that day, UTC), '2026-11-01T12:00' or 
 
 def untimely(node: Leaf) -> list[object]:
     "What is compared with the time of creation, and is no time"
-    return [v for v in values(node) if isinstance(node, Like) or not _span(v)] if node.name == CREATED else []
+    return ([v for v in values(node) if isinstance(node, Like) or not _span(v)]
+            if node.name == CREATED else [])
 
+# %% ../../nbs/search/02_parser.ipynb #5be4a876
 SIZE = Name(('size',), 'fields')
 SIZES = "is no size: write bytes, or '100 kB', '20 MB', '1.5 GiB'"
 
@@ -371,8 +411,8 @@ def as_bytes(node: Leaf) -> tuple[Leaf, object]:
     if node.name != SIZE or isinstance(node, (Like, IsNull)): return node, None
     def one(v):
         try:
-            return (Value(parse_size(v.value) if isinstance(v, Value) and isinstance(v.value, str) else v.value)
-                    if isinstance(v, Value) else v)
+            return (Value(parse_size(v.value) if isinstance(v, Value) and isinstance(v.value, str)
+                          else v.value) if isinstance(v, Value) else v)
         except ValueError: bad.append(v.value); return v
     bad: list = []
     if isinstance(node, In): node = node._replace(values=tuple(map(one, node.values)))
@@ -398,15 +438,18 @@ def parse_where(
     if params: raise InvalidQuery(f"params holds {', '.join(map(repr, params))}, which the condition does not use")
     return Condition(tree, reader and reader.point)
 
+# %% ../../nbs/search/02_parser.ipynb #e84a16c9
 def _equal(key: object, v: object) -> Leaf:
     "One key of a mapping"
-    if not isinstance(key, str) or not key: raise InvalidQuery(f'where: {key!r} is no key; keys are text')
+    if not isinstance(key, str) or not key:
+        raise InvalidQuery(f'where: {key!r} is no key; keys are text')
     parts = key.split('.')
     name = rooted(parts, parts[0])
     if name.root == 'fields' and str(name) not in FIELDS:
         raise InvalidQuery(f'where: there is no field {str(name)!r}{hint(str(name), FIELDS)}')
     if len(parts) > MAX_PARTS: raise InvalidQuery(f'where: a name has at most {MAX_PARTS} parts')
-    found = IsNull(name) if _plain(v) is None else Compare('=', name, _bound(v, f'where[{key!r}]', many=False))
+    found = (IsNull(name) if _plain(v) is None
+             else Compare('=', name, _bound(v, f'where[{key!r}]', many=False)))
     if untimely(found): raise InvalidQuery(f'where[{key!r}]: {v!r:.40} {TIMES}')
     found, bad = as_bytes(found)
     if bad is not None: raise InvalidQuery(f'where[{key!r}]: {bad!r:.40} {SIZES}')

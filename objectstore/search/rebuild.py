@@ -6,105 +6,77 @@
 from __future__ import annotations
 import json, time, warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from itertools import chain, islice
+from itertools import chain
 from ..errors import Damaged, Unsupported
 from ..refs import item_of_key
 from ..format.records import Record
-from ..format.buckets import Numbers
+from ..format.states import ERASED, Numbers
 from ..format.commit import Bucket
 from ..cache.near import at_origin
-from .encoding import MAX_KNOWN, Texts, as_row, row_keys, row_of, row_sum, uncell
+from .encoding import (MAX_KNOWN, Portion, Texts, as_row, row_keys, row_of,
+                                         row_sum, uncell)
 from .local_index import IndexAway, Key, Writer
-from .changelog import (Catalog, Log, catalog_key, catalog_row, publish_catalog, read_catalog,
-                                          read_hints, read_log, write_catalog)
+from .changelog import (Catalog, Log, catalog_key, catalog_row, in_parts, paused,
+                                          publish_catalog, read_catalog, read_hints, read_log,
+                                          write_catalog)
 from .keeper import UNSURE, IndexUpdates, as_changes
 
 # %% auto #0
-__all__ = ['MANY', 'PORTIONS', 'PORTION', 'MOST_EVENTS', 'RECENT', 'LISTED', 'Keeper', 'walk']
+__all__ = ['MANY', 'PORTIONS', 'PORTION', 'MOST_EVENTS', 'RECENT', 'LISTED', 'IndexReading', 'IndexComparison', 'IndexFilling',
+           'Compaction', 'Keeper', 'walk']
 
-# %% ../../nbs/search/08_rebuild.ipynb #19984756
-class Keeper(IndexUpdates):
-    "Keeps the index of an origin: what it is told, and what it reads whole"
-
-    def compare(
-        self,
-        bucket: Bucket,
-        log: Log | None = None,      # As it was before
-    ) -> int:                        # Rows that had to be written or taken out
-        "Compare the index of a bucket with its records, and mend it"
-        log, name, now = log or read_log(bucket), bucket.name, time.time()
-        if not self._sound(name): self.index.throw_away()       # what else may be wrong with it?
-        mark, made, before = self.index.mark(), self.index.identity(), self.index.numbers(name)
-        live, notes, aliases, taken = self._listed(bucket, log, mark)
-        # before it is believed
-        if not live and bucket.backend.can.place == 'remote':
-            live, notes, aliases, taken = self._listed(bucket, log, mark)
-        there = bool(live) or bucket.state()[1]
-        good, have = self._good(name, live, notes), self.index.numbers(name)
-        new = {at: t for at, t in live.items() if at not in good and (at in have or at not in before)}
-        gone = [at for at in have if at in before and at not in live]
-        with self.index.writer() as w: left = self._write_unless(w, name, mark, dict.fromkeys(gone))
-        left |= self._fill(bucket, new, notes, mark, empty=not have)
-        with self.index.writer() as w:
-            left |= self._write_unless(w, name, mark, aliases=(mended := self._differing(name, aliases)))
-        # what others have done meanwhile, and the listing does not show
-        with self.index.writer() as w: left |= w.touched(name, mark) - new.keys() - {*gone} - mended.keys()
-        self._look(bucket, as_changes(left))
-        self.unsure.discard(name)
-        with self.index.writer() as w:
-            db = w.db
-            if self.index.identity() != made: raise IndexAway(f'{self.index.path}: it was made anew')
-            w.forget_touched(now - UNSURE)
-            db.execute('DELETE FROM seen WHERE bucket = ?', (name,))
-            db.executemany('INSERT OR IGNORE INTO seen VALUES(?, ?)', [(name, h) for h in log.hints])
-            db.execute('INSERT INTO buckets(name, there, whole, generation, compared) VALUES(?1, ?2, 1, ?3, ?4) ON '
-                       'CONFLICT DO UPDATE SET there = ?2, whole = 1, generation = ?3, compared = ?4',
-                       (name, there, log.generation, now))
-        if taken + len(new) >= MANY and not log.generation: self.long.add(name)      # the next machine reads a catalog
-        return len(gone) + taken + len(new) + len(mended)
-
+# %% ../../nbs/search/08_rebuild.ipynb #e9f6388d
+class IndexReading(IndexUpdates):
+    "Reading of a whole bucket into an index: listings first, then records, oldest first"
     def _listed(self, bucket: Bucket, log: Log, mark: int) -> tuple[dict, dict, dict, int]:
         """When every live version was made; all notes; all aliases; and how many versions an index that did not know
         the bucket has taken in on the way"""
-        name, live, taken, parts = bucket.name, {}, 0, _ahead(walk(bucket))
-        first = next(parts, {})
-        notes, aliases = (bucket.all_notes(lenient=True), bucket.all_aliases(lenient=True)) if first else ({}, {})
+        name, live, taken = bucket.name, {}, 0
         known, have = self.known(name), self.index.numbers(name)
+        lacks = not (known and known.whole)
+        parts = _ahead((part, _records(bucket, part, have) if lacks else {})
+                       for part in walk(bucket))
+        first = next(parts, ({}, {}))
+        notes, aliases = (bucket.all_notes(lenient=True), bucket.all_aliases(lenient=True)) if first[0] else ({}, {})
         with self._telling(name) as f:
-            for i, part in enumerate(chain([first], parts)):
-                live.update({(item, n): numbers.made[n] for item, numbers in part.items() for n in numbers.live})
-                if known and known.whole: continue
-                taken += self._take_in(bucket, part, have, notes, aliases, mark)
+            for i, (part, records) in enumerate(paused(chain([first], parts))):
+                live.update({(item, n): numbers.made[n] for item, numbers in part.items()
+                             for n in numbers.live})
+                if not lacks: continue
+                taken += self._take_in(bucket, part, records, notes, aliases, mark)
                 f.more(sum(len(numbers.live) for numbers in part.values()))
                 if i < len(PORTIONS): self.index.add_common()
                 if i == 0: f.about = self._about(bucket, log)
         return live, notes, aliases, taken
 
-    def _take_in(self, bucket: Bucket, part: Mapping[str, Numbers], have: Mapping, notes: Mapping, aliases: Mapping,
-                 mark: int) -> int:
-        "Read into the index what it lacks of some items; what cannot be read is left to the comparison"
-        name, wanted = bucket.name, {(i, n): numbers.made[n] for i, numbers in part.items() for n in numbers.live
-                                     if (i, n) not in have}
-        found = dict(zip(wanted, bucket.read_records(wanted)))
+    def _take_in(self, bucket: Bucket, part: Mapping[str, Numbers], found: dict, notes: Mapping,
+                 aliases: Mapping, mark: int) -> int:
+        "Take into the index what it lacks of some items; what cannot be read is left to the comparison"
+        name = bucket.name
         if error := next((r for r in found.values() if isinstance(r, Exception)
                           and not isinstance(r, (Damaged, Unsupported, FileNotFoundError))), None):
             raise error
-        rows = [row_of(r, notes.get(at, ())) for at, r in found.items() if isinstance(r, Record) and _described(r)]
+        rows = [row_of(r, notes.get(at, ())) for at, r in found.items() if isinstance(r, Record)
+                and _described(r)]
         with self.index.writer() as w:
-            def there(r):
-                return w.db.execute('SELECT 1 FROM versions WHERE bucket = ? AND item = ? AND version = ?',
-                                    (name, r.item, r.version)).fetchone()
-            newer = w.touched(name, mark)
             # another process may be at it, too
-            new = sorted((r for r in rows if not there(r) and (r.item, r.version) not in newer),
+            there: dict[str, int] = {}
+            for i, n in w.db.execute('SELECT item, version FROM versions WHERE bucket = ?1 AND item IN (SELECT value '
+                                     'FROM json_each(?2))', (name, json.dumps([*part]))):
+                found.pop((i, n), None)
+                there[i] = max(n, there.get(i, 0))
+            newer = w.touched(name, mark)
+            new = sorted((r for r in rows if (at := (r.item, r.version)) in found and at not in newer),
                          key=lambda r: (r.created, r.item, r.version))
-            w.load((r, None, False) for r in new)
+            top: dict[str, int] = {}
+            for r in new: top[r.item] = max(r.version, top.get(r.item, 0))
+            if new: w.load([Portion.of([(r, None, r.item not in there and r.version == top[r.item]) for r in new])])
             w.db.executemany('UPDATE versions SET latest = (version = (SELECT max(version) FROM versions AS v WHERE '
                              'v.bucket = ?1 AND v.item = ?2)) WHERE bucket = ?1 AND item = ?2',
-                             [(name, i) for i in {r.item for r in new}])
+                             [(name, i) for i in top.keys() & there.keys()])
             for i in part.keys() & aliases.keys():
                 w.point(name, i, {a: n for a, n in aliases[i].items() if (i, a) not in newer})
         return len(new)
@@ -112,12 +84,12 @@ class Keeper(IndexUpdates):
     def _about(self, bucket: Bucket, log: Log) -> int:
         "How many versions there may be, by the hints"
         try:
-            return len({c for changes in read_hints(bucket, log.hints).values() for c in changes or ()
-                        if c.op == 'put'})
+            return len({c for changes in read_hints(bucket, log.hints).values() for c in changes
+                        or () if c.op == 'put'})
         except OSError: return 0
 
-    def _fill(self, bucket: Bucket, wanted: Mapping[tuple[str, int], float], notes: Mapping, mark: int,
-              empty: bool) -> set[Key]:
+    def _fill(self, bucket: Bucket, wanted: Mapping[tuple[str, int], float], notes: Mapping,
+              mark: int, empty: bool) -> set[Key]:
         "Read records into the index, oldest first; what was written since a mark is left, and answered"
         left: set[Key] = set()
         order = sorted(wanted, key=lambda at: (wanted[at], *at))
@@ -126,16 +98,22 @@ class Keeper(IndexUpdates):
                           key=lambda r: (r.created, r.item, r.version))
             found = dict.fromkeys(order[i:i + PORTION]) | {(r.item, r.version): r for r in rows}
             with self.index.writer() as w:
-                if empty and len(order) > 100: w.load((r, None, False) for r in rows)
+                if empty and len(order) > 100:
+                    w.load([Portion.of([(r, None, False) for r in rows])] if rows else [])
                 else: left |= self._write_unless(w, bucket.name, mark, found)
             if i == 0: self.index.add_common()
         if empty and len(order) > 100:
             with self.index.writer() as w: w.settle_latest(bucket.name)
         return left
 
-    def _good(self, name: str, live: Mapping[tuple[str, int], float], notes: Mapping) -> set[tuple[str, int]]:
+# %% ../../nbs/search/08_rebuild.ipynb #71f1d04e
+class IndexComparison(IndexReading):
+    "Comparison of an index with what the origin says"
+    def _good(self, name: str, live: Mapping[tuple[str, int], float],
+              notes: Mapping) -> set[tuple[str, int]]:
         "The rows of a bucket that say what the origin says"
-        rows = self.index.ask('SELECT item, version, notes FROM versions JOIN docs USING(at) WHERE bucket = ?', (name,))
+        rows = self.index.ask('SELECT item, version, notes FROM versions JOIN docs USING(at) WHERE '
+                              'bucket = ?', (name,))
         return {(i, n) for i, n, noted in rows if (i, n) in live
                 and (json.loads(noted) if noted else []) == notes.get((i, n), [])}
 
@@ -153,6 +131,84 @@ class Keeper(IndexUpdates):
         return {(i, a): to for i in {*have, *aliases} for a in {*have.get(i, ()), *aliases.get(i, ())}
                 if have.get(i, {}).get(a) != (to := aliases.get(i, {}).get(a))}
 
+    def _sound(self, name: str) -> bool:
+        "Is the index of a bucket as this library has written it?"
+        with self.index.reading(): return self._is_sound(name)
+
+    def _is_sound(self, name: str) -> bool:
+        keys, ask = Counter(), self.index.ask
+        latest = ('(version = (SELECT max(version) FROM versions AS v WHERE v.bucket = versions.bucket AND v.item = '
+                  'versions.item))')
+        if ask('SELECT 1 FROM docs WHERE at NOT IN (SELECT at FROM versions) UNION ALL SELECT 1 FROM versions WHERE at '
+               'NOT IN (SELECT at FROM docs) LIMIT 1'):
+            return False
+        if ask(f'SELECT 1 FROM versions WHERE bucket = ? AND latest IS NOT {latest} LIMIT 1',
+               (name,)):
+            return False
+        pointed: dict = defaultdict(list)
+        for item, alias, to in ask('SELECT item, alias, version FROM aliases WHERE bucket = ? '
+                                   'ORDER BY alias', (name,)):
+            pointed[item, to].append(alias)
+        with self.index.using() as db:
+            w = Writer(self.index, db)
+            columns, unfilled = ', '.join(['versions.alias', *w.columns.values()]), self.index.unfilled(db)
+            late = {i for i, name in enumerate(w.columns, 1) if name in unfilled}
+            rows = db.execute('SELECT at, sum, docs.metadata, docs.notes, docs.stats, bucket, item, version, created, '
+                              f'size, kind, codec, author, id, hash, {columns} FROM versions JOIN docs USING(at) WHERE '
+                              'bucket = ?', (name,))
+            for part in paused(in_parts(rows, 1000)):
+                if not all(_as_written(w, found, pointed, keys, late) for found in part):
+                    return False
+        return ({k: n for k, n in keys.items() if n} == self.index.known_keys([name])
+                or len(keys) >= MAX_KNOWN)
+
+# %% ../../nbs/search/08_rebuild.ipynb #8e69dd98
+class IndexFilling(IndexComparison):
+    "Filling of an index from the records of its origin, and their comparison"
+    def compare(
+        self,
+        bucket: Bucket,
+        log: Log | None = None,      # As it was before
+    ) -> int:                        # Rows that had to be written or taken out
+        "Compare the index of a bucket with its records, and mend it"
+        log, name, now = log or read_log(bucket), bucket.name, time.time()
+        # what else may be wrong with it? All of it is looked at, so not where it has nothing of the bucket
+        if (self.known(name) or self.index.numbers(name)) and not self._sound(name): self.index.throw_away()
+        mark, made, before = self.index.mark(), self.index.identity(), self.index.numbers(name)
+        live, notes, aliases, taken = self._listed(bucket, log, mark)
+        # before it is believed
+        if not live and bucket.backend.can.place == 'remote':
+            live, notes, aliases, taken = self._listed(bucket, log, mark)
+        there = bool(live) or bucket.state()[1]
+        good, have = self._good(name, live, notes), self.index.numbers(name)
+        new = {at: t for at, t in live.items() if at not in good
+               and (at in have or at not in before)}
+        gone = [at for at in have if at in before and at not in live]
+        with self.index.writer() as w: left = self._write_unless(w, name, mark, dict.fromkeys(gone))
+        left |= self._fill(bucket, new, notes, mark, empty=not have)
+        with self.index.writer() as w:
+            left |= self._write_unless(w, name, mark,
+                                       aliases=(mended := self._differing(name, aliases)))
+        # what others have done meanwhile, and the listing does not show
+        with self.index.writer() as w:
+            left |= w.touched(name, mark) - new.keys() - {*gone} - mended.keys()
+        self._look(bucket, as_changes(left))
+        self.unsure.discard(name)
+        with self.index.writer() as w:
+            db = w.db
+            if self.index.identity() != made:
+                raise IndexAway(f'{self.index.path}: it was made anew')
+            w.forget_touched(now - UNSURE)
+            db.execute('DELETE FROM seen WHERE bucket = ?', (name,))
+            db.executemany('INSERT OR IGNORE INTO seen VALUES(?, ?)',
+                           [(name, h) for h in log.hints])
+            db.execute('INSERT INTO buckets(name, there, whole, generation, compared) VALUES(?1, ?2, 1, ?3, ?4) ON '
+                       'CONFLICT DO UPDATE SET there = ?2, whole = 1, generation = ?3, compared = ?4',
+                       (name, there, log.generation, now))
+        # the next machine reads a catalog
+        if taken + len(new) >= MANY and not log.generation: self.long.add(name)
+        return len(gone) + taken + len(new) + len(mended)
+
     def from_near(self, bucket: Bucket) -> None:
         "Take in what is near; the bucket stays unknown, so that it is looked at whole when the origin is back"
         mark, live = self.index.mark(), {(item, n): numbers.made[n] for item, numbers in bucket.scan().items()
@@ -167,31 +223,9 @@ class Keeper(IndexUpdates):
             for r in sorted(rows, key=lambda r: (r.created, r.item, r.version)): w.add(r)
             self._write_unless(w, bucket.name, mark, aliases=self._differing(bucket.name, aliases))
 
-    def _sound(self, name: str) -> bool:
-        "Is the index of a bucket as this library has written it?"
-        with self.index.reading(): return self._is_sound(name)
-
-    def _is_sound(self, name: str) -> bool:
-        keys, ask = Counter(), self.index.ask
-        latest = ('(version = (SELECT max(version) FROM versions AS v WHERE v.bucket = versions.bucket AND v.item = '
-                  'versions.item))')
-        if ask('SELECT 1 FROM docs WHERE at NOT IN (SELECT at FROM versions) UNION ALL SELECT 1 FROM versions WHERE at '
-               'NOT IN (SELECT at FROM docs) LIMIT 1'):
-            return False
-        if ask(f'SELECT 1 FROM versions WHERE bucket = ? AND latest IS NOT {latest} LIMIT 1', (name,)): return False
-        pointed: dict = defaultdict(list)
-        for item, alias, to in ask('SELECT item, alias, version FROM aliases WHERE bucket = ? ORDER BY alias', (name,)):
-            pointed[item, to].append(alias)
-        with self.index.using() as db:
-            w = Writer(self.index, db)
-            columns = ', '.join(['versions.alias', *w.columns.values()])
-            rows = db.execute('SELECT at, sum, docs.metadata, docs.notes, docs.stats, bucket, item, version, created, '
-                              f'size, kind, codec, author, id, hash, {columns} FROM versions JOIN docs USING(at) WHERE '
-                              'bucket = ?', (name,))
-            for found in rows:
-                if not _as_written(w, found, pointed, keys): return False
-        return {k: n for k, n in keys.items() if n} == self.index.known_keys([name]) or len(keys) >= MAX_KNOWN
-
+# %% ../../nbs/search/08_rebuild.ipynb #67d04b73
+class Compaction(IndexFilling):
+    "Catalogs of buckets, made from an index"
     def compact(
         self,
         name: str,
@@ -212,23 +246,39 @@ class Keeper(IndexUpdates):
         if (known := self._now_known(name)).generation > log.generation: return known.generation
         # what is deleted below must be in it
         with at_origin():
-            self._look(bucket, {c for found in read_hints(bucket, log.hints).values() for c in found or ()})
+            self._look(bucket,
+                       {c for found in read_hints(bucket, log.hints).values() for c in found or ()})
         changed = self._generations(bucket, log)
         generation = log.generation + 1
         told = self._told(bucket, log, changed, generation)
         with self.index.reading():
-            data = write_catalog(self._catalog_rows(name, changed, generation), name, self._aliases(name),
+            data = write_catalog(self._catalog_rows(name, changed, generation), name,
+                                 self._aliases(name),
                                  self._events(name, *told, changed, generation))
+        if not publish_catalog(bucket, generation, data): return self._refreshed(name)
+        own, now = bucket.prefix + catalog_key(generation), read_log(bucket)
         # who was asleep may get a number again that was already swept
-        if not publish_catalog(bucket, generation, data) or read_log(bucket).generation != generation:
-            return self._refreshed(name)
+        if now.generation > generation: bucket.backend.delete(own)
+        if now.generation != generation: return self._refreshed(name)
         with self.index.writing() as db:
-            db.executemany('DELETE FROM seen WHERE bucket = ? AND hint = ?', [(name, h) for h in log.hints])
+            db.executemany('DELETE FROM seen WHERE bucket = ? AND hint = ?',
+                           [(name, h) for h in log.hints])
             db.execute('UPDATE buckets SET generation = ? WHERE name = ? AND generation = ?',
                        (generation, name, log.generation))
-        for key in [*log.hints, *(bucket.prefix + catalog_key(g) for g in log.catalogs if g < log.generation)]:
+        for key in [*log.hints,
+                    *(bucket.prefix + catalog_key(g) for g in log.catalogs if g < log.generation)]:
             bucket.backend.delete(key)
-        return generation
+        if not self._erased_since(bucket, log, now): return generation
+        newer = self._compact(name, whole=False)
+        bucket.backend.delete(own)
+        return newer
+
+    def _erased_since(self, bucket: Bucket, before: Log, now: Log) -> bool:
+        "Was something erased of which a catalog that was just published may have a row? Its hint came meanwhile"
+        said = read_hints(bucket, [h for h in now.hints if h not in before.hints])
+        late = {(c.item, c.what) for found in said.values() for c in found or () if c.op == 'remove'
+                and isinstance(c.what, int)}
+        return any(ERASED in bucket.around(i, n).marks.get(n, ()) for i, n in late)
 
     def _refreshed(self, name: str) -> int:
         self.refresh(name)
@@ -239,16 +289,18 @@ class Keeper(IndexUpdates):
         if not log.generation: return {}
         try: found = read_catalog(bucket, log.generation)
         except (Damaged, FileNotFoundError): return {}
-        t = found.columns('item', 'version', 'metadata', 'notes', 'aliases', 'changed').to_pydict()
-        return {(i, n): (hash((m, o, tuple(a or ()))), c) for i, n, m, o, a, c in zip(*t.values())
+        rows = found.columns('item', 'version', 'metadata', 'notes', 'aliases', 'changed')
+        return {(i, n): (hash((m, o, tuple(a or ()))), c) for i, n, m, o, a, c in rows
                 if None not in (i, n, c)}
 
-    def _told(self, bucket: Bucket, log: Log, before: Mapping, generation: int) -> tuple[list[tuple], Catalog | None]:
+    def _told(self, bucket: Bucket, log: Log, before: Mapping,
+              generation: int) -> tuple[list[tuple], Catalog | None]:
         "What the hints say is gone or has moved, and the last catalog"
-        said = [(generation, *c) for found in read_hints(bucket, log.hints).values() for c in found or ()
-                if c.op in ('remove', 'alias')]
+        said = [(generation, *c) for found in read_hints(bucket, log.hints).values() for c in found
+                or () if c.op in ('remove', 'alias')]
         try: return said, read_catalog(bucket, log.generation) if before else None
-        except (Damaged, FileNotFoundError): return said, None      # somebody else compacts at this moment
+        # somebody else compacts at this moment
+        except (Damaged, FileNotFoundError): return said, None
 
     def _events(self, name: str, said: list[tuple], last: Catalog | None, before: Mapping,
                 generation: int) -> list[tuple]:
@@ -271,27 +323,33 @@ class Keeper(IndexUpdates):
                 row = as_row([*own[:10], '{}', None, '{}'])
                 was = before.get((row.item, row.version))
                 yield catalog_row(row, texts, aliases, bool(latest),
-                                  was[1] if was and was[0] == hash((texts.metadata, texts.notes, tuple(aliases)))
+                                  was[1] if was
+                                  and was[0] == hash((texts.metadata, texts.notes, tuple(aliases)))
                                   else generation)
 
+# %% ../../nbs/search/08_rebuild.ipynb #19984756
+class Keeper(Compaction):
+    "Keeps the index of an origin: what it is told, and what it reads whole"
     def _from_catalog(self, bucket: Bucket, log: Log) -> bool:
         "Fill the index of a bucket from its catalog; False where that cannot be read"
         name = bucket.name
         try:
             catalog = read_catalog(bucket, log.generation)
-            rows = catalog.rows()
+            portions = catalog.portions()
+            first = next(portions, None)
             with self.index.writer() as w:
-                if (known := self.known(name)) and known.whole: return True      # another process was sooner
+                # another process was sooner
+                if (known := self.known(name)) and known.whole: return True
                 w.forget(name)
-                w.load(islice(rows, 500))
+                if first: w.load([first])
             have, made = self.index.numbers(name), self.index.identity()
             self.index.add_common()
             with self._telling(name, len(catalog)) as f, self.index.writer() as w:
                 if (known := self.known(name)) and known.whole: return True
                 if self.index.identity() != made or self.index.numbers(name) != have:
                     w.forget(name)
-                    rows = catalog.rows()
-                with w.unordered(len(catalog)): w.load(f.told(rows))
+                    portions = catalog.portions()
+                with w.unordered(len(catalog)): w.load(f.told(portions))
                 w.settle_latest(name)
                 for item, aliases in catalog.aliases.items(): w.point(name, item, aliases)
                 # believed for a day
@@ -321,22 +379,26 @@ class Keeper(IndexUpdates):
         name, mark = bucket.name, self.index.mark()
         try:
             catalog = read_catalog(bucket, log.generation)
-            t = catalog.columns('item', 'version').to_pydict()
-            there = set(zip(t['item'], t['version']))
+            there = set(catalog.columns('item', 'version'))
             lacks = [at for at in self.index.numbers(name) if at not in there]
-            live = self._live(bucket, lacks)
+            # also what is near and the index does not know: it may have been erased
+            near = {(i, n) for g, op, i, n in catalog.events if g > since and op == 'remove'
+                    and bucket.backend.holds(bucket.key(i, n))}
+            live = self._live(bucket, {*lacks} | near)
             with self.index.writer() as w:
                 had = self.index.numbers(name)
                 newer, differ = w.touched(name, mark, RECENT), self._differing(name, catalog.aliases)
                 doubtful = newer & differ.keys()
                 for r, *_ in catalog.rows(since):
                     if (at := (r.item, r.version)) not in newer: w.add(r)
-                    elif not (now := self.index.row(name, *at, w.db)) or now.notes != r.notes: doubtful.add(at)
+                    elif not (now := self.index.row(name, *at, w.db)) or now.notes != r.notes:
+                        doubtful.add(at)
                 for at in lacks:
                     if at not in live: w.remove(name, *at)
                 for (i, a), to in differ.items():
                     if (i, a) not in doubtful: w.point(name, i, {a: to})
-            self._look(bucket, as_changes(doubtful))      # the catalog may be older than what was done just now
+            # the catalog may be older than what was done just now
+            self._look(bucket, as_changes(doubtful))
             if catalog.warn(): self.compare(bucket, log)
             elif there - had.keys(): self._borne_out(bucket, len(catalog))
         except Damaged as e:
@@ -346,7 +408,7 @@ class Keeper(IndexUpdates):
 
 # %% ../../nbs/search/08_rebuild.ipynb #95cde3b4
 MANY = 5000                       # versions that nobody should have to read one by one twice
-PORTIONS = (250, 750, 2000)       # records that are read together: the first few soon
+PORTIONS = (250, 750, 2000, 6000, 20_000)       # records that are read together: the first few soon
 
 def walk(bucket: Bucket) -> Iterator[dict[str, Numbers]]:
     "The numbers of every item, some items at a time, as one listing of the bucket shows them"
@@ -365,6 +427,13 @@ def walk(bucket: Bucket) -> Iterator[dict[str, Numbers]]:
         size += 1
     if found: yield told()
 
+# %% ../../nbs/search/08_rebuild.ipynb #44fc2e69
+def _records(bucket: Bucket, part: Mapping[str, Numbers], have: Collection[tuple[str, int]]) -> dict:
+    "The records of some items that an index has not"
+    wanted = {(i, n): numbers.made[n] for i, numbers in part.items() for n in numbers.live if (i, n) not in have}
+    return dict(zip(wanted, bucket.read_records(wanted)))
+
+# %% ../../nbs/search/08_rebuild.ipynb #3e3aa038
 def _ahead(parts: Iterator) -> Iterator:
     "The same, with the next one on its way while one is used"
     with ThreadPoolExecutor(1, 'objectstore-listing') as pool:
@@ -374,27 +443,30 @@ def _ahead(parts: Iterator) -> Iterator:
             coming = ask()
             yield part
 
+# %% ../../nbs/search/08_rebuild.ipynb #c76f1f65
 def _described(r: Record) -> bool:
     "Can its description be read?"
     try: return bool(r.description)
     except (Damaged, Unsupported): return False
 
-# %% ../../nbs/search/08_rebuild.ipynb #dd7a9e6e
+# %% ../../nbs/search/08_rebuild.ipynb #1ff178ad
 PORTION = 2000    # records that are read together
 
-# %% ../../nbs/search/08_rebuild.ipynb #1ff178ad
-def _as_written(w: Writer, found: tuple, pointed: Mapping, keys: Counter) -> bool:
-    "Is a row as it was written? Its keys are counted"
+def _as_written(w: Writer, found: tuple, pointed: Mapping, keys: Counter,
+                late: Collection[int] = ()) -> bool:
+    "Is a row as it was written? Its keys are counted; `late`: places of columns that are not yet filled"
     at, sum, metadata, noted, stats, *own = found
     try: r = as_row([*own[:10], metadata, noted, stats])
     except (ValueError, TypeError): return False
     keys.update(k.encode(errors='backslashreplace').decode() for k in row_keys(r.metadata, r.stats))
-    return (sum == row_sum(r, Texts(metadata, noted, stats))
-            and w.values(at, r, False, pointed.get((r.item, r.version), []))[10:] == own[10:])
+    right = w.values(at, r, False, pointed.get((r.item, r.version), []))[10:]
+    for i in late: right[i] = own[10:][i] if own[10:][i] is None else right[i]
+    return sum == row_sum(r, Texts(metadata, noted, stats)) and right == own[10:]
 
 # %% ../../nbs/search/08_rebuild.ipynb #2f84efca
 # that a catalog carries on; seconds after which everybody's changes are in the log
 MOST_EVENTS, RECENT = 10_000, 60.0
 
 # %% ../../nbs/search/08_rebuild.ipynb #7e5f19fe
-LISTED = 20_000     # rows of a catalog up to which the records are listed before one of them is answered
+# rows of a catalog up to which the records are listed before one of them is answered
+LISTED = 20_000
