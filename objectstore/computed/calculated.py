@@ -4,46 +4,57 @@
 
 # %% ../../nbs/computed/05_calculated.ipynb #a83852ba
 from __future__ import annotations
-import builtins, contextvars, inspect, os, shutil, sys, tempfile, threading, time
+import builtins, contextvars, inspect, os, shutil, tempfile, threading, time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from ..errors import Damaged, InvalidQuery, NotAvailableOffline, ObjectStoreError, Unsupported
+from typing import Any, TypeVar
+from ..errors import (Damaged, InvalidQuery, NotAvailableOffline, ObjectStoreError,
+                                Unsupported)
 from ..forks import after_fork
 from ..refs import Ref
 from ..provenance import git_root, where
-from ..tracking import Input, Reads, following_threads, now_reading, reading, tell_unseen, unnoted
+from ..tracking import (Input, Reads, Recall, following_threads, now_reading,
+                                  now_recalling, reading, recalling, tell_unseen, unnoted)
 from ..format.records import HEADER_LIMIT, to_json
 from ..cache.download import Progress
-from ..store.version import Version, answered, store_place
+from ..versions.version import Version, answered, store_place
+from ..store.reads import unwarned
+from ..store.store import ObjectStore
 from .code_graph import Graph, run_of
 from .fingerprint import Param
 from .leases import Holder, Lease, await_end, holder, is_dead, leads_back
-from .freshness import FRESH, Call, StoredResults
+from .freshness import FRESH, Call, StoredResults, notebook_cell
 from ..store.writes import describable
 
 # %% auto #0
 __all__ = ['DEEPEST', 'MANY_INPUTS', 'ROOM', 'CalculationFailed', 'Cycle', 'failure', 'Frame', 'running', 'check_cycle',
-           'scratch', 'on_own_stack', 'deeper', 'defined_in', 'plain_param', 'Calculating', 'Flight']
+           'scratch', 'on_own_stack', 'deeper', 'defined_in', 'plain_param', 'kept_inputs', 'Runs', 'LeasedRuns',
+           'Calculating', 'Flight']
 
 # %% ../../nbs/computed/05_calculated.ipynb #dce91808
 class CalculationFailed(ObjectStoreError, RuntimeError):
     "A function that was to calculate a result has raised an error; nothing was stored"
 class Cycle(ObjectStoreError, RecursionError): "A calculation needs its own result"
 
+# %% ../../nbs/computed/05_calculated.ipynb #6df517eb
 def failure(
     error: Mapping,       # What a lease says: `type`, `text`
     who: str,
     ref: str,
 ) -> CalculationFailed:
     "The error of a function that ran elsewhere"
-    said = f'{ref} was being calculated by {who}, and failed: {error.get("type")}: {error.get("text")}'
+    said = (f'{ref} was being calculated by {who}, and failed: {error.get("type")}: '
+            f'{error.get("text")}')
     kind = getattr(builtins, str(error.get('type')), None)
-    if not (isinstance(kind, type) and issubclass(kind, Exception)) or issubclass(CalculationFailed, kind):
+    if (not (isinstance(kind, type) and issubclass(kind, Exception))
+        or issubclass(CalculationFailed, kind)):
         return CalculationFailed(said)
-    try: return type('CalculationFailed', (CalculationFailed, kind), {'__doc__': CalculationFailed.__doc__})(said)
+    try:
+        return type('CalculationFailed', (CalculationFailed, kind),
+                    {'__doc__': CalculationFailed.__doc__})(said)
     # two built-in types that cannot be one, or one that wants more arguments
     except TypeError: return CalculationFailed(said)
 
@@ -53,8 +64,10 @@ class Frame:
     "One calculation that runs in this context"
     key: tuple                       # Of its `Call`
     lease: Lease | None = None       # What it holds at the origin
-    folder: list = field(default_factory=list, compare=False)    # Its scratch folder, once it has one
+    # Its scratch folder, once it has one
+    folder: list = field(default_factory=list, compare=False)
 
+# %% ../../nbs/computed/05_calculated.ipynb #6868a0c5
 _stack: ContextVar[tuple[Frame, ...]] = ContextVar('calculations', default=())
 DEEPEST = 400        # calculations within each other
 
@@ -62,16 +75,20 @@ DEEPEST = 400        # calculations within each other
 def running(frame: Frame) -> Iterator[None]:
     "A calculation runs in this context"
     token = _stack.set((*_stack.get(), frame))
-    try: yield
+    try:
+        with unwarned(): yield
     finally:
         _stack.reset(token)
         for d in frame.folder: shutil.rmtree(d, ignore_errors=True)
 
+# %% ../../nbs/computed/05_calculated.ipynb #4fde5ace
 def check_cycle(key: tuple) -> None:
     "Raise `Cycle` where a calculation is asked for its own result"
-    chain = [f.key for f in _stack.get()]
+    if not (frames := _stack.get()): return
+    chain = [f.key for f in frames]
     if key in chain:
-        raise Cycle(f'{key[-1]} needs its own result: ' + ' -> '.join(k[-1] for k in [*chain[chain.index(key):], key]))
+        raise Cycle(f'{key[-1]} needs its own result: '
+                    + ' -> '.join(k[-1] for k in [*chain[chain.index(key):], key]))
     if len(chain) >= DEEPEST:
         raise Cycle(f'{len(chain)} calculations within each other, the last of {key[-1]}: does it ever end?')
 
@@ -88,11 +105,13 @@ def scratch() -> Path:
     return folder
 
 # %% ../../nbs/computed/05_calculated.ipynb #70f1a9fa
+_R = TypeVar('_R')
 _depth: ContextVar[int] = ContextVar('depth', default=0)
 
-def on_own_stack(f: Callable, *args) -> object:
+def on_own_stack(f: Callable[..., _R], *args) -> _R:
     "The result of a function, run in a thread of its own with this context"
-    found, context = [], contextvars.copy_context()
+    found: list[tuple[bool, Any]] = []
+    context = contextvars.copy_context()
     def run() -> None:
         try: found.append((True, context.run(f, *args)))
         except BaseException as e: found.append((False, e))
@@ -103,6 +122,7 @@ def on_own_stack(f: Callable, *args) -> object:
     if ok: return value
     raise value
 
+# %% ../../nbs/computed/05_calculated.ipynb #f8d1872c
 @contextmanager
 def deeper() -> Iterator[int]:
     token = _depth.set(_depth.get() + 1)
@@ -113,44 +133,51 @@ def deeper() -> Iterator[int]:
 def defined_in(fn: Callable) -> dict[str, object]:
     "Where a function is defined: the notebook's cell, or file and line"
     file, line = fn.__code__.co_filename, fn.__code__.co_firstlineno
-    shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
-    cell = getattr(getattr(shell, 'compile', None), '_filename_map', {}).get(file)
-    if cell is not None: return {'cell': cell}
+    if (cell := notebook_cell(file)) is not None: return {'cell': cell}
     if not os.path.exists(file): return {}
     root = git_root(os.path.dirname(os.path.abspath(file)))
     return {'where': f'{where(file, os.getcwd(), root and root[0])}:{line}'}
 
+# %% ../../nbs/computed/05_calculated.ipynb #f5a54153
 def plain_param(p: Param) -> object:
     "A parameter as metadata: as it is where it is plain, else as it is written in a name"
     try: found = describable(p.value)
     except InvalidQuery: return p.text
     return found if len(to_json(found)) < 1000 else p.text
 
+# %% ../../nbs/computed/05_calculated.ipynb #c1af295b
 MANY_INPUTS = 300_000       # bytes of JSON that a record may spend on them
 ROOM = 100_000              # and on what is said of machine, person and libraries
 
-def _inputs(call: Call, reads: Reads) -> list | str:
+def kept_inputs(
+    store: ObjectStore,
+    ref: Ref,                   # The item that is made from them
+    reads: Iterable[Input],
+) -> list | str:
     "What was read, as the record has it: in it, or, where it is much, in an item beside it"
-    home = store_place(call.of._store)
-    inputs = [(replace(i, place='', endpoint=None) if (i.place, i.endpoint) == home else i).plain() for i in reads]
+    home = store_place(store)
+    inputs = [(replace(i, place='', endpoint=None) if (i.place, i.endpoint) == home else i).plain()
+              for i in reads]
     if len(to_json(inputs)) < MANY_INPUTS: return inputs
-    return call.of._store.put(f'{call.ref}/inputs', inputs, kind='lineage').ref
+    return store.put(f'{ref}/inputs', inputs, kind='lineage').ref
 
-def _says(call: Call, reads: Iterable, graph: Graph, own: Mapping[str, str], seconds: float) -> dict:
+# %% ../../nbs/computed/05_calculated.ipynb #cac19cc5
+def _says(call: Call, reads: Iterable[Input], graph: Graph, own: Mapping[str, str],
+          seconds: float) -> dict:
     "What the record says of the making"
     f = call.of
     function = {'name': f.__qualname__, 'module': f.__module__,
                 **(defined_in(f.fn) if f._store.provenance == 'full' else {}),
-                'code': {n: fp for n, fp in graph.shown().items() if n not in own}, 'graph': graph.hash(own),
-                **({'own': dict(own)} if own else {}), **({'classes': call.classes} if call.classes else {}),
+                'code': {n: fp for n, fp in graph.shown().items() if n not in own},
+                'graph': graph.hash(own), **({'own': dict(own)} if own else {}),
+                **({'classes': call.classes} if call.classes else {}),
                 **({'version': f.version} if f.version is not None else {})}
-    return {'function': function, 'params': {n: p.fp for n, p in call.params.items()}, 'inputs': _inputs(call, reads),
-            'seconds': round(seconds, 3)}
+    return {'function': function, 'params': {n: p.fp for n, p in call.params.items()},
+            'inputs': kept_inputs(f._store, call.ref, reads), 'seconds': round(seconds, 3)}
 
 # %% ../../nbs/computed/05_calculated.ipynb #ecc7f474
-class Calculating(StoredResults):
-    "A function whose results are calculated when they are missing or outdated"
-
+class Runs(StoredResults):
+    "One run of a function: its result is stored, or waits on this machine"
     def _run(self, call: Call, frame: Frame) -> Version:
         "Calculate, and store the result"
         before = self._graph()
@@ -162,10 +189,12 @@ class Calculating(StoredResults):
                 value = self.fn(*call.bound.args, **call.bound.kwargs)
             reads.closed = True
             if inspect.isawaitable(value) or inspect.isgenerator(value):
-                if hasattr(value, 'close'): value.close()
+                if close := getattr(value, 'close', None): close()
                 raise Unsupported(f'{self.__qualname__} returned a {type(value).__name__}, whose items are not there '
                                   'yet: return what it yields, as a list')
-            with unnoted(): return self._keep(call, value, _says(call, reads, before, own, time.monotonic() - began))
+            with unnoted():
+                return self._keep(call, value,
+                                  _says(call, reads, before, own, time.monotonic() - began))
 
     def _check_size(self, call: Call, graph: Graph) -> None:
         "Refuse before the work what no record could hold: it would be found out when the work is done"
@@ -186,7 +215,7 @@ class Calculating(StoredResults):
                 draft.description['lineage'] |= says
                 v = store._put_or_wait(r, draft, None, False)
         except ObjectStoreError as e:
-            e.result = value
+            vars(e)['result'] = value
             e.add_note(f'{r} was calculated but not stored; the result is the attribute `result` of this error')
             raise
         store._own[v.codec, v.hash] = True
@@ -203,6 +232,9 @@ class Calculating(StoredResults):
             if not self._store._may_wait(None): raise
             return None
 
+# %% ../../nbs/computed/05_calculated.ipynb #21db401a
+class LeasedRuns(Runs):
+    "Runs under a lease: one of those who want a result calculates it, and the others wait for it"
     def _take(self, bucket, call: Call, h: Holder) -> Lease | None:
         "The lease of an item; None where somebody else was first"
         lease = Lease(bucket, call.ref.item, self._store.origin.by)
@@ -212,16 +244,19 @@ class Calculating(StoredResults):
         "Wait for another holder; its error is ours"
         held = [f.lease for f in _stack.get() if f.lease]
         for lease in held: lease.waits = str(call.ref)
-        find = lambda name: holder(self._store.origin.bucket(name.partition('/')[0]), name.partition('/')[2])
+        find = lambda name: holder(self._store.origin.bucket(name.partition('/')[0]),
+                                   name.partition('/')[2])
         def tick(h: Holder) -> None:
             progress(1)
             if h.says.get('waits') and leads_back(find, h, {lease.id for lease in held}):
                 raise Cycle(f'{call.ref} waits for what is being calculated here, in another process')
-        with Progress(f'{h.by} calculates {call.ref}', None, self._store.progress, unit=' looks') as progress:
+        with Progress(f'{h.by} calculates {call.ref}', None, self._store.progress,
+                      unit=' looks') as progress:
             try: end = await_end(bucket, call.ref.item, h, tick)
             finally:
                 for lease in held: lease.waits = ''
-        if end.of == h.of and end.says.get('is') == 'failed' and isinstance(end.says.get('error'), Mapping):
+        if (end.of == h.of and end.says.get('is') == 'failed'
+            and isinstance(end.says.get('error'), Mapping)):
             raise failure(end.says['error'], end.by, str(call.ref))
         return end
 
@@ -234,9 +269,11 @@ class Calculating(StoredResults):
                     h = holder(bucket, call.ref.item)
                     if not h.over and not is_dead(h):
                         h = self._await(bucket, call, h)
-                        if (s := self.state(call, memo, True)).fresh: return s.version
+                        s = self.state(call, memo, True)
+                        if s.fresh and s.version is not None: return s.version
                     lease = self._take(bucket, call, h)
-                except (ConnectionError, TimeoutError, PermissionError): return self._run(call, Frame(call.key))
+                except (ConnectionError, TimeoutError, PermissionError):
+                    return self._run(call, Frame(call.key))
                 if lease: return self._with(lease, call, memo)
 
     def _with(self, lease: Lease, call: Call, memo: dict) -> Version:
@@ -244,7 +281,8 @@ class Calculating(StoredResults):
         how, error = 'dropped', {}
         try:
             s = self.state(call, memo, True)
-            v = s.version if s.fresh else self._run(call, Frame(call.key, lease))
+            v = (s.version if s.fresh and s.version is not None
+                 else self._run(call, Frame(call.key, lease)))
             how = 'done'
             return v
         except Exception as e:
@@ -252,15 +290,20 @@ class Calculating(StoredResults):
             raise
         finally: lease.end(how, **error)
 
+# %% ../../nbs/computed/05_calculated.ipynb #0d7278ca
+class Calculating(LeasedRuns):
+    "A function whose results are calculated when they are missing or outdated"
     def _fresh(self, call: Call, memo: dict | None = None) -> Version:
         "A fresh result of a call, as a version"
         check_cycle(call.key)
-        with deeper() as depth: return self._ask(call, memo) if depth % 10 else on_own_stack(self._ask, call, memo)
+        with deeper() as depth:
+            return self._ask(call, memo) if depth % 10 else on_own_stack(self._ask, call, memo)
 
     def _ask(self, call: Call, memo: dict | None) -> Version:
         asked, memo = time.monotonic(), {} if memo is None else memo
         while True:
-            if (s := self.state(call, memo, True)).fresh: return s.version
+            s = self.state(call, memo, True)
+            if s.fresh and s.version is not None: return s.version
             flight, mine = _board(call.key)
             if mine: return self._fly(flight, call, memo)
             with Progress(f'calculate {call.ref}', None, self._store.progress) as progress:
@@ -270,8 +313,8 @@ class Calculating(StoredResults):
 
     def _fly(self, flight: Flight, call: Call, memo: dict) -> Version:
         try:
-            flight.version = self._leased(call, memo)
-            return flight.version
+            flight.version = v = self._leased(call, memo)
+            return v
         except Exception as e: flight.error = e; raise
         finally:
             with _turn: _flights.pop(call.key, None)
@@ -279,19 +322,36 @@ class Calculating(StoredResults):
 
     def _hash_of(self, call: Call, memo: dict) -> str | None:
         "The hash of a fresh result, for whoever was made from it; None where it cannot be calculated"
-        try: return self._fresh(call, memo).hash
+        try: return self._fresh(call, memo).content_id
         except Cycle: raise
         except Exception: return None          # the function's own error: whoever needs the result will meet it
+
+    @contextmanager
+    def run_again(self, call: Call, then: Recall) -> Iterator[tuple[object, Reads]]:
+        "What the function gives now for what was read then, as long as the context lasts; nothing is stored"
+        reads = Reads()
+        with running(Frame(call.key)):
+            with following_threads(), recalling(then), reading(reads):
+                value = self.fn(*call.bound.args, **call.bound.kwargs)
+            reads.closed = True
+            yield value, reads
+
+    def _result_then(self, call: Call, then: Recall) -> Version:
+        "The result that a calculation had when it is run again"
+        v = then.answer(store_place(self._store)[0], str(call.ref), 'call')
+        if isinstance(v, Version): return v
+        raise Unsupported(f'{call.ref} had no result then' if v is None else f'{call.ref} was not called then')
 
     def version_for(self, call: Call) -> Version:
         "A fresh result, noted as an input of the calculation around it"
         place, endpoint = store_place(self._store)
         def note(v: Version | None) -> None:
             if reads := now_reading():
-                reads.note(Input(str(call.ref), v and v.hash, v and v.ref, v and v.id, 'call', place=place,
-                                 endpoint=endpoint))
+                reads.note(Input(str(call.ref), v and v.content_id, v and v.ref, v and v.id, 'call',
+                                 place=place, endpoint=endpoint))
+        then = now_recalling()
         try:
-            with unnoted(): v = self._fresh(call)
+            with unnoted(): v = self._fresh(call) if then is None else self._result_then(call, then)
         except Exception: note(None); raise
         note(v)
         return v
@@ -325,15 +385,15 @@ class Calculating(StoredResults):
         return self.version_for(call) if _stack.get() and (call := self._call_for(r, v)) else v
 
     def outdated(self, r: Ref, v: Version, memo: dict) -> str | None:
-        "Why a stored result is outdated, in words; None where it is fresh, and within a calculation"
-        if _stack.get(): return None
+        "Why a stored result is outdated, in words; None where it is fresh"
         with unnoted(): reason, why = self._judge(v, self._call_for(r, v), memo, False)
-        return (None if reason in FRESH
-                else f'{v.ref} is outdated: {reason}: {why}; {self.__qualname__}(...) makes it fresh')
+        return (None if reason in FRESH else f'{v.ref} is outdated: {reason}: {why}; '
+                f'{self.__qualname__}(...) makes it fresh')
 
     def _call_for(self, r: Ref, v: Version) -> Call | None:
         "The call whose result a stored version is"
-        with unnoted(): return self.call_of(r, v._record.description.get('metadata', {}).get('params', {}))
+        with unnoted():
+            return self.call_of(r, v._record.description.get('metadata', {}).get('params', {}))
 
     def last_error(self, *args, **kwargs) -> CalculationFailed | None:
         "The error that the last calculation for these arguments ended with, anywhere; None where it did not fail"
@@ -343,14 +403,18 @@ class Calculating(StoredResults):
                 and isinstance(h.says.get('error'), Mapping) else None)
 
     @answered
-    def _last(self, call: Call) -> Holder: return holder(self._store.origin.bucket(call.ref.bucket), call.ref.item)
+    def _last(self, call: Call) -> Holder:
+        return holder(self._store.origin.bucket(call.ref.bucket), call.ref.item)
 
 # %% ../../nbs/computed/05_calculated.ipynb #3b6c8eaa
 class Flight:
     "One calculation in this process, and those who wait for it"
     def __init__(self):
-        self.began, self.over, self.version, self.error = time.monotonic(), threading.Event(), None, None
+        self.began, self.over = time.monotonic(), threading.Event()
+        self.version: Version | None = None
+        self.error: Exception | None = None
 
+# %% ../../nbs/computed/05_calculated.ipynb #2ecd9a78
 _flights: dict[tuple, Flight] = {}
 _waits: dict[tuple, tuple] = {}         # What is being calculated: what it waits for
 _turn = threading.Lock()
@@ -359,8 +423,10 @@ _turn = threading.Lock()
 def _fork_safe() -> None:
     global _turn
     _turn = threading.Lock()
-    _flights.clear(), _waits.clear()
+    _flights.clear()
+    _waits.clear()
 
+# %% ../../nbs/computed/05_calculated.ipynb #fa77a6d1
 def _board(key: tuple) -> tuple[Flight, bool]:
     "The flight for a key, and whether it is ours to fly"
     with _turn:
@@ -368,10 +434,12 @@ def _board(key: tuple) -> tuple[Flight, bool]:
         mine = [x.key for x in _stack.get()]
         k = key
         while k := _waits.get(k):
-            if k in mine: raise Cycle(f'{key[-1]} waits for {k[-1]}, which waits for it, in two threads')
+            if k in mine:
+                raise Cycle(f'{key[-1]} waits for {k[-1]}, which waits for it, in two threads')
         if mine: _waits[mine[-1]] = key
         return f, False
 
+# %% ../../nbs/computed/05_calculated.ipynb #d6dc7246
 def _wait(f: Flight, key: tuple, progress: Progress) -> None:
     "Wait for another thread's calculation"
     try:

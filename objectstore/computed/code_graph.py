@@ -4,38 +4,43 @@
 
 # %% ../../nbs/computed/02b_code_graph.ipynb #fd2743a1
 from __future__ import annotations
-import ast, concurrent.futures, dis, functools, importlib, importlib.util, linecache, logging, sys
+import ast, concurrent.futures, dis, functools, importlib, importlib.util, linecache, logging, re, sys
 import threading, types, weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from blake3 import blake3
 from ..errors import Unsupported
 from ..store.store import ObjectStore
 from ..store.reads import Function
-from .structure import digest, full_name, installed_file, is_installed
+from .structure import (Digest, digest, full_name, installed_file, is_installed,
+                                            is_plain, not_countable)
 
 # %% auto #0
-__all__ = ['INSTALLED', 'source_text', 'Names', 'names_of', 'Part', 'token', 'stands_for_itself', 'Walk', 'read_function',
-           'read_class', 'read_value', 'in_order', 'value_digest', 'read_uses', 'module_version', 'Graph', 'code_graph',
-           'arguments_code', 'code_digest', 'at_first', 'own_changes', 'run_of', 'seen', 'changed_parts', 'CodeOf',
-           'texts_of', 'know_texts']
+__all__ = ['ATOMS', 'SHOWN', 'BEYOND', 'INSTALLED', 'source_text', 'Names', 'names_of', 'Part', 'token', 'stands_for_itself',
+           'Watch', 'Walk', 'read_function', 'read_class', 'read_value', 'in_order', 'value_digest', 'read_uses',
+           'module_version', 'Graph', 'is_installed_names', 'code_graph', 'arguments_code', 'code_digest', 'at_first',
+           'own_changes', 'run_of', 'seen', 'changed_parts', 'CodeOf', 'texts_of', 'know_texts']
 
 # %% ../../nbs/computed/02b_code_graph.ipynb #af1f5df4
 class _Bare(ast.NodeTransformer):
     "What counts of a function's source"
     def _bare(self, node):
         self.generic_visit(node)
-        if (node.body and isinstance(node.body[0], ast.Expr) and isinstance(node.body[0].value, ast.Constant)
+        if (node.body and isinstance(node.body[0], ast.Expr)
+            and isinstance(node.body[0].value, ast.Constant)
             and isinstance(node.body[0].value.value, str)):
             node.body = node.body[1:] or [ast.Pass()]
         return node
     visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _bare
 
-def _bare_text(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> str:
+# %% ../../nbs/computed/02b_code_graph.ipynb #56ac08b8
+_Defined: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+def _bare_text(node: _Defined) -> str:
     "The source of a function as far as it counts"
     if not isinstance(node, ast.Lambda):
         node.decorator_list = [d for d in node.decorator_list if 'calculated' not in ast.unparse(d)]
@@ -43,22 +48,25 @@ def _bare_text(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> str
     node.args.defaults = [ast.Constant(...)] * len(node.args.defaults)
     return ast.unparse(_Bare().visit(node))
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #e84b0570
 def _constant(c: object) -> object:
     if isinstance(c, types.CodeType): return _form(c)
     if isinstance(c, frozenset): return 'frozenset', sorted(map(repr, c))
     return (tuple(map(_constant, c)) if isinstance(c, tuple) else (type(c).__name__, repr(c)))
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #618f96f7
 def _form(code: types.CodeType) -> tuple:
     "Compiled code, but for where it stands"
-    return (code.co_name, code.co_code, tuple(map(_constant, code.co_consts)), code.co_names, code.co_varnames,
-            code.co_freevars, code.co_cellvars, code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount,
-            code.co_flags)
+    return (code.co_name, code.co_code, tuple(map(_constant, code.co_consts)), code.co_names,
+            code.co_varnames, code.co_freevars, code.co_cellvars, code.co_argcount,
+            code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
 
 # %% ../../nbs/computed/02b_code_graph.ipynb #e79c6b18
-_FUTURE = sum({getattr(__import__('__future__'), n).compiler_flag for n in __import__('__future__').all_feature_names})
+_FUTURE = sum({getattr(__import__('__future__'), n).compiler_flag
+               for n in __import__('__future__').all_feature_names})
 
 @lru_cache(16)
-def _file_codes(file: str, text: str, flags: int) -> dict[str, list[tuple[types.CodeType, ast.AST]]]:
+def _file_codes(file: str, text: str, flags: int) -> dict[str, list[tuple[types.CodeType, _Defined]]]:
     "The functions of a source file by qualified name: compiled, and as a tree"
     try:
         tree = ast.parse(text)
@@ -77,6 +85,7 @@ def _file_codes(file: str, text: str, flags: int) -> dict[str, list[tuple[types.
             if len(at) == 1: found.setdefault(c.co_qualname, []).append((c, at[0]))
     return found
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #a8d1b00a
 def _text(fn: types.FunctionType) -> str | None:
     "The source that a function was compiled from, as far as it counts; None where it is not there any more"
     code = fn.__code__
@@ -84,14 +93,18 @@ def _text(fn: types.FunctionType) -> str | None:
     lines = linecache.getlines(code.co_filename, fn.__globals__)
     if not lines: return None
     known, form = _file_codes(code.co_filename, ''.join(lines), code.co_flags & _FUTURE), _form(code)
-    return next((_bare_text(node) for c, node in known.get(code.co_qualname, ()) if _form(c) == form), None)
+    return next((_bare_text(node) for c, node in known.get(code.co_qualname, ())
+                 if _form(c) == form), None)
 
-_texts: dict[int, tuple[weakref.ref[types.CodeType], str]] = {}      # By identity: equal code may have lost its file
+# %% ../../nbs/computed/02b_code_graph.ipynb #d22775c6
+# By identity: equal code may have lost its file
+_texts: dict[int, tuple[weakref.ref[types.CodeType], str]] = {}
 _sent: dict[str, str] = {}       # Of functions that came from another process without their file
 
 def _form_key(code: types.CodeType) -> str:
     return blake3(repr(_form(code)).encode(errors='backslashreplace')).hexdigest(16)
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #2b6bdee5
 def source_text(fn: types.FunctionType) -> str:
     "What counts of a function's own code; read once"
     code = fn.__code__
@@ -110,29 +123,36 @@ class Names(NamedTuple):
     imports: frozenset[str]      # Modules that it imports
     every: frozenset[str]        # All names, those of attributes included
 
-_WORDS = ('LOAD_GLOBAL', 'LOAD_NAME', 'LOAD_FROM_DICT_OR_GLOBALS', 'STORE_GLOBAL', 'DELETE_GLOBAL', 'STORE_DEREF',
-          'DELETE_DEREF', 'STORE_ATTR', 'IMPORT_NAME')
+_WORDS = ('LOAD_GLOBAL', 'LOAD_NAME', 'LOAD_FROM_DICT_OR_GLOBALS', 'STORE_GLOBAL', 'DELETE_GLOBAL',
+          'STORE_DEREF', 'DELETE_DEREF', 'STORE_ATTR', 'IMPORT_NAME')
 _operations = {dis.opmap[w]: w for w in _WORDS if w in dis.opmap}
+_searched = re.compile(b'[%s]' % re.escape(bytes(_operations)))
 _named: weakref.WeakKeyDictionary[types.CodeType, Names] = weakref.WeakKeyDictionary()
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #132dab90
 def _scan(code: types.CodeType) -> Iterator[tuple[str, str]]:
     "The operations on outer names, and the names"
-    data, more, names = code.co_code, 0, code.co_names
-    for i in range(0, len(data), 2):
-        op, arg = data[i], data[i + 1] | more
-        more = arg << 8 if op == dis.EXTENDED_ARG else 0
-        if (word := _operations.get(op)) is None: continue
+    operations, arguments, names = code.co_code[::2], code.co_code[1::2], code.co_names
+    for found in _searched.finditer(operations):
+        i = k = found.start()
+        word, arg = _operations[operations[i]], arguments[i]
+        while k and operations[k - 1] == dis.EXTENDED_ARG:
+            k -= 1
+            arg |= arguments[k] << 8 * (i - k)
         if word.endswith('DEREF'):
-            local = (*code.co_varnames, *(c for c in code.co_cellvars if c not in code.co_varnames), *code.co_freevars)
+            local = (*code.co_varnames, *(c for c in code.co_cellvars if c not in code.co_varnames),
+                     *code.co_freevars)
             yield word, local[arg]
         else: yield word, names[arg >> 1 if word == 'LOAD_GLOBAL' else arg]
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #1df99d1b
 def names_of(code: types.CodeType) -> Names:
     "What code names outside itself, with what is defined in it"
     if (found := _named.get(code)) is not None: return found
     read, assigned, imports = set(), set(), set()
     for word, name in _scan(code):
-        (read if word.startswith('LOAD') else imports if word == 'IMPORT_NAME' else assigned).add(name)
+        (read if word.startswith('LOAD') else imports if word == 'IMPORT_NAME'
+         else assigned).add(name)
     every = {*code.co_names}
     for c in code.co_consts:
         if isinstance(c, types.CodeType):
@@ -147,18 +167,20 @@ class Part:
     "A function, a class or a module value, as it counts"
     name: str                        # The way that led to it first: `Model.step.RATE`
     kind: str                        # `function`, `class`, `value`
-    value: object
+    value: Any
     place: tuple | None = None       # Where a value is bound: what holds it, and under which name
     says: str = ''                   # Its own digest, without what it leads to
     tokens: list[tuple[str, str]] = field(default_factory=list)
     leads: list[tuple[str, int]] = field(default_factory=list)
     met: list = field(default_factory=list)      # Functions and classes in a value
 
-    @property
+    @functools.cached_property
     def fp(self) -> str:
         "For a record: from a hash no text can be read, which may be a key"
-        return self.says if self.kind == 'version' else f'{_KINDS.get(self.kind, self.kind)}:{_hash(self.says)}'
+        return (self.says if self.kind == 'version'
+                else f'{_KINDS.get(self.kind, self.kind)}:{_hash(self.says)}')
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #70297503
 _KINDS = {'function': 'source'}
 
 def _hash(text: str) -> str: return blake3(text.encode(errors='backslashreplace')).hexdigest(16)
@@ -168,18 +190,21 @@ def _closed(fn: types.FunctionType) -> Iterator[tuple[str, object]]:
         try: yield name, cell.cell_contents
         except ValueError: pass                # not assigned yet
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #4f0ce2bb
 def token(fn: types.FunctionType) -> str:
     "A function in a value, by name, text, and what it closes over next"
-    over = [(n, repr(v) if type(v) in _ATOMS else f'{full_name(v)} {source_text(v)}'
+    over = [(n, repr(v) if type(v) in ATOMS else f'{full_name(v)} {source_text(v)}'
              if isinstance(v, types.FunctionType) else full_name(type(v))) for n, v in _closed(fn)]
     return f'function {full_name(fn)} {_hash(repr((source_text(fn), over)))}'
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #426590e7
 _absent = object()              # nothing has this name yet
-_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
+ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
 
 # %% ../../nbs/computed/02b_code_graph.ipynb #30edeacc
-_NEUTRAL = (type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Semaphore, threading.Event,
-            threading.Barrier, threading.Thread, concurrent.futures.Executor, logging.Logger, logging.LoggerAdapter,
+_NEUTRAL = (type(threading.Lock()), type(threading.RLock()), threading.Condition,
+            threading.Semaphore, threading.Event, threading.Barrier, threading.Thread,
+            concurrent.futures.Executor, logging.Logger, logging.LoggerAdapter,
             weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet, weakref.ref)
 _BUILTIN = (types.BuiltinFunctionType, types.WrapperDescriptorType, types.MethodDescriptorType,
             types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType,
@@ -188,42 +213,103 @@ _BUILTIN = (types.BuiltinFunctionType, types.WrapperDescriptorType, types.Method
 def stands_for_itself(x: object) -> str | None:
     "What stands for a thing that changes no result: a lock, a logger, a function of Python; None for others"
     if isinstance(x, _NEUTRAL): return f'a {type(x).__name__}'
-    if isinstance(x, _BUILTIN) and isinstance(getattr(x, '__self__', None), (type(None), types.ModuleType, type)):
+    if (isinstance(x, _BUILTIN) and isinstance(getattr(x, '__self__', None),
+                                               (type(None), types.ModuleType, type))):
         return f'builtin {full_name(x)}'
     return None
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #46d1066d
+class Watch:
+    "What has to be as it was, so that a graph needs no new walk"
+    def __init__(self):
+        # What names are bound to
+        self.names: dict[tuple[int, str], tuple[Mapping, str, object]] = {}
+        self.functions: list[tuple] = []
+        self.cells: list[tuple[types.CellType, object]] = []
+        # All that a class or a module holds
+        self.spaces: list[tuple[Mapping, dict]] = []
+        # Values that can change in place
+        self.values: list[Callable[[], bool]] = []
+
+    def name(self, table: Mapping, name: str, value: object) -> None:
+        self.names.setdefault((id(table), name), (table, name, value))
+
+    def function(self, fn: types.FunctionType) -> None:
+        self.functions.append((fn, fn.__code__, fn.__defaults__, fn.__kwdefaults__,
+                               {**fn.__dict__}))
+
+    def unchanged(self) -> bool:
+        "Asked at each call: loops, and no calls where they can be spared; `RuntimeError` where something changes now"
+        for table, name, value in self.names.values():
+            if table.get(name, _absent) is not value: return False
+        for fn, code, defaults, kwdefaults, held in self.functions:
+            if (fn.__code__ is not code or fn.__defaults__ is not defaults
+                or fn.__kwdefaults__ is not kwdefaults):
+                return False
+            if (held or fn.__dict__) and not _same(fn.__dict__, held): return False
+        for cell, value in self.cells:
+            try:
+                if cell.cell_contents is not value: return False
+            except ValueError:
+                if value is not _absent: return False
+        for space, held in self.spaces:
+            if not _same(space, held): return False
+        for still in self.values:
+            if not still(): return False
+        return True
+
+# %% ../../nbs/computed/02b_code_graph.ipynb #be641a76
+def _same(now: Mapping, then: Mapping) -> bool:
+    if len(now) != len(then): return False
+    for n, v in then.items():
+        if now.get(n, _absent) is not v: return False
+    return True
+
+# %% ../../nbs/computed/02b_code_graph.ipynb #4d221765
 class Walk:
     "The parts that a function leads to"
-    def __init__(self, home: Iterable[str] = (), texts: bool = True):
+    def __init__(self, home: Iterable[str | None] = (), texts: bool = True):
         self.home, self.texts = frozenset(home), texts
         self.parts: list[Part] = []
-        self.checks: list[Callable[[], bool]] = []         # Are the same things there still?
-        self.left_out: dict[str, str] = {}                 # What has no value that could be compared, and why
+        self.watch = Watch()
+        # What has no value that could be compared, and why
+        self.left_out: dict[str, str] = {}
         self.libraries: set[str] = set()
+        self.whole: set[int] = set()                       # Modules of which `uses=` has all
         self._at: dict[tuple, int] = {}
         self._todo: deque[int] = deque()
+        self._installed: dict[str | None, bool] = {}
 
-    def own(self, module: str | None) -> bool: return module in self.home or not is_installed(module)
+    def own(self, module: str | None) -> bool:
+        if module not in self._installed: self._installed[module] = is_installed(module)
+        return not self._installed[module] or module in self.home
 
     def counts(self, x: object) -> bool:
         "Is a function or class followed? One's own are, and those that hold something of one's own"
         if self.own(getattr(x, '__module__', None)): return True
         top = str(getattr(x, '__module__', '')).partition('.')[0]
         self.libraries.add(top)
-        return isinstance(x, types.FunctionType) and (x.__closure__ is not None or '__wrapped__' in x.__dict__)
+        return (isinstance(x, types.FunctionType)
+                and (x.__closure__ is not None or '__wrapped__' in x.__dict__))
 
-    def add(self, name: str, kind: str, value: object, key: tuple, place: tuple | None = None) -> int:
+    def add(self, name: str, kind: str, value: object, key: tuple,
+            place: tuple | None = None) -> int:
         if (at := self._at.get(key)) is not None: return at
         at = self._at[key] = len(self.parts)
         self.parts.append(Part(name, kind, value, place))
         self._todo.append(at)
         return at
 
-    def lead(self, part: Part, label: str, value: object, place: tuple | None = None) -> None:
-        "A part names a value under a label"
+    def lead(self, part: Part, label: str, value: object, place: tuple | None = None,
+             followed: bool = False) -> None:
+        "A part names a value under a label; `followed`: the names of a module that are used are, elsewhere"
         name = f'{part.name}.{label}' if part.name else label
-        if (said := self.named(value)) is not None: part.tokens.append((label, said)); return
-        if isinstance(value, types.FunctionType): at = self.add(name, 'function', value, ('code', id(value)))
+        if (said := self.named(value)) is not None:
+            part.tokens.append((label, said))
+            if not followed and (why := self.as_value(value)): self.left_out[name] = why
+            return
+        if isinstance(value, types.FunctionType):
+            at = self.add(name, 'function', value, ('code', id(value)))
         elif isinstance(value, type): at = self.add(name, 'class', value, ('code', id(value)))
         else:
             key = ('value', id(place[0]), place[1]) if place else ('in', id(part), label)
@@ -232,23 +318,34 @@ class Walk:
 
     def named(self, x: object) -> str | None:
         "What stands for a thing that is not followed; None for what is"
+        kind = type(x)
+        if kind in ATOMS: return None
+        if kind is types.FunctionType or kind is type:
+            return None if self.counts(x) else f'installed {full_name(x)}'
         if isinstance(x, ObjectStore): return 'a store'
         if isinstance(x, Function): return f'calculated {getattr(x, "base", x)}'
         if isinstance(x, types.ModuleType):
             if not self.own(x.__name__): self.libraries.add(x.__name__.partition('.')[0])
             return f'module {x.__name__}'
         if (said := stands_for_itself(x)) is not None: return said
-        if isinstance(x, (types.FunctionType, type)) and not self.counts(x): return f'installed {full_name(x)}'
+        if isinstance(x, (types.FunctionType, type)) and not self.counts(x):
+            return f'installed {full_name(x)}'
         return None
+
+    def as_value(self, x: object) -> str:
+        "Why a module of one's own cannot be counted where it is a value; nothing where `uses=` has all of it"
+        if not isinstance(x, types.ModuleType) or not self.own(x.__name__) or id(x) in self.whole: return ''
+        return f'the module {x.__name__} as a value'
 
     def run(self, root: Part, uses: tuple = ()) -> Graph:
         "Walk from a part, and from what it declares to use"
+        self.whole = {id(u) for u in uses if isinstance(u, types.ModuleType)}
         self.parts.append(root)
         self._at['code', id(root.value)] = 0
         self.read(root)
         read_uses(self, root, uses)
         while self._todo: self.read(self.parts[self._todo.popleft()])
-        return Graph(self)
+        return Graph(self, {str(n) for u in uses if isinstance(u, Mapping) for n in u})
 
     def read(self, part: Part) -> None:
         if part.kind == 'function': read_function(self, part)
@@ -256,37 +353,30 @@ class Walk:
         elif part.kind == 'value': read_value(self, part)
 
 # %% ../../nbs/computed/02b_code_graph.ipynb #8bcf857a
-def _still(table: Mapping, name: str, value: object) -> Callable[[], bool]:
-    return lambda: table.get(name, _absent) is value
-
-def _cell_still(cell: types.CellType, value: object) -> bool:
-    try: return cell.cell_contents is value
-    except ValueError: return value is _absent
-
 def read_function(walk: Walk, part: Part) -> None:
     "Follow a function"
     fn, code = part.value, part.value.__code__
     own = walk.own(fn.__module__) or walk.own(fn.__globals__.get('__name__'))
     part.says = (source_text(fn) if own else full_name(fn)) if walk.texts else ''
-    keep = code, fn.__defaults__, fn.__kwdefaults__, {**fn.__dict__}
-    walk.checks.append(lambda: fn.__code__ is keep[0] and fn.__defaults__ is keep[1] and fn.__kwdefaults__ is keep[2]
-                       and (not keep[3] and not fn.__dict__ or _same(fn.__dict__, keep[3])))
+    walk.watch.function(fn)
     _read_closure(walk, part, fn)
     if part.name or '__wrapped__' in fn.__dict__: _read_defaults(walk, part, fn)
     for name, v in sorted(fn.__dict__.items()):
-        if not name.startswith('__') or name == '__wrapped__': walk.lead(part, name, v, (fn.__dict__, name))
+        if not name.startswith('__') or name == '__wrapped__':
+            walk.lead(part, name, v, (fn.__dict__, name))
     if own: _read_globals(walk, part, fn.__globals__, names_of(code))
 
-def _same(now: Mapping, then: Mapping) -> bool:
-    return len(now) == len(then) and all(now.get(n, _absent) is v for n, v in then.items())
-
+# %% ../../nbs/computed/02b_code_graph.ipynb #02b09bc4
 def _read_closure(walk: Walk, part: Part, fn: types.FunctionType) -> None:
     for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or ()):
         try: value = cell.cell_contents
         except ValueError: value = _absent
-        walk.checks.append(functools.partial(_cell_still, cell, value))
-        walk.lead(part, name, value, (cell, ''))
+        walk.watch.cells.append((cell, value))
+        walk.lead(part, name, value, (cell, ''), True)
+        if isinstance(value, types.ModuleType):
+            _read_module(walk, part, name, value, names_of(fn.__code__).every, set())
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #3d36af70
 def _read_defaults(walk: Walk, part: Part, fn: types.FunctionType) -> None:
     for i, v in enumerate(fn.__defaults__ or ()): walk.lead(part, f'(default {i})', v)
     for n, v in sorted((fn.__kwdefaults__ or {}).items()): walk.lead(part, f'(default {n})', v)
@@ -295,25 +385,31 @@ def _read_globals(walk: Walk, part: Part, space: dict, names: Names) -> None:
     seen: set[int] = set()
     for name in sorted(names.read):
         value = space.get(name, _absent)
-        walk.checks.append(_still(space, name, value))
+        walk.watch.name(space, name, value)
         if value is not _absent:
-            walk.lead(part, name, value, (space, name))
-            if isinstance(value, types.ModuleType): _read_module(walk, part, name, value, names.every, seen)
+            walk.lead(part, name, value, (space, name), True)
+            if isinstance(value, types.ModuleType):
+                _read_module(walk, part, name, value, names.every, seen)
         elif name in names.assigned: walk.lead(part, name, value, (space, name))
     for name in sorted(names.imports):
-        if (m := _imported(walk, name, space)) is not None: _read_module(walk, part, name, m, names.every, seen)
+        if (m := _imported(walk, name, space)) is not None:
+            _read_module(walk, part, name, m, names.every, seen)
 
-def _read_module(walk: Walk, part: Part, label: str, m: types.ModuleType, names: frozenset, seen: set) -> None:
+# %% ../../nbs/computed/02b_code_graph.ipynb #9bc7dd06
+def _read_module(walk: Walk, part: Part, label: str, m: types.ModuleType, names: frozenset,
+                 seen: set) -> None:
     "What a function may name of a module of one's own: each of its names that stands in the code"
     if not walk.own(m.__name__) or id(m) in seen: return
     seen.add(id(m))
     space = vars(m)
     for n in sorted(names & space.keys()):
         if n.startswith('__'): continue
-        walk.checks.append(_still(space, n, space[n]))
-        walk.lead(part, f'{label}.{n}', space[n], (space, n))
-        if isinstance(space[n], types.ModuleType): _read_module(walk, part, f'{label}.{n}', space[n], names, seen)
+        walk.watch.name(space, n, space[n])
+        walk.lead(part, f'{label}.{n}', space[n], (space, n), True)
+        if isinstance(space[n], types.ModuleType):
+            _read_module(walk, part, f'{label}.{n}', space[n], names, seen)
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #e37fe29d
 def _imported(walk: Walk, name: str, space: Mapping) -> types.ModuleType | None:
     "A module of one's own that a function imports when it runs"
     for full in (name, f'{space.get("__package__")}.{name}' if space.get('__package__') else ''):
@@ -321,7 +417,8 @@ def _imported(walk: Walk, name: str, space: Mapping) -> types.ModuleType | None:
         if not full or not walk.texts: continue
         try:
             spec = importlib.util.find_spec(full)
-            if spec and spec.origin and not installed_file(spec.origin) and spec.origin.endswith('.py'):
+            if (spec and spec.origin and not installed_file(spec.origin)
+                and spec.origin.endswith('.py')):
                 return importlib.import_module(full)
         # a module that cannot be imported: the function itself will say so
         except Exception: pass
@@ -338,12 +435,12 @@ def read_class(walk: Walk, part: Part) -> None:
     "Follow a class"
     c = part.value
     held = {**vars(c)}
-    walk.checks.append(lambda: _same(vars(c), held))
+    walk.watch.spaces.append((vars(c), held))
     part.says = ' '.join(map(full_name, c.__mro__))
     for b in c.__mro__[1:]:
         if walk.named(b) is None: walk.lead(part, b.__qualname__, b)
     if type(c) is not type and walk.named(type(c)) is None: walk.lead(part, '(metaclass)', type(c))
-    members = held.get('_member_map_') if isinstance(held.get('_member_map_'), dict) else {}
+    members: Any = held.get('_member_map_') if isinstance(held.get('_member_map_'), dict) else {}
     for name, v in sorted(held.items()):
         if name in _UNSAID or name in members: continue
         if name == '__dataclass_fields__': v = _fields(v)
@@ -351,57 +448,76 @@ def read_class(walk: Walk, part: Part) -> None:
         elif name.startswith('_') and name.endswith('_') and '_member_map_' in held and not callable(v): continue
         _read_held(walk, part, name, v, c)
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #66e4099c
 def _fields(fields: Mapping) -> list:
     from dataclasses import MISSING
-    return [(n, *(None if x is MISSING else x for x in (f.default, f.default_factory)), dict(f.metadata))
-            for n, f in fields.items()]
+    return [(n, *(None if x is MISSING else x for x in (f.default, f.default_factory)),
+             dict(f.metadata)) for n, f in fields.items()]
+
+# %% ../../nbs/computed/02b_code_graph.ipynb #4661db55
+_DESCRIPTORS = (staticmethod, classmethod, property, functools.cached_property,
+                functools.partialmethod)
 
 def _read_held(walk: Walk, part: Part, name: str, v: object, c: type) -> None:
     "Follow what a class holds under a name"
-    inner = [(way, getattr(v, way)) for way in ('__func__', 'fget', 'fset', 'fdel', 'func', 'args', 'keywords')
-             if isinstance(v, (staticmethod, classmethod, property, functools.cached_property, functools.partialmethod))
-             and getattr(v, way, None) is not None]
+    inner = [(way, x) for way in ('__func__', 'fget', 'fset', 'fdel', 'func', 'args', 'keywords')
+             if (x := getattr(v, way, None)) is not None] if isinstance(v, _DESCRIPTORS) else []
     if not inner: walk.lead(part, name, v, (c, name)); return
     part.tokens.append((name, type(v).__name__))
-    for way, x in inner: walk.lead(part, name if way in ('__func__', 'fget', 'func') else f'{name}.{way}', x)
+    for way, x in inner:
+        walk.lead(part, name if way in ('__func__', 'fget', 'func') else f'{name}.{way}', x)
 
 # %% ../../nbs/computed/02b_code_graph.ipynb #ba34ef2e
-_HEAVY = ('numpy', 'pandas', 'polars', 'pyarrow', 'scipy', 'torch')      # counted, and not read before they have to be
+# counted, and not read before they have to be
+_HEAVY = ('numpy', 'pandas', 'polars', 'pyarrow', 'scipy', 'torch')
 
+def _is_heavy(value: object) -> bool: return type(value).__module__.partition('.')[0] in _HEAVY
+
+# %% ../../nbs/computed/02b_code_graph.ipynb #9311beff
 def read_value(walk: Walk, part: Part) -> None:
     "Follow a value"
     value = part.value
     if value is _absent: part.says = 'not there'; return
-    if not walk.texts and type(value).__module__.partition('.')[0] in _HEAVY: return
+    if not walk.texts and (is_plain(value) or _is_heavy(value)): return
     part.says, met, left_out = value_digest(walk, value)
-    if left_out:
-        more = f', and {len(left_out) - 1:,} more' if len(left_out) > 1 else ''
-        walk.left_out[part.name] = ': '.join(filter(None, left_out[0])) + more
+    for at, why in left_out[:3]: walk.left_out[f'{part.name}{at}'] = why
+    if len(left_out) > 3:
+        walk.left_out[part.name] = f'{len(left_out) - 3:,} more things in it cannot be counted'
     part.met = met
-    if value is not _absent and type(value) not in _ATOMS:
+    if walk.texts and not _is_fixed(value):
         def still() -> bool:
             says, now, _ = value_digest(walk, value)
-            return says == part.says and len(now) == len(met) and all(a is b for a, b in zip(now, met))
-        walk.checks.append(still)
+            return (says == part.says and len(now) == len(met)
+                    and all(a is b for a, b in zip(now, met)))
+        walk.watch.values.append(still)
     for label, x in in_order(walk, met): walk.lead(part, label, x)
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #c90e9309
+def _is_fixed(value: Any) -> bool:
+    "Can a value not change in place?"
+    kind = type(value)
+    return (kind in ATOMS or kind is re.Pattern or kind in (tuple, frozenset)
+            and all(map(_is_fixed, value)))
+
+# %% ../../nbs/computed/02b_code_graph.ipynb #a81f1bd5
 def in_order(walk: Walk, met: Iterable) -> Iterator[tuple[str, object]]:
     "Functions and classes that were met, which may have been in a set, with labels"
     count: dict[str, int] = {}
-    def key(x): return full_name(x), token(x) if isinstance(x, types.FunctionType) and walk.texts else ''
+    def key(x):
+        return full_name(x), token(x) if isinstance(x, types.FunctionType) and walk.texts else ''
     for x in sorted(met, key=key):
         label = full_name(x).rpartition('.')[2]
         count[label] = count.get(label, 0) + 1
         yield label if count[label] == 1 else f'{label} ({count[label]})', x
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #3a307d70
 def value_digest(walk: Walk, value: object) -> tuple[str, list, list[tuple[str, str]]]:
     "The digest of a value, the functions and classes of one's own in it, and what of it has no value"
     met: dict[int, object] = {}
     lost = []
     def stands_for(x: object) -> str | None:
         if (said := walk.named(x)) is not None:
-            if isinstance(x, types.ModuleType) and walk.own(x.__name__):
-                lost.append(('', f'the module {x.__name__} as a value'))
+            if why := walk.as_value(x): lost.append(('', why))
             return said
         if isinstance(x, (types.FunctionType, type)):
             met[id(x)] = x
@@ -411,8 +527,8 @@ def value_digest(walk: Walk, value: object) -> tuple[str, list, list[tuple[str, 
         if isinstance(wrapped, types.FunctionType) and walk.named(wrapped) is None:
             met[id(wrapped)] = wrapped
             return f'{type(x).__name__} of {token(wrapped) if walk.texts else full_name(wrapped)}'
-        return None
-    d = digest(value, stands_for)
+        return 'not read yet' if not walk.texts and _is_heavy(x) else None
+    d = digest(value, stands_for) if walk.texts else Digest('', not_countable(value, stands_for))
     return d.hash, list(met.values()), [*d.left_out, *lost]
 
 _WRAPPER = type(lru_cache(len))
@@ -429,6 +545,7 @@ def read_uses(walk: Walk, part: Part, uses: tuple) -> None:
             if isinstance(used, (types.FunctionType, type)): walk.home |= {used.__module__}
             walk.lead(part, label, used)
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #a713c6b9
 def _use_module(walk: Walk, part: Part, label: str, m: types.ModuleType) -> None:
     if is_installed(m.__name__) or not str(getattr(m, '__file__', '')).endswith('.py'):
         part.tokens.append((label, module_version(m)))
@@ -437,12 +554,12 @@ def _use_module(walk: Walk, part: Part, label: str, m: types.ModuleType) -> None
     for n, v in sorted(vars(m).items()):
         if n.startswith('__') or isinstance(v, types.ModuleType): continue
         walk.lead(part, f'{label}.{n}', v, (vars(m), n))
-    held = {**vars(m)}
-    walk.checks.append(lambda: _same(vars(m), held))
+    walk.watch.spaces.append((vars(m), {**vars(m)}))
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #b02f5935
 def module_version(m: types.ModuleType) -> str:
     "What tells one version of an installed module from another"
-    file = getattr(m, '__file__', None)
+    file: Any = getattr(m, '__file__', None)
     version = getattr(m, '__version__', None)
     try:
         with open(file, 'rb') as f: says = blake3(f.read()).hexdigest(16)
@@ -452,17 +569,16 @@ def module_version(m: types.ModuleType) -> str:
 # %% ../../nbs/computed/02b_code_graph.ipynb #413adcbf
 class Graph:
     "What a function is made of"
-    def __init__(self, walk: Walk):
-        self.parts, self.left_out, self._checks = walk.parts, walk.left_out, walk.checks
+    # In it: names for which `uses=` says what stands
+    def __init__(self, walk: Walk, stands: Iterable[str] = ()):
+        self.parts, self.watch = walk.parts, walk.watch
+        self.left_out = {n: why for n, why in walk.left_out.items()
+                         if not any(n == s or n.startswith((f'{s}.', f'{s}[')) for s in stands)}
         self.libraries = walk.libraries - sys.stdlib_module_names - {'objectstore', ''}
         self.by_name: dict[str, Part] = {}
         for p in self.parts: self.by_name.setdefault(p.name, p)
         self._hashes: dict[tuple, str] = {}
-
-    def current(self) -> bool:
-        "Is everything there as it was?"
-        try: return all(check() for check in self._checks)
-        except RuntimeError: return False           # changed while it was read
+        self._shown: dict[str, str] | None = None
 
     def hash(self, without: Iterable[str] = (), start: int = 0) -> str:
         "One hash of all parts that one leads to, but for the values of these names"
@@ -487,17 +603,36 @@ class Graph:
     @property
     def assigned(self) -> set[str]:
         "Names that the code assigns"
-        return {n for p in self.parts if p.kind == 'function' for n in names_of(p.value.__code__).assigned}
+        return {n for p in self.parts if p.kind == 'function'
+                for n in names_of(p.value.__code__).assigned}
 
-    def shown(self, most: int = 100) -> dict[str, str]:
+    def shown(self) -> dict[str, str]:
         "Digests by name for a record, the nearest first; what is beyond is in the hash alone"
-        found = {n: p.fp for n, p in list(self.by_name.items())[:most]}
-        said = [(p.name, *t) for p in self.parts for t in p.tokens]
-        used = {label: f'module:{_hash(t)}' for name, label, t in said if not name and label.startswith('uses ')}
-        return found | used | ({INSTALLED: f'names:{_hash(repr(said))}'} if said else {})
+        if self._shown is None: self._shown = self._to_show()
+        return self._shown
 
-INSTALLED = 'what it names of installed packages'
+    def _to_show(self) -> dict[str, str]:
+        first = list(self.by_name.items())[:SHOWN]
+        used = {label: f'module:{_hash(t)}' for label, t in self.parts[0].tokens
+                if label.startswith('uses ')}
+        names = {_installed_names(n): f'names:{_hash(repr(p.tokens))}' for n, p in first
+                 if p.tokens}
+        return {n: p.fp for n, p in first} | used | names
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #665fc560
+SHOWN = 100                 # parts that a record has by name
+BEYOND = f'what it leads to beyond its first {SHOWN} parts'
+
+def _installed_names(name: str) -> str:
+    return f'what {f"`{name}`" if name else "it"} names of installed packages'
+
+INSTALLED = _installed_names('')
+
+def is_installed_names(shown: str) -> bool:
+    "Is this what stands in a record for the names of installed packages in a part?"
+    return shown.endswith(' names of installed packages')
+
+# %% ../../nbs/computed/02b_code_graph.ipynb #8a748d6f
 def code_graph(
     fn: types.FunctionType,
     version: str | int | None = None,       # Stands for the code
@@ -505,25 +640,29 @@ def code_graph(
     texts: bool = True,                     # False: only what would count, for a look at what cannot
 ) -> Graph:
     "What a function is made of, now"
-    root = Part('', 'function', fn) if version is None else Part('', 'version', fn, says=f'version {version}')
+    root = (Part('', 'function', fn) if version is None
+            else Part('', 'version', fn, says=f'version {version}'))
     return _walked(lambda: Walk({fn.__module__, fn.__globals__.get('__name__')}, texts).run(root, uses))
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #da72ed16
 def _walked(walk: Callable[[], Graph]) -> Graph:
     for _ in range(5):
         try: return walk()
         except RuntimeError: pass                   # a dict that changed its size: another thread runs
     return walk()
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #076d0773
 def arguments_code(
     value: object,              # An argument
     fn: types.FunctionType,     # Of this function
 ) -> str:                       # Nothing where there is none
     "One hash of the code of the classes and functions of one's own in an argument"
-    if type(value) in _ATOMS or type(value).__module__.partition('.')[0] in _HEAVY: return ''
+    if type(value) in ATOMS or _is_heavy(value): return ''
     walk, root = Walk({fn.__module__, fn.__globals__.get('__name__')}), Part('it', 'argument', value)
     for label, x in in_order(walk, value_digest(walk, value)[1]): walk.lead(root, label, x)
     return walk.run(root).hash() if root.leads else ''
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #09de1e4b
 def code_digest(x: types.FunctionType | type) -> str:
     "One hash of the code of a function or class that is a value: its defaults count, too"
     if is_installed(x.__module__) and (isinstance(x, type) or x.__closure__ is None):
@@ -532,8 +671,10 @@ def code_digest(x: types.FunctionType | type) -> str:
     return _walked(lambda: Walk().run(part)).hash()
 
 # %% ../../nbs/computed/02b_code_graph.ipynb #f039dc75
-_began: dict[tuple, str] = {}          # An object or a place, and its state: the state from which runs have led there
-_held: dict[int, object] = {}          # Those objects and places: their ids must not be taken by others
+# An object or a place, and its state: the state from which runs have led there
+_began: dict[tuple, str] = {}
+# Those objects and places: their ids must not be taken by others
+_held: dict[int, object] = {}
 _MOST = 100_000
 
 def at_first(part: Part, state: str) -> str:
@@ -542,14 +683,18 @@ def at_first(part: Part, state: str) -> str:
     while (before := next((b for k in keys if (b := _began.get((*k, state)))), None)) is not None: state = before
     return state
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #dc5fdebd
 def _led(part: Part, new: Part, first: str, last: str) -> None:
     "A run has led from one state to another"
     if first == last: return
-    if len(_began) > _MOST: _began.clear(), _held.clear()
-    of, name = (new.value, '') if part.value is new.value else part.place
+    if len(_began) > _MOST:
+        _began.clear()
+        _held.clear()
+    of, name = (new.value, '') if part.value is new.value or part.place is None else part.place
     _held[id(of)] = of
     _began[id(of), name, last] = first
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #d9c666c4
 def own_changes(before: Graph, after: Graph) -> dict[str, str]:
     "What a run has changed itself, by name, each as it was at the beginning"
     found, assigned, now = {}, after.assigned, {_at(p): p for p in after.parts if p.place}
@@ -557,15 +702,19 @@ def own_changes(before: Graph, after: Graph) -> dict[str, str]:
         q = now.get(_at(p)) if p.kind == 'value' and p.place else None
         if q is None or q.kind != 'value': continue
         old, new = before.state(p), after.state(q)
-        if old == new or p.value is not q.value and (p.place[1] or p.name.rpartition('.')[2]) not in assigned: continue
+        bound = p.place[1] if p.place else ''
+        if old == new or p.value is not q.value and (bound or p.name.rpartition('.')[2]) not in assigned: continue
         found[p.name] = first = at_first(p, old)
         _led(p, q, first, at_first(q, new))
     return found
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #f6c879c3
 def _at(part: Part) -> tuple | None: return part.place and (id(part.place[0]), part.place[1])
 
-_active: dict[object, Graph] = {}      # Runs that have not ended, here: what was there when they began
+# Runs that have not ended, here: what was there when they began
+_active: dict[object, Graph] = {}
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #04796591
 @contextmanager
 def run_of(before: Graph, read: Callable[[], Graph]) -> Iterator[dict[str, str]]:
     "What a run changes itself: there when it has ended, also with an error; others who look may meet it before"
@@ -576,6 +725,7 @@ def run_of(before: Graph, read: Callable[[], Graph]) -> Iterator[dict[str, str]]
         try: own |= own_changes(before, read())
         finally: del _active[key]
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #7f44f7e0
 def seen(read: Callable[[], Graph]) -> Graph:
     "A graph that is read now; runs that have not ended may have led to it"
     active = {**_active}
@@ -584,18 +734,20 @@ def seen(read: Callable[[], Graph]) -> Graph:
         if before is not now: own_changes(before, now)
     return now
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #ad829977
 def changed_parts(
-    then: Mapping,       # What a record says: `graph`, `own`, `code`
+    then: Mapping[str, Any],       # What a record says: `graph`, `own`, `code`
     now: Graph,
 ) -> list[str] | None:   # None: nothing has changed
     "Names of what is not as it was"
-    own = then.get('own') if isinstance(then.get('own'), Mapping) else {}
-    code, shown = then.get('code', {}), now.shown()
-    names = [n for n, state in own.items() if n not in now.by_name
-             or at_first(p := now.by_name[n], now.state(p)) != at_first(p, state)]
+    own: Mapping = found if isinstance(found := then.get('own'), Mapping) else {}
+    names = [] if not own else [n for n, state in own.items() if n not in now.by_name
+                     or at_first(p := now.by_name[n], now.state(p)) != at_first(p, state)]
     if not names and then.get('graph') == now.hash(own): return None
-    names += [n for n in {**code, **shown} if code.get(n) != shown.get(n) and n not in own]
-    return names or ['what it leads to']
+    code, shown = then.get('code', {}), now.shown()
+    names = ([*names,
+              *(n for n in {**code, **shown} if code.get(n) != shown.get(n) and n not in own)])
+    return names or [BEYOND]
 
 # %% ../../nbs/computed/02b_code_graph.ipynb #2c8643bf
 class CodeOf:
@@ -608,31 +760,31 @@ class CodeOf:
     def graph(self) -> Graph:
         "What it is made of, now"
         known = self._known
-        if known is None or not known.current(): known = self._known = code_graph(self.fn, self.version, self.uses)
+        try:
+            if known is not None and known.watch.unchanged(): return known
+        except RuntimeError: pass                   # changed while it was read
+        known = self._known = code_graph(self.fn, self.version, self.uses)
         return known
 
     def survey(self) -> Graph:
         "What will count, at the decoration: large values and texts are not read yet"
         graph = code_graph(self.fn, self.version, self.uses, texts=False)
         if bad := next((why for n, why in graph.left_out.items() if n.startswith('uses ')), None):
-            raise Unsupported(f'uses= cannot count what it is given: {bad}; give what stands for it: a text, a number')
+            raise Unsupported(f'uses= cannot count what it is given: {bad}; give what stands for '
+                              'it: a text, a number')
         return graph
-
-    def left_out(self, graph: Graph) -> dict[str, str]:
-        "What does not count, and why; a mapping in `uses=` says what stands for it"
-        stands = {str(n) for u in self.uses if isinstance(u, Mapping) for n in u}
-        return {n: why for n, why in graph.left_out.items()
-                if not any(n == s or n.startswith((f'{s}.', f'{s}[')) for s in stands)}
 
     def untold(self, graph: Graph) -> dict[str, str]:
         "What does not count and has not been told of yet"
-        found = {n: why for n, why in self.left_out(graph).items() if n not in self._told}
+        found = {n: why for n, why in graph.left_out.items() if n not in self._told}
         self._told |= found.keys()
         return found
 
+# %% ../../nbs/computed/02b_code_graph.ipynb #818c6f38
 def texts_of(graph: Graph) -> dict[str, str]:
     "The texts of the functions that count, for a process that has not their files"
-    return {_form_key(p.value.__code__): source_text(p.value) for p in graph.parts if p.kind == 'function'}
+    return {_form_key(p.value.__code__): source_text(p.value) for p in graph.parts
+            if p.kind == 'function'}
 
 def know_texts(texts: Mapping[str, str]) -> None:
     "Take these for the texts of the functions that are compiled so"

@@ -8,12 +8,14 @@ import functools, inspect, re, types, unicodedata, warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Annotated, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 from blake3 import blake3
 from ..errors import InvalidRef, Unsupported, hint
 from ..refs import encode_segment
 from ..environment import outside, veiled
-from ..store.version import Folder, Version
+from ..codecs.bundles import spoken
+from ..versions.version import Folder, Version
+from ..versions.bundle import Bundle
 from ..store.store import ObjectStore
 from ..store.reads import Function
 from .structure import digest, full_name
@@ -25,21 +27,26 @@ __all__ = ['Secret', 'fingerprint', 'Param', 'param', 'read_text', 'Signature', 
 # %% ../../nbs/computed/03_fingerprint.ipynb #5c8a094b
 def _hashed(kind: str, data: bytes) -> str: return f'{kind}:{blake3(data).hexdigest(16)}'
 
-def _stands_for(value: object) -> str | None:
+# %% ../../nbs/computed/03_fingerprint.ipynb #48a3ef27
+def _stands_for(value: Any) -> str | None:
     "What stands for a thing that is not looked into"
-    if isinstance(value, Version | Folder): return f'version:{getattr(value, "version", value).hash}'
+    if isinstance(value, Bundle): return f'version:{value.version.hash}{spoken(value.at)}'
+    if isinstance(value, Folder): value = value.version
+    if isinstance(value, Version): return f'version:{value.content_id}'
     if isinstance(value, ObjectStore): return f'store:{value.origin.url}'
     if isinstance(value, Function): return f'calculated:{value}'
-    if isinstance(value, types.ModuleType): return f'module:{value.__name__}'
     if isinstance(value, types.FunctionType): return f'code:{code_digest(value)}'
     if isinstance(value, type):
-        if '<locals>' in value.__qualname__: raise Unsupported(f'the class {full_name(value)} is local to a function: '
-                                                               'nothing tells it from others of its name')
+        if '<locals>' in value.__qualname__:
+            raise Unsupported(f'the class {full_name(value)} is local to a function: '
+                              'nothing tells it from others of its name')
         return f'class:{full_name(value)}'
     wrapped = getattr(value, '__wrapped__', None) if isinstance(value, _WRAPPER) else None
-    if isinstance(wrapped, types.FunctionType): return f'{type(value).__name__}:{code_digest(wrapped)}'
+    if isinstance(wrapped, types.FunctionType):
+        return f'{type(value).__name__}:{code_digest(wrapped)}'
     return None
 
+# %% ../../nbs/computed/03_fingerprint.ipynb #593cb446
 _WRAPPER = type(functools.lru_cache(len))
 _plain = {type(None), bool, int, float, str}
 
@@ -48,12 +55,14 @@ def fingerprint(value: object) -> str:
     kind = type(value).__name__
     if type(value) is int and value.bit_length() > 300: return _hashed(kind, hex(value).encode())
     if type(value) in _plain:
-        return f'{kind}:{value!r}' if len(str(value)) < 80 else _hashed(kind, str(value).encode(errors='surrogatepass'))
+        return (f'{kind}:{value!r}' if len(str(value)) < 80
+                else _hashed(kind, str(value).encode(errors='surrogatepass')))
     if isinstance(value, type): return f'code:{code_digest(value)}'
     found = digest(value, _stands_for)
     if found.left_out:
         at, why = found.left_out[0]
-        raise Unsupported(f'a {full_name(type(value))} has no value that could be compared ({at and at + ": "}{why})')
+        raise Unsupported(f'a {full_name(type(value))} has no value that could be compared '
+                          f'({at and at + ": "}{why})')
     return f'{kind}:{found.hash}'
 
 # %% ../../nbs/computed/03_fingerprint.ipynb #d6ea3285
@@ -63,6 +72,7 @@ class Param(NamedTuple):
     fp: str                     # Its fingerprint
     text: str                   # As it is written in a name
 
+# %% ../../nbs/computed/03_fingerprint.ipynb #9de8e420
 _number = re.compile(r'[+-]?[\d_.]+(e[+-]?\d+)?|[+-]?(nan|inf|infinity)', re.IGNORECASE)
 _moment = re.compile(r'(\w+)\(([\dTZ:.+-]+)\)')                 # `date(2026-11-01)`
 _reads_otherwise = re.compile(rf"{_number.pattern}|{_moment.pattern}|true|false|none|['~].*|",
@@ -76,6 +86,7 @@ def _text(value: str, quote: bool = False) -> str:
     if safe != safe.strip(): safe = re.sub(r'^\s+|\s+$', lambda m: _encode(m[0]), safe)
     return f"'{safe}'" if quote or _reads_otherwise.fullmatch(safe) else safe
 
+# %% ../../nbs/computed/03_fingerprint.ipynb #879c4a45
 def _moment_type(of: object) -> type[date] | None:
     "Does an annotation or a default say that a parameter is a date or a time?"
     kinds = [c if isinstance(c, type) else type(c) for c in get_args(of) or (of,)]
@@ -87,23 +98,28 @@ def _is_moment(text: str, of: object, value: date) -> bool:
     except ValueError: return False
     return type(found) is type(value) and found == value
 
+# %% ../../nbs/computed/03_fingerprint.ipynb #7cf44897
 def _written(value: object, of: object) -> str | None:
     "A value as it is written where a name has room for it; None of what is written as a hash"
-    if isinstance(value, str) and type(value) is str: return _text(value, _moment_type(of) is not None)
-    if type(value) in _plain: return repr(value) if type(value) is not int or value.bit_length() < 300 else None
+    if isinstance(value, str) and type(value) is str:
+        return _text(value, _moment_type(of) is not None)
+    if type(value) in _plain:
+        return repr(value) if type(value) is not int or value.bit_length() < 300 else None
     if not isinstance(value, date) or value != value: return None
     text = value.isoformat()
     return (_text(text) if type(value) in (date, datetime) and _is_moment(text, of, value)
             else f'{type(value).__name__}({text})')
 
+# %% ../../nbs/computed/03_fingerprint.ipynb #34bfe796
 def param(
     name: str,
-    value: object,
+    value: Any,
     of: object = None,          # The annotation of the parameter, or its default
     secret: bool = False,       # Is it marked as one?
 ) -> Param:
     "A parameter, as it is compared and as it is written"
-    if getattr(value, 'shape', None) == () and getattr(getattr(value, 'dtype', None), 'kind', 'm') not in 'mM':
+    if (getattr(value, 'shape', None) == ()
+        and getattr(getattr(value, 'dtype', None), 'kind', 'm') not in 'mM'):
         value = value.item()
     try: fp = fingerprint(value)
     except Unsupported as e:
@@ -112,18 +128,21 @@ def param(
     if secret and value is not None: return _hidden(name, value, '', fp, told=True)
     if (hidden := veiled(name, value, _veil)) is not value: return _hidden(name, value, hidden, fp)
     text = _written(value, of)
-    if text is None or len(encode_segment(f'{name}={text}')) > 150: text = '~' + blake3(fp.encode()).hexdigest(8)
+    if text is None or len(encode_segment(f'{name}={text}')) > 150:
+        text = '~' + blake3(fp.encode()).hexdigest(8)
     return Param(value, fp, text)
 
 # %% ../../nbs/computed/03_fingerprint.ipynb #a7f71617
 _told: set[str] = set()
 _T = TypeVar('_T')
 _marked = 'objectstore: a secret'
-Secret = Annotated[_T, _marked]           # `token: Secret[str]`: names and records have a hash of it
+# `token: Secret[str]`: names and records have a hash of it
+Secret = Annotated[_T, _marked]
 
 def _veil(value: object) -> str:
     return '~' + blake3(f'secret {type(value).__name__} {value!r}'.encode(errors='backslashreplace')).hexdigest(8)
 
+# %% ../../nbs/computed/03_fingerprint.ipynb #5db994ad
 def _hidden(name: str, value: object, hidden: object, fp: str, told: bool = False) -> Param:
     "A parameter that is a secret or holds one, and is written as a hash"
     if not told and name not in _told:
@@ -152,6 +171,7 @@ def read_text(
     if c := _moment_type(of): return c.fromisoformat(_decode(text))
     return _decode(text)
 
+# %% ../../nbs/computed/03_fingerprint.ipynb #35e1f0f0
 def _decode(text: str) -> str:
     return re.sub('(%[0-9A-F]{2})+', lambda m: bytes.fromhex(m[0].replace('%', '')).decode(errors='surrogatepass'),
                   text)
@@ -163,30 +183,27 @@ class Signature:
     signature: inspect.Signature
     ignore: frozenset[str]
     secret: frozenset[str]           # Parameters that are marked as secrets
-    types: Mapping[str, object]      # Annotations, where they can be told
+    of: Mapping[str, object]         # Annotations, where they can be told, else defaults
 
     def bind(self, args: tuple, kwargs: Mapping) -> tuple[inspect.BoundArguments, dict[str, Param]]:
         "A call: its arguments with defaults, and the parameters that matter"
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        return bound, {n: self._param(n, v) for n, v in self._flat(bound.arguments) if n not in self.ignore}
-
-    def _param(self, name: str, value: object) -> Param: return param(name, value, self._of(name), name in self.secret)
-
-    def _of(self, name: str) -> object:
-        p = self.signature.parameters.get(name)
-        return self.types.get(name) or (p.default if p else None)
+        return bound, {n: param(n, v, self.of.get(n), n in self.secret)
+                       for n, v in self._flat(bound.arguments) if n not in self.ignore}
 
     def _flat(self, arguments: Mapping) -> Iterator[tuple[str, object]]:
         "Arguments by name; those of `**kwargs` in order of name, `*args` only where there are some"
         for n, v in arguments.items():
             kind = self.signature.parameters[n].kind
-            if kind is inspect.Parameter.VAR_KEYWORD: yield from sorted((self._more(k), x) for k, x in v.items())
+            if kind is inspect.Parameter.VAR_KEYWORD:
+                yield from sorted((self._more(k), x) for k, x in v.items())
             elif kind is not inspect.Parameter.VAR_POSITIONAL or v: yield n, v
 
     def _more(self, keyword: str) -> str:
         "The name of what `**kwargs` takes; one that a positional parameter has, too, is told from it"
-        return f'**{keyword}' if keyword in self.signature.parameters or keyword[:2] == '**' else keyword
+        return (f'**{keyword}' if keyword in self.signature.parameters or keyword[:2] == '**'
+                else keyword)
 
     def segments(self, params: Mapping[str, Param]) -> list[str]:
         "The segments of a name; defaults are left out"
@@ -196,7 +213,8 @@ class Signature:
 
     def _is_default(self, name: str, p: Param) -> bool:
         given = self.signature.parameters.get(name)
-        return given is not None and given.default is not given.empty and self._param(name, given.default).fp == p.fp
+        return (given is not None and given.default is not given.empty
+                and param(name, given.default, self.of.get(name), name in self.secret).fp == p.fp)
 
     def hides(self, name: str, p: Param) -> bool:
         """Is this the default of a parameter that is written as a hash? Then nothing is said of it, so that a call can
@@ -208,9 +226,10 @@ class Signature:
         found = {}
         for s in segments:
             name, equals, text = s.partition('=')
-            if not equals or not self._takes(_decode(name)): raise ValueError(f'{s!r} names no parameter')
+            if not equals or not self._takes(_decode(name)):
+                raise ValueError(f'{s!r} names no parameter')
             name = _decode(name)
-            found[name.removeprefix('**')] = read_text(text, self._of(name))
+            found[name.removeprefix('**')] = read_text(text, self.of.get(name))
         return found
 
     def _takes(self, name: str) -> bool:
@@ -218,6 +237,7 @@ class Signature:
         if p is not None: return p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
         return any(p.kind is p.VAR_KEYWORD for p in self.signature.parameters.values())
 
+# %% ../../nbs/computed/03_fingerprint.ipynb #b31fe976
 def read_signature(
     fn: Callable,
     ignore: tuple[str, ...],        # Parameters that do not matter
@@ -232,5 +252,6 @@ def read_signature(
     try: types = get_type_hints(fn, include_extras=True)
     except Exception: types = {}                # an annotation may name what is not there
     marked = {n for n, t in types.items() if get_origin(t) is Annotated and _marked in get_args(t)}
+    plain = {n: get_args(t)[0] if get_origin(t) is Annotated else t for n, t in types.items()}
     return Signature(s, frozenset(ignore), frozenset(secret) | marked,
-                     {n: get_args(t)[0] if get_origin(t) is Annotated else t for n, t in types.items()})
+                     {n: plain.get(n) or p.default for n, p in s.parameters.items()})

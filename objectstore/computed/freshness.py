@@ -4,29 +4,32 @@
 
 # %% ../../nbs/computed/04_freshness.ipynb #4d573896
 from __future__ import annotations
-import functools, inspect, json, re, sys, types, warnings
+import functools, inspect, json, os, re, sys, types, warnings
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from ..errors import InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError, Unsupported
+from typing import Any, cast
+from ..errors import (InvalidRef, NotAvailableOffline, NotFound, ObjectStoreError,
+                                Unsupported)
 from ..environment import outside
 from ..refs import Number, Ref, parse_ref
-from ..tracking import Input, answer_hash, unnoted
+from ..tracking import Input, answer_hash, same_answer, unnoted
 from ..format.records import payload_key
 from ..cache.near import stale_now
 from ..display import Card, Table
-from ..store.version import Version, Versions, answered, store_place
+from ..versions.version import Version, Versions, answered, store_place
 from ..display import Looks
 from ..store.store import ObjectStore, open_store
 from ..store.reads import Function, unwarned
-from .lineage import recorded, recorded_inputs
-from .code_graph import CodeOf, Graph, arguments_code, changed_parts, seen
+from .lineage import recorded_inputs
+from .code_graph import (ATOMS, BEYOND, INSTALLED, CodeOf, Graph, Part, arguments_code,
+                                             changed_parts, is_installed_names, seen)
 from .fingerprint import Param, read_signature
 
 # %% auto #0
-__all__ = ['FRESH', 'StoredResults', 'check_function', 'Call', 'changed_code', 'left_out_words', 'State', 'place_store',
-           'Explanation']
+__all__ = ['FRESH', 'StoredResults', 'check_function', 'Call', 'notebook_cell', 'changed_words', 'changed_code', 'left_out_words',
+           'State', 'place_store', 'Explanation']
 
 # %% ../../nbs/computed/04_freshness.ipynb #6d56fa50
 class StoredResults(Function):
@@ -43,7 +46,7 @@ class StoredResults(Function):
     ):
         self._store, self.base, self.fn, self.version, self.ignore, self.uses = store, base, fn, version, ignore, uses
         self.secret, self._signature, self._first = secret, read_signature(fn, ignore, secret), ()
-        functools.update_wrapper(self, fn)
+        functools.update_wrapper(cast(Any, self), fn)
         self._code = CodeOf(fn, version, uses)
         self._tell(self._code.survey())
 
@@ -53,7 +56,7 @@ class StoredResults(Function):
         return self if obj is None else self._on(obj)
     def _on(self, obj: object) -> StoredResults:
         bound = type(self).__new__(type(self))
-        bound.__dict__.update(self.__dict__, _first=(obj,))
+        vars(bound).update(vars(self), _first=(obj,))
         return bound
 
     def _catch_up(self) -> None:
@@ -65,7 +68,7 @@ class StoredResults(Function):
             found = vars(found).get(name) if isinstance(found, (type, types.ModuleType)) else None
         if isinstance(found, StoredResults) and found.fn is not self.fn and found.base == self.base:
             first, store = self._first, self._store
-            self.__dict__.update(found.__dict__, _first=first, _store=store)
+            vars(self).update(vars(found), _first=first, _store=store)
 
     def call(self, args: tuple = (), kwargs: Mapping = {}) -> Call:
         "The call with these arguments"
@@ -82,7 +85,8 @@ class StoredResults(Function):
         """The call whose result has this name; None where the arguments cannot be told from it, or from the parameters
         that a record shows"""
         parts = r.item[len(self.base.item) + 1:]
-        for arguments in (lambda: self._signature.read(parts.split('/') if parts else []), lambda: dict(known)):
+        for arguments in (lambda: self._signature.read(parts.split('/') if parts else []),
+                          lambda: dict(known)):
             try: found = self.call((), arguments())
             except (ValueError, TypeError, ObjectStoreError): continue
             if self._normal(found, r): return found
@@ -98,8 +102,8 @@ class StoredResults(Function):
         try: call = self.call(args, kwargs)
         except TypeError:
             if args or kwargs: raise
-            return self._store.find_items(self.base.bucket, f'^{re.escape(self.base.item)}(/|$)', at='*',
-                                          sort='created')
+            return self._store.find_items(self.base.bucket, f'^{re.escape(self.base.item)}(/|$)',
+                                          at='*', sort='created')
         with unwarned(): return self._store.versions(call.ref)
 
     def code(self) -> dict[str, str]:
@@ -109,7 +113,7 @@ class StoredResults(Function):
     def _graph(self) -> Graph:
         "What the function is made of now; what of it cannot be counted is told of once"
         graph = seen(self._code.graph)
-        self._tell(graph)
+        if graph.left_out: self._tell(graph)
         return graph
 
     def _tell(self, graph: Graph) -> None:
@@ -139,8 +143,9 @@ class StoredResults(Function):
     ) -> State:
         "Is there a fresh result of a call, and if not, why not"
         try: v = self.stored(call.ref)
-        except NotAvailableOffline as e: return State('new', f'nothing of it is near, and the origin is away ({e})')
-        if v is None: return State('new', f'there is no {call.ref} yet')
+        except NotAvailableOffline as e:
+            return State('new', f'nothing of it is near, and the origin is away ({e})')
+        if v is None: return State('new', f'there is no {call.ref} yet{_named_by_code(call)}')
         reason, why = self._judge(v, call, {} if memo is None else memo, ensure)
         if reason in FRESH and v.stale: why = 'as far as is known: the origin is away'
         elif v.stale: reason, why = 'stale but offline', f'{reason}: {why}; the origin is away'
@@ -148,25 +153,30 @@ class StoredResults(Function):
 
     def _judge(self, v: Version, call: Call | None, memo: dict, ensure: bool) -> tuple[str, str]:
         "Reason and words for a stored version"
-        says = recorded(v)
+        says = v._record.description.get('lineage', {})
         if call and v.id == call.gone: return 'payload gone', f'the bytes of {v.ref} cannot be had'
-        if why := changed_code(says.get('function'), graph := self._graph()): return 'code changed', why
-        if call and (why := _changed_classes(says.get('function'), call)): return 'code changed', why
-        if call and (why := _changed_params(says.get('params'), call.params)): return 'parameter changed', why
+        if why := changed_code(says.get('function'), graph := self._graph()):
+            return 'code changed', why
+        if call and call.params and (why := _changed_classes(says.get('function'), call)):
+            return 'code changed', why
+        if call and (why := _changed_params(says.get('params'), call.params)):
+            return 'parameter changed', why
         if why := self._changed_input(v, memo, ensure): return 'input changed', why
-        lost = self._code.left_out(graph)
+        lost = graph.left_out
         return (FRESH[bool(lost)], f'{v.ref} was made by this code from these inputs'
                 + (f'; not counted: {left_out_words(lost)}' if lost else ''))
 
     def _changed_input(self, v: Version, memo: dict, ensure: bool) -> str | None:
         "What of the inputs has changed, in words; None where nothing has"
+        if not (inputs := recorded_inputs(v)): return None
         home = store_place(self._store)
-        for i in recorded_inputs(v):
+        for i in inputs:
             at = (i.place, i.endpoint) if i.place else home
             known = (at, i.asked, i.verb, i.args)
-            if known not in memo: memo[known] = _now(self._store if at == home else place_store(*at), i, memo, ensure)
+            if known not in memo:
+                memo[known] = _now(self._store if at == home else place_store(*at), i, memo, ensure)
             hash, why = memo[known]
-            if hash != i.hash: return why or _words(i, hash)
+            if not same_answer(i.hash, hash): return why or _words(i, hash)
         return None
 
     @abstractmethod
@@ -177,19 +187,21 @@ class StoredResults(Function):
         "Why a call with these arguments would calculate, or would not"
         call = self.call(args, kwargs)
         s = self.state(call)
-        if s.fresh and not _whole(s.version):
+        if s.fresh and s.version is not None and not _whole(s.version):
             s = State('payload gone', f'the bytes of {s.version.ref} cannot be had', s.version)
-        return Explanation(call, s, self._graph(), self._code.left_out(self._graph()))
+        return Explanation(call, s, self._graph())
 
     def reason(self, r: Ref) -> tuple[str, str] | None:
         "For `store.explain`: the reason, and what a get does"
         v = self.stored(r)
         call = self.call_of(r, v._record.description.get('metadata', {}).get('params', {}) if v else {})
         if v is None and call is None: return None
-        s = self.state(call) if call else State(*self._judge(v, None, {}, False), v)
+        s = self.state(call) if call else State(*self._judge(cast(Version, v), None, {}, False), v)
         return (f'{s.reason}: {s.why}', 'a get calculates it' if v is None
-                else 'a get returns what is stored' + ('' if s.fresh else ', with a warning; a call calculates'))
+                else 'a get returns what is stored'
+                + ('' if s.fresh else ', with a warning; a call calculates'))
 
+# %% ../../nbs/computed/04_freshness.ipynb #9dbd4361
 def check_function(fn: object) -> None:
     "Raise `Unsupported` for what cannot be calculated"
     def bad(why): raise Unsupported(f'{getattr(fn, "__qualname__", repr(fn))!s:.80} cannot be calculated: {why}')
@@ -218,9 +230,114 @@ class Call:
     @functools.cached_property
     def classes(self) -> dict[str, str]:
         "The code of the classes of its arguments, by parameter; of those alone that have some of one's own"
-        if self.of.version is not None: return {}
-        found = {n: arguments_code(p.value, self.of.fn) for n, p in self.params.items()}
-        return {n: fp for n, fp in found.items() if fp}
+        found = {}
+        if self.of.version is not None: return found
+        for n, p in self.params.items():
+            if type(p.value) not in ATOMS and (fp := arguments_code(p.value, self.of.fn)):
+                found[n] = fp
+        return found
+
+# %% ../../nbs/computed/04_freshness.ipynb #c5ec71ca
+def notebook_cell(file: str) -> int | None:
+    "The number of the notebook's cell whose code has this file name"
+    shell = getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)()
+    return getattr(getattr(shell, 'compile', None), '_filename_map', {}).get(file)
+
+# %% ../../nbs/computed/04_freshness.ipynb #0bea232c
+def _where(file: str | None, line: int | None = None) -> str:
+    "Where something is defined, in short: the cell, or file and line"
+    if file and (cell := notebook_cell(file)) is not None: return f'cell {cell}'
+    if not file or not os.path.exists(file): return ''
+    return os.path.basename(file) + (f', line {line}' if line else '')
+
+def _about(*said: str) -> str:
+    return f' ({", ".join(found)})' if (found := [*filter(None, said)]) else ''
+
+# %% ../../nbs/computed/04_freshness.ipynb #d7167a08
+def _function_words(p: Part, name: str) -> str:
+    "A function: its own name, where it is, and the name that it counts by"
+    code, used = p.value.__code__, name.startswith('uses ')
+    own = code.co_qualname.replace('.<locals>', '')
+    kind = 'method' if '.' in own and own == code.co_qualname else 'function'
+    as_name = 'in `uses=`' if used else f'as `{name}`' if name not in ('', own) else ''
+    return f'the {kind} `{own}`' + _about(_where(code.co_filename, code.co_firstlineno), as_name)
+
+# %% ../../nbs/computed/04_freshness.ipynb #fb89c644
+def _default_words(fn: Part, of: str, which: str) -> str:
+    "A default, which is counted by its place, or by its name"
+    if which.isdigit():
+        code, defaults = fn.value.__code__, fn.value.__defaults__ or ()
+        which = code.co_varnames[code.co_argcount - len(defaults) + int(which)]
+    return f'the default of `{which}` in `{of}`'
+
+# %% ../../nbs/computed/04_freshness.ipynb #7dd83e57
+def _value_words(p: Part, name: str, now: Graph) -> str:
+    "A value: what it is now, and where it is bound"
+    of, _, last = name.rpartition('.')
+    kind, held = 'nothing now' if p.says == 'not there' else type(p.value).__name__, p.place[0] if p.place else None
+    kind = kind.strip('_')
+    if last in _COLLECTED: return f'a {_COLLECTED[last]} of `{of}`'
+    if name.startswith('uses '):
+        return ('item ' * name[5:].isdigit()) + f'`{name[5:]}` in `uses=` ({kind})'
+    if isinstance(held, types.CellType):
+        return f'`{last}` ({kind}), which {f"`{of}`" if of else "it"} closes over,'
+    own = last if of in now.by_name and now.by_name[of].kind == 'function' else name
+    file = _where(held.get('__file__')) if isinstance(held, dict) and '__name__' in held else ''
+    return f'the value `{own}`' + _about(kind, file and f'in {file}',
+                                         f'as `{name}`' * (own != name))
+
+# %% ../../nbs/computed/04_freshness.ipynb #12ee5423
+_COLLECTED = {'__dataclass_fields__': 'field', '_member_map_': 'member'}
+
+def _part_words(name: str, now: Graph) -> str:
+    "A part, for a sentence"
+    of, _, last = name.rpartition('.')
+    if (p := now.by_name.get(name)) is None:
+        return name if is_installed_names(name) else f'the module `{name[5:]}` in `uses=`'
+    if last.startswith('(default '):
+        return _default_words(now.by_name[of], of, last.removeprefix('(default ')[:-1])
+    if last == '(metaclass)': return f'the metaclass of `{of}`'
+    if p.kind == 'function': return _function_words(p, name)
+    return (_value_words(p, name, now) if p.kind == 'value' else f'the class `{name}`, or what it '
+            'is derived from,')
+
+# %% ../../nbs/computed/04_freshness.ipynb #abd5c1fa
+def _listed(said: list[str], one: str, many: str) -> list[str]:
+    "Several in a sentence; nothing where there are none"
+    if not said: return []
+    if len(said) > 3: said = [*said[:3], f'{len(said) - 3:,} more']
+    return [f'{", ".join(said[:-1])} and {said[-1]} {many}' if said[1:] else f'{said[0]} {one}']
+
+# %% ../../nbs/computed/04_freshness.ipynb #d92fe050
+def _is_within(name: str, names: Iterable[str]) -> bool:
+    return any(name.startswith(f'{n}.') for n in names if n and n != name)
+
+def _is_broad(name: str, changed: list[str], now: Graph) -> bool:
+    "Has a value changed because of a part of it that has changed, too?"
+    p, inside = now.by_name.get(name), f'{name.removesuffix("__dataclass_fields__").rstrip(".")}.'
+    if p is None: return is_installed_names(name) and not all(map(is_installed_names, changed))
+    return p.kind == 'value' and any(n.startswith(inside) for n in changed if n != name)
+
+# %% ../../nbs/computed/04_freshness.ipynb #854fd4da
+def changed_words(
+    names: list[str],              # Of `changed_parts`
+    then: Mapping[str, str],       # Digests by name that a record has
+    now: Graph,
+    function: str = 'the function',
+) -> str:
+    "What of the code has changed, what is new, and what is gone, in words"
+    if names == [BEYOND]: return f'{BEYOND} has changed'
+    here, root = {*now.by_name, *now.shown()}, now.parts[0]
+    changed = [n for n in names if n in then and n in here]
+    new, gone = [n for n in names if n not in then], [n for n in names if n not in here]
+    place = _where(root.value.__code__.co_filename, root.value.__code__.co_firstlineno)
+    said = [f'the source of {function}{_about(place)} has changed'] * ('' in changed)
+    said += _listed([_part_words(n, now) for n in changed if n and not _is_broad(n, changed, now)],
+                    'has changed', 'have changed')
+    for some, one, many in ((new, 'is new', 'are new'), (gone, 'is gone', 'are gone')):
+        said += _listed([f'`{n}`' for n in some if not is_installed_names(n)
+                         and not _is_within(n, some)], one, many)
+    return '; '.join(said) or f'{INSTALLED} has changed'
 
 # %% ../../nbs/computed/04_freshness.ipynb #fb64e98b
 def changed_code(
@@ -232,25 +349,39 @@ def changed_code(
         return 'it was put by hand, and not calculated by this function'
     was, is_now = code.get(''), now.parts[0].fp
     if was != is_now and any(str(c).startswith('version ') for c in (was, is_now)):
-        return f'it is now of {is_now}, and was of {was or "another code"}'.replace('source:', 'source ')
+        then, here = (f'of {c}' if str(c).startswith('version ') else 'without `version=`' for c in (was, is_now))
+        return f'it is now {here}, and was {then}'
     if 'graph' not in then:
         return None if _plain_version(code, now) else 'it is from before, when less of the code counted'
-    names = changed_parts(then, now)
-    if not names: return None
-    if '' in names: return f'the source of {then.get("name", "the function")} has changed'
-    return f'{", ".join(map(repr, names[:3]))}, which it names, {"has" if len(names) == 1 else "have"} changed'
+    if not (names := changed_parts(then, now)): return None
+    own: Mapping = found if isinstance(found := then.get('own'), Mapping) else {}
+    return changed_words(names, {**code, **own}, now, str(then.get('name', 'the function')))
 
+# %% ../../nbs/computed/04_freshness.ipynb #8db70db4
 def _plain_version(code: Mapping, now: Graph) -> bool:
     "A record of before that names a version and nothing else"
     return dict(code) == now.shown() == {'': now.parts[0].fp} and now.parts[0].kind == 'version'
 
-def _changed_classes(then: Mapping, call: Call) -> str | None:
+# %% ../../nbs/computed/04_freshness.ipynb #2ac1b4f7
+def _changed_classes(then: Any, call: Call) -> str | None:
     "Which parameter is of a class whose code has changed"
-    was, is_now = then.get('classes') if isinstance(then.get('classes'), Mapping) else {}, call.classes
+    was: Mapping = found if isinstance(found := then.get('classes'), Mapping) else {}
+    is_now = call.classes
+    if not was and not is_now: return None
     names = [n for n in {**was, **is_now} if was.get(n) != is_now.get(n)]
-    return f'the code of what the parameter {names[0]!r} is made of has changed' if names else None
+    if not names: return None
+    kind = type(call.params[n].value).__name__ if (n := names[0]) in call.params else 'nothing now'
+    return f'the code that the parameter `{n}` (of type {kind}) is made of has changed'
 
-FRESH = 'fresh', 'fresh as far as it counts'        # The second where something of one's own cannot be counted
+# %% ../../nbs/computed/04_freshness.ipynb #46b587c6
+# The second where something of one's own cannot be counted
+FRESH = 'fresh', 'fresh as far as it counts'
+
+def _named_by_code(call: Call) -> str:
+    "Which parameters are functions or classes: an edit of them gives another name"
+    names = [f'`{n}`' for n, p in call.params.items()
+             if isinstance(p.value, (types.FunctionType, type))]
+    return f' (the code of {" and ".join(names)} is a part of its name)' if names else ''
 
 def left_out_words(lost: Mapping[str, str]) -> str:
     "What does not count, and why, for a sentence"
@@ -261,7 +392,8 @@ def left_out_words(lost: Mapping[str, str]) -> str:
 @dataclass
 class State:
     "What is known of the result of a call"
-    reason: str                      # `fresh`, `new`, `code changed`, `parameter changed`, `input changed`, ...
+    # `fresh`, `new`, `code changed`, `parameter changed`, `input changed`, ...
+    reason: str
     why: str                         # In words
     version: Version | None = None   # What is stored
     @property
@@ -269,14 +401,17 @@ class State:
     @property
     def away(self) -> bool: return self.version is not None and self.version.stale
 
+# %% ../../nbs/computed/04_freshness.ipynb #1f63c5e9
 def _changed_params(then: object, now: Mapping[str, Param]) -> str | None:
     then = then if isinstance(then, Mapping) else {}
     names = [n for n in {**then, **now} if then.get(n) != (now[n].fp if n in now else None)]
+    if not names: return None
     def said(fp):
         return ('nothing' if fp is None else str(fp).partition(':')[2]
-                if str(fp).partition(':')[0] in ('int', 'float', 'str', 'bool', 'NoneType') else str(fp))
-    return (', '.join(f'{n} is {said(now[n].fp if n in now else None)} and was {said(then.get(n))}' for n in names[:3])
-            or None)
+                if str(fp).partition(':')[0] in ('int', 'float', 'str', 'bool', 'NoneType')
+                else str(fp))
+    return ', '.join(f'{n} is {said(now[n].fp if n in now else None)} and was {said(then.get(n))}'
+                     for n in names[:3])
 
 # %% ../../nbs/computed/04_freshness.ipynb #4c88a6d6
 def _words(i: Input, hash: str | None) -> str:
@@ -284,6 +419,7 @@ def _words(i: Input, hash: str | None) -> str:
     return (f'{i.name} is not there any more' if hash is None
             else f'{i.name} is not what it was' + (f' ({i.found})' if i.found else ''))
 
+# %% ../../nbs/computed/04_freshness.ipynb #eb682a76
 def place_store(place: str, endpoint: str | None) -> ObjectStore | None:
     """The store at a place: one that is open in this process, or a folder; a record must not send this process to a
     service of its choice"""
@@ -291,6 +427,7 @@ def place_store(place: str, endpoint: str | None) -> ObjectStore | None:
     if found is None and '://' not in place: found = ObjectStore(place, readonly=True)
     return found
 
+# %% ../../nbs/computed/04_freshness.ipynb #27623d53
 def _now(store: ObjectStore | None, i: Input, memo: dict, ensure: bool) -> tuple[str | None, str]:
     "What an input would be now: its hash, or why it cannot be told"
     if store is None: return '', f'{i.name} lies in {i.place}, which is not open in this process'
@@ -298,27 +435,30 @@ def _now(store: ObjectStore | None, i: Input, memo: dict, ensure: bool) -> tuple
         try:
             if i.verb == 'call': return _called(store, i, memo, ensure)
             if i.verb == 'get':
-                return (i.hash if isinstance(parse_ref(i.asked).selector, Number) else store[i.asked].hash), ''
+                return (i.hash if isinstance(parse_ref(i.asked).selector, Number)
+                        else store[i.asked].content_id), ''
             if i.args is None: return '', f'it asked {i.name} in a way that cannot be repeated'
             return answer_hash(_ask_again(store, i)), ''
         except NotFound: return None, ''
         except NotAvailableOffline: return i.hash, ''        # as far as is known
-        except (InvalidRef, ValueError, TypeError) as e: return '', f'{i.name} cannot be asked for again ({e})'
+        except (InvalidRef, ValueError, TypeError) as e:
+            return '', f'{i.name} cannot be asked for again ({e})'
 
+# %% ../../nbs/computed/04_freshness.ipynb #3eb4c909
 def _ask_again(store: ObjectStore, i: Input) -> object:
     "The answer of today; a record names the verb, so only those that look at something are taken"
     of = store[i.asked] if i.asked else store
     if i.verb not in (('metadata', 'notes', 'aliases') if i.asked
                       else ('find_items', 'versions', 'list_buckets', 'get_stats', 'aliases')):
         raise ValueError(f'no such question: {i.verb}')
-    return getattr(of, i.verb) if i.asked else getattr(of, i.verb)(**json.loads(i.args))
+    return getattr(of, i.verb) if i.asked else getattr(of, i.verb)(**json.loads(cast(str, i.args)))
 
 # %% ../../nbs/computed/04_freshness.ipynb #57875ad6
 def _called(store: ObjectStore, i: Input, memo: dict, ensure: bool) -> tuple[str | None, str]:
     "The hash of an input that another calculated function makes"
     f = store.function_of(r := parse_ref(i.asked))
-    v = f.stored(r) if isinstance(f, StoredResults) else store._version(r)
-    if not isinstance(f, StoredResults): return v.hash, ''
+    if not isinstance(f, StoredResults): return store._version(r).content_id, ''
+    v = f.stored(r)
     call = f.call_of(r, v._record.description.get('metadata', {}).get('params', {}) if v else {})
     if v is None and not (ensure and call): return None, ''
     at = store_place(store), i.asked
@@ -327,33 +467,46 @@ def _called(store: ObjectStore, i: Input, memo: dict, ensure: bool) -> tuple[str
     token = _judged.set((*_judged.get(), at))
     try:
         if ensure and call: return f._hash_of(call, memo), ''
+        if v is None: return None, ''
         reason, why = f._judge(v, call, memo, False)
-        return (v.hash, '') if reason in FRESH else ('', f'{i.asked} is outdated itself: {why}')
+        return (v.content_id, '') if reason in FRESH else ('', f'{i.asked} is outdated itself: {why}')
     finally: _judged.reset(token)
 
-_judged: ContextVar[tuple] = ContextVar('judged', default=())       # Whose freshness is being found out in this context
+# Whose freshness is being found out in this context
+_judged: ContextVar[tuple] = ContextVar('judged', default=())
 
 # %% ../../nbs/computed/04_freshness.ipynb #9caf3055
 class Explanation(Looks, str):
     "Why a result is fresh, or is not; text that shows itself with what is behind it"
-    def __new__(cls, call: Call, s: State, graph: Graph, lost: Mapping[str, str]):
+    ref: str
+    fresh: bool
+    reason: str
+    why: str
+    version: Version | None        # What is stored
+    params: dict[str, object]
+    counts: dict[str, str]         # What counts: `function`, `class` or `value`, by name
+    not_counted: dict[str, str]    # What does not, and why
+    def __new__(cls, call: Call, s: State, graph: Graph):
         self = super().__new__(cls, f'{s.reason}: {s.why}')
         self.ref, self.fresh, self.reason, self.why, self.version = str(call.ref), s.fresh, s.reason, s.why, s.version
         self.params = {n: p.value for n, p in call.params.items()}
         self.counts = {n or call.of.__qualname__: p.kind for n, p in graph.by_name.items()}
-        self.not_counted = {**lost, **{n: 'an installed package' for n in sorted(graph.libraries)}}
+        self.not_counted = {**graph.left_out,
+                            **{n: 'an installed package' for n in sorted(graph.libraries)}}
         return self
     def __reduce__(self): return str, (str(self),)
     def look(self) -> Card:
-        inputs = [[i.name, i.verb, i.found or ''] for i in recorded_inputs(self.version)] if self.version else []
+        inputs = ([[i.name, i.verb, i.found or ''] for i in recorded_inputs(self.version)]
+                  if self.version else [])
         facts = {'stored': self.version.ref if self.version else 'nothing',
                  'a call': 'returns it' if self.fresh else 'calculates'}
         return Card(self.ref, str(self), facts,
                     {'parameters': self.params, 'inputs': Table(['input', 'asked', 'was'], inputs) if inputs else {},
                      'counts': self.counts, 'not counted': self.not_counted})
 
+# %% ../../nbs/computed/04_freshness.ipynb #4e15b911
 def _whole(v: Version) -> bool:
     "Is there a payload, as far as can be told without reading it?"
     if not v._record.put or v.pending: return True
-    try: return v._in.backend.exists(v._in.prefix + payload_key(v.hash, v._record.put))
+    try: return v._in.backend.exists(v._in.prefix + payload_key(v._record.hash, v._record.put))
     except OSError: return True

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os, threading, time, warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 from functools import lru_cache
 from ..errors import Conflict, Damaged, ObjectStoreError
 from ..refs import item_key
@@ -25,6 +26,7 @@ BEAT = 5.0        # seconds between signs of life
 
 def leases_folder(item: str) -> str: return f'leases/{item_key(item)}/@/'
 
+# %% ../../nbs/computed/02_leases.ipynb #c7886a44
 @dataclass(frozen=True)
 class Holder:
     "The last move of a lease"
@@ -35,10 +37,12 @@ class Holder:
     @property
     def over(self) -> bool: return self.says.get('is') not in ('taken', 'held')
     @property
-    def of(self) -> str: return self.says.get('of', '')      # The id of the lease that it belongs to
+    # The id of the lease that it belongs to
+    def of(self) -> str: return self.says.get('of', '')
     @property
     def by(self) -> str: return self.says.get('by', 'somebody')
 
+# %% ../../nbs/computed/02_leases.ipynb #c42faa8f
 def holder(
     bucket: Bucket,
     item: str,
@@ -48,8 +52,11 @@ def holder(
     with at_origin():
         end = bucket.backend.tail(bucket.prefix + leases_folder(item), known)
         if not end: return Holder()
-        last, n = end[-1], key_number(end[-1].key)[0]
-        try: return Holder(n, last.modified, read_move(bucket.backend.read(last.key, RECORD_LIMIT), last.key))
+        # `tail` gives keys that have one
+        last, n = end[-1], cast(tuple, key_number(end[-1].key))[0]
+        try:
+            return Holder(n, last.modified,
+                          read_move(bucket.backend.read(last.key, RECORD_LIMIT), last.key))
         except FileNotFoundError: return Holder(n, last.modified)
         except (Damaged, OverflowError) as e:
             warnings.warn(f'the lease of {bucket.name}/{item} is left out: {e}', stacklevel=3)
@@ -64,6 +71,7 @@ def machine() -> str | None:
             return f'{f.read().strip()} {os.stat("/proc/self/ns/pid").st_ino}'
     except OSError: return None
 
+# %% ../../nbs/computed/02_leases.ipynb #31caf9dc
 def started(pid: int) -> str | None:
     "When a process of this machine was started, in its own words; None where there is none"
     try:
@@ -71,6 +79,7 @@ def started(pid: int) -> str | None:
     except OSError: return None
     return None if fields[0] in 'ZX' else fields[19]
 
+# %% ../../nbs/computed/02_leases.ipynb #2969de2d
 def is_dead(h: Holder) -> bool:
     "Is it certain that the process which took a lease has ended?"
     where = h.says.get('where')
@@ -87,7 +96,8 @@ class Lease:
         by: str,                  # Who takes it
     ):
         self.bucket, self.item, self.by, self.id, self.n = bucket, item, by, new_id(), 0
-        self.waits = ''                                  # The item that the calculation itself waits for
+        # The item that the calculation itself waits for
+        self.waits = ''
         self._end = threading.Event()
 
     @property
@@ -95,7 +105,8 @@ class Lease:
     def _say(self, what: str, **more) -> bool:
         "Append a move behind our last one; False where somebody else has"
         where = [machine(), os.getpid(), started(os.getpid())]
-        says = {'is': what, 'of': self.id, 'where': where, **({'waits': self.waits} if self.waits else {}), **more}
+        says = {'is': what, 'of': self.id, 'where': where,
+                **({'waits': self.waits} if self.waits else {}), **more}
         with at_origin():
             try:
                 self.n = append(self.bucket.backend, self.bucket.prefix + leases_folder(self.item),
@@ -140,7 +151,8 @@ def await_end(
         tick(h)
         time.sleep(pause)
         pause = min(1.5 * pause, longest)
-        asked = time.monotonic()            # a look may take long, and sees what was there when it began
+        # a look may take long, and sees what was there when it began
+        asked = time.monotonic()
         new = holder(bucket, item, h.n)
         if new.n != h.n: h, heard = new, time.monotonic()
         elif asked - heard > HOLDS: break

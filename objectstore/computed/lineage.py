@@ -10,43 +10,36 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ..errors import InvalidRef, NotFound, ObjectStoreError
 from ..refs import Number, parse_ref
-from ..tracking import Input, read_input, unnoted
+from ..tracking import Input, unnoted
 from ..display import Card, Table, shown, visible
-from ..store.version import Lineage, Version, store_place
+from ..care.prune import UNREADABLE, as_input, inputs_of
+from ..versions.version import Lineage, Version, store_place
 from ..store.store import ObjectStore, open_store
 from ..store.reads import answered
 
 # %% auto #0
-__all__ = ['UNREADABLE', 'MORE', 'recorded', 'recorded_inputs', 'sources', 'Node', 'Graph', 'Traced', 'trace', 'Picture',
-           'levels', 'spots']
+__all__ = ['MORE', 'recorded', 'recorded_inputs', 'sources', 'Node', 'Graph', 'Traced', 'trace', 'Picture', 'levels', 'spots']
 
 # %% ../../nbs/computed/01_lineage.ipynb #67da7af1
 def recorded(v: Version) -> dict:
     "What a record says of its making"
     return v._record.description.get('lineage', {})
 
+# %% ../../nbs/computed/01_lineage.ipynb #134a4524
 def recorded_inputs(v: Version) -> list[Input]:
     "The inputs that a record names; where there are many they lie in an item beside it"
-    said = recorded(v).get('inputs', [])
-    if isinstance(said, str):
-        try: said = v._store._object(v._store._version(said), None, None, False)
-        except (ObjectStoreError, OSError): said = None
-    return [_input(x) or UNREADABLE for x in said] if isinstance(said, list) else [UNREADABLE]
+    if v._record.description.get('lineage', {}).get('inputs', []) == []: return []
+    def read(ref: str) -> object:
+        try: return v._store._object(v._store._version(ref), None, None, False)
+        except (ObjectStoreError, OSError): return None
+    return inputs_of(v._record, read)
 
-UNREADABLE = Input('an input that cannot be read', 'unknown', verb='unreadable')
-
-def _input(says: object) -> Input | None:
-    if not isinstance(says, Mapping): return None
-    texts = ('asked', 'found', 'id', 'verb', 'place', 'endpoint', 'hash', 'args')
-    if any(not isinstance(says.get(k, ''), str | None) for k in texts): return None
-    try: return read_input(says)
-    except TypeError: return None
-
+# %% ../../nbs/computed/01_lineage.ipynb #b1b36888
 def sources(v: Version) -> list[Input]:
     "What a version was made from: what was read, or what it is a copy of"
     copied = recorded(v).get('copied')
-    of = (_input({'asked': str(copied.get('from')), 'hash': v.hash, 'found': copied.get('from'), 'id': copied.get('id'),
-                  'verb': 'copy'}) if isinstance(copied, Mapping) else None)
+    of = (as_input({'asked': str(copied.get('from')), 'hash': v.hash, 'found': copied.get('from'),
+                    'id': copied.get('id'), 'verb': 'copy'}) if isinstance(copied, Mapping) else None)
     return ([of] if of else []) + [i for i in recorded_inputs(v) if i != UNREADABLE]
 
 # %% ../../nbs/computed/01_lineage.ipynb #d54c51f2
@@ -64,16 +57,20 @@ class Node:
         f = recorded(self.version).get('function') if self.version else None
         return str(f.get('name', '')) if isinstance(f, Mapping) else ''
 
+# %% ../../nbs/computed/01_lineage.ipynb #e9cc19af
 @dataclass
 class Graph:
     "Versions and what they were made from"
-    top: str                                             # The key of the version that was asked about
+    # The key of the version that was asked about
+    top: str
     nodes: dict[str, Node] = field(default_factory=dict)
 
-    def walk(self, key: str, up: bool = True, depth: int = 0, seen: set | None = None) -> Iterator[tuple[int, str]]:
+    def walk(self, key: str, up: bool = True, depth: int = 0,
+             seen: set | None = None) -> Iterator[tuple[int, str]]:
         "Depth and key of everything that a node was made from, or that was made from it, each once"
         seen = {key} if seen is None else seen
-        nexts = self.nodes[key].sources if up else [k for k, n in self.nodes.items() if key in n.sources]
+        nexts = (self.nodes[key].sources if up
+                 else [k for k, n in self.nodes.items() if key in n.sources])
         for k in nexts:
             if k in seen: continue
             seen.add(k)
@@ -104,8 +101,10 @@ class Graph:
             for i in sources(found): made[_key(place, i)].append(found)
         level = [self.top]
         for _ in range(depth):
-            level = [k for key in level for child in made.get(key, ()) if (k := self._below(place, key, child))]
-        for key in level: self.nodes[key].state = self.nodes[key].state or MORE * bool(made.get(key))
+            level = [k for key in level for child in made.get(key, ())
+                     if (k := self._below(place, key, child))]
+        for key in level:
+            self.nodes[key].state = self.nodes[key].state or MORE * bool(made.get(key))
 
     def _below(self, place: str, key: str, child: Version) -> str | None:
         "Add a version that was made from a node; its key where it is new"
@@ -119,7 +118,8 @@ class Graph:
         rows = []
         for depth, k in self.walk(self.top, up):
             n = self.nodes[k]
-            rows.append(['\u2003' * depth + '└ ' + n.name, n.by, n.version.author if n.version else '', n.state])
+            rows.append(['\u2003' * depth + '└ ' + n.name, n.by,
+                         n.version.author if n.version else '', n.state])
         return rows
 
 # %% ../../nbs/computed/01_lineage.ipynb #5c84452c
@@ -127,13 +127,16 @@ MORE = 'and more, further than this was followed'
 
 def _key(place: str, i: Input) -> str: return f'{i.place or place} {i.id or i.found or i.name}'
 
+# %% ../../nbs/computed/01_lineage.ipynb #a73e6e15
 def _read(store: ObjectStore, i: Input) -> Node:
     "The node of an input: the version that was read, as far as it can be had"
     if not i.found:
         return Node(f'{i.asked or "the store"}: {i.verb}' if i.verb not in ('get', 'call')
                     else f'{i.asked} (nothing was there)')
-    store = store if not i.place or (i.place, i.endpoint) == store_place(store) else open_store(i.place, i.endpoint)
-    if store is None: return Node(i.found, state=f'in {i.place}, which is not open here')
+    at = (store if not i.place or (i.place, i.endpoint) == store_place(store)
+          else open_store(i.place, i.endpoint))
+    if at is None: return Node(i.found, state=f'in {i.place}, which is not open here')
+    store = at
     try:
         r = parse_ref(i.found)
         if not isinstance(r.selector, Number): return Node(i.found, store._version(r))
@@ -146,29 +149,35 @@ def _read(store: ObjectStore, i: Input) -> Node:
 # %% ../../nbs/computed/01_lineage.ipynb #87c95666
 class Traced(Lineage):
     "What made a version, with what it was made from (`up`) and what was made from it (`down`)"
+    of: Version
     def __init__(self, facts: Mapping, title: str, of: Version, graph: Graph):
         super().__init__(facts, title, of)
         self.graph = graph
     def __reduce__(self): return Lineage, (dict(self), self.title, self.of)
     @property
-    def up(self) -> list[Node]: return [self.graph.nodes[k] for _, k in self.graph.walk(self.graph.top)]
+    def up(self) -> list[Node]:
+        return [self.graph.nodes[k] for _, k in self.graph.walk(self.graph.top)]
     @property
-    def down(self) -> list[Node]: return [self.graph.nodes[k] for _, k in self.graph.walk(self.graph.top, up=False)]
+    def down(self) -> list[Node]:
+        return [self.graph.nodes[k] for _, k in self.graph.walk(self.graph.top, up=False)]
     @property
     def picture(self) -> Picture: return Picture(self.graph)
 
     def look(self) -> Card:
         "The facts, and what is above and below"
         head = ['version', 'made by', 'author', '']
-        tables = {name: Table(head, rows) for name, up in (('made from', True), ('went into', False))
+        tables = {name: Table(head, rows)
+                  for name, up in (('made from', True), ('went into', False))
                   if (rows := self.graph._rows(up))}
         f = self.get('function')
         facts = {'who': self.of.author, 'when': self.of.created if self.of.at_hand('created') else None,
                  **{k: v for k, v in self.items() if k not in ('inputs', 'function', 'params', 'libraries')}}
-        if isinstance(f, Mapping): facts |= {'function': f.get('name'), 'defined in': f.get('where')}
+        if isinstance(f, Mapping):
+            facts |= {'function': f.get('name'), 'defined in': f.get('where')}
         said = {k: self[k] for k in ('params', 'libraries') if isinstance(self.get(k), Mapping)}
         return Card(self.title, None, facts, {**tables, **said})
 
+# %% ../../nbs/computed/01_lineage.ipynb #248c0600
 @answered
 def trace(
     v: Version,
@@ -190,7 +199,8 @@ class Picture:
         self.graph = graph
         self.names = {k: f'n{i}' for i, k in enumerate(graph.nodes)}
     def _edges(self) -> list[tuple[str, str]]:
-        return [(self.names[s], self.names[k]) for k, n in self.graph.nodes.items() for s in n.sources]
+        return [(self.names[s], self.names[k]) for k, n in self.graph.nodes.items()
+                for s in n.sources]
     def _labels(self) -> dict[str, list[str]]:
         return {self.names[k]: [shown(s) for s in (n.name, n.by and f'by {n.by}', n.state) if s]
                 for k, n in self.graph.nodes.items()}
@@ -199,7 +209,9 @@ class Picture:
     @property
     def mermaid(self) -> str:
         "As Mermaid text"
-        def box(lines): return '<br/>'.join(re.sub(r'[^\w ./=@-]', lambda m: f'#{ord(m[0])};', s) for s in lines)
+        def box(lines):
+            return '<br/>'.join(re.sub(r'[^\w ./=@-]', lambda m: f'#{ord(m[0])};', s)
+                                for s in lines)
         nodes = [f'  {k}["{box(lines)}"]' for k, lines in self._labels().items()]
         return '\n'.join(['flowchart LR', *nodes, *(f'  {a} --> {b}' for a, b in self._edges()),
                           f'  style {self.names[self.graph.top]} stroke-width:3px'])
@@ -207,9 +219,11 @@ class Picture:
     @property
     def dot(self) -> str:
         "As text for Graphviz"
-        def box(lines): return '\\n'.join(s.replace('\\', '\\\\').replace('"', '\\"') for s in lines)
+        def box(lines):
+            return '\\n'.join(s.replace('\\', '\\\\').replace('"', '\\"') for s in lines)
         top = self.names[self.graph.top]
-        nodes = [f'  {k} [label="{box(lines)}"{", penwidth=2" * (k == top)}]' for k, lines in self._labels().items()]
+        nodes = [f'  {k} [label="{box(lines)}"{", penwidth=2" * (k == top)}]'
+                 for k, lines in self._labels().items()]
         return '\n'.join(['digraph {', '  rankdir=LR; node [shape=box, style=rounded, fontname="sans-serif", '
                           'fontsize=11]', *nodes, *(f'  {a} -> {b}' for a, b in self._edges()), '}'])
 
@@ -228,8 +242,8 @@ class Picture:
         "Drawn by Graphviz where it is installed"
         if (program := shutil.which('dot')) is None: return self.drawn()
         try:
-            return subprocess.run([program, '-Tsvg'], input=self.dot, capture_output=True, text=True, timeout=10,
-                                  check=True).stdout
+            return subprocess.run([program, '-Tsvg'], input=self.dot, capture_output=True,
+                                  text=True, timeout=10, check=True).stdout
         except (OSError, subprocess.SubprocessError): return self.drawn()
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
@@ -248,6 +262,7 @@ def levels(
         for a, b in behind: after[a] = max(after[a], after[b] + 1)
     return {name: max(after.values()) - n for name, n in after.items()}
 
+# %% ../../nbs/computed/01_lineage.ipynb #18f7b04e
 def spots(
     labels: dict[str, list[str]],      # Node: its lines
     edges: list[tuple[str, str]],
@@ -271,12 +286,14 @@ def _curve(a: tuple, b: tuple) -> str:
     return (f'<path d="M{x1:.0f} {y1:.0f}C{mid:.0f} {y1:.0f} {mid:.0f} {y2:.0f} {x2 - 7:.0f} {y2:.0f}" fill="none" '
             'stroke="#8a8f98"/>' f'<path d="M{x2:.0f} {y2:.0f}l-8 -3.5v7z" fill="#8a8f98"/>')
 
+# %% ../../nbs/computed/01_lineage.ipynb #25a97a30
 _bold = '', ' font-weight="600"'
 
 def _box(at: tuple, lines: list[str], stroke: float) -> str:
     "A node with its lines; light in either theme"
     x, y, width, height = at
     texts = [f'<text x="{x + 10:.0f}" y="{y + 18 + 15 * i:.0f}" '
-             f'fill="#1f2328"{_bold[i == 0]}>{html.escape(line)}</text>' for i, line in enumerate(lines)]
+             f'fill="#1f2328"{_bold[i == 0]}>{html.escape(line)}</text>'
+             for i, line in enumerate(lines)]
     return (f'<rect x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{height:.0f}" rx="6" fill="#f6f8fa" '
             f'stroke="#57606a" stroke-width="{stroke}"/>{"".join(texts)}')

@@ -9,18 +9,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from contextvars import ContextVar, copy_context
 from functools import lru_cache
+from typing import Any
 from ..errors import NotFound, ObjectStoreError, Unsupported
 from ..environment import outside
 from ..storage.backend import in_threads
-from ..tracking import Input, now_reading, unnoted
+from ..tracking import Input, now_reading, now_recalling, unnoted
 from ..format.records import new_id
 from ..cache.download import Progress
 from ..display import Table
-from ..store.version import Version, Versions, store_place
+from ..versions.version import Version, Versions, store_place
 from ..display import Looks
 from .code_graph import know_texts, texts_of
 from .fingerprint import fingerprint
-from .freshness import Call, State
+from .freshness import Call, State, StoredResults
 from .calculated import Calculating, CalculationFailed
 
 # %% auto #0
@@ -30,10 +31,11 @@ __all__ = ['Calculated', 'packed', 'work', 'is_another', 'Results', 'MapFailed']
 def _named(module: str, name: str) -> Calculated:
     "A calculated function, by the name of its module and its own"
     import importlib
-    found = importlib.import_module(module)
+    found: Any = importlib.import_module(module)
     for part in name.split('.'): found = getattr(found, part)
     return found
 
+# %% ../../nbs/computed/06_mapping.ipynb #2b52bad0
 def _has_name(f: Calculated) -> bool:
     "Does a module have this function under its name?"
     found = sys.modules.get(f.__module__)
@@ -43,6 +45,7 @@ def _has_name(f: Calculated) -> bool:
 
 def _shell() -> Calculated: return Calculated.__new__(Calculated)
 
+# %% ../../nbs/computed/06_mapping.ipynb #222fcc87
 # Is cloudpickle at work already? It must see each function itself: functions name each other
 _packing: ContextVar[bool] = ContextVar('packing', default=False)
 
@@ -83,25 +86,28 @@ class Calculated(Calculating):
         self,
         # A mapping: by name; a tuple: in order; anything else: the first parameter
         params: Iterable,
-        # Any of `concurrent.futures`, such as Dask's `client.get_executor()`; None: one after the other, here
+        # Any of `concurrent.futures`, such as Dask's
+        # `client.get_executor()`; None: one after the other, here
         executor: Executor | None = None,
     ) -> Results:                              # Fresh results, in order
         "Fresh results for many parameters"
         calls = [self.call(*_arguments(p)) for p in params]
         with Progress(f'calculate {self.base}', len(calls), self._store.progress,
                       unit=' results') as progress, unnoted():
-            found = self._known_fresh(calls)
+            again = now_recalling() is not None
+            found = self._known_fresh(calls) if not again else {}
             progress(sum(c.key in found for c in calls))
             todo = list({c.key: c for c in calls if c.key not in found}.values())
-            found |= ({c.key: self._settled(c) for c in _counting(todo, progress)} if executor is None
-                      else self._sent(todo, executor, progress))
+            found |= ({c.key: self._settled(c) for c in _counting(todo, progress)}
+                      if executor is None or again else self._sent(todo, executor, progress))
         return self._gathered(calls, [found[c.key] for c in calls])
 
     def _known_fresh(self, calls: list[Call]) -> dict[tuple, Version]:
         "The results that are fresh already; what several of them were made from is asked for once"
         memo, place = {}, self._store.origin.bucket(self.base.bucket).backend
         states = in_threads(lambda c: self.state(c, memo), calls, place.can.many)
-        return {c.key: s.version for c, s in zip(calls, states) if isinstance(s, State) and s.fresh}
+        return {c.key: v for c, s in zip(calls, states)
+                if isinstance(s, State) and s.fresh and (v := s.version) is not None}
 
     def _settled(self, c: Call) -> Version | Exception:
         try: return self.version_for(c)
@@ -109,6 +115,7 @@ class Calculated(Calculating):
 
     def _sent(self, calls: list[Call], executor: Executor, progress: Progress) -> dict[tuple, Version | Exception]:
         "The results of calls, from an executor"
+        futures: dict[Future, Call]
         if isinstance(executor, ThreadPoolExecutor):
             futures = {executor.submit(copy_context().run, self.version_for, c): c for c in calls}
         elif calls:
@@ -139,15 +146,17 @@ class Calculated(Calculating):
         results, (place, endpoint) = Results(self, calls, found), store_place(self._store)
         if reads := now_reading():
             for c, v in zip(calls, found):
-                reads.note(Input(str(c.ref), *((v.hash, v.ref, v.id) if isinstance(v, Version) else (None, None, None)),
-                                 'call', place=place, endpoint=endpoint))
+                found_then = (v.content_id, v.ref, v.id) if isinstance(v, Version) else (None, None, None)
+                reads.note(Input(str(c.ref), *found_then, 'call', place=place, endpoint=endpoint))
         if not (errors := results.errors): return results
         first = next(iter(errors.items()))
         raise MapFailed(f'{len(errors):,} of {len(calls):,} results of {self.base} failed; the others are stored. The '
                         f'first: {first[0]}: {type(first[1]).__name__}: {first[1]}', results) from first[1]
 
-def _on(module: str, name: str, obj: object) -> Calculated: return _named(module, name)._on(obj)
+# %% ../../nbs/computed/06_mapping.ipynb #db77d13d
+def _on(module: str, name: str, obj: object) -> StoredResults: return _named(module, name)._on(obj)
 
+# %% ../../nbs/computed/06_mapping.ipynb #390e694a
 def packed(obj: object) -> bytes:
     "Pickled for another process; functions of a notebook by value, where cloudpickle is there"
     try: from cloudpickle import dumps
@@ -160,6 +169,7 @@ def packed(obj: object) -> bytes:
                           'f.map(..., executor) can send it') from e
     finally: _packing.reset(token)
 
+# %% ../../nbs/computed/06_mapping.ipynb #97c188c9
 @lru_cache(32)
 def _unpacked(data: bytes) -> Calculated: return pickle.loads(data)
 
@@ -176,20 +186,25 @@ def work(
 def is_another(before: Calculated, now: Calculated) -> bool:
     "Are these two functions, and not one that was defined again?"
     a, b = before.fn.__code__, now.fn.__code__
-    if a is b: return before.version == now.version and _enclosed(before) != _enclosed(now)       # one `def`, run twice
-    if (a.co_filename, a.co_firstlineno, a.co_name) == (b.co_filename, b.co_firstlineno, b.co_name): return False
+    # one `def`, run twice
+    if a is b: return before.version == now.version and _enclosed(before) != _enclosed(now)
+    if (a.co_filename, a.co_firstlineno, a.co_name) == (b.co_filename, b.co_firstlineno, b.co_name):
+        return False
     if now.__name__ == '<lambda>' == before.__name__: return a.co_filename == b.co_filename
     return _full_name(before) != _full_name(now)
 
+# %% ../../nbs/computed/06_mapping.ipynb #8940e0d5
 def _full_name(f: Calculated) -> tuple[str, str]:
     "Module and name; a child process has the script under a name of its own"
     return '__main__' if f.__module__ == '__mp_main__' else f.__module__, f.__qualname__
 
 def _enclosed(f: Calculated) -> tuple:
     "What a function got when it was defined: the values that it closes over, and its defaults"
-    defaults = {n: p.default for n, p in f._signature.signature.parameters.items() if p.default is not p.empty}
+    defaults = {n: p.default for n, p in f._signature.signature.parameters.items()
+                if p.default is not p.empty}
     return f.code(), {n: _fingerprint_or_type(v) for n, v in defaults.items()}
 
+# %% ../../nbs/computed/06_mapping.ipynb #b6495da3
 def _fingerprint_or_type(value: object) -> str:
     try: return fingerprint(value)
     except Unsupported: return type(value).__name__
@@ -199,6 +214,7 @@ def _said_where(f: Calculated) -> str:
     code = f.fn.__code__
     return f'{f.__qualname__} ({os.path.basename(code.co_filename)}, line {code.co_firstlineno})'
 
+# %% ../../nbs/computed/06_mapping.ipynb #55da6837
 def _own_ref(f: Calculated) -> str:
     "A ref that a function could have for itself"
     own = re.sub(r'\W+', '_', f.__name__).strip('_') or 'other'
@@ -218,9 +234,10 @@ class Results(Looks, Sequence):
         except ObjectStoreError: return self.of._result(self.calls[i])     # its bytes are gone
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, (Results, list)) else NotImplemented
-    __hash__ = None
+    __hash__ = None      # type: ignore[assignment]
     @property
-    def versions(self) -> Versions: return Versions(v for v in self._found if isinstance(v, Version))
+    def versions(self) -> Versions:
+        return Versions(v for v in self._found if isinstance(v, Version))
     @property
     def errors(self) -> dict[str, Exception]:
         return {str(c.ref): e for c, e in zip(self.calls, self._found) if isinstance(e, Exception)}
@@ -230,6 +247,7 @@ class Results(Looks, Sequence):
         return Table(['result', 'version', 'bytes'], rows, caption=f'{self.of.base}: {len(self):,} results, '
                      f'{len(self.errors):,} failed', total=len(self))
 
+# %% ../../nbs/computed/06_mapping.ipynb #9f87267b
 class MapFailed(CalculationFailed):
     "Some results could not be calculated; the others are stored: `results`, `errors`"
     def __init__(self, message: str, results: Results | None = None):
@@ -240,7 +258,9 @@ class MapFailed(CalculationFailed):
 # %% ../../nbs/computed/06_mapping.ipynb #4b7fbb0a
 def _arguments(p: object) -> tuple[tuple, dict]:
     "The arguments that an element of `params` stands for"
-    return ((), dict(p)) if isinstance(p, Mapping) else (p, {}) if isinstance(p, tuple) else ((p,), {})
+    return (((), dict(p)) if isinstance(p, Mapping) else (p, {}) if isinstance(p, tuple)
+            else ((p,), {}))
 
+# %% ../../nbs/computed/06_mapping.ipynb #31e04d3a
 def _counting(calls: list[Call], progress: Progress) -> Iterator[Call]:
     for c in calls: yield c; progress(1)

@@ -11,31 +11,34 @@ from datetime import date, datetime, time
 from enum import Enum
 from itertools import chain
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from blake3 import blake3
 
 # %% auto #0
-__all__ = ['Parts', 'full_name', 'installed_file', 'is_installed', 'Digest', 'digest']
+__all__ = ['is_plain', 'Parts', 'full_name', 'installed_file', 'is_installed', 'Digest', 'digest', 'not_countable']
 
 # %% ../../nbs/computed/02a_structure.ipynb #1bda1a0d
-_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented)})
+_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...),
+                    type(NotImplemented)})
 _TREES = frozenset({list, tuple, dict})
 # levels and values of a tree that is written out at once; many more could be one object
 _DEEP, _MANY = 4, 10_000_000
 
-def _is_plain(value: object) -> bool:
+def is_plain(value: object) -> bool:
     "A tree of lists, tuples and dicts over numbers and texts, all of exactly these types"
-    level = [value]
+    level: list[Any] = [value]
     for _ in range(_DEEP):
         kinds = set(map(type, level))
         if kinds <= _ATOMS: return True
         if not kinds <= _ATOMS | _TREES: return False
         inner = [v for v in level if type(v) in _TREES]
         if sum(map(len, inner)) > _MANY: return False
-        level = list(chain.from_iterable(chain(v, v.values()) if type(v) is dict else v for v in inner))
+        level = list(chain.from_iterable(chain(v, v.values()) if type(v) is dict else v
+                                         for v in inner))
     return False
 
-def _text(value: object) -> bytes:
+# %% ../../nbs/computed/02a_structure.ipynb #8a158c00
+def _text(value: Any) -> bytes:
     "A plain tree, written out; also integers that have too many digits for Python"
     try: return ascii(value).encode()
     except ValueError: pass
@@ -48,22 +51,28 @@ class Parts(NamedTuple):
     "What a value is made of"
     kind: str                             # What it is, for people too
     data: bytes = b''                     # Content without parts
-    parts: Iterable[tuple[str, object]] = ()     # Where a part stands, as people write it, and the part
+    # Where a part stands, as people write it, and the part
+    parts: Iterable[tuple[str, object]] = ()
     ordered: bool = True                  # Does the order of the parts count?
 
+# %% ../../nbs/computed/02a_structure.ipynb #7c0a745e
 class _Named(str): "A text that stands for something of which the name alone counts"
 
+# %% ../../nbs/computed/02a_structure.ipynb #0d8643b7
 def full_name(
     of: object,         # A class or function
 ) -> str:
     "Module and name; a program that runs has the name by which others import it"
     module = str(getattr(of, '__module__', None) or '')
     if module in ('__main__', '__mp_main__'):
-        module = getattr(getattr(sys.modules.get(module), '__spec__', None), 'name', None) or '__main__'
+        module = (getattr(getattr(sys.modules.get(module), '__spec__', None), 'name', None)
+                  or '__main__')
         if module.endswith('.__main__'): module = module.removesuffix('.__main__')
-    name = getattr(of, '__qualname__', None) or getattr(of, '__name__', None) or type(of).__qualname__
+    name = (getattr(of, '__qualname__', None) or getattr(of, '__name__', None)
+            or type(of).__qualname__)
     return name if module == 'builtins' else f'{module}.{name}'
 
+# %% ../../nbs/computed/02a_structure.ipynb #daf9714c
 def _numbered(values: Iterable, form: str = '[{}]') -> Iterator[tuple[str, object]]:
     return ((form.format(i), v) for i, v in enumerate(values))
 
@@ -74,6 +83,7 @@ def _pairs(pairs: Iterable[tuple]) -> Iterator[tuple[str, object]]:
         yield f'{at} (key)', k
         yield at, v
 
+# %% ../../nbs/computed/02a_structure.ipynb #666dde99
 def _attributes(found: dict) -> Iterator[tuple[str, object]]:
     for k in sorted(found): yield from ((f'.{k} (name)', k), (f'.{k}', found[k]))
 
@@ -82,17 +92,21 @@ def _members(value: set | frozenset) -> Parts:
     "A set: its elements in no order"
     return Parts(type(value).__name__, parts=(('{...}', x) for x in value), ordered=False)
 
+# %% ../../nbs/computed/02a_structure.ipynb #058d9810
 def _of_attributes(kind: str, names: str) -> Callable[[object], Parts]:
     "Parts by attribute, for kinds that have nothing else"
     return lambda v: Parts(kind, parts=[(f'.{n}', getattr(v, n)) for n in names.split()])
 
+# %% ../../nbs/computed/02a_structure.ipynb #a73bd585
 def _default(value: defaultdict) -> Parts:
-    return Parts('defaultdict', parts=chain([('.default_factory', value.default_factory)], _pairs(value.items())))
+    return Parts('defaultdict',
+                 parts=chain([('.default_factory', value.default_factory)], _pairs(value.items())))
 
 def _partial(value: functools.partial) -> Parts:
-    return Parts('partial', parts=[('.func', value.func), ('.args', value.args), ('.keywords', value.keywords),
-                                   *_attributes(vars(value))])
+    return Parts('partial', parts=[('.func', value.func), ('.args', value.args),
+                                   ('.keywords', value.keywords), *_attributes(vars(value))])
 
+# %% ../../nbs/computed/02a_structure.ipynb #8d8458f4
 _KNOWN: dict[type, Callable[[Any], Parts]] = {
     list: lambda v: Parts('list', parts=_numbered(v)),
     tuple: lambda v: Parts('tuple', parts=_numbered(v)),
@@ -116,6 +130,7 @@ _KNOWN: dict[type, Callable[[Any], Parts]] = {
     functools.partial: _partial,
     _Named: lambda v: Parts('name', str(v).encode())}
 
+# %% ../../nbs/computed/02a_structure.ipynb #5342a9bb
 def _moment(value: datetime | time) -> Parts:
     "A date or time; of its zone what says which one it is"
     key = getattr(value.tzinfo, 'key', None)
@@ -125,8 +140,10 @@ _KNOWN |= dict.fromkeys((datetime, time), _moment)
 _KNOWN[date] = lambda v: Parts('date', v.isoformat().encode())
 
 # %% ../../nbs/computed/02a_structure.ipynb #3b6077ce
-_PYTHON = tuple({os.path.realpath(sysconfig.get_path(p)) + os.sep for p in ('stdlib', 'platstdlib')})
-_LIBRARY = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + os.sep if '__file__' in globals() else '\0'
+_PYTHON = tuple({os.path.realpath(sysconfig.get_path(p)) + os.sep
+                 for p in ('stdlib', 'platstdlib')})
+_LIBRARY = (os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + os.sep
+            if '__file__' in globals() else '\0')
 
 @functools.lru_cache(4096)
 def installed_file(file: str) -> bool:
@@ -134,6 +151,7 @@ def installed_file(file: str) -> bool:
     return (any(f'{os.sep}{d}{os.sep}' in path for d in ('site-packages', 'dist-packages'))
             or path.startswith((*_PYTHON, _LIBRARY)))
 
+# %% ../../nbs/computed/02a_structure.ipynb #6e95471d
 def is_installed(module: str | None) -> bool:
     "Does a module belong to Python, to an installed package, or to this library? What does not is one's own"
     if module == '__main__' or not isinstance(module, str): return False
@@ -142,13 +160,16 @@ def is_installed(module: str | None) -> bool:
     return module.partition('.')[0] in sys.stdlib_module_names
 
 # %% ../../nbs/computed/02a_structure.ipynb #2c3fac26
-def _taken_apart(value: object) -> Parts:
+def _taken_apart(value: Any) -> Parts:
     "Parts by the protocol of copying (`__reduce_ex__`); raises what an object raises that cannot be copied"
     cls = type(value)
-    found = copyreg.dispatch_table[cls](value) if cls in copyreg.dispatch_table else value.__reduce_ex__(4)
+    # libraries register a way of their own for errors,
+    # with their tracebacks, once they are imported
+    registered = None if isinstance(value, BaseException) else copyreg.dispatch_table.get(cls)
+    found = registered(value) if registered else value.__reduce_ex__(4)
     if isinstance(found, str): return _global(value, found)
-    made, given, state, items, pairs = (*found, None, None, None)[:5]
-    parts = [('.__class__', cls)]
+    made, given, state, items, pairs = cast(Sequence[Any], (*found, None, None, None)[:5])
+    parts: list[tuple[str, object]] = [('.__class__', cls)]
     if made in _ANEW: given = given[1:]
     else: parts.append(('', made if isinstance(getattr(made, '__self__', None), type) else _Named(full_name(made))))
     parts += _numbered(given, '(argument {})')
@@ -160,32 +181,42 @@ def _global(value: object, name: str) -> Parts:
     held = () if is_installed(cls.__module__) else chain([('.__class__', cls)], _state(value.__getstate__()))
     return Parts('global', f'{getattr(value, "__module__", "")}.{name}'.encode(), held)
 
-_ANEW = {getattr(copyreg, name) for name in ('__newobj__', '__newobj_ex__')}       # the class is the first argument
+# %% ../../nbs/computed/02a_structure.ipynb #bd622dc0
+# the class is the first argument
+_ANEW = {getattr(copyreg, name) for name in ('__newobj__', '__newobj_ex__')}
 
-def _state(state: object) -> Iterator[tuple[str, object]]:
+def _state(state: Any) -> Iterator[tuple[str, object]]:
     "The state of an object: attributes by name, whatever their order"
-    split = type(state) is tuple and len(state) == 2 and type(state[1]) is dict and type(state[0]) in (dict, type(None))
-    for s in (state if split else (state,)):           # of an object that has slots: attributes, and slots
+    split = (type(state) is tuple and len(state) == 2 and type(state[1]) is dict
+             and type(state[0]) in (dict, type(None)))
+    # of an object that has slots: attributes, and slots
+    for s in (state if split else (state,)):
         if type(s) is dict and all(type(k) is str for k in s): yield from _attributes(s)
         elif s is not None: yield '.__getstate__()', s
 
+# %% ../../nbs/computed/02a_structure.ipynb #f7d8aca0
 def _own_state(value: object) -> Iterator[tuple[str, object]]:
     yield '.__class__', type(value)
-    yield from _attributes({k: v for k, v in getattr(value, '__dict__', {}).items() if isinstance(k, str)})
+    yield from _attributes({k: v for k, v in getattr(value, '__dict__', {}).items()
+                            if isinstance(k, str)})
 
+# %% ../../nbs/computed/02a_structure.ipynb #ff31b53d
 def _enum(value: Enum) -> Parts:
-    inner = value._value_ if _is_plain(value._value_) else None
+    inner = value._value_ if is_plain(value._value_) else None
     return Parts('enum', parts=[('.__class__', type(value)), ('.name', value._name_), ('.value', inner)])
 
 def _set_of(value: set | frozenset) -> Parts:
-    plain = set if isinstance(value, set) else frozenset
+    plain: Any = set if isinstance(value, set) else frozenset
     elements = plain(plain.__iter__(value))
     return Parts('object', parts=chain(_own_state(value), [('', elements)]))
 
+# %% ../../nbs/computed/02a_structure.ipynb #12f30af9
 def _function(value: object) -> Parts: return Parts('function', full_name(value).encode())
 
+# %% ../../nbs/computed/02a_structure.ipynb #916d2fb1
 def _path(value: PurePath) -> Parts:
-    own = not type(value).__module__.startswith('pathlib')          # its module has been another in each Python
+    # its module has been another in each Python
+    own = not type(value).__module__.startswith('pathlib')
     return Parts(f'path {type(value).__name__}', str(value).encode(errors='surrogateescape'),
                  _own_state(value) if own else ())
 
@@ -196,12 +227,15 @@ def _builtin(value: types.BuiltinFunctionType) -> Parts:
     if of is None or isinstance(of, types.ModuleType): return Parts('builtin', full_name(value).encode())
     return Parts('builtin method', value.__name__.encode(), [('.__self__', of)])
 
+# %% ../../nbs/computed/02a_structure.ipynb #709eb7ef
 def _class(value: type) -> Parts:
     fields = getattr(value, '_fields', None) if issubclass(value, tuple) else None
     return Parts('class', full_name(value).encode() + repr(fields or '').encode())
 
-_BASES: list[tuple[type, Callable]] = [(Enum, _enum), (type, _class), (set, _set_of), (frozenset, _set_of),
-                                       (PurePath, _path), (types.FunctionType, _function),
+# %% ../../nbs/computed/02a_structure.ipynb #29f22dd9
+_BASES: list[tuple[type, Callable]] = [(Enum, _enum), (type, _class), (set, _set_of),
+                                       (frozenset, _set_of), (PurePath, _path),
+                                       (types.FunctionType, _function),
                                        (type(functools.lru_cache(int)), _function),
                                        (types.BuiltinFunctionType, _builtin)]
 
@@ -214,35 +248,41 @@ def _array(value) -> Parts:
     plain = type(value) in (np.ndarray, np.memmap)
     parts = [('.dtype', value.dtype)] if plain else [('.dtype', value.dtype), *_own_state(value)]
     if isinstance(value, np.ma.MaskedArray):
-        parts = [('.dtype', value.dtype), ('.__class__', type(value)), ('.mask', np.ma.getmaskarray(value)),
-                 ('.fill_value', value.fill_value)]
+        parts = [('.dtype', value.dtype), ('.__class__', type(value)),
+                 ('.mask', np.ma.getmaskarray(value)), ('.fill_value', value.fill_value)]
         value = value.filled(value.dtype.type()) if not value.dtype.names else value.data
     a, shape = np.asarray(value).view(np.ndarray), repr(np.shape(value)).encode()
-    if a.dtype.names: return Parts('array', shape, chain(parts, ((f'[{n!r}]', a[n]) for n in a.dtype.names)))
+    if a.dtype.names:
+        return Parts('array', shape, chain(parts, ((f'[{n!r}]', a[n]) for n in a.dtype.names)))
     if a.dtype.kind in 'biufcmMSUV' and not a.dtype.hasobject and a.dtype.char not in _PADDED:
         return Parts('array', shape + b' ' + blake3(np.ascontiguousarray(a).reshape(-1).view(np.uint8).data
                                                     if a.size and a.dtype.itemsize else b'').digest(), parts)
     texts = a.dtype.char in _PADDED
-    return Parts('array', shape, chain(parts, _numbered(map(repr, a.ravel()) if texts else a.ravel().tolist())))
+    return Parts('array', shape,
+                 chain(parts, _numbered(map(repr, a.ravel()) if texts else a.ravel().tolist())))
 
+# %% ../../nbs/computed/02a_structure.ipynb #b76c767c
 def _scalar(value) -> Parts:
     import numpy as np
     return Parts('scalar', parts=[('.__class__', type(value)), ('', np.asarray(value))])
 
 def _dtype(value) -> Parts:
     "A type of elements of NumPy"
-    return Parts('dtype', f'{value.str} {value}'.encode(), [('.metadata', dict(value.metadata or {}))])
+    return Parts('dtype', f'{value.str} {value}'.encode(),
+                 [('.metadata', dict(value.metadata or {}))])
 
 # %% ../../nbs/computed/02a_structure.ipynb #04ceed3b
 def _arrow_type(value) -> Parts: return Parts(type(value).__name__, str(value).encode())
 
 def _schema(value) -> Parts:
-    return Parts('Schema', parts=chain(((f'[{f.name!r}]', f) for f in value), [('.metadata', value.metadata)]))
+    return Parts('Schema', parts=chain(((f'[{f.name!r}]', f) for f in value),
+                                       [('.metadata', value.metadata)]))
 
 def _field(value) -> Parts:
     return Parts('Field', repr((value.name, value.nullable)).encode(),
                  [('.type', value.type), ('.metadata', value.metadata)])
 
+# %% ../../nbs/computed/02a_structure.ipynb #a6eaba18
 def _table(value) -> Parts:
     "A table of Arrow; how it is cut into chunks makes no difference"
     kind = 'RecordBatch' if type(value).__name__ == 'RecordBatch' else 'Table'
@@ -254,6 +294,7 @@ class _ArrowColumn(NamedTuple): array: Any      # without the word whether it wa
 
 _PIECE = 1_000_000
 
+# %% ../../nbs/computed/02a_structure.ipynb #f7c12fa6
 def _arrow_array(value) -> Parts:
     kind = 'ChunkedArray' if type(value).__name__ == 'ChunkedArray' else 'Array'
     return Parts(kind, parts=[('.type', value.type), ('', _ArrowColumn(value))])
@@ -265,6 +306,7 @@ def _arrow_column(value: _ArrowColumn) -> Parts:
     return Parts('column', str(len(a)).encode(),
                  [(f'[{i * _PIECE}:]', _ArrowPiece(_whole(p))) for i, p in enumerate(pieces)])
 
+# %% ../../nbs/computed/02a_structure.ipynb #8cad5445
 class _ArrowPiece(NamedTuple): array: Any       # an array, not chunked
 
 def _whole(piece):
@@ -282,10 +324,12 @@ def _arrow_piece(value: _ArrowPiece) -> Parts:
     a, t = value.array, value.array.type
     there = a.is_valid().to_numpy(zero_copy_only=False).tobytes() if a.null_count else b''
     head = blake3(f'{len(a)} '.encode() + there).digest()
-    if isinstance(a, pa.ExtensionArray): return Parts('extension', head, [('', _ArrowPiece(a.storage))])
+    if isinstance(a, pa.ExtensionArray):
+        return Parts('extension', head, [('', _ArrowPiece(a.storage))])
     if pa.types.is_dictionary(t):
         order = a.dictionary if t.ordered else None
-        return Parts('dictionary', head, [('', _ArrowPiece(a.dictionary_decode())), ('.dictionary', order)])
+        return Parts('dictionary', head,
+                     [('', _ArrowPiece(a.dictionary_decode())), ('.dictionary', order)])
     if pa.types.is_struct(t):
         return Parts('struct', head, ((f'[{t.field(i).name!r}]', _ArrowPiece(c)) for i, c in enumerate(a.flatten())))
     if pa.types.is_list(t) or pa.types.is_large_list(t) or pa.types.is_fixed_size_list(t):
@@ -295,11 +339,13 @@ def _arrow_piece(value: _ArrowPiece) -> Parts:
     if (data := _fixed(a)) is not None: return Parts('elements', head + blake3(data).digest())
     return Parts('elements', head, _numbered(a.to_pylist()))
 
+# %% ../../nbs/computed/02a_structure.ipynb #121262b0
 def _fixed(a) -> bytes | memoryview | None:
     "The bytes of the elements, zeros where there is none; None of types for which there is no short way"
     import numpy as np, pyarrow as pa
     t = a.type
-    if pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_binary(t) or pa.types.is_large_binary(t):
+    if (pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_binary(t)
+        or pa.types.is_large_binary(t)):
         a = a.cast(pa.large_binary()).fill_null(b'')
         at = (np.frombuffer(a.buffers()[1], np.int64)[a.offset:a.offset + len(a) + 1] if len(a)
               else np.zeros(1, np.int64))
@@ -307,7 +353,8 @@ def _fixed(a) -> bytes | memoryview | None:
                                         if at[-1] > at[0] else b'')
     if pa.types.is_boolean(t): return a.fill_null(False).cast(pa.uint8()).to_numpy().tobytes()
     if pa.types.is_primitive(t) and t.bit_width in (8, 16, 32, 64):
-        whole = a.view({8: pa.uint8(), 16: pa.uint16(), 32: pa.uint32(), 64: pa.uint64()}[t.bit_width])
+        whole = a.view({8: pa.uint8(), 16: pa.uint16(), 32: pa.uint32(),
+                        64: pa.uint64()}[t.bit_width])
         return whole.fill_null(0).to_numpy().tobytes()
     return None
 
@@ -323,33 +370,43 @@ def _frame(value) -> Parts:
     return Parts('DataFrame', parts=chain([('.__class__', type(value)), ('.index', value.index),
                  ('.columns', value.columns), ('.attrs', value.attrs), *_more(value)], columns))
 
+# %% ../../nbs/computed/02a_structure.ipynb #f3cf3096
 def _more(value) -> list[tuple[str, object]]:
     "What classes that are made from those of pandas add"
-    return [(f'.{n}', getattr(value, n, None)) for n in sorted({*value._metadata} - {'_name', 'name'})]
+    return [(f'.{n}', getattr(value, n, None))
+            for n in sorted({*value._metadata} - {'_name', 'name'})]
 
 def _labels(value) -> Parts:
     "Labels of pandas"
-    head = [('.__class__', type(value)), ('.names', list(value.names)), ('.freq', getattr(value, 'freqstr', None))]
+    head = [('.__class__', type(value)), ('.names', list(value.names)),
+            ('.freq', getattr(value, 'freqstr', None))]
     kind = type(value).__name__
-    if kind == 'RangeIndex': return Parts('Index', _text((value.start, value.stop, value.step)), head)
+    if kind == 'RangeIndex':
+        return Parts('Index', _text((value.start, value.stop, value.step)), head)
     if kind == 'MultiIndex':
         return (Parts('Index',
                       parts=[*head,
                              *_numbered(_PandasArray(value.get_level_values(i).array) for i in range(value.nlevels))]))
     return Parts('Index', parts=[*head, ('', _PandasArray(value.array))])
 
+# %% ../../nbs/computed/02a_structure.ipynb #8c7a8fa7
 class _PandasArray(NamedTuple): array: Any
 
 def _pandas_array(value: _PandasArray) -> Parts:
     "The elements of a column or of labels, by the type of the column"
     a, kind = value.array, type(value.array).__name__
     head = [('.dtype', _Named(str(a.dtype)))]
-    if kind in ('NumpyExtensionArray', 'PandasArray', 'ndarray'): return Parts('column', parts=[('', _plain_array(a))])
-    if kind in ('DatetimeArray', 'TimedeltaArray', 'PeriodArray'): return Parts(kind, parts=[*head, ('', a.asi8)])
+    if kind in ('NumpyExtensionArray', 'PandasArray', 'ndarray'):
+        return Parts('column', parts=[('', _plain_array(a))])
+    if kind in ('DatetimeArray', 'TimedeltaArray', 'PeriodArray'):
+        return Parts(kind, parts=[*head, ('', a.asi8)])
     if kind == 'Categorical':
-        return Parts(kind, str(a.ordered).encode(), [('.categories', a.categories), ('.codes', a.codes)])
-    if kind == 'IntervalArray': return Parts(kind, a.closed.encode(), [('.left', a.left), ('.right', a.right)])
-    if kind == 'SparseArray': return Parts(kind, parts=[*head, ('.fill_value', a.fill_value), ('', _plain_array(a))])
+        return Parts(kind, str(a.ordered).encode(),
+                     [('.categories', a.categories), ('.codes', a.codes)])
+    if kind == 'IntervalArray':
+        return Parts(kind, a.closed.encode(), [('.left', a.left), ('.right', a.right)])
+    if kind == 'SparseArray':
+        return Parts(kind, parts=[*head, ('.fill_value', a.fill_value), ('', _plain_array(a))])
     if hasattr(a, '__arrow_array__'):
         import pyarrow as pa
         found = pa.array(a)
@@ -360,6 +417,7 @@ def _pandas_array(value: _PandasArray) -> Parts:
                                            else found.cast(pa.large_string())))]))
     return Parts('column', parts=[*head, *_taken_apart(a).parts])
 
+# %% ../../nbs/computed/02a_structure.ipynb #88edc358
 def _plain_array(a):
     import numpy as np
     return np.asarray(a)
@@ -376,17 +434,21 @@ def _polars_series(value) -> Parts:
     if repr(value.dtype).startswith('Object'): return Parts('polars.Series', parts=[*head, *_numbered(value.to_list())])
     return Parts('polars.Series', parts=[*head, ('', _ArrowColumn(value.to_arrow()))])
 
+# %% ../../nbs/computed/02a_structure.ipynb #83ace63a
 def _lazy(value) -> Parts: return Parts('polars.LazyFrame', parts=[('.collect()', value.collect())])
 
+# %% ../../nbs/computed/02a_structure.ipynb #f62c8d6d
 def _tensor(value) -> Parts:
     "A tensor of torch; what lies beside it in its storage does not count"
     import torch
-    if value.layout is not torch.strided or value.is_quantized or value.is_meta: return _taken_apart(value)
+    if value.layout is not torch.strided or value.is_quantized or value.is_meta:
+        return _taken_apart(value)
     plain = value.detach().resolve_conj().resolve_neg().cpu().contiguous()
     data = plain.reshape(-1).view(torch.uint8).numpy().data if plain.numel() else b''
     return Parts('tensor', blake3(data).digest(), [('.__class__', type(value)),
                  ('', (str(value.dtype), tuple(value.shape), str(value.device), value.requires_grad))])
 
+# %% ../../nbs/computed/02a_structure.ipynb #a5d167b6
 def _stream(value) -> Parts: raise TypeError('it can be read only once')
 
 _BY_NAME = {'numpy.ndarray': _array, 'numpy.generic': _scalar, 'numpy.dtype': _dtype, 'pandas.DataFrame': _frame,
@@ -407,6 +469,7 @@ def _way(cls: type) -> Callable[[object], Parts]:
     if (way := _ways.get(cls)) is None: way = _ways[cls] = _found_way(cls)
     return way
 
+# %% ../../nbs/computed/02a_structure.ipynb #869b07b9
 def _found_way(cls: type) -> Callable[[object], Parts]:
     for c in cls.__mro__:
         if found := _BY_NAME.get(f'{c.__module__.partition(".")[0]}.{c.__name__}'): return found
@@ -418,6 +481,13 @@ class Digest(NamedTuple):
     hash: str                              # 32 hexadecimal digits
     left_out: list[tuple[str, str]]        # What could not be counted: where it is, and why
 
+# %% ../../nbs/computed/02a_structure.ipynb #c27b3dd0
+def _plain_head(value: object) -> bytes:
+    "What a plain value is, without parts"
+    if type(value) in _TREES: return b'plain:' + blake3(_text(value)).digest()
+    return b'%s:%s' % (type(value).__name__.encode(), _text(value))
+
+# %% ../../nbs/computed/02a_structure.ipynb #678ef183
 class _Node:
     "An object on the way: what it is, and the numbers of its parts"
     __slots__ = 'head', 'parts', 'ordered', 'hash'
@@ -431,6 +501,7 @@ class _Node:
         found = map(of, self.parts)
         return blake3(self.head + b''.join(found if self.ordered else sorted(found))).digest(16)
 
+# %% ../../nbs/computed/02a_structure.ipynb #53a89817
 class _Gathering:
     "All objects that can be reached from a value"
     def __init__(self, stands_for: Callable[[object], str | None]):
@@ -439,7 +510,7 @@ class _Gathering:
 
     def add(self, value: object, came: tuple[int, str]) -> int:
         "The number of a value; what is new waits to be looked into"
-        if type(value) in _ATOMS: return self._leaf(b'%s:%s' % (type(value).__name__.encode(), _text(value)))
+        if type(value) in _ATOMS: return self._leaf(_plain_head(value))
         if (known := self._numbers.get(id(value))) is not None: return known[0]
         n = self._append(None, came)
         self._numbers[id(value)] = n, value       # kept: an id belongs to an object that lives
@@ -452,7 +523,8 @@ class _Gathering:
         return len(self.nodes) - 1
 
     def _leaf(self, head: bytes) -> int:
-        if (n := self._leaves.get(head)) is None: n = self._leaves[head] = self._append(_Node(head), (-1, ''))
+        if (n := self._leaves.get(head)) is None:
+            n = self._leaves[head] = self._append(_Node(head), (-1, ''))
         return n
 
     def run(self) -> None:
@@ -463,16 +535,19 @@ class _Gathering:
     def _looked(self, n: int, value: object) -> _Node:
         "What a value is, and its parts"
         cls = type(value)
-        if cls in _TREES and _is_plain(value): return _Node(b'plain:' + blake3(_text(value)).digest())
-        if cls not in _KNOWN and (said := self.stands_for(value)) is not None:
+        if cls in _TREES and is_plain(value): return _Node(_plain_head(value))
+        if ((cls not in _KNOWN or cls is types.ModuleType)
+            and (said := self.stands_for(value)) is not None):
             return _Node(b'stands for:' + said.encode(errors='backslashreplace'))
         try:
             p = _way(cls)(value)
             parts = [self.add(part, (n, at)) for at, part in p.parts]
         except Exception as e:            # of whatever library
-            self.gaps.append((n, f'a {full_name(cls)} cannot be counted: {str(e)[:100] or type(e).__name__}'))
+            self.gaps.append((n, f'a {full_name(cls)} cannot be counted: '
+                              f'{str(e)[:100] or type(e).__name__}'))
             return _Node(b'left out:' + full_name(cls).encode())
-        if isinstance(value, _CODE): self.gaps.append((n, f'the code of {full_name(value)} is not looked at'))
+        if isinstance(value, _CODE):
+            self.gaps.append((n, f'the code of {full_name(value)} is not looked at'))
         return _Node(f'{p.kind} {len(parts)} '.encode() + p.data, parts, p.ordered)
 
     def path(self, n: int) -> str:
@@ -480,6 +555,9 @@ class _Gathering:
         found = []
         while n > 0: n, at = self._came[n]; found.append(at)
         return ''.join(reversed(found))
+
+    def left_out(self) -> list[tuple[str, str]]:
+        return sorted((self.path(n), why) for n, why in self.gaps)
 
 _CODE = types.FunctionType, type(functools.lru_cache(int))
 
@@ -512,6 +590,7 @@ def _rings(nodes: list[_Node]) -> Iterator[list[int]]:
             waiting.difference_update(ring)
             yield ring
 
+# %% ../../nbs/computed/02a_structure.ipynb #1aff6d7e
 _PATIENCE = 3_000_000       # hashes that may be made of objects that name each other
 
 def _ring_hashes(nodes: list[_Node], ring: list[int]) -> bool:
@@ -519,13 +598,15 @@ def _ring_hashes(nodes: list[_Node], ring: list[int]) -> bool:
     them differ; False where that takes too long"""
     inside, labels = {*ring}, {n: blake3(nodes[n].head).digest(16) for n in ring}
     for _ in range(max(10, _PATIENCE // len(ring))):
-        seen = {n: nodes[n].hashed(lambda i, now=labels: now[i] if i in inside else _hash(nodes[i])) for n in ring}
+        seen = {n: nodes[n].hashed(lambda i, now=labels: now[i] if i in inside else _hash(nodes[i]))
+                for n in ring}
         if done := len({*seen.values()}) == len({*labels.values()}): break
         labels = seen
     whole = blake3(b''.join(sorted({labels[n] + seen[n] for n in ring}))).digest(16)
     for n in ring: nodes[n].hash = blake3(b'ring ' + seen[n] + whole).digest(16)
     return done
 
+# %% ../../nbs/computed/02a_structure.ipynb #6ee1e2d4
 def _hash(node: _Node) -> bytes:
     if node.hash is None: node.hash = blake3(node.head).digest(16)       # an end
     return node.hash
@@ -535,18 +616,32 @@ def _by_structure(value: object) -> None: return None
 
 def digest(
     value: object,
-    # Asked for each function, class and object that is no container of Python's, before its parts are looked at: a text
+    # Asked for each function, class and object that is no
+    # container of Python's, before its parts are looked at: a text
     # that stands for it, or None: by its parts; of a class its name counts
     stands_for: Callable[[object], str | None] = _by_structure,
 ) -> Digest:
     "Structural hash of a value, and what of it could not be counted"
-    found = _Gathering(stands_for)
-    found.add(value, (-1, ''))
-    found.run()
+    if is_plain(value): return Digest(blake3(_plain_head(value)).hexdigest(16), [])
+    found = _gathered(value, stands_for)
     nodes = found.nodes
     for ring in _rings(nodes):
         node = nodes[ring[0]]
         if len(ring) > 1 or ring[0] in node.parts:
-            if not _ring_hashes(nodes, ring): found.gaps.append((ring[0], f'{len(ring):,} objects name each other'))
+            if not _ring_hashes(nodes, ring):
+                found.gaps.append((ring[0], f'{len(ring):,} objects name each other'))
         elif node.parts: node.hash = node.hashed(lambda i: _hash(nodes[i]))
-    return Digest(_hash(nodes[0]).hex(), sorted((found.path(n), why) for n, why in found.gaps))
+    return Digest(_hash(nodes[0]).hex(), found.left_out())
+
+# %% ../../nbs/computed/02a_structure.ipynb #d75f30d5
+def _gathered(value: object, stands_for: Callable[[object], str | None]) -> _Gathering:
+    found = _Gathering(stands_for)
+    found.add(value, (-1, ''))
+    found.run()
+    return found
+
+# %% ../../nbs/computed/02a_structure.ipynb #e6600315
+def not_countable(value: object,
+                  stands_for: Callable[[object], str | None]) -> list[tuple[str, str]]:
+    "What of a value could not be counted: a look without hashes"
+    return [] if is_plain(value) else _gathered(value, stands_for).left_out()
