@@ -1,0 +1,1 @@
+"Looking after a store: what it keeps, whether it is whole, and what its tiers promise"
