@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from ..errors import InvalidQuery, InvalidRef, NotAvailableOffline, ObjectStoreError, Protected
 from ..refs import Every, Ref, check_alias, parse_ref
 from ..display import visible
-from ..store.version import Folder, Version
+from ..versions.version import Folder, Version
 from .search_line import sentence
 from .controller import Asked, Controller
 
@@ -17,68 +17,32 @@ from .controller import Asked, Controller
 __all__ = ['ACTS', 'Browsing']
 
 # %% ../../nbs/browser/06_actions.ipynb #f56b0c34
-class Browsing(Controller):
-    "The controller of a browser, and what can be done with it"
-
-    def act(self, what: str, ref: str = '', **how) -> None:
-        """Do something: `load alias unalias restore undo remove unmake copy sync`; what can be taken back is told with
-        what that takes, and in words"""
-        run = ACTS.get(what)
-        if run is None: return
-        def job(wanted: Callable[[], bool]) -> None:
-            try:
-                if what != 'load' and self.readonly: raise Protected('this browser is read-only')
-                said = run(self, ref, **how)
-            # whatever a codec or a service says
-            except Exception as e: said = {'kind': 'error', 'text': sentence(e)}
-            self.tell('told', {'what': what, 'ref': ref, 'n': time.monotonic_ns(), **said})
-            if what != 'load' and said['kind'] == 'done': self._again(said.get('pick') or ref)
-        self.workers.do(job)
-
-    def _again(self, ref: str) -> None:
-        "Show what a change has changed"
-        self.totals.clear()
-        self.find()
-        if ref and self.ref and ref.partition('@')[0] == self.ref.partition('@')[0]: self.pick(ref)
-
-    def receive(self, asks: object) -> None:
-        "Enqueue what a page asks for"
-        if not isinstance(asks, dict): return
-        how = {k: x for k, x in asks.items() if k != 'verb'}
-        name = str(asks.get('verb'))
-        verbs: dict[str, Callable[..., None]] = {
-            'find': self.find, 'page': self.page, 'cancel': self.cancel, 'pick': self.pick, 'look': self.look,
-            'leave': self.leave, 'preview': self.preview, 'compare': self.compare, 'act': self.act,
-            'refresh': self.refresh}
-        verb = verbs.get(name)
-        if verb is None or name == 'find' and not how.keys() <= set(Asked._fields): return
-        try: verb(**how)
-        except TypeError: return          # not what this page sends
-
 def _done(text: str, **more) -> dict: return {'kind': 'done', 'text': visible(text, 400), **more}
 
 def _ask(title: str, text: str, ok: str, **how) -> dict:
     "Ask first: a page that is told yes sends `how` again, with `force`"
     return {'kind': 'ask', 'title': title, 'text': visible(text, 400), 'ok': ok, 'how': how}
 
+# %% ../../nbs/browser/06_actions.ipynb #ea8bb4e2
 def _own(v: Version) -> str: return f'v{v.version}' if v.version else 'it'
 
 def _now(v: Version) -> str:
     return f'{v.ref}, pending: it is safe on this machine, and sync delivers it' if v.pending else v.ref
 
-# %% ../../nbs/browser/06_actions.ipynb #885083fe
+# %% ../../nbs/browser/06_actions.ipynb #e7641b75
 def _load(b: Browsing, ref: str, name: str, force: bool = False) -> dict:
     "Load a version into a variable of the notebook; asks before it overwrites one"
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith('_'):
         raise InvalidQuery(f'{name!r} is no name for a variable')
     names = b.names
     if name in names and not force:
-        return _ask('Overwrite?', f'{name} is there already: a {type(names[name]).__name__}. Overwrite it?',
-                    'Overwrite', name=name)
+        return _ask('Overwrite?', f'{name} is there already: a {type(names[name]).__name__}. '
+                    'Overwrite it?', 'Overwrite', name=name)
     obj = b.quiet.get(ref)
     names[name] = Folder(obj.version.seen_by(b.store)) if isinstance(obj, Folder) else obj
     return _done(f'{name} = {ref}: a {type(names[name]).__name__}')
 
+# %% ../../nbs/browser/06_actions.ipynb #5ec7e5d2
 def _alias(b: Browsing, ref: str, alias: str, at: int | None = 0) -> dict:
     "Set an alias, or move it here; `at`: where it must point now (None: nowhere; 0: anywhere)"
     check_alias(alias)
@@ -91,15 +55,19 @@ def _alias(b: Browsing, ref: str, alias: str, at: int | None = 0) -> dict:
     return _done(f'{alias} points at {v.ref} now',
                  undo={**back, 'alias': alias, 'at': v.version} if before != v.version else None)
 
+# %% ../../nbs/browser/06_actions.ipynb #b995050f
 def _unalias(b: Browsing, ref: str, alias: str, at: int = 0) -> dict:
     "Remove an alias; `at`: where it must point now (0: anywhere)"
     r, before = parse_ref(ref), _pointed(b, ref, alias)
-    if at and before and before != at: raise Protected(f'{alias} points at v{before} now: look again')
-    if not b.quiet.remove_alias(Ref(r.bucket, r.item), alias): return _done(f'{alias} was not there')
+    if at and before and before != at:
+        raise Protected(f'{alias} points at v{before} now: look again')
+    if not b.quiet.remove_alias(Ref(r.bucket, r.item), alias):
+        return _done(f'{alias} was not there')
     return _done(f'{alias} is removed',
                  undo={'what': 'alias', 'ref': f'{r.bucket}/{r.item}@{before}', 'alias': alias, 'at': None,
                        'says': f'{alias} at v{before}'} if before else None)
 
+# %% ../../nbs/browser/06_actions.ipynb #35cdc538
 def _pointed(b: Browsing, ref: str, alias: str) -> int | None:
     "Where an alias points, where that can be told"
     r = parse_ref(ref)
@@ -107,6 +75,14 @@ def _pointed(b: Browsing, ref: str, alias: str) -> int | None:
     except (ObjectStoreError, OSError): return None
     return to if isinstance(to, int) else None
 
+# %% ../../nbs/browser/06_actions.ipynb #ecf4d34d
+def _copied(b: Browsing, ref: str, to: str) -> Version:
+    "The one version that a copy makes"
+    if isinstance(parse_ref(ref).selector, Every): raise InvalidRef(f'{ref} names all versions: name one')
+    made = b.quiet.copy(ref, to)
+    return made if isinstance(made, Version) else made[-1]
+
+# %% ../../nbs/browser/06_actions.ipynb #02455d54
 def _restore(b: Browsing, ref: str) -> dict:
     "A new version from an old one"
     r = parse_ref(ref)
@@ -114,10 +90,19 @@ def _restore(b: Browsing, ref: str) -> dict:
     return _done(f'{ref} is back as {_now(v)}, the latest now', pick=v.ref,
                  undo={'what': 'unmake', 'ref': v.ref, 'says': f'remove {_own(v)}'})
 
+# %% ../../nbs/browser/06_actions.ipynb #0fa531bc
+def _back(b: Browsing, ref: str) -> dict:
+    "A removed version, alive again"
+    try: v = b.quiet.restore(ref)
+    except NotAvailableOffline: return _restore(b, ref)
+    if not isinstance(v, Version): raise InvalidRef(f'{ref} names all versions: name one')
+    last = ', the latest now' if b.quiet[f'{v.bucket}/{v.item}'].version == v.version else ''
+    return _done(f'{v.ref} is back{last}', pick=v.ref,
+                 undo={'what': 'unmake', 'ref': v.ref, 'says': f'remove {_own(v)}'})
+
 def _undo(b: Browsing, ref: str, aliases: Sequence[str] = ()) -> dict:
-    """Take a removal back: a new version from what was removed, and the aliases that went with it, where they point at
-    nothing now"""
-    r, said = parse_ref(ref), _restore(b, ref)
+    "Take a removal back, and the aliases that went with it, where they point at nothing now"
+    r, said = parse_ref(ref), _back(b, ref)
     free = [a for a in aliases if a not in b.quiet.aliases(Ref(r.bucket, r.item))]
     for a in free: b.quiet.set_alias(said['pick'], a)
     if not free: return said
@@ -128,6 +113,7 @@ def _unmake(b: Browsing, ref: str) -> dict:
     "Take a restored version back: remove it, unless an alias points at it by now"
     return _remove(b, ref)
 
+# %% ../../nbs/browser/06_actions.ipynb #e62da54e
 def _remove(b: Browsing, ref: str, aliases: Sequence[str] = ()) -> dict:
     "Remove a version, and the aliases that the person was shown"
     v = b.quiet[ref]
@@ -137,27 +123,24 @@ def _remove(b: Browsing, ref: str, aliases: Sequence[str] = ()) -> dict:
     r = parse_ref(v.ref)
     return _done(f'{v.ref} is removed',
                  undo={'what': 'undo', 'ref': v.ref, 'aliases': list(aliases),
-                       'says': f'bring {_own(v)} back as the latest'}, pick=f'{r.bucket}/{r.item}')
+                       'says': f'bring {_own(v)} back'}, pick=f'{r.bucket}/{r.item}')
 
+# %% ../../nbs/browser/06_actions.ipynb #6cf2c326
 def _copy(b: Browsing, ref: str, to: str, force: bool = False) -> dict:
     "Copy to another bucket, under the same name; asks before it makes one"
     dst = parse_ref(to if '/' in to else f'{to}/{parse_ref(ref).item}', selector=False)
     if not force and not _is_bucket(b, dst.bucket):
-        return _ask('A new bucket?', f'No bucket {dst.bucket!r} is known here. Make it, and copy {ref} there?',
-                    'Make and copy', to=to)
+        return _ask('A new bucket?', f'No bucket {dst.bucket!r} is known here. Make it, and copy '
+                    f'{ref} there?', 'Make and copy', to=to)
     return _done(f'{ref} is copied to {_now(_copied(b, ref, str(dst)))}', pick=ref)
 
-def _copied(b: Browsing, ref: str, to: str) -> Version:
-    "The one version that a copy makes"
-    if isinstance(parse_ref(ref).selector, Every): raise InvalidRef(f'{ref} names all versions: name one')
-    made = b.quiet.copy(ref, to)
-    return made if isinstance(made, Version) else made[-1]
-
+# %% ../../nbs/browser/06_actions.ipynb #e97d5f7d
 def _is_bucket(b: Browsing, name: str) -> bool:
     "Whether it is there for sure"
     try: return name in b.quiet.list_buckets()
     except ConnectionError: return False
 
+# %% ../../nbs/browser/06_actions.ipynb #63305539
 def _sync(b: Browsing, ref: str = '') -> dict:
     "Deliver what is pending, telling how far it is"
     total, report = b.pending(), []
@@ -169,8 +152,51 @@ def _sync(b: Browsing, ref: str = '') -> dict:
             b.tell('told',
                    {'what': 'sync', 'ref': '', 'n': time.monotonic_ns(), 'kind': 'progress',
                     'done': total - b.pending(), 'total': total, 'text': f'Delivering {total} …'})
-    if not report: raise NotAvailableOffline('it could not be delivered')
+    if not report:
+        raise NotAvailableOffline('what is pending could not be delivered: store.status() says why')
     return _done(report[0].look().caption + (f'; {report[0].waiting[0].why}' if report[0].waiting else ''))
 
-ACTS = dict(load=_load, alias=_alias, unalias=_unalias, restore=_restore, undo=_undo, remove=_remove, unmake=_unmake,
-            copy=_copy, sync=_sync)
+ACTS = dict(load=_load, alias=_alias, unalias=_unalias, restore=_restore, back=_back, undo=_undo,
+            remove=_remove, unmake=_unmake, copy=_copy, sync=_sync)
+
+# %% ../../nbs/browser/06_actions.ipynb #6ac60f8b
+class Browsing(Controller):
+    "The controller of a browser, and what can be done with it"
+
+    def act(self, what: str, ref: str = '', **how) -> None:
+        """Do something: `load alias unalias restore back undo remove unmake copy sync`; what can be taken back is told
+        with what that takes, and in words"""
+        run, looked = ACTS.get(what), self.ref
+        if run is None: return
+        def job(wanted: Callable[[], bool]) -> None:
+            try:
+                if what != 'load' and self.readonly: raise Protected('this browser is read-only')
+                said = run(self, ref, **how)
+            # whatever a codec or a service says
+            except Exception as e: said = {'kind': 'error', 'text': sentence(e)}
+            self.tell('told', {'what': what, 'ref': ref, 'n': time.monotonic_ns(), **said})
+            if what != 'load' and said['kind'] == 'done':
+                self._again(said.get('pick') or ref, looked)
+        self.workers.do(job)
+
+    def _again(self, ref: str, looked: str | None) -> None:
+        "Show what a change has changed; what is looked at by now stays, where that is not what was looked at before"
+        self.totals.clear()
+        with self.telling:
+            self.find()
+            if ref and self.ref and ref.partition('@')[0] == self.ref.partition('@')[0]:
+                self.pick(ref if self.ref == looked else self.ref)
+
+    def receive(self, asks: object) -> None:
+        "Enqueue what a page asks for"
+        if not isinstance(asks, dict): return
+        how = {k: x for k, x in asks.items() if k != 'verb'}
+        name = str(asks.get('verb'))
+        verbs: dict[str, Callable[..., None]] = {
+            'find': self.find_for, 'page': self.page, 'cancel': self.cancel, 'pick': self.pick, 'look': self.look,
+            'leave': self.leave, 'preview': self.preview, 'compare': self.compare, 'act': self.act,
+            'refresh': self.refresh, 'usage': self.usage}
+        verb = verbs.get(name)
+        if verb is None or name == 'find' and not how.keys() <= {*Asked._fields, 'by'}: return
+        try: verb(**how)
+        except TypeError: return          # not what this page sends

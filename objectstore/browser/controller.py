@@ -16,17 +16,20 @@ from ..refs import Number, Ref, parse_ref
 from ..search.local_index import IndexAway
 from ..search.keeper import as_known
 from ..cache.stacked import StackedOrigin
-from ..store.results import Found
-from ..display import visible
-from ..store.version import Version, Versions
+from ..versions.results import Found
+from ..display import human_size, visible
+from ..care.usage import Usage
+from ..versions.version import Version, Versions
 from ..store.store import ObjectStore
 from .preview import preview
 from .views import SHOWN_VERSIONS, by_folder, compared, detail, facets, history, row
-from .search_line import Understood, as_alias, as_place, held_fast, parts, understand, wrong
+from .search_line import (Understood, as_alias, as_place, held_fast, parts,
+                                             understand, wrong)
 
 # %% auto #0
-__all__ = ['PAGE', 'EVERYTHING', 'Listed', 'STALE_AFTER', 'STATES', 'EARLY', 'EVERY', 'Workers', 'Asked', 'Finder', 'Counts',
-           'silent', 'News', 'Asking', 'Reading', 'Turn', 'ListControl', 'ItemControl', 'Controller']
+__all__ = ['PAGE', 'EVERYTHING', 'Listed', 'STALE_AFTER', 'STATES', 'EARLY', 'EVERY', 'KEPT_ROWS', 'Workers', 'Asked', 'Finder',
+           'Counts', 'silent', 'News', 'Asking', 'Reading', 'Turn', 'ListTelling', 'ListFinding', 'ListControl',
+           'VersionControl', 'ItemControl', 'kept', 'Controller']
 
 # %% ../../nbs/browser/05_controller.ipynb #4fe787a3
 class Workers:
@@ -54,10 +57,12 @@ class Workers:
         with self.changed: return self.changed.wait_for(lambda: not self.open, timeout)
 
     def _one_more(self) -> None:
-        t = threading.Thread(target=_work, args=(self.jobs, weakref.ref(self)), daemon=True, name='objectstore-browser')
+        t = threading.Thread(target=_work, args=(self.jobs, weakref.ref(self)), daemon=True,
+                             name='objectstore-browser')
         self.threads.append(t)
         t.start()
 
+# %% ../../nbs/browser/05_controller.ipynb #c7a8b077
 def _work(jobs: queue.SimpleQueue, of: weakref.ref) -> None:
     "Run jobs until there is nobody left to ask for them"
     while True:
@@ -67,7 +72,8 @@ def _work(jobs: queue.SimpleQueue, of: weakref.ref) -> None:
             continue
         try:
             if wanted(): job(wanted)
-        except Exception as e:                      # a thread that dies would leave its browser without hands
+        # a thread that dies would leave its browser without hands
+        except Exception as e:
             if me := of(): me.failed(e)
             me = None
         finally:
@@ -93,11 +99,14 @@ class Asked(NamedTuple):
     def by(self) -> str:
         "What the items are sorted by: their names include the bucket where there are several"
         if self.folders: return 'item'
-        return self.sort if self.bucket or self.sort.lstrip('-') != 'item' else self.sort.replace('item', 'bucket')
+        return (self.sort if self.bucket or self.sort.lstrip('-') != 'item'
+                else self.sort.replace('item', 'bucket'))
 
+# %% ../../nbs/browser/05_controller.ipynb #2a67d1ad
 EVERYTHING = Asked()
 
-Listed = Versions | list[Version | dict]    # What a list shows: versions, or folders (as rows) and then versions
+# What a list shows: versions, or folders (as rows) and then versions
+Listed = Versions | list[Version | dict]
 
 class Finder:
     "Searches of a browser's list"
@@ -110,11 +119,12 @@ class Finder:
         if found or not meant.text: return found, meant
         buckets = [asked.bucket] if asked.bucket else self.buckets()
         others = filter(None, (as_alias(meant), as_place(asked.query, buckets)))
-        return next(((there, other) for other in others if (there := self._all(other, asked))), (found, meant))
+        return next(((there, other) for other in others if (there := self._all(other, asked))),
+                    (found, meant))
 
     def _all(self, m: Understood, asked: Asked) -> Versions:
-        return self.store.find_items(m.bucket or asked.bucket, m.pattern, at=m.at, where=m.where, text=m.text,
-                                     sort=asked.by)
+        return self.store.find_items(m.bucket or asked.bucket, m.pattern, at=m.at, where=m.where,
+                                     text=m.text, sort=asked.by)
 
     def listed(self, found: Versions, asked: Asked) -> Listed:
         "What is found as the list shows it: where folders are asked for, those of one folder, and what is in it"
@@ -161,8 +171,8 @@ class Counts:
         """How often each alias is among all versions that would be found: it often points at one that is not the
         latest. Only an index tells"""
         where = f'({meant.where}) AND alias IS NOT NULL' if meant.where else 'alias IS NOT NULL'
-        return dict(self.store.find_items(meant.bucket or asked.bucket, meant.pattern, at='*', where=where,
-                                          text=meant.text).facets('alias'))
+        return dict(self.store.find_items(meant.bucket or asked.bucket, meant.pattern, at='*',
+                                          where=where, text=meant.text).facets('alias'))
 
     def _held(self, asked: Asked, aliases: Mapping[str, int]) -> dict[str, tuple[object, Mapping]]:
         """What the search line holds fast, as a chip does: by key, the value, and how often each value would be there
@@ -172,8 +182,8 @@ class Counts:
             if key == 'alias': found[key] = x, {x: 0} | dict(aliases)
             else:
                 rest = understand(', '.join(p for p in parts(asked.query) if p != part))
-                without = self.store.find_items(rest.bucket or asked.bucket, rest.pattern, at=rest.at,
-                                                where=rest.where, text=rest.text)
+                without = self.store.find_items(rest.bucket or asked.bucket, rest.pattern,
+                                                at=rest.at, where=rest.where, text=rest.text)
                 found[key] = x, {x: 0} | without.facets(key)
         return found
 
@@ -186,9 +196,11 @@ def silent(store: ObjectStore) -> ObjectStore:
     in the browser"""
     view = copy(store)
     view.progress, view._warned = False, True
-    view._functions = {}       # what is looked at is not judged: that would ask for the inputs of each result
+    # what is looked at is not judged: that would ask for the inputs of each result
+    view._functions = {}
     return view
 
+# %% ../../nbs/browser/05_controller.ipynb #72b98dee
 class News:
     "State of a browser's list, and whoever is told of it"
     def __init__(
@@ -202,10 +214,14 @@ class News:
         self.store, self.quiet, self.readonly, self.tell = store, silent(store), readonly or store.readonly, tell
         self.bucket, self.query, self.sort, self.folders, self.within = asked
         self.asked: float = 0                   # number of the list that is shown
-        self.known: dict[str, Any] = dict(url=visible(store.origin.url, 120), readonly=self.readonly,
+        self.known: dict[str, Any] = dict(url=visible(store.origin.url, 120),
+                                          readonly=self.readonly,
                                           near=isinstance(store.origin, StackedOrigin), page=PAGE,
                                           stale_after=STALE_AFTER)
         self.view: dict = {'status': 'loading', 'gen': 0, 'count': 0}
+        # whether news is still wanted is asked, and it is
+        # told, in one step: nothing newer comes between
+        self.telling = threading.RLock()
         me = weakref.ref(self)
         def failed(e: Exception) -> None:
             if news := me(): news.failed(e)
@@ -213,15 +229,23 @@ class News:
 
     def show(self, **news) -> None:
         "Tell the state of the list, with what is new"
-        self.view = {**self.known, 'bucket': self.bucket, 'query': self.query, 'sort': self.sort,
-                     'folders': self.folders, 'within': self.within, **self.view, **news}
-        self.tell('view', self.view)
+        with self.telling:
+            self.view = {**self.known, 'bucket': self.bucket, 'query': self.query,
+                         'sort': self.sort, 'folders': self.folders, 'within': self.within,
+                         **self.view, **news}
+            self.tell('view', self.view)
 
-    def failed(self, e: Exception) -> None:
+    def answer(self, wanted: Callable[[], bool], name: str, value: Any) -> None:
+        "Tell what was asked for, if it is still wanted"
+        with self.telling:
+            if wanted(): self.tell(name, value)
+
+    def failed(self, e: Exception, wanted: Callable[[], bool] = lambda: True, **news) -> None:
         "Say in one sentence what went wrong"
-        status = 'offline' if isinstance(e, NotAvailableOffline) else 'error'
-        self.show(status=status, asking=self.asked,
-                  error={**wrong(e), 'kind': type(e).__name__, 'query': isinstance(e, InvalidQuery)}, **self.around())
+        news |= {'status': 'offline' if isinstance(e, NotAvailableOffline) else 'error', **self.around(),
+                 'error': {**wrong(e), 'kind': type(e).__name__, 'query': isinstance(e, InvalidQuery)}}
+        with self.telling:
+            if wanted(): self.show(asking=self.asked, **news)
 
     def around(self) -> dict:
         "What waits on this machine, and whether the origin is away"
@@ -234,7 +258,8 @@ class News:
         return len(work) if op is None else sum(w.op == op for w in work)
 
 # %% ../../nbs/browser/05_controller.ipynb #52bf37c9
-# seconds after which a list that is long in coming is shown as far as it is known, and between two looks at how far it
+# seconds after which a list that is long in coming is shown
+# as far as it is known, and between two looks at how far it
 # is
 EARLY, EVERY = 0.25, 0.3
 
@@ -252,6 +277,7 @@ class Asking(threading.Thread, Generic[_T]):
         try: self.answer = self.ask()
         except Exception as e: self.error = e      # told to whoever waits
 
+# %% ../../nbs/browser/05_controller.ipynb #7f531159
 class Reading:
     "Reading of buckets for the first time: how far it is, and that it shall stop"
     def __init__(self, store: ObjectStore): self.store = store
@@ -274,8 +300,9 @@ class Turn(NamedTuple):
     asked: Asked
     wanted: Callable[[], bool]      # Is its answer still wanted?
 
-class ListControl(News):
-    "List of a browser: find, turn pages, stop, refresh"
+# %% ../../nbs/browser/05_controller.ipynb #d3d0b160
+class ListTelling(News):
+    "Telling of a list: what is known by now, how old it is, and what comes later"
     def __init__(
         self,
         store: ObjectStore,
@@ -286,69 +313,12 @@ class ListControl(News):
         super().__init__(store, asked, readonly, tell)
         self.finder, self.counts, self.reading = Finder(self.quiet), Counts(self.quiet), Reading(self.quiet)
         self.found: Listed = Versions([])
-        self.totals: dict[str | None, int] = {}                         # How many there are in a bucket
-        self.slow: dict[str | None, Asking[tuple[Versions, Understood]]] = {}    # Lists that are long in coming
-        self.stopped = False     # Was reading for the first time stopped? Then what was read is all there is
-
-    def find(self, **what) -> None:
-        "Ask for the list anew: `bucket`, `query`, `sort`, `folders`, `within`"
-        for k, x in what.items(): setattr(self, k, x)
-        if 'bucket' in what and what['bucket'] != self.view.get('bucket'): self.stopped = False
-        if 'bucket' in what and 'within' not in what or not self.folders: self.within = ''
-        asked = Asked(self.bucket, self.query, self.sort, self.folders, self.within)
-        with self.workers.changed: n = self.workers.generation['find'] + 1
-        self.show(status='loading', asking=n, **asked._asdict(),
-                  before=self.view['status'] if self.view['status'] != 'loading' else self.view.get('before', 'ready'))
-        self.workers.do(lambda wanted: self._find(Turn(n, asked, wanted)), 'find')
-
-    def page(self, start: int, gen: float) -> None:
-        "Tell the rows from `start` on, if they are still wanted"
-        def job(wanted: Callable[[], bool]) -> None:
-            listed = self.found
-            if gen != self.asked: return
-            try: rows = self.finder.page(listed, max(0, int(start)))
-            except Exception as e: self.failed(e)
-            else:
-                if gen == self.asked: self.tell('page', rows | {'gen': gen})
-        self.workers.do(job)
-
-    def cancel(self) -> None:
-        "Stop waiting for a list, and reading for it; what was there stays"
-        self.workers.drop('find')
-        building = self.view.get('building')
-        if building:
-            self.stopped = True
-            self.reading.stop()
-        self.show(status='stale' if building else self.view.get('before', 'ready'), asking=self.asked,
-                  building=building and {**building, 'stopped': True})
-
-    def refresh(self) -> None:
-        "Ask the store anew"
-        stopped, self.stopped = self.stopped, False
-        def job(wanted: Callable[[], bool]) -> None:
-            try:
-                if not stopped: self.quiet.refresh()       # else the list itself reads on
-            except (ObjectStoreError, OSError): pass       # the list says what is wrong
-            self.find()
-        self.workers.do(job)
-
-    def _find(self, turn: Turn) -> None:
-        "Find what is asked for, and tell it with its first page"
-        try:
-            understand(turn.asked.query)         # a wrong line is said at once
-            answer, parts = self._patiently(turn)
-            if answer is None: return
-            self._listed(turn, answer, parts and parts + 1, self.view.get('building') if self.stopped else None)
-        except Exception as e:        # whatever it is, the list stays
-            if turn.wanted():
-                self.view['building'] = None
-                self.failed(e)
-            return
-        if not turn.wanted(): return
-        def later(still: Callable[[], bool]) -> None:
-            with self._known_only(): self._afterwards(Turn(turn.n, turn.asked, still), *answer)
-        self.workers.do(later, 'afterwards')
-        self._age(self.asked)
+        # How many there are in a bucket
+        self.totals: dict[str | None, int] = {}
+        # Lists that are long in coming
+        self.slow: dict[str | None, Asking[tuple[Versions, Understood]]] = {}
+        # Was reading for the first time stopped? Then what was read is all there is
+        self.stopped = False
 
     def _listed(self, turn: Turn, answer: tuple[Versions, Understood], part: int = 0,
                 building: dict | None = None) -> None:
@@ -356,15 +326,18 @@ class ListControl(News):
         (found, meant), asked = answer, turn.asked
         listed = self.finder.listed(found, asked)
         first, count, n = self.finder.page(listed, 0), len(listed), turn.n + part / 1000
-        if not turn.wanted(): return
-        if not asked.query and not building: self.totals[asked.bucket] = len(found)
-        self.found, self.asked, at = listed, n, datetime.now(timezone.utc)
-        self.tell('page', first | {'gen': n, 'grown': part > 1})
         status = (self._status(found, first, bool(asked.query or asked.within)) if not building
                   else 'stale' if self.stopped else 'loading')
-        self.show(status=status, gen=n, asking=n, count=count, total=self.totals.get(asked.bucket),
-                  understood=meant.says, why=visible(found.why, 300), error=None,
-                  asof=at.isoformat(timespec='seconds'), building=building, **self.around())
+        news = dict(understood=meant.says, why=visible(found.why, 300), building=building,
+                    **self.around())
+        with self.telling:
+            if not turn.wanted(): return
+            if not asked.query and not building: self.totals[asked.bucket] = len(found)
+            self.found, self.asked, at = listed, n, datetime.now(timezone.utc)
+            self.tell('page', first | {'gen': n, 'grown': part > 1})
+            self.show(status=status, gen=n, asking=n, count=count,
+                      total=self.totals.get(asked.bucket), error=None,
+                      asof=at.isoformat(timespec='seconds'), **news)
 
     def _status(self, found: Versions, first: Mapping, narrowed: bool) -> str:
         "The state that a list is in"
@@ -372,6 +345,44 @@ class ListControl(News):
         if not len(found): return 'no-match' if narrowed else 'empty'
         known = isinstance(found, Found) and found.as_of
         return 'stale' if known or any(r.get('stale') for r in first['rows']) else 'ready'
+
+    def _known_only(self) -> AbstractContextManager:
+        return as_known() if self.stopped else nullcontext()
+
+    def _further(self, turn: Turn, n: float | None = None, **news) -> None:
+        "Tell what comes later of a list, if that is still wanted and, where it has a number, still shown"
+        with self.telling:
+            if turn.wanted() and n in (None, self.asked): self.show(**news)
+
+    def _age(self, n: float) -> None:
+        "Call the list stale after a while"
+        me = weakref.ref(self)
+        def old() -> None:
+            if not (b := me()): return
+            with b.telling:
+                if b.asked == n and b.view['status'] == 'ready': b.show(status='stale')
+        timer = threading.Timer(STALE_AFTER, old)
+        timer.daemon = True
+        timer.start()
+
+# %% ../../nbs/browser/05_controller.ipynb #891b6dcf
+class ListFinding(ListTelling):
+    "Finding of a list: told as soon as it is there, and as far as it is there while a store is read for the first time"
+    def _find(self, turn: Turn) -> None:
+        "Find what is asked for, and tell it with its first page"
+        try:
+            understand(turn.asked.query)         # a wrong line is said at once
+            answer, parts = self._patiently(turn)
+            if answer is None: return
+            self._listed(turn, answer, parts and parts + 1,
+                         self.view.get('building') if self.stopped else None)
+        except Exception as e:        # whatever it is, the list stays
+            return self.failed(e, turn.wanted, building=None)
+        if not turn.wanted(): return
+        def later(still: Callable[[], bool]) -> None:
+            with self._known_only(): self._afterwards(Turn(turn.n, turn.asked, still), *answer)
+        self.workers.do(later, 'afterwards')
+        self._age(self.asked)
 
     def _patiently(self, turn: Turn) -> tuple[tuple[Versions, Understood] | None, int]:
         "The answer to a question (None where nobody wants it any more), and in how many parts it was told before"
@@ -384,7 +395,7 @@ class ListControl(News):
                 if building['done'] >= 2 * last:
                     parts, last = parts + 1, building['done']
                     with as_known(): self._listed(turn, ask(), parts, building)
-                else: self.show(building=building)
+                else: self._further(turn, building=building)
             slow.join(EVERY if last else 0.05)
         if not turn.wanted(): return None, parts
         if own and slow.error: raise slow.error
@@ -402,32 +413,79 @@ class ListControl(News):
         own.join(EARLY)
         return own, True
 
-    def _known_only(self) -> AbstractContextManager: return as_known() if self.stopped else nullcontext()
-
     def _afterwards(self, turn: Turn, found: Versions, meant: Understood) -> None:
         "What may come later: the buckets, the facets, how many there are in all"
         news, n, bucket = {}, self.asked, turn.asked.bucket
         try:
             news['buckets'] = [visible(b, 120) for b in self.quiet.list_buckets()]
-            if turn.wanted(): self.show(**news)
+            self._further(turn, **news)
             news['facets'] = self.counts.facets(found, meant, turn.asked, not self.stopped)
-            if bucket not in self.totals and not self.stopped: self.totals[bucket] = len(self.quiet.find_items(bucket))
+            if bucket not in self.totals and not self.stopped:
+                self.totals[bucket] = len(self.quiet.find_items(bucket))
             news['total'] = self.totals.get(bucket)
         except (ObjectStoreError, OSError): pass          # the list itself is there
-        if turn.wanted() and n == self.asked: self.show(**news)
+        self._further(turn, n, **news)
 
-    def _age(self, n: float) -> None:
-        "Call the list stale after a while"
-        me = weakref.ref(self)
-        def old() -> None:
-            if (b := me()) and b.asked == n and b.view['status'] == 'ready': b.show(status='stale')
-        timer = threading.Timer(STALE_AFTER, old)
-        timer.daemon = True
-        timer.start()
+# %% ../../nbs/browser/05_controller.ipynb #6ab8df64
+class ListControl(ListFinding):
+    "List of a browser: find, turn pages, stop, refresh"
+    def find(self, **what) -> None:
+        "Ask for the list anew: `bucket`, `query`, `sort`, `folders`, `within`"
+        with self.telling:
+            for k, x in what.items(): setattr(self, k, x)
+            if 'bucket' in what and what['bucket'] != self.view.get('bucket'): self.stopped = False
+            if 'bucket' in what and 'within' not in what or not self.folders: self.within = ''
+            asked = Asked(self.bucket, self.query, self.sort, self.folders, self.within)
+            with self.workers.changed: n = self.workers.generation['find'] + 1
+            before = (self.view['status'] if self.view['status'] != 'loading'
+                      else self.view.get('before', 'ready'))
+            self.show(status='loading', asking=n, **asked._asdict(), before=before)
+            self.workers.do(lambda wanted: self._find(Turn(n, asked, wanted)), 'find')
+
+    def find_for(
+        self,
+        by: object = None,     # The page that asks, and the number of its question: told back with the list's state
+        **what,
+    ) -> None:
+        "Ask for the list anew, for a page: it knows by that which of its questions were heard"
+        with self.telling:
+            self.view = {**self.view, 'heard': by}
+            self.find(**what)
+
+    def page(self, start: int, gen: float) -> None:
+        "Tell the rows from `start` on, if they are still wanted"
+        def job(wanted: Callable[[], bool]) -> None:
+            listed = self.found
+            if gen != self.asked: return
+            try: rows = self.finder.page(listed, max(0, int(start)))
+            except Exception as e: self.failed(e)
+            else: self.answer(lambda: gen == self.asked, 'page', rows | {'gen': gen})
+        self.workers.do(job)
+
+    def cancel(self) -> None:
+        "Stop waiting for a list, and reading for it; what was there stays"
+        with self.telling:
+            self.workers.drop('find')
+            building = self.view.get('building')
+            if building:
+                self.stopped = True
+                self.reading.stop()
+            self.show(status='stale' if building else self.view.get('before', 'ready'),
+                      asking=self.asked, building=building and {**building, 'stopped': True})
+
+    def refresh(self) -> None:
+        "Ask the store anew"
+        stopped, self.stopped = self.stopped, False
+        def job(wanted: Callable[[], bool]) -> None:
+            try:
+                if not stopped: self.quiet.refresh()       # else the list itself reads on
+            except (ObjectStoreError, OSError): pass       # the list says what is wrong
+            self.find()
+        self.workers.do(job)
 
 # %% ../../nbs/browser/05_controller.ipynb #1c27331a
-class ItemControl(News):
-    "Item of a browser: its versions, and one of them: detail, preview, comparison"
+class VersionControl(News):
+    "One version that is looked at: its detail, preview, comparison"
     def __init__(
         self,
         store: ObjectStore,
@@ -447,51 +505,16 @@ class ItemControl(News):
         shell = ipython and ipython.get_ipython()
         return shell.user_ns if shell else __main__.__dict__
 
-    def pick(
-        self,
-        ref: str,
-        removed: bool | None = None,     # Also removed versions? None: as before
-        limit: int | None = None,        # How many versions; None: as before of the same item
-    ) -> None:
-        "Ask for the versions of an item, and for what this one holds"
-        if not self.ref or self.ref.partition('@')[0] != ref.partition('@')[0]: self.limit = SHOWN_VERSIONS
-        self.removed = self.removed if removed is None else removed
-        self.limit = self.limit if limit is None else limit
-        self.ref, shows, most = ref, self.removed, self.limit
-        def job(wanted: Callable[[], bool]) -> None:
-            r = parse_ref(ref)
-            try: told = history(self.quiet, ref, shows, max(1, int(most)))
-            except (ObjectStoreError, OSError) as e: told = {'rows': [], 'error': visible(str(e), 300)}
-            if wanted():
-                self.tell('versions',
-                          {'item': f'{r.bucket}/{r.item}', 'ref': ref, 'removed': shows, 'next': self._next(r), **told})
-        self.workers.do(job, 'versions')
-        self.look(ref)
-
-    def leave(self) -> None:
-        "Look at nothing"
-        self.ref = None
-        for lane in ('versions', 'detail', 'preview'): self.workers.drop(lane)
-        self.tell('value', None)
-        for name in ('versions', 'detail', 'preview'): self.tell(name, {})
-
-    def _next(self, r: Ref) -> int | None:
-        "The number that the next put will most likely get, as the listing has shown"
-        last = None if self.away() else self.quiet.origin.bucket(r.bucket).highest.get(r.item)
-        return last and last + 1
-
     def look(self, ref: str) -> None:
         "Ask for everything about one version"
         self.ref = ref
         def facts(wanted: Callable[[], bool]) -> None:
             try: v = self.version(ref)
             except (ObjectStoreError, OSError) as e:
-                if wanted(): self.tell('detail', {'ref': ref, 'error': visible(str(e), 400)})
-                return
+                return self.answer(wanted, 'detail', {'ref': ref, 'error': visible(str(e), 400)})
             if not wanted(): return
-            self.tell('value', v.seen_by(self.store))
-            told = detail(self.store, v, self.names)
-            if wanted(): self.tell('detail', told | {'asked': ref})
+            self.answer(wanted, 'value', v.seen_by(self.store))
+            self.answer(wanted, 'detail', detail(self.store, v, self.names) | {'asked': ref})
         self.workers.do(facts, 'detail')
         self.preview(ref)
 
@@ -513,17 +536,70 @@ class ItemControl(News):
             except (ObjectStoreError, OSError) as e:
                 seen = {'type': 'away' if isinstance(e, NotAvailableOffline) else 'broken',
                         'text': visible(str(e), 400)}
-            if wanted(): self.tell('preview', {'ref': ref, 'asked': ref, 'file': file, **seen})
+            self.answer(wanted, 'preview', {'ref': ref, 'asked': ref, 'file': file, **seen})
         self.workers.do(job, 'preview')
 
-    def compare(self, a: str, b: str) -> None:
+    def compare(
+        self,
+        a: str,
+        b: str,
+        by: object = None,     # The page that asks, and the number of its question: told back with the answer
+    ) -> None:
         "Ask for two versions side by side"
         def job(wanted: Callable[[], bool]) -> None:
             try: seen = compared(self.version(a), self.version(b))
             # whatever a payload brings up
             except Exception as e: seen = {'a': a, 'b': b, 'groups': [], 'error': visible(str(e), 400)}
-            if wanted(): self.tell('compared', {**seen, 'asked': [a, b]})
+            self.answer(wanted, 'compared', {**seen, 'asked': [a, b], 'by': by})
         self.workers.do(job, 'compare')
+
+# %% ../../nbs/browser/05_controller.ipynb #7ce0ee01
+class ItemControl(VersionControl):
+    "Item of a browser: its versions, and the one that is picked"
+    def pick(
+        self,
+        ref: str,
+        removed: bool | None = None,     # Also removed versions? None: as before
+        limit: int | None = None,        # How many versions; None: as before of the same item
+    ) -> None:
+        "Ask for the versions of an item, and for what this one holds"
+        if not self.ref or self.ref.partition('@')[0] != ref.partition('@')[0]:
+            self.limit = SHOWN_VERSIONS
+        self.removed = self.removed if removed is None else removed
+        self.limit = self.limit if limit is None else limit
+        self.ref, shows, most = ref, self.removed, self.limit
+        def job(wanted: Callable[[], bool]) -> None:
+            r = parse_ref(ref)
+            try: told = history(self.quiet, ref, shows, max(1, int(most)))
+            except (ObjectStoreError, OSError) as e:
+                told = {'rows': [], 'error': visible(str(e), 300)}
+            self.answer(wanted, 'versions',
+                        {'item': f'{r.bucket}/{r.item}', 'ref': ref, 'removed': shows, 'next': self._next(r), **told})
+        self.workers.do(job, 'versions')
+        self.look(ref)
+
+    def leave(self) -> None:
+        "Look at nothing"
+        with self.telling:
+            self.ref = None
+            for lane in ('versions', 'detail', 'preview'): self.workers.drop(lane)
+            self.tell('value', None)
+            for name in ('versions', 'detail', 'preview'): self.tell(name, {})
+
+    def _next(self, r: Ref) -> int | None:
+        "The number that the next put will most likely get, as the listing has shown"
+        last = None if self.away() else self.quiet.origin.bucket(r.bucket).highest.get(r.item)
+        return last and last + 1
+
+# %% ../../nbs/browser/05_controller.ipynb #9889b2cc
+KEPT_ROWS = 200     # buckets of which a page says what is kept
+
+def kept(u: Usage) -> dict:
+    "Usage as a page shows it: a row a bucket, the largest first"
+    return {'rows': [{'name': visible(b.name, 120), 'versions': b.versions, 'stored': human_size(b.stored),
+                      'removed': human_size(b.removed) if b.removed else ''} for b in u.buckets[:KEPT_ROWS]],
+            'more': max(0, len(u.buckets) - KEPT_ROWS),
+            'stored': human_size(u.stored), 'removed': human_size(u.removed), 'says': u.says}
 
 # %% ../../nbs/browser/05_controller.ipynb #797ef357
 class Controller(ListControl, ItemControl):
@@ -543,4 +619,15 @@ class Controller(ListControl, ItemControl):
         self._names = names
 
     @property
-    def names(self) -> dict[str, object]: return super().names if self._names is None else self._names
+    def names(self) -> dict[str, object]:
+        return super().names if self._names is None else self._names
+
+    def usage(self) -> None:
+        "Ask what is kept, of the bucket that is shown or of all: each bucket is listed, so only where somebody asks"
+        bucket = self.bucket
+        def job(wanted: Callable[[], bool]) -> None:
+            try: seen = kept(self.quiet.care.usage(bucket))
+            except (ObjectStoreError, OSError) as e:
+                seen = {'rows': [], 'error': visible(str(e), 400)}
+            self.answer(wanted, 'used', {'bucket': bucket, **seen})
+        self.workers.do(job, 'usage')

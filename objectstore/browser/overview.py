@@ -8,13 +8,54 @@ from collections import defaultdict
 from collections.abc import Iterable
 from html import escape
 from ..display import Card, Shown, Size, Table, shown
-from ..store.version import Version
+from ..versions.version import Version
 from ..store.store import ObjectStore
 from .search_line import understand
 from .views import changed, row
 
 # %% auto #0
-__all__ = ['ROWS', 'AT_A_TIME', 'Overview', 'all_versions']
+__all__ = ['AT_A_TIME', 'ROWS', 'all_versions', 'Overview']
+
+# %% ../../nbs/browser/07_overview.ipynb #a7c5f1ab
+AT_A_TIME = 200      # names in one condition
+
+def all_versions(
+    store: ObjectStore,
+    items: Iterable[Version],       # One version of each
+    room: int,                      # For so many versions
+# Bucket and item: the newest versions, and how many there are
+) -> dict[tuple[str, str], tuple[list[Version], int]]:
+    "The versions of items, as far as there is room"
+    names, kept = defaultdict(dict), {}
+    for v in items: names[v.bucket][v.item] = None
+    for bucket, all in ((b, list(named)) for b, named in names.items()):
+        for i in range(0, len(all), AT_A_TIME):
+            some = {f'i{k}': x for k, x in enumerate(all[i:i + AT_A_TIME])}
+            found, of = store.find_items(bucket, at='*', where=f'item IN ({", ".join(f":{k}" for k in some)})',
+                                         params=some), defaultdict(list)
+            for v in found[:max(0, room)]: of[v.item].append(v)
+            kept |= {(bucket, item): (sorted(of[item], key=_place, reverse=True), n)
+                     for item, n in found.facets('item').items()}
+            room -= sum(map(len, of.values()))
+    return kept
+
+# what is pending comes last, so it is the newest
+def _place(v: Version) -> int: return v.version or 10**12
+
+# %% ../../nbs/browser/07_overview.ipynb #99d4f376
+_heads = ['version', 'kind', 'size', 'created', 'author', 'aliases', 'says']
+
+def _fields(v: Version) -> list:
+    r = row(v)
+    return [v.ref, v.kind, Size(v.size), v.created if v.at_hand('created') else None, v.author,
+            ' '.join(v.aliases), r['says'] or r['keys']]
+
+# %% ../../nbs/browser/07_overview.ipynb #3bd89c99
+def _folded(summary: str, body: str, open: bool = False) -> str:
+    return f'<details{" open" * open}><summary>{escape(summary)}</summary>{body}</details>'
+
+# %% ../../nbs/browser/07_overview.ipynb #ddf8b2a9
+def _counted(n: int, word: str) -> str: return f'{n:,} {word}{"s" * (n != 1)}'
 
 # %% ../../nbs/browser/07_overview.ipynb #dcc8d94c
 ROWS = 2000         # of a page: items, and then versions of them
@@ -29,18 +70,20 @@ class Overview(Shown):
         limit: int = ROWS,             # Items and versions shown
     ):
         self.store, self.bucket, self.query, self.meant = store, bucket, query, understand(query)
-        self.found = store.find_items(bucket, self.meant.pattern, at=self.meant.at, where=self.meant.where,
-                                      text=self.meant.text)
+        self.found = store.find_items(bucket, self.meant.pattern, at=self.meant.at,
+                                      where=self.meant.where, text=self.meant.text)
         self.first = list(self.found[:limit])
         self.versions = all_versions(store, self.first, limit - len(self.first))
 
     @property
-    def title(self) -> str: return f'{shown(self.store.origin.url, 120)} › {self.bucket or "all buckets"}'
+    def title(self) -> str:
+        return f'{shown(self.store.origin.url, 120)} › {self.bucket or "all buckets"}'
     @property
     def counted(self) -> str:
         "How many there are, or why there are none"
-        return (f'{_counted(len(self.found), "item")}' + (f' ({self.meant.says})' if self.query else '') if self.found
-                else self.found.why or 'Nothing is stored here')
+        return (f'{_counted(len(self.found), "item")}'
+                + (f' ({self.meant.says})' if self.query else '') if self.found else self.found.why
+                or 'Nothing is stored here')
     @property
     def buckets(self) -> dict[str, list[Version]]:
         "The items that are shown, by bucket"
@@ -89,49 +132,11 @@ class Overview(Shown):
                            + _folded('Versions of ' f'{_counted(len(own), "item")}', ''.join(map(item, own))),
                            len(self.buckets) == 1 or len(self.first) <= 20)
         more = len(self.found) - len(self.first)
-        note = (f'<p class="os-more">… {_counted(more, "item")} more: this page has the first {len(self.first):,}</p>'
-                if more > 0 else '')
-        return f'<p class="os-title">{escape(self.title)}</p><p>{escape(self.counted)}</p>' + ''.join(one(*b)
-            for b in self.buckets.items()) + note
+        note = (f'<p class="os-more">… {_counted(more, "item")} more: this page has the first '
+                f'{len(self.first):,}</p>' if more > 0 else '')
+        return (f'<p class="os-title">{escape(self.title)}</p><p>{escape(self.counted)}</p>'
+                + ''.join(one(*b) for b in self.buckets.items()) + note)
 
     def markdown(self) -> str:
         "As markdown"
         return f'{Card(self.title).markdown()}\n\n{self.table().markdown()}'
-
-def _counted(n: int, word: str) -> str: return f'{n:,} {word}{"s" * (n != 1)}'
-
-# %% ../../nbs/browser/07_overview.ipynb #a7c5f1ab
-AT_A_TIME = 200      # names in one condition
-
-def all_versions(
-    store: ObjectStore,
-    items: Iterable[Version],       # One version of each
-    room: int,                      # For so many versions
-# Bucket and item: the newest versions, and how many there are
-) -> dict[tuple[str, str], tuple[list[Version], int]]:
-    "The versions of items, as far as there is room"
-    names, kept = defaultdict(dict), {}
-    for v in items: names[v.bucket][v.item] = None
-    for bucket, all in ((b, list(named)) for b, named in names.items()):
-        for i in range(0, len(all), AT_A_TIME):
-            some = {f'i{k}': x for k, x in enumerate(all[i:i + AT_A_TIME])}
-            found, of = store.find_items(bucket, at='*', where=f'item IN ({", ".join(f":{k}" for k in some)})',
-                                         params=some), defaultdict(list)
-            for v in found[:max(0, room)]: of[v.item].append(v)
-            kept |= {(bucket, item): (sorted(of[item], key=_place, reverse=True), n)
-                     for item, n in found.facets('item').items()}
-            room -= sum(map(len, of.values()))
-    return kept
-
-def _place(v: Version) -> int: return v.version or 10**12       # what is pending comes last, so it is the newest
-
-# %% ../../nbs/browser/07_overview.ipynb #99d4f376
-_heads = ['version', 'kind', 'size', 'created', 'author', 'aliases', 'says']
-
-def _fields(v: Version) -> list:
-    r = row(v)
-    return [v.ref, v.kind, Size(v.size), v.created if v.at_hand('created') else None, v.author, ' '.join(v.aliases),
-            r['says'] or r['keys']]
-
-def _folded(summary: str, body: str, open: bool = False) -> str:
-    return f'<details{" open" * open}><summary>{escape(summary)}</summary>{body}</details>'

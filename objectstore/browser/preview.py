@@ -13,7 +13,7 @@ from ..errors import MissingExtra, NotAvailableOffline, NotFound, ObjectStoreErr
 from ..codecs.codec import Codec, known_codec, need
 from ..format.records import payload_key
 from ..display import human_number, human_size, shown, visible
-from ..store.version import Folder, Version
+from ..versions.version import Folder, Version
 if TYPE_CHECKING: import numpy as np, pyarrow as pa
 
 # %% auto #0
@@ -22,7 +22,8 @@ __all__ = ['FAR', 'NEAR', 'TEXT', 'IMAGE', 'COLUMNS', 'NODES', 'FILES', 'BINS', 
            'folder', 'member', 'preview']
 
 # %% ../../nbs/browser/02_preview.ipynb #fefe86ca
-FAR, NEAR = 2_000_000, 64_000_000     # bytes read of a payload that is elsewhere, and of one that is here
+# bytes read of a payload that is elsewhere, and of one that is here
+FAR, NEAR = 2_000_000, 64_000_000
 TEXT, IMAGE = 100_000, 1_500_000      # bytes shown of a text, and of an image as it is
 COLUMNS, NODES, FILES = 60, 2000, 2000
 
@@ -39,15 +40,18 @@ class Piece(NamedTuple):
     def head(self, limit: int) -> bytes:
         with self.open() as f: return f.read(min(limit, self.size))
 
+# %% ../../nbs/browser/02_preview.ipynb #3f837da6
 def is_near(v: Version) -> bool:
     "Can the payload be read on this machine, without a network?"
     if v.pending or v._in.backend.can.place in ('memory', 'local') or v._record.data is not None: return True
     holds = getattr(v._in.backend, 'holds', None)
-    return bool(holds and v._record.put and holds(v._in.prefix + payload_key(v.hash, v._record.put)))
+    return bool(holds and v._record.put and holds(v._in.prefix + payload_key(v._record.hash, v._record.put)))
 
+# %% ../../nbs/browser/02_preview.ipynb #a38b1628
 def too_far(p: Piece) -> dict:
     "What is said of a payload that is more than the budget"
-    return note(f'{human_size(p.size)}, {"more than is" if p.near else "not on this machine, and more than is"} read '
+    return note(f'{human_size(p.size)}, '
+                f'{"more than is" if p.near else "not on this machine, and more than is"} read '
                 'for a preview. Load it to see it.')
 
 def note(text: str, kind: str = 'note') -> dict:
@@ -68,6 +72,7 @@ def histogram(values: np.ndarray | list[float]) -> dict | None:
     counts = np.histogram(a, BINS, (lo, hi if hi > lo else lo + 1))[0]
     return {'counts': counts.tolist(), 'min': human_number(lo), 'max': human_number(hi)}
 
+# %% ../../nbs/browser/02_preview.ipynb #946e7d04
 def frequent(values: Iterable) -> list[list]:
     "The most frequent values and how often they are"
     return [[shown(v, 30), n] for v, n in Counter(v if isinstance(v, (str, int, bool)) else shown(v, 30) for v in values
@@ -84,13 +89,14 @@ def frame(p: Piece, rows: int = 50) -> dict:
             return {**too_far(p), 'rows': total}
         batch = next(file.iter_batches(max(rows, 2000), columns=names), None) if total else None
         names = batch.schema.names[:COLUMNS] if batch is not None else names
-        columns = [_column(n, batch.column(i) if batch is not None else None, file.schema_arrow.field(n).type, p.said)
-                   for i, n in enumerate(names)]
+        columns = [_column(n, batch.column(i) if batch is not None else None,
+                           file.schema_arrow.field(n).type, p.said) for i, n in enumerate(names)]
         data = _rows(batch, len(names), rows) if batch is not None else []
     cut = len(file.schema_arrow.names) - len(names)
     return {'type': 'frame', 'columns': columns, 'data': data, 'rows': total,
             'seen': min(len(batch) if batch is not None else 0, total), 'cut': cut}
 
+# %% ../../nbs/browser/02_preview.ipynb #8a86661a
 def _rows(batch: pa.RecordBatch, columns: int, rows: int) -> list[list[str]]:
     first = [batch.column(i).slice(0, rows).to_pylist() for i in range(columns)]
     return [[shown(v, 60) if v is not None else '' for v in r] for r in zip(*first)]
@@ -115,15 +121,17 @@ def table(p: Piece, rows: int = 50) -> dict:
     "The first rows of a file of separated values"
     text = p.head(200_000).decode('utf-8', 'replace')
     lines = text.splitlines()[:-1] if p.size > 200_000 else text.splitlines()
-    found = list(csv.reader(lines[:max(rows, 2000) + 1], delimiter='\t' if p.name.endswith('.tsv') else ','))
+    found = list(csv.reader(lines[:max(rows, 2000) + 1],
+                            delimiter='\t' if p.name.endswith('.tsv') else ','))
     if not found: return note('The file is empty')
     head, body = found[0][:COLUMNS], found[1:]
     columns = [_plain_column(h, [r[i] for r in body if i < len(r)]) for i, h in enumerate(head)]
     data = [[visible(c, 60) for c in (r + [''] * len(head))[:len(head)]] for r in body[:rows]]
     return {'type': 'frame', 'columns': columns, 'data': data,
-            'rows': len(body) if p.size <= 200_000 and len(lines) == len(found) else None, 'seen': len(body),
-            'cut': len(found[0]) - len(head)}
+            'rows': len(body) if p.size <= 200_000 and len(lines) == len(found) else None,
+            'seen': len(body), 'cut': len(found[0]) - len(head)}
 
+# %% ../../nbs/browser/02_preview.ipynb #3e7a5899
 def _plain_column(name: str, values: list[str]) -> dict:
     found = {'name': visible(name, 60), 'type': 'text'}
     try: return found | {'type': 'number', 'numeric': True, 'hist': histogram([float(v) for v in values if v])}
@@ -139,33 +147,37 @@ def array(p: Piece, rows: int = 20) -> dict:
         if read is None: return note('An array in a form that has no preview')
         shape, fortran, dtype = read(f)
         said = {'type': 'array', 'shape': list(shape), 'dtype': visible(str(dtype), 40)}
-        if dtype.hasobject or not dtype.itemsize or fortran and math.prod(shape) * dtype.itemsize > p.budget:
+        if (dtype.hasobject or not dtype.itemsize or fortran
+            and math.prod(shape) * dtype.itemsize > p.budget):
             return said
         count = min(math.prod(shape), p.budget // dtype.itemsize)
         a = np.frombuffer(f.read(count * dtype.itemsize), dtype)
     wide = (shape[-1] if len(shape) > 1 else len(a)) or 1
-    whole = a.reshape(shape, order='F').reshape(-1, wide) if fortran else a[:len(a) // wide * wide].reshape(-1, wide)
+    whole = (a.reshape(shape, order='F').reshape(-1, wide) if fortran
+             else a[:len(a) // wide * wide].reshape(-1, wide))
     corner = [[shown(x.item(), 30) for x in r[:12]] for r in whole[:rows]]
     return said | {'data': corner, 'seen': len(a), 'more': whole.shape[0] > rows or wide > 12,
                    'hist': histogram(a) if dtype.kind in 'iuf' else None}
 
+# %% ../../nbs/browser/02_preview.ipynb #844ac048
 def tensors(p: Piece, rows: int = 200) -> dict:
     "The names, types and shapes of tensors"
     with p.open() as f:
         size = int.from_bytes(f.read(8), 'little')
         if size > FAR: return too_far(p)
         head = json.loads(f.read(size))
-    found = [[visible(n, 80), t['dtype'], ' × '.join(map(str, t['shape'])) or 'a number'] for n, t in head.items()
-             if n != '__metadata__']
-    return {'type': 'list', 'headers': ['tensor', 'type', 'shape'], 'data': found[:rows], 'total': len(found)}
+    found = [[visible(n, 80), t['dtype'], ' × '.join(map(str, t['shape'])) or 'a number']
+             for n, t in head.items() if n != '__metadata__']
+    return {'type': 'list', 'headers': ['tensor', 'type', 'shape'], 'data': found[:rows],
+            'total': len(found)}
 
 # %% ../../nbs/browser/02_preview.ipynb #66401b1d
 def tree(value: object, left: list[int], depth: int = 12) -> dict:
     "A value of JSON as a tree of at most `left[0]` nodes"
     left[0] -= 1
     if not isinstance(value, (dict, list)):
-        return {'t': _sort(value), 'v': visible(value, 400) if isinstance(value, str) else shown(value, 100)
-                if value is not None else 'null'}
+        return {'t': _sort(value), 'v': visible(value, 400) if isinstance(value, str)
+                else shown(value, 100) if value is not None else 'null'}
     pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
     items = []
     for k, v in pairs[:200]:
@@ -174,24 +186,28 @@ def tree(value: object, left: list[int], depth: int = 12) -> dict:
     return {'t': 'object' if isinstance(value, dict) else 'array', 'n': len(pairs), 'items': items}
 
 def _sort(v: object) -> str:
-    return ('null' if v is None else 'bool' if isinstance(v, bool) else 'number' if isinstance(v, (int, float))
-            else 'string')
+    return ('null' if v is None else 'bool' if isinstance(v, bool) else 'number'
+            if isinstance(v, (int, float)) else 'string')
 
+# %% ../../nbs/browser/02_preview.ipynb #962ad7e5
 def json_tree(p: Piece, rows: int = 0) -> dict:
     "A JSON payload as a tree"
     if p.size > FAR: return {**text(p), 'why': f'{human_size(p.size)} of JSON: its beginning'}
     try: return {'type': 'json', 'tree': tree(json.loads(p.head(FAR)), [NODES])}
     except RecursionError: return {**text(p), 'why': 'nested too deep for a tree'}
 
+# %% ../../nbs/browser/02_preview.ipynb #9b1309a0
 def text(p: Piece, rows: int = 0) -> dict:
     "The beginning of a text"
     head = p.head(TEXT)
     if b'\0' in head: return note(f'{human_size(p.size)} of bytes: {head[:48].hex(" ")}{" …" if p.size > 48 else ""}')
     kind = 'markdown' if p.name.endswith(('.md', '.markdown')) else 'text'
-    return {'type': kind, 'text': head.decode('utf-8', 'replace'), 'cut': max(0, p.size - len(head))}
+    return {'type': kind, 'text': head.decode('utf-8', 'replace'),
+            'cut': max(0, p.size - len(head))}
 
 # %% ../../nbs/browser/02_preview.ipynb #54980465
-_signs = {b'\x89PNG': 'image/png', b'\xff\xd8\xff': 'image/jpeg', b'GIF8': 'image/gif', b'RIFF': 'image/webp'}
+_signs = {b'\x89PNG': 'image/png', b'\xff\xd8\xff': 'image/jpeg', b'GIF8': 'image/gif',
+          b'RIFF': 'image/webp'}
 
 def image(p: Piece, rows: int = 0) -> dict:
     "A picture"
@@ -205,9 +221,10 @@ def image(p: Piece, rows: int = 0) -> dict:
         if wide * high > 40_000_000: return note(f'{wide} × {high} pixels: too many for a preview')
         im.load()
         if len(data) > IMAGE: data, mime = _smaller(im)
-    return {'type': 'image', 'src': f'data:{mime};base64,{base64.b64encode(data).decode()}', 'width': wide,
-            'height': high}
+    return {'type': 'image', 'src': f'data:{mime};base64,{base64.b64encode(data).decode()}',
+            'width': wide, 'height': high}
 
+# %% ../../nbs/browser/02_preview.ipynb #bab95942
 def _smaller(im) -> tuple[bytes, str]:
     im.thumbnail((1200, 1200))
     im.convert('RGB').save(out := io.BytesIO(), 'JPEG', quality=85)
@@ -216,21 +233,24 @@ def _smaller(im) -> tuple[bytes, str]:
 # %% ../../nbs/browser/02_preview.ipynb #8ac8e11d
 def model(v: Version) -> dict:
     "An estimator by what was recorded: its type, parameters and metrics"
-    metrics = [[visible(str(k), 60), shown(x)] for k, x in v.metadata.items() if isinstance(x, (int, float))
-               and not isinstance(x, bool)]
+    metrics = [[visible(str(k), 60), shown(x)] for k, x in v.metadata.items()
+               if isinstance(x, (int, float)) and not isinstance(x, bool)]
     said = v.stats.get('params', {})
     params = [[visible(str(k), 60), 'None' if x is None else shown(x, 100)]
               for k, x in (said.items() if isinstance(said, Mapping) else ())]
     more = {k: n for k, n in (('metrics', len(metrics) - 40), ('params', len(params) - 200)) if n > 0}
-    return {'type': 'model', 'class': visible(str(v.stats.get('type', v.codec)), 120), 'metrics': metrics[:40],
-            'features': v.stats.get('features'), 'params': params[:200], **({'more': more} if more else {})}
+    return {'type': 'model', 'class': visible(str(v.stats.get('type', v.codec)), 120),
+            'metrics': metrics[:40], 'features': v.stats.get('features'), 'params': params[:200],
+            **({'more': more} if more else {})}
 
+# %% ../../nbs/browser/02_preview.ipynb #b12abf04
 def folder(v: Version) -> dict:
     "The names and sizes of a folder's files"
     sizes = Folder(v).sizes
     return {'type': 'folder', 'files': [[n, s, human_size(s)] for n, s in sorted(sizes.items())[:FILES]],
             'total': len(sizes), 'size': human_size(sum(sizes.values()))}
 
+# %% ../../nbs/browser/02_preview.ipynb #d501da95
 def member(v: Version, name: str) -> Piece:
     "One file of a folder"
     files = Folder(v)
@@ -239,29 +259,17 @@ def member(v: Version, name: str) -> Piece:
                  v._in.backend.can.place in ('memory', 'local'))
 
 # %% ../../nbs/browser/02_preview.ipynb #d27f4f8f
-_forms = {'frame': frame, 'array': array, 'tensors': tensors, 'json': json_tree, 'text': text, 'bytes': text,
-          'image': image}
-_suffixes = {'.parquet': frame, '.npy': array, '.safetensors': tensors, '.json': json_tree, '.ipynb': json_tree,
-             '.csv': table, '.tsv': table, '.png': image, '.jpg': image, '.jpeg': image, '.gif': image, '.webp': image}
+_forms = {'frame': frame, 'array': array, 'tensors': tensors, 'json': json_tree, 'text': text,
+          'bytes': text, 'image': image}
+_suffixes = {'.parquet': frame, '.npy': array, '.safetensors': tensors, '.json': json_tree,
+             '.ipynb': json_tree, '.csv': table, '.tsv': table, '.png': image, '.jpg': image,
+             '.jpeg': image, '.gif': image, '.webp': image}
 
 def _reader(p: Piece, form: str) -> Callable[[Piece, int], dict]:
     "What reads a piece: by the form that its codec has, or as a file by its extension"
     return _forms.get(form) or _suffixes.get(Path(p.name).suffix.lower(), text)
 
-def preview(
-    v: Version,
-    rows: int = 50,              # Rows shown of a frame
-    file: str | None = None,     # A file of a folder
-) -> dict:                       # JSON: its `type`, and what that type shows
-    "What a version holds, as much of it as fits the budget; what cannot be shown is said in words"
-    try: return _preview(v, rows, file)
-    except NotAvailableOffline as e: return note(str(e), 'away')
-    except MissingExtra as e: return note(str(e))
-    except ObjectStoreError as e: return note(f'{type(e).__name__}: {e.args[0] if e.args else e}', 'broken')
-    # whatever a parser says about broken bytes
-    except Exception as e:
-        return note(f'The payload is not what codec {v.codec!r} writes ({type(e).__name__}: {str(e)[:200]})', 'broken')
-
+# %% ../../nbs/browser/02_preview.ipynb #9372b5ed
 def _preview(v: Version, rows: int, file: str | None) -> dict:
     if file is not None: return _read(member(v, file), '', rows, whole=True)
     codec = known_codec(v.codec)
@@ -271,6 +279,7 @@ def _preview(v: Version, rows: int, file: str | None) -> dict:
     p = Piece(_name(v, codec), v.size, v.open, is_near(v), v.stats)
     return _lines(p, codec, v) if codec.form == 'lines' else _read(p, codec.form, rows)
 
+# %% ../../nbs/browser/02_preview.ipynb #cebda5aa
 def _read(p: Piece, form: str, rows: int, whole: bool = False) -> dict:
     "A piece as its form shows it; `whole`: unless it is more than the budget"
     read = _reader(p, form)
@@ -285,5 +294,23 @@ def _lines(p: Piece, codec: Codec, v: Version) -> dict:
 
 def _name(v: Version, codec: Codec) -> str:
     "A name with an extension, for the kind of text that it is"
-    if codec.form == 'text' and (v.metadata.get('format') == 'markdown' or v.item.endswith('.md')): return 'text.md'
+    if codec.form == 'text' and (v.metadata.get('format') == 'markdown' or v.item.endswith('.md')):
+        return 'text.md'
     return v.file_name if codec.form == 'file' else v.item
+
+# %% ../../nbs/browser/02_preview.ipynb #ab97c981
+def preview(
+    v: Version,
+    rows: int = 50,              # Rows shown of a frame
+    file: str | None = None,     # A file of a folder
+) -> dict:                       # JSON: its `type`, and what that type shows
+    "What a version holds, as much of it as fits the budget; what cannot be shown is said in words"
+    try: return _preview(v, rows, file)
+    except NotAvailableOffline as e: return note(str(e), 'away')
+    except MissingExtra as e: return note(str(e))
+    except ObjectStoreError as e:
+        return note(f'{type(e).__name__}: {e.args[0] if e.args else e}', 'broken')
+    # whatever a parser says about broken bytes
+    except Exception as e:
+        return note(f'The payload is not what codec {v.codec!r} writes ({type(e).__name__}: '
+                    f'{str(e)[:200]})', 'broken')

@@ -15,8 +15,10 @@ __all__ = ['SHOWN_ROWS', 'SHOWN_COLUMNS', 'alike', 'by_key', 'cells_apart', 'cha
 # %% ../../nbs/browser/01_row_differences.ipynb #7c1f0a15
 def alike(a: object, b: object) -> bool:
     "Are two cells the same? NaN is like NaN"
-    if isinstance(a, list) and isinstance(b, list): return len(a) == len(b) and all(map(alike, a, b))
-    if isinstance(a, dict) and isinstance(b, dict): return a.keys() == b.keys() and all(alike(a[k], b[k]) for k in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(alike, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(alike(a[k], b[k]) for k in a)
     return a == b or (a != a and b != b)
 
 # %% ../../nbs/browser/01_row_differences.ipynb #7c1f0a18
@@ -38,9 +40,11 @@ def cells_apart(
     found = {}
     for c in columns:
         a, b = x[c].to_pylist(), y[c].to_pylist()
-        if differ := [n for n, (i, j) in enumerate(places) if not alike(a[i], b[j])]: found[c] = differ
+        if differ := [n for n, (i, j) in enumerate(places) if not alike(a[i], b[j])]:
+            found[c] = differ
     return found
 
+# %% ../../nbs/browser/01_row_differences.ipynb #60cedb36
 def changed_cells(x: pa.Table, y: pa.Table, apart: dict[str, list[int]],
                   places: Sequence[tuple[int, int]]) -> Iterator[tuple[int, str, object, object]]:
     "The cells that differ, row by row: which of the places, column, before, after"
@@ -56,7 +60,8 @@ def rows_apart(
     x: pa.Table,                # Before
     y: pa.Table,                # After
     key: Sequence[str] = (),    # Columns that tell the rows apart; none: rows are compared by their place
-# JSON: `columns` that came and went, how many rows did and `changed`, `cells` by column, and some of each
+# JSON: `columns` that came and went, how many rows did
+# and `changed`, `cells` by column, and some of each
 ) -> dict:
     "What differs between two frames; by `how` the rows were found again, `key`, `place` or not at all"
     left, right = (by_key(t, key) if key and set(key) <= set(t.column_names) else None for t in (x, y))
@@ -66,35 +71,41 @@ def rows_apart(
     if left is not None and right is not None:
         return told | _by_rows(x, y, list(key), left, right, [c for c in common if c not in key])
     unsure = key and set(key) <= set(common)
-    why = {'why': f'{", ".join(told["key"])} does not tell the rows apart: several have the same.'} if unsure else {}
+    why = ({'why': f'{", ".join(told["key"])} does not tell the rows apart: several have the same.'}
+           if unsure else {})
     if x.num_rows != y.num_rows: return told | {'how': None} | why
     return told | {'how': 'place'} | why | _cells(x, y, common, [(i, i) for i in range(x.num_rows)],
                                                   lambda i: [f'{i + 1:,}'], ['row'])
 
+# %% ../../nbs/browser/01_row_differences.ipynb #ad8617ce
 def _only(t: pa.Table, other: pa.Table) -> list[str]:
     return [visible(c, 40) for c in t.column_names if c not in other.column_names]
 
-def _by_rows(x: pa.Table, y: pa.Table, key: list[str], left: dict[tuple, int], right: dict[tuple, int],
-             columns: list[str]) -> dict:
+def _by_rows(x: pa.Table, y: pa.Table, key: list[str], left: dict[tuple, int],
+             right: dict[tuple, int], columns: list[str]) -> dict:
     "The rows that came and went, and what is another in those that both have"
     gone, new, both = [k for k in left if k not in right], [k for k in right if k not in left], [k for k in left
         if k in right]
     def first(t, at, keys):
-        return [[_cell(t[c][at[k]].as_py()) for c in t.column_names[:SHOWN_COLUMNS]] for k in keys[:SHOWN_ROWS]]
-    cells = _cells(x, y, columns, [(left[k], right[k]) for k in both], lambda n: list(map(_cell, both[n])),
-                   [visible(k, 40) for k in key])
+        return [[_cell(t[c][at[k]].as_py()) for c in t.column_names[:SHOWN_COLUMNS]]
+                for k in keys[:SHOWN_ROWS]]
+    cells = _cells(x, y, columns, [(left[k], right[k]) for k in both],
+                   lambda n: list(map(_cell, both[n])), [visible(k, 40) for k in key])
     return {'how': 'key', 'added': len(new), 'removed': len(gone),
             'headers': [[visible(c, 40) for c in t.column_names[:SHOWN_COLUMNS]] for t in (x, y)],
-            'cut': [max(0, t.num_columns - SHOWN_COLUMNS) for t in (x, y)], 'new': first(y, right, new),
-            'gone': first(x, left, gone), **cells}
+            'cut': [max(0, t.num_columns - SHOWN_COLUMNS) for t in (x, y)],
+            'new': first(y, right, new), 'gone': first(x, left, gone), **cells}
 
-def _cells(x: pa.Table, y: pa.Table, columns: list[str], places: list[tuple[int, int]], name, heads: list[str]) -> dict:
+# %% ../../nbs/browser/01_row_differences.ipynb #b7e31210
+def _cells(x: pa.Table, y: pa.Table, columns: list[str], places: list[tuple[int, int]], name,
+           heads: list[str]) -> dict:
     "How many rows and cells differ, and the first of them"
     apart, some = cells_apart(x, y, columns, places), []
     for n, c, a, b in changed_cells(x, y, {c: found[:SHOWN_ROWS] for c, found in apart.items()}, places):
         if len(some) == SHOWN_ROWS: break
         some.append([*name(n), visible(c, 40), _cell(a), _cell(b)])
     return {'changed': len({n for found in apart.values() for n in found}),
-            'cells': [[visible(c, 40), len(found)] for c, found in apart.items()], 'heads': heads, 'other': some}
+            'cells': [[visible(c, 40), len(found)] for c, found in apart.items()], 'heads': heads,
+            'other': some}
 
 def _cell(v: object) -> str: return shown(v, 40) if v is not None else ''

@@ -19,14 +19,16 @@ __all__ = ['sentence', 'wrong', 'Understood', 'parts', 'understand', 'as_alias',
 # %% ../../nbs/browser/04_search_line.ipynb #14b74140
 def sentence(e: Exception) -> str:
     "What went wrong, on one line and without the trimmings"
-    text = (str(e.args[0] if isinstance(e, KeyError) and e.args else e.strerror if isinstance(e, OSError) and e.strerror
-                else e) or type(e).__name__)
+    text = (str(e.args[0] if isinstance(e, KeyError) and e.args else e.strerror
+                if isinstance(e, OSError) and e.strerror else e) or type(e).__name__)
     return visible(re.sub(r'\s*\n\s*', ' ', text.strip()), 400)
 
+# %% ../../nbs/browser/04_search_line.ipynb #d68d8ed3
 def wrong(e: Exception) -> dict:
     "One sentence, and for a condition its text cut in three: before the place, the place, and after it"
     said, line, caret, *more = [*str(e).split('\n'), '', '']
-    if not isinstance(e, InvalidQuery) or caret.strip() != '^': return {'text': sentence(e).removeprefix('where: ')}
+    if not isinstance(e, InvalidQuery) or caret.strip() != '^':
+        return {'text': sentence(e).removeprefix('where: ')}
     at, line = caret.index('^') - 4, line[4:]          # the condition is indented by four
     return {'text': visible(said.removeprefix('where: '), 200),
             'place': [visible(x, 200) for x in (line[:at], line[at:at + 1], line[at + 1:])],
@@ -42,6 +44,7 @@ class Understood(NamedTuple):
     at: str = 'latest'               # Which versions
     bucket: str | None = None        # Where, if it says so
 
+# %% ../../nbs/browser/04_search_line.ipynb #640d4154
 _compares = re.compile(r"""[<>=]|\bis\s+(?:not\s+)?null\b|\blike\s+['":]|\bbetween\s+['":\d-]|\bin\s*\(""",
                        re.IGNORECASE)
 _regular = re.compile(r'[\\^$*+?|\[\]{}()]')
@@ -57,6 +60,7 @@ def parts(line: str) -> list[str]:
         else: found[-1] += c
     return [p.strip() for p in found if p.strip()]
 
+# %% ../../nbs/browser/04_search_line.ipynb #c9fbcff3
 def understand(line: str) -> Understood:
     "Read a search line; `InvalidQuery` where a condition or an expression is wrong"
     words, patterns, conditions, at = [], [], [], []
@@ -66,7 +70,8 @@ def understand(line: str) -> Understood:
         elif _compares.search(p) and not p.startswith('^'): conditions.append(p)
         elif _regular.search(p): patterns.append(_checked(p))
         else: words.append(p.strip('\'"'))
-    where = ' AND '.join(f'({c})' for c in conditions) if len(conditions) > 1 else conditions[0] if conditions else None
+    where = (' AND '.join(f'({c})' for c in conditions) if len(conditions) > 1 else conditions[0]
+             if conditions else None)
     if where: parse_where(where)
     pattern = patterns[0] if len(patterns) == 1 else ''.join(f'(?=.*(?:{p}))' for p in patterns) or None
     said = [f'{name}: {", ".join(found)}' for name, found in (('word' if len(words) == 1 else 'words', words),
@@ -75,12 +80,25 @@ def understand(line: str) -> Understood:
     return Understood(' '.join(words) or None, pattern, where, visible(' · '.join(said), 200),
                       at[0][1:] if at else 'latest')
 
+# %% ../../nbs/browser/04_search_line.ipynb #9eb4bf54
+def _selector(p: str) -> str:
+    try: as_selector(p)
+    except InvalidRef as e: raise InvalidQuery(sentence(e)) from None
+    return p
+
+def _checked(pattern: str) -> str:
+    try: re.compile(pattern)
+    except re.error as e: raise InvalidQuery(f'{pattern!r} is no regular expression: {e}') from None
+    return pattern
+
+# %% ../../nbs/browser/04_search_line.ipynb #bd31429f
 def as_alias(meant: Understood) -> Understood | None:
     "Words that may be the name of an alias, as that"
     if (word := meant.text) is None or meant != understand(word): return None
     try: return understand(f'@{check_alias(word)}')._replace(says=f'alias: {word}')
     except (InvalidRef, InvalidQuery): return None
 
+# %% ../../nbs/browser/04_search_line.ipynb #70ffe218
 def as_place(line: str, buckets: Collection[str]) -> Understood | None:
     "A search line with a name as it is shown, or a ref, in it: what is meant is in that bucket"
     for i, p in enumerate(all := parts(line)):
@@ -91,27 +109,20 @@ def as_place(line: str, buckets: Collection[str]) -> Understood | None:
             return meant._replace(bucket=bucket,
                                   says=' · '.join(filter(None, (f'bucket: {visible(bucket, 80)}', meant.says))))
 
+# %% ../../nbs/browser/04_search_line.ipynb #8d92cccb
 _exactly = re.compile(r"""("?)(\w+)\1 = (?:'((?:[^']|'')*)'|(TRUE|FALSE))""")
 
 def held_fast(line: str) -> list[tuple[str, str, object]]:    # The part of the line, key, value
     "What a line asks to be exactly so, as a chip writes it: a key and its value, or an alias"
     found = []
     for p in parts(line):
-        if m := _exactly.fullmatch(p): found.append((p, m[2], m[4] == 'TRUE' if m[4] else m[3].replace("''", "'")))
+        if m := _exactly.fullmatch(p):
+            found.append((p, m[2], m[4] == 'TRUE' if m[4] else m[3].replace("''", "'")))
         elif p[0] == '@' and _names_alias(p[1:]): found.append((p, 'alias', p[1:]))
     return found
 
+# %% ../../nbs/browser/04_search_line.ipynb #20dc6687
 def _names_alias(word: str) -> bool:
     try: check_alias(word)
     except InvalidRef: return False
     return True
-
-def _selector(p: str) -> str:
-    try: as_selector(p)
-    except InvalidRef as e: raise InvalidQuery(sentence(e)) from None
-    return p
-
-def _checked(pattern: str) -> str:
-    try: re.compile(pattern)
-    except re.error as e: raise InvalidQuery(f'{pattern!r} is no regular expression: {e}') from None
-    return pattern

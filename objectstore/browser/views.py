@@ -12,37 +12,42 @@ from typing import Any
 from ..errors import Damaged, NotFound, ObjectStoreError
 from ..refs import NAME_LIMIT, Number, Ref, parse_ref
 from ..display import Size, human_size, shown, visible
-from ..store.version import Version, Versions, flat
+from ..versions.version import Version, Versions, flat
 from ..store.store import ObjectStore
 from ..computed.lineage import recorded, sources
 from .row_differences import rows_apart
+from ..trust import advised
 from ..codecs.codec import known_codec
 from ..cache.near import Stack
 from .preview import NEAR, is_near, preview
 
 # %% auto #0
 __all__ = ['SHOWN_VALUES', 'SHOWN_KEYS', 'SHOWN_VERSIONS', 'FAR_BACK', 'LINES', 'DIFF', 'moment_text', 'row', 'by_folder',
-           'facets', 'shown_facets', 'changed', 'history', 'pairs', 'detail', 'variable', 'code', 'lineage', 'sides',
-           'compared', 'lines_of', 'lines_apart', 'key_of', 'frames_apart']
+           'shown_facets', 'facets', 'changed', 'history', 'pairs', 'detail', 'variable', 'code', 'lineage', 'sides',
+           'compared', 'lines_of', 'parts_apart', 'lines_apart', 'key_of', 'frames_apart']
 
 # %% ../../nbs/browser/03_views.ipynb #4c80c746
-def moment_text(t: datetime | None) -> str | None: return t.isoformat(timespec='seconds') if t else None
+def moment_text(t: datetime | None) -> str | None:
+    return t.isoformat(timespec='seconds') if t else None
 
 def _created(v: Version) -> datetime | None:
     "When it was made, where that can be told"
     try: return v.created
     except ObjectStoreError: return None
 
+# %% ../../nbs/browser/03_views.ipynb #3d520e6e
 def row(v: Version) -> dict:
     "A version as a row of a list"
     said = v._shown_metadata()
-    marks = {k: True for k, on in dict(pending=v.pending, stale=v.stale, near=_worth_saying(v) and is_near(v)).items()
-             if on}
-    return {'ref': v.ref, 'bucket': v.bucket, 'item': visible(v.item, NAME_LIMIT), 'version': v.version,
-            'kind': visible(v.kind, 30), 'size': human_size(v.size), 'created': moment_text(_created(v)),
-            'author': visible(v.author, 60), 'aliases': [visible(a, 40) for a in v.aliases],
+    marks = {k: True for k, on in dict(pending=v.pending, stale=v.stale,
+                                       near=_worth_saying(v) and is_near(v)).items() if on}
+    return {'ref': v.ref, 'bucket': v.bucket, 'item': visible(v.item, NAME_LIMIT),
+            'version': v.version, 'kind': visible(v.kind, 30), 'size': human_size(v.size),
+            'created': moment_text(_created(v)), 'author': visible(v.author, 60),
+            'aliases': [visible(a, 40) for a in v.aliases],
             'says': visible(str(said.get('description') or ''), 160), 'keys': _keys(said), **marks}
 
+# %% ../../nbs/browser/03_views.ipynb #4800e846
 def _worth_saying(v: Version) -> bool:
     "Is there a difference between near and far in this store?"
     return isinstance(v._in.backend, Stack) and not v.pending
@@ -66,35 +71,10 @@ def by_folder(
         head, slash, _ = name[len(within):].partition('/')
         if slash: folders[f'{within}{head}/'] += 1
         else: here.append(v)
-    return [*({'folder': f, 'item': visible(f, NAME_LIMIT), 'count': n} for f, n in sorted(folders.items())), *here]
+    return [*({'folder': f, 'item': visible(f, NAME_LIMIT), 'count': n}
+              for f, n in sorted(folders.items())), *here]
 
-# %% ../../nbs/browser/03_views.ipynb #1607f17f
-def facets(
-    found: Versions,
-    limit: int = 500,                  # Versions looked at
-    # How often each alias is, where that is known: what it points at may be none of these
-    aliases: Mapping[str, int] | None = None,
-    # Keys that the search holds fast: their value, and how often each value would be there otherwise
-    held: Mapping[str, tuple[object, Mapping]] = {},
-# `key`, `values`: value, count, and what to search for to keep these; `more`: how many values are left out
-) -> list[dict]:
-    "How often the values of the common keys are"
-    seen: dict[str, Counter] = {}
-    first = found[:limit]
-    for v in first:
-        facts = {'kind': v.kind, 'author': v.author,
-                 **{k: x for k, x in v._shown_metadata().items() if isinstance(x, (str, bool)) and k != 'description'
-                    and k.isidentifier()}}
-        for k, x in facts.items():
-            if x != '' and len(str(x)) <= 40: seen.setdefault(k, Counter())[x] += 1
-        for a in v.aliases: seen.setdefault('alias', Counter())[a] += 1
-    # the index counts the rest
-    if len(found) > limit: seen = {k: Counter(found.facets(k)) for k in list(seen) if k in _useful(seen)}
-    if aliases is not None:
-        seen = {k: c for k, c in seen.items() if k != 'alias'} | ({'alias': Counter(aliases)} if aliases else {})
-    return shown_facets(seen | {k: Counter(counts) for k, (_, counts) in held.items()},
-                        {k: x for k, (x, _) in held.items()})
-
+# %% ../../nbs/browser/03_views.ipynb #31660a67
 SHOWN_VALUES, SHOWN_KEYS = 6, 4        # of facets
 
 def _useful(
@@ -107,6 +87,7 @@ def _useful(
     ordered = sorted(useful, key=lambda k: (k not in ('kind', 'alias'), -sum(useful[k].values())))
     return ordered[:SHOWN_KEYS] + [k for k in ordered[SHOWN_KEYS:] if k in held]
 
+# %% ../../nbs/browser/03_views.ipynb #e95e39ce
 def shown_facets(
     seen: Mapping[str, Mapping],       # Key: value: how often
     held: Mapping[str, object] = {},   # Key: the value that the search holds fast, which is shown in any case
@@ -123,6 +104,7 @@ def shown_facets(
         return {'key': k, 'values': values, **({'more': more} if more > 0 else {})}
     return [one(k) for k in _useful(seen, held)]
 
+# %% ../../nbs/browser/03_views.ipynb #c0b39ffe
 def _is(key: str, value: object) -> str:
     "What to search for: the condition that a key has a value, or what an alias points at"
     if key == 'alias': return f'@{value}'
@@ -130,26 +112,57 @@ def _is(key: str, value: object) -> str:
     return (f'{name} = {str(value).upper()}' if isinstance(value, bool)
             else "{} = '{}'".format(name, str(value).replace("'", "''")))
 
-# %% ../../nbs/browser/03_views.ipynb #dfd9ddcc
-# Versions of an item that are told at first, and at most to reach one that is looked at
-SHOWN_VERSIONS, FAR_BACK = 300, 3000
+# %% ../../nbs/browser/03_views.ipynb #1607f17f
+def facets(
+    found: Versions,
+    limit: int = 500,                  # Versions looked at
+    # How often each alias is, where that is known: what it points at may be none of these
+    aliases: Mapping[str, int] | None = None,
+    # Keys that the search holds fast: their value, and
+    # how often each value would be there otherwise
+    held: Mapping[str, tuple[object, Mapping]] = {},
+# `key`, `values`: value, count, and what to search for
+# to keep these; `more`: how many values are left out
+) -> list[dict]:
+    "How often the values of the common keys are"
+    seen: dict[str, Counter] = {}
+    first = found[:limit]
+    for v in first:
+        facts = {'kind': v.kind, 'author': v.author,
+                 **{k: x for k, x in v._shown_metadata().items() if isinstance(x, (str, bool)) and k != 'description'
+                    and k.isidentifier()}}
+        for k, x in facts.items():
+            if x != '' and len(str(x)) <= 40: seen.setdefault(k, Counter())[x] += 1
+        for a in v.aliases: seen.setdefault('alias', Counter())[a] += 1
+    # the index counts the rest
+    if len(found) > limit:
+        seen = {k: Counter(found.facets(k)) for k in list(seen) if k in _useful(seen)}
+    if aliases is not None:
+        seen = {k: c for k, c in seen.items() if k != 'alias'} | ({'alias': Counter(aliases)}
+            if aliases else {})
+    return shown_facets(seen | {k: Counter(counts) for k, (_, counts) in held.items()},
+                        {k: x for k, (x, _) in held.items()})
 
+# %% ../../nbs/browser/03_views.ipynb #dfd9ddcc
 def changed(v: Version, before: Version | None) -> str:
     "What changed since the version before, in a few words: the content, then the metadata"
     if before is None: return ''
     return ' · '.join([_content(v, before), *_said(before._shown_metadata(), v._shown_metadata())])
 
+# %% ../../nbs/browser/03_views.ipynb #16897856
 def _content(v: Version, before: Version) -> str:
-    if v.hash == before.hash and v.size == before.size: return 'same content'
+    if v.content_id == before.content_id and v.size == before.size: return 'same content'
     n, was = v.stats.get('rows'), before.stats.get('rows')
     words = [f'{n - was:+,} rows'] if isinstance(n, int) and isinstance(was, int) and n != was else []
     if v.size != before.size:
         words.append(f'{"+" if v.size > before.size else "−"}{human_size(abs(v.size - before.size))}')
     return ', '.join(words) or 'other content, same size'
 
+# %% ../../nbs/browser/03_views.ipynb #641e9a04
 def _said(a: Mapping, b: Mapping, limit: int = 4) -> list[str]:
     "Which keys of the metadata changed, and how, where that is short"
-    def short(x: object) -> str: return '' if isinstance(x, (Mapping, list)) or len(text := shown(x, 40)) > 16 else text
+    def short(x: object) -> str:
+        return '' if isinstance(x, (Mapping, list)) or len(text := shown(x, 40)) > 16 else text
     def one(k: str) -> str:
         name = visible(str(k), 24)
         if k not in a: return f'+ {name} {short(b[k])}'.rstrip()
@@ -157,6 +170,10 @@ def _said(a: Mapping, b: Mapping, limit: int = 4) -> list[str]:
         return f'{name} {short(a[k])} → {short(b[k])}' if short(a[k]) and short(b[k]) else f'other {name}'
     keys = [k for k in dict.fromkeys([*b, *a]) if k not in a or k not in b or a[k] != b[k]]
     return [one(k) for k in keys[:limit]] + [f'{len(keys) - limit} more'] * (len(keys) > limit)
+
+# %% ../../nbs/browser/03_views.ipynb #e4f9958b
+# Versions of an item that are told at first, and at most to reach one that is looked at
+SHOWN_VERSIONS, FAR_BACK = 300, 3000
 
 def history(
     store: ObjectStore,
@@ -173,13 +190,16 @@ def history(
         all = []
     n = min(len(all), max(limit, _to_reach(r, all)))
     last, before = all[len(all) - n:], all[len(all) - n - 1] if n < len(all) else None
-    rows = [{**row(v), 'hash': v.hash[:8], 'changed': changed(v, b)} for v, b in zip(last, [before, *last])]
+    rows = [{**row(v), 'hash': v.hash[:8], 'changed': changed(v, b)}
+            for v, b in zip(last, [before, *last])]
     gone, count = _removed(store, r, max(100, limit // 3)) if removed else ([], None)
     if gone: rows = sorted([*rows, *gone], key=lambda x: x['version'] or 10**12)
     # aliases of what is left out
-    older = {'older': [[a, v.version] for v in all[:len(all) - n] for a in v.aliases]} if n < len(all) else {}
+    older = ({'older': [[a, v.version] for v in all[:len(all) - n] for a in v.aliases]}
+             if n < len(all) else {})
     return {'rows': rows[::-1], 'total': len(all), **older, **({'gone': count} if removed else {})}
 
+# %% ../../nbs/browser/03_views.ipynb #0fdc3f2c
 def _to_reach(r: Ref, all: Sequence[Version]) -> int:
     """How many of the newest versions it takes to have the one that is meant among them; 0: it is no number, or too
     far back"""
@@ -190,12 +210,14 @@ def _removed(store: ObjectStore, r: Ref, limit: int) -> tuple[list[dict], int]:
     "The newest removed versions of an item, and how many there are"
     bucket = store.origin.bucket(r.bucket)
     numbers, found = bucket.numbers(r.item), []
-    all = sorted(n for n, marks in numbers.marks.items() if 'removed' in marks and n in numbers.made)
-    for n in all[-limit:]:
+    dead = numbers.dead
+    words = bucket.words(r.item, numbers, dead[-limit:])
+    for n in (n for n, word in words.items() if word == 'removed'):
         try: v = Version(store, bucket, bucket.record(r.item, n), [], [])
-        except (ObjectStoreError, OSError): continue          # a bare tombstone: nothing is left of it
+        # a bare tombstone: nothing is left of it
+        except (ObjectStoreError, OSError): continue
         found.append({**row(v), 'removed': True, 'hash': v.hash[:8], 'changed': ''})
-    return found, len(all)
+    return found, len(dead) - sum(word != 'removed' for word in words.values())
 
 # %% ../../nbs/browser/03_views.ipynb #b3f7b8d1
 def pairs(facts: Mapping, notes: Mapping = {}, limit: int = 200) -> list[dict]:
@@ -206,14 +228,18 @@ def pairs(facts: Mapping, notes: Mapping = {}, limit: int = 200) -> list[dict]:
     return rows + [{'name': f'… {len(all) - limit:,} more', 'value': ''}] * (len(all) > limit)
 
 def _value(name: str, x: object) -> str:
-    return 'None' if x is None else shown(Size(x) if name in ('size', 'stats.size') and isinstance(x, int) else x, 400)
+    return ('None' if x is None else shown(Size(x) if name in ('size', 'stats.size')
+                                           and isinstance(x, int) else x, 400))
 
+# %% ../../nbs/browser/03_views.ipynb #b9207f69
 def detail(store: ObjectStore, v: Version, names: Mapping[str, object] = {}) -> dict:
     "Everything about a version but its payload"
-    facts = {'ref': v.ref, 'kind': v.kind, 'codec': v.codec, 'size': Size(v.size), 'created': _created(v),
-             'author': v.author, 'hash': v.hash, 'id': v.id, 'source': v.source}
+    facts = {'ref': v.ref, 'kind': v.kind, 'codec': v.codec, 'size': Size(v.size),
+             'created': _created(v), 'author': v.author, 'hash': v.hash, 'id': v.id,
+             'source': v.source}
     stats = {k: x for k, x in v.stats.items() if k != 'schema'}
-    return {'ref': v.ref, 'name': variable(v), 'says': visible(str(v.metadata.get('description') or ''), 600),
+    return {'ref': v.ref, 'name': variable(v),
+            'says': visible(str(v.metadata.get('description') or ''), 600),
             'facts': pairs({k: x for k, x in facts.items() if x not in (None, '')}),
             'metadata': pairs(v.metadata, v.notes), 'stats': pairs(stats), 'lineage': lineage(v),
             'code': code(store, v, names)}
@@ -227,15 +253,18 @@ def variable(v: Version) -> str:
     if not word.isidentifier(): return 'obj'
     return f'{word}_' if keyword.iskeyword(word) or hasattr(builtins, word) else word
 
+# %% ../../nbs/browser/03_views.ipynb #48be8e66
 def code(store: ObjectStore, v: Version, names: Mapping[str, object] = {}) -> list[dict]:
     "Lines that get a version, in the names of the notebook where it has some for the store"
     own = next((k for k, x in list(names.items()) if x is store and not k.startswith('_')), None)
-    opening = ', '.join([*map(repr, store.tiers), *([f'endpoint={store.endpoint!r}'] if store.endpoint else [])])
+    opening = ', '.join([*map(repr, store.tiers),
+                         *([f'endpoint={store.endpoint!r}'] if store.endpoint else [])])
     head = '' if own else f'from objectstore import ObjectStore\n\nstore = ObjectStore({opening})\n'
     s, ref, latest = own or 'store', repr(v.ref), repr(f'{v.bucket}/{v.item}')
     name = variable(v)
     codec = known_codec(v.codec)
-    trust = ', trust=True' if codec.unsafe else ''
+    needs = 'True' if codec.unsafe else str(advised(asks)) if (asks := codec.asks(v._record.how)) else ''
+    trust = f', trust={needs}' if needs else ''
     found = [('This version', f'{head}{name} = {s}.get({ref}{trust})'),
              ('Whatever is the latest', f'{name} = {s}.get({latest}{trust})')]
     found += [(f'What {a!r} points at', f'{name} = {s}.get({f"{v.bucket}/{v.item}@{a}"!r}{trust})')
@@ -251,9 +280,10 @@ def lineage(v: Version) -> dict:
     made, function = recorded(v), recorded(v).get('function')
     inputs = [str(i.found or i.asked) for i in sources(v)]
     ran = function if isinstance(function, Mapping) else {'name': function} if function else {}
-    names = [str(x) for x in (ran.get('name'), ran.get('where') or ran.get('cell'), made.get('where')) if x]
-    under = [f'{name} {visible(str(made[k])[:8], 20)}' for name, k in (('commit', 'commit'), ('Python', 'python'))
-             if made.get(k)]
+    names = [str(x) for x in (ran.get('name'), ran.get('where') or ran.get('cell'),
+                              made.get('where')) if x]
+    under = [f'{name} {visible(str(made[k])[:8], 20)}'
+             for name, k in (('commit', 'commit'), ('Python', 'python')) if made.get(k)]
     facts = {'function': ran.get('name'), 'defined in': ran.get('where') or ran.get('cell'),
              **{k: x for k, x in made.items() if k not in ('inputs', 'function', 'libraries')},
              'libraries': made.get('libraries')}
@@ -267,8 +297,8 @@ def lineage(v: Version) -> dict:
 def sides(a: Mapping, b: Mapping, limit: int = 300) -> list[dict]:
     "Two mappings of facts, name by name: what differs first, where that is more than there is room for"
     rows, all = [], list(dict.fromkeys([*a, *b]))
-    marks = {k: 'added' if k not in a else 'removed' if k not in b else 'changed' if a[k] != b[k] else 'same'
-             for k in all}
+    marks = {k: 'added' if k not in a else 'removed' if k not in b else 'changed' if a[k] != b[k]
+             else 'same' for k in all}
     told = all if len(all) <= limit else sorted(all, key=lambda k: marks[k] == 'same')[:limit]
     for k in told:
         x, y = ('' if k not in of else 'None' if of[k] is None else shown(of[k], 200) for of in (a, b))
@@ -278,46 +308,35 @@ def sides(a: Mapping, b: Mapping, limit: int = 300) -> list[dict]:
         rows.append({'name': visible(k, 120), 'a': x, 'b': y, 'mark': marks[k]})
     return rows
 
+# %% ../../nbs/browser/03_views.ipynb #b10c06da
 def compared(a: Version, b: Version) -> dict:
     "Two versions side by side: facts, schema, parameters, metadata, rows, text and pictures"
     stats = [{k: x for k, x in v.stats.items() if k not in ('schema', 'params')} for v in (a, b)]
     facts = [{'kind': v.kind, 'codec': v.codec, 'size': Size(v.size), 'author': v.author, 'hash': v.hash[:12],
               'created': _created(v)} for v in (a, b)]
     parts = {'Metadata': [flat(v.metadata) if v.metadata else {} for v in (a, b)],
-             'Stats': [flat(s) if s else {} for s in stats], 'Parameters': [_params(v) for v in (a, b)],
-             'Schema': [_schema(v) for v in (a, b)], 'Facts': facts}
+             'Stats': [flat(s) if s else {} for s in stats],
+             'Parameters': [_params(v) for v in (a, b)], 'Schema': [_schema(v) for v in (a, b)],
+             'Facts': facts}
     groups = [_group(t, x, y) for t, (x, y) in parts.items() if x or y]
     return {'a': a.ref, 'b': b.ref, 'groups': groups, **_contents(a, b)}
 
+# %% ../../nbs/browser/03_views.ipynb #f3243b27
 def _group(title: str, a: Mapping, b: Mapping) -> dict:
     rows = sides(a, b)
     more = len({*a, *b}) - len(rows)
     return {'title': title, 'rows': rows, **({'more': more} if more else {})}
 
-def _params(v: Version) -> dict: return flat(p) if isinstance(p := v.stats.get('params'), Mapping) and p else {}
+def _params(v: Version) -> dict:
+    return flat(p) if isinstance(p := v.stats.get('params'), Mapping) and p else {}
 def _schema(v: Version) -> dict:
     schema = v.stats.get('schema')
     return ({k: ', '.join(f'{n} {shown(x, 40)}' if n != 'type' else str(x) for n, x in c.items()
                           if (n, x) != ('nulls', 0)) for k, c in schema.items() if isinstance(c, Mapping)}
             if isinstance(schema, Mapping) else {})
 
-# %% ../../nbs/browser/03_views.ipynb #987b1e97
+# %% ../../nbs/browser/03_views.ipynb #bde7e3d3
 LINES, DIFF = 5000, 400       # of a text: looked at, and shown of a diff
-
-def _contents(a: Version, b: Version) -> dict:
-    "What differs in the payloads, by kind; in words where they are not compared"
-    if a.hash == b.hash and a.size == b.size: return {}
-    if a.codec != b.codec:
-        return {'why': f'Their contents are not compared: one is {visible(a.codec, 40)}, the other '
-                f'{visible(b.codec, 40)}.'}
-    try:
-        form = '' if (codec := known_codec(a.codec)).unsafe else codec.form
-        if form == 'image': return {'images': [preview(a), preview(b)]}
-        if form == 'frame':
-            return _within(a, b, NEAR // 4 if is_near(a) and is_near(b) else 4_000_000) or {'rows': frames_apart(a, b)}
-        if form in ('text', 'json', 'lines'): return _within(a, b, 400_000) or lines_of(a, b)
-    except ObjectStoreError as e: return {'why': visible(str(e), 300)}
-    return {'why': f'Their contents differ. There is no closer look at two of {visible(a.codec, 40)!r}.'}
 
 def _within(a: Version, b: Version, limit: int) -> dict | None:
     "What is said of two that are too large to be compared"
@@ -325,6 +344,7 @@ def _within(a: Version, b: Version, limit: int) -> dict | None:
     return ({'why': f'Their contents differ. They are not compared closer: {human_size(most)} is more than the '
              f'{human_size(limit)} that are read for it.'} if most > limit else None)
 
+# %% ../../nbs/browser/03_views.ipynb #d91c2549
 def lines_of(a: Version, b: Version) -> dict:
     "A diff of two texts, and what it leaves out"
     x, y = (_lines(v) for v in (a, b))
@@ -340,10 +360,39 @@ def _lines(v: Version) -> list[str]:
     except Exception as e:
         raise Damaged(f'{v.ref}: the payload is not what codec {v.codec!r} writes ({type(e).__name__}: {e})') from e
 
+# %% ../../nbs/browser/03_views.ipynb #d95b4919
+def parts_apart(a: Version, b: Version) -> list[list[str]]:
+    "The parts that differ, as the lines of a diff: sign, and name, type and size"
+    x, y = ({p.name: (p.hash, visible(f'{p.name}  {p.type}  {human_size(p.size)}', 300)) for p in v.parts}
+            for v in (a, b))
+    found = [[sign, own[n][1]] for n in dict.fromkeys([*x, *y]) if x.get(n) != y.get(n)
+             for sign, own in (('-', x), ('+', y)) if n in own]
+    return found[:DIFF]
+
+# %% ../../nbs/browser/03_views.ipynb #d02a7dba
 def lines_apart(a: list[str], b: list[str]) -> list[list[str]]:
     "A diff: sign and line"
-    return [[l[0], visible(l[1:], 300)] for l in difflib.unified_diff(a[:LINES], b[:LINES], n=2, lineterm='')
-            if not l.startswith(('---', '+++'))]
+    return [[l[0], visible(l[1:], 300)] for l in difflib.unified_diff(a[:LINES], b[:LINES], n=2,
+        lineterm='') if not l.startswith(('---', '+++'))]
+
+# %% ../../nbs/browser/03_views.ipynb #987b1e97
+def _contents(a: Version, b: Version) -> dict:
+    "What differs in the payloads, by kind; in words where they are not compared"
+    if a.content_id == b.content_id and a.size == b.size: return {}
+    if a.codec != b.codec:
+        return {'why': f'Their contents are not compared: one is {visible(a.codec, 40)}, the other '
+                f'{visible(b.codec, 40)}.'}
+    try:
+        form = '' if (codec := known_codec(a.codec)).unsafe else codec.form
+        if form == 'image': return {'images': [preview(a), preview(b)]}
+        if form == 'frame':
+            return (_within(a, b, NEAR // 4 if is_near(a) and is_near(b) else 4_000_000)
+                    or {'rows': frames_apart(a, b)})
+        if form in ('text', 'json', 'lines'): return _within(a, b, 400_000) or lines_of(a, b)
+        if codec.listing: return {'diff': parts_apart(a, b)}
+    except ObjectStoreError as e: return {'why': visible(str(e), 300)}
+    return {'why': 'Their contents differ. There is no closer look at two of '
+            f'{visible(a.codec, 40)!r}.'}
 
 # %% ../../nbs/browser/03_views.ipynb #eb336ddd
 def key_of(v: Version, columns: Sequence[str]) -> list[str]:
@@ -351,9 +400,11 @@ def key_of(v: Version, columns: Sequence[str]) -> list[str]:
     said = v.metadata.get('key')
     named = [said] if isinstance(said, str) else said if isinstance(said, list) else []
     index = [c for c in columns if c.startswith('__index_level_')]
-    own = [c for c in columns if c.lower() == 'id'] or [c for c in columns if c.lower().endswith('_id')][:1]
+    own = ([c for c in columns if c.lower() == 'id']
+           or [c for c in columns if c.lower().endswith('_id')][:1])
     return next((k for k in (named, index, own) if k and all(c in columns for c in k)), [])
 
+# %% ../../nbs/browser/03_views.ipynb #6f9c5d8e
 def frames_apart(a: Version, b: Version) -> dict:
     "What differs between two frames"
     tables: list[Any] = [v.get(as_='arrow') for v in (a, b)]

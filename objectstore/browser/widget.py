@@ -13,7 +13,7 @@ from typing import Any
 import anywidget, traitlets as t
 from . import views
 from ..refs import parse_ref
-from ..store.version import Version
+from ..versions.version import Version
 from ..store.store import ObjectStore
 from .preview import preview
 from .views import detail, history
@@ -24,11 +24,33 @@ from .controller import PAGE, STATES, Asking
 from .actions import Browsing
 
 # %% auto #0
-__all__ = ['ANSWERS', 'KEPT_WITHIN', 'SHELVED', 'Browser', 'kept_page', 'picture']
+__all__ = ['KEPT_WITHIN', 'SHELVED', 'ANSWERS', 'kept_page', 'Browser', 'picture']
+
+# %% ../../nbs/browser/08_widget.ipynb #09ba4557
+# seconds that the display of a browser waits for what a saved notebook keeps of it
+KEPT_WITHIN = 2.0
+
+def kept_page(
+    b: Browsing,
+    within: float = KEPT_WITHIN,     # Seconds
+) -> Overview | Card:
+    "The static page of what a browser shows, or a card that says why there is none"
+    def ask() -> Overview:
+        b.workers.idle(within)
+        with as_known(): return Overview(b.quiet, b.bucket, b.query)
+    asking = Asking(ask)
+    asking.join(within)
+    if asking.answer is not None: return asking.answer
+    why = visible(str(asking.error), 300) if asking.error else 'It was not read yet when this was shown.'
+    return Card(f'{b.known["url"]} › {b.bucket or "all buckets"}', why)
+
+_kept_style = """<style>.objectstore-kept{display:none}
+.jp-OutputArea:has(.jupyter-widgets):not(:has(.osb)) .objectstore-kept{display:block}</style>"""
 
 # %% ../../nbs/browser/08_widget.ipynb #73bf39d1
 _static = Path(views.__file__).parent/'static'
-ANSWERS = ('versions', 'detail', 'preview', 'compared')
+SHELVED = 500       # rows of a picture
+ANSWERS = ('versions', 'detail', 'preview', 'compared', 'used')
 
 class Browser(anywidget.AnyWidget):
     "Buckets, items and versions of a store at a glance"
@@ -36,7 +58,7 @@ class Browser(anywidget.AnyWidget):
     _esm = '\n'.join((_static/f).read_text(encoding='utf-8') for f in ('browser.js', 'panes.js'))
     _css = (_static/'browser.css').read_text(encoding='utf-8')
     options, view, page, versions = (t.Dict().tag(sync=True) for _ in range(4))
-    detail, preview, compared, told, shelf = (t.Dict().tag(sync=True) for _ in range(5))
+    detail, preview, compared, told, shelf, used = (t.Dict().tag(sync=True) for _ in range(6))
 
     value = t.Instance(Version, allow_none=True, help='The version that is looked at')
     selected = t.List(t.Unicode(), help='Refs: the version that is looked at, or those that are marked')
@@ -53,23 +75,25 @@ class Browser(anywidget.AnyWidget):
         readonly: bool = False,        # Nothing that writes
         names: dict | None = None,     # Where 'Load as' puts what it loads; None: the notebook's variables
     ):
-        self._lock, self._telling, self._turns = threading.RLock(), threading.get_ident(), count(1)
+        self._telling, self._turns = threading.get_ident(), count(1)
         self.browsing = Browsing(store, bucket, query, readonly, self._tell, names)
         super().__init__(options={'height': height, 'live': True}, bucket=bucket, query=query)
         self._telling = None
-        for name, heard in dict(bucket=self._searched, query=self._searched, selected=self._chosen).items():
+        for name, heard in dict(bucket=self._searched, query=self._searched,
+                                selected=self._chosen).items():
             self.observe(heard, name)
         self.on_msg(lambda _, asks, buffers: self._asked(asks))
         self.browsing.find()
 
     def _tell(self, name: str, value: Any) -> None:
         "Take a piece of news, from any thread"
-        with self._lock:
+        with self.browsing.telling:
             before, self._telling = self._telling, threading.get_ident()
             try:
                 if name == 'view':
                     self.bucket, self.query, self.status = value['bucket'], value['query'], value['status']
-                if name == 'value' and not self._marked(): self.selected = [value.ref] if value else []
+                if name == 'value' and not self._marked():
+                    self.selected = [value.ref] if value else []
                 if name in ANSWERS: value = {**value, 'turn': next(self._turns)}
                 setattr(self, name, value)
             finally: self._telling = before
@@ -85,7 +109,8 @@ class Browser(anywidget.AnyWidget):
         self.browsing.receive(asks)
 
     def _searched(self, change) -> None:
-        if self._telling != threading.get_ident(): self.browsing.find(**{change['name']: change['new']})
+        if self._telling != threading.get_ident():
+            self.browsing.find(**{change['name']: change['new']})
 
     def _chosen(self, change) -> None:
         if self._telling == threading.get_ident(): return
@@ -114,7 +139,8 @@ class Browser(anywidget.AnyWidget):
     ) -> Browser:                         # Itself
         "Wait until everything that was asked for is there; `TimeoutError` where that takes longer"
         if not self.browsing.workers.idle(timeout):
-            raise TimeoutError(f'the browser still waits for {self.browsing.store.origin.url} after {timeout:g} s')
+            raise TimeoutError(f'the browser still waits for {self.browsing.store.origin.url} '
+                               f'after {timeout:g} s')
         return self
 
     def __repr__(self) -> str:
@@ -156,40 +182,19 @@ class Browser(anywidget.AnyWidget):
         self.shelf = shelf
         return self
 
-# %% ../../nbs/browser/08_widget.ipynb #09ba4557
-KEPT_WITHIN = 2.0      # seconds that the display of a browser waits for what a saved notebook keeps of it
-
-def kept_page(
-    b: Browsing,
-    within: float = KEPT_WITHIN,     # Seconds
-) -> Overview | Card:
-    "The static page of what a browser shows, or a card that says why there is none"
-    def ask() -> Overview:
-        b.workers.idle(within)
-        with as_known(): return Overview(b.quiet, b.bucket, b.query)
-    asking = Asking(ask)
-    asking.join(within)
-    if asking.answer is not None: return asking.answer
-    why = visible(str(asking.error), 300) if asking.error else 'It was not read yet when this was shown.'
-    return Card(f'{b.known["url"]} › {b.bucket or "all buckets"}', why)
-
-# %% ../../nbs/browser/08_widget.ipynb #bdf65959
-_kept_style = """<style>.objectstore-kept{display:none}
-.jp-OutputArea:has(.jupyter-widgets):not(:has(.osb)) .objectstore-kept{display:block}</style>"""
-
 # %% ../../nbs/browser/08_widget.ipynb #1117f448
-SHELVED = 500       # rows of a picture
-
 def _saved(browser: Browser) -> dict:
     "What a picture holds: the first rows of the list, whatever page of it was told last"
     b, listed = browser.browsing, browser.browsing.found
-    rows = [r for start in range(0, min(len(listed), SHELVED), PAGE) for r in b.finder.page(listed, start)['rows']]
+    rows = [r for start in range(0, min(len(listed), SHELVED), PAGE)
+            for r in b.finder.page(listed, start)['rows']]
     view = {**browser.view, 'page': max(1, len(rows)), 'count': len(rows),
             'total': max(len(listed), browser.view.get('total') or 0)}
     kept = {k: getattr(browser, k) for k in ('versions', 'detail', 'preview', 'compared', 'shelf')}
     return {**kept, 'view': view, 'page': {'start': 0, 'rows': rows, 'gen': view.get('gen', 0)}, 'told': {},
             'options': {**browser.options, 'live': False}}
 
+# %% ../../nbs/browser/08_widget.ipynb #c90083b4
 def picture(browser: Browser) -> str:
     "A browser as it is now, as HTML that needs neither a kernel nor a network"
     def text(x) -> str: return json.dumps(x).replace('<', '\\u003c').replace('\u2028', '\\u2028')

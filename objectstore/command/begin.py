@@ -22,7 +22,9 @@ __all__ = ['STEPS', 'init', 'demo']
 def init(
     session: Session,
     *,
-    tiers: str | None = None,        # Where the store lies: a folder, s3://bucket/prefix, ...; nearest first
+    # Where the store lies: a folder, s3://bucket/prefix,
+    # ...; of several the nearest first, as in 'near, lab'
+    tiers: str | None = None,
     endpoint: str | None = None,     # The URL of the S3 service
     user: bool = False,              # Write the settings of this user, not those of this folder
 ) -> Facts:
@@ -30,14 +32,20 @@ def init(
     path = user_file() if user else Path('settings.ini')
     section = f'objectstore.{session.profile}' if session.profile else 'objectstore'
     if section in read_sections(path):
-        raise Unconfirmed(f'{path} has a section [{section}] already: edit it, or write another with -p PROFILE')
+        raise Unconfirmed(f'{path} has a section [{section}] already: edit it, or write another '
+                          'with -p PROFILE')
     if tiers is None:
-        tiers = _asked(session, 'Where shall the store lie (a folder, or s3://bucket/prefix)?', 'tiers', 'my-store')
+        tiers = _asked(session, 'Where shall the store lie (a folder, or s3://bucket/prefix)?',
+                       'tiers', 'my-store')
         if '://' in tiers and endpoint is None and tiers.startswith('s3'):
             endpoint = _asked(session, 'The URL of the service (empty: Amazon)?', 'endpoint', '')
     values = {k: cleaned(v) for k, v in dict(tiers=tiers, endpoint=endpoint).items() if v}
-    for k, v in values.items(): read_value(k, v, f'--{k}')      # InvalidSettings, before anything is written
+    # InvalidSettings, before anything is written
+    for k, v in values.items(): read_value(k, v, f'--{k}')
     _append(path, section, values)
+    if ' ' in values['tiers'] and ',' not in values['tiers']:
+        session.say(f'one folder, {values["tiers"]!r}: between several stands a comma, as in '
+                    f'{", ".join(values["tiers"].split())!r}')
     session.say(f'{path} has a section [{section}] now: objectstore status --settings shows what holds here')
     return Facts('settings', {'file': str(path), 'section': section, **values}, str(path), str(path))
 
@@ -62,8 +70,10 @@ def _append(path: Path, section: str, values: dict[str, str]) -> None:
 @command('begin')
 def demo(session: Session) -> Text:
     "The promises at work, in a temporary folder and without a service"
-    with tempfile.TemporaryDirectory(prefix='objectstore-demo-', ignore_cleanup_errors=True) as folder:
-        env = {k: v for k, v in os.environ.items() if not k.startswith('OBJECTSTORE_') and k != 'CI'}
+    with tempfile.TemporaryDirectory(prefix='objectstore-demo-',
+                                     ignore_cleanup_errors=True) as folder:
+        env = {k: v for k, v in os.environ.items() if not k.startswith('OBJECTSTORE_')
+               and k != 'CI'}
         env |= {'OBJECTSTORE_TIERS': 'near, lab', 'OBJECTSTORE_STATE_DIR': f'{folder}/state',
                 'OBJECTSTORE_CACHE_DIR': f'{folder}/cache', 'PYTHONWARNINGS': 'ignore'}
         Path(folder, 'wine.csv').write_text('grower,alcohol\n1,14.2\n2,12.9\n')
@@ -89,8 +99,9 @@ def _step(session: Session, line: str, folder: str, env: dict[str, str]) -> None
     away, _, line = ('', '', line) if line[0] != '!' else line.partition(' ')
     if away: env = env | {'OBJECTSTORE_OFFLINE': 'yes'}
     session.out.write(f'{"OBJECTSTORE_OFFLINE=yes " * bool(away)}$ objectstore {line}\n')
-    p = subprocess.run([sys.executable, '-m', 'objectstore', *shlex.split(line)], cwd=folder, env=env, text=True,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    p = subprocess.run([sys.executable, '-m', 'objectstore', *shlex.split(line)], cwd=folder,
+                       env=env, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT)
     session.out.write(p.stdout)
     session.out.flush()
     if p.returncode: raise ObjectStoreError(f'this step of the demo ended with code {p.returncode}')

@@ -4,15 +4,18 @@
 
 # %% ../../nbs/command/01_codes.ipynb #ae7424e3
 from __future__ import annotations
-import json
-from ..errors import (Conflict, Damaged, InvalidCall, InvalidQuery, InvalidRef, NotFound, ObjectStoreError,
-                                Protected, StillPending, TierMismatch, Unsupported, Untrusted)
+import json, re
+from functools import partial
+from shlex import quote
+from ..errors import (Conflict, Damaged, InvalidCall, InvalidQuery, InvalidRef, NotFound,
+                                ObjectStoreError, Protected, StillPending, TierMismatch,
+                                Unsupported, Untrusted)
 from ..display import visible
 from ..storage.config import InvalidSettings
 from ..storage.options import Refused
 
 # %% auto #0
-__all__ = ['CODES', 'Usage', 'Unconfirmed', 'code_of', 'said_of', 'error_line', 'error_json']
+__all__ = ['CODES', 'Usage', 'Unconfirmed', 'code_of', 'in_shell', 'said_of', 'error_line', 'error_json']
 
 # %% ../../nbs/command/01_codes.ipynb #63077308
 class Usage(ObjectStoreError, ValueError): "A command line that cannot be understood"
@@ -20,11 +23,11 @@ class Usage(ObjectStoreError, ValueError): "A command line that cannot be unders
 class Unconfirmed(ObjectStoreError): "Nothing was done: nobody has said yes"
 
 # %% ../../nbs/command/01_codes.ipynb #129202c8
-CODES = {0: 'done', 1: 'another error', 2: 'not understood: the command line, a name, a condition, a setting',
-         3: 'not found', 4: 'refused: not allowed, not confirmed, not possible here',
+CODES = {0: 'done', 1: 'another error', 2: 'not understood: the command line, a name, a condition, '
+         'a setting', 3: 'not found', 4: 'refused: not allowed, not confirmed, not possible here',
          5: 'conflict: somebody else was first', 6: 'away: the service or volume is not there',
-         7: 'kept on this machine and not delivered', 8: 'damage, or findings', 130: 'interrupted (Ctrl-C)',
-         141: 'whoever was reading the output has stopped'}
+         7: 'kept on this machine and not delivered', 8: 'damage, or findings',
+         130: 'interrupted (Ctrl-C)', 141: 'whoever was reading the output has stopped'}
 
 _codes: list[tuple[int, tuple[type[BaseException], ...]]] = [
     (130, (KeyboardInterrupt,)), (141, (BrokenPipeError,)), (8, (Damaged,)), (7, (StillPending,)), (5, (Conflict,)),
@@ -37,6 +40,24 @@ def code_of(e: BaseException) -> int:
     "The exit code for an error"
     return next((code for code, kinds in _codes if isinstance(e, kinds)), 1)
 
+# %% ../../nbs/command/01_codes.ipynb #f9d4d6ba
+_typed = {r"trust='([^']+)' allows it": '--trust {} allows it',
+          r'give force=True to': 'give --force to',
+          r"set_alias\('([^']+)', '([^']+)'\)": 'objectstore alias {} {}',
+          r"set_policy\('([^']+)', keep_last=(\d+)\)": 'objectstore policy {} --keep-last {}',
+          r"remove_bucket\('([^']+)', force=True\)": 'objectstore rm {} --bucket',
+          r"(restore|history|usage)\('([^']+)'\)": 'objectstore {} {}',
+          r'(verify|usage|status|sync)\(\)': 'objectstore {}'}
+_advice = {re.compile(r'\b(?:store\.)?(?:care\.)?' + python): typed
+           for python, typed in _typed.items()}
+
+def _as_typed(typed: str, m: re.Match) -> str: return typed.format(*map(quote, m.groups()))
+
+def in_shell(text: str) -> str:
+    "What a sentence advises, as it is typed in a shell"
+    for python, typed in _advice.items(): text = python.sub(partial(_as_typed, typed), text)
+    return text
+
 # %% ../../nbs/command/01_codes.ipynb #309691bf
 def said_of(e: BaseException) -> str:
     "An error in words"
@@ -44,7 +65,7 @@ def said_of(e: BaseException) -> str:
     elif isinstance(e, OSError) and e.strerror:
         said = f'{e.filename}: {e.strerror}' if e.filename is not None else e.strerror
     else: said = f'{type(e).__name__}: {e} (--debug shows where)'
-    return '. '.join([said, *getattr(e, '__notes__', ())])
+    return in_shell('. '.join([said, *getattr(e, '__notes__', ())]))
 
 def error_line(e: BaseException) -> str:
     "An error for people"
@@ -52,4 +73,5 @@ def error_line(e: BaseException) -> str:
 
 def error_json(e: BaseException) -> str:
     "An error as one JSON object"
-    return json.dumps({'type': 'error', 'error': type(e).__name__, 'code': code_of(e), 'message': said_of(e)})
+    return json.dumps({'type': 'error', 'error': type(e).__name__, 'code': code_of(e),
+                       'message': said_of(e)})

@@ -12,34 +12,29 @@ from typing import Any
 from ..display import Size
 from ..environment import variable
 from ..storage.config import get_config
-from ..store.version import Version
+from ..moving.exports import version_facts
+from ..versions.version import Version
 from .answers import Facts, Row, Rows, as_field
 from .arguments import command
 from .codes import Usage
 from .session import Session
 
 # %% auto #0
-__all__ = ['HEADS', 'said_of_version', 'as_row', 'version_rows', 'ls', 'find', 'versions', 'show', 'history', 'compare',
-           'explain', 'stats', 'status', 'watch', 'browse']
+__all__ = ['HEADS', 'as_row', 'version_rows', 'ls', 'find', 'versions', 'show', 'history', 'compare', 'explain', 'stats',
+           'status', 'watch', 'browse']
 
 # %% ../../nbs/command/06_look.ipynb #7d744b33
 HEADS = ('version', 'kind', 'size', 'created', 'author', 'aliases', 'description')
 
-def said_of_version(v: Version) -> dict[str, Any]:
-    "A version, for JSON"
-    return {'ref': v.ref, 'bucket': v.bucket, 'item': v.item, 'version': v.version, 'kind': v.kind, 'codec': v.codec,
-            'size': v.size, 'created': v.created, 'author': v.author, 'hash': v.hash, 'id': v.id,
-            'aliases': v.aliases, 'pending': v.pending, 'stale': v.stale, 'metadata': v.metadata,
-            'stats': dict(v.stats)}
-
 def as_row(v: Version) -> Row:
     "A version, for every form"
-    said = said_of_version(v)
+    said = version_facts(v)
     cells = (v.ref, v.kind, Size(v.size), said['created'], v.author, said['aliases'],
              said['metadata'].get('description'))
     return Row(said, cells, v.ref)
 
-def version_rows(found: Iterable[Version]) -> Rows: return Rows('version', HEADS, map(as_row, found))
+def version_rows(found: Iterable[Version]) -> Rows:
+    return Rows('version', HEADS, map(as_row, found))
 
 # %% ../../nbs/command/06_look.ipynb #a0ad8b40
 @command('look')
@@ -51,14 +46,18 @@ def ls(
     store = session.open()
     if place is None:
         names = store.list_buckets()
-        if not names: session.say(f'no buckets yet in {store.origin.url}: objectstore put BUCKET/ITEM FILE')
+        if not names:
+            session.say(f'no buckets yet in {store.origin.url}: objectstore put BUCKET/ITEM FILE')
         return Rows('bucket', ('bucket',), [Row({'bucket': n}, (n,), n) for n in names])
     bucket, _, prefix = place.partition('/')
     if '@' in place: found = store.find_items(place, sort='item')
-    else: found = store.find_items(bucket, re.compile(re.escape(prefix)) if prefix else None, sort='item')
+    else:
+        found = store.find_items(bucket, re.compile(re.escape(prefix)) if prefix else None,
+                                 sort='item')
     if not found: session.say(found.why)
     return version_rows(found)
 
+# %% ../../nbs/command/06_look.ipynb #cd232dfd
 @command('look')
 def find(
     session: Session,
@@ -72,8 +71,10 @@ def find(
     limit: int | None = None,       # At most so many
 ) -> Rows:
     "Versions by what is known about them"
-    if bucket is not None and where is None and re.search(r'[\s<>=]', bucket): bucket, where = None, bucket
-    found = session.open().find_items(bucket, at=at, where=where, kind=kind, text=text, sort=sort, limit=limit)
+    if bucket is not None and where is None and re.search(r'[\s<>=]', bucket):
+        bucket, where = None, bucket
+    found = session.open().find_items(bucket, at=at, where=where, kind=kind, text=text, sort=sort,
+                                      limit=limit)
     if not found: session.say(found.why)
     return version_rows(found)
 
@@ -86,6 +87,7 @@ def versions(
     "Every version of an item, oldest first"
     return version_rows(session.open().versions(ref))
 
+# %% ../../nbs/command/06_look.ipynb #e39fa802
 @command('look')
 def show(
     session: Session,
@@ -93,9 +95,10 @@ def show(
 ) -> Facts:
     "All that is known of a version"
     v = session.open()[ref]
-    said = said_of_version(v) | {'notes': v.notes, 'source': v.source, 'lineage': dict(v.lineage)}
+    said = version_facts(v) | {'notes': v.notes, 'source': v.source, 'lineage': dict(v.lineage)}
     return Facts('version', said, v.look().text(), v.ref)
 
+# %% ../../nbs/command/06_look.ipynb #42f93723
 @command('look')
 def history(
     session: Session,
@@ -107,6 +110,7 @@ def history(
     def row(m): return Row(m._asdict(), (*m[:6], 'pending' if m.pending else None), m.ref)
     return Rows('move', heads, map(row, session.open().history(ref, alias)))
 
+# %% ../../nbs/command/06_look.ipynb #2d5d6424
 @command('look')
 def compare(
     session: Session,
@@ -118,7 +122,8 @@ def compare(
     found = v.compare(other)
     if not found: session.say(f'no differences between {" and ".join(found.refs)}')
     def row(what, both):
-        return Row({'what': what, 'first': both[0], 'second': both[1], 'refs': [*found.refs]}, (what, *both), what)
+        return Row({'what': what, 'first': both[0], 'second': both[1], 'refs': [*found.refs]},
+                   (what, *both), what)
     return Rows('difference', ('what', *found.refs), [row(*x) for x in found.items()])
 
 # %% ../../nbs/command/06_look.ipynb #bebcf792
@@ -133,6 +138,7 @@ def explain(
     heads = ('tier', 'has', 'so')
     return Rows('tier', heads, [Row(dict(zip(heads, r)), tuple(r), str(r[0])) for r in found])
 
+# %% ../../nbs/command/06_look.ipynb #38a1720c
 @command('look')
 def stats(
     session: Session,
@@ -142,6 +148,7 @@ def stats(
     found = session.open().get_stats(ref)
     return Facts('summary', {'of': ref, **found}, found.look().text(), ref or '', found)
 
+# %% ../../nbs/command/06_look.ipynb #2a12a3e4
 @command('look')
 def status(
     session: Session,
@@ -155,7 +162,8 @@ def status(
     tiers = [dict(zip(('tier', 'place', 'state', 'size', 'limit'), t)) for t in found['tiers']]
     pending = [dict(zip(('what', 'since'), p)) for p in found['pending']]
     elsewhere = [dict(zip(('queue', 'for', 'work', 'since'), e)) for e in found['elsewhere']]
-    said = dict(found) | {'store': store.origin.url, 'tiers': tiers, 'pending': pending, 'elsewhere': elsewhere}
+    said = dict(found) | {'store': store.origin.url, 'tiers': tiers, 'pending': pending,
+                          'elsewhere': elsewhere}
     lines = {'store': store.origin.url, **{f'tiers.{t["tier"]}': t['state'] for t in tiers},
              **{f'pending.{p["what"]}': p['since'] for p in pending}}
     return Facts('status', said, found.look().text(), store.origin.url, lines)
@@ -194,9 +202,13 @@ def browse(
 ) -> Facts:
     "A page of what is in the store, in the web browser"
     page: Any = session.open().browse(bucket, query, ui='html')
-    if to is not None and Path(to).exists(): raise Usage(f'{to} is there already: name another file')
-    path = Path(to) if to is not None else Path(tempfile.mkdtemp(prefix='objectstore-'))/'store.html'
-    path.write_text(f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(page.title)}</title>'
+    if to is not None and Path(to).exists():
+        raise Usage(f'{to} is there already: name another file')
+    path = (Path(to) if to is not None
+            else Path(tempfile.mkdtemp(prefix='objectstore-'))/'store.html')
+    path.write_text('<!doctype html><html lang="en"><meta '
+                    f'charset="utf-8"><title>{escape(page.title)}</title>'
                     f'<body>{page.html()}</body></html>\n', encoding='utf-8')
-    if to is None and session.out.isatty() and not variable('CI'): webbrowser.open(path.absolute().as_uri())
+    if to is None and session.out.isatty() and not variable('CI'):
+        webbrowser.open(path.absolute().as_uri())
     return Facts('page', {'file': str(path)}, str(path), str(path))

@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Literal
 from .. import ObjectStore, Version, Versions
 from ..display import human_size
-from ..errors import MissingExtra, NotFound, ObjectStoreError, Unsupported
+from ..errors import NotFound, ObjectStoreError, Unsupported
 from ..refs import parse_ref
+from ..moving.forms import put_first, ways
 from .answers import Facts, Row, Rows, Text
 from .arguments import command
 from .codes import Unconfirmed, Usage
 from .look import version_rows
-from .payloads import Reading, as_text, form_of, is_text, opened, readings
+from .payloads import as_text, is_text, opened
 from .session import Session, confirm, settle
 
 # %% auto #0
-__all__ = ['as_metadata', 'local_file', 'ways', 'put', 'get', 'cat', 'cp', 'sync']
+__all__ = ['as_metadata', 'local_file', 'put', 'get', 'cat', 'cp', 'sync']
 
 # %% ../../nbs/command/07_move.ipynb #91784ab5
 def as_metadata(
@@ -48,7 +49,8 @@ def local_file(
 ) -> Iterator[Path]:
     "The file that is to be put, under the name that it is to have"
     path = Path(file)
-    if file == '-' and session.given.isatty(): session.say('reading from this terminal; Ctrl-D ends it')
+    if file == '-' and session.given.isatty():
+        session.say('reading from this terminal; Ctrl-D ends it')
     if file != '-' and not path.exists(): raise NotFound(f'no file {file!r} here')
     if file != '-' and name in (None, path.name): yield path; return
     if name is not None and (name != os.path.basename(name) or name in ('', '.', '..')):
@@ -59,24 +61,21 @@ def local_file(
         if file != '-': shutil.copyfile(path, to)
         else:
             with open(to, 'wb') as f: shutil.copyfileobj(session.given.buffer, f, 2**20)
-            if not to.stat().st_size: raise Unsupported('nothing came through the pipe, so nothing was stored')
+            if not to.stat().st_size:
+                raise Unsupported('nothing came through the pipe, so nothing was stored')
         yield to
 
-def ways(
-    session: Session,
-    path: Path,
-    form: str | None,
-    nameless: bool,         # Is it a stream without a name?
-) -> Iterator[Reading]:
-    "The ways to put a file; one that cannot be read as what it is like is put as it is, and that is said"
-    if nameless and form is None and form_of(path) == 'file': yield Reading(path.read_bytes(), 'bytes', 'bytes'); return
-    try: yield from readings(path, form)
-    except (ObjectStoreError, ImportError, OSError, ValueError, MemoryError) as e:
-        if form is not None:
-            raise e if isinstance(e, (ObjectStoreError, OSError)) else Unsupported(f'{path.name} cannot be read as '
-                                                                                   f'{form}: {e}') from e
-        session.say(f'{path.name} is put as a file: {e}')
-        yield Reading(path, None, 'file')
+# %% ../../nbs/command/07_move.ipynb #6243dd4f
+def _sha256(path: Path) -> str:
+    if path.is_dir(): raise Usage('--sha256 is of a file, and this is a folder')
+    with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
+
+def _set_required(store: ObjectStore, v: Version, alias: str, require: str) -> None:
+    "Move an alias where the new version meets a condition"
+    try: store.set_alias(v, alias, require=require)
+    except ObjectStoreError as e:
+        e.add_note(f'{v.ref} is stored; only the alias {alias!r} was not moved')
+        raise
 
 # %% ../../nbs/command/07_move.ipynb #10f091e1
 @command('move')
@@ -85,7 +84,7 @@ def put(
     ref: str,                                    # BUCKET/ITEM
     file: str,                                   # A file or folder; - is standard input
     *,
-    # What it is put as; else by what is in it
+    # What it is put as; else by what is in it; file: as it is, byte by byte
     as_: Literal['parquet', 'npy', 'png', 'json', 'text', 'file'] | None = None,
     name: str | None = None,                     # The name that the file has in the store, in place of its own
     metadata: list[str] | None = None,           # A fact to find it by; may be given several times
@@ -101,36 +100,36 @@ def put(
     parse_ref(ref, selector=False)
     told, store = as_metadata(metadata), session.open(readonly=False)
     with local_file(session, file, name) as path:
+        if as_ not in (None, 'file') and path.is_dir():
+            raise Usage(f'{path} is a folder, and is put as one: without --as')
         if sha256: told['sha256'] = _sha256(path)
         given = dict(metadata=told, kind=kind, if_latest=if_latest, skip_unchanged=skip_unchanged,
                      alias=None if require else alias)
-        v = _put_first(session, store, ref, ways(session, path, as_, file == '-' and name is None), given)
+        some = ways(path, as_, session.say, file == '-' and name is None)
+        v = put_first(store, ref, some, given, session.say)
     if require is not None and alias is not None: _set_required(store, v, alias, require)
     settle(session, store)
     return version_rows([store[v.ref] if v.pending or require else v])
 
-def _put_first(session: Session, store: ObjectStore, ref: str, some: Iterator[Reading], given: dict) -> Version:
-    "Put a file in the first way in which it would come back as it is"
-    why: Exception | None = None
-    for way in some:
-        if why is not None and way.form == 'file': session.say(f'put as a file: {why}')
-        try: return store.put(ref, way.obj, codec=way.codec, **given)
-        except (Unsupported, MissingExtra) as e: why = e
-    raise why or Unsupported('there is no way to put this file')
-
-# %% ../../nbs/command/07_move.ipynb #6243dd4f
-def _sha256(path: Path) -> str:
-    if path.is_dir(): raise Usage('--sha256 is of a file, and this is a folder')
-    with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
-
-def _set_required(store: ObjectStore, v: Version, alias: str, require: str) -> None:
-    "Move an alias where the new version meets a condition"
-    try: store.set_alias(v, alias, require=require)
-    except ObjectStoreError as e:
-        e.add_note(f'{v.ref} is stored; only the alias {alias!r} was not moved')
-        raise
-
 # %% ../../nbs/command/07_move.ipynb #d815b571
+def _may_be_written(session: Session, v: Version, to: Path, yes: bool) -> None:
+    "Ask before something is overwritten; a folder never is"
+    if not os.path.lexists(to): return
+    if v.has_parts or to.is_dir():
+        raise Unconfirmed(f'{to} is there already: name another place')
+    try: confirm(session, f'{to} is there already. Overwrite it?', yes)
+    except Unconfirmed as e: raise Unconfirmed(f'{to} is there already; {e}') from None
+
+def _move_in(made: Path, to: Path, over: bool) -> None:
+    "Move what is whole to its place"
+    if made.is_dir(): os.rename(made, to); return
+    if over or os.path.lexists(to): os.replace(made, to); return
+    try: os.link(made, to)
+    except FileExistsError:
+        raise Unconfirmed(f'{to} was made meanwhile: nothing was done') from None
+    except OSError: os.rename(made, to)      # a file system without links
+
+# %% ../../nbs/command/07_move.ipynb #12c0540a
 @command('move')
 def get(
     session: Session,
@@ -150,22 +149,6 @@ def get(
         _move_in(v.path(Path(folder)/'it'), to, yes)
     return Facts('file', {'ref': v.ref, 'file': str(to), 'size': v.size}, f'{to}  {human_size(v.size)}, {v.ref}',
                  v.ref, {'file': str(to)})
-
-def _may_be_written(session: Session, v: Version, to: Path, yes: bool) -> None:
-    "Ask before something is overwritten; a folder never is"
-    if not os.path.lexists(to): return
-    if v.codec == 'folder' or to.is_dir():
-        raise Unconfirmed(f'{to} is there already: name another place')
-    try: confirm(session, f'{to} is there already. Overwrite it?', yes)
-    except Unconfirmed as e: raise Unconfirmed(f'{to} is there already; {e}') from None
-
-def _move_in(made: Path, to: Path, over: bool) -> None:
-    "Move what is whole to its place"
-    if made.is_dir(): os.rename(made, to); return
-    if over or os.path.lexists(to): os.replace(made, to); return
-    try: os.link(made, to)
-    except FileExistsError: raise Unconfirmed(f'{to} was made meanwhile: nothing was done') from None
-    except OSError: os.rename(made, to)      # a file system without links
 
 # %% ../../nbs/command/07_move.ipynb #b888ad08
 @command('move')
@@ -208,14 +191,17 @@ def cp(
     to: str | None = None,         # A profile of the settings: the store to copy to
 ) -> Rows:
     "A version, an item or a bucket, under another name or in another store"
-    if dest is None and to is None: raise Usage(f'cp {ref} where to? Name a ref, or a store with --to PROFILE')
+    if dest is None and to is None:
+        raise Usage(f'cp {ref} where to? Name a ref, or a store with --to PROFILE')
     source = session.open(readonly=to is not None)
     target = session.open(to, readonly=False) if to is not None else source
     found = source.copy(ref, dest, to=target)
     settle(session, target)
     if isinstance(found, Versions) and not found: session.say(found.why)
-    return version_rows(found if isinstance(found, Versions) else [target[found.ref] if found.pending else found])
+    return version_rows(found if isinstance(found, Versions)
+                        else [target[found.ref] if found.pending else found])
 
+# %% ../../nbs/command/07_move.ipynb #1c38cf43
 @command('move')
 def sync(
     session: Session,

@@ -5,10 +5,10 @@
 # %% ../../nbs/filesystem/05_engines.ipynb #d7c21322
 from __future__ import annotations
 from typing import TYPE_CHECKING, Any
-from ..errors import InvalidCall, Unsupported
-from ..codecs.codec import by_name, need
+from ..errors import InvalidCall
+from ..codecs.codec import extension, known_codec, need
 from ..store.store import ObjectStore
-from ..store.version import Version
+from ..versions.version import Version
 from .store_paths import StorePath, parse_path
 from .file_system import ObjectStoreFileSystem
 if TYPE_CHECKING: import duckdb
@@ -53,14 +53,15 @@ class DuckDBFileSystem(ObjectStoreFileSystem):
             *steps, last = shown.split('/')
             shown = '/'.join([*(s.replace('=', ':') for s in steps), last])
         self._kept.pop(whole, None)
-        if self._shown.setdefault(shown, real) != real: return real      # two names that differ by that alone
+        # two names that differ by that alone
+        if self._shown.setdefault(shown, real) != real: return real
         return shown
 
+# %% ../../nbs/filesystem/05_engines.ipynb #c1145a11
 def _file_name(item: str, codec: str) -> str:
     "The last step of an item, with the ending of its codec"
     own = item.rpartition('/')[2]
-    try: suffix = by_name(codec).suffix
-    except Unsupported: suffix = ''
+    suffix = extension(known_codec(codec))
     return own if own.endswith(suffix) else own + suffix
 
 # %% ../../nbs/filesystem/05_engines.ipynb #569fcc1e

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from ..errors import Unsupported, missing
 from ..environment import outside
 from ..codecs.codec import by_name
-from ..store.version import Version
+from ..versions.version import Version
 from .store_paths import StorePath
 try: from fsspec.transaction import Transaction
 except ImportError: raise missing('fsspec', 'fs') from None
@@ -42,7 +42,8 @@ class NewFile(io.BufferedWriter):
         "Is an error on its way that came after the file was opened?"
         e = sys.exc_info()[1]
         if e is None or e is self._before: return False
-        warnings.warn(f'{self.at} is not put: it was closed while {type(e).__name__} was handled', stacklevel=outside())
+        warnings.warn(f'{self.at} is not put: it was closed while {type(e).__name__} was handled',
+                      stacklevel=outside())
         return True
 
     def close(self) -> None:
@@ -64,15 +65,21 @@ class NewFile(io.BufferedWriter):
     def discard(self) -> None:
         "Put nothing"
         self.dropped = True
-        with suppress(OSError, ValueError): self.raw.close()
+        # without a name of the module: at the end of Python they are gone
+        try: self.raw.close()
+        except (OSError, ValueError): pass
         self._folder.cleanup()
 
     def __exit__(self, kind, *error) -> None: self.close() if kind is None else self.discard()
     def __del__(self) -> None:
-        with suppress(Exception):
-            if not self.closed: warnings.warn(f'{self.at} was never closed: it is not put', ResourceWarning, 2, self)
-            self.discard()
-    def _dealloc_warn(self, source: object) -> None: self.dropped = True      # of a text file that nobody closed
+        try:
+            try:
+                if not self.closed:
+                    warnings.warn(f'{self.at} was never closed: it is not put', ResourceWarning, 2, self)
+            finally: self.discard()
+        except Exception: pass
+    # of a text file that nobody closed
+    def _dealloc_warn(self, source: object) -> None: self.dropped = True
 
 # %% ../../nbs/filesystem/03_new_files.ipynb #d5390acd
 class TextFile(io.TextIOWrapper):
@@ -86,6 +93,7 @@ class TextFile(io.TextIOWrapper):
     def __del__(self) -> None:
         if not self.closed: self.new.discard()
 
+# %% ../../nbs/filesystem/03_new_files.ipynb #0f7af942
 class CompressedFile(io.BufferedWriter):
     "A compressor over a new file"
     def __init__(self, new: NewFile, compressor: io.RawIOBase):
@@ -110,6 +118,7 @@ def named(file: Path) -> Path:
         ends = f.read(4), f.seek(-4, os.SEEK_END) and f.read(4)
     return file.rename(f'{file}.parquet') if ends == (b'PAR1', b'PAR1') and len(file.name) < 190 else file
 
+# %% ../../nbs/filesystem/03_new_files.ipynb #ce523598
 def read_as(
     file: Path,
     codec: str,       # How the object is stored
@@ -146,6 +155,7 @@ class FolderTransaction(Transaction):
         for files in folders.values(): fs.put_folder(files)
         self.files = deque(f for f in self.files if not f.at.part)
 
+# %% ../../nbs/filesystem/03_new_files.ipynb #3811c9b7
 def gather(
     files: list[NewFile],     # Of one folder
     top: Path,                # Where they go; of two of one name the later one counts

@@ -19,9 +19,11 @@ __all__ = ['OPENING', 'WRITING', 'RESOLVED', 'check_options', 'tiers_of', 'resol
 # %% ../../nbs/filesystem/02_store_options.ipynb #b4ec7441
 OPENING = ('profile', 'tiers', 'endpoint', 'near', 'offline', 'max_age', 'timeout', 'readonly')
 WRITING = ('metadata', 'kind', 'alias', 'codec')       # of what is written
-# What a file system that goes to another process says besides: its settings are resolved, and nothing is looked up
+# What a file system that goes to another process says
+# besides: its settings are resolved, and nothing is looked up
 RESOLVED = ('cache_limit', 'author', 'provenance', 'resolved', 'given', 'url_profile')
-_logins = {'key', 'token', 'anon', 'username', 'password', 'client_kwargs', 'config_kwargs'}    # of other file systems
+# of other file systems
+_logins = {'key', 'token', 'anon', 'username', 'password', 'client_kwargs', 'config_kwargs'}
 
 def check_options(
     options: Mapping,
@@ -29,11 +31,15 @@ def check_options(
 ) -> None:
     "Raise `InvalidSettings` for an option that there is not, or that holds a secret"
     for name, value in options.items():
-        try: check_secret(name, ' '.join(map(str, value)) if isinstance(value, list | tuple) else str(value))
+        try:
+            check_secret(name, ' '.join(map(str, value)) if isinstance(value, list | tuple)
+                         else str(value))
         except ValueError as e: raise InvalidSettings(f'storage_options: {e}') from None
         if name in known or name in RESOLVED: continue
-        if name in _logins: raise InvalidSettings(f'storage_options: {name!r} is none of a store: {SECRETS_BELONG}')
-        raise InvalidSettings(f'storage_options: there is no {name!r}{hint(name, known)}; there are {", ".join(known)}')
+        if name in _logins:
+            raise InvalidSettings(f'storage_options: {name!r} is none of a store: {SECRETS_BELONG}')
+        raise InvalidSettings(f'storage_options: there is no {name!r}{hint(name, known)}; there '
+                              f'are {", ".join(known)}')
 
 # %% ../../nbs/filesystem/02_store_options.ipynb #77942b9b
 def tiers_of(options: Mapping) -> tuple[str, ...]:
@@ -42,6 +48,7 @@ def tiers_of(options: Mapping) -> tuple[str, ...]:
     given = (given,) if isinstance(given, str | os.PathLike) else given
     return tuple(plain_path(t) if split_tier(t)[0] == 'path' else os.fspath(t) for t in given)
 
+# %% ../../nbs/filesystem/02_store_options.ipynb #f33f02ad
 def resolve(
     options: Mapping,     # As they were given
 ) -> dict:                # With these a store is opened the same in another process
@@ -49,23 +56,27 @@ def resolve(
     check_options(options)
     url = options.get('url_profile')
     if 'resolved' in options:
-        if url in (None, options['resolved']): return {k: v for k, v in options.items() if k != 'url_profile'}
-        options = {k: options[k] for k in (*options['given'], *WRITING) if k in options} | {'url_profile': url}
+        if url in (None, options['resolved']):
+            return {k: v for k, v in options.items() if k != 'url_profile'}
+        options = {k: options[k] for k in (*options['given'], *WRITING)
+                   if k in options} | {'url_profile': url}
     if url and (also := [k for k in ('tiers', 'endpoint') if options.get(k)]):
-        raise InvalidCall(f'the URL names the profile {url!r}, and storage_options name {also[0]}: give one of them')
+        raise InvalidCall(f'the URL names the profile {url!r}, and storage_options name {also[0]}: '
+                          'give one of them')
     tiers, profile = tiers_of(options), url or options.get('profile')
     config = get_config(profile, files=not tiers or profile is not None)
     given = {k: v for k, v in options.items() if k in OPENING and v is not None}
     keys = ('endpoint', 'offline', 'max_age', 'timeout', 'cache_limit', 'author', 'provenance')
-    chosen: dict[str, Any] = {k: config[k] for k in keys} | {'near': True, 'readonly': False} | given
+    chosen: dict[str, Any] = {k: config[k] for k in keys} | {'near': True,
+        'readonly': False} | given
     configured: Any = config['tiers']
     chosen['tiers'] = list(tiers or [plain_path(t) if split_tier(t)[0] == 'path' else t
                                      for t in configured or [default_folder()]])
     for k in ('max_age', 'timeout'): chosen[k] = seconds_of(k, chosen[k], InvalidSettings)
     chosen.pop('profile', None)
     chosen |= {k: options.get(k) for k in WRITING}
-    return {k: v for k, v in chosen.items() if v is not None} | {
-        'resolved': config.profile or '', 'given': [k for k in given if k not in ('profile', 'tiers', 'endpoint')]}
+    return {k: v for k, v in chosen.items() if v is not None} | {'resolved': config.profile or '',
+        'given': [k for k in given if k not in ('profile', 'tiers', 'endpoint')]}
 
 # %% ../../nbs/filesystem/02_store_options.ipynb #9dcf23f8
 _opened: dict[tuple, ObjectStore] = {}       # by process and settings
@@ -76,15 +87,20 @@ def store_of(
     options: Mapping | None = None,    # What it was given; None: the same settings are opened as they are
 ) -> ObjectStore:
     "The store of some settings, opened once a process; no request is made"
-    names = ('endpoint', 'near', 'offline', 'max_age', 'timeout', 'readonly', 'cache_limit', 'author', 'provenance')
-    key = os.getpid(), json.dumps({k: resolved.get(k) for k in ('tiers', *names)}, sort_keys=True, default=str)
+    names = ('endpoint', 'near', 'offline', 'max_age', 'timeout', 'readonly', 'cache_limit',
+             'author', 'provenance')
+    key = os.getpid(), json.dumps({k: resolved.get(k) for k in ('tiers', *names)}, sort_keys=True,
+                                  default=str)
     with _turn:
         if key not in _opened: _opened[key] = _open_store(resolved, names, options or {})
         return _opened[key]
 
+# %% ../../nbs/filesystem/02_store_options.ipynb #2c3e3d0e
 def _open_store(resolved: Mapping, names: tuple[str, ...], options: Mapping) -> ObjectStore:
     "A store as it was asked for, or as resolved settings say"
     if not options or 'resolved' in options:
-        return ObjectStore(*resolved['tiers'], **{k: resolved[k] for k in names if resolved.get(k) is not None})
+        return ObjectStore(*resolved['tiers'],
+                           **{k: resolved[k] for k in names if resolved.get(k) is not None})
     given = {k: options[k] for k in OPENING[2:] if options.get(k) is not None}
-    return ObjectStore(*tiers_of(options), profile=options.get('url_profile') or options.get('profile'), **given)
+    return ObjectStore(*tiers_of(options), profile=options.get('url_profile')
+                       or options.get('profile'), **given)

@@ -35,6 +35,7 @@ class StorePath:
         if not self.item: return self.prefix + self.bucket
         return self.prefix + self.ref + f'/{self.part}' * bool(self.part)
 
+# %% ../../nbs/filesystem/01_store_paths.ipynb #c1f8d319
 def parse_path(
     path: str,       # Without `objectstore://`
 ) -> StorePath:

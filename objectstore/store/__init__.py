@@ -1,1 +1,1 @@
-"""The store, its versions, and one page a group of verbs"""
+"""The store: one page a group of verbs"""

@@ -4,21 +4,26 @@
 
 # %% ../../nbs/store/06_aliases.ipynb #50149d31
 from __future__ import annotations
-import warnings
-from collections.abc import Iterable, Mapping
+import json, warnings
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from types import EllipsisType
 from ..durations import is_duration
-from ..errors import (Conflict, Damaged, InvalidQuery, InvalidRef, NotFound, Protected, Unsupported,
-                                differs_by_case, hint)
-from ..refs import Every, Ref, WriteId, alias_name, check_alias, parse_ref
+from ..errors import (Conflict, Damaged, InvalidQuery, InvalidRef, NotAvailableOffline, NotFound,
+                                ObjectStoreError, Protected,
+                                Unsupported, differs_by_case, hint)
+from ..refs import Every, Number, Ref, WriteId, alias_name, check_alias, parse_ref
 from ..search.parser import parse_where
 from ..format.origin_clock import moment
-from ..format.records import HEADER_LIMIT, to_json
+from ..format.records import HEADER_LIMIT, RECORD_LIMIT, Record, to_json, unpack
 from ..format.commit import Bucket
 from ..cache.near import at_origin
+from ..care.prune import release_names
 from ..calls import with_help
-from ..display import Table, shown
-from .version import Version, view
+from ..display import Card, Table, shown
+from ..versions.version import Version, Versions, view
+from ..versions.results import Aside
 from ..display import Looks
 from ..search.local_index import IndexAway
 from .opening import outside
@@ -26,7 +31,7 @@ from .reads import Unread, answered
 from .writes import WriteVerbs, Numbered, describable
 
 # %% auto #0
-__all__ = ['Aliases', 'AliasVerbs']
+__all__ = ['Aliases', 'KnownReleases', 'list_named', 'Removed', 'AliasVerbs']
 
 # %% ../../nbs/store/06_aliases.ipynb #354f57d4
 class Aliases(Looks, dict):
@@ -54,9 +59,103 @@ class Aliases(Looks, dict):
         return found
     def __reduce__(self): return Aliases, (dict(self), self.ref, self._store)
     def look(self) -> Table:
-        return Table(['alias', 'version'], [[a, f'{self.ref}@{n}'] for a, n in sorted(self.items())],
+        return Table(['alias', 'version'],
+                     [[a, f'{self.ref}@{n}'] for a, n in sorted(self.items())],
                      caption=None if self else f'No aliases of {self.ref}')
 
+# %% ../../nbs/store/06_aliases.ipynb #08cb9fd6
+def _must_meet(v: Version, require: str | Mapping) -> None:
+    "Raise `Protected` where a version does not meet a condition"
+    condition, alone = parse_where(require), Aside([v])
+    if condition.tree is None or alone.search(condition.tree).count(): return
+    values = ', '.join(f'{k} = {shown(x)}' for k, x in condition.found(view(v)).items())
+    raise Protected(f'{v.ref} does not meet {require!r:.200}: {values or "nothing of it is known"}')
+
+# %% ../../nbs/store/06_aliases.ipynb #f3b92e43
+class KnownReleases:
+    "Releases that this machine knows of without a request: made here, or in the index with a record that is near"
+    def __init__(self, store: WriteVerbs): self.store = store
+
+    def _file(self) -> Path: return self.store.keeper.index.path.with_suffix('.releases')
+
+    def add(self, ref: str, names: Iterable[str]) -> None:
+        "Write down what a release names"
+        line = json.dumps([ref, [*names]]).encode() + b'\n'
+        with suppress(OSError):             # then the index is asked
+            self._file().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with open(self._file(), 'ab', 0) as f: f.write(line)
+
+    def _written(self) -> dict[str, list[str]]:
+        try: lines = self._file().read_bytes().splitlines()
+        except OSError: return {}
+        found = {}
+        for line in lines:
+            with suppress(ValueError, TypeError): ref, found[ref] = json.loads(line)
+        return found
+
+    def _indexed(self) -> list[tuple[str, str, int]]:
+        "Releases of the index"
+        sql = """SELECT bucket, item, version FROM versions WHERE kind = 'release' AND (bucket, item) IN
+                 (SELECT bucket, item FROM versions INDEXED BY kinds WHERE latest = 1 AND kind = 'release')"""
+        try: return self.store.keeper.index.ask(sql) if self.store.keeper.index.there() else []
+        except IndexAway: return []
+
+    def _read(self, name: str, item: str, n: int) -> list[str] | None:
+        "What a release names, where its record is at hand"
+        b = self.store.origin.bucket(name)
+        key, local = b.key(item, n), b.backend.can.place in ('memory', 'local')
+        try:
+            raw = (b.backend.near_copy(key, RECORD_LIMIT)
+                   or (b.backend.read(key, RECORD_LIMIT) if local else None))
+            r = b.records.get((item, n)) or (unpack(raw, name, item, n) if raw else None)
+            return r and release_names(r, lambda ref: self.store.get(ref, trust=False) if local else None)
+        except (OSError, OverflowError, ObjectStoreError): return None
+
+    def naming(self, refs: Collection[str]) -> dict[str, str]:
+        "Which of some versions a live release names: ref of the version, ref of the release"
+        known, found = self._written(), {}
+        for name, item, n in self._indexed():
+            if (ref := f'{name}/{item}@{n}') not in known and (names := self._read(name, item, n)):
+                known[ref] = names
+        for release, names in known.items():
+            if (hit := {*refs} & {*names} - found.keys()) and self._lives(parse_ref(release)):
+                found |= dict.fromkeys(hit, release)
+        return found
+
+    def _lives(self, r: Ref) -> bool:
+        if not isinstance(r.selector, Number): return False
+        try: return self.store.origin.bucket(r.bucket).lives(r.item, r.selector.n)
+        except (ConnectionError, TimeoutError): return True       # nobody knows
+
+# %% ../../nbs/store/06_aliases.ipynb #060ba00c
+def list_named(named: Mapping[str, str]) -> str:
+    "Which releases name what, in words"
+    more = f' and {len(named) - 5:,} more' * (len(named) > 5)
+    return ', '.join(f'release {release} names {ref}'
+                     for ref, release in [*sorted(named.items())][:5]) + more
+
+def _list_aliases(r: Ref, pointed: Mapping[str, int]) -> str:
+    return ', '.join(f'alias {a!r} points at {r.bucket}/{r.item}@{n}' for a, n in pointed.items())
+
+# %% ../../nbs/store/06_aliases.ipynb #a0b51202
+class Removed(Looks, int):
+    "How many versions were removed, as a number; their bytes stay stored"
+    ref: str
+    url: str
+    def __new__(cls, n: int, ref: str, url: str):
+        self = super().__new__(cls, n)
+        self.ref, self.url = ref, url
+        return self
+    def __getnewargs__(self) -> tuple[int, str, str]: return int(self), self.ref, self.url
+    def look(self) -> Card:
+        bytes_stay = (f'stay in {self.url} until they are collected: '
+                      f'store.care.usage({self.ref.partition("/")[0]!r}) shows how many')
+        back = (f'store.restore({f"{self.ref}@*"!r}), or @3 for one of them, as long as their bytes stay: '
+                'store.care.gc takes them 7 d after the removal, where no policy and no grace= says otherwise')
+        return Card(f'removed {int(self):,} version{"s" * (self != 1)} of {self.ref}', None,
+                    {'their bytes': bytes_stay, 'back': back} if self else {})
+
+# %% ../../nbs/store/06_aliases.ipynb #aec092db
 class AliasVerbs(WriteVerbs):
     "What happens to a version after it was put: aliases, notes, removal"
 
@@ -80,7 +179,8 @@ class AliasVerbs(WriteVerbs):
         try:
             if not found: self._version(r)
         except NotFound:
-            if not bucket.alias_names(r.item): raise     # their history is there also where nothing else is
+            # their history is there also where nothing else is
+            if not bucket.alias_names(r.item): raise
         except (Damaged, Unsupported): pass              # it is there
         for a in filter(is_duration, found):
             warnings.warn(f'alias {a!r} reads as a duration, so {r}@{a} is what was the latest then: '
@@ -106,8 +206,7 @@ class AliasVerbs(WriteVerbs):
         """Point an alias at a version
 
         Errors: `NotFound` (no such version), `InvalidRef` (no name of an alias), `Protected` (`require` is not met, or
-        a
-        read-only store), `Conflict` (it does not point where `if_at` says, or a race was lost).
+        a read-only store), `Conflict` (it does not point where `if_at` says, or a race was lost).
 
         ```python
         store.set_alias('models/churn@2', 'production', require='auc > 0.9')
@@ -123,9 +222,10 @@ class AliasVerbs(WriteVerbs):
     @answered
     def _aim(self, v: Version, alias: str, at: int | str | EllipsisType | None = ...) -> Version:
         "Move an alias, now or when the origin is back"
-        if like := differs_by_case(alias, [] if alias in (known := [*self._aliases_known(v)]) else known):
-            warnings.warn(f'alias {alias!r} of {v.bucket}/{v.item} differs from {like!r} by case alone: they are two',
-                          stacklevel=outside())
+        if like := differs_by_case(alias, [] if alias in (known := [*self._aliases_known(v)])
+                                   else known):
+            warnings.warn(f'alias {alias!r} of {v.bucket}/{v.item} differs from {like!r} by case '
+                          'alone: they are two', stacklevel=outside())
         return self._now_or_later(lambda: self._point(v, alias, at), v, 'alias', alias=alias,
                                   **({} if at is ... else {'if_at': at}))
 
@@ -134,8 +234,8 @@ class AliasVerbs(WriteVerbs):
         of = v.bucket, v.item
         try:
             if self.keeper.index.there(): return self.keeper.pointing([of]).get(of, {})
-            return (v._in.alias_names(v.item) if self.pending is None and v._in.backend.can.place in ('local', 'memory')
-                    else ())
+            return (v._in.alias_names(v.item) if self.pending is None
+                    and v._in.backend.can.place in ('local', 'memory') else ())
         except (IndexAway, OSError): return ()
 
     def _point(self, v: Version, alias: str, if_at: int | str | EllipsisType | None = ...,
@@ -143,7 +243,7 @@ class AliasVerbs(WriteVerbs):
         "Move an alias at the origin, and back where the version was removed meanwhile"
         moved = v._in.move_alias(v.item, alias, v.version, self.origin.by, if_at, 3 * self.timeout,
                                  **({'back': back} if back else {}))
-        if moved and not v._in.is_live(v.item, v.version):
+        if moved and v._in.is_gone(v.item, v.version):
             before = [m.get('to') for m in v._in.alias_moves(v.item, alias)[:-1]]
             try: v._in.move_alias(v.item, alias, before[-1] if before else None, self.origin.by, v.version)
             except Conflict: pass     # whoever removed it has seen the alias too
@@ -169,11 +269,14 @@ class AliasVerbs(WriteVerbs):
         alias_name(alias)
         if not self._may_wait(None) or not self._waits_for(r):
             try:
-                with at_origin(): return self.origin.bucket(r.bucket).move_alias(r.item, alias, None, self.origin.by)
+                with at_origin():
+                    return self.origin.bucket(r.bucket).move_alias(r.item, alias, None,
+                        self.origin.by)
             except (ConnectionError, TimeoutError):
                 if not self._may_wait(None): raise
         known = alias in self.aliases(Ref(r.bucket, r.item))
-        self._note_down(Ref(r.bucket, r.item), 'alias', None, dict(alias=alias, **self._saw(r, alias)))
+        self._note_down(Ref(r.bucket, r.item), 'alias', None,
+                        dict(alias=alias, **self._saw(r, alias)))
         return known
 
     @answered
@@ -185,8 +288,7 @@ class AliasVerbs(WriteVerbs):
         """Add metadata to a version, as notes; what was recorded stays as it was
 
         Errors: `NotFound` (no such version), `InvalidQuery` (no JSON), `Unsupported` (too large), `Protected` (a
-        read-only
-        store).
+        read-only store).
 
         ```python
         store.annotate('models/churn@2', {'reviewed': 'Ana'}).metadata
@@ -197,7 +299,8 @@ class AliasVerbs(WriteVerbs):
             raise InvalidQuery(f'notes are a mapping, not a {type(metadata).__name__}')
         told = describable(metadata)
         if (size := len(to_json(told))) > HEADER_LIMIT:
-            raise Unsupported(f'notes of {size:,} bytes, of {HEADER_LIMIT:,}: put large metadata as an item of its own')
+            raise Unsupported(f'notes of {size:,} bytes, of {HEADER_LIMIT:,}: put large metadata '
+                              'as an item of its own')
         v = self._version(ref)
         def note() -> Version:
             v._in.annotate(v.item, v.version, told, self.origin.by, 3 * self.timeout)
@@ -209,13 +312,13 @@ class AliasVerbs(WriteVerbs):
         self,
         ref: str | Ref | Version,    # With a selector: `@3`, `@*`
         *,
-        force: bool = False,         # Also what an alias points at; the aliases are removed first
-    ) -> int:                        # How many versions this call removed
-        """Remove versions; their numbers are never given again
+        # Also what an alias points at (the aliases are removed first), and what a release names
+        force: bool = False,
+    ) -> Removed:                    # How many versions this call removed, as a number
+        """Remove versions; their numbers are never given again, and their bytes stay stored: `restore` brings them back
 
-        Errors: `InvalidRef` (the ref says no version), `NotFound` (no such version), `Protected` (an alias points at it
-        and
-        `force` is not given, or a read-only store).
+        Errors: `InvalidRef` (the ref says no version), `NotFound` (no such version), `Protected` (an alias points at
+        it, or a release that this machine knows of names it, and `force` is not given; or a read-only store).
 
         ```python
         store.remove('models/churn@1')
@@ -228,6 +331,9 @@ class AliasVerbs(WriteVerbs):
         bucket = self.origin.bucket(r.bucket)
         wanted = self._named(bucket, r)
         numbers = {v.version if isinstance(v, Numbered) else v.version or v.id for v in wanted}
+        if (not force
+            and (named := self.naming_releases(f'{r.bucket}/{r.item}@{n}' for n in numbers))):
+            raise Protected(f'{list_named(named)}: give force=True to remove it all the same')
         pointed = {a: n for a, n in self.aliases(Ref(r.bucket, r.item)).items() if n in numbers}
         if pointed and not force:
             raise Protected(f'{_list_aliases(r, pointed)}: move the alias, or give force=True to remove it too')
@@ -237,9 +343,97 @@ class AliasVerbs(WriteVerbs):
             gone.add(v.version)
             return bucket.remove(r.item, v.version, self.origin.by)
         gone: set[int] = set()
-        n = sum(self._now_or_later(lambda v=v: now(v), v, 'remove', force=force) is not False for v in wanted)
+        n = sum(self._now_or_later(lambda v=v: now(v), v, 'remove', force=force) is not False
+                for v in wanted)
         if gone: self._look_again(bucket, r.item, gone)
-        return n
+        return Removed(n, str(Ref(r.bucket, r.item)), self.origin.url)
+
+    def naming_releases(self, refs: Iterable[str]) -> dict[str, str]:
+        "Which of some versions a release names, as far as this machine knows: ref of the version, ref of the release"
+        return KnownReleases(self).naming([*refs])
+
+    @answered
+    def restore(
+        self,
+        ref: str | Ref | Version | Versions,    # With a selector: `@3`, `@id:…`; `@*`: all that were removed
+    ) -> Version | Versions:                    # Alive again, under the same number; many for many
+        """Restore versions that were removed: the same numbers, alive again, with their notes
+
+        Errors: `InvalidRef` (the ref says no version), `NotFound` (no such version, or its bytes are gone),
+        `NotAvailableOffline` (the origin is away, or its removal is pending), `Protected` (a read-only store).
+
+        ```python
+        store.restore('models/churn@3')
+        ```
+        """
+        self._may_write()
+        with at_origin():
+            if isinstance(ref, Versions):
+                return self._restore_many([parse_ref(v) for v in ref], 'Nothing was named')
+            r = parse_ref(ref)
+            if not isinstance(r.selector, Every):
+                self._tell_of_aliases([v := self._restored(r)])
+                return v
+            bucket = self.origin.bucket(r.bucket)
+            numbers = bucket.numbers(r.item)
+            if not numbers.made: raise bucket.not_found(r.item)
+            gone = [n for n, word in bucket.words(r.item, numbers).items() if word == 'removed']
+            return self._restore_many([Ref(r.bucket, r.item, Number(n)) for n in gone],
+                                      f'No version of {r.bucket}/{r.item} is removed')
+
+    def _restore_many(self, refs: list[Ref], why: str) -> Versions:
+        "Many versions; one that cannot come back is named, where others can"
+        found, left = [], []
+        for r in refs:
+            try: found.append(self._restored(r))
+            except NotFound as e: left.append(e)
+        if left and not found: raise left[0]
+        more = f' and {len(left) - 10:,} more' * (len(left) > 10)
+        if left:
+            warnings.warn(f'left out: {"; ".join(str(e) for e in left[:10])}{more}',
+                          stacklevel=outside())
+        self._tell_of_aliases(found)
+        return Versions(found, why)
+
+    def _tell_of_aliases(self, found: Iterable[Version]) -> None:
+        "Say which aliases pointed at restored versions last, and point nowhere now"
+        numbers: dict[tuple[str, str], set[int]] = {}
+        for v in found: numbers.setdefault((v.bucket, v.item), set()).add(v.version or 0)
+        left = []
+        for (name, item), own in numbers.items():
+            b = self.origin.bucket(name)
+            for alias in b.alias_names(item):
+                to = [m.get('to') for m in b.alias_moves(item, alias)][-2:]
+                if len(to) == 2 and to[1] is None and to[0] in own:
+                    left.append((f'{name}/{item}@{to[0]}', alias))
+        said = [f'{alias!r} of {ref} (set_alias({ref!r}, {alias!r}) points it there again)'
+                for ref, alias in left]
+        more = f' and {len(said) - 10:,} more' * (len(said) > 10)
+        if said: warnings.warn(f'restored without what pointed at it: alias {", ".join(said[:10])}{more}',
+                               stacklevel=outside())
+
+    def _restored(self, r: Ref) -> Version:
+        "One version, alive again"
+        bucket = self.origin.bucket(r.bucket)
+        n = self._removed_number(bucket, r)
+        if n in self._going(r.bucket, r.item):
+            raise NotAvailableOffline(f'the removal of {r.bucket}/{r.item}@{n} is pending on this machine: '
+                                      'sync() first')
+        record = bucket.restore(r.item, n, self.origin.by, 3 * self.timeout)
+        self.origin.for_put(r.bucket)       # a bucket that was removed is there again
+        return self._found(bucket, record)
+
+    def _removed_number(self, bucket: Bucket, r: Ref) -> int:
+        "The number that is to come back"
+        if isinstance(r.selector, Number): return r.selector.n
+        if not isinstance(r.selector, WriteId):
+            raise InvalidRef(f'{r} does not say which version to restore: {r.bucket}/{r.item}@3, or @* for all that '
+                             f'were removed; history({f"{r.bucket}/{r.item}"!r}) shows which')
+        wanted = [(r.item, n) for n in bucket.numbers(r.item).made]
+        found = (x for x in bucket.read_records(wanted) if isinstance(x, Record)
+                 and x.id == r.selector.id)
+        if one := next(found, None): return one.version
+        raise bucket.not_found(r.item)
 
     def _look_again(self, bucket: Bucket, item: str, gone: set[int]) -> None:
         "An alias may have been set between the look for aliases and the mark; after the mark, whoever sets one sees it"
@@ -254,18 +448,7 @@ class AliasVerbs(WriteVerbs):
             return [*(Numbered(r.bucket, r.item, n) for n in live), *waiting]
         try: return [self._version(r)]
         except (Damaged, Unsupported):
-            if isinstance(r.selector, WriteId) and self.pending and self.pending.still(r.selector.id):
+            if (isinstance(r.selector, WriteId) and self.pending
+                and self.pending.still(r.selector.id)):
                 return [Unread(r.bucket, r.item, r.selector.id)]
             return [Numbered(r.bucket, r.item, bucket.resolve(r.item, r.selector))]
-
-# %% ../../nbs/store/06_aliases.ipynb #08cb9fd6
-def _must_meet(v: Version, require: str | Mapping) -> None:
-    "Raise `Protected` where a version does not meet a condition"
-    condition, seen = parse_where(require), view(v)
-    if condition.matches(seen): return
-    values = ', '.join(f'{k} = {shown(x)}' for k, x in condition.found(seen).items())
-    raise Protected(f'{v.ref} does not meet {require!r:.200}: {values or "nothing of it is known"}')
-
-# %% ../../nbs/store/06_aliases.ipynb #1497f7bf
-def _list_aliases(r: Ref, pointed: Mapping[str, int]) -> str:
-    return ', '.join(f'alias {a!r} points at {r.bucket}/{r.item}@{n}' for a, n in pointed.items())

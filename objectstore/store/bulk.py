@@ -8,24 +8,72 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import ExitStack
 from itertools import islice
 from typing import Any
-from ..errors import Damaged, InvalidQuery, NotAvailableOffline, NotFound, ObjectStoreError, Unsupported
+from ..errors import (Damaged, InvalidQuery, NotAvailableOffline, NotFound,
+                                ObjectStoreError, Unsupported)
 from ..refs import LATEST, Ref, parse_ref
 from ..calls import explained
+from ..tracking import now_recalling
 from ..storage.backend import in_threads
 from ..format.witness import Renewed
 from ..cache.near import at_origin, stale_now
 from ..format.commit import Bucket, Draft
 from ..format.records import Record
 from ..cache.download import Progress
-from .version import Version, note_read
+from ..versions.version import Version, note_read
 from .reads import answered
-from .writes import same_content, warn_of_text
+from .writes import same_content, warn_of_person, warn_of_text
 from .copying import CopyVerbs
 
 # %% auto #0
-__all__ = ['BATCH', 'BulkVerbs', 'Run']
+__all__ = ['BATCH', 'Run', 'BulkVerbs']
 
 # %% ../../nbs/store/09_bulk.ipynb #e28fafc7
+def _each(what: Any, name: str) -> Iterator:
+    "Its elements, if it has any"
+    try: return iter(what)
+    except TypeError:
+        raise InvalidQuery(f'{name} is a {type(what).__name__}: give a list') from None
+
+def _triple(x: object) -> tuple:
+    if (isinstance(x, tuple) and len(x) in (2, 3)
+        and isinstance(x[-1] if len(x) == 3 else None, Mapping | None)):
+        return parse_ref(x[0], selector=False), x[1], dict(x[2]) if len(x) == 3 and x[2] else {}
+    raise InvalidQuery(f'{x!r:.80} is no pair of a ref and an object, nor a triple with metadata')
+
+# %% ../../nbs/store/09_bulk.ipynb #2d15c2a1
+def _holds(d: Draft) -> tuple:
+    return d.codec, d.description['kind'], d.description['metadata'], d.payload.hash, d.how.get('listing') or d.how, [
+        (n, p.hash) for n, p in d.members or ()]
+
+def _the_same_again(drafts: Mapping[int, tuple[Ref, Draft]],
+                    found: Mapping[int, Version]) -> dict[int, Version]:
+    "Drafts that hold what the one before them of their item does, which was stored"
+    last, same = {}, {}
+    for i, (r, d) in drafts.items():
+        if i in found: last[r] = found[i]
+        elif r in last and same_content(last[r], d): same[i] = last[r]
+        else: last.pop(r, None)
+    return same
+
+# %% ../../nbs/store/09_bulk.ipynb #3f0b98cc
+class Run:
+    "How far a `put_many` is"
+    def __init__(self, skip: bool = False):
+        self.refs: list[Ref] = []              # Of what was taken from the caller's objects so far
+        self.found: dict[int, Version] = {}    # By the place in these
+        self.skip = skip                       # Is what is there already not stored again?
+
+    def tell(self, e: Any, left: Iterable) -> None:      # an error, which gets two attributes
+        "Say in an error what is stored and what is not"
+        e.stored = [v for _, v in sorted(self.found.items())]
+        e.rest = [*(str(r) for i, r in enumerate(self.refs) if i not in self.found),
+                  *(str(x[0]) for x in left if isinstance(x, tuple) and x)]
+        if e.stored:
+            e.add_note(f'{len(e.stored):,} are stored: .stored of this error has them; {len(e.rest):,} are not, or may '
+                       f'not be: .rest, from {e.rest[0] if e.rest else "nothing"} on. '
+                       'The same call with skip_unchanged=True stores only these')
+
+# %% ../../nbs/store/09_bulk.ipynb #ce67612b
 BATCH = 1000     # objects that are encoded before they are sent together
 
 class BulkVerbs(CopyVerbs):
@@ -39,9 +87,11 @@ class BulkVerbs(CopyVerbs):
         metadata: Mapping | None = None,        # Facts about all of them
         kind: str | None = None,                # What all of them are for
         codec: str | None = None,               # A codec for all of them
-        # Give back what an item's last versions hold already: so it can be done again where it was interrupted
+        # Give back what an item's last versions hold already:
+        # so it can be done again where it was interrupted
         skip_unchanged: bool = False,
-    # The versions, in order. An error has `stored` (versions) and `rest` (refs of what was not, or may not have been)
+    # The versions, in order. An error has `stored` (versions)
+    # and `rest` (refs of what was not, or may not have been)
     ) -> list[Version]:
         """Store many objects, each as the next version of its item
 
@@ -52,28 +102,31 @@ class BulkVerbs(CopyVerbs):
         ```
         """
         pairs, run = _each(items.items() if isinstance(items, Mapping) else items, 'items'), Run(skip_unchanged)
-        try: self._put_all(pairs, run, len(items) if isinstance(items, Sized) else None, metadata, kind, codec)
+        try:
+            self._put_all(pairs, run, len(items) if isinstance(items, Sized) else None, metadata,
+                          kind, codec)
         except BaseException as e:
             run.tell(e, pairs if isinstance(items, Sized) else ())
             raise
         return [run.found[i] for i in range(len(run.refs))]
 
     @answered
-    def _put_all(self, pairs: Iterator, run: Run, total: int | None, metadata: Mapping | None, kind: str | None,
-                 codec: str | None) -> None:
+    def _put_all(self, pairs: Iterator, run: Run, total: int | None, metadata: Mapping | None,
+                 kind: str | None, codec: str | None) -> None:
         "Store what comes, a batch at a time"
         self._may_write()
         if not isinstance(metadata, Mapping | None):
             raise InvalidQuery(f'metadata is a mapping, not a {type(metadata).__name__}')
         with Progress('put', total, self.progress, unit=' objects') as progress:
             while batch := [_triple(x) for x in islice(pairs, BATCH)]:
-                for _, obj, _ in batch:
+                for r, obj, _ in batch:
+                    warn_of_person(r)
                     if isinstance(obj, str) and codec is None: warn_of_text(obj)
                 self._put_batch(batch, run, dict(metadata or {}), kind, codec)
                 progress(len(batch))
 
-    def _put_batch(self, batch: list[tuple[Ref, object, dict]], run: Run, metadata: dict, kind: str | None,
-                   codec: str | None) -> None:
+    def _put_batch(self, batch: list[tuple[Ref, object, dict]], run: Run, metadata: dict,
+                   kind: str | None, codec: str | None) -> None:
         "Encode a batch and claim its versions together, an item at most once a round"
         first = len(run.refs)
         run.refs += [r for r, *_ in batch]
@@ -124,7 +177,8 @@ class BulkVerbs(CopyVerbs):
     def _ends(self, bucket: Bucket, ask: Mapping[str, int]) -> list[Version]:
         "The last versions of some items, so many of each, in order"
         listed, numbers = bucket.listed(len(ask)), {}
-        for item in ask: numbers[item] = listed[item].live if listed is not None and item in listed else []
+        for item in ask:
+            numbers[item] = listed[item].live if listed is not None and item in listed else []
         if listed is None:
             for item, found in zip(ask,
                                    in_threads(lambda i: bucket.end(i).live if ask[i] == 1 else bucket.numbers(i).live,
@@ -134,8 +188,8 @@ class BulkVerbs(CopyVerbs):
         last = [(item, n) for item, k in ask.items() for n in numbers[item][-k:]]
         notes = bucket.all_notes(lenient=True) if len(last) > 8 else None
         records = bucket.read_records(last)
-        if error := next((r for r in records if isinstance(r, Exception) and not isinstance(r, (Damaged, Unsupported))),
-                         None):
+        if error := next((r for r in records if isinstance(r, Exception)
+                          and not isinstance(r, (Damaged, Unsupported))), None):
             raise error
         return [Version(self, bucket, r, None if notes is None else notes.get((r.item, r.version), [])) for r in records
                 if isinstance(r, Record)]
@@ -173,7 +227,8 @@ class BulkVerbs(CopyVerbs):
             self._own[answer.codec, answer.hash] = True
             return Version(self, self.origin.bucket(r.bucket), answer, notes=[], aliases=[])
         if answer is None: self._must_wait(r)
-        elif not (isinstance(answer, (ConnectionError, TimeoutError)) and self._may_wait(None)): raise answer
+        elif not (isinstance(answer, (ConnectionError, TimeoutError)) and self._may_wait(None)):
+            raise answer
         return self._wait(r, draft, answer)
 
     @answered
@@ -183,7 +238,7 @@ class BulkVerbs(CopyVerbs):
         *,
         as_: type | str | None = None,         # As in `get`
         default: object = ...,                 # What to give for what is not there
-        trust: bool | None = None,             # May loading run code?
+        trust: bool | Iterable[str] | None = None,             # May loading run code?
     ) -> list:                                 # The objects, in order
         """Objects of many versions, read together
 
@@ -195,11 +250,17 @@ class BulkVerbs(CopyVerbs):
         """
         self._may_ask()
         with Progress('get', None, self.progress, unit=' objects') as progress:
-            found = self._together(wanted := [parse_ref(r) for r in _each(refs, 'refs')], progress)
+            wanted = [parse_ref(r) for r in _each(refs, 'refs')]
+            found = (self._together(wanted, progress) if now_recalling() is None
+                     else [*map(self._then_or_not, wanted)])
             for r, v in zip(wanted, found): note_read(self, r, v)
             self._warn_outdated(v for r, v in zip(wanted, found) if isinstance(v, Version)
                                 and r.selector in (None, LATEST))
             return [_or_default(self._object, v, default, as_, None, trust) for v in found]
+
+    def _then_or_not(self, r: Ref) -> Version | NotFound:
+        try: return self._now_or_then(r)
+        except NotFound as e: return e
 
     def _together(self, wanted: list[Ref], progress: Progress) -> list[Version | NotFound]:
         "The versions that refs name, their records read together"
@@ -214,7 +275,8 @@ class BulkVerbs(CopyVerbs):
             numbers = dict(zip(at, bucket.locate([(wanted[i].item, wanted[i].selector) for i in at])))
             found |= {i: n for i, n in numbers.items() if isinstance(n, NotFound)}
             there = [i for i in at if i not in found]
-            at_them = [(wanted[i].item, n) for i in there if not isinstance(n := numbers[i], NotFound)]
+            at_them = [(wanted[i].item, n) for i in there
+                       if not isinstance(n := numbers[i], NotFound)]
             for i, r in zip(there, bucket.read_records(at_them)):
                 if isinstance(r, Exception): raise r
                 found[i] = self._unless_going(Version(self, bucket, r), wanted[i],
@@ -231,46 +293,6 @@ class BulkVerbs(CopyVerbs):
     def _waiting_or_not(self, r: Ref) -> Version | NotFound | None:
         try: return self._waiting(r)
         except NotFound as e: return e
-
-class Run:
-    "How far a `put_many` is"
-    def __init__(self, skip: bool = False):
-        self.refs: list[Ref] = []              # Of what was taken from the caller's objects so far
-        self.found: dict[int, Version] = {}    # By the place in these
-        self.skip = skip                       # Is what is there already not stored again?
-
-    def tell(self, e: Any, left: Iterable) -> None:      # an error, which gets two attributes
-        "Say in an error what is stored and what is not"
-        e.stored = [v for _, v in sorted(self.found.items())]
-        e.rest = [*(str(r) for i, r in enumerate(self.refs) if i not in self.found),
-                  *(str(x[0]) for x in left if isinstance(x, tuple) and x)]
-        if e.stored:
-            e.add_note(f'{len(e.stored):,} are stored: .stored of this error has them; {len(e.rest):,} are not, or may '
-                       f'not be: .rest, from {e.rest[0] if e.rest else "nothing"} on. '
-                       'The same call with skip_unchanged=True stores only these')
-
-def _each(what: Any, name: str) -> Iterator:
-    "Its elements, if it has any"
-    try: return iter(what)
-    except TypeError: raise InvalidQuery(f'{name} is a {type(what).__name__}: give a list') from None
-
-def _triple(x: object) -> tuple:
-    if isinstance(x, tuple) and len(x) in (2, 3) and isinstance(x[-1] if len(x) == 3 else None, Mapping | None):
-        return parse_ref(x[0], selector=False), x[1], dict(x[2]) if len(x) == 3 and x[2] else {}
-    raise InvalidQuery(f'{x!r:.80} is no pair of a ref and an object, nor a triple with metadata')
-
-def _the_same_again(drafts: Mapping[int, tuple[Ref, Draft]], found: Mapping[int, Version]) -> dict[int, Version]:
-    "Drafts that hold what the one before them of their item does, which was stored"
-    last, same = {}, {}
-    for i, (r, d) in drafts.items():
-        if i in found: last[r] = found[i]
-        elif r in last and same_content(last[r], d): same[i] = last[r]
-        else: last.pop(r, None)
-    return same
-
-def _holds(d: Draft) -> tuple:
-    return d.codec, d.description['kind'], d.description['metadata'], d.payload.hash, [(n, p.hash) for n, p in d.members
-        or ()]
 
 # %% ../../nbs/store/09_bulk.ipynb #1b4f5742
 def _or_default(get, v: Version | NotFound, default: object, *args) -> object:

@@ -6,23 +6,25 @@
 from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from blake3 import blake3
-from ..errors import Conflict, Damaged, InvalidRef, ObjectStoreError, Unsupported
+from ..errors import Conflict, Damaged, InvalidRef, NotFound, Unsupported
 from ..refs import BucketRef, Every, Ref, parse_ref
 from ..storage.backend import key_number
-from ..format.records import (INLINE_LIMIT, RECORD_LIMIT, Record, alias_folder, append, mark_now,
-                                        notes_folder, read_back, read_move)
-from ..format.buckets import Maybe, Numbers, may_be_kept
-from ..format.commit import Bucket, Draft, Payload
+from ..format.records import (RECORD_LIMIT, Record, alias_folder, append, move,
+                                        notes_folder, read_move)
+from ..format.states import ERASED, is_tombstone
+from ..format.buckets import maybe_kept
+from ..format.commit import Bucket, Commit, Draft, Payload
 from ..cache.download import payload_file, source
-from .version import Folder, Version, Versions
+from ..care.erase import Erasure, drop_here, forget, subject
+from ..versions.version import Folder, Version, Versions
 from .reads import answered
 from .find import FindVerbs
 
 # %% auto #0
-__all__ = ['CopyVerbs', 'Mirror', 'put_as', 'told']
+__all__ = ['CopyVerbs', 'Mirror', 'put_as']
 
 # %% ../../nbs/store/08_copying.ipynb #98f23b56
 class CopyVerbs(FindVerbs):
@@ -49,7 +51,8 @@ class CopyVerbs(FindVerbs):
         ```
         """
         to = self if to is None else to
-        if not isinstance(to, CopyVerbs): raise Unsupported(f'to={to!r:.80} is no store: open it with ObjectStore(…)')
+        if not isinstance(to, CopyVerbs):
+            raise Unsupported(f'to={to!r:.80} is no store: open it with ObjectStore(…)')
         to._may_write()
         self._may_ask()
         r = parse_ref(src, item=False)
@@ -61,13 +64,16 @@ class CopyVerbs(FindVerbs):
     def _copy_one(self, r: Ref, dst: str | None, to: CopyVerbs) -> Version:
         "Copy a version"
         d = parse_ref(dst, selector=False) if dst is not None else Ref(r.bucket, r.item)
-        if to is self and dst is None: raise InvalidRef(f'copy {r} where to? Give a name, or another store with to=')
+        if to is self and dst is None:
+            raise InvalidRef(f'copy {r} where to? Give a name, or another store with to=')
         if self.pending and (waiting := self._waiting(r)): return self._copied(waiting, d, to)
         bucket = self.origin.bucket(r.bucket)
         n = bucket.resolve(r.item, r.selector)
         try: record = bucket.record(r.item, n)
         except FileNotFoundError: raise bucket.not_found(r.item, n) from None
-        if bucket.mark(r.item, n) == 'abandoned': raise bucket.not_found(r.item, n)
+        if (state := bucket.state_of(r.item, n)) == 'abandoned': raise bucket.not_found(r.item, n)
+        if state == ERASED:
+            raise NotFound(f'{bucket.name}/{r.item}@{n} was erased, for good: it is not copied')
         return self._copied(Version(self, bucket, record), d, to)
 
     def _copied(self, v: Version, d: Ref, to: CopyVerbs) -> Version:
@@ -84,7 +90,8 @@ class CopyVerbs(FindVerbs):
 
     def _copy_all(self, r: Ref | BucketRef, dst: str | None, to: CopyVerbs) -> Versions:
         "Copy every version of an item or a bucket"
-        d = parse_ref(dst, item=False, selector=False) if dst is not None else replace(r, selector=None)
+        d = (parse_ref(dst, item=False, selector=False) if dst is not None
+             else replace(r, selector=None))
         if (d.item is None) != (r.item is None):
             raise InvalidRef(f'{r} and {dst} do not match: copy a bucket to a bucket, and all versions of an item to '
                              'an item')
@@ -92,26 +99,31 @@ class CopyVerbs(FindVerbs):
             raise InvalidRef(f'copy {r} where to? Give a name, or another store with to=')
         if not self.origin.bucket(r.bucket).there(): raise self._no_bucket(r.bucket)
         source, target, left = self.origin.bucket(r.bucket), to.origin.for_put(d.bucket), []
+        erased = Erasure(target, 'copy', f'it was erased in {self.origin.url}')
         items = list(source.scan()) if r.item is None else [r.item]
-        brought = [v for item in items
-                   for v in self._copy_item(source, item, target, item if d.item is None else d.item, to, left)]
+        brought = [v for item in items for v in self._copy_item(source, item, target,
+            item if d.item is None else d.item, to, left, erased)]
+        _erase_brought(to, erased, left)
         if left:
             warnings.warn(f'left out, and all else was copied: {"; ".join(left[:10])}'
-                          + (f'; and {len(left) - 10:,} more' if len(left) > 10 else ''), stacklevel=4)
+                          + (f'; and {len(left) - 10:,} more' if len(left) > 10 else ''),
+                          stacklevel=4)
         return Versions(brought, f'Everything of {r} is there already')
 
-    def _copy_item(self, source: Bucket, item: str, target: Bucket, name: str, to: CopyVerbs,
-                   left: list[str]) -> list[Version]:
+    def _copy_item(self, source: Bucket, item: str, target: Bucket, name: str, to: CopyVerbs, left: list[str],
+                   erased: Erasure) -> list[Version]:
         "Copy every version of an item that was not brought before"
         numbers = source.numbers(item)
         if not numbers.made: raise source.not_found(item)
         records = _described(source, item, numbers.made, left)
         there, found = Mirror(target, name, records), []
-        _bring_marks(source, item, target, name, numbers, records, there)
+        words = source.words(item, numbers)
+        _bring_states(source, item, target, name, records, words, there)
+        left += _bring_erased(source, item, target, name, records, words, there, erased)
         for n, r in records.items():
             if r and there.has(r): continue
-            marks = numbers.marks.get(n, set())
-            if there.next(n): v = self._bring(source, item, n, r, target, name, marks, to, left)
+            if there.next(n):
+                v = self._bring(source, item, n, r, target, name, words.get(n, ''), to, left)
             elif r and n in numbers.live:
                 v = self._copied_or_left(Version(self, source, r), Ref(target.name, name), to, left)
             else: continue
@@ -127,45 +139,54 @@ class CopyVerbs(FindVerbs):
         try: return self._copied(v, d, to)
         except Damaged as e: left.append(str(e))
 
-    def _bring(self, source: Bucket, item: str, n: int, r: Record | None, target: Bucket, name: str, marks: set[str],
-               to: CopyVerbs, left: list[str]) -> Version | None:
+    def _bring(self, source: Bucket, item: str, n: int, r: Record | None, target: Bucket, name: str,
+               word: str, to: CopyVerbs, left: list[str]) -> Version | None:
         "A version under its own number, write id and date; None where it is gone, or was left out"
         with ExitStack() as stack:
             try:
-                draft = (_as_draft(Version(self, source, r), stack, self.progress) if r and 'abandoned' not in marks
-                         else None)
+                draft = (_as_draft(Version(self, source, r), stack, self.progress) if r
+                         and word not in ('abandoned', ERASED) else None)
             except Damaged as e:
                 # it may have been collected at this moment
-                draft, marks = None, marks or source.numbers(item).marks.get(n, set())
-                if not marks: left.append(str(e))
+                draft, word = None, word or source.state_of(item, n)
+                if not word: left.append(str(e))
             if draft and r: draft.id, draft.at = r.id, r.at
-            elif r and 'removed' in marks:
-                draft = Draft('bytes', Payload(0, _nothing, b''), {}, _plain(r) | dict(gone=True), id=r.id, at=r.at)
+            elif r and word == 'removed':
+                draft = Draft('bytes', Payload(0, _nothing, b''), {}, _plain(r) | dict(gone=True),
+                              id=r.id, at=r.at)
             else:
-                draft, marks = Draft('bytes', Payload(0, _nothing, b''), {}, dict(kind='data', gone=True),
-                                     at=r.at if r else None), {'abandoned'}
-            by = {m: _mark(source, item, n, m) for m in marks}
-            try: stored = put_as(target, name, draft, n, by)
+                did = {'did': ERASED} if r and word == ERASED else {}
+                draft = Draft('bytes', Payload(0, _nothing, b''), {}, dict(kind='data', gone=True, **did),
+                              at=r.at if r else None)
+                # whoever wrote it finds that it was delivered
+                if r and did: draft.id = r.id
+                else: word = 'abandoned'
+            gone = _last_beside(source, item, n, 'removed' if word == ERASED else word) if word else None
+            try: stored = put_as(target, name, draft, n, gone)
             except Conflict: raise Conflict(f'somebody else put {target.name}/{name} meanwhile: copy again') from None
-        return None if marks else Version(to, target, stored)
+            if word == ERASED: target.mark_erased(name, n, 'copy', f'it was erased in {source.backend.url}')
+        return None if gone else Version(to, target, stored)
 
 def _share(v: Version, bucket: Bucket) -> None:
     "Within a bucket a copy names the same payloads"
     r = v._record
     if r.put: bucket.puts[r.hash] = r.put
-    if r.codec == 'folder': bucket.puts.update((hash, put) for _, hash, put in Folder(v).members.values())
+    if r.listing: bucket.puts.update((hash, put) for _, hash, put in Folder(v).members.values())
 
 # %% ../../nbs/store/08_copying.ipynb #004435eb
 def _as_draft(v: Version, stack: ExitStack, show: bool | str) -> Draft:
     "A stored version as a draft of another: its payload on this machine, as long as the stack lasts"
     r = v._record
     description = _plain(r)
-    if r.codec == 'folder': return Draft('folder', Payload(0, ''), r.how, description, list(_members(v, stack, show)))
+    if r.listing:
+        return Draft(r.codec, Payload(0, ''), r.how, description, list(_members(v, stack, show)))
     s = stack.enter_context(source(v._in, r, show))
-    payload = Payload(r.size, r.hash, s) if isinstance(s, bytes) else Payload(r.size, r.hash, path=s)
+    payload = (Payload(r.size, r.hash, s) if isinstance(s, bytes)
+               else Payload(r.size, r.hash, path=s))
     return Draft(r.codec, payload, r.how, description)
 
-def _plain(r: Record) -> dict: return {k: x for k, x in r.description.items() if k not in ('id', 'at')}
+def _plain(r: Record) -> dict:
+    return {k: x for k, x in r.description.items() if k not in ('id', 'at')}
 
 def _members(v: Version, stack: ExitStack, show: bool | str) -> Iterator[tuple[str, Payload]]:
     "The files of a stored folder, on this machine"
@@ -173,38 +194,11 @@ def _members(v: Version, stack: ExitStack, show: bool | str) -> Iterator[tuple[s
         yield name, Payload(size, hash, path=stack.enter_context(payload_file(v._in, hash, put, size, show, v.ref)))
 
 # %% ../../nbs/store/08_copying.ipynb #985dbd62
-class Mirror:
-    "What the destination of a copy has of an item"
-    def __init__(
-        self,
-        bucket: Bucket,
-        item: str,
-        records: dict[int, Record | None],     # What the source has: a record, or None where it cannot be read
-    ):
-        self.numbers = bucket.numbers(item)
-        self.last = self.numbers.last
-        self.at: dict[str, int] = {}           # Write id at the source: number here
-        self.same: set[int] = set()            # Numbers whose versions have the write id that they have there
-        self.empty: list[int] = []             # Numbers that were claimed for nothing, and are not abandoned yet
-        self.own = False                       # Are there versions that have not come from there?
-        ids = {r.id for r in records.values() if r}
-        for n, r in _described(bucket, item, self.numbers.given, []).items():
-            of = next((id for id in _ids(r) if id in ids), None) if r else None
-            if of: self.at[of] = n
-            if r and of == r.id: self.same.add(n)
-            if of or not r: continue
-            if r.description.get('gone'): self.empty.append(n)
-            elif records.get(n, ...) is not None: self.own = True
-
-    def has(self, r: Record) -> bool: return r.id in self.at
-    def next(self, n: int) -> bool:
-        "May a version come under its own number?"
-        return not self.own and n == self.last + 1
-
 def _ids(r: Record) -> list[str]:
     "The write id of a version, and that of the version of which it is a copy"
     copied = r.description.get('lineage', {}).get('copied')
-    return [r.id, copied['id']] if isinstance(copied, dict) and isinstance(copied.get('id'), str) else [r.id]
+    return ([r.id, copied['id']] if isinstance(copied, dict) and isinstance(copied.get('id'), str)
+            else [r.id])
 
 def _described(source: Bucket, item: str, numbers: Iterable[int], left: list[str]) -> dict[int, Record | None]:
     "The records of an item; None for one that cannot be read, which is noted"
@@ -218,72 +212,114 @@ def _described(source: Bucket, item: str, numbers: Iterable[int], left: list[str
             found[n] = None
     return found
 
+# %% ../../nbs/store/08_copying.ipynb #e47c5cc1
+class Mirror:
+    "What the destination of a copy has of an item"
+    def __init__(
+        self,
+        bucket: Bucket,
+        item: str,
+        records: dict[int, Record | None],     # What the source has: a record, or None where it cannot be read
+    ):
+        self.numbers = bucket.numbers(item)
+        self.last = self.numbers.last
+        self.at: dict[str, int] = {}           # Write id at the source: number here
+        # Numbers whose versions have the write id that they have there
+        self.same: set[int] = set()
+        # Numbers that were claimed for nothing, and are not abandoned yet
+        self.empty: list[int] = []
+        self.own = False                       # Are there versions that have not come from there?
+        ids = {r.id for r in records.values() if r}
+        for n, r in _described(bucket, item, bucket.given(item, self.numbers), []).items():
+            of = next((id for id in _ids(r) if id in ids), None) if r else None
+            if of: self.at[of] = n
+            if r and of == r.id: self.same.add(n)
+            if of or not r: continue
+            if r.description.get('gone') and not is_tombstone(r): self.empty.append(n)
+            elif records.get(n, ...) is not None: self.own = True
+
+    def has(self, r: Record) -> bool: return r.id in self.at
+    def next(self, n: int) -> bool:
+        "May a version come under its own number?"
+        return not self.own and n == self.last + 1
+
 # %% ../../nbs/store/08_copying.ipynb #919c1451
-def _bring_marks(source: Bucket, item: str, target: Bucket, name: str, numbers: Numbers,
-                 records: dict[int, Record | None], there: Mirror) -> None:
-    """The marks of versions that were brought and are gone at the source by now; and those that an interrupted copy
-    did not come to"""
-    gone = {k: n for n, r in records.items() if r and 'removed' in numbers.marks.get(n, ())
-            and (k := there.at.get(r.id)) in there.numbers.live}
-    for k, n in gone.items():
+def _bring_erased(source: Bucket, item: str, target: Bucket, name: str, records: dict[int, Record | None],
+                  words: Mapping[int, str], there: Mirror, erased: Erasure) -> list[str]:
+    "Mark what was brought before and was erased at the source since; what has another number here is only named"
+    left = []
+    for n, r in records.items():
+        if not r or words.get(n) != ERASED or (k := there.at.get(r.id)) is None: continue
+        ref = f'{target.name}/{name}@{k}'
+        if k in there.same:
+            if not is_tombstone((s := subject(target, name, k)).record): erased.mark(s)
+        elif k in there.numbers.live:
+            left.append(f'{ref} is a copy of {source.name}/{item}@{n}, which was erased: erase it there, too')
+    return left
+
+def _erase_brought(to: CopyVerbs, erased: Erasure, left: list[str]) -> None:
+    "Finish what a copy has marked erased in its destination"
+    if not erased.subjects: return
+    erased.decide()
+    for at in erased.subjects:
+        try:
+            erased.finish(*at)
+            drop_here(to.forgetter, erased, *at)
+        except (Conflict, Unsupported, PermissionError) as e: left.append(str(e))
+    forget(to.keeper, to.forgetter, erased)
+
+def _returned(source: Bucket, item: str, n: int, target: Bucket, name: str, k: int) -> bool:
+    """Is a version as it is to be that was restored at the source? One that was removed here on purpose stays removed;
+    of one whose bytes are not here it is False"""
+    def steps(bucket, item, n):
+        return bucket.moves_of(item, n, bucket.around(item, n).marks.get(n, ()))
+    here, ids = steps(target, name, k), {m.get('id') for m in steps(source, item, n)}
+    if not here or here[-1].get('id') not in ids: return True
+    try: return bool(target.restore(name, k, 'copy'))
+    except NotFound: return False
+
+# %% ../../nbs/store/08_copying.ipynb #ed3c2880
+def _bring_states(source: Bucket, item: str, target: Bucket, name: str,
+                  records: dict[int, Record | None], words: Mapping[int, str],
+                  there: Mirror) -> None:
+    """What became of versions that were brought: removed at the source by now, or restored; and numbers that an
+    interrupted copy did not come to abandon"""
+    for n, r in records.items():
+        if not r or (k := there.at.get(r.id)) is None: continue
         # a copy with a number of its own, beside versions that are not from there
         if there.own and k not in there.same: continue
-        with told(target, 'remove', name, k):
-            target.backend.create(target.key(name, k, 'removed'), source.backend.read(source.key(item, n, 'removed')))
-        target.newest.pop(name, None)
-        target.tell('remove', name, k)
-    for k in there.empty: target.backend.create(target.key(name, k, 'abandoned'), mark_now(target.backend, 'copy'))
+        if ERASED in there.numbers.marks.get(k, ()): continue
+        if words.get(n) in ('removed', ERASED) and k in there.numbers.live:
+            says = _last_beside(source, item, n, 'removed')
+            with maybe_kept(target, 'remove', [(name, k)]):
+                target.move_beside(name, k, says, 3.0, says.get('at'))
+            target.no_latest(name, k)
+            target.tell('remove', name, k)
+        elif (n not in words and k in there.numbers.dead
+              and not _returned(source, item, n, target, name, k)):
+            del there.at[r.id]
+    for k in there.empty: target.move_beside(name, k, move('copy', **{'is': 'abandoned'}), 3.0)
 
 # %% ../../nbs/store/08_copying.ipynb #3c16172e
 _nothing = blake3(b'').hexdigest()
 
-def _mark(source: Bucket, item: str, n: int, mark: str) -> bytes:
-    "A mark as it lies at the source; one of the copy's own where there is none"
-    return read_back(source.backend, source.key(item, n, mark)) or mark_now(source.backend, 'copy')
+def _last_beside(source: Bucket, item: str, n: int, word: str) -> dict:
+    "The last move beside a version at the source; one of the copy's own where there is none to be read"
+    steps = source.moves_of(item, n, source.around(item, n).marks.get(n, ()))
+    return steps[-1] if steps and steps[-1].get('is') == word else move('copy', **{'is': word})
 
-@may_be_kept('put')
-def put_as(bucket: Bucket, item: str, draft: Draft, n: int, marks: Mapping[str, bytes]) -> Record:
-    "Store a draft under one number, with its marks, or `Conflict`"
-    named = bucket.place_members(draft, True) if draft.members else []
-    put = bucket.place(draft.payload) if draft.payload.size > INLINE_LIMIT else ''
-    if put: named.append((draft.payload.hash, put))
-    r, _ = bucket.claim(item, draft, put, n, walk=False)
-    for m, data in marks.items(): bucket.backend.create(bucket.key(item, n, m), data)
-    if marks: bucket.newest.pop(item, None); return r
-    if bucket.confirmed(named): bucket.tell('put', item, n, r); return r
-    bucket.abandon(item, n, draft)
-    raise Damaged(f'the payload of {bucket.name}/{item}@{n} was collected while it was copied: copy again')
+def put_as(
+    bucket: Bucket,
+    item: str,
+    draft: Draft,
+    n: int,
+    gone: dict | None = None,      # The move that takes it away, where it is gone
+) -> Record:
+    "Store a draft under one number, or `Conflict`"
+    try: return Commit(bucket, item, draft, lambda: n, walk=False, gone=gone, tries=1).run()
+    except Damaged as e: raise Damaged(f'{e}, while it was copied: copy again') from None
 
 # %% ../../nbs/store/08_copying.ipynb #466466b3
-def _bring_moves(source: Bucket, item: str, target: Bucket, name: str, at: Mapping[int, int], left: list[str]) -> None:
-    "The moves of aliases, and the notes, that are not there yet; `at`: the numbers in the mirror"
-    folders = [('alias', a, alias_folder(item, a), alias_folder(name, a)) for a in source.alias_names(item)]
-    folders += [('note', at.get(n, n), notes_folder(item, n), notes_folder(name, at.get(n, n)))
-                for n in source.noted(item)]
-    for op, what, a, b in folders:
-        have = _moves(target, b, [])
-        ids = {m['id'] for m in have}
-        with told(target, op, name, what):
-            for m in _moves(source, a, left):
-                if m['id'] in ids: continue
-                if m.get('to') is not None: m = {**m, 'to': at.get(m['to'], m['to'])}
-                append(target.backend, target.prefix + b, m, len(have), keep=m['at'])
-                have.append(m)
-        if len(have) > len(ids): target.tell(op, name, what, _said(op, have))
-    target.changes += 1
-
-@contextmanager
-def told(
-    bucket: Bucket,
-    op: str,                # As for `Bucket.tell`
-    item: str,
-    what: int | str,
-) -> Iterator[None]:
-    "Writes whose interruption (Ctrl-C) is told: they may have been kept already"
-    try: yield
-    except (OSError, ObjectStoreError): raise
-    except BaseException: bucket.tell(op, item, what, Maybe()); raise
-
 def _moves(bucket: Bucket, folder: str, left: list[str]) -> list[dict]:
     "The moves of a folder; one that cannot be read is noted"
     keys, found = sorted(e.key for e in bucket.backend.list(bucket.prefix + folder) if key_number(e.key)), []
@@ -293,4 +329,25 @@ def _moves(bucket: Bucket, folder: str, left: list[str]) -> list[dict]:
     return found
 
 def _said(op: str, found: list[dict]) -> object:
-    return found[-1].get('to') if op == 'alias' else {k: x for m in found for k, x in m.get('notes', {}).items()}
+    return (found[-1].get('to') if op == 'alias'
+            else {k: x for m in found for k, x in m.get('notes', {}).items()})
+
+# %% ../../nbs/store/08_copying.ipynb #91324f3f
+def _bring_moves(source: Bucket, item: str, target: Bucket, name: str, at: Mapping[int, int],
+                 left: list[str]) -> None:
+    "The moves of aliases, and the notes, that are not there yet; `at`: the numbers in the mirror"
+    folders = [('alias', a, alias_folder(item, a), alias_folder(name, a))
+               for a in source.alias_names(item)]
+    folders += [('note', at.get(n, n), notes_folder(item, n), notes_folder(name, at.get(n, n)))
+                for n in source.noted(item)]
+    for op, what, a, b in folders:
+        have = _moves(target, b, [])
+        ids = {m['id'] for m in have}
+        with maybe_kept(target, op, [(name, what)]):
+            for m in _moves(source, a, left):
+                if m['id'] in ids: continue
+                if m.get('to') is not None: m = {**m, 'to': at.get(m['to'], m['to'])}
+                append(target.backend, target.prefix + b, m, len(have), keep=m['at'])
+                have.append(m)
+        if len(have) > len(ids): target.tell(op, name, what, _said(op, have))
+    target.changes += 1

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/store/07_find.ipynb #572aa1f1
 from __future__ import annotations
-import math, re, time
+import re, time
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -13,43 +13,57 @@ from typing import Any
 from datetime import date, datetime, timedelta, timezone
 from ..durations import duration_text
 from ..errors import InvalidQuery, InvalidRef, NotFound, hint
-from ..refs import (LATEST, Ago, Alias, AliasAt, AsOf, Back, Every, Number, Ref, Selector, WriteId,
-                              name_filter, parse_ref, parse_selector, parse_time)
+from ..refs import (LATEST, Ago, Alias, AliasAt, AsOf, Back, Every, Number, Ref, Selector,
+                              WriteId, name_filter, parse_ref, parse_selector, parse_time)
 from ..storage.backend import hurry, in_threads
 from ..format.identity import MARKER
-from ..search.predicate import (FIELDS, And, Compare, Condition, IsNull, Name, Node, Or, Value, matches_text,
-                                          named, type_word, value)
+from ..search.predicate import (FIELDS, And, Compare, Condition, IsNull, Name, Node, Or,
+                                          Value, named, type_word)
 from ..search.parser import parse_where
-from ..format.buckets import Numbers
+from ..format.states import Numbers
 from ..format.commit import Bucket
-from ..cache.near import note_stale
+from ..cache.near import at_origin, note_stale
 from ..format.origin import bucket_of_key
 from ..cache.stacked import StackedOrigin
 from ..search.encoding import uncell
+from ..care.usage import every_bucket
 from ..search.local_index import IndexAway
-from ..search.compiler import Search, Sql, alias_names
-from .results import COUNTED, Found, asked_by, rank, sort_cell
+from ..search.compiler import Sql
+from ..search.planner import Place, Search, alias_names
+from ..versions.results import COUNTED, FIRST, Aside, Found, asked_by, read_together
 from ..display import Card
-from .version import Stats, Version, Versions, flat, view
+from ..versions.version import Stats, Version, Versions
 from .reads import Waits, answered, with_pending
 from .aliases import AliasVerbs
 
 # %% auto #0
-__all__ = ['as_selector', 'versions_meant', 'aliases_had', 'passing', 'check_sort', 'sort_key', 'FindVerbs', 'narrowed', 'within',
-           'Asked', 'Lost']
+__all__ = ['as_selector', 'aliases_had', 'versions_meant', 'check_sort', 'narrowed', 'within', 'Asked', 'FindVerbs', 'Lost']
 
 # %% ../../nbs/store/07_find.ipynb #d76a966f
 def as_selector(at: object) -> Selector:
     "A selector from text, a number, a date or a selector"
     if isinstance(at, Selector): return at
     if isinstance(at, datetime):
-        return AsOf(at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at.astimezone(timezone.utc))
+        return AsOf(at.replace(tzinfo=timezone.utc) if at.tzinfo is None
+                    else at.astimezone(timezone.utc))
     if isinstance(at, date) and (t := parse_time(at.isoformat())): return AsOf(t)
     if isinstance(at, timedelta): at = duration_text(at)
     if isinstance(at, int) and not isinstance(at, bool): at = str(at)
     if isinstance(at, str): return parse_selector(at.removeprefix('@'))
-    raise InvalidRef(f'at={at!r} selects nothing: write "latest", "*", "production", "2026-11-01", "7d" or a number')
+    raise InvalidRef(f'at={at!r} selects nothing: write "latest", "*", "production", "2026-11-01", '
+                     '"7d" or a number')
 
+# %% ../../nbs/store/07_find.ipynb #61b0e3fe
+def aliases_had(bucket: Bucket, name: str) -> set[str]:
+    "The items that have had an alias of this name"
+    return {item for item, alias in bucket._last_moves() if alias == name}
+
+def _alias_before(bucket: Bucket, item: str, at: Alias | AliasAt) -> int | None:
+    "Where an alias pointed before; None: nowhere"
+    try: return bucket.resolve(item, at)
+    except NotFound: return None
+
+# %% ../../nbs/store/07_find.ipynb #a6f383d8
 def versions_meant(
     bucket: Bucket,
     at: Selector,
@@ -58,48 +72,22 @@ def versions_meant(
 ) -> list[tuple[str, int]]:                # Item and number of each version that is meant
     "What a selector means for every item of a bucket"
     match at:
-        case Every() | WriteId(): return [(item, n) for item, numbers in scan.items() for n in numbers.live]
-        case Back(k): found = {item: (numbers.live[-k:-k + 1 or None] or [None])[0] for item, numbers in scan.items()}
-        case Number(n): found = {item: n if n in numbers.live else None for item, numbers in scan.items()}
-        case AsOf(t): found = {item: bucket.as_of(item, t, numbers.live) for item, numbers in scan.items()}
+        case Every() | WriteId():
+            return [(item, n) for item, numbers in scan.items() for n in numbers.live]
+        case Back(k):
+            found = {item: (numbers.live[-k:-k + 1 or None] or [None])[0]
+                     for item, numbers in scan.items()}
+        case Number(n):
+            found = {item: n if n in numbers.live else None for item, numbers in scan.items()}
+        case AsOf(t):
+            found = {item: bucket.as_of(item, t, numbers.live) for item, numbers in scan.items()}
         case Alias(name, 0): found = {item: to.get(name) for item, to in aliases.items()}
         case Alias() | AliasAt():
-            found = {item: _alias_before(bucket, item, at) for item in aliases_had(bucket, at.name) & scan.keys()}
+            found = {item: _alias_before(bucket, item, at)
+                     for item in aliases_had(bucket, at.name) & scan.keys()}
     return [(item, n) for item, n in found.items() if n is not None and n in scan[item].live]
 
-def _alias_before(bucket: Bucket, item: str, at: Alias | AliasAt) -> int | None:
-    "Where an alias pointed before; None: nowhere"
-    try: return bucket.resolve(item, at)
-    except NotFound: return None
-
-def aliases_had(bucket: Bucket, name: str) -> set[str]:
-    "The items that have had an alias of this name"
-    return {item for item, alias in bucket._last_moves() if alias == name}
-
-# %% ../../nbs/store/07_find.ipynb #633346c6
-def _keys(views: Iterable[Mapping]) -> set[str]:
-    "Every key of metadata and stats that some version has"
-    return {k for w in views for part in ('metadata', 'stats') for name in flat(w[part]) for k in _prefixes(name)}
-
-def _prefixes(name: str) -> list[str]:
-    parts = name.split('.')
-    return ['.'.join(parts[:i + 1]) for i in range(len(parts))]
-
 # %% ../../nbs/store/07_find.ipynb #2d7de38c
-def passing(versions: list[Version], condition: Condition) -> tuple[list[Version], str]:
-    "The versions that meet a condition, and what to say about keys that none of them has"
-    why = ''
-    if condition.tree is None: return versions, why
-    views = [(v, view(v)) for v in versions]
-    try: condition.check(_keys(w for _, w in views))
-    except InvalidQuery as e:
-        if versions and 'did you mean' in str(e): raise
-        why = str(e).split('\n')[0]
-    def held(name):
-        return [type_word(x) for _, w in views for v in (value(name, w),) for x in (v if isinstance(v, list) else [v])]
-    kept = [v for v, w in views if condition.matches(w)]
-    return kept, why or ('' if kept else condition.unlike(held))
-
 def check_sort(sort: str, known: Collection[str]) -> None:
     "Raise `InvalidQuery` for a key to sort by that no record has, naming the nearest"
     try: Condition(IsNull(named(sort.lstrip('-')))).check(known)
@@ -107,11 +95,58 @@ def check_sort(sort: str, known: Collection[str]) -> None:
         near = '' if 'did you mean' in str(e) else f"; fields: {', '.join(FIELDS)}"
         raise InvalidQuery(f"sort={sort!r:.80}{str(e).removeprefix('where')}{near}") from None
 
-def sort_key(sort: str) -> Callable[[Version], tuple]:
-    "What versions are ordered by, as the index orders them"
-    return lambda v: (*rank(sort_cell(v, sort)), v.item, v.version or math.inf, v.id)
-
 # %% ../../nbs/store/07_find.ipynb #9ab4c1c8
+def narrowed(bucket: object, at: Selector) -> tuple[str | None, str | None, Selector]:
+    "The bucket, the item, and the selector that are meant: a ref may name all of them"
+    if bucket is None: return None, None, at
+    r = parse_ref(bucket.rstrip('/') if isinstance(bucket, str) else bucket, item=False)
+    if r.selector is None: return r.bucket, r.item, at
+    if at not in (LATEST, r.selector):
+        raise InvalidQuery(f'{r} selects @{r.selector}, and at= selects @{at}: give one of them')
+    return r.bucket, r.item, r.selector
+
+# %% ../../nbs/store/07_find.ipynb #a6a6f9d9
+def within(item: str | None, passes: Callable[[str], bool]) -> Callable[[str], bool]:
+    "A predicate on names that lets only an item and those below it pass"
+    return (passes if item is None else lambda name: (name == item or name.startswith(f'{item}/'))
+            and passes(name))
+
+# %% ../../nbs/store/07_find.ipynb #b0a4bc56
+_item = Name(('item',), 'fields')
+
+@dataclass
+class Asked:
+    "What `find_items` was asked"
+    bucket: str | None
+    at: Selector
+    passes: Callable[[str], bool]
+    condition: Condition
+    where: str | Mapping | None
+    params: Mapping | None
+    text: str | None
+    kind: str | None
+    sort: str
+    limit: int | None
+    filter: str | re.Pattern | None
+    under: str | None = None        # Only this item, and those below it
+
+    @property
+    def tree(self) -> Node | None:
+        "The condition, on the item's name too; a slash comes right before 0 in any order"
+        if self.under is None: return self.condition.tree
+        def name(op, text): return Compare(op, _item, Value(text))
+        below = Or((name('=', self.under),
+                    And((name('>=', f'{self.under}/'), name('<', f'{self.under}0')))))
+        return below if self.condition.tree is None else And((below, self.condition.tree))
+    @property
+    def terms(self) -> tuple[Node | None, str | None, str | None, Callable[[str], bool] | None, str]:
+        "What any index is asked, in the order in which `Search` takes it"
+        return self.tree, self.kind, self.text, self.test, self.sort
+    @property
+    def test(self) -> Callable[[str], bool] | None:
+        return self.passes if self.filter not in (None, '') else None
+
+# %% ../../nbs/store/07_find.ipynb #807bce94
 class FindVerbs(AliasVerbs):
     "Search: `find_items`, `get_stats`"
 
@@ -160,8 +195,26 @@ class FindVerbs(AliasVerbs):
         condition = parse_where(where, params, lambda: self._now(bucket))
         self._may_ask()
         asked = Asked(bucket, selector, passes, condition, where, params, text, kind, sort, limit, filter, under)
-        try: return self._from_index(asked)
-        except (IndexAway, Lost): return self._from_records(asked)
+        try: found = self._from_index(asked)
+        except (IndexAway, Lost): found = self._alone(asked)
+        if selector == LATEST and self._judges(): self._warn_of_first(found)
+        return found
+
+    def _alone(self, q: Asked) -> Versions:
+        "What is asked, where the index cannot be used"
+        try: return self._from_records(q)
+        except IndexAway as e:
+            raise InvalidQuery(f'where: more than can be asked at once ({e.__cause__}): ask for less') from e
+
+    def _warn_of_first(self, found: Versions) -> None:
+        "One warning where results among the first versions that were found are outdated; records are read together"
+        results = [v for v in found[:FIRST] if self.function_of(Ref(v.bucket, v.item))]
+        for name in {v.bucket for v in results}:
+            read_together(self.origin.bucket(name), [v for v in results if v.bucket == name])
+        more = len(found[:FIRST + 1]) > FIRST
+        self._warn_outdated([v for v in results if v.at_hand('record')],
+                            f'; only the first {FIRST} versions that were found were looked at'
+                            if more else '')
 
     def _at_now(self, at: Selector, bucket: str | None) -> Selector:
         "A selector whose duration is counted back from now, the same moment for every item"
@@ -173,36 +226,33 @@ class FindVerbs(AliasVerbs):
         "The time at the origin, as far as a reader can tell"
         return self.origin.bucket(bucket or 'any').moment_of(Ago(timedelta(0)))
 
-    def _from_records(self, q: Asked, names: list[str] | None = None) -> Versions:
-        "What is asked, by reading the records"
-        found = [v for name in names or self._buckets_for(q.bucket) for v in self._selected(name, q.at, q.passes)]
-        kept, why = self._kept(q, found)
-        return Versions(kept[:q.limit], why or _why_empty(found, q.kind, q.text, q.filter, q.at, q.under),
+    def _from_records(self, q: Asked) -> Versions:
+        "What is asked, from a private index of the records"
+        found = [v for name in self._buckets_for(q.bucket)
+                 for v in self._selected(name, q.at, q.passes)]
+        search = (own := Aside(found)).search(*q.terms)
+        why, kept = self._check_keys(q, search.known), [v for _, v in own.found(search)]
+        if kept: self._check_sort(q, search.known, near=True)
+        return Versions(kept[:q.limit], '' if kept else why or self._why_nothing(q, search),
                         asked_by(q.sort, q.condition))
-
-    def _kept(self, q: Asked, found: list[Version]) -> tuple[list[Version], str]:
-        "Those versions that meet what is asked, in order, and what to say about keys that none has"
-        kept = [v for v in found if q.kind in (None, v.kind)]
-        if q.text:
-            kept = [v for v in kept if matches_text(q.text, ' '.join((v.item, str(v.kind), *v.aliases)), v.metadata)]
-        kept, why = passing(kept, q.condition)
-        if kept: self._check_sort(q, _keys(map(view, kept)), near=True)
-        return sorted(kept, key=sort_key(q.sort.lstrip('-')), reverse=q.sort.startswith('-')), why
 
     def _buckets_for(self, bucket: str | None) -> list[str]:
         "The buckets to look into: one that must be there, or all"
         if bucket is None: return self._bucket_names()
         parse_ref(bucket, item=False)
-        if not self._waiting_puts(bucket) and not self.origin.bucket(bucket).there(): raise self._no_bucket(bucket)
+        if not self._waiting_puts(bucket) and not self.origin.bucket(bucket).there():
+            raise self._no_bucket(bucket)
         return [bucket]
 
-    def _selected(self, name: str, at: Selector, passes: Callable[[str], bool], waits: Waits | None = None) -> Versions:
+    def _selected(self, name: str, at: Selector, passes: Callable[[str], bool],
+                  waits: Waits | None = None) -> Versions:
         "The versions of a bucket that a selector means"
         bucket, waits = self.origin.bucket(name), waits or self._waits(name)
         waiting = [w for w in waits.puts if passes(w.item)]
         newest = ({w.item: w for w in waiting} if at == LATEST else {w.id: w for w in waiting}
                   if isinstance(at, (Every, WriteId)) else {})
-        pending = self._pending_versions(newest.values())      # before the listing: it has what is delivered meanwhile
+        # before the listing: it has what is delivered meanwhile
+        pending = self._pending_versions(newest.values())
         scan = {item: numbers for item, numbers in dict(self._or_waiting(bucket.scan, waits.puts)).items()
                 if passes(item)}
         # where they point: numbers, and write ids of what is pending
@@ -210,9 +260,12 @@ class FindVerbs(AliasVerbs):
         for item, n in waits.gone:
             if item in scan and isinstance(n, int): scan[item].made.pop(n, None)
         for item, moved in waits.aliases.items():
-            if item in scan: aliases[item] = {a: n for a, n in (aliases.get(item, {}) | moved).items() if n is not None}
+            if item in scan:
+                aliases[item] = {a: n for a, n in (aliases.get(item, {}) | moved).items()
+                                 if n is not None}
         wanted = versions_meant(bucket, at, scan, {i: a for i, a in aliases.items() if i in scan})
-        if at == LATEST: wanted = [(i, n) for i, n in wanted if i not in {v.item for v in pending if v.pending}]
+        if at == LATEST:
+            wanted = [(i, n) for i, n in wanted if i not in {v.item for v in pending if v.pending}]
         notes = bucket.all_notes(lenient=True) if wanted else {}
         found = Versions(with_pending(self._loaded(bucket, wanted, notes, aliases, waits), pending))
         return Versions(v for v in found if v.id == at.id) if isinstance(at, WriteId) else found
@@ -225,35 +278,41 @@ class FindVerbs(AliasVerbs):
         names, away = self._refreshed(q.bucket)
         stamp = self.keeper.index.identity()
         waits = {(w.bucket, w.item) for w in waiting if w.bucket in names}
-        search = Search(self.keeper.index, names, self._meant(q.at, names), q.tree, q.kind, q.text, q.test, q.sort,
-                        waits)
-        others = [v for name in {b for b, _ in waits}
-                  for v in self._selected(name, q.at, lambda item, name=name: (name, item) in waits and q.passes(item),
-                                          before[name])]
-        own = _keys(map(view, others))
-        why = self._check_keys(q, search, own)
-        self._check_sort(q, {*search.known, *own})
-        found = Found(self, search, self._kept(q, others)[0] if others else [], q.limit,
+        search = Search(self.keeper.index, names, self._meant(q.at, names), *q.terms, waits)
+        others, keys = self._aside(q, waits, before) if waits else ([], {})
+        why = self._check_keys(q, known := {*search.known, *keys})
+        self._check_sort(q, known)
+        found = Found(self, search, others, q.limit,
                       lambda: '. '.join(s for s in (why or self._why_nothing(q, search), self._elsewhere(q, search))
                                         if s), lambda: list(self._from_records(q)))
         if found._stamp != stamp: raise IndexAway('it was made anew')
         found.as_of, found.also, found.asked = away, lambda: self._elsewhere(q, search), asked_by(q.sort, q.condition)
         return found
 
+    def _aside(self, q: Asked, waits: set[tuple[str, str]],
+               before: Mapping[str, Waits]) -> tuple[list[tuple[Place, Version]], Collection[str]]:
+        "What is found of items that have pending work, from a private index; and the keys that they have"
+        def of(name: str) -> Versions:
+            return self._selected(name, q.at, lambda item: (name, item) in waits and q.passes(item),
+                                  before[name])
+        own = Aside(v for name in {b for b, _ in waits} for v in of(name))
+        search = own.search(*q.terms)
+        return own.found(search), search.known
+
     def _meant(self, at: Selector, names: list[str]) -> Selector | Sql:
         "A selector as the index knows it; where an alias pointed before is asked of its moves"
         if not (isinstance(at, AliasAt) or isinstance(at, Alias) and at.back): return at
-        found = [(b.name, item, n) for b in map(self.origin.bucket, names) for item in aliases_had(b, at.name)
-                 if (n := _alias_before(b, item, at))]
+        found = [(b.name, item, n) for b in map(self.origin.bucket, names)
+                 for item in aliases_had(b, at.name) if (n := _alias_before(b, item, at))]
         rows = [str(row) for v in found if (row := self.keeper.index.number(*v)) is not None]
         return Sql(f"at IN ({', '.join(rows)})")
 
-    def _check_keys(self, q: Asked, search: Search, own: Collection[str]) -> str:
+    def _check_keys(self, q: Asked, known: Collection[str]) -> str:
         "Raise for a key that is nearly one that is there; what to say about one that is not"
-        if q.where is None or '' in search.known: return ''
-        try: q.condition.check({*search.known, *own})
+        if q.where is None or '' in known: return ''
+        try: q.condition.check(known)
         except InvalidQuery as e:
-            if (search.known or own) and 'did you mean' in str(e): raise
+            if known and 'did you mean' in str(e): raise
             return str(e).split('\n')[0]
         return ''
 
@@ -272,16 +331,16 @@ class FindVerbs(AliasVerbs):
         except IndexAway: return 'Nothing was found'
         kinds = dict(plain.facets('kind')) if q.kind is not None else {'': plain.count()}
         why = _why_none(+Counter(kinds), q.kind, q.text, q.filter, q.at,
-                        alias_names(search.index) if isinstance(q.at, Alias | AliasAt) else (), q.under,
-                        _items(search) if q.under and not any(kinds.values()) else ())
-        return ': '.join(s for s in (why, q.condition.unlike(lambda n: _held(search, n)) if any(kinds.values()) else '')
-                         if s)
+                        alias_names(search.index) if isinstance(q.at, Alias | AliasAt) else (),
+                        q.under, _items(search) if q.under and not any(kinds.values()) else ())
+        return ': '.join(s for s in (why, q.condition.unlike(lambda n: _held(search, n))
+                                     if any(kinds.values()) else '') if s)
 
     def _elsewhere(self, q: Asked, search: Search) -> str:
         "What another selector finds, where only latest versions were asked for an alias"
         if q.at != LATEST or not (at := _aliases_asked(q.condition, search.called)): return ''
         def count(at):
-            return Search(search.index, search.buckets, at, q.tree, q.kind, q.text, q.test).count(COUNTED + 1)
+            return Search(search.index, search.buckets, at, *q.terms).count(COUNTED + 1)
         try: more, n = count(as_selector(at)), count(q.at)
         except IndexAway: return ''
         return (f"Only latest versions were asked: at={at!r} finds "
@@ -292,7 +351,8 @@ class FindVerbs(AliasVerbs):
         if bucket is not None: parse_ref(bucket, item=False)
         waiting = bucket is not None and self._waiting_puts(bucket)
         names = [bucket] if bucket is not None else self._named_buckets()
-        # a bucket that finds another store there throws the index away, and with it what was read of the others
+        # a bucket that finds another store there throws the
+        # index away, and with it what was read of the others
         for _ in range(3):
             made = self.keeper.index.identity()
             answers = dict(zip(names, in_threads(self._refresh_bucket, names, 8)))
@@ -301,7 +361,8 @@ class FindVerbs(AliasVerbs):
                           and (bucket is not None or not isinstance(e, PermissionError))), None):
             raise error
         there = [n for n, (found, _) in ((n, a) for n, a in answers.items() if isinstance(a, tuple)) if found]
-        if bucket is not None and not there and not waiting and not self.origin.bucket(bucket).there():
+        if (bucket is not None and not there and not waiting
+            and not self.origin.bucket(bucket).there()):
             raise self._no_bucket(bucket)
         ages = [age for a in answers.values() if isinstance(a, tuple) and (age := a[1]) is not None]
         return ([bucket] if bucket is not None else there,
@@ -313,8 +374,8 @@ class FindVerbs(AliasVerbs):
             return (self.origin.place.names() if self.origin.native
                     else [n for n in map(bucket_of_key, self.origin.place.folders('')) if n])
         waiting = {w.bucket for w in self._waiting_puts()}
-        known = ({n for n, in self.keeper.index.ask('SELECT name FROM buckets WHERE there')} if self.origin_is_away()
-                 else set())
+        known = ({n for n, in self.keeper.index.ask('SELECT name FROM buckets WHERE there')}
+                 if self.origin_is_away() else set())
         return sorted({*self._or_waiting(names, waiting), *waiting, *known})
 
     def origin_is_away(self) -> bool:
@@ -325,9 +386,11 @@ class FindVerbs(AliasVerbs):
         """Bring the index of a bucket up to date. Is the bucket there? And where the origin is away: when the index
         last was up to date"""
         keeper, age, waiting = self.keeper, None, self._waiting_puts(name)
-        knows = self.pending is not None and self.offline is not False and (known := keeper.known(name)) and known.whole
+        knows = (self.pending is not None and self.offline is not False
+                 and (known := keeper.known(name)) and known.whole)
         try:
-            with hurry(bool(knows)): keeper.refresh(name, self.max_age)      # else the index answers as it is
+            # else the index answers as it is
+            with hurry(bool(knows)): keeper.refresh(name, self.max_age)
         except IndexAway as e: raise Lost(str(e)) from e
         except (ConnectionError, TimeoutError) as e:
             if self.pending is None or self.offline is False: raise
@@ -348,7 +411,8 @@ class FindVerbs(AliasVerbs):
         ref: str | Ref | Version | None = None,    # A version, an item, a bucket; None: the store
     ) -> Stats:
         """Statistics of a version, an item (with those of its latest version), a bucket or the store, from records
-        alone
+        alone; `stored` of a bucket or the store are the bytes of all that it ever held and keeps, of removed versions
+        too
 
         Errors: `NotFound` (no such thing), `NotAvailableOffline` (the origin is away and nothing near answers).
 
@@ -362,15 +426,16 @@ class FindVerbs(AliasVerbs):
         if r.item is None: return self._bucket_stats(self._buckets_for(r.bucket)[0])
         if r.selector is None: return self._item_stats(r)
         v = self._version(r)
-        return Stats({'ref': v.ref, 'kind': v.kind, 'size': v.size, 'created': v.created, 'author': v.author,
-                      **v.stats}, v.ref)
+        return Stats({'ref': v.ref, 'kind': v.kind, 'size': v.size, 'created': v.created,
+                      'author': v.author, **v.stats}, v.ref)
 
     def _item_stats(self, r: Ref) -> Stats:
         "Facts about an item"
         all = self._all_of(r)
         latest = all[-1]
         facts = {'versions': len(all), 'latest': latest.version, 'size': sum(v.size for v in all),
-                 'first': all[0].created, 'last': latest.created, 'authors': sorted({v.author for v in all}),
+                 'first': all[0].created, 'last': latest.created,
+                 'authors': sorted({v.author for v in all}),
                  'aliases': self.origin.bucket(r.bucket).aliases(r.item)}
         return Stats({**facts, 'kind': latest.kind, **latest.stats, 'size': facts['size']},
                      f'{r}, {len(all):,} version{"s" * (len(all) != 1)}')
@@ -381,14 +446,23 @@ class FindVerbs(AliasVerbs):
         kinds = {k: {'versions': n, 'size': sum(v.size for v in found if v.kind == k)}
                  for k, n in Counter(v.kind for v in found).most_common()}
         return Stats({'items': len({v.item for v in found}), 'versions': len(found), 'size': sum(v.size for v in found),
-                      'kinds': kinds}, name)
+                      **self._kept_of(self.origin.bucket(name)), 'kinds': kinds}, name)
+
+    def _kept_of(self, *buckets: Bucket) -> dict[str, int]:
+        "Bytes of payloads and records that are stored, of removed versions too; nothing where the origin is away"
+        try:
+            with at_origin():
+                return {'stored': sum(e.size for b in buckets for area in ('payloads/', 'records/')
+                                      for e in b.backend.list(b.prefix + area))}
+        except (ConnectionError, TimeoutError): return {}
 
     def _store_stats(self) -> Stats:
         "Facts about the store"
         buckets = {n: self._bucket_stats(n) for n in self.origin.names()}
         total = {k: sum(b[k] for b in buckets.values()) for k in ('items', 'versions', 'size')}
-        return (Stats({**total,
-                       'buckets': {n: {k: b[k] for k in ('items', 'versions', 'size')} for n, b in buckets.items()}},
+        shown = ('items', 'versions', 'size', 'stored')
+        return (Stats({**total, **self._kept_of(*every_bucket(self.origin)),
+                       'buckets': {n: {k: b[k] for k in shown if k in b} for n, b in buckets.items()}},
                       self.origin.url))
 
     def _here(self) -> bool:
@@ -406,75 +480,35 @@ class FindVerbs(AliasVerbs):
         known = sorted(n for n, b in self.origin._buckets.items() if b.newest)
         if place and place.place in ('memory', 'local'):
             try: known, new = self.origin.names(), self._is_new()
-            except (ConnectionError, TimeoutError): pass      # it is away, and nothing of it is near
-        facts = {'place': place.place if place else 'remote, native buckets', 'readonly': self.readonly}
+            # it is away, and nothing of it is near
+            except (ConnectionError, TimeoutError): pass
+        facts = {'place': place.place if place else 'remote, native buckets',
+                 'readonly': self.readonly}
         if not self._here(): facts['origin'] = self._origin_state()
-        none = ('none yet: a new store, empty' if new else 'none yet' if place and place.place in ('memory', 'local')
-                else 'none that this process has asked for')
+        none = ('none yet: a new store, empty' if new else 'none yet' if place
+                and place.place in ('memory', 'local') else 'none that this process has asked for')
         facts['buckets'] = ', '.join(known[:20]) + (' …' if len(known) > 20 else '') or none
         return Card(f'{type(self).__name__} {self.origin.url}', None, facts)
 
     def _ipython_key_completions_(self) -> list[str]:
         "Refs that are known without asking: items, and their aliases"
-        seen = {f'{b.name}/{item}' for b in self.origin._buckets.values() for item in list(b.newest)}
+        seen = {f'{b.name}/{item}' for b in self.origin._buckets.values()
+                for item in list(b.newest)}
         if not self.keeper.index.there(): return sorted(seen)
         try:
-            items = self.keeper.index.ask("SELECT bucket || '/' || item FROM versions WHERE latest = 1 LIMIT 20000")
-            aliases = self.keeper.index.ask("SELECT bucket || '/' || item || '@' || alias FROM aliases LIMIT 5000")
+            items = self.keeper.index.ask("SELECT bucket || '/' || item FROM versions WHERE latest "
+                                          "= 1 LIMIT 20000")
+            aliases = self.keeper.index.ask("SELECT bucket || '/' || item || '@' || alias FROM "
+                                            "aliases LIMIT 5000")
         except IndexAway: return sorted(seen)
         return sorted(seen | {ref for ref, in items + aliases})
 
-def narrowed(bucket: object, at: Selector) -> tuple[str | None, str | None, Selector]:
-    "The bucket, the item, and the selector that are meant: a ref may name all of them"
-    if bucket is None: return None, None, at
-    r = parse_ref(bucket.rstrip('/') if isinstance(bucket, str) else bucket, item=False)
-    if r.selector is None: return r.bucket, r.item, at
-    if at not in (LATEST, r.selector):
-        raise InvalidQuery(f'{r} selects @{r.selector}, and at= selects @{at}: give one of them')
-    return r.bucket, r.item, r.selector
-
-def within(item: str | None, passes: Callable[[str], bool]) -> Callable[[str], bool]:
-    "A predicate on names that lets only an item and those below it pass"
-    return passes if item is None else lambda name: (name == item or name.startswith(f'{item}/')) and passes(name)
-
-@dataclass
-class Asked:
-    "What `find_items` was asked"
-    bucket: str | None
-    at: Selector
-    passes: Callable[[str], bool]
-    condition: Condition
-    where: str | Mapping | None
-    params: Mapping | None
-    text: str | None
-    kind: str | None
-    sort: str
-    limit: int | None
-    filter: str | re.Pattern | None
-    under: str | None = None        # Only this item, and those below it
-
-    @property
-    def tree(self) -> Node | None:
-        "The condition, on the item's name too; a slash comes right before 0 in any order"
-        if self.under is None: return self.condition.tree
-        def name(op, text): return Compare(op, _item, Value(text))
-        below = Or((name('=', self.under), And((name('>=', f'{self.under}/'), name('<', f'{self.under}0')))))
-        return below if self.condition.tree is None else And((below, self.condition.tree))
-    @property
-    def test(self) -> Callable[[str], bool] | None: return self.passes if self.filter not in (None, '') else None
-
-_item = Name(('item',), 'fields')
-
 # %% ../../nbs/store/07_find.ipynb #3bf8ca7c
-def _why_empty(found: list[Version], kind: str | None, text: str | None, filter: str | re.Pattern | None = None,
-               at: Selector = LATEST, under: str | None = None) -> str:
-    "What to say where nothing passed"
-    return _why_none(Counter(v.kind for v in found), kind, text, filter, at, under=under)
-
-def _why_none(kinds: Counter, kind: str | None, text: str | None, filter: str | re.Pattern | None = None,
-              at: Selector = LATEST, aliases: Iterable[str] = (), under: str | None = None,
+def _why_none(kinds: Counter, kind: str | None, text: str | None,
+              filter: str | re.Pattern | None = None, at: Selector = LATEST,
+              aliases: Iterable[str] = (), under: str | None = None,
               items: Iterable[str] = ()) -> str:
-    "The same, from the kinds of what the selector means"
+    "What to say where nothing was found, from the kinds of what the selector means"
     asked = [f'the name {under!r}, or one below it'] * (under is not None) + [
         f'a name like {getattr(filter, "pattern", filter)!r}'] * (filter is not None) + [f'a version @{at}'] * (at
         not in (LATEST, Every()))
@@ -487,7 +521,9 @@ def _why_none(kinds: Counter, kind: str | None, text: str | None, filter: str | 
         return f'No kind {kind!r}{near}{" Here: " if near else "; here: "}' + ', '.join(f'{k} {n:,}'
             for k, n in kinds.most_common())
     n = sum(kinds.values())
-    if n == 1: return f"The only version here {'does not have these words' if text else 'does not meet the condition'}"
+    if n == 1:
+        return ("The only version here "
+                f"{'does not have these words' if text else 'does not meet the condition'}")
     what = 'latest versions' if at == LATEST else 'versions'
     return f'None of {n:,} {what} has these words' if text else f'None of {n:,} {what} meets the condition'
 
@@ -495,8 +531,8 @@ def _meant_at(at: Selector, aliases: Iterable[str]) -> str:
     "What may be meant by an alias that nothing has"
     if not isinstance(at, Alias | AliasAt): return ''
     if isinstance(at, AliasAt) and at.name in (aliases := [*aliases]): return ''
-    return ("; at='*' is every version" if at.name.lower() in ('all', 'any', 'every', 'everything', 'versions')
-            else hint(at.name, aliases))
+    return ("; at='*' is every version" if at.name.lower() in ('all', 'any', 'every', 'everything',
+        'versions') else hint(at.name, aliases))
 
 # %% ../../nbs/store/07_find.ipynb #6e0bd53d
 def _items(search: Search) -> list[str]:

@@ -4,21 +4,24 @@
 
 # %% ../../nbs/store/13_history.ipynb #5a9bdf34
 from __future__ import annotations
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from types import EllipsisType
 from typing import NamedTuple
 from ..errors import Conflict, NotAvailableOffline, NotFound, hint
-from ..refs import Ago, AliasAt, AsOf, Number, Ref, alias_name, check_alias, decode_segment, parse_ref
+from ..refs import (Ago, AliasAt, AsOf, Number, Ref, alias_name, check_alias,
+                              decode_segment, parse_ref)
 from ..storage.backend import key_number
 from ..format.origin_clock import moment
-from ..format.records import RECORD_LIMIT, Record, alias_folder, aliases_folder, from_json, notes_folder
-from ..format.buckets import DEAD, move_or_none
+from ..format.records import (RECORD_LIMIT, Record, alias_folder, aliases_folder,
+                                        from_json, notes_folder, read_move)
+from ..format.states import BEFORE, ERASED, last_beside
+from ..format.buckets import move_or_none
 from ..format.commit import Bucket
 from ..cache.near import at_origin
 from ..cache.outbox import Work
 from ..display import Table, human_size
-from .version import Rows, Version, answered
+from ..versions.version import Rows, Version, answered
 from .find import as_selector
 from .watch import WatchVerbs
 
@@ -28,15 +31,20 @@ __all__ = ['Move', 'Moves', 'Told', 'moves_below', 'HistoryVerbs']
 # %% ../../nbs/store/13_history.ipynb #0299ca95
 class Move(NamedTuple):
     "One thing that happened to an item"
-    # By the clock of the origin (UTC); of what is pending, by this machine's; None: it cannot be read
+    # By the clock of the origin (UTC); of what is
+    # pending, by this machine's; None: it cannot be read
     when: datetime | None
     who: str
-    what: str                  # put, removed, abandoned (a put that nobody was told of), alias, alias removed, note
+    # put, removed, restored, abandoned (a put that nobody
+    # was told of), erased, alias, alias removed, note
+    what: str
     ref: str                   # The version, as every verb takes it
     alias: str | None = None
-    says: str = ''             # What else there is to say: kind and size, where an alias came from, what a note says
+    # What else there is to say: kind and size, where an alias came from, what a note says
+    says: str = ''
     pending: bool = False      # Does it wait on this machine?
 
+# %% ../../nbs/store/13_history.ipynb #301d549a
 class Moves(Rows):
     "What happened to an item, oldest first"
     def __init__(self, moves: Iterable[Move], title: str = ''):
@@ -48,13 +56,16 @@ class Moves(Rows):
     def __reduce__(self): return Moves, (self._moves, self.title)
     @property
     def refs(self) -> list[str]: return [m.ref for m in self]
-    def columns(self) -> dict[str, list]: return {name: [getattr(m, name) for m in self] for name in Move._fields}
+    def columns(self) -> dict[str, list]:
+        return {name: [getattr(m, name) for m in self] for name in Move._fields}
     def look(self) -> Table:
         "The last of them as a table"
         shown, more = self._moves[-20:], max(len(self) - 20, 0)
-        rows = [[m.when, m.who, f'{m.what} (pending)' if m.pending else m.what, m.ref, m.alias, m.says] for m in shown]
+        rows = [[m.when, m.who, f'{m.what} (pending)' if m.pending else m.what, m.ref, m.alias,
+                 m.says] for m in shown]
         return Table(['when', 'who', 'what', 'ref', 'alias', ''], rows,
-                     caption=self.title + (f'; {more:,} earlier ones are not shown' if more else ''))
+                     caption=self.title
+                     + (f'; {more:,} earlier ones are not shown' if more else ''))
 
 # %% ../../nbs/store/13_history.ipynb #1c4f16e6
 class Told(NamedTuple):
@@ -63,17 +74,19 @@ class Told(NamedTuple):
     order: tuple
     versions: frozenset
 
-def _told(at: int | None, order: int, versions: Iterable[int | None], who: object, what: str, ref: str,
-          alias: str | None = None, says: str = '') -> Told:
+def _told(at: int | None, order: int, versions: Iterable[int | None], who: object, what: str,
+          ref: str, alias: str | None = None, says: str = '') -> Told:
     return Told(Move(None if at is None else moment(at), who if isinstance(who, str) else '', what, ref, alias, says),
                 (at or 0, order), frozenset(versions) - {None})
 
+# %% ../../nbs/store/13_history.ipynb #b37213d5
 def _puts(bucket: Bucket, item: str, seen) -> Iterator[Told]:
     "The puts of an item, also those whose version was removed"
-    wanted = [(item, n) for n in seen.given]
+    wanted = [(item, n) for n in bucket.given(item, seen)]
     for (_, n), r in zip(wanted, bucket.read_records(wanted)):
         ref = f'{bucket.name}/{item}@{n}'
-        if isinstance(r, Record): yield _told(r.at, 0, [n], r.description.get('author'), 'put', ref, says=_put_says(r))
+        if isinstance(r, Record):
+            yield _told(r.at, 0, [n], r.description.get('author'), 'put', ref, says=_put_says(r))
         elif isinstance(r, (ConnectionError, PermissionError)): raise r
         else: yield _told(None, 0, [n], '', 'put', ref, says=f'cannot be read: {r}')
 
@@ -83,19 +96,35 @@ def _put_says(r: Record) -> str:
     return ', '.join([str(d.get('kind', 'data')), human_size(d.get('bytes', r.size)),
                       *([str(about)] if (about := d.get('metadata', {}).get('description')) else [])])
 
+# %% ../../nbs/store/13_history.ipynb #970851bf
 def _marks(bucket: Bucket, item: str, seen) -> Iterator[Told]:
-    "The removals of an item, and the puts that were given up"
-    found = [(n, mark) for n, marks in sorted(seen.marks.items()) for mark in DEAD if mark in marks]
-    for (n, mark), (at, by) in zip(found, _at_and_by(bucket, [bucket.key(item, n, mark) for n, mark in found])):
-        yield _told(at, 3, [n], by, mark, f'{bucket.name}/{item}@{n}')
-
-def _at_and_by(bucket: Bucket, keys: list[str]) -> Iterator[tuple[int | None, str]]:
-    "When and by whom marks were written"
-    for key, raw in zip(keys, bucket.backend.read_many(keys, RECORD_LIMIT)):
+    "The removals of an item, what was restored, and the puts that were given up"
+    found = [(n, mark) for n, marks in sorted(seen.marks.items()) for mark in _that_count(marks)]
+    keys = [bucket.key(item, n, mark) for n, mark in found]
+    for (n, mark), key, raw in zip(found, keys, bucket.backend.read_many(keys, RECORD_LIMIT)):
         if isinstance(raw, (ConnectionError, PermissionError)): raise raw
-        try: m = from_json(raw, key) if isinstance(raw, bytes) else {}
-        except OSError: m = {}
-        yield (at if type(at := m.get('at')) is int and at >= 0 else None), str(m.get('by', ''))
+        m = _said_beside(raw, key)
+        at = at if type(at := m.get('at')) is int and at >= 0 else None
+        yield _told(at, 3, [n], m.get('by'), str(m.get('is') or _plain_word(mark)),
+                    f'{bucket.name}/{item}@{n}', says=str(m.get('reason', '')))
+
+def _that_count(marks: Collection[str]) -> list[str]:
+    "Of what lies beside a record what tells its state, in order; a mark of before only where it has no move"
+    steps = ([str(k) for k in range(1, last_beside(marks) + 1)]
+             or [m for m in BEFORE if m in marks][:1])
+    return [*steps, *([ERASED] if ERASED in marks else [])]
+
+def _said_beside(raw: bytes | Exception, key: str) -> dict:
+    "A move or a mark; an empty one in place of one that cannot be read"
+    if not isinstance(raw, bytes): return {}
+    for read in (read_move, from_json):
+        try: return read(raw, key)
+        except OSError: pass
+    return {}
+
+def _plain_word(mark: str) -> str:
+    "The word for what lies beside a record, where it does not say so itself"
+    return mark if not mark.isdecimal() else 'removed' if int(mark) % 2 else 'restored'
 
 # %% ../../nbs/store/13_history.ipynb #dda45e30
 def moves_below(
@@ -106,19 +135,22 @@ def moves_below(
     start, found = bucket.prefix + folder, {}
     def of(key): return key[len(start):].rpartition('/')[0]
     # farther below lie other items
-    keys = sorted({e.key for e in bucket.backend.list(start) if key_number(e.key) and '/' not in of(e.key)})
+    keys = sorted({e.key for e in bucket.backend.list(start) if key_number(e.key)
+                   and '/' not in of(e.key)})
     for key, raw in zip(keys, bucket.backend.read_many(keys, RECORD_LIMIT)):
         if m := move_or_none(raw, key, True): found.setdefault(of(key), []).append(m)
     return found
 
+# %% ../../nbs/store/13_history.ipynb #858aeeb9
 def _alias_moves(bucket: Bucket, item: str, alias: str | None = None) -> dict[str, list[dict]]:
     "The moves of the aliases of an item, or of one of them"
     if alias is not None:
         below = moves_below(bucket, alias_folder(item, alias))
         return {alias: moves for moves in below.values()}    # noqa: B035 (one at most)
-    return {decode_segment(name[1:]): moves for name, moves in moves_below(bucket, aliases_folder(item)).items()
-            if name[:1] == '@'}
+    return {decode_segment(name[1:]): moves
+            for name, moves in moves_below(bucket, aliases_folder(item)).items() if name[:1] == '@'}
 
+# %% ../../nbs/store/13_history.ipynb #8830a685
 def _aliased(bucket: Bucket, item: str, moves: dict[str, list[dict]]) -> Iterator[Told]:
     "What became of aliases"
     def ref(n): return f'{bucket.name}/{item}@{n}'
@@ -129,10 +161,12 @@ def _aliased(bucket: Bucket, item: str, moves: dict[str, list[dict]]) -> Iterato
             says = 'rolled back' if 'back' in m else ''
             says += f'{" " * bool(says)}from @{before}' if before is not None and to is not None else ''
             if to is not None or before is not None:
-                yield _told(m['at'], 1, [to, before], m.get('by'), 'alias' if to is not None else 'alias removed',
+                yield _told(m['at'], 1, [to, before], m.get('by'),
+                            'alias' if to is not None else 'alias removed',
                             ref(before if to is None else to), alias, says)
             before = to
 
+# %% ../../nbs/store/13_history.ipynb #32d8fa1f
 def _noted(bucket: Bucket, item: str) -> Iterator[Told]:
     "What was added to the versions of an item"
     start = notes_folder(item, 1).rpartition('/@/')[0] + '/@/'
@@ -154,7 +188,8 @@ def _waits(w: Work) -> Move:
     what = 'alias removed' if w.op == 'alias' and v is None else _words.get(w.op, w.op)
     ref = w.name if v is None else f'{w.name}@id:{v}' if isinstance(v, str) else f'{w.name}@{v}'
     who = w.says.get('description', {}).get('author') if w.op == 'put' else move.get('by')
-    return Move(w.since, str(who or ''), what, ref, w.says.get('alias'), _note_says(move.get('notes', {})), True)
+    return Move(w.since, str(who or ''), what, ref, w.says.get('alias'),
+                _note_says(move.get('notes', {})), True)
 
 # %% ../../nbs/store/13_history.ipynb #a6f64cb5
 class HistoryVerbs(WatchVerbs):
@@ -179,11 +214,14 @@ class HistoryVerbs(WatchVerbs):
         r, only = self._about(parse_ref(ref))
         if alias is not None: alias_name(alias)
         # looked at first: what is delivered meanwhile is found at the origin
-        waiting = [w for w in (self.pending.work() if self.pending else []) if w.name == f'{r.bucket}/{r.item}']
+        waiting = [w for w in (self.pending.work() if self.pending else [])
+                   if w.name == f'{r.bucket}/{r.item}']
         bucket = self.origin.bucket(r.bucket)
-        told = sorted(self._or_waiting(lambda: [*_all(bucket, r.item, alias)], waiting), key=lambda t: t.order)
+        told = sorted(self._or_waiting(lambda: [*_all(bucket, r.item, alias)], waiting),
+                      key=lambda t: t.order)
         # says what there is instead
-        if not told and not waiting and (alias is None or not bucket.numbers(r.item).made): self._version(r)
+        if not told and not waiting and (alias is None or not bucket.numbers(r.item).made):
+            self._version(r)
         moves = [t.move for t in told if only is None or only in t.versions]
         moves += [_waits(w) for w in waiting if alias in (None, w.says.get('alias'))
                   and only in (None, w.id, w.says.get('version'))]
@@ -200,13 +238,15 @@ class HistoryVerbs(WatchVerbs):
         v = self._version(r)
         return item, v.version or v.id
 
-    def _no_history(self, bucket: Bucket, r: Ref, alias: str | None, only: int | str | None) -> NotFound:
+    def _no_history(self, bucket: Bucket, r: Ref, alias: str | None,
+                    only: int | str | None) -> NotFound:
         "The error where nothing happened"
         if only is not None:
             return (NotFound(f'nothing happened to {r}@{only}{f" and alias {alias!r}" if alias else ""}: there never '
                              'was such a version') if alias is None
                     else NotFound(f'alias {alias!r} never pointed at ' f'{r}@{only}'))
-        return NotFound(f'no alias {alias!r} of {r}{hint(str(alias), bucket.alias_names(r.item))}: it never had one')
+        return NotFound(f'no alias {alias!r} of {r}{hint(str(alias), bucket.alias_names(r.item))}: '
+                        'it never had one')
 
     @answered
     def rollback(
@@ -244,8 +284,8 @@ class HistoryVerbs(WatchVerbs):
             now = steps[-1].get('to')
             _must_be_at(r, alias, now, if_at)
             back = _back_to(bucket, r, alias, steps, to)
-            bucket.move_alias(r.item, alias, steps[back]['to'], self.origin.by, now, 3 * self.timeout,
-                              steps[back]['id'])
+            bucket.move_alias(r.item, alias, steps[back]['to'], self.origin.by, now,
+                              3 * self.timeout, steps[back]['id'])
             return self._version(Ref(r.bucket, r.item, Number(steps[back]['to'])))
 
 def _all(bucket: Bucket, item: str, alias: str | None) -> Iterator[Told]:
@@ -253,7 +293,8 @@ def _all(bucket: Bucket, item: str, alias: str | None) -> Iterator[Told]:
     yield from _aliased(bucket, item, _alias_moves(bucket, item, alias))
     if alias is not None: return
     seen = bucket.numbers(item)
-    for what in (_puts(bucket, item, seen), _marks(bucket, item, seen), _noted(bucket, item)): yield from what
+    for what in (_puts(bucket, item, seen), _marks(bucket, item, seen), _noted(bucket, item)):
+        yield from what
 
 # %% ../../nbs/store/13_history.ipynb #d3bdd3f0
 def _step(steps: list[dict], i: int) -> int:
@@ -274,6 +315,7 @@ def _must_be_at(r: Ref, alias: str, now: int | None, if_at: object) -> None:
         raise Conflict(f'alias {alias!r} of {r} points at {now or "nothing"}, not at {wanted or "nothing"}: somebody '
                        'was first')
 
+# %% ../../nbs/store/13_history.ipynb #5e1fe1ec
 def _back_to(bucket: Bucket, r: Ref, alias: str, steps: list[dict], to: object) -> int:
     "The move to go back to"
     live = {*bucket.numbers(r.item).live}
@@ -292,5 +334,6 @@ def _back_to_one(bucket: Bucket, r: Ref, alias: str, steps: list[dict], to: obje
     n = bucket.resolve(r.item, AliasAt(alias, at) if isinstance(at, (AsOf, Ago)) else at)
     if not bucket.lives(r.item, n): raise bucket.not_found(r.item, n)
     found = next((i for i in reversed(range(len(steps))) if steps[i].get('to') == n), None)
-    if found is None: raise NotFound(f'alias {alias!r} of {r} was never at {r}@{n}: set_alias points it there')
+    if found is None:
+        raise NotFound(f'alias {alias!r} of {r} was never at {r}@{n}: set_alias points it there')
     return _step(steps, found)

@@ -6,19 +6,23 @@
 from __future__ import annotations
 import hashlib, os, re, threading, time, warnings, weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from os import PathLike
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 from datetime import timedelta
 from ..calls import with_help, wrong_call
-from ..errors import InvalidRef, NotAvailableOffline, Protected, StaleWarning, TierMismatch, seconds_of
+from ..errors import (InvalidRef, NotAvailableOffline, Protected, StaleWarning,
+                                TierMismatch, seconds_of)
+from ..tracking import now_recalling
 from ..refs import Ref, parse_ref
 from ..storage.backend import Backend
 from ..environment import outside
+from ..trust import TrustedTypes, trust_of
 from ..provenance import made_by
-from ..storage.config import Config, InvalidSettings, check_author, check_provenance, get_config, parse_size
+from ..storage.config import (Config, InvalidSettings, check_author, check_provenance,
+                                        get_config, parse_size)
 from ..cache.machine import cache_folder, state_folder, why_not_here
 from ..format.identity import MARKER, Places
 from ..storage.options import Options, option_prefix
@@ -29,15 +33,16 @@ from ..format.origin import Origin
 from ..cache.near import Stack
 from ..search.local_index import Index
 from ..search.rebuild import Keeper
+from ..care.forget import Forgetter
 from ..cache.outbox import Pending
-from ..cache.stacked import StackedOrigin, near_numbers, open_near
+from ..cache.stacked import StackedOrigin, near_with_bytes, open_near
 from ..storage.first_contact import First
-from .version import Stats, Version, Versions
+from ..versions.version import Stats, Version, Versions
 from ..display import Looks
 
 # %% auto #0
-__all__ = ['P', 'T', 'open_stores', 'VOLUME_WAIT', 'PUBLIC', 'ObjectStoreInterface', 'Function', 'notes_given', 'StoreBase',
-           'open_again', 'default_folder']
+__all__ = ['P', 'T', 'open_stores', 'VOLUME_WAIT', 'PUBLIC', 'ObjectStoreInterface', 'Function', 'notes_given', 'default_folder',
+           'OpeningVerbs', 'open_again', 'StoreBase']
 
 # %% ../../nbs/store/03_opening.ipynb #008dd6dd
 class ObjectStoreInterface(ABC):
@@ -52,18 +57,21 @@ class ObjectStoreInterface(ABC):
     def remove_bucket(self, name: str, force: bool = False) -> bool:
         "Remove a bucket: False, and nothing touched, where it holds items and `force` is not given"
     @abstractmethod
-    def find_items(self, bucket: str | None = None, filter: str | re.Pattern | None = None, *, at: object = 'latest',
-                   where: str | Mapping | None = None, params: Mapping | None = None, text: str | None = None,
-                   kind: str | None = None, sort: str = '-created', limit: int | None = None) -> Versions:
+    def find_items(self, bucket: str | None = None, filter: str | re.Pattern | None = None, *,
+                   at: object = 'latest', where: str | Mapping | None = None,
+                   params: Mapping | None = None, text: str | None = None, kind: str | None = None,
+                   sort: str = '-created', limit: int | None = None) -> Versions:
         "Find versions by what is known about them"
     @abstractmethod
-    def put(self, ref: str | Ref, obj: object, *, metadata: Mapping | None = None, kind: str | None = None,
-            alias: str | None = None, codec: str | None = None, if_latest: int | None = None,
-            skip_unchanged: bool = False) -> Version:
+    def put(self, ref: str | Ref, obj: object, *, metadata: Mapping | None = None,
+            kind: str | None = None, alias: str | None = None, codec: str | None = None,
+            if_latest: int | None = None, skip_unchanged: bool = False) -> Version:
         "Store an object as the next version of an item"
     @abstractmethod
-    def get(self, ref: str | Ref | Version, *, as_: type | str | None = None, columns: list[str] | None = None,
-            default: object = ..., max_age: float | str | timedelta | None = None, trust: bool | None = None) -> object:
+    def get(self, ref: str | Ref | Version, *, as_: type | str | None = None,
+            columns: list[str] | None = None, default: object = ...,
+            max_age: float | str | timedelta | None = None,
+            trust: bool | Iterable[str] | None = None, part: object = None) -> object:
         "The object of a version"
     @abstractmethod
     def get_stats(self, ref: str | Ref | Version | None = None) -> Stats:
@@ -86,15 +94,16 @@ class Function(ABC):
     def current(self, r: Ref, v: Version) -> Version:
         "What a get of a stored result gives: the result as it is; for another calculation a fresh one"
     @abstractmethod
-    def outdated(self, r: Ref, v: Version, memo: dict) -> str | None:     # In it: what is known already of inputs
-        "Why a stored result is outdated, in words; None where it is fresh, and within a calculation"
+    # In it: what is known already of inputs
+    def outdated(self, r: Ref, v: Version, memo: dict) -> str | None:
+        "Why a stored result is outdated, in words; None where it is fresh"
     @abstractmethod
     def reason(self, r: Ref) -> tuple[str, str] | None:
         "What is known of the result that a ref names, in two short texts"
 
 # %% ../../nbs/store/03_opening.ipynb #308b89f0
 P = ParamSpec('P')
-T = TypeVar('T', bound='StoreBase')
+T = TypeVar('T', bound='OpeningVerbs')
 
 def notes_given(init: Callable[Concatenate[T, P], None]) -> Callable[Concatenate[T, P], None]:
     "An `__init__` that finds in `self._given` the names of the options that were given"
@@ -105,9 +114,55 @@ def notes_given(init: Callable[Concatenate[T, P], None]) -> Callable[Concatenate
         init(self, *args, **options)
     return call
 
+# %% ../../nbs/store/03_opening.ipynb #0ecd1b3c
+def _check_given(offline: object, progress: object, others: Mapping) -> None:
+    "Raise where an argument is not what it must be"
+    checks: dict[str, Callable] = dict(cache_limit=parse_size, author=check_author,
+                                       provenance=check_provenance, trust=trust_of)
+    for name, check in checks.items():
+        try:
+            if others.get(name) is not None: check(others[name])
+        except ValueError as e: raise InvalidSettings(f'{name}: {e}') from None
+    for name, v in dict(offline=offline, progress=progress).items():
+        if v != 'auto' and not isinstance(v, bool):
+            raise InvalidSettings(f"{name}={v!r}: 'auto', True or False")
+
+def _plain_options(given: Mapping | None) -> Options:
+    "Options under their plain names; those that are secret are neither shown nor pickled"
+    if not isinstance(given, Mapping | None):
+        raise TierMismatch(f'storage_options are a mapping, not a {type(given).__name__}')
+    return Options({option_prefix.sub('', str(k).lower(), count=1): v for k, v in (given or {}).items()})
+
+def _tier_text(tier: str | PathLike) -> str:
+    "A tier as text; a path is made absolute, for the process that a store is sent to may work in another folder"
+    if not isinstance(tier, str | PathLike):
+        raise TierMismatch(f'{tier!r:.80} is no tier: a path or a URL is, such as s3://lab')
+    return plain_path(tier) if split_tier(tier)[0] == 'path' else os.fspath(tier)
+
+# %% ../../nbs/store/03_opening.ipynb #c8cb3777
+def _config(tiers: tuple, profile: str | None, given: dict) -> tuple[dict, Config]:
+    """The settings for a store: arguments over the environment over a file over defaults; and what was said without
+    the arguments"""
+    said = get_config(profile, files=not tiers or profile is not None)
+    config: dict[str, Any] = dict(said) | given
+    config['tiers'] = list(tiers or config['tiers'] or [default_folder()])
+    return config, said
+
+def _own_folder() -> str:
+    "Where a store lies that was given no place; empty for a user without a home"
+    from platformdirs import user_data_path
+    try: return str(user_data_path('objectstore', appauthor=False))
+    except RuntimeError: return ''
+
+def default_folder() -> str:
+    "The same, or an error where this user has no home"
+    if own := _own_folder(): return own
+    raise InvalidSettings('this user has no home, and no setting names a place: give a folder or a URL, or set '
+                          'OBJECTSTORE_TIERS')
+
 # %% ../../nbs/store/03_opening.ipynb #183df97b
-class StoreBase(Looks, ObjectStoreInterface):
-    "What every group of verbs stands on: the tiers, how they are to be used, and the origin"
+class OpeningVerbs(Looks, ObjectStoreInterface):
+    "Opening of a store: its tiers, how they are to be used, and the origin"
     _given: set[str]     # The names of the options that were given
     @notes_given
     def __init__(
@@ -121,14 +176,15 @@ class StoreBase(Looks, ObjectStoreInterface):
         offline: Literal['auto'] | bool = 'auto',     # True: use no network
         # Seconds (or "10 min") for which the latest version that was seen is taken for the latest
         max_age: float | str | timedelta = 0.0,
-        trust: bool = False,                          # May loading run code (pickles)?
+        # May loading run code (pickles)? Or that of named types, or of what lies above them: ['sklearn']
+        trust: bool | Iterable[str] = False,
         cache_limit: int | str | None = None,         # How much near tiers may hold, "20GB"; a single tier has none
         timeout: float | str | timedelta = 1.0,       # Seconds (or "2 s") to wait for a connection
         durable: bool = True,                         # Survive a power cut (fsync); False is for scratch data
         # Bars for what takes longer than a second: where somebody looks, always, never
         progress: Literal['auto'] | bool = 'auto',
         endpoint: str | None = None,                  # URL of an S3 service
-        # Further options of the service; secrets belong into its environment variables
+        # Further options of the service; secrets belong in its environment variables
         storage_options: Mapping[str, str] | None = None,
         # Who stands in the records of what is put; None: user@host, or as the settings say
         author: str | None = None,
@@ -138,8 +194,7 @@ class StoreBase(Looks, ObjectStoreInterface):
         """Open a store: its tiers, or those that the settings name, or a folder of this user's own
 
         Errors: `TierMismatch` (tiers that do not fit together, no URL, an unknown option), `InvalidSettings` (a value
-        that
-        cannot be understood), `InvalidCall` (an argument that there is not), `MissingExtra` (a library is not
+        that cannot be understood), `InvalidCall` (an argument that there is not), `MissingExtra` (a library is not
         installed).
 
         ```python
@@ -150,25 +205,39 @@ class StoreBase(Looks, ObjectStoreInterface):
                      timeout=seconds_of('timeout', timeout, InvalidSettings))
         given = dict(waits, endpoint=endpoint, offline=offline, trust=trust, cache_limit=cache_limit, author=author,
                      provenance=provenance)
-        _check_given(offline, progress, dict(cache_limit=cache_limit, author=author, provenance=provenance))
+        _check_given(offline, progress, dict(cache_limit=cache_limit, author=author, provenance=provenance,
+                                             trust=trust))
         config, said = _config(tiers, profile, {k: given[k] for k in given.keys() & self._given})
-        self.tiers, self.endpoint = [_tier_text(t) for t in config['tiers']], config['endpoint']
         self.readonly, self.durable, self.progress = readonly, durable, progress
-        self.offline, self.max_age, self.timeout, self.trust = config['offline'], config['max_age'], config[
-            'timeout'], config['trust']
-        self.cache_limit, self.author, self.provenance = parse_size(config['cache_limit']), config['author'], config[
-            'provenance']
         self._options = _plain_options(storage_options)
-        place = open_backend(self.tiers[-1], endpoint=self.endpoint, options=self._options, timeout=self.timeout,
-                             durable=durable, marker=MARKER)
+        self._set(config)
+        self._open(said, near)
+        self._begin()
+
+    def _set(self, config: Mapping[str, Any]) -> None:
+        "Take over the settings"
+        self.tiers, self.endpoint = [_tier_text(t) for t in config['tiers']], config['endpoint']
+        self.offline, self.max_age, self.timeout = config['offline'], config['max_age'], config['timeout']
+        self.trust: bool | TrustedTypes = trust_of(config['trust'])
+        self.cache_limit = parse_size(config['cache_limit'])
+        self.author, self.provenance = config['author'], config['provenance']
+
+    def _open(self, said: Config, near: bool) -> None:
+        "Open the tiers; no network is touched"
+        place = open_backend(self.tiers[-1], endpoint=self.endpoint, options=self._options,
+                             timeout=self.timeout, durable=self.durable, marker=MARKER)
         self.origin = self._stacked(place, near)
         if 'endpoint' not in self._given and getattr(place, 'endpoint', None):
             service: Any = place      # who has an endpoint says where that was named
             service.said_by = said.sources.get('endpoint', service.said_by)
-        self._first = First.of(said, place, state_folder)     # What is to be said before the first request
+        # What is to be said before the first request
+        self._first = First.of(said, place, state_folder)
         if self._first.addresses and isinstance(place, Backend):
             far: Any = place          # what has addresses is asked over a network
             far.first = self._first.tell
+
+    def _begin(self) -> None:
+        "What a store remembers from here on"
         self._warned = False                          # Was it said that something is stale?
         # Delivery in the background: one at a time, and not at once again
         self._delivering, self._next_sync, self._pause = threading.Lock(), 0.0, 5.0
@@ -176,6 +245,8 @@ class StoreBase(Looks, ObjectStoreInterface):
         self._keeper = None                           # What keeps the index of the origin
         self.keeper    # noqa: B018 (made here, not at the first search)
         self._own = Recent(100_000)                   # Codec and hash of what this object has put
+        # Kinds of objects of which it was said that they need trust
+        self._announced = Recent(1_000)
         self._turns = weakref.WeakValueDictionary()   # Ref: the lock that puts of one item queue at
         # `bucket/item`: the calculated function whose results begin with this name
         self._functions: dict[str, Function] = {}
@@ -207,21 +278,27 @@ class StoreBase(Looks, ObjectStoreInterface):
     def _stacked(self, place, near: bool) -> Origin:
         "The origin, behind the near tiers and its breaker where it has any"
         tiers = [open_near(t) for t in self.tiers[:-1]]
-        if twice := next((t for t in tiers if t.url in (place.url, *(o.url for o in tiers if o is not t))), None):
+        if twice := next((t for t in tiers
+                          if t.url in (place.url, *(o.url for o in tiers if o is not t))), None):
             raise TierMismatch(f'{twice.url} is named twice: '
                                'the near copies of an origin lie elsewhere than the origin')
         remote = not isinstance(place, Backend) or place.can.place == 'remote'
         if self.tiers[:-1] and not remote and any(t.can.place == 'remote' for t in tiers):
             raise TierMismatch(f'{self.tiers[0]} is farther than {self.tiers[-1]}: swap them; the nearest comes first '
                                'and the origin last')
-        if remote and not tiers and near and (cache := cache_folder()): tiers = [open_near(str(cache/'near'))]
+        if remote and not tiers and near and (cache := cache_folder()):
+            tiers = [open_near(str(cache/'near'))]
         by, state = str(self._made_by()['who']), state_folder()
-        if state is None: tiers = []      # without knowing who was there nothing near can be told apart
-        self.pending = Pending.of(state, place.url, getattr(place, 'endpoint', None)) if tiers and state else None
+        # without knowing who was there nothing near can be told apart
+        if state is None: tiers = []
+        self.pending = (Pending.of(state, place.url, getattr(place, 'endpoint', None)) if tiers
+                        and state else None)
         if tiers and state: return self._over_near(place, by, tiers, state)
-        return Origin(place, by, Places(state) if state else None, own=self.tiers[-1] == _own_folder())
+        return Origin(place, by, Places(state) if state else None,
+                      own=self.tiers[-1] == _own_folder())
 
-    def _over_near(self, place: Backend | NativeBackends, by: str, tiers: list, state: Path) -> StackedOrigin:
+    def _over_near(self, place: Backend | NativeBackends, by: str, tiers: list,
+                   state: Path) -> StackedOrigin:
         "An origin behind near tiers; where nothing can be pending, that is said at the first call"
         if isinstance(place, Backend): place = timed(place, max(VOLUME_WAIT * self.timeout, 5.0))
         origin = StackedOrigin(place, by, tiers, self.cache_limit, self.offline, state)
@@ -236,7 +313,14 @@ class StoreBase(Looks, ObjectStoreInterface):
         "What keeps the index of the origin up to date"
         if self._keeper is None or self._keeper.origin is not self.origin:
             self._keeper = Keeper(self.origin, self._index())
+            # whatever this machine has of a version that was erased goes when a listing shows that
+            self.origin.on_erased = self.forgetter.met
         return self._keeper
+
+    @property
+    def forgetter(self) -> Forgetter:
+        "What this machine has of versions that were erased, and drops"
+        return Forgetter(self.origin, self.keeper.index, self.pending, self.cache_limit)
 
     def _index(self) -> Index:
         place = self.origin.place
@@ -253,7 +337,8 @@ class StoreBase(Looks, ObjectStoreInterface):
         "To another process a store goes as the way to open it, without secrets"
         options = {k: getattr(self, k) for k in ('readonly', 'offline', 'max_age', 'trust', 'timeout', 'durable',
                                                  'progress', 'endpoint', 'cache_limit', 'author', 'provenance')}
-        options |= dict(near=isinstance(self.origin, StackedOrigin), storage_options=dict(self._options.public()))
+        options |= dict(near=isinstance(self.origin, StackedOrigin),
+                        storage_options=dict(self._options.public()))
         return open_again, (type(self), self.tiers, options)
 
     def __enter__(self) -> Self: return self
@@ -270,8 +355,8 @@ class StoreBase(Looks, ObjectStoreInterface):
 
     def sync_soon(self) -> None:
         "After a call that the origin has answered: deliver in the background what waits"
-        if (self.offline is True or time.monotonic() < self._next_sync or not self.pending or not self.pending.work()
-            or self.origin.is_away()):
+        if (self.offline is True or time.monotonic() < self._next_sync or not self.pending
+            or not self.pending.work() or self.origin.is_away()):
             return
         self.sync_later()
 
@@ -292,6 +377,25 @@ class StoreBase(Looks, ObjectStoreInterface):
         self.keeper.close()
         self.origin.place.close()
 
+    @property
+    def _remote(self) -> bool: return self.origin.native or self.origin.place.can.place == 'remote'
+
+open_stores: weakref.WeakSet[OpeningVerbs] = weakref.WeakSet()      # Of this process
+
+def _without(calls: list, call) -> None:
+    if call in calls: calls.remove(call)
+
+def open_again(kind: type[T], tiers: list[str], options: dict) -> T: return kind(*tiers, **options)
+
+# Backend: its index, by machine
+_in_memory: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+# times `timeout`: for an answer of a shared volume, which may be slow; at least 5 s
+VOLUME_WAIT = 10.0
+
+# %% ../../nbs/store/03_opening.ipynb #c65f5b83
+class StoreBase(OpeningVerbs):
+    "What every group of verbs stands on: what may be asked, and what an answer says besides"
     def tell_news(self) -> None:
         "Say once what a write has made besides"
         while self.origin.news: warnings.warn(self.origin.news.pop(0), stacklevel=outside())
@@ -305,8 +409,10 @@ class StoreBase(Looks, ObjectStoreInterface):
         if isinstance(answer, Versions): answer.mark_stale()
         if isinstance(answer, Version): answer.stale = True
         if not self._warned:
-            warnings.warn(f'{self.origin.url} is not there: what is near may not be the newest ({reasons[0]})',
-                          StaleWarning, stacklevel=3)
+            why = ('is not asked: offline=True; what is near may not be the newest'
+                   if self.offline is True else 'is not there: what is near may not be the newest '
+                   f'({reasons[0]})')
+            warnings.warn(f'{self.origin.url} {why}', StaleWarning, stacklevel=3)
         self._warned = True
         return answer
 
@@ -315,86 +421,38 @@ class StoreBase(Looks, ObjectStoreInterface):
         try: r = parse_ref(of) if of is not None else None
         except (InvalidRef, TypeError): r = None
         if r is None or not isinstance(self.origin, StackedOrigin): return 'nothing of it is near'
-        try: near = near_numbers(self.origin.bucket(r.bucket), r.item)
-        except OSError: near = []
-        return (f'near are {r.bucket}/{r.item}@' + ', @'.join(map(str, near[-5:])) if near
-                else f'no version of {r.bucket}/{r.item} is near')
+        try: near, bare = near_with_bytes(self.origin.bucket(r.bucket), r.item)
+        except OSError: near, bare = [], []
+        def named(numbers: list[int]) -> str:
+            return f'{r.bucket}/{r.item}@' + ', @'.join(map(str, numbers))
+        if near: return f'near are {named(near)}'
+        if bare: return f'near are the records of {named(bare)}, and not their bytes'
+        return f'no version of {r.bucket}/{r.item} is near'
 
     def _may_write(self) -> None:
+        if now_recalling() is not None:
+            raise Protected('this calculation is run again to compare its result, and writes '
+                            'nothing meanwhile')
         if self.readonly:
-            raise Protected(f'this store was opened with readonly=True: open {self.origin.url} without it to write')
+            raise Protected(f'this store was opened with readonly=True: open {self.origin.url} '
+                            'without it to write')
         self._may_ask()
 
     def _may_ask(self) -> None:
         "Raise where the network is not to be used and nothing can be near"
         if self.offline is True and self._remote and self.pending is None:
-            raise NotAvailableOffline(f'offline=True, and {self.origin.url} is on the network')
+            raise NotAvailableOffline(f"offline=True, and {self.origin.url} is on the network: open the store with "
+                                      "offline='auto'")
         if self.offline is not True: self._first.tell()
         self.origin.meet()
-
-    @property
-    def _remote(self) -> bool: return self.origin.native or self.origin.place.can.place == 'remote'
 
     def __dir__(self) -> list[str]:
         "What Tab offers: what is meant for use; the rest is there for those who know its name"
         return [n for n in object.__dir__(self) if n in PUBLIC or n.startswith('__')]
 
-def _check_given(offline: object, progress: object, others: Mapping) -> None:
-    "Raise where an argument is not what it must be"
-    for name, check in dict(cache_limit=parse_size, author=check_author, provenance=check_provenance).items():
-        try:
-            if others[name] is not None: check(others[name])
-        except ValueError as e: raise InvalidSettings(f'{name}: {e}') from None
-    for name, v in dict(offline=offline, progress=progress).items():
-        if v != 'auto' and not isinstance(v, bool): raise InvalidSettings(f"{name}={v!r}: 'auto', True or False")
-
-def _plain_options(given: Mapping | None) -> Options:
-    "Options under their plain names; those that are secret are neither shown nor pickled"
-    if not isinstance(given, Mapping | None):
-        raise TierMismatch(f'storage_options are a mapping, not a {type(given).__name__}')
-    return Options({option_prefix.sub('', str(k).lower(), count=1): v for k, v in (given or {}).items()})
-
-def _tier_text(tier: str | PathLike) -> str:
-    "A tier as text; a path is made absolute, for the process that a store is sent to may work in another folder"
-    if not isinstance(tier, str | PathLike):
-        raise TierMismatch(f'{tier!r:.80} is no tier: a path or a URL is, such as s3://lab')
-    return plain_path(tier) if split_tier(tier)[0] == 'path' else os.fspath(tier)
-
-open_stores: weakref.WeakSet[StoreBase] = weakref.WeakSet()      # Of this process
-
-def _without(calls: list, call) -> None:
-    if call in calls: calls.remove(call)
-
-def open_again(kind: type[T], tiers: list[str], options: dict) -> T: return kind(*tiers, **options)
-
-# %% ../../nbs/store/03_opening.ipynb #c8cb3777
-def _config(tiers: tuple, profile: str | None, given: dict) -> tuple[dict, Config]:
-    """The settings for a store: arguments over the environment over a file over defaults; and what was said without
-    the arguments"""
-    said = get_config(profile, files=not tiers or profile is not None)
-    config: dict[str, Any] = dict(said) | given
-    config['tiers'] = list(tiers or config['tiers'] or [default_folder()])
-    return config, said
-
-def _own_folder() -> str:
-    "Where a store lies that was given no place; empty for a user without a home"
-    from platformdirs import user_data_path
-    try: return str(user_data_path('objectstore', appauthor=False))
-    except RuntimeError: return ''
-
-def default_folder() -> str:
-    "The same, or an error where this user has no home"
-    if own := _own_folder(): return own
-    raise InvalidSettings('this user has no home, and no setting names a place: give a folder or a URL, or set '
-                          'OBJECTSTORE_TIERS')
-
-VOLUME_WAIT = 10.0     # times `timeout`: for an answer of a shared volume, which may be slow; at least 5 s
-
-# %% ../../nbs/store/03_opening.ipynb #4768bd45
-_in_memory: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()     # Backend: its index, by machine
-
 # %% ../../nbs/store/03_opening.ipynb #0ba2d9c0
-PUBLIC = ('list_buckets', 'find_or_create_bucket', 'remove_bucket', 'find_items', 'put', 'get', 'get_stats', 'copy',
-          'remove', 'versions', 'annotate', 'aliases', 'set_alias', 'remove_alias', 'calculated', 'put_many',
-          'get_many', 'history', 'rollback', 'watch', 'explain', 'status', 'sync', 'refresh', 'browse', 'duckdb',
-          'near', 'care', 'close', 'tiers')
+PUBLIC = ('list_buckets', 'find_or_create_bucket', 'remove_bucket', 'find_items', 'put', 'get',
+          'get_stats', 'copy', 'remove', 'versions', 'annotate', 'aliases', 'set_alias',
+          'remove_alias', 'calculated', 'put_many', 'get_many', 'history', 'restore', 'rollback',
+          'release', 'watch', 'explain', 'status', 'sync', 'refresh', 'browse', 'duckdb', 'near',
+          'care', 'close', 'tiers')

@@ -8,19 +8,21 @@ import os, re, warnings
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-from ..errors import Damaged, NotAvailableOffline, NotFound, StaleWarning, Unsupported, hint, seconds_of
+from typing import Any, NamedTuple, TypeVar, overload
+from ..errors import (Damaged, NotAvailableOffline, NotFound, StaleWarning, Unsupported,
+                                hint, seconds_of)
 from ..refs import LATEST, Alias, Number, Ref, WriteId, name_filter, parse_ref
 from ..calls import with_help
-from ..tracking import now_reading
+from ..tracking import now_reading, now_recalling
 from ..storage.backend import in_threads
-from ..codecs import frames, models    # noqa: F401 (they register their codecs)
-from ..codecs.codec import by_name
+from ..codecs import boosted, columnar, figures, frames, graphs    # noqa: F401 (they register their codecs)
+from ..codecs import expectations, models, science, streams    # noqa: F401 (they, too)
+from ..codecs.codec import Codec, by_name, extension, known_codec
 from ..cache.machine import files_folder
 from ..format.identity import MARKER, is_folder, near_store
 from ..format.records import Record, aliases_folder
@@ -29,14 +31,15 @@ from ..cache.near import at_origin, note_stale, stale_now
 from ..cache.outbox import Waiting, Work
 from ..cache.download import Progress, member_path, safe_name, source
 from ..cache.mapped import get_frame, twin_place
-from .version import Folder, ItemVersions, PendingVersion, Version, Versions, answered, note_read
+from ..versions.bundle import Parts, listed_object, part_record, parts_of
+from ..versions.version import (Folder, ItemVersions, PendingVersion, Version, Versions,
+                                          answered, note_read, store_place)
 from .opening import StoreBase, outside, Function
 
 # %% auto #0
-__all__ = ['unwarned', 'ReadVerbs', 'Unread', 'Waits', 'with_pending']
+__all__ = ['unwarned', 'Unread', 'Waits', 'with_pending', 'ResolvingVerbs', 'ReadVerbs']
 
 # %% ../../nbs/store/04_reads.ipynb #a8f2b4d3
-_R = TypeVar('_R')
 _unwarned: ContextVar[bool] = ContextVar('unwarned', default=False)
 
 @contextmanager
@@ -46,11 +49,40 @@ def unwarned() -> Iterator[None]:
     try: yield
     finally: _unwarned.reset(token)
 
-class ReadVerbs(StoreBase):
-    "Reads: `get`, `versions`, `store[ref]`, and the buckets"
+# %% ../../nbs/store/04_reads.ipynb #e3320762
+@dataclass(frozen=True)
+class Unread:
+    "A pending put of which no more is known than that it waits"
+    bucket: str
+    item: str
+    id: str
+    version = None
+    pending = True
+
+class Waits(NamedTuple):
+    """What waits for the origin in a bucket, as it was in one moment; versions by item and number, pending ones by
+    item and write id"""
+    # Whose removal does not wait too, oldest first
+    puts: list[Work]
+    gone: set[tuple[str, int | str | None]]           # What is to be removed
+    notes: dict[tuple[str, int | str | None], list[dict]]
+    aliases: dict[str, dict[str, int | str | None]]   # By item: where they will point
+
+def with_pending(found: Iterable[Version], waiting: Iterable[Version]) -> list[Version]:
+    "Versions, and those that wait behind them, but for those that were delivered and found meanwhile"
+    found = list(found)
+    ids = {v.id for v in found}
+    return [*found, *(v for v in waiting if v.pending and v.id not in ids)]
+
+# %% ../../nbs/store/04_reads.ipynb #2785aee3
+_R = TypeVar('_R')
+
+class ResolvingVerbs(StoreBase):
+    "Resolver: the version that a ref names, with what waits on this machine to be delivered"
 
     @abstractmethod
-    def _later(self, v: Any, op: str, **says) -> Any:     # A version, or one of which little is known: that very one
+    # A version, or one of which little is known: that very one
+    def _later(self, v: Any, op: str, **says) -> Any:
         "Write down what is to be done to a version when the origin is back; `WriteVerbs` has it"
 
     def _version(self, ref: object, max_age: float | None = None) -> Version:
@@ -65,7 +97,9 @@ class ReadVerbs(StoreBase):
         except NotFound as e:
             if (why := stale_now()) and not self._removed_for_sure(bucket, r):
                 raise NotAvailableOffline(f'{why[0]}; {r} may exist, and {self._what_is_near(r)}') from e
-            if self._bucket_missing(bucket): raise self._no_bucket(r.bucket) from None
+            if self._bucket_missing(bucket):
+                if self._vanished(): return self._version(ref, max_age)      # what is near answers now
+                raise self._no_bucket(r.bucket) from None
             raise e
         return self._unless_removed(found, r, gone) if gone else found
 
@@ -74,16 +108,28 @@ class ReadVerbs(StoreBase):
         return isinstance(r.selector, Number) and bucket.mark(r.item, r.selector.n) is not None
 
     def _found(self, bucket: Bucket, r: Record) -> Version:
-        return Version(self, bucket, r, source=lambda: bucket.backend.nearest(bucket.key(r.item, r.version)))
+        return Version(self, bucket, r,
+                       source=lambda: bucket.backend.nearest(bucket.key(r.item, r.version)))
 
     def _bucket_missing(self, bucket: Bucket) -> bool:
         if self.origin.native and not self.origin.place.exists(bucket.name): return True
         return bucket.state()[0] == 0
 
+    def _vanished(self) -> bool:
+        """Has a folder gone whose store this machine has met? Asked where nothing was found; near tiers answer from
+        then on"""
+        origin, url = self.origin, self.origin.url
+        if origin.native or not origin.breaker or origin.breaker.open or not is_folder(url): return False
+        if os.path.lexists(f'{url}/{MARKER}') or not (met := origin.places.get(url).get('identity')): return False
+        try: origin.missing(origin.place.deciding(), met)
+        except ConnectionError: return True
+        return False
+
     def _no_bucket(self, name: str) -> NotFound:
         known, url = self.origin.names(), self.origin.url
         if not known and is_folder(url) and not os.path.lexists(f'{url}/{MARKER}'):
-            return NotFound(f'no bucket {name!r} in {url}: it is empty, no store was made there yet{near_store(url)}')
+            return NotFound(f'no bucket {name!r} in {url}: it is empty, no store was made there '
+                            f'yet{near_store(url)}')
         return NotFound(f'no bucket {name!r} in {self.origin.url}'
                         + (hint(name, known) or (f"; there are {', '.join(known[:5])}" if known else '; it is empty')))
 
@@ -92,7 +138,8 @@ class ReadVerbs(StoreBase):
         if self.pending is None: return None
         id = r.selector.id if isinstance(r.selector, WriteId) else None
         if not self.pending.work(): return self._delivered(r, id) if id else None
-        if isinstance(r.selector, Alias) and not r.selector.back: return self._waiting_alias(r, r.selector.name)
+        if isinstance(r.selector, Alias) and not r.selector.back:
+            return self._waiting_alias(r, r.selector.name)
         if id is None and r.selector not in (None, LATEST): return None
         for w in reversed([w for w in self._waiting_puts(r.bucket, r.item) if id in (None, w.id)]):
             try: return self._pending_version(w)
@@ -107,8 +154,8 @@ class ReadVerbs(StoreBase):
         if not self.pending: return []
         work = self.pending.work()
         gone = {w.says['version'] for w in work if w.op == 'remove'}
-        return [w for w in work if w.op == 'put' and bucket in (None, w.bucket) and item in (None, w.item)
-                and w.id not in gone]
+        return [w for w in work if w.op == 'put' and bucket in (None, w.bucket)
+                and item in (None, w.item) and w.id not in gone]
 
     def _delivered(self, r: Ref, id: str) -> Version | None:
         "The version that a delivered put became, where this machine delivered it"
@@ -127,8 +174,9 @@ class ReadVerbs(StoreBase):
 
     def waiting_notes(self, v: Version) -> list[dict]:
         "Notes on a version that wait for the origin"
-        return [w.says['move']['notes'] for w in (self.pending.work() if self.pending else []) if w.op == 'note'
-                and w.says['version'] in (v.version, v.id) and w.name == f'{v.bucket}/{v.item}']
+        return [w.says['move']['notes'] for w in (self.pending.work() if self.pending else [])
+                if w.op == 'note' and w.says['version'] in (v.version, v.id)
+                and w.name == f'{v.bucket}/{v.item}']
 
     def notes_of(self, v: Version) -> list[dict]:
         """The notes of a version, and those that wait. What waits is looked at first: what is delivered meanwhile is
@@ -145,8 +193,9 @@ class ReadVerbs(StoreBase):
 
     def _waiting_aliases(self, r: Ref) -> dict[str, int | str | None]:
         "Where pending moves will point the aliases of an item: numbers, write ids of pending puts, None for nowhere"
-        return {w.says['alias']: w.says['version'] for w in (self.pending.work() if self.pending else [])
-                if w.op == 'alias' and w.name == f'{r.bucket}/{r.item}'}
+        return {w.says['alias']: w.says['version']
+                for w in (self.pending.work() if self.pending else []) if w.op == 'alias'
+                and w.name == f'{r.bucket}/{r.item}'}
 
     def _waiting_alias(self, r: Ref, name: str) -> Version | None:
         to = self._waiting_aliases(r).get(name, ...)
@@ -159,8 +208,10 @@ class ReadVerbs(StoreBase):
     def _unless_removed(self, v: Version, r: Ref, gone: set[int | None]) -> Version:
         "A version whose removal does not wait, or the one before it where the latest was asked for"
         if v.version not in gone: return v
-        before = [n for n in v._in.numbers(v.item).live if n not in gone] if r.selector in (None, LATEST) else []
-        if not before: raise NotFound(f'{v.ref} was removed on this machine; the removal is pending')
+        before = ([n for n in v._in.numbers(v.item).live if n not in gone]
+                  if r.selector in (None, LATEST) else [])
+        if not before:
+            raise NotFound(f'{v.ref} was removed on this machine; the removal is pending')
         return self._found(v._in, v._in.record(v.item, before[-1]))
 
     def _going(self, bucket: str, item: str) -> set[int | None]:
@@ -171,7 +222,9 @@ class ReadVerbs(StoreBase):
     def _pending_version(self, w: Work) -> Version:
         "A pending put as a version; where it was delivered since the queue was read: what it became"
         if (queue := self.pending) is None: return self._became(Ref(w.bucket, w.item), w.id)
-        try: return PendingVersion(self, Waiting(w, queue, self.origin.bucket(w.bucket)), queue.record(w), w.since)
+        try:
+            return PendingVersion(self, Waiting(w, queue, self.origin.bucket(w.bucket)),
+                                  queue.record(w), w.since)
         except Damaged:
             if queue.still(w.id): raise
             return self._became(Ref(w.bucket, w.item), w.id)
@@ -212,6 +265,61 @@ class ReadVerbs(StoreBase):
             if w.op == 'alias': aliases[w.item][w.says['alias']] = what(w)[1]
         return Waits([w for w in work if w.op == 'put' and (w.item, w.id) not in gone], gone, notes, aliases)
 
+    def function_of(self, r: Ref) -> Function | None:
+        "The calculated function whose results have such names"
+        if not self._functions or r.selector not in (None, LATEST): return None
+        parts = f'{r.bucket}/{r.item}'.split('/')
+        return next((f for k in range(len(parts), 1, -1) if (f := self._functions.get('/'.join(parts[:k])))), None)
+
+    def _live_numbers(self, bucket: Bucket, r: Ref, waits: Waits | None = None) -> tuple[list[int], list[Version]]:
+        """The numbers of an item that are live, but for those whose removal waits, and what is pending behind them;
+        none at all is `NotFound`"""
+        waits = waits or self._waits(r.bucket, r.item)
+        waiting, gone = self._pending_versions(waits.puts), waits.gone
+        live = [n for n in self._or_waiting(lambda: bucket.numbers(r.item).live, waiting)
+                if (r.item, n) not in gone]
+        if not live and not waiting:
+            self._version(Ref(r.bucket, r.item))
+            live = bucket.numbers(r.item).live     # there is one: the listing before was none
+        return live, waiting
+
+    def _loaded(self, bucket: Bucket, wanted: list[tuple[str, int]], notes: dict, aliases: dict,
+                waits: Waits) -> Versions:
+        "Versions from their records, read together; with what waits for the origin"
+        def aliased(r):
+            return sorted(a for a, to in (aliases.get(r.item, {}) | waits.aliases.get(r.item, {})).items()
+                          if to in (r.version, r.id))
+        def noted(r):
+            return [*notes.get((r.item, r.version), []), *waits.notes.get((r.item, r.version), []),
+                    *waits.notes.get((r.item, r.id), [])]
+        found = []
+        for (item, _), r in zip(wanted, bucket.read_records(wanted)):
+            if isinstance(r, (Damaged, Unsupported)): warnings.warn(f'left out: {r}', stacklevel=3)
+            elif isinstance(r, Exception): raise r
+            elif (item, r.id) not in waits.gone:
+                found.append(Version(self, bucket, r, noted(r), aliased(r)))
+        return Versions(found)
+
+    def _bucket_names(self) -> list[str]:
+        "All buckets, also those that only pending puts are for"
+        waiting = {w.bucket for w in self._waiting_puts()}
+        return sorted({*self._or_waiting(self.origin.names, waiting), *waiting})
+
+    def _or_waiting(self, ask: Callable[[], _R], waiting: Collection) -> _R | list[Any]:
+        "What the origin or a near tier says; nothing, where something waits for an origin that was never met"
+        try: return ask()
+        except ConnectionError as e:
+            if not waiting or self.offline is False: raise
+            note_stale(e)
+            return []
+
+# %% ../../nbs/store/04_reads.ipynb #e4ac1451
+_As = TypeVar('_As')
+_D = TypeVar('_D')
+
+class ReadVerbs(ResolvingVerbs):
+    "Reads: `get`, `versions`, `store[ref]`, and the buckets"
+
     @answered
     def __getitem__(
         self,
@@ -226,7 +334,7 @@ class ReadVerbs(StoreBase):
         store['models/churn@production'].metadata
         ```
         """
-        try: v = self._version(ref)
+        try: v = self._now_or_then(ref)
         except NotFound: note_read(self, ref, None); raise
         if now_reading() is not None: v.asked = getattr(ref, 'ref', None) or str(ref)
         v._latest = bool(self._functions) and self.function_of(parse_ref(ref)) is not None
@@ -250,16 +358,19 @@ class ReadVerbs(StoreBase):
         except NotFound: return False
         return True
 
-    def function_of(self, r: Ref) -> Function | None:
-        "The calculated function whose results have such names"
-        if not self._functions or r.selector not in (None, LATEST): return None
-        parts = f'{r.bucket}/{r.item}'.split('/')
-        return next((f for k in range(len(parts), 1, -1) if (f := self._functions.get('/'.join(parts[:k])))), None)
+    def _now_or_then(self, ref: object, max_age: float | None = None) -> Version:
+        "The version that a ref names; in a calculation that is run again, the one that it named then"
+        if (then := now_recalling()) is None: return self._version(ref, max_age)
+        v = then.answer(store_place(self)[0], getattr(ref, 'ref', None) or str(ref))
+        if v is ...: return self._version(ref, max_age)
+        if v is None: raise NotFound(f'{ref} was not there when this was calculated')
+        return v.seen_by(v._store)
 
     def _answer(self, ref: object, max_age: float | None) -> Version:
         "The version that a get gives"
-        f = self.function_of(r := parse_ref(ref)) if self._functions else None
-        try: v = self._version(ref, max_age)
+        r = parse_ref(ref)
+        f = self.function_of(r) if self._functions and now_recalling() is None else None
+        try: v = self._now_or_then(ref, max_age)
         except NotFound:
             if (v := f.make(r) if f else None) is None: note_read(self, ref, None); raise
             return v
@@ -268,65 +379,104 @@ class ReadVerbs(StoreBase):
         note_read(self, ref, v)
         return v
 
-    def _warn_outdated(self, found: Iterable[Version]) -> None:
+    def _judges(self) -> bool:
+        "Is it told here that results are outdated? Not within a calculation, nor while a result is judged"
+        return bool(self._functions) and not _unwarned.get()
+
+    def _warn_outdated(self, found: Iterable[Version], note: str = '') -> None:
         "One warning where some of these are outdated results; each must be the latest of its item"
-        if not self._functions or _unwarned.get(): return
+        if not self._judges(): return
         results = {r: (f, v) for v in found if (f := self.function_of(r := Ref(v.bucket, v.item)))}
         memo = {}
         said = [why for r, (f, v) in results.items() if (why := f.outdated(r, v, memo))]
         if not said: return
-        many = f'{len(said):,} of {len(results):,} results are outdated, the first: ' if len(said) > 1 else ''
-        warnings.warn(many + said[0], StaleWarning, stacklevel=outside())
+        many = (f'{len(said):,} of {len(results):,} results are outdated, the first: '
+                if len(said) > 1 else '')
+        warnings.warn(many + said[0] + note, StaleWarning, stacklevel=outside())
 
+    @overload
+    def get(self, ref: str | Ref | Version, *, as_: type[_As], columns: list[str] | None = None,
+            max_age: float | str | timedelta | None = None, trust: bool | Iterable[str] | None = None,
+            part: object = None) -> _As: ...
+    @overload
+    def get(self, ref: str | Ref | Version, *, as_: type[_As], columns: list[str] | None = None, default: _D,
+            max_age: float | str | timedelta | None = None, trust: bool | Iterable[str] | None = None,
+            part: object = None) -> _As | _D: ...
+    @overload
+    def get(self, ref: str | Ref | Version, *, as_: type | str | None = None, columns: list[str] | None = None,
+            default: object = ..., max_age: float | str | timedelta | None = None,
+            trust: bool | Iterable[str] | None = None, part: object = None) -> object: ...
     @answered
     def get(
         self,
         ref: str | Ref | Version,              # `bucket/item`, with a selector where it is not the latest
         *,
-        as_: type | str | None = None,         # A type, or "pandas", "polars", "lazy", "arrow", "bytes"
+        # A type, or "pandas", "polars", "lazy", "arrow",
+        # "bytes"; "batches": rows in turn, in bounded memory
+        as_: type | str | None = None,
         columns: list[str] | None = None,      # Only these columns of a frame
         default: object = ...,                 # What to give back where there is no such version
         # Seconds (or "10 min") for which the latest that was seen is taken for the latest
         max_age: float | str | timedelta | None = None,
-        # May loading run code? None: if the store was opened so, or this store object has put these very bytes
-        trust: bool | None = None,
+        # May loading run code? None: if the store was opened
+        # so, or this store object has put these very bytes
+        trust: bool | Iterable[str] | None = None,
+        # One part of a bundle, by its key or a tuple of keys; of a folder a file, by its name
+        part: object = None,
     ) -> object:
         """Object of a version, from the nearest place that has it
 
         Errors: `NotFound` (no such version, and no `default`), `Untrusted` (loading it could run code, without
         `trust`), `Damaged` (the bytes are not those that were put), `NotAvailableOffline` (the origin is away and
-        nothing near
-        answers), `Unsupported` (not as this type), `MissingExtra` (a library is not installed).
+        nothing near answers), `Unsupported` (not as this type), `MissingExtra` (a library is not installed).
 
         ```python
         store.get('models/churn@production')
         store.get('models/unknown', default=None)
+        store.get('run/result', part='train')
         ```
         """
         try: v = self._answer(ref, max_age if max_age is None else seconds_of('max_age', max_age))
         except NotFound:
             if default is not ...: return default
             raise
-        return self._object(v, as_, columns, trust)
+        return self._object(v, as_, columns, trust, part)
 
-    def _object(self, v: Version, as_: object, columns: list[str] | None, trust: bool | None) -> object:
-        "The object of a version"
-        return (self._decoded(v, as_, columns, trust) if not v.pending
-                else self.or_delivered(v, lambda v: self._decoded(v, as_, columns, trust)))
+    def _object(self, v: Version, as_: object, columns: list[str] | None,
+                trust: bool | Iterable[str] | None, part: object = None) -> object:
+        "The object of a version, or of a part of it"
+        def decoded(v: Version) -> object:
+            if v._record.listing: return listed_object(v, part, as_, columns, trust)
+            if part is not None: raise Unsupported(f'{v.ref} is a {v.codec}, and has no parts')
+            return self._decoded(v, v._record, v.path, as_, columns, trust)
+        return decoded(v) if not v.pending else self.or_delivered(v, decoded)
 
-    def _decoded(self, v: Version, as_: object, columns: list[str] | None, trust: bool | None) -> object:
-        "The object of a version: a folder and a file as such, all else through its codec"
-        r, raw = v._record, as_ in (bytes, 'bytes')
-        if r.codec == 'folder':
-            if as_ is None and columns is None: return Folder(v)
-            raise Unsupported(f'{v.ref} is a folder: get it without as_ and columns, and read its files')
-        if r.codec == 'file' and not raw and columns is None and as_ in (None, Path): return v.path()
-        if trust is None: trust = self.trust or (r.codec, r.hash) in self._own
-        codec = by_name(r.codec)
+    def parts_of(self, v: Version) -> Parts:
+        "The parts of a version"
+        return parts_of(v) if not v.pending else self.or_delivered(v, parts_of)
+
+    def part_object(self, v: Version, p: dict, as_: object = None, columns: list[str] | None = None,
+                    trust: bool | Iterable[str] | None = None) -> object:
+        "The object of a part of a bundle; `p`: what the skeleton says of it"
+        def decoded(v: Version) -> object:
+            return self._decoded(v, part_record(v, p), lambda: Folder(v)[p['part']], as_, columns, trust)
+        return decoded(v) if not v.pending else self.or_delivered(v, decoded)
+
+    def _decoded(self, v: Version, r: Record, file: Callable[[], Path], as_: object, columns: list[str] | None,
+                 trust: bool | Iterable[str] | None) -> object:
+        "The object of one payload: a file as such, all else through its codec"
+        raw = as_ in (bytes, 'bytes')
+        if r.codec == 'file' and not raw and columns is None and as_ in (None, Path): return file()
+        # in a calculation that is run again the bytes may
+        # be a stranger's, whatever this store may load
+        if (then := now_recalling()) is not None and then.trust is not None: trust = then.trust
+        if trust is None: trust = (r.codec, r.hash) in self._own or self.trust
+        codec = known_codec(r.codec) if raw else by_name(r.codec)
+        if as_ == 'batches': return self._batches(v, r, codec, columns)
         if isinstance(codec, frames.ParquetCodec) and r.data is None and not raw:
-            return get_frame(v._in, r, None if v.pending else twin_place(v._in, self.cache_limit), as_, columns,
-                             self.progress)
-        if as_ == 'lazy': return codec.decode(v.path(), r.how, as_=as_, columns=columns, trust=trust)
+            return get_frame(v._in, r, None if v.pending else twin_place(v._in, self.cache_limit),
+                             as_, columns, self.progress)
+        if as_ == 'lazy': return codec.decode(file(), r.how, as_=as_, columns=columns, trust=trust)
         if r.data is not None:
             return (r.data if raw and columns is None
                     else codec.decode(r.data, r.how, as_=as_, columns=columns, trust=trust))
@@ -337,6 +487,17 @@ class ReadVerbs(StoreBase):
                     return codec.decode(s, r.how, as_=as_, columns=columns, trust=trust)
             except FileNotFoundError:     # another process has made room in the near tier
                 if last: raise
+
+    def _batches(self, v: Version, r: Record, codec: Codec, columns: list[str] | None) -> Any:
+        "Batches of rows; the payload stays where it is as long as they are read"
+        import pyarrow as pa
+        with ExitStack() as held:
+            reader: Any = codec.decode(held.enter_context(source(v._in, r, self.progress)), r.how,
+                                       as_='batches', columns=columns)
+            kept = held.pop_all()
+        def read():
+            with kept: yield from reader
+        return pa.RecordBatchReader.from_batches(reader.schema, read())
 
     @answered
     def versions(
@@ -363,41 +524,14 @@ class ReadVerbs(StoreBase):
         live, waiting = self._live_numbers(bucket, r, waits)
         if not live: return ItemVersions(waiting)
         aliases = bucket.all_aliases(bucket.prefix + aliases_folder(r.item), r.item, lenient=True)
-        found = self._loaded(bucket, [(r.item, n) for n in live], bucket.all_notes(r.item, lenient=True), aliases,
-                             waits)
+        found = self._loaded(bucket, [(r.item, n) for n in live],
+                             bucket.all_notes(r.item, lenient=True), aliases, waits)
         return ItemVersions(with_pending(found, waiting))
-
-    def _live_numbers(self, bucket: Bucket, r: Ref, waits: Waits | None = None) -> tuple[list[int], list[Version]]:
-        """The numbers of an item that are live, but for those whose removal waits, and what is pending behind them;
-        none at all is `NotFound`"""
-        waits = waits or self._waits(r.bucket, r.item)
-        waiting, gone = self._pending_versions(waits.puts), waits.gone
-        live = [n for n in self._or_waiting(lambda: bucket.numbers(r.item).live, waiting) if (r.item, n) not in gone]
-        if not live and not waiting:
-            self._version(Ref(r.bucket, r.item))
-            live = bucket.numbers(r.item).live     # there is one: the listing before was none
-        return live, waiting
-
-    def _loaded(self, bucket: Bucket, wanted: list[tuple[str, int]], notes: dict, aliases: dict,
-                waits: Waits) -> Versions:
-        "Versions from their records, read together; with what waits for the origin"
-        def aliased(r):
-            return sorted(a for a, to in (aliases.get(r.item, {}) | waits.aliases.get(r.item, {})).items()
-                          if to in (r.version, r.id))
-        def noted(r):
-            return [*notes.get((r.item, r.version), []), *waits.notes.get((r.item, r.version), []),
-                    *waits.notes.get((r.item, r.id), [])]
-        found = []
-        for (item, _), r in zip(wanted, bucket.read_records(wanted)):
-            if isinstance(r, (Damaged, Unsupported)): warnings.warn(f'left out: {r}', stacklevel=3)
-            elif isinstance(r, Exception): raise r
-            elif (item, r.id) not in waits.gone: found.append(Version(self, bucket, r, noted(r), aliased(r)))
-        return Versions(found)
 
     def file_name(self, r: Record) -> str:
         "The original name of a stored file, or the last part of the item with the codec's extension"
         own = r.item.rpartition('/')[2].replace('\\', '_')
-        suffix = '' if r.codec in ('folder', 'file') else by_name(r.codec).suffix
+        suffix = extension(known_codec(r.codec))
         return safe_name(r.how.get('name'), own if own.endswith(suffix) else own + suffix)
 
     def cache_folder(self, bucket: Bucket) -> Path:
@@ -409,7 +543,7 @@ class ReadVerbs(StoreBase):
         v, members = folder.version, list(folder)
         with Progress(f'get {v.ref}', len(members), self.progress, unit=' files') as progress:
             def one(name):
-                folder._file(name, member_path(top, name), free)
+                folder._file(name, top, member_path(top, name), free)
                 progress(1)
             for answer in in_threads(one, members, v._in.backend.can.many):
                 if isinstance(answer, Exception): raise answer
@@ -432,19 +566,6 @@ class ReadVerbs(StoreBase):
         passes = name_filter(filter)
         self._may_ask()
         return [n for n in self._bucket_names() if passes(n)]
-
-    def _bucket_names(self) -> list[str]:
-        "All buckets, also those that only pending puts are for"
-        waiting = {w.bucket for w in self._waiting_puts()}
-        return sorted({*self._or_waiting(self.origin.names, waiting), *waiting})
-
-    def _or_waiting(self, ask: Callable[[], _R], waiting: Collection) -> _R | list[Any]:
-        "What the origin or a near tier says; nothing, where something waits for an origin that was never met"
-        try: return ask()
-        except ConnectionError as e:
-            if not waiting or self.offline is False: raise
-            note_stale(e)
-            return []
 
     @answered
     def find_or_create_bucket(
@@ -475,7 +596,8 @@ class ReadVerbs(StoreBase):
         self,
         name: str,               # Of the bucket
         force: bool = False,     # Also where it holds items: all of their versions are removed
-    # True where it is gone or never was; False, and nothing touched, where it holds items: a warning says how many
+    # True where it is gone or never was; False, and nothing
+    # touched, where it holds items: a warning says how many
     ) -> bool:
         """Remove a bucket
 
@@ -489,12 +611,14 @@ class ReadVerbs(StoreBase):
         waiting = self._waiting_puts(name)
         with at_origin(): gone = False if waiting and not force else self.origin.remove(name, force)
         if gone is None and not waiting:
-            warnings.warn(f'there never was a bucket {name!r} in {self.origin.url}{hint(name, self.origin.names())}',
+            warnings.warn(f'there never was a bucket {name!r} in '
+                          f'{self.origin.url}{hint(name, self.origin.names())}',
                           stacklevel=outside())
         if gone is False:
             warnings.warn(f'bucket {name!r} stays: {self._held(name, waiting)}; remove_bucket({name!r}, force=True) '
                           'removes them with it', stacklevel=3)
-        for w in waiting if force else (): self._later(Unread(w.bucket, w.item, w.id), 'remove', force=True)
+        for w in waiting if force else ():
+            self._later(Unread(w.bucket, w.item, w.id), 'remove', force=True)
         return gone is not False
 
     def _held(self, name: str, waiting: list[Work]) -> str:
@@ -507,27 +631,3 @@ class ReadVerbs(StoreBase):
         return (' and '.join([*found,
                               *([f'{count(len(waiting), "put")} to it {"is" if len(waiting) == 1 else "are"} '
                                  'pending'] if waiting else [])]) or 'a version came while it was removed')
-
-# %% ../../nbs/store/04_reads.ipynb #e3320762
-@dataclass(frozen=True)
-class Unread:
-    "A pending put of which no more is known than that it waits"
-    bucket: str
-    item: str
-    id: str
-    version = None
-    pending = True
-
-class Waits(NamedTuple):
-    """What waits for the origin in a bucket, as it was in one moment; versions by item and number, pending ones by
-    item and write id"""
-    puts: list[Work]                                  # Whose removal does not wait too, oldest first
-    gone: set[tuple[str, int | str | None]]           # What is to be removed
-    notes: dict[tuple[str, int | str | None], list[dict]]
-    aliases: dict[str, dict[str, int | str | None]]   # By item: where they will point
-
-def with_pending(found: Iterable[Version], waiting: Iterable[Version]) -> list[Version]:
-    "Versions, and those that wait behind them, but for those that were delivered and found meanwhile"
-    found = list(found)
-    ids = {v.id for v in found}
-    return [*found, *(v for v in waiting if v.pending and v.id not in ids)]

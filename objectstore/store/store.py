@@ -4,7 +4,7 @@
 
 # %% ../../nbs/store/14_store.ipynb #57040003
 from __future__ import annotations
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os import PathLike
 from typing import TYPE_CHECKING, Literal
 from fastcore.meta import delegates
@@ -12,7 +12,7 @@ from ..errors import InvalidRef, TierMismatch
 from ..refs import Ref, parse_ref
 from ..calls import class_with_help, explained, no_attribute, with_help
 from ..storage.urls import split_tier
-from .version import store_place
+from ..versions.version import Version, answered, store_place
 from .opening import PUBLIC, StoreBase, default_folder, open_stores
 from .history import HistoryVerbs
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class ObjectStore(HistoryVerbs):
     """
     __iter__ = None     # a store of a million versions is searched, not walked
     @property
-    def _store(self) -> ObjectStore: return self     # as of what came from one: each verb asks for it
+    # as of what came from one: each verb asks for it
+    def _store(self) -> ObjectStore: return self
 
     def __getattr__(self, name: str) -> object:
         "What is meant by a verb that there is not; one that is there, and failed, fails again"
@@ -58,8 +59,7 @@ class ObjectStore(HistoryVerbs):
         """Decorator that keeps the results of a function as versions, and calculates what is missing or outdated
 
         Errors: `InvalidRef` (a selector in the ref, or a `version` that is no text or number), `Unsupported` (a
-        function
-        whose source cannot be told).
+        function whose source cannot be told).
 
         ```python
         @store.calculated('results/square')
@@ -74,7 +74,8 @@ class ObjectStore(HistoryVerbs):
             raise InvalidRef(f'version={version!r:.80}: text or a number, such as "2"')
         def decorate(fn: Callable) -> Calculated:
             check_function(fn)
-            f = Calculated(self, r, fn, version, (ignore,) if isinstance(ignore, str) else tuple(ignore),
+            f = Calculated(self, r, fn, version,
+                           (ignore,) if isinstance(ignore, str) else tuple(ignore),
                            tuple(uses) if isinstance(uses, (tuple, list)) else (uses,),
                            (secret,) if isinstance(secret, str) else tuple(secret))
             f.register()
@@ -102,6 +103,30 @@ class ObjectStore(HistoryVerbs):
         from objectstore.browser.browse import browse
         return browse(self, bucket, query, height, readonly, ui=ui)
 
+    @answered
+    def release(
+        self,
+        ref: str | Ref,                        # `bucket/item` of the release
+        # What is released: refs, or versions that were found; `@*` of an item: every version
+        refs: str | Ref | Version | Iterable[str | Ref | Version],
+        *,
+        description: str,                      # What it is, in words
+    ) -> Version:                              # Of kind `release`; its object says which versions it names
+        """Release: the exact versions that refs name now, and all that these were made from, under one name
+
+        What it names stays, whatever rule prunes. A warning tells of what something was made from and is gone.
+
+        Errors: `NotFound` (one of them is not there), `StillPending` (one has no number yet), `InvalidQuery` (no
+        description), `InvalidCall` (nothing to release), `Conflict` (one was removed meanwhile), `Protected` (a
+        read-only store), `NotAvailableOffline` (the origin is away).
+
+        ```python
+        store.release('papers/paper-3', ['models/churn@production', 'data/folder'], description='As submitted')
+        ```
+        """
+        from objectstore.moving.releases import make_release
+        return make_release(self, ref, refs, description)
+
     @explained
     def duckdb(
         self,
@@ -127,8 +152,8 @@ def open_store(
     endpoint: str | None,
 ) -> ObjectStore | None:       # None: not open in this process
     "A store that is open in this process, by the place of its origin"
-    return next((s for s in list(open_stores) if isinstance(s, ObjectStore) and store_place(s) == (place, endpoint)),
-                None)
+    return next((s for s in list(open_stores) if isinstance(s, ObjectStore)
+                 and store_place(s) == (place, endpoint)), None)
 
 # %% ../../nbs/store/14_store.ipynb #57040009
 @class_with_help

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/store/10_sync.ipynb #026a105b
 from __future__ import annotations
-import os, re, threading, time, warnings
+import os, re, shutil, threading, time, warnings
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -13,19 +13,20 @@ from ..errors import (InvalidRef, NotFound, ObjectStoreError, PendingWarning,
 from ..refs import LATEST, Number, Ref, parse_ref
 from ..calls import explained
 from ..format.witness import Sight
-from ..format.records import payload_key, unpack
+from ..format.records import payload_key
 from ..format.commit import Bucket
-from ..cache.near import HELD, NEAR_WAIT, Near, Stack, quietly
+from ..cache.near import HELD, NEAR_WAIT, Stack, default_limit, quietly
+from ..cache.mapped import twin_place
 from ..cache.breaker import Breaker
 from ..storage.atomic import within
 from ..storage.files import FileBackend
 from ..cache.machine import state_folder, why_not_here
 from ..cache.outbox import Pending, Work
 from ..cache.replay import Outcome, Report, deliver_all
-from ..cache.stacked import StackedOrigin, near_numbers
+from ..cache.stacked import StackedOrigin, near_numbers, near_whole
 from ..cache.download import Progress, _watched, payload_file, text_bar
 from ..display import Card, Size, Table
-from .version import Folder, PendingVersion, Version
+from ..versions.version import Folder, PendingVersion, Version
 from ..display import Looks
 from ..environment import outside
 from .reads import answered
@@ -33,11 +34,41 @@ from ..search.local_index import IndexAway
 from .bulk import BulkVerbs
 
 # %% auto #0
-__all__ = ['AGAIN', 'ANSWER', 'SEND', 'SyncVerbs', 'Notice', 'NearCopies', 'Kept', 'Explained', 'Status']
+__all__ = ['AGAIN', 'ANSWER', 'SEND', 'Notice', 'DeliveryVerbs', 'Kept', 'NearCopies', 'Explained', 'Status', 'SyncVerbs']
 
-# %% ../../nbs/store/10_sync.ipynb #92b9ab14
-class SyncVerbs(BulkVerbs):
-    "Pending work and near copies: `sync`, `refresh`, `near`, `explain`, `status`"
+# %% ../../nbs/store/10_sync.ipynb #603c5a02
+class Notice:
+    "Says what is waited for, once that takes long"
+    def __init__(
+        self,
+        text: str,
+        show: bool | str = 'auto',      # As in `Progress`
+        after: float = 1.0,             # Seconds
+    ):
+        self.text, self.show, self.after, self.over, self.bar = text, show, after, threading.Event(), None
+        self.warns = show == 'auto' and not _watched()
+
+    def __enter__(self) -> Notice:
+        if self.show and not self.warns:
+            threading.Thread(target=self._watch, daemon=True, name='objectstore-notice').start()
+        return self
+    def __exit__(self, *error) -> None: self.over.set()
+
+    def say(self, text: str) -> None:
+        "What is waited for now"
+        self.text = text
+        if self.warns: self.warns = warnings.warn(text, PendingWarning, stacklevel=outside())
+
+    def _watch(self) -> None:
+        if self.over.wait(self.after): return
+        with text_bar(desc=self.text, bar_format='{desc} [{elapsed}]', leave=False) as bar:
+            while not self.over.wait(0.5): bar.set_description_str(self.text)
+
+# %% ../../nbs/store/10_sync.ipynb #af0456de
+AGAIN = 5.0, 300.0      # seconds until a delivery in the background is tried again, doubling
+
+class DeliveryVerbs(BulkVerbs):
+    "Delivery of pending work: `sync`, and what waits for other addresses"
 
     @explained
     def sync(
@@ -50,8 +81,7 @@ class SyncVerbs(BulkVerbs):
         """Delivery of pending work, whatever was known of the origin; what cannot be delivered stays pending
 
         Errors: `NotFound` (no such queue), `StillPending` (another process is delivering from that queue),
-        `Unsupported`
-        (nothing can be pending in this store, so it takes over no queue).
+        `Unsupported` (nothing can be pending in this store, so it takes over no queue).
 
         ```python
         store.sync()
@@ -62,10 +92,12 @@ class SyncVerbs(BulkVerbs):
         report = self._deliver(wait=True)
         report.elsewhere = self._waits_elsewhere()
         if self.pending is None: return report
-        for other in self._queues_elsewhere(): report += self._deliver_from(other, True, self._is_ours)
+        for other in self._queues_elsewhere():
+            report += self._deliver_from(other, True, self._is_ours)
         told = {(o.what, o.why) for o in report.conflicts}
         earlier = self.pending.conflicts()
-        report += [Outcome(w['what'], 'conflict', w['why']) for _, w in earlier if (w['what'], w['why']) not in told]
+        report += [Outcome(w['what'], 'conflict', w['why']) for _, w in earlier
+                   if (w['what'], w['why']) not in told]
         self.pending.told(key for key, _ in earlier)
         return report
 
@@ -74,7 +106,8 @@ class SyncVerbs(BulkVerbs):
         if self.pending is None or not self.pending.work(): return Report()
         return self._deliver_from(self.pending, wait)
 
-    def _deliver_from(self, queue: Pending, wait: bool, only: Callable[[Work], bool] = lambda w: True) -> Report:
+    def _deliver_from(self, queue: Pending, wait: bool,
+                      only: Callable[[Work], bool] = lambda w: True) -> Report:
         "Deliver what is pending in a queue, or some of it"
         def all_wait(why): return Report(Outcome(f'{w.op} {w.name}', 'waits', why) for w in queue.work() if only(w))
         if self.offline is True: return all_wait('offline=True: the origin is not asked')
@@ -86,7 +119,9 @@ class SyncVerbs(BulkVerbs):
             again = self._still_there if wait else lambda: False
             with (Progress('sync', len(queue.work()), self.progress, unit=' items') as progress,
                   Notice(f'sync waits for {self.origin.url}', wait and self.progress)):
-                try: return deliver_all(self.origin, queue, 3 * self.timeout, progress, self.keeper.told, only, again)
+                try:
+                    return deliver_all(self.origin, queue, 3 * self.timeout, progress,
+                                       self.keeper.told, only, again)
                 finally: self.keeper.settle()
 
     def _still_there(self) -> bool:
@@ -102,7 +137,8 @@ class SyncVerbs(BulkVerbs):
 
     def _queues_elsewhere(self) -> list[Pending]:
         "Queues of other addresses that hold work for this store"
-        return [q for q in self.pending.elsewhere() if any(self._is_ours(w) for w in q.work())] if self.pending else []
+        return ([q for q in self.pending.elsewhere() if any(self._is_ours(w) for w in q.work())]
+                if self.pending else [])
 
     def _other_queues(self) -> list[Pending]:
         "Queues of this machine that hold work for other addresses"
@@ -110,7 +146,8 @@ class SyncVerbs(BulkVerbs):
         else: found = Pending(state/'pending'/'none').elsewhere() if (state := state_folder()) else []
         return [q for q in found if self._not_ours(q)]
 
-    def _not_ours(self, queue: Pending) -> list[Work]: return [w for w in queue.work() if not self._is_ours(w)]
+    def _not_ours(self, queue: Pending) -> list[Work]:
+        return [w for w in queue.work() if not self._is_ours(w)]
 
     def _waits_elsewhere(self) -> list[str]:
         "What waits on this machine for other addresses, in words"
@@ -132,7 +169,8 @@ class SyncVerbs(BulkVerbs):
                               f'over {name}')
         with other.alone(True) as mine, self.pending.alone(True) as ours:
             if not (mine and ours):
-                raise StillPending(f'another process is delivering: the queue {name} stays for {other.whose()}')
+                raise StillPending(f'another process is delivering: the queue {name} stays for '
+                                   f'{other.whose()}')
             self.pending.take(other)
         if left := len(other.work()):
             said = f'{left:,} of the queue {name} are about versions of {other.whose()}, and stay for it'
@@ -153,13 +191,15 @@ class SyncVerbs(BulkVerbs):
             return
         finally: self.close()
         if report.conflicts:
-            warnings.warn(f'{len(report.conflicts)} could not be done at {self.origin.url} any more: '
-                          + '; '.join(f'{o.what}: {o.why}' for o in report.conflicts[:5]), PendingWarning, stacklevel=2)
+            warnings.warn(f'{len(report.conflicts)} could not be done at {self.origin.url} any '
+                          'more: ' + '; '.join(f'{o.what}: {o.why}' for o in report.conflicts[:5]),
+                          PendingWarning, stacklevel=2)
         if report.waiting and kind is None:
             raise StillPending(f'{len(report.waiting)} of {len(report)} could not be delivered to {self.origin.url} '
                                f'({report.waiting[0].why}); they are safe on this machine: sync() delivers them later')
 
-    def wait_for(self, v: PendingVersion, timeout: float | str | timedelta | None = None) -> Version:
+    def wait_for(self, v: PendingVersion,
+                 timeout: float | str | timedelta | None = None) -> Version:
         "The version that a pending put becomes"
         if (queue := self.pending) is None: raise self._keeps_nothing()
         timeout = None if timeout is None else seconds_of('timeout', timeout)
@@ -168,7 +208,8 @@ class SyncVerbs(BulkVerbs):
             while (n := queue.done(v.id)) is None:
                 report = self._deliver(wait=True)
                 if queue.done(v.id) is not None: continue
-                why = next((o.why for o in report if o.what == f'put {v.bucket}/{v.item}'), 'nobody knows why')
+                why = next((o.why for o in report if o.what == f'put {v.bucket}/{v.item}'),
+                           'nobody knows why')
                 if all(w.id != v.id for w in queue.work()):
                     raise NotFound(f'{v.ref} was removed while it was pending')
                 if until is not None and time.monotonic() > until:
@@ -189,7 +230,202 @@ class SyncVerbs(BulkVerbs):
             finally: self._delivering.release()
             self._pause = min(2 * self._pause, AGAIN[1]) if waits else AGAIN[0]
             self._next_sync = time.monotonic() + self._pause if waits else 0.0
-        if not self._delivering.locked(): threading.Thread(target=run, daemon=True, name='objectstore-sync').start()
+        if not self._delivering.locked():
+            threading.Thread(target=run, daemon=True, name='objectstore-sync').start()
+
+# %% ../../nbs/store/10_sync.ipynb #f0cbf697
+class Kept(Looks, int):
+    "What is held near: its bytes, as a number, and how many `versions` they are"
+    versions: int
+    def __new__(cls, size: int, versions: int):
+        self = super().__new__(cls, size)
+        self.versions = versions
+        return self
+    def __getnewargs__(self) -> tuple[int, int]: return int(self), self.versions
+    def look(self) -> Card:
+        return Card('held near', None, {'versions': self.versions, 'size': Size(self)})
+
+# %% ../../nbs/store/10_sync.ipynb #f5dddbbc
+class NearCopies:
+    "The near copies of a store"
+    def __init__(self, store: SyncVerbs): self.store = store
+    def __repr__(self) -> str:
+        return (f'What is near of {self.store.origin.url}: near.keep(refs) fetches and holds, near.drop() forgets, '
+                'status() shows the sizes')
+    def _bytes_of(self, v: Version) -> list[tuple[str, str, int]]:
+        "Hash, put id and size of every payload of a version"
+        own = [(v._record.hash, v._record.put, v._record.size)] if v._record.put else []
+        return own + ([(h, p, s) for s, h, p in Folder(v).members.values()] if v._record.listing else [])
+
+    @explained
+    def keep(
+        self,
+        refs: str | Version | Iterable,       # What to have at hand: refs or versions
+    ) -> Kept:                                # Bytes that are held, and of how many versions
+        """Near copies of versions, fetched and held for work without the origin; a limit does not evict them
+
+        Errors: `NotFound` (no such version), `NotAvailableOffline` (the origin is away). A warning names what is not
+        held.
+
+        ```python
+        store.near.keep(['models/churn@2'])
+        ```
+        """
+        refs = [refs] if isinstance(refs, (str, Ref, Version)) else list(refs)
+        found = []
+        with Progress('keep', len(refs), self.store.progress, unit=' versions') as progress:
+            for ref in refs:
+                v = self.store[ref] if not isinstance(ref, Version) else ref
+                found.append((v, self._hold(v)))
+                progress(1)
+        if not_held := [v for v, held in found if not held]: self._say_why(not_held, len(refs))
+        return Kept(sum(v.size for v, held in found if held), sum(held for _, held in found))
+
+    def _say_why(self, not_held: list[Version], n: int) -> None:
+        "Warn of versions that are not held"
+        nears = getattr(not_held[0]._in.backend, 'nears', [])
+        why = next((f'{near.root}: {near.refused}' for near in nears if near.refused),
+                   'it keeps too little' if nears else 'this store has no near tier')
+        names = ', '.join(v.ref for v in not_held[:3]) + ', …' * (len(not_held) > 3)
+        warnings.warn(f'{len(not_held)} of {n} versions are not held near ({names}): {why}',
+                      stacklevel=outside())
+
+    def _hold(self, v: Version) -> bool:
+        "Fetch a version and hold it: is all of it near now?"
+        if v.pending: return True
+        payloads, stack, own = self._bytes_of(v), v._in.backend, v._in.key(v.item, v.version)
+        lines = [*(v._in.prefix + payload_key(h, p) for h, p, _ in payloads), own]
+        nears = getattr(stack, 'nears', [])
+        for near in nears: near.keep(f'{HELD}{v.id}', '\n'.join(lines).encode())
+        for hash, put, size in payloads:
+            with payload_file(v._in, hash, put, size, self.store.progress, v.ref) as path:
+                if isinstance(stack, Stack): stack.hold(v._in.prefix + payload_key(hash, put), path)
+        # it may have been evicted for what was fetched before it was held
+        if nears: stack.read(own)
+        _ = v.notes, v.aliases, v._in.state()     # what else is asked for without the origin
+        if not nears: return stack.can.place in ('memory', 'local')
+        return any(all(quietly(near.has, key) for key in (f'{HELD}{v.id}', *lines))
+                   for near in nears)
+
+    @explained
+    def drop(
+        self,
+        # `bucket/item` for all of its versions, or with a
+        # selector; a bucket; None: everything of this store
+        ref: str | Ref | Version | None = None,
+    ) -> Size:                                # Bytes that were freed
+        """Drop near copies, memory-mapped ones and files in the cache; what is pending stays, and so does everything at
+        the origin
+
+        Errors: `NotFound` (no such version), `InvalidRef` (no ref).
+
+        ```python
+        store.near.drop('models/churn')
+        ```
+        """
+        r = None if ref is None else parse_ref(ref, item=False)
+        if r is None or r.item is None: return Size(self._drop_all(r and r.bucket))
+        bucket = self.store.origin.bucket(r.bucket)
+        if not isinstance(stack := bucket.backend, Stack): return Size(0)      # nothing is near
+        before = sum(quietly(n.measure) or 0 for n in stack.nears)
+        numbers = (near_numbers(bucket, r.item) if r.selector is None
+                   else [bucket.resolve(r.item, r.selector)])
+        for n in numbers:
+            v = Version(self.store, bucket, bucket.record(r.item, n))
+            for key in [*(bucket.prefix + payload_key(h, p) for h, p, _ in self._bytes_of(v)),
+                        bucket.key(r.item, n)]:
+                stack.forget_all(key)
+            for near in stack.nears: near.drop(f'{HELD}{v.id}')
+            shutil.rmtree(v._cached().parent, ignore_errors=True)
+            bucket.records.pop((r.item, n), None)
+        return Size(max(0, before - sum(quietly(n.measure) or 0 for n in stack.nears)))
+
+    def _drop_all(self, name: str | None) -> int:
+        "Drop what is near of a bucket, or of the store: bytes that were freed"
+        store, freed = self.store, 0
+        for b in [store.origin.bucket(n)
+                  for n in ([name] if name is not None else store.list_buckets())]:
+            nears = (b.backend.nears if isinstance(b.backend, Stack)
+                     else [n for n in [twin_place(b, None)] if n])
+            freed += sum(near.drop_below(b.prefix) for near in nears)
+            freed += _size_below(folder := store.cache_folder(b))
+            shutil.rmtree(folder, ignore_errors=True)
+            b.records.clear()
+        # also of buckets that are gone
+        if name is None and isinstance(store.origin.place, Stack):
+            freed += sum(near.drop_below() for near in store.origin.place.nears)
+        # a mistyped name is an error
+        if name is not None and not freed: store._buckets_for(name)
+        return freed
+
+def _size_below(folder: Path) -> int:
+    "Bytes of files below a folder that are no links to something else"
+    found = [st for place, _, names in os.walk(folder) for n in names
+             if (st := quietly(os.lstat, f'{place}/{n}'))]
+    return sum(st.st_size for st in found if st.st_nlink == 1)
+
+# %% ../../nbs/store/10_sync.ipynb #fdd3d308
+ANSWER = 'the answer'
+
+def _near_says(r: Ref, has: list[int], done: bool, away: bool) -> str:
+    if done: return 'not asked'
+    if isinstance(r.selector, Number): return f'{ANSWER}, without a request' if r.selector.n in has else 'no'
+    if away: return f'{ANSWER}, as far as is known here: stale' if has else 'no'
+    return 'the bytes, if it is one of these' if has else 'no'
+
+def _origin_says(r: Ref, done: bool, away: bool) -> str:
+    if done: return 'not asked'
+    if away: return 'cannot be had now'
+    return 'asked for it' if isinstance(r.selector, Number) else 'asked which version it is'
+
+# %% ../../nbs/store/10_sync.ipynb #6b0e14f6
+class Explained(Looks, list):
+    "Tier by tier, how a get would be answered"
+    def __init__(self, rows: Iterable, caption: str): super().__init__(rows); self.caption = caption
+    def look(self) -> Table: return Table(['tier', 'has', 'so'], self, caption=self.caption)
+
+# %% ../../nbs/store/10_sync.ipynb #52617116
+def _used(folder: Path) -> tuple[str, Size]:
+    "The state of a folder of near copies, of all origins, and its size"
+    files = [st for place, _, names in os.walk(folder) for n in names if (st := quietly(os.lstat, f'{place}/{n}'))]
+    can = os.access(folder if folder.exists() else next(p for p in folder.parents if p.exists()), os.W_OK)
+    return 'there' if can else 'cannot be written to', Size(sum(st.st_size for st in files))
+
+def _near_state(t: FileBackend) -> tuple[str, Size | None]:
+    "The state of a near tier, and its size"
+    if not t.shared: return _used(Path(t.url)/'.near')
+    b = Breaker.of(t.url, 'near')
+    if not b.open:
+        try: return within(NEAR_WAIT, _used, Path(t.url)/'.near')
+        except ConnectionError as e: b.trip(e)
+    return (f'away since {time.strftime("%H:%M:%S", time.localtime(b.since or time.time()))}: '
+            f'{b.why}', None)
+
+# %% ../../nbs/store/10_sync.ipynb #24ecbcec
+SEND = ("A store opened at its address delivers a queue; sync(queue='…') sends it to this store, sync(drop='…') "
+        "forgets it")
+
+def _clock(t: float) -> str: return time.strftime('%H:%M:%S', time.localtime(t))
+
+class Status(Looks, dict):
+    "Tiers, what is near, what is pending"
+    def look(self) -> Card:
+        columns = ['tier', 'place', 'state', 'size',
+                   *(['limit'] if any(t[-1] for t in self['tiers']) else [])]
+        tables = {'tiers': Table(columns, [t[:len(columns)] for t in self['tiers']])}
+        if self['pending']: tables['pending'] = Table(['what', 'since'], self['pending'])
+        if self['elsewhere']:
+            tables['pending for other addresses'] = Table(['queue', 'for', 'work', 'since'],
+                                                          self['elsewhere'], caption=SEND)
+        # a cell is shorter
+        whole = next((t[2] for t in self['tiers'] if t[1] == 'origin' and len(t[2]) > 60), None)
+        return Card(self['store'], whole,
+                    {k: self[k] for k in ('offline', 'index', 'nothing can be pending') if self.get(k, '') != ''},
+                    tables)
+
+# %% ../../nbs/store/10_sync.ipynb #9476cb1c
+class SyncVerbs(DeliveryVerbs):
+    "Near copies and the state of a store: `refresh`, `near`, `explain`, `status`"
 
     @explained
     def refresh(
@@ -258,15 +494,17 @@ class SyncVerbs(BulkVerbs):
         done = any(so.endswith(ANSWER) for *_, so in rows)
         bucket, away = self.origin.bucket(r.bucket), isinstance(self.origin, StackedOrigin) and self.origin.is_away()
         for near in getattr(bucket.backend, 'nears', []):
-            has = [n for n in near_numbers(bucket, r.item) if _whole(near, bucket, r.item, n)]
+            has = [n for n in near_numbers(bucket, r.item) if near_whole(near, bucket, r.item, n)]
             so = _near_says(r, has, done, away)
             rows.append([str(near.root), ', '.join(f'@{n}' for n in has[-5:]) or 'nothing of it', so])
             done = done or so.startswith(ANSWER)
         missing = '' if done or rows and rows[0][0] == 'pending' else self._not_known(bucket, r)
-        has = (f'away: {self._why_away()}' if away else 'nothing of it, as far as is known' if missing
-               else 'all versions')
+        has = (f'away: {self._why_away()}' if away else 'nothing of it, as far as is known'
+               if missing else 'all versions')
         rows.append([self.origin.url, has, _origin_says(r, done, away)])
-        if (f := self.function_of(r)) and (why := f.reason(r)): rows.append(['calculated', *why]); missing = ''
+        if (f := self.function_of(r)) and (why := f.reason(r)):
+            rows.append(['calculated', *why])
+            missing = ''
         return Explained(rows, f'get {r}' + (f': {missing}' if missing else ''))
 
     def _not_known(self, bucket: Bucket, r: Ref) -> str:
@@ -312,18 +550,20 @@ class SyncVerbs(BulkVerbs):
         if self.offline is True: return f'{self._never()}offline=True: not asked'
         if self.origin.places and self.origin.places.lost(self.origin.url):
             return 'empty, and another store was here: is the volume mounted?'
-        back = next((s.witness.lost for s in list(Sight._all.values()) if self.origin in s.users and s.witness.lost),
-                    '')
+        back = next((s.witness.lost for s in list(Sight._all.values()) if self.origin in s.users
+                     and s.witness.lost), '')
         if back: return f'set back to an earlier state ({back}): care.restored() lets it go on'
         if b and b.refusal: return f'it answers, and refuses: {self._in_short(b.refusal)}'
         if b and b.slow:
-            return f'there, but slow since {_clock(b.slow)}: readers take what is near ({self._in_short(b.late)})'
+            return (f'there, but slow since {_clock(b.slow)}: readers take what is near '
+                    f'({self._in_short(b.late)})')
         if not b and self.origin.said: return self._in_short(self.origin.said)
         if self._here(): return 'new, empty' if self._is_new() else 'there, as far as is known'
         asked = b.reached if b else self.origin.said is not None
         return 'there, as far as is known' if asked else f'{self._never()}not asked yet'
 
-    def _never(self) -> str: return '' if self.origin.reached() else 'never reached by this machine; '
+    def _never(self) -> str:
+        return '' if self.origin.reached() else 'never reached by this machine; '
 
     @explained
     def status(self) -> Status:
@@ -335,9 +575,8 @@ class SyncVerbs(BulkVerbs):
         store.status()['pending']
         ```
         """
-        near, limit = (self.origin.tiers if isinstance(self.origin, StackedOrigin) else [],
-                       Size(self.cache_limit) if self.cache_limit else None)
-        tiers = [[t.url, 'near', *_near_state(t), limit] for t in near]
+        near = self.origin.tiers if isinstance(self.origin, StackedOrigin) else []
+        tiers = [[t.url, 'near', *_near_state(t), self._limit_of(t)] for t in near]
         tiers.append([self.origin.url, 'origin', self._origin_state(), None, None])
         work = ([*self.pending.work(), *(w for q in self._queues_elsewhere() for w in q.work() if self._is_ours(w))]
                 if self.pending else [])
@@ -347,199 +586,20 @@ class SyncVerbs(BulkVerbs):
         others = [(q, self._not_ours(q)) for q in self._other_queues()]
         elsewhere = [[q.name, q.whose(), len(works), works[0].since] for q, works in others if works]
         named = f'{type(self).__name__} {self.origin.url}'
-        return Status(store=named, offline=self.offline, tiers=tiers, pending=pending, elsewhere=elsewhere,
-                      **self._machine_says())
+        return Status(store=named, offline=self.offline, tiers=tiers, pending=pending,
+                      elsewhere=elsewhere, **self._machine_says())
+
+    def _limit_of(self, tier: FileBackend) -> Size | None:
+        "How much a near tier may hold"
+        most = (default_limit(Path(tier.url), tier.shared) if self.cache_limit is None
+                else self.cache_limit)
+        return None if most is None else Size(most)
 
     def _machine_says(self) -> dict[str, str]:
         "What this machine's folder of state does not allow"
         if self.keeper.index.lasting or not self.origin.native and self.origin.place.can.place == 'memory': return {}
         state = state_folder()
-        why = 'no folder for it: set OBJECTSTORE_STATE_DIR' if state is None else why_not_here(state)
+        why = ('no folder for it: set OBJECTSTORE_STATE_DIR' if state is None
+               else why_not_here(state))
         return {'index': f'lasts as long as this process, in {self.keeper.index.path.parent} ({why})',
                 **({'nothing can be pending': why} if self.pending and why else {})}
-
-# %% ../../nbs/store/10_sync.ipynb #603c5a02
-class Notice:
-    "Says what is waited for, once that takes long"
-    def __init__(
-        self,
-        text: str,
-        show: bool | str = 'auto',      # As in `Progress`
-        after: float = 1.0,             # Seconds
-    ):
-        self.text, self.show, self.after, self.over, self.bar = text, show, after, threading.Event(), None
-        self.warns = show == 'auto' and not _watched()
-
-    def __enter__(self) -> Notice:
-        if self.show and not self.warns:
-            threading.Thread(target=self._watch, daemon=True, name='objectstore-notice').start()
-        return self
-    def __exit__(self, *error) -> None: self.over.set()
-
-    def say(self, text: str) -> None:
-        "What is waited for now"
-        self.text = text
-        if self.warns: self.warns = warnings.warn(text, PendingWarning, stacklevel=outside())
-
-    def _watch(self) -> None:
-        if self.over.wait(self.after): return
-        with text_bar(desc=self.text, bar_format='{desc} [{elapsed}]', leave=False) as bar:
-            while not self.over.wait(0.5): bar.set_description_str(self.text)
-
-# %% ../../nbs/store/10_sync.ipynb #895ae01c
-AGAIN = 5.0, 300.0      # seconds until a delivery in the background is tried again, doubling
-
-
-
-# %% ../../nbs/store/10_sync.ipynb #f5dddbbc
-class NearCopies:
-    "The near copies of a store"
-    def __init__(self, store: SyncVerbs): self.store = store
-    def __repr__(self) -> str:
-        return (f'What is near of {self.store.origin.url}: near.keep(refs) fetches and holds, near.drop(ref) forgets, '
-                'status() shows the sizes')
-    def _bytes_of(self, v: Version) -> list[tuple[str, str, int]]:
-        "Hash, put id and size of every payload of a version"
-        own = [(v.hash, v._record.put, v._record.size)] if v._record.put else []
-        return own + ([(h, p, s) for s, h, p in Folder(v).members.values()] if v.codec == 'folder' else [])
-
-    @explained
-    def keep(
-        self,
-        refs: str | Version | Iterable,       # What to have at hand: refs or versions
-    ) -> Kept:                                # Bytes that are held, and of how many versions
-        """Near copies of versions, fetched and held for work without the origin; a limit does not evict them
-
-        Errors: `NotFound` (no such version), `NotAvailableOffline` (the origin is away). A warning names what is not
-        held.
-
-        ```python
-        store.near.keep(['models/churn@2'])
-        ```
-        """
-        refs = [refs] if isinstance(refs, (str, Ref, Version)) else list(refs)
-        found = []
-        with Progress('keep', len(refs), self.store.progress, unit=' versions') as progress:
-            for ref in refs:
-                v = self.store[ref] if not isinstance(ref, Version) else ref
-                found.append((v, self._hold(v)))
-                progress(1)
-        if not_held := [v for v, held in found if not held]: self._say_why(not_held, len(refs))
-        return Kept(sum(v.size for v, held in found if held), sum(held for _, held in found))
-
-    def _say_why(self, not_held: list[Version], n: int) -> None:
-        "Warn of versions that are not held"
-        nears = getattr(not_held[0]._in.backend, 'nears', [])
-        why = next((f'{near.root}: {near.refused}' for near in nears if near.refused),
-                   'it keeps too little' if nears else 'this store has no near tier')
-        names = ', '.join(v.ref for v in not_held[:3]) + ', …' * (len(not_held) > 3)
-        warnings.warn(f'{len(not_held)} of {n} versions are not held near ({names}): {why}', stacklevel=outside())
-
-    def _hold(self, v: Version) -> bool:
-        "Fetch a version and hold it: is all of it near now?"
-        if v.pending: return True
-        payloads, stack, own = self._bytes_of(v), v._in.backend, v._in.key(v.item, v.version)
-        lines = [*(v._in.prefix + payload_key(h, p) for h, p, _ in payloads), own]
-        nears = getattr(stack, 'nears', [])
-        for near in nears: near.keep(f'{HELD}{v.id}', '\n'.join(lines).encode())
-        for hash, put, size in payloads:
-            with payload_file(v._in, hash, put, size, self.store.progress, v.ref): pass
-        # it may have been evicted for what was fetched before it was held
-        if nears: stack.read(own)
-        _ = v.notes, v.aliases, v._in.state()     # what else is asked for without the origin
-        if not nears: return stack.can.place in ('memory', 'local')
-        return any(all(quietly(near.has, key) for key in (f'{HELD}{v.id}', *lines)) for near in nears)
-
-    @explained
-    def drop(
-        self,
-        ref: str | Version,                   # `bucket/item` for all of its versions, or with a selector
-    ) -> None:
-        """Drop near copies; what is pending stays, and so does everything at the origin
-
-        Errors: `NotFound` (no such version), `InvalidRef` (no ref).
-
-        ```python
-        store.near.drop('models/churn')
-        ```
-        """
-        r = parse_ref(ref)
-        bucket = self.store.origin.bucket(r.bucket)
-        if not isinstance(stack := bucket.backend, Stack): return      # nothing is near
-        numbers = near_numbers(bucket, r.item) if r.selector is None else [bucket.resolve(r.item, r.selector)]
-        for n in numbers:
-            v = Version(self.store, bucket, bucket.record(r.item, n))
-            for key in [*(bucket.prefix + payload_key(h, p) for h, p, _ in self._bytes_of(v)), bucket.key(r.item, n)]:
-                stack.forget_all(key)
-            for near in stack.nears: near.drop(f'{HELD}{v.id}')
-            bucket.records.pop((r.item, n), None)
-
-class Kept(Looks, int):
-    "What is held near: its bytes, as a number, and how many `versions` they are"
-    versions: int
-    def __new__(cls, size: int, versions: int):
-        self = super().__new__(cls, size)
-        self.versions = versions
-        return self
-    def __getnewargs__(self) -> tuple[int, int]: return int(self), self.versions
-    def look(self) -> Card: return Card('held near', None, {'versions': self.versions, 'size': Size(self)})
-
-# %% ../../nbs/store/10_sync.ipynb #6b0e14f6
-class Explained(Looks, list):
-    "Tier by tier, how a get would be answered"
-    def __init__(self, rows: Iterable, caption: str): super().__init__(rows); self.caption = caption
-    def look(self) -> Table: return Table(['tier', 'has', 'so'], self, caption=self.caption)
-
-ANSWER = 'the answer'
-
-def _whole(near: Near, bucket: Bucket, item: str, n: int) -> bool:
-    "Does a near tier have a version with its bytes?"
-    try: r = unpack(near.read(bucket.key(item, n)), bucket.name, item, n)
-    except (OSError, ObjectStoreError): return False
-    return not r.put or near.has(bucket.prefix + payload_key(r.hash, r.put))
-
-def _near_says(r: Ref, has: list[int], done: bool, away: bool) -> str:
-    if done: return 'not asked'
-    if isinstance(r.selector, Number): return f'{ANSWER}, without a request' if r.selector.n in has else 'no'
-    if away: return f'{ANSWER}, as far as is known here: stale' if has else 'no'
-    return 'the bytes, if it is one of these' if has else 'no'
-
-def _origin_says(r: Ref, done: bool, away: bool) -> str:
-    if done: return 'not asked'
-    if away: return 'cannot be had now'
-    return 'asked for it' if isinstance(r.selector, Number) else 'asked which version it is'
-
-# %% ../../nbs/store/10_sync.ipynb #52617116
-SEND = ("A store opened at its address delivers a queue; sync(queue='…') sends it to this store, sync(drop='…') "
-        "forgets it")
-
-class Status(Looks, dict):
-    "Tiers, what is near, what is pending"
-    def look(self) -> Card:
-        columns = ['tier', 'place', 'state', 'size', *(['limit'] if any(t[-1] for t in self['tiers']) else [])]
-        tables = {'tiers': Table(columns, [t[:len(columns)] for t in self['tiers']])}
-        if self['pending']: tables['pending'] = Table(['what', 'since'], self['pending'])
-        if self['elsewhere']:
-            tables['pending for other addresses'] = Table(['queue', 'for', 'work', 'since'], self['elsewhere'],
-                                                          caption=SEND)
-        whole = next((t[2] for t in self['tiers'] if t[1] == 'origin' and len(t[2]) > 60), None)     # a cell is shorter
-        return Card(self['store'], whole,
-                    {k: self[k] for k in ('offline', 'index', 'nothing can be pending') if self.get(k, '') != ''},
-                    tables)
-
-def _clock(t: float) -> str: return time.strftime('%H:%M:%S', time.localtime(t))
-
-def _near_state(t: FileBackend) -> tuple[str, Size | None]:
-    "The state of a near tier, and its size"
-    if not t.shared: return _used(Path(t.url)/'.near')
-    b = Breaker.of(t.url, 'near')
-    if not b.open:
-        try: return within(NEAR_WAIT, _used, Path(t.url)/'.near')
-        except ConnectionError as e: b.trip(e)
-    return f'away since {time.strftime("%H:%M:%S", time.localtime(b.since or time.time()))}: {b.why}', None
-
-def _used(folder: Path) -> tuple[str, Size]:
-    "The state of a folder of near copies, of all origins, and its size"
-    files = [st for place, _, names in os.walk(folder) for n in names if (st := quietly(os.lstat, f'{place}/{n}'))]
-    can = os.access(folder if folder.exists() else next(p for p in folder.parents if p.exists()), os.W_OK)
-    return 'there' if can else 'cannot be written to', Size(sum(st.st_size for st in files))

@@ -14,15 +14,15 @@ from ..errors import Damaged, InvalidRef, NotFound, seconds_of
 from ..refs import Alias, BucketRef, Number, Ref, parse_ref
 from ..storage.backend import Entry, key_number
 from ..format.records import alias_folder, read_move
-from ..format.buckets import Numbers
+from ..format.states import Numbers
 from ..format.commit import Bucket
 from ..cache.near import at_origin
 from ..search.changelog import Change, Log, read_catalog, read_hints, read_log
-from .version import Version, answered
+from ..versions.version import Version, answered
 from .care import CareVerbs
 
 # %% auto #0
-__all__ = ['SOONEST', 'LATEST_POLL', 'Event', 'WatchVerbs', 'Place']
+__all__ = ['SOONEST', 'LATEST_POLL', 'Event', 'Place', 'WatchVerbs']
 
 # %% ../../nbs/store/12_watch.ipynb #145ed41c
 class Event(NamedTuple):
@@ -33,7 +33,51 @@ class Event(NamedTuple):
     alias: str | None         # The alias that was moved
     cursor: str               # Where to go on: `watch(ref, since=cursor)`
 
-    def __repr__(self) -> str: return f'{self.action} {self.ref}' + (f' -> {self.version}' if self.alias else '')
+    def __repr__(self) -> str:
+        return f'{self.action} {self.ref}' + (f' -> {self.version}' if self.alias else '')
+
+# %% ../../nbs/store/12_watch.ipynb #2e18c3b2
+def _alias_of(r: Ref) -> str:
+    "The alias that is watched"
+    if not isinstance(r.selector, Alias): raise InvalidRef(f'{r} names no alias')
+    return r.selector.name
+
+def _behind(n: int, entries: Iterable[Entry]) -> dict[int, str]:
+    "Keys behind a number, by their numbers"
+    return {found[0]: e.key for e in entries if (found := key_number(e.key)) and found[0] > n}
+
+def _number(since: object) -> int:
+    try: return int(cast(str, since))      # what a caller gave; a cursor is text
+    except (TypeError, ValueError):
+        raise InvalidRef(f'since={since!r:.80} is no cursor of this watch: give the cursor of one of its events, or a '
+                         'version') from None
+
+# %% ../../nbs/store/12_watch.ipynb #a26e87ff
+@dataclass
+class Place:
+    "Where the watch of a bucket is: its cursor"
+    generation: int = 0
+    # By the origin's clock: what is older is not told of
+    time: float = 0.0
+    seen: set[str] = field(default_factory=set)            # The ends of the keys of hints
+    last: dict[str, int] = field(default_factory=dict)     # Item: the last version that was told of
+
+    def text(self) -> str:
+        return json.dumps([self.generation, self.time, sorted(self.seen), self.last],
+                          separators=(',', ':'))
+    @classmethod
+    def of(cls, text: str) -> Place:
+        try:
+            generation, t, seen, last = json.loads(text)
+            return cls(int(generation), float(t), set(seen), dict(last))
+        except (ValueError, TypeError):
+            raise InvalidRef(f'since={text!r:.80} is no cursor of this watch: give the cursor of one of its events, or '
+                             'a version') from None
+
+def _short(key: str) -> str: return key[-12:]
+
+# %% ../../nbs/store/12_watch.ipynb #bd71d13b
+SOONEST, LATEST_POLL = 0.05, 2.0     # seconds between two looks
 
 class WatchVerbs(CareVerbs):
     "Events: `watch`"
@@ -74,23 +118,26 @@ class WatchVerbs(CareVerbs):
             if not isinstance(since, Version): return _number(since)
             return max((i + 1 for i, m in enumerate(bucket.alias_moves(r.item, _alias_of(r)))
                         if m.get('to') == since.version), default=0)
-        return (bucket.numbers(r.item).last if since is None else since.version if isinstance(since, Version)
-                else _number(since))
+        return (bucket.numbers(r.item).last if since is None else since.version
+                if isinstance(since, Version) else _number(since))
 
     def _place(self, b: Bucket, since: object) -> Place:
         "Where a watch of a bucket begins"
         if isinstance(since, str): return Place.of(since)
         with at_origin(): log = read_log(b)
         if isinstance(since, Version): return Place(0, since.created.timestamp())
-        return Place(log.generation, 0.0, {_short(h) for h in log.hints}, {i: n.last for i, n in b.scan().items()})
+        return Place(log.generation, 0.0, {_short(h) for h in log.hints},
+                     {i: n.last for i, n in b.scan().items()})
 
     def _bucket_events(self, b: Bucket, place: Place) -> list[Event]:
         "What is new in a bucket; the place moves on"
         before = place.text()
         with at_origin():
             log = read_log(b)
-            changes = self._of_catalog(b, place.generation, log) if log.generation > place.generation else []
-            new = [h for h in sorted(log.hints, key=log.hints.__getitem__) if _short(h) not in place.seen]
+            changes = (self._of_catalog(b, place.generation, log)
+                       if log.generation > place.generation else [])
+            new = [h for h in sorted(log.hints, key=log.hints.__getitem__)
+                   if _short(h) not in place.seen]
             for found in read_hints(b, new).values(): changes += found or []
         place.generation, place.seen = max(log.generation, place.generation), {_short(h) for h in log.hints}
         events = [e for c in dict.fromkeys(changes) for e in self._told_of(b, c, place)]
@@ -115,18 +162,19 @@ class WatchVerbs(CareVerbs):
             case Change('put', item, int(n)): yield from self._puts(b, item, n, place)
             case Change('alias', item, str(alias)):
                 to = b.alias_target(item, alias)[1]
-                yield Event('alias', f'{name}@{alias}', self._or_none(Ref(b.name, item, Number(to))) if to else None,
-                            alias, '')
+                yield Event('alias', f'{name}@{alias}',
+                            self._or_none(Ref(b.name, item, Number(to))) if to else None, alias, '')
             case Change(op, item, int(n)):
-                yield Event(op, f'{name}@{n}', self._or_none(Ref(b.name, item, Number(n))) if op == 'note' else None,
-                            None, '')
+                yield Event(op, f'{name}@{n}', self._or_none(Ref(b.name, item, Number(n)))
+                            if op == 'note' else None, None, '')
 
     def _puts(self, b: Bucket, item: str, put: int, place: Place) -> Iterator[Event]:
         "A put, and those before it that were not told of"
         if put <= (last := place.last.get(item, 0)): return
         for n in b.numbers(item).live:
             if n <= last or n > put or not (v := self._or_none(Ref(b.name, item, Number(n)))): continue
-            if last or n == put or v.created.timestamp() >= place.time: yield Event('put', v.ref, v, None, '')
+            if last or n == put or v.created.timestamp() >= place.time:
+                yield Event('put', v.ref, v, None, '')
         place.last[item] = put
 
     @explained
@@ -184,44 +232,3 @@ class WatchVerbs(CareVerbs):
             if left is not None and left <= 0: return
             time.sleep(pause if left is None else min(pause, left))
             pause = min(1.5 * pause, LATEST_POLL)
-
-# %% ../../nbs/store/12_watch.ipynb #2e18c3b2
-def _alias_of(r: Ref) -> str:
-    "The alias that is watched"
-    if not isinstance(r.selector, Alias): raise InvalidRef(f'{r} names no alias')
-    return r.selector.name
-
-def _behind(n: int, entries: Iterable[Entry]) -> dict[int, str]:
-    "Keys behind a number, by their numbers"
-    return {found[0]: e.key for e in entries if (found := key_number(e.key)) and found[0] > n}
-
-def _number(since: object) -> int:
-    try: return int(cast(str, since))      # what a caller gave; a cursor is text
-    except (TypeError, ValueError):
-        raise InvalidRef(f'since={since!r:.80} is no cursor of this watch: give the cursor of one of its events, or a '
-                         'version') from None
-
-# %% ../../nbs/store/12_watch.ipynb #a26e87ff
-@dataclass
-class Place:
-    "Where the watch of a bucket is: its cursor"
-    generation: int = 0
-    time: float = 0.0                                      # By the origin's clock: what is older is not told of
-    seen: set[str] = field(default_factory=set)            # The ends of the keys of hints
-    last: dict[str, int] = field(default_factory=dict)     # Item: the last version that was told of
-
-    def text(self) -> str:
-        return json.dumps([self.generation, self.time, sorted(self.seen), self.last], separators=(',', ':'))
-    @classmethod
-    def of(cls, text: str) -> Place:
-        try:
-            generation, t, seen, last = json.loads(text)
-            return cls(int(generation), float(t), set(seen), dict(last))
-        except (ValueError, TypeError):
-            raise InvalidRef(f'since={text!r:.80} is no cursor of this watch: give the cursor of one of its events, or '
-                             'a version') from None
-
-def _short(key: str) -> str: return key[-12:]
-
-# %% ../../nbs/store/12_watch.ipynb #060af62c
-SOONEST, LATEST_POLL = 0.05, 2.0     # seconds between two looks

@@ -7,33 +7,54 @@ from __future__ import annotations
 import math, os, re, threading, time, warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from types import EllipsisType
 from typing import Any, BinaryIO, TypeVar, cast
-from ..errors import (CommitUnknown, Conflict, Damaged, InvalidQuery, InvalidRef, NotAvailableOffline,
-                                NotFound, ObjectStoreError, PendingWarning, Unsupported)
+from ..errors import (CommitUnknown, Conflict, Damaged, InvalidQuery, InvalidRef,
+                                NotAvailableOffline, NotFound, ObjectStoreError, PendingWarning,
+                                Unsupported)
 from ..refs import Ref, check_alias, parse_ref
 from ..format.witness import Renewed
 from ..cache.breaker import NeverReached
-from ..codecs.codec import by_name, check_rights, codec_for, proved
+from ..codecs.equality import type_name
+from ..codecs.codec import (Codec, by_name, check_rights, chosen_codec, described,
+                                      needs_trust, proved, written)
+from ..codecs.folder_content import folder_content
+from ..codecs.bundles import Group, Part, Writing, prove_shape, spoken, taken_apart
 from ..search.predicate import LONGEST
-from ..format.records import alias_folder, new_id, read_move
+from ..format.records import alias_folder, content_hash, content_id, new_id, read_move
 from ..format.buckets import Maybe
 from ..format.commit import Bucket, Draft, Payload, Spool, file_payload
 from ..cache.near import Stack, at_origin
 from ..cache.download import Progress
-from .version import Folder, Version
+from ..cache.machine import say_once
+from ..versions.version import Folder, Version
 from ..search.local_index import IndexAway
 from .opening import outside
 from .reads import ReadVerbs, Unread, answered
 
 # %% auto #0
-__all__ = ['DEEPEST', 'CASES', 'describable', 'WriteVerbs', 'warn_of_text', 'folder_files', 'Numbered', 'same_content']
+__all__ = ['DEEPEST', 'CASES', 'describable', 'WriteVerbs', 'warn_of_text', 'warn_of_person', 'Numbered', 'same_content']
 
 # %% ../../nbs/store/05_writes.ipynb #e7d7baad
+def _encodable(text: str) -> bool:
+    try: text.encode(); return True
+    except UnicodeEncodeError: return False
+
+def _key(k: object, at: str) -> str:
+    if isinstance(k, str) and k and _encodable(k): return k
+    raise InvalidQuery(f'{at} has the key {k!r}: keys are text')
+
+def _scalar(value: Any) -> object:
+    "A NumPy scalar as one of Python's own"
+    plain = value.item()
+    if value.dtype.kind == 'M' and isinstance(plain, int): return value.astype('datetime64[us]').item()
+    return value if value.dtype.kind == 'm' else plain
+
+# %% ../../nbs/store/05_writes.ipynb #82f7d9d4
 DEEPEST = 32     # levels of nesting in metadata
 
 def describable(value: object, at: str = 'metadata', depth: int = 0) -> Any:
@@ -48,25 +69,16 @@ def describable(value: object, at: str = 'metadata', depth: int = 0) -> Any:
             return value if value.bit_length() <= LONGEST else bad(f'is a number of {value.bit_length():,} bits')
         case str(): return value if _encodable(value) else bad('holds text that is not Unicode')
         case float(): return value if math.isfinite(value) else bad(f'is {value}: JSON has no such number; use None')
-        case date(): return value.isoformat() if value == value else bad('is no time (NaT); use None')
-        case Mapping(): return {_key(k, at): describable(v, f'{at}[{k!r}]', depth + 1) for k, v in value.items()}
-        case list() | tuple(): return [describable(v, f'{at}[{i}]', depth + 1) for i, v in enumerate(value)]
+        case date():
+            return value.isoformat() if value == value else bad('is no time (NaT); use None')
+        case Mapping():
+            return {_key(k, at): describable(v, f'{at}[{k!r}]', depth + 1)
+                    for k, v in value.items()}
+        case list() | tuple():
+            return [describable(v, f'{at}[{i}]', depth + 1) for i, v in enumerate(value)]
         case _:
-            bad(f'is a {type(value).__name__}: metadata is text, numbers, dates, None, and lists and mappings of these')
-
-def _scalar(value: Any) -> object:
-    "A NumPy scalar as one of Python's own"
-    plain = value.item()
-    if value.dtype.kind == 'M' and isinstance(plain, int): return value.astype('datetime64[us]').item()
-    return value if value.dtype.kind == 'm' else plain
-
-def _key(k: object, at: str) -> str:
-    if isinstance(k, str) and k and _encodable(k): return k
-    raise InvalidQuery(f'{at} has the key {k!r}: keys are text')
-
-def _encodable(text: str) -> bool:
-    try: text.encode(); return True
-    except UnicodeEncodeError: return False
+            bad(f'is a {type(value).__name__}: metadata is text, numbers, dates, None, and lists '
+                'and mappings of these')
 
 # %% ../../nbs/store/05_writes.ipynb #0902d5e8
 _Done = TypeVar('_Done')
@@ -80,37 +92,89 @@ class WriteVerbs(ReadVerbs):
         "Move an alias, now or when the origin is back; `AliasVerbs` has it"
 
     @contextmanager
-    def _drafted(self, ref: Ref, obj: object, codec: str | None, kind: str | None,
+    def _drafted(self, ref: Ref, obj: object, codec: str | Mapping | None, kind: str | None,
                  metadata: Mapping | None) -> Iterator[Draft]:
         "An object as a draft, as long as the context lasts"
-        if kind is not None and not (isinstance(kind, str) and kind.strip() and len(kind) <= 100 and _encodable(kind)):
+        if (kind is not None and not (isinstance(kind, str) and kind.strip() and len(kind) <= 100
+                                      and _encodable(kind))):
             raise InvalidQuery(f'{kind!r:.80} is no kind: a word such as "model" is')
         if not isinstance(metadata, Mapping | None):
             raise InvalidQuery(f'metadata is a mapping, not a {type(metadata).__name__}')
         told = describable(metadata or {})
         with self._encoded(ref, obj, codec) as draft:
             by = dict(draft.description.pop('by'))
-            draft.description = dict(kind=kind or draft.description.pop('kind') or 'data', author=by.pop('who', ''),
-                                     metadata=told, stats=draft.description['stats'], lineage=by,
+            draft.description = dict(kind=kind or draft.description.pop('kind') or 'data',
+                                     author=by.pop('who', ''), metadata=told,
+                                     stats=draft.description['stats'], lineage=by,
                                      **{k: v for k, v in draft.description.items() if k == 'bytes'})
             yield draft
 
     @contextmanager
-    def _encoded(self, ref: Ref, obj: object, codec: str | None) -> Iterator[Draft]:
+    def _encoded(self, ref: Ref, obj: object, codec: str | Mapping | None) -> Iterator[Draft]:
         "An object encoded: a folder, a file where it lies, or anything that a codec takes"
-        if isinstance(obj, (Version, Folder)): raise Unsupported(f'{obj!s:.80} is in a store already: copy it')
+        if isinstance(obj, (Version, Folder)):
+            raise Unsupported(f'{obj!s:.80} is in a store already: copy it')
         if isinstance(obj, Path) and codec is None:
             yield self._folder_draft(ref, obj) if obj.is_dir() else self._file_draft(ref, obj)
             return
-        c = codec_for(obj, codec)
-        if c.unsafe:
-            warnings.warn(f'{ref} is stored as {c.name}: whoever gets it needs trust=True, because loading it can run '
-                          'any code', stacklevel=7)
-        with Spool() as f:
-            # it has what a codec asks of a file
-            how, p = c.encode(obj, cast(BinaryIO, f)), f.payload()
-            proved(c, obj, p.path or p.data or b'', how)
-            yield Draft(c.name, p, how, dict(kind=c.kind, stats=c.stats(obj), by=self._made_by()))
+        with ExitStack() as files: yield self._object_draft(ref, obj, codec, files)
+
+    def _object_draft(self, ref: Ref, obj: object, codec: str | Mapping | None,
+                      files: ExitStack) -> Draft:
+        "An object as one payload; as a bundle where it holds what needs codecs of its own, or is to be one"
+        if isinstance(codec, Mapping) or codec == 'bundle':
+            group = taken_apart(obj, codec if isinstance(codec, Mapping) else {}, whole=False)
+            if group is None: raise Unsupported(f'a {type_name(obj)} has no parts: give one codec by name, or none')
+            return self._bundle_draft(ref, group, files)
+        try: return self._payload_draft(ref, obj, codec, files)
+        except Unsupported:
+            if codec is not None or not (group := taken_apart(obj)): raise
+        return self._bundle_draft(ref, group, files)
+
+    def _payload_draft(self, ref: Ref, obj: object, codec: str | None, files: ExitStack) -> Draft:
+        "An object as one payload"
+        c, obj = chosen_codec(obj, codec)
+        how, p = self._encode(ref, c, obj, files)
+        return Draft(c.name, p, how, dict(kind=c.kind, stats=described(c, obj), by=self._made_by()))
+
+    def _encode(self, ref: Ref | str, c: Codec, obj: object, files: ExitStack) -> tuple[dict, Payload]:
+        "What a codec needs, and the payload, which is proved; it lasts as long as `files`"
+        f = files.enter_context(Spool())
+        # it has what a codec asks of a file
+        how, p = written(c, obj, cast(BinaryIO, f)), f.payload()
+        proved(c, obj, p.path or p.data or b'', how)
+        self._tell_of_trust(ref, c, obj, how)
+        return how, p
+
+    def _tell_of_trust(self, ref: Ref | str, c: Codec, obj: object, how: dict) -> None:
+        "Say what a reader will have to trust; of types that are named, once a kind of object"
+        if not (said := needs_trust(c, how)): return
+        kind = type_name(obj), *c.asks(how)
+        if not c.unsafe and kind in self._announced: return
+        self._announced[kind] = True
+        warnings.warn(f'{ref} is stored as {c.name}: {said}', stacklevel=outside())
+
+    def _bundle_draft(self, ref: Ref, group: Group, files: ExitStack) -> Draft:
+        "Parts with payloads of their own, and the skeleton that puts them together"
+        members, told = [], {}
+        def write(part: Part, name: str) -> dict:
+            how, p = self._encode(f'{ref}{spoken(part.at)}', part.codec, part.obj, files)
+            members.append((name, p))
+            self._own[part.codec.name, p.hash] = True
+            told[name] = {'type': type_name(part.obj), **described(part.codec, part.obj),
+                          'size': p.size}
+            return how
+        skeleton = Writing(write).skeleton(group)
+        prove_shape(group, skeleton)
+        if not members:
+            raise Unsupported(f'{ref}: no part of it needs a payload of its own: put it without codec=')
+        size = sum(p.size for _, p in members)
+        largest = dict(sorted(told.items(), key=lambda x: -x[1]['size'])[:10])
+        how = {'listing': content_hash([(n, p.size, p.hash) for n, p in members], skeleton),
+               'skeleton': skeleton}
+        return Draft('bundle', Payload(0, ''), how,
+                     dict(kind=None, stats={'type': type_name(group.obj), 'parts': len(members), 'size': size,
+                                            'largest': largest}, by=self._made_by(), bytes=size), members)
 
     def _file_draft(self, ref: Ref, path: Path) -> Draft:
         "A file as a draft"
@@ -121,17 +185,24 @@ class WriteVerbs(ReadVerbs):
         stats = by_name('file').stats(path)
         with Progress(f'hash {ref}', path.stat().st_size, self.progress) as progress:
             payload = file_payload(path, progress)
-        return Draft('file', payload, {'name': stats['name']}, dict(kind=None, stats=stats, by=self._made_by()))
+        return Draft('file', payload, {'name': stats['name']},
+                     dict(kind=None, stats=stats, by=self._made_by()))
 
     def _folder_draft(self, ref: Ref, top: Path) -> Draft:
         "A folder as a draft"
-        files = folder_files(top)
-        if not files: raise Unsupported(f'{str(top)!r} holds no files: there is nothing to store')
+        content = folder_content(top)
+        if not (files := content.files):
+            raise Unsupported(f'{str(top)!r} holds no files: there is nothing to store')
         with Progress(f'hash {ref}', len(files), self.progress, unit=' files') as progress:
             members = [(n, _hashed(p, progress)) for n, p in files]
         size = sum(p.size for _, p in members)
-        largest = dict(sorted(((n, {'size': p.size}) for n, p in members), key=lambda x: -x[1]['size'])[:10])
-        return Draft('folder', Payload(0, ''), {'name': top.absolute().name.encode(errors='backslashreplace').decode()},
+        largest = dict(sorted(((n, {'size': p.size}) for n, p in members),
+                              key=lambda x: -x[1]['size'])[:10])
+        also = content.also()
+        how: dict[str, Any] = {'name': top.absolute().name.encode(errors='backslashreplace').decode(),
+               'listing': content_hash([(n, p.size, p.hash) for n, p in members], also or None)}
+        if also: how['also'] = also
+        return Draft('folder', Payload(0, ''), how,
                      dict(kind=None, stats={'files': len(members), 'size': size, 'largest': largest},
                           by=self._made_by(), bytes=size), members)
 
@@ -144,7 +215,9 @@ class WriteVerbs(ReadVerbs):
         metadata: Mapping | None = None,    # Facts to find it by
         kind: str | None = None,            # What it is for; inferred where it is plain
         alias: str | None = None,           # An alias to move to the new version
-        codec: str | None = None,           # A codec by name, in place of the one that suits the type
+        # A codec by name, in place of the one that suits the
+        # type; a dict of them by part, for parts of a bundle
+        codec: str | Mapping | None = None,
         if_latest: int | None = None,       # Only if this is the latest version now (0: there is none), else `Conflict`
         skip_unchanged: bool = False,       # Give back the latest version where it holds the same
     ) -> Version:                           # The new version, acknowledged
@@ -165,6 +238,7 @@ class WriteVerbs(ReadVerbs):
         self._may_write()
         r = parse_ref(ref, selector=False)
         if alias is not None: check_alias(alias)
+        warn_of_person(r)
         if isinstance(obj, str) and codec is None: warn_of_text(obj)
         if if_latest is not None and (isinstance(if_latest, bool) or not isinstance(if_latest, int) or if_latest < 0):
             raise InvalidRef(f'if_latest={if_latest!r}: the number of a version, or 0 for none')
@@ -174,7 +248,8 @@ class WriteVerbs(ReadVerbs):
         if alias is not None: self._then_alias(v, alias)
         return v
 
-    def _put_or_wait(self, r: Ref, draft: Draft, if_latest: int | None, skip_unchanged: bool) -> Version:
+    def _put_or_wait(self, r: Ref, draft: Draft, if_latest: int | None,
+                     skip_unchanged: bool) -> Version:
         "Store a draft, or keep it until the origin is back"
         if waiting := self._waiting_puts(r.bucket, r.item):
             return self._behind(r, draft, waiting, if_latest, skip_unchanged)
@@ -182,11 +257,13 @@ class WriteVerbs(ReadVerbs):
             with at_origin(): return self._put_now(r, draft, if_latest, skip_unchanged)
         except (ConnectionError, TimeoutError) as e:
             if not self._may_wait(if_latest):
-                if isinstance(e, CommitUnknown): self.origin.bucket(r.bucket).tell('put', r.item, e.tried, Maybe())
+                if isinstance(e, CommitUnknown):
+                    self.origin.bucket(r.bucket).tell('put', r.item, e.tried, Maybe())
                 raise
             return self._wait(r, draft, e)
 
-    def _put_now(self, r: Ref, draft: Draft, if_latest: int | None, skip_unchanged: bool) -> Version:
+    def _put_now(self, r: Ref, draft: Draft, if_latest: int | None,
+                 skip_unchanged: bool) -> Version:
         "Store a draft; where another store is found in the place of one, in that: nothing was claimed yet"
         for last in (False, False, True):
             try:
@@ -197,11 +274,13 @@ class WriteVerbs(ReadVerbs):
                 if last: raise
         raise AssertionError('the last one raises')
 
-    def _behind(self, r: Ref, draft: Draft, waiting: list, if_latest: int | None, skip_unchanged: bool) -> Version:
+    def _behind(self, r: Ref, draft: Draft, waiting: list, if_latest: int | None,
+                skip_unchanged: bool) -> Version:
         "A put of an item that has pending puts: it comes behind them"
         latest = self._pending_version(waiting[-1])
         if if_latest is not None:
-            raise Conflict(f'the latest version of {r} is pending on this machine and has no number yet: sync() first')
+            raise Conflict(f'the latest version of {r} is pending on this machine and has no '
+                           'number yet: sync() first')
         if skip_unchanged and not draft.members and same_content(latest, draft): return latest
         self._must_wait(r)
         return self._wait(r, draft)
@@ -268,12 +347,14 @@ class WriteVerbs(ReadVerbs):
         self._note_down(v, op, id or v.version, says)
         return v
 
-    def _note_down(self, v: Version | Numbered | Unread | Ref, op: str, version: int | str | None, says: dict) -> None:
+    def _note_down(self, v: Version | Numbered | Unread | Ref, op: str, version: int | str | None,
+                   says: dict) -> None:
         if self.pending is None: raise self._keeps_nothing()
         id = new_id()
         what = {'notes': says.pop('notes')} if op == 'note' else {}
         made = {'id': id, 'by': self.origin.by, 'called': time.time_ns() // 1000, **what}
-        self.pending.add(op, v.bucket, v.item, id, version=version, move=made, origin=self._known_id(v.bucket), **says)
+        self.pending.add(op, v.bucket, v.item, id, version=version, move=made,
+                         origin=self._known_id(v.bucket), **says)
         self.origin.bucket(v.bucket).changes += 1
         if isinstance(v, Version): v._in.changes += 1
 
@@ -287,7 +368,8 @@ class WriteVerbs(ReadVerbs):
         if (queue := self.pending) is None: return False
         with queue.alone() as mine:
             works = [w for w in queue.work() if id in (w.id, w.says.get('version'))]
-            if not mine or queue.tried(id) is not None or not any(w.id == id for w in works): return False
+            if not mine or queue.tried(id) is not None or not any(w.id == id for w in works):
+                return False
             for w in reversed(works): queue.finish(w)
         return True
 
@@ -297,7 +379,8 @@ class WriteVerbs(ReadVerbs):
         waiting = self._waiting_aliases(r)
         if alias in waiting: return {'saw': waiting[alias]}
         bucket = self.origin.bucket(v.bucket)
-        if not isinstance(stack := bucket.backend, Stack): return {}      # nothing waits without near tiers
+        # nothing waits without near tiers
+        if not isinstance(stack := bucket.backend, Stack): return {}
         key, last = stack.near_last(bucket.prefix + alias_folder(v.item, alias))
         return {'saw': read_move(last, key).get('to')} if last else {}
 
@@ -331,8 +414,8 @@ class WriteVerbs(ReadVerbs):
                          in self.keeper.index.ask('SELECT item FROM versions WHERE bucket = ? AND latest = 1 '
                                                   'LIMIT ?', (bucket.name, CASES))]
             else:
-                known = (bucket.items(CASES // 10) if bucket.backend.can.place in ('local', 'memory')
-                         else [*bucket.highest])
+                known = (bucket.items(CASES // 10)
+                         if bucket.backend.can.place in ('local', 'memory') else [*bucket.highest])
         except (IndexAway, OSError): known = []
         return {i.casefold(): i for i in reversed(known) if i != new}
 
@@ -359,12 +442,13 @@ class WriteVerbs(ReadVerbs):
         if (n := bucket.latest(item)) is None: return
         try:
             r = bucket.record(item, n)
-            if r.codec == 'folder':
+            if r.listing:
                 bucket.puts.update((hash, put) for _, hash, put in Folder(Version(self, bucket, r)).members.values())
         except Damaged: return
 
 _address = re.compile(r'(?:s3a?|gs|gcs|az|abfss?|wasbs?|hdfs|file|sftp)://\S+|'
-                      r'https?://[^\s?#]+/[^\s/?#]*\.(?!html?\b|php\b)\w{1,8}(?:[?#]\S*)?', re.IGNORECASE)
+                      r'https?://[^\s?#]+/[^\s/?#]*\.(?!html?\b|php\b)\w{1,8}(?:[?#]\S*)?',
+                      re.IGNORECASE)
 
 def warn_of_text(text: str) -> None:
     """Text that names a file or folder, or the address of an object, was probably meant as what lies there; said
@@ -380,27 +464,24 @@ def warn_of_text(text: str) -> None:
     else: return
     warnings.warn(say, stacklevel=outside())
 
-# %% ../../nbs/store/05_writes.ipynb #1df8d5b8
-def folder_files(top: Path) -> list[tuple[str, Path]]:
-    "Relative name and path of every file below a folder, in order; links, pipes and devices are refused"
-    found = []
-    def closed(e): raise Unsupported(f'{e.filename} cannot be read ({e.strerror}): nothing was stored') from e
-    for place, folders, files in os.walk(top, onerror=closed):
-        for name in folders + files:
-            path = Path(place)/name
-            if path.is_symlink():
-                raise Unsupported(f'{path} is a link, which may lead out of the folder: put what it points to, or '
-                                  'leave it out')
-            if name in files and not path.is_file(): raise Unsupported(f'{path} is no plain file: leave it out')
-            if name in files: check_rights(path)
-        if not folders and not files and Path(place) != top:
-            raise Unsupported(f'{place} is an empty folder, and would not come back, so nothing was stored: remove it, '
-                              'or put a file into it')
-        found += [((Path(place)/f).relative_to(top).as_posix(), Path(place)/f) for f in files]
-    if bad := next((n for n, _ in found if not _encodable(n) or '\\' in n), None):
-        raise Unsupported(f'{bad!r} is a file name that other systems cannot have: rename it')
-    return sorted(found)
+# %% ../../nbs/store/05_writes.ipynb #86389ef3
+# two letters that end the names of files more often than those of hosts
+_endings = 'py|md|sh|rs|pl|gz|js|ts|db|qs|xz|bz|hs|cc|so'
+_person = re.compile(r'(?P<who>[\w.+-]+?)(?:(?:%40|=40|\(at\)|\[at\]|[\uff20\ufe6b])[\w-]+(?:\.[\w-]+)+|'
+                     rf'[_. -]+at[_. -]+[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|gov|eu|info|(?!{_endings})[a-z]{{2}}))'
+                     r'(?![\w.-])', re.IGNORECASE)
 
+def warn_of_person(r: Ref) -> None:
+    """A name that looks like the address of a person, of which it is said once that it stays; of others of its shape
+    nothing"""
+    if not (found := _person.search(name := f'{r.bucket}/{r.item}')): return
+    shape = f'{name[:found.start("who")]}*{name[found.end():]}'
+    said = (f'{name} looks like the address of a person: names stay for ever, in keys and in what is made from it, '
+            'also when the version is erased. A name that says nothing, with the address in the metadata, can be '
+            'erased')
+    say_once(said, f'person {shape}')
+
+# %% ../../nbs/store/05_writes.ipynb #1df8d5b8
 def _hashed(path: Path, progress: Progress) -> Payload:
     p = file_payload(path)
     progress(1)
@@ -427,10 +508,6 @@ def same_content(v: Version, draft: Draft) -> bool:
     "Does a version hold what a draft does?"
     told = draft.description['metadata']
     same = ((v.codec, v.kind) == (draft.codec, draft.description['kind'])
-            and (_same_files(v, draft) if draft.members else v.hash == draft.payload.hash))
+            and (v.hash == draft.how['listing'] if 'listing' in draft.how
+                 else v.content_id == content_id(draft.payload.hash, draft.codec, draft.how)))
     return same and all(v.metadata.get(k, ...) == x for k, x in told.items())
-
-def _same_files(v: Version, draft: Draft) -> bool:
-    "Does a stored folder hold the files of a draft?"
-    return {n: (size, hash) for n, (size, hash, _) in Folder(v).members.items()} == {n: (p.size, p.hash)
-        for n, p in draft.members}

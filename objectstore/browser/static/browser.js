@@ -2,9 +2,10 @@
 const ROW = 26, MARGIN = 8, SKELETON = 150, BUSY = 1000, PREFETCH = 500, NARROW = 700
 const TABS = ['Preview', 'Metadata', 'Compare', 'Lineage', 'Code']
 const KEYS = [['↑ ↓ or j k', 'move'], ['Page Up, Page Down, Home, End', 'move far'], ['Enter', 'open: a folder, the versions of an item, then the preview'], ['/', 'search: a word, ^regex, auc > 0.9, @production, @* for every version; commas between them'], ['Esc', 'back; clears the search'],
-  ['Space, Shift + click', 'mark for comparing; without a mark, it is with the version before'], ['c', 'copy the code'], ['l', 'load into a variable'], ['s', 'sort by the next column'], ['Backspace', 'out of a folder'], ['Tab, then ↑ ↓', 'on the line above the tabs: more or less room for the list'], ['?', 'this help']]
+  ['Space, Shift + click', 'mark for comparing; without a mark, it is with the version before'], ['c', 'copy the code'], ['l', 'load into a variable'], ['s', 'sort by the next column'], ['Backspace', 'out of a folder'], ['Tab, then ↑ ↓', 'on the line above the tabs: more or less room for the list'], ['u', 'usage: what is kept'], ['?', 'this help']]
 const COLUMNS = [['item', 'name'], ['kind', 'kind'], ['version', 'ver.'], ['size', 'size'], ['created', 'when']]
 const CONDITION = /[<>=]|\bis\s+(not\s+)?null\b|\blike\s+['":]|\bbetween\s+['":\d-]|\bin\s*\(/i
+const LIST = ['gen', 'count', 'total', 'understood', 'why', 'asof']      // what a view says of the list that came with it
 const SPLIT = [42, 15, 85]      // of the height: what the list has, at least and at most
 const itemOf = ref => (ref ?? '').split('@')[0]
 
@@ -74,11 +75,11 @@ export function localTest(line) {
 
 class App {
   constructor(model, el) {
-    Object.assign(this, { model, id: `osb-${Math.random().toString(36).slice(2, 10)}`, pages: new Map(), asked: new Set(), rows: 0, gen: -1, cursor: -1, local: null, draft: null, marks: [], tab: 'Preview', ref: null, file: null, vcursor: -1, undo: null, versus: null, named: false, rowRef: null, back: null, expected: -1, led: 0, split: SPLIT[0], showSame: false, timers: {} })
+    Object.assign(this, { model, id: `osb-${Math.random().toString(36).slice(2, 10)}`, pages: new Map(), asked: new Set(), rows: 0, gen: -1, cursor: -1, local: null, draft: null, marks: [], tab: 'Preview', ref: null, file: null, vcursor: -1, undo: null, versus: null, named: false, rowRef: null, back: null, sought: null, finds: 0, heard: 0, wish: {}, compares: 0, expected: -1, led: 0, split: SPLIT[0], showSame: false, timers: {} })
     this.live = model.get('options').live !== false
     this.build(el)
     const on = (name, run) => { const f = () => run.call(this); model.on(`change:${name}`, f); (this.ons ??= []).push([`change:${name}`, f]) }
-    on('view', this.onView); on('page', this.onPage); on('versions', this.onVersions); on('detail', this.onDetail); on('preview', this.onPreview); on('compared', this.onCompared); on('told', this.onTold); on('options', this.onOptions)
+    on('view', this.onView); on('page', this.onPage); on('versions', this.onVersions); on('detail', this.onDetail); on('preview', this.onPreview); on('compared', this.onCompared); on('used', this.onUsed); on('told', this.onTold); on('options', this.onOptions)
     this.ref = model.get('versions')?.ref ?? null
     this.onOptions(); this.onPage(); this.onView(); this.onVersions(); this.onDetail()
     this.watch = new ResizeObserver(() => this.onSize()); this.watch.observe(this.root)
@@ -98,7 +99,9 @@ class App {
   }
   answered() { clearTimeout(this.timers.busy); if (this.busy) { this.busy = false; this.say('') } }
   later(name, ms, run) { clearTimeout(this.timers[name]); this.timers[name] = setTimeout(run, ms) }
-  get view() { return this.model.get('view') ?? {} }
+  get view() { const v = this.model.get('view') ?? {}; return !this.kept || v.gen === this.gen ? v : { ...v, ...this.kept } }      // what is said of a list that is not shown is not said of the one that is
+  get late() { return this.live && this.finds > this.heard }      // the kernel has not heard the last question: a list that comes now is the answer to one before
+  get asks() { return { ...this.view, ...this.wish } }            // what is asked for, heard by the kernel or not
   get readonly() { return this.view.readonly || !this.live }
 
   // The skeleton of the page
@@ -116,9 +119,10 @@ class App {
     this.synced = h('span', { class: 'osb-synced' })
     this.syncButton = button('Sync', 'Deliver what is pending', () => this.act('sync'), { class: 'osb-sync', hidden: true })
     this.again = button('Refresh', 'Ask the store anew', () => this.send('refresh'), { class: 'osb-plain' })
+    this.usageButton = button('Usage', 'What is kept: bytes by bucket, and what is removed and not yet freed', () => this.usage(), { class: 'osb-plain' })
     const help = button('?', 'Keys', () => this.help(), { class: 'osb-plain', 'aria-label': 'Keys' })
 
-    this.flat = button('Folders', 'Show by folder, or all in one list', () => this.find({ folders: !this.view.folders, within: '' }), { class: 'osb-plain', 'aria-pressed': 'false' })
+    this.flat = button('Folders', 'Show by folder, or all in one list', () => this.find({ folders: !this.asks.folders, within: '' }), { class: 'osb-plain', 'aria-pressed': 'false' })
     this.crumbs = h('span', { class: 'osb-crumbs' })
     this.head = h('div', { role: 'row', class: 'osb-row osb-head', 'aria-rowindex': '1' }, COLUMNS.map(([key, title]) => h('div', { role: 'columnheader', class: `osb-c-${key}`, 'data-key': key },
       button(title, `Sort by ${title}`, () => this.sortBy(key), { tabindex: '-1', class: 'osb-sort' }))))
@@ -149,7 +153,7 @@ class App {
     this.status = h('div', { role: 'status', class: 'osb-status', 'aria-live': 'polite' })
     this.undoButton = button('Undo', 'Take it back', () => { const { what, ref, says, ...how } = this.undo; this.act(what, ref, how) }, { hidden: true, class: 'osb-plain' })
     this.root = h('div', { class: 'osb', role: 'group', 'aria-label': 'Object store browser', 'data-lm-suppress-shortcuts': 'true', onkeydown: e => { stop(e); this.key(e) }, onkeyup: stop, onkeypress: stop },
-      h('div', { class: 'osb-top' }, h('div', { class: 'osb-place' }, this.url, this.bucket), h('div', { class: 'osb-find' }, this.search, this.counts), h('div', { class: 'osb-right' }, this.synced, this.syncButton, this.again, help)),
+      h('div', { class: 'osb-top' }, h('div', { class: 'osb-place' }, this.url, this.bucket), h('div', { class: 'osb-find' }, this.search, this.counts), h('div', { class: 'osb-right' }, this.synced, this.syncButton, this.usageButton, this.again, help)),
       h('div', { class: 'osb-under' }, this.meant, this.facets, this.crumbs, this.flat), this.banner, this.main = h('div', { class: 'osb-main' }, items, versions), this.divider, this.about = about, h('div', { class: 'osb-foot' }, this.does, this.status, this.undoButton))
     el.append(this.root)
     this.resplit(SPLIT[0])
@@ -159,7 +163,7 @@ class App {
     const o = this.model.get('options')
     this.live = o.live !== false
     this.root.style.setProperty('--osb-height', `${Math.max(300, o.height ?? 520)}px`)
-    for (const b of [this.again, this.removedButton, this.compareButton, this.flat]) b.hidden = !this.live
+    for (const b of [this.again, this.usageButton, this.removedButton, this.compareButton, this.flat]) b.hidden = !this.live
     if (o.tab) this.tab = o.tab
     if (o.marks && o.led !== this.led) {          // Python leads: once each time
       const first = !this.led && this.ref
@@ -179,8 +183,8 @@ class App {
   splitAt(y) { const top = this.main.getBoundingClientRect().top, end = this.about.getBoundingClientRect().bottom; this.resplit(100 * (y - top) / (end - top)) }
 
   // The list
-  find(what) { if (!this.live) return this.filterHere(); this.send('find', what) }
-  sortBy(key) { const now = this.view.sort; this.find({ sort: now === key ? `-${key}` : now === `-${key}` ? key : key === 'item' || key === 'kind' ? key : `-${key}` }) }
+  find(what) { if (!this.live) return this.filterHere(); this.wish = { ...this.wish, ...what }; this.send('find', { ...what, by: [this.id, ++this.finds] }) }
+  sortBy(key) { const now = this.asks.sort; this.find({ sort: now === key ? `-${key}` : now === `-${key}` ? key : key === 'item' || key === 'kind' ? key : `-${key}` }) }
   typed() {
     this.draft = this.search.value
     this.filterHere()
@@ -204,27 +208,34 @@ class App {
   onPage() {
     const p = this.model.get('page')
     if (!p?.rows) return
-    if (p.gen > this.gen) { this.before = p.grown ? new Map([...(this.before ?? []), ...this.pages]) : null; this.pages.clear(); this.asked.clear(); this.rows = 0; this.gen = p.gen; this.fresh = !p.grown }      // of a list that has grown, the rows stay until the new ones are here
+    if (p.gen > this.gen && this.gen >= 0 && this.late) return      // another question is on its way: its list is the next one
+    if (p.gen > this.gen) { this.before = p.grown ? new Map([...(this.before ?? []), ...this.pages]) : null; this.pages.clear(); this.asked.clear(); this.rows = 0; this.fresh ||= !p.grown || this.gen < 0; this.gen = p.gen }      // of a list that has grown, the rows stay until the new ones are here; the first that is met is new, however it came about
     if (p.gen < this.gen) return
     if (!this.pages.has(p.start)) this.rows += p.rows.length
     this.pages.set(p.start, p.rows); this.asked.delete(p.start)
     if (this.draft !== null && this.local) this.filterHere()
-    else { if (this.fresh && !this.ref) this.cursor = -1; this.seat(); this.draw() }
+    else { if (this.fresh && !this.ref) this.cursor = -1; this.seat(); this.draw(); this.seek() }
     if (this.expected >= 0 && this.expected === this.cursor && this.row(this.cursor)) this.move(this.cursor)      // a row that was gone to before it was here
+    if (this.fresh && this.view.gen === this.gen) return this.onView()      // what is said of it was here before
     if (this.view.gen === this.gen) this.later('prefetch', 50, () => this.prefetch())
   }
-  prefetch() { for (let s = 0; s < Math.min(this.view.count ?? 0, PREFETCH); s += this.size) if (!this.pages.has(s)) return this.askPage(s) }
+  lacks() { for (let s = 0; s < Math.min(this.view.count ?? 0, PREFETCH); s += this.size) if (!this.pages.has(s)) return s; return -1 }      // the first rows that are fetched unasked, and are not here yet; -1: none
+  prefetch() { const s = this.lacks(); if (s >= 0) this.askPage(s) }
   askPage(start) { if (this.asked.has(start) || this.pages.has(start) || !this.live) return; this.asked.add(start); this.send('page', { start, gen: this.gen }) }
   onView() {
-    const v = this.view
+    const said = this.model.get('view') ?? {}, [who, n] = said.heard ?? []
     this.answered()
-    const loading = this.loading
+    if (who === this.id && n > this.heard) this.heard = n
+    if (!this.late) this.wish = {}
+    if (said.gen === this.gen) this.kept = Object.fromEntries(LIST.map(k => [k, said[k]]))
+    const v = this.view, loading = this.loading
     this.grid.setAttribute('aria-busy', loading)
     clearTimeout(this.timers.skeleton)
     if (loading) this.timers.skeleton = setTimeout(() => this.drawLoading(), SKELETON)
     else this.root.classList.remove('osb-loading')
     this.root.dataset.status = v.status ?? 'loading'
-    if (!loading && v.asking === v.gen && v.query === this.draft) { this.draft = null; this.local = null }
+    if (!loading && !this.late && said.asking === said.gen && said.gen > this.gen && this.gen >= 0 && said.gen !== this.missed) { this.missed = said.gen; this.send('page', { start: 0, gen: said.gen }) }      // the question that was on its way had no list: the one before it counts
+    if (!loading && !this.late && v.asking === v.gen && v.query === this.draft) { this.draft = null; this.local = null }
     if (this.draft === null && document.activeElement !== this.search) this.search.value = v.query ?? ''
     if (v.error?.query && !loading) { this.draft = null; this.local = null }
     if (this.draft === null && !loading) this.meant.replaceChildren(...(v.error?.query ? wrong(v.error) : [v.understood ?? '']))
@@ -232,6 +243,7 @@ class App {
     this.meant.classList.toggle('osb-wrong', Boolean(v.error?.query && !loading))
     this.search.setAttribute('aria-invalid', Boolean(v.error?.query && !loading))
     if (this.fresh && v.gen === this.gen) { this.fresh = false; this.reach() }
+    else if (!this.local) this.seek()
     this.drawBuckets(); this.drawFacets(); this.drawBanner(); this.drawCounts(); this.drawHead(); this.drawBlank(); this.draw(); this.age(); this.drawActions()
     if (!loading && this.waits) { this.waits = false; this.status.replaceChildren(Date.now() < (this.hold ?? 0) ? this.status.title : this.stateWords()) }
     if (!loading) this.say(this.stateWords(), true)
@@ -239,13 +251,24 @@ class App {
   }
   reach() {                      // a new list: keep to what was looked at where it has it; where it says another version of it, that; else nothing is looked at
     const v = this.view, asked = JSON.stringify([v.bucket, v.query, v.folders, v.within]), other = this.listed !== undefined && this.listed !== asked
+    const awaited = other || this.ref ? -1 : this.expected            // a row that was gone to before it was here
     this.listed = asked; this.cursor = -1; this.expected = -1
-    const ref = this.ref ?? this.back, i = this.rowOf(ref)
+    if (other) this.grid.scrollTop = 0
+    if (awaited >= 0) return this.move(awaited)
+    this.sought = { other }
+    this.seek()
+  }
+  seek() {                       // what was looked at, in the rows of a new list that are here; until all have come that are fetched unasked, it may be in others
+    if (!this.sought || this.fresh) return
+    const { other } = this.sought, ref = this.ref ?? this.back, i = this.rowOf(ref)
+    if (i < 0 && ref && this.lacks() >= 0) return
+    this.sought = null
     if (i < 0) { this.grid.scrollTop = 0; if (other && this.ref) this.leave(this.ref); return }
     const now = this.row(i).ref, said = this.rowRef
     this.cursor = i; this.rowRef = now
     if (other && now !== ref && now !== said) this.pick(now)
     else if (!this.ref) this.pick(ref)
+    else this.draw()
   }
   rowOf(ref) {                   // the row of a version in the list as far as it is here, or of its item; -1: none
     if (!ref) return -1
@@ -294,7 +317,7 @@ class App {
   }
   can(condition) { return this.live || localTest(condition) !== null }
   toggle(condition, facet) {
-    const now = parts(this.live ? this.view.query ?? '' : this.search.value), own = facet.values.map(([, , c]) => c)
+    const now = parts(this.live ? this.draft ?? this.asks.query ?? '' : this.search.value), own = facet.values.map(([, , c]) => c)
     const others = now.filter(p => p !== condition && !own.includes(p) && !(p[0] === '@' && condition[0] === '@'))          // one value of a key at a time
     const query = (now.includes(condition) ? others : [...others, condition]).join(', ')
     this.search.value = query; this.draft = query; this.find({ query })
@@ -396,7 +419,7 @@ class App {
     this.draw(); this.fetchVisible()
   }
   settle(r, now) {
-    if (!r?.ref) return this.leave()                  // a folder, or a row that is not here yet: nothing to act on
+    if (!r?.ref) { this.back = this.sought = null; return this.leave() }                  // a folder, or a row that is not here yet: nothing to act on
     this.rowRef = r.ref
     if (r.ref === this.ref) return
     if (now) return this.pick(r.ref)
@@ -404,12 +427,13 @@ class App {
     this.later('pick', 130, () => this.pick(r.ref))
   }
   enter() { const r = this.row(this.cursor); if (!r) return; if (r.folder) { this.cursor = -1; return this.find({ within: r.folder }) } if (itemOf(r.ref) !== itemOf(this.ref)) this.pick(r.ref); this.list.focus() }
-  up() { const parts = (this.view.within ?? '').split('/').filter(Boolean); if (parts.length) this.find({ within: parts.slice(0, -1).map(x => x + '/').join('') }) }
+  up() { const parts = (this.asks.within ?? '').split('/').filter(Boolean); if (parts.length) this.find({ within: parts.slice(0, -1).map(x => x + '/').join('') }) }
 
   // One item, its versions, one version
   // What is looked at is one thing, `ref`: what is highlighted, what the panes show and what the foot acts on go by it
   at(ref) {
     clearTimeout(this.timers.pick); clearTimeout(this.timers.look)
+    this.sought = null
     if (ref) this.back = null
     if (itemOf(ref) !== itemOf(this.ref)) {
       this.vrows = []             // the versions of another item: no key may reach them
@@ -516,7 +540,7 @@ class App {
     b.textContent = !two ? 'Compare' : this.marks.length === 2 ? 'Compare 2' : `Compare with ${near && /@\d+$/.test(other) ? `v${other.split('@')[1]}` : other}`
     b.title = two ? `Compare ${two.join(' with ')}` : this.ref ? 'There is no version before it: mark another with Space' : 'Pick an item first'
   }
-  compare() { const two = this.pair(); if (!two) return; this.versus = two.join(' '); this.comparing = true; this.send('compare', { a: two[0], b: two[1] }); this.tab = 'Compare'; this.drawPanel() }
+  compare() { const two = this.pair(); if (!two) return; this.versus = two.join(' '); this.comparing = true; this.send('compare', { a: two[0], b: two[1], by: [this.id, ++this.compares] }); this.tab = 'Compare'; this.drawPanel() }
   follow() {                      // while a comparison is shown, it is of what is looked at
     if (this.tab !== 'Compare' || !this.live || !this.ref || !this.vrows?.length) return
     const two = this.pair()
@@ -532,8 +556,10 @@ class App {
   onDetail() { this.answered(); const d = this.the('detail'); if (d?.asked && d.ref && d.asked === this.ref && d.ref !== this.ref) { this.ref = d.ref; this.onVersions(); this.seat(); this.draw() } if (d?.name && !this.named && (d.ref === this.ref || d.asked === this.ref)) this.name.value = d.name; this.drawTitle(); this.drawPanel(); this.drawActions() }
   onPreview() { this.answered(); clearTimeout(this.timers.bones); if (this.tab === 'Preview') this.drawPanel() }
   onCompared() {
-    const asked = this.model.get('compared')?.asked?.join(' ')
-    this.answered(); clearTimeout(this.timers.compare); this.comparing = false
+    const { asked: two, by } = this.model.get('compared') ?? {}, asked = two?.join(' ')
+    this.answered()
+    if (by?.[0] === this.id && (by[1] < this.compares || asked !== this.versus)) return       // another one is asked for by now
+    clearTimeout(this.timers.compare); this.comparing = false
     if (asked !== this.versus) { this.versus = asked; this.tab = 'Compare' }          // asked for in Python
     this.drawPanel()
   }
@@ -564,11 +590,11 @@ class App {
     this.name.disabled = off.disabled
     const kids = [r ? cut(r.ref, 'osb-acts') : null, b('Copy code', `Copy the code that gets ${its} (c)`, () => this.copyCode(), off)]
     if (this.live && !r?.removed) kids.push(h('span', { class: 'osb-load' }, b('Load as', `Load ${its} into a variable of the notebook (l)`, () => this.load(), off), this.name))
-    if (!this.readonly && r?.removed) kids.push(b('Bring back …', 'As a new version', () => this.restore('Bring back'), off))
+    if (!this.readonly && r?.removed) kids.push(b('Bring back …', 'Under its number, with its notes', () => this.bringBack(), off))
     else if (!this.readonly) kids.push(b('Alias …', `Point an alias at ${its}, or move or remove one`, () => this.aliases(), off), b('Restore …', last ? 'It is the latest version already' : `Make a new version from ${its}`, () => this.restore(), { disabled: off.disabled || last }), b('Copy to …', `Copy ${its} to another bucket`, () => this.copyTo(), off), b('Remove …', `Remove ${its}`, () => this.remove(), { ...off, class: 'osb-danger' }))
     this.does.replaceChildren(...kids.filter(Boolean))
   }
-  act(what, ref = '', more = {}) { this.undo = null; this.undoButton.hidden = true; this.say('…'); this.send('act', { what, ref, ...more }) }
+  act(what, ref = '', more = {}) { this.undo = null; this.undoButton.hidden = true; this.say('…'); this.acted = this.ref; this.send('act', { what, ref, ...more }) }
   onTold() {
     const t = this.model.get('told')
     this.answered()
@@ -577,7 +603,7 @@ class App {
     if (t.kind === 'ask') return this.dialog({ title: t.title, says: [t.text], ok: t.ok, run: () => this.act(t.what, t.ref, { ...t.how, force: true }) })
     this.undo = t.kind === 'done' ? t.undo ?? null : null
     this.drawUndo()
-    if (t.kind === 'done' && t.pick && itemOf(t.pick) === itemOf(this.ref)) { this.at(t.pick); this.following = this.tab === 'Compare' }      // of an item alone: its latest, once the kernel says which
+    if (t.kind === 'done' && t.pick && itemOf(t.pick) === itemOf(this.ref) && this.ref === this.acted) { this.at(t.pick); this.following = this.tab === 'Compare' }      // of an item alone: its latest, once the kernel says which
     if (t.kind === 'progress') return this.status.replaceChildren(h('progress', { max: t.total, value: t.done, 'aria-label': 'Delivering' }), ` ${t.done} of ${t.total} delivered`)
     this.hold = Date.now() + 4000
     this.say(`${t.kind === 'error' ? '✕ ' : '✓ '}${t.text}`, false, t.kind === 'error')
@@ -614,8 +640,13 @@ class App {
   }
   remove() {
     const r = this.current, goes = [`${r.ref}${r.size ? `: ${r.size}` : ''}${r.author ? `, by ${r.author}` : ''}${r.created ? `, ${full(r.created)}` : ''}`]
-    const says = [...goes, ...(r.aliases?.length ? [`${r.aliases.join(', ')} ${r.aliases.length > 1 ? 'point' : 'points'} at it, and ${r.aliases.length > 1 ? 'go' : 'goes'} with it.`] : []), 'Its number is not given again. Until its bytes are collected it can be brought back as a new version.']
+    const says = [...goes, ...(r.aliases?.length ? [`${r.aliases.join(', ')} ${r.aliases.length > 1 ? 'point' : 'points'} at it, and ${r.aliases.length > 1 ? 'go' : 'goes'} with it.`] : []), 'Its number is not given again. Until its bytes are collected it can be brought back.']
     this.dialog({ title: 'Remove this version?', says, ok: 'Remove', danger: true, run: () => this.act('remove', r.ref, { aliases: r.aliases ?? [] }) })
+  }
+  bringBack() {
+    const r = this.current
+    const says = [`v${r.version} is alive again, under its number and with its notes. It is the latest only where no later version is there.`, 'It can be undone.']
+    this.dialog({ title: `Bring back ${r.ref}?`, says, ok: 'Bring back', run: () => this.act('back', r.ref) })
   }
   restore(word = 'Restore') {
     const r = this.current, next = this.told?.next, own = r.version === null ? r.ref : `v${r.version}`
@@ -623,9 +654,24 @@ class App {
     this.dialog({ title: `${word} ${r.ref}?`, says, ok: word, run: () => this.act('restore', r.ref) })
   }
   help() { this.dialog({ title: 'Keys', wide: true, body: [h('dl', { class: 'osb-keys' }, KEYS.flatMap(([k, what]) => [h('dt', { text: k }), h('dd', { text: what })]))], says: [], ok: 'Close', run: () => {}, only: true }) }
+  usage() {                      // each bucket is listed for it: it is asked for when somebody opens it
+    if (!this.live) return
+    this.used = h('div', { class: 'osb-used', role: 'status', tabindex: '0', text: 'Counting …' })
+    this.dialog({ title: 'Usage', wide: true, body: [this.used], says: [], ok: 'Close', run: () => {}, only: true })
+    this.send('usage')
+  }
+  onUsed() {
+    this.answered()
+    const u = this.model.get('used'), cells = (tag, all) => h('tr', {}, all.map((x, i) => h(tag, { class: i ? 'osb-num' : undefined, scope: tag === 'th' ? 'col' : undefined, text: x })))
+    if (!this.box || !this.used?.isConnected || !u.rows) return
+    if (u.error) return this.used.replaceChildren(h('p', { text: u.error }))
+    this.used.replaceChildren(...[h('p', { text: u.says || (u.rows.length ? `${u.stored} are stored, and live versions need all of it` : 'Nothing is stored here') }),
+      u.rows.length ? h('table', { class: 'osb-table' }, h('thead', {}, cells('th', ['bucket', 'versions', 'stored', 'removed, not freed'])), h('tbody', {}, u.rows.map(r => cells('td', [r.name, number(r.versions), r.stored, r.removed])))) : null,
+      u.more ? h('p', { class: 'osb-dim', text: `… ${plural(u.more, 'bucket')} more` }) : null].filter(Boolean))
+  }
   dialog({ title, says, body = [], ok, run, danger, focus, only, wide }) {
     this.shut()
-    this.back = this.root.contains(document.activeElement) ? document.activeElement : this.grid
+    this.came = this.root.contains(document.activeElement) ? document.activeElement : this.grid
     const go = () => { if (focus && !focus.value.trim()) return focus.focus(); this.shut(); run() }
     const yes = this.button(ok, ok, go, { class: danger ? 'osb-danger osb-primary' : 'osb-primary' })
     this.box = h('div', { class: 'osb-veil', onclick: e => { if (e.target === this.box) this.shut() } }, h('div', { role: 'dialog', 'aria-modal': 'true', 'aria-labelledby': `${this.id}-ask`, class: `osb-dialog${wide ? ' osb-wide' : ''}`, onkeydown: e => { if (e.key === 'Enter' && e.target.tagName === 'INPUT') { e.preventDefault(); go() } } },
@@ -633,13 +679,13 @@ class App {
     this.root.append(this.box);
     (focus ?? (danger ? this.box.querySelector('.osb-buttons button') : yes)).focus({ preventScroll: true })
   }
-  shut() { if (!this.box) return; this.box.remove(); this.box = null; this.back?.focus?.() }
+  shut() { if (!this.box) return; this.box.remove(); this.box = null; this.came?.focus?.() }
 
   // Keys
   key(e) {
     if (this.box) {
       if (e.key === 'Escape') { e.preventDefault(); return this.shut() }
-      if (e.key === 'Tab') { const all = [...this.box.querySelectorAll('button,input')], at = all.indexOf(document.activeElement); e.preventDefault(); all[(at + (e.shiftKey ? -1 : 1) + all.length) % all.length].focus() }
+      if (e.key === 'Tab') { const all = [...this.box.querySelectorAll('button,input,[tabindex="0"]')], at = all.indexOf(document.activeElement); e.preventDefault(); all[(at + (e.shiftKey ? -1 : 1) + all.length) % all.length].focus() }
       return
     }
     if (e.ctrlKey || e.metaKey || e.altKey) return
@@ -648,7 +694,7 @@ class App {
     if (t === this.name) { if (e.key === 'Enter') this.load(); if (e.key === 'Escape') this.grid.focus(); return }
     if (/^(INPUT|SELECT|TEXTAREA)$/.test(t.tagName)) { if (e.key === 'Escape') this.grid.focus(); return }
     const page = Math.max(1, Math.floor(this.grid.clientHeight / ROW) - 2)
-    const any = { '/': () => this.search.focus() || this.search.select(), '?': () => this.help(), c: () => this.copyCode(), l: () => { this.name.focus(); this.name.select() }, Escape: () => this.escape(on), s: () => this.nextSort() }
+    const any = { '/': () => this.search.focus() || this.search.select(), '?': () => this.help(), u: () => this.usage(), c: () => this.copyCode(), l: () => { this.name.focus(); this.name.select() }, Escape: () => this.escape(on), s: () => this.nextSort() }
     const grid = { ArrowDown: () => this.move(this.cursor + 1), j: () => this.move(this.cursor + 1), ArrowUp: () => this.move(this.cursor - 1), k: () => this.move(this.cursor - 1), PageDown: () => this.move(this.cursor + page), PageUp: () => this.move(this.cursor - page), Home: () => this.move(0), End: () => this.move(this.total() - 1), Enter: () => this.enter(), ' ': () => this.mark(this.row(this.cursor)?.ref), Backspace: () => this.up(), ArrowRight: () => this.enter(), ArrowLeft: () => this.up() }
     const v = this.vcursor, list = { ArrowDown: () => this.moveVersion(v + 1), j: () => this.moveVersion(v + 1), ArrowUp: () => this.moveVersion(v - 1), k: () => this.moveVersion(v - 1), PageDown: () => this.moveVersion(v + 5), PageUp: () => this.moveVersion(v - 5), Home: () => this.moveVersion(0), End: () => this.moveVersion(this.vrows.length - 1), Enter: () => this.panel.focus(), ' ': () => this.mark(this.vrows[v]?.ref), ArrowLeft: () => this.grid.focus() }
     const step = n => { const i = (TABS.indexOf(this.tab) + n + TABS.length) % TABS.length; this.open(TABS[i]); this.tabs.children[i].focus() }
@@ -663,7 +709,7 @@ class App {
     else if (e.key === 'ArrowDown') { e.preventDefault(); this.grid.focus(); this.move(Math.max(0, this.cursor)) }
   }
   escape(on) { if (on === 'grid') { if (this.view.query || this.search.value) this.clear() } else if (on === 'list') this.grid.focus(); else if (on === 'panel' || on === 'tab') this.list.focus(); else this.grid.focus() }
-  nextSort() { const i = COLUMNS.findIndex(([k]) => k === (this.view.sort ?? '').replace(/^-/, '')); this.sortBy(COLUMNS[(i + 1) % COLUMNS.length][0]); this.say(`Sorted by ${COLUMNS[(i + 1) % COLUMNS.length][1]}`) }
+  nextSort() { const i = COLUMNS.findIndex(([k]) => k === (this.asks.sort ?? '').replace(/^-/, '')); this.sortBy(COLUMNS[(i + 1) % COLUMNS.length][0]); this.say(`Sorted by ${COLUMNS[(i + 1) % COLUMNS.length][1]}`) }
   age() {
     const v = this.view
     this.synced.textContent = !this.live ? 'a saved picture' : v.away ? '○ offline' : v.asof ? `● as of ${clock(v.asof)}` : ''
