@@ -145,6 +145,12 @@ def quiet():
         for kind in (PendingWarning, StaleWarning): warnings.simplefilter('ignore', kind)
         yield
 
+def delivered(store: ObjectStore, *refs: str) -> bool:
+    "Does nothing wait any more, and is it there: by this call, or by the thread that found the origin back before it?"
+    report = store.sync()
+    assert {o.became for o in report} <= set(refs), report
+    return not report.waiting and not store.status()['pending'] and all(r in store for r in refs)
+
 @contextmanager
 def within(seconds: float):
     "It ends by itself: in so many seconds on a quiet machine"

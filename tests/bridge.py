@@ -88,6 +88,12 @@ class Joined:
         "The kernel is free again: it takes what has waited"
         self.busy, held, self.held = False, self.held, []
         for text in held: self.take(text)
+    def hear(self, messages: int = 1) -> Joined:
+        "The kernel takes the first of what has waited, answers it, and is busy again"
+        for text in self.held[:messages]: self.take(text)
+        del self.held[:messages]
+        self.w.wait(30)
+        return self.quiet()
     def from_python(self) -> list[str]:
         found = []
         while not self.wire.sent.empty(): found.append(self.wire.sent.get())

@@ -147,7 +147,7 @@ def _(w): s, ref = w.known(SMALL); return lambda: s.put(ref, SMALL, if_latest=1)
 @operation('put, skip_unchanged, and it is', 1, 'listing')
 def _(w): s, ref = w.known(SMALL); return lambda: s.put(ref, SMALL, skip_unchanged=True)
 
-@operation('put, with a new alias', 4, 'claim; moves: listing, claim; listing: is it still live?')
+@operation('put, with a new alias', 4, 'claim; moves: listing, claim; first move beside it: is it still live?')
 def _(w): s, ref = w.known(SMALL); return lambda: s.put(ref, SMALL, alias='production')
 
 @operation(f'put_many of {MANY:,} new small objects', MANY + 1, 'a listing of the bucket, claims', designed=True)
@@ -184,21 +184,21 @@ def _(w): s, ref = w.known(LARGE); s.get(ref); return lambda: s.get(ref)
 @operation('get, latest, 24 MiB: cold', 8, 'listing, record, six ranges of 4 MiB', designed=True)
 def _(w): s, ref = w.store(), w.item(LARGE * 24); return lambda: s.get(ref)
 
-@operation('get, pinned, small: cold', 2, 'record; listing: is it live?', designed=True)
+@operation('get, pinned, small: cold', 2, 'record and first move beside it, together', designed=True)
 def _(w): s, ref = w.store(), w.item(SMALL, SMALL); return lambda: s.get(f'{ref}@1')
 
-@operation('get, pinned, small: warm', 1, 'listing: is it live? (0 with a near tier)')
+@operation('get, pinned, small: warm', 1, 'as it was cold; 0 with a near tier, as here')
 def _(w): s, ref = w.known(SMALL); s.get(ref); return lambda: s.get(f'{ref}@1')
 
-@operation('get, pinned, large: cold', 3, 'record, listing, one range', designed=True)
+@operation('get, pinned, large: cold', 3, 'record and first move beside it, one range', designed=True)
 def _(w): s, ref = w.store(), w.item(LARGE, SMALL); return lambda: s.get(f'{ref}@1')
 
-@operation('get, alias: cold', 4, 'moves: listing, last one; record; listing: is it live?', designed=True)
+@operation('get, alias: cold', 4, 'moves: listing, last one; record and first move beside it', designed=True)
 def _(w):
     ref = w.item(SMALL, SMALL); w.store(direct=True).set_alias(f'{ref}@1', 'production'); s = w.store()
     return lambda: s.get(f'{ref}@production')
 
-@operation('get, alias: warm', 3, 'moves: listing, last one; listing: is it live?')
+@operation('get, alias: warm', 4, 'moves: listing, last one; record and first move beside it')
 def _(w):
     s, ref = w.known(SMALL); s.set_alias(f'{ref}@1', 'production'); s.get(f'{ref}@production')
     return lambda: s.get(f'{ref}@production')
@@ -256,10 +256,11 @@ def _(w): s, ref = w.store(), w.item(SMALL); v = s[ref]; return lambda: (v.creat
 @operation('annotate: warm', 3, 'listing: is it live?; notes: listing, claim')
 def _(w): s, ref = w.known(SMALL); return lambda: s.annotate(ref, {'stage': 'prod'})
 
-@operation('set_alias: warm, new', 4, 'listing; moves, claim; listing: is it still live?')
+@operation('set_alias: warm, new', 4, 'listing; moves, claim; first move beside it: is it still live?')
 def _(w): s, ref = w.known(SMALL); return lambda: s.set_alias(ref, 'production')
 
-@operation('set_alias: warm, moved', 5, 'listing; moves: listing, last one; claim; listing: is it still live?')
+@operation('set_alias: warm, moved', 5, 'listing; moves: listing, last one; claim; first move beside it: is it '
+           'still live?')
 def _(w):
     s, ref = w.known(SMALL, SMALL)
     s.set_alias(f'{ref}@1', 'production')
@@ -275,7 +276,7 @@ def _(w):
     s.set_alias(ref, 'staging')
     return lambda: s.aliases(ref)
 
-@operation('remove a version: warm', 5, 'listing: is it live?; aliases; none, so a look that the service lists; mark; '
+@operation('remove a version: warm', 5, 'listing: is it live?; aliases; none, so a look that the service lists; move; '
            'aliases again: was one set meanwhile?')
 def _(w): s, ref = w.known(SMALL, SMALL); return lambda: s.remove(f'{ref}@1')
 

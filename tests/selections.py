@@ -4,6 +4,7 @@
     measures
     libraries    what shows that a version of another library works; `make lowest`
     repeats      what is done more often where `make soak` asks for it
+    more         what another place or a further case of the same test shows once more: `make soak`, not `make test`
 """
 import re
 from collections.abc import Iterator
@@ -26,6 +27,22 @@ ELSEWHERE = re.compile(r'local|shared|two|three|ceph|rclone|given|native')
 SLOW = re.compile(r'planted|kill_|winner|nonsense|fuzz|hangs|longest|swallows|memory_is_bounded|large_folder|any_frame|'
                   r'at_once|scripts_modules')
 
+# The second service and the middle stack repeat what the first and the whole one show; where the place hardly matters,
+# so do the others
+MORE = re.compile(r'''
+    \[(.*-)?(ceph|two)\b | ^services::test_ceph_ | ^(bad_input|fresh|secrets|privacy)::.*\[(three|shared)\b
+    | ^fresh::test_1500_versions.*\[(memory|seaweed) | ^identity::.*\[(snapshot|seaweed-alone)
+    | ^fsspec::.*glob_edge_cases | ^crash::test_every_step\[call | ^doctor::test_two_winners_in_a_tenth
+    | ^faults::test_time_is_bounded\[slow | ^faults::test_lost_replies_of_a_service\[hang_after_commit
+    | ^model_collect::test_planted_runs_that_read_no | axe_finds_nothing.*\[(jupyterlab-light|system-dark|dark)
+    | test_tables_are_in_the_theme.*(light.*dark|dark.*light)
+    ''', re.VERBOSE)
+
+
+def _more(item) -> bool:
+    "Is a test one of those that `make test` leaves to `make soak`?"
+    return bool('ceph' in item.fixturenames
+                or MORE.search(f'{item.module.__name__.removeprefix("test_")}::{item.nodeid.rpartition("::")[2]}'))
 
 def _marks(item) -> set[str]:
     module, case = item.module.__name__.removeprefix('test_'), getattr(item, 'callspec', None)
@@ -55,4 +72,5 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if ' at 0x' in item.nodeid:
             raise pytest.UsageError(f'{item.nodeid}: an address names it otherwise in each process: give it an id')
-        for mark in _marks(item) | ({'repeats'} if _repeats(item) else set()): item.add_marker(mark)
+        more = {name for name, of in (('repeats', _repeats), ('more', _more)) if of(item)}
+        for mark in _marks(item) | more: item.add_marker(mark)

@@ -4,6 +4,7 @@
     others belong to it
     OBJECTSTORE_TEST_CHROMIUM      a browser to test with
     OBJECTSTORE_SOAK               multiplies repetitions
+    OBJECTSTORE_TEST_FIGURES       a file for what the tests have tried and found
 """
 from collections.abc import MutableMapping
 

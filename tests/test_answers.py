@@ -277,7 +277,7 @@ def test_a_store_of_another_format_is_neither_read_nor_emptied(kind, request, cl
     plant(b'{"objectstore":1}')
     forget_all()
     assert world.alone().origin.bucket('lab').scan().keys() == held and open().get('other/x') == 1
-    figure(f'formats, {kind}', formats=len(FORMATS), verbs=len(verbs), done=len(done))
+    figure(f'23 formats of others, {kind}', formats=len(FORMATS), verbs=len(verbs), done=len(done))
     assert not done, done
 
 def test_the_format_of_a_native_bucket_is_looked_at_before_its_first_request(seaweed, clean):

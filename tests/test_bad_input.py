@@ -2,12 +2,9 @@
 error
 of the library's tree, or comes back as it was; nothing runs, leaves the store's folder, or becomes markup
 (RELIABILITY.md, 19).
-
-The figures are printed for each place: tried / refused / kept / escaped.
 """
 from __future__ import annotations
 import http.server, io, json, os, pickle, re, socket, ssl, subprocess, threading, unicodedata
-from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
@@ -54,24 +51,13 @@ class Tally:
             self.kept += 1
             if not good: self.wrong.append((what, f'gave {answer!r:.100}'))
 
+    def figures(self) -> dict[str, int]:
+        return dict(tried=self.tried, refused=self.refused, kept_whole=self.kept, wrong=len(self.wrong),
+                    escaped=len(self.escaped))
     def settle(self):
         assert not self.escaped, self.escaped
         assert not self.wrong, f'{len(self.wrong)} wrong:\n' + '\n'.join(
             f'{w[0]!r:.120} -> {w[1][:160]}' for w in self.wrong[:25])
-
-FIGURES: dict[str, list[Tally]] = defaultdict(list)
-
-@pytest.fixture(scope='module', autouse=True)
-def figures(request):
-    "The figures, printed when all is done"
-    yield
-    capture, write = request.config.pluginmanager.getplugin('capturemanager'), request.config.get_terminal_writer().line
-    with capture.global_and_fixture_disabled():
-        write('')
-        for name, ts in FIGURES.items():
-            write(f'bad input, {name}: tried {sum(t.tried for t in ts)}, refused {sum(t.refused for t in ts)}, kept '
-                  f'whole {sum(t.kept for t in ts)}, ' f'wrong {sum(len(t.wrong) for t in ts)}, escaped '
-                  f'{sum(len(t.escaped) for t in ts)}')
 
 def some(things: list, stack: Stack) -> list:
     "All of them on local files, a sample elsewhere: what is refused is refused before the place is asked"
@@ -81,7 +67,7 @@ def some(things: list, stack: Stack) -> list:
 def marker(tmp_path): return tmp_path/'ran'
 
 @pytest.fixture
-def tally(request, stack, home, tmp_path, marker):
+def tally(request, stack, home, tmp_path, marker, figure):
     "A tally of one test, and a look round afterwards: what ran, and what lies where nothing should"
     t, before = Tally(), _outside(tmp_path, stack)
     stack.options.setdefault('durable', False)
@@ -90,8 +76,9 @@ def tally(request, stack, home, tmp_path, marker):
     t.escaped += [key for key, _ in stack.stored() if not _key.fullmatch(key)]
     t.escaped += [str(p) for p in (tmp_path/'home').rglob('*') if p.is_symlink()]
     if marker.exists(): t.escaped.append('code was run')
-    if request.node.originalname and not request.node.get_closest_marker('planted'): FIGURES[stack.name].append(t)
-    if not request.node.get_closest_marker('planted'): t.settle()
+    if request.node.get_closest_marker('planted'): return
+    figure.add(f'19 bad input, {stack.name}', **t.figures())
+    t.settle()
 
 _segment = r'[a-z0-9@!=_-][a-z0-9@!=_.-]*'
 _key = re.compile(rf'objectstore\.json|(id|probe)/.+|({_segment}/)?objectstore\.json|'
@@ -503,7 +490,7 @@ def test_things_that_lie_about(stack, store, b, tally, tmp_path):
             victim.unlink()
         assert (secret/'file').read_bytes() == b'secret' and len(list(secret.rglob('*'))) == 1
         aside.rename(victim)
-    for p in records_of.rglob('*.removed'): p.unlink()
+    for p in records_of.rglob('*.1'): p.unlink()
     for p in (secret/'file', ): p.unlink()
     secret.rmdir()
 
@@ -638,7 +625,7 @@ def _everything(s):
                 list=lambda: s.list_buckets(), make=lambda: s.find_or_create_bucket('lab'), item=lambda: s['lab/x'])
 
 @pytest.mark.parametrize('tier', ['s3://lab/prefix', 's3://'])
-def test_a_redirect_to_another_host_takes_nothing_along(home, keys, web, tier):
+def test_a_redirect_to_another_host_takes_nothing_along(home, keys, web, tier, figure):
     seen, t = [], Tally()
     def note(self):
         seen.append((self.path, dict(self.headers)))
@@ -655,12 +642,12 @@ def test_a_redirect_to_another_host_takes_nothing_along(home, keys, web, tier):
     for what, call in _everything(s).items(): t.attempt(what, call, lambda answer: False)
     told = [h for _, headers in seen for h in headers if h.lower() == 'authorization']
     t.escaped += told
-    FIGURES[f'redirect {tier}'].append(t)
+    figure.add('19 a redirect to another host', **t.figures())
     t.settle()
 
 @pytest.mark.parametrize('tier', ['s3://lab/prefix', 's3://'])
 @pytest.mark.parametrize('kind', ['self-signed', 'expired'])
-def test_a_certificate_that_nobody_vouches_for(home, keys, web, tmp_path, kind, tier):
+def test_a_certificate_that_nobody_vouches_for(home, keys, web, tmp_path, kind, tier, figure):
     days = ['-days', '1'] if kind == 'self-signed' else ['-days', '-1']
     made = subprocess.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', tmp_path/'key',
                            '-out', tmp_path/'cert', '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1',
@@ -676,7 +663,7 @@ def test_a_certificate_that_nobody_vouches_for(home, keys, web, tmp_path, kind, 
     s = ObjectStore(tier, endpoint=web(note, tls), near=False)
     for what, call in _everything(s).items(): t.attempt(what, call, lambda answer: False)
     t.escaped += seen
-    FIGURES[f'{kind} {tier}'].append(t)
+    figure.add(f'19 a certificate, {kind}', **t.figures())
     t.settle()
 
 BODIES = [
@@ -692,7 +679,7 @@ BODIES = [
 
 @warnings_off
 @pytest.mark.parametrize('status', [200, 206, 204, 301, 401, 403, 500, 503, 400, 404, 409, 412, 416, 418])
-def test_a_service_that_answers_nonsense(home, keys, web, tmp_path, status):
+def test_a_service_that_answers_nonsense(home, keys, web, tmp_path, status, figure):
     t = Tally()
     for tier in ('s3://lab/prefix', 's3://'):
         for body in BODIES if status == 200 else BODIES[:3]:
@@ -707,7 +694,7 @@ def test_a_service_that_answers_nonsense(home, keys, web, tmp_path, status):
             for what, call in _everything(s).items():
                 t.attempt((tier, body[:40], what), call,
                           lambda answer: what in ('find', 'list', 'put', 'make') or status == 404)
-    FIGURES['nonsense service'].append(t)
+    figure.add('19 a service that answers nonsense', **t.figures())
     t.settle()
 
 def test_a_folder_of_another_user_is_not_used(home, tmp_path, monkeypatch):
@@ -737,7 +724,7 @@ PLANTED = {'names are keys': ([('objectstore.format.records.item_key', _raw),
            'names fold': ([('objectstore.format.records.item_key',
                             lambda item: refs.item_key(unicodedata.normalize('NFKC', item).casefold()))],
                           test_names_of_items),
-           'member names are believed': ([('objectstore.store.version.member_path',
+           'member names are believed': ([('objectstore.versions.version.member_path',
                                            lambda folder, name: folder/str(name)),
                                           ('objectstore.store.reads.member_path',
                                            lambda folder, name: folder/str(name))], test_forged_folders),

@@ -2,7 +2,7 @@
 import json, re, threading, time
 from dataclasses import replace
 import numpy as np, pandas as pd, pytest
-from objectstore import ObjectStore, Version, browse
+from objectstore import NotAvailableOffline, ObjectStore, Version, browse
 
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::objectstore.errors.PendingWarning',
                                         'ignore::objectstore.errors.StaleWarning')
@@ -481,17 +481,17 @@ def test_remove_names_what_goes_and_can_be_taken_back(show, store):
     # the latest takes its place
     assert (p.w.value.ref == 'models/churn@3' and '0.905' in p.text('.osb-panel')
             and p.text('.osb-title').endswith('models/churn@3'))
-    assert undo(p) == 'Undo: bring v2 back as the latest'
-    assert (store.get('models/churn')['depth'] == 4
-            and 'models/churn@2 is back as models/churn@4, the latest now' in p.text('.osb-status'))
-    assert store.aliases('models/churn') == {'production': 4}                       # and what went with it
+    assert undo(p) == 'Undo: bring v2 back'
+    assert (store.get('models/churn@2')['depth'] == 4
+            and 'models/churn@2 is back' in p.text('.osb-status'))
+    assert store.aliases('models/churn') == {'production': 2}                       # and what went with it
 
 def test_what_cannot_be_taken_back_says_so(show, store):
     p = show(store)
     p.pick('churn')
     button(p, 'Remove …').click(); answer(p, 'Remove')
     def gone(*args, **kw): raise FileNotFoundError(2, 'its bytes were collected')
-    p.w.browsing.quiet.copy = gone
+    p.w.browsing.quiet.restore = gone
     undo(p)
     assert ('✕ its bytes were collected' in p.text('.osb-status')
             and [v.version for v in store.versions('models/churn')] == [1, 2])
@@ -505,9 +505,10 @@ def test_removed_versions_are_shown_when_asked_for_and_brought_back(show, store)
     assert '✕ removed' in version_rows(p)[0]
     p.locator('.osb-v', has_text='v3').click(); p.settle()
     button(p, 'Bring back …').click()
-    assert 'v3 becomes the new latest version 4' in p.text('.osb-dialog')
+    assert 'v3 is alive again, under its number' in p.text('.osb-dialog')
     answer(p, 'Bring back')
-    assert store.get('models/churn')['depth'] == 5
+    assert store.get('models/churn')['depth'] == 5 and store['models/churn'].version == 3
+    assert 'models/churn@3 is back, the latest now' in p.text('.osb-status')
 
 def test_restore_asks_and_can_be_taken_back(show, store):
     store.remove('models/churn@3')
@@ -584,11 +585,42 @@ def test_sync_tells_how_far_it_is(show, memory):
 
 def store_versions(s) -> list: return [v.version for v in s.versions('models/churn')]
 
+def test_usage_is_counted_when_somebody_opens_it(show, store, monkeypatch):
+    from objectstore.store.care import CareVerbs
+    asked, real = [], CareVerbs.usage_of
+    monkeypatch.setattr(CareVerbs, 'usage_of', lambda self, ref: asked.append(ref) or real(self, ref))
+    store.put('models/large', bytes(100_000))
+    store.put('models/large', bytes(100_000) + b'x')
+    store.remove('models/large@1')
+    p = show(store)
+    p.settle()
+    assert not asked
+    button(p, 'Usage').click(); p.settle()
+    rows = [re.sub(r'\s+', ' ', t) for t in p.locator('.osb-dialog tbody tr').all_inner_texts()]
+    assert asked == [None] and [r.split()[0] for r in rows] == ['models', 'sales']
+    assert re.fullmatch('models 4 20[0-9] kB 100 kB', rows[0]) and p.text('.osb-used p').startswith('100 kB of 2')
+    p.keyboard.press('Escape')
+    assert p.locator('.osb-dialog').count() == 0
+    p.page.select_option('.osb-bucket', 'sales'); p.settle()
+    # by keyboard: of the bucket that is shown
+    p.locator('.osb-grid').focus(); p.keyboard.press('u'); p.settle()
+    assert asked == [None, 'sales'] and p.locator('.osb-dialog tbody tr').count() == 1
+    assert 'live versions need all of it' in p.text('.osb-used p')
+    for _ in range(3): p.keyboard.press('Tab')
+    assert p.evaluate("document.activeElement.closest('.osb-dialog') !== null") and not p.errors
+
+def test_usage_that_cannot_be_counted_says_why(show, store):
+    p = show(store)
+    def away(ref): raise NotAvailableOffline('the lab is not there')
+    p.w.browsing.quiet.usage_of = away
+    button(p, 'Usage').click(); p.settle()
+    assert p.text('.osb-used') == 'the lab is not there' and not p.errors
+
 def test_read_only_has_nothing_that_writes(show, store):
     p = show(store, readonly=True)
     p.pick('churn')
     assert p.locator('.osb-does button').all_inner_texts() == ['Copy code', 'Load as']
-    for what, how in (('alias', dict(alias='x')), ('remove', dict(aliases=[])), ('restore', {}),
+    for what, how in (('alias', dict(alias='x')), ('remove', dict(aliases=[])), ('restore', {}), ('back', {}),
                       ('copy', dict(to='z'))):
         p.w.browsing.receive({'verb': 'act', 'what': what, 'ref': 'models/churn@1', **how})
     p.settle()
@@ -832,6 +864,7 @@ def test_axe_finds_nothing(show, store, dark, theme):
     p.locator('.osb-split').focus(); check('the divider')
     for tab in ('Metadata', 'Lineage', 'Code'): p.tab(tab); check(tab)
     button(p, 'Remove …').click(); check('a question'); p.keyboard.press('Escape')
+    button(p, 'Usage').click(); p.settle(); check('usage'); p.keyboard.press('Escape')
     p.search('nothing'); check('no match')
     p.search('nothing >'); check('a wrong condition')
 
@@ -1067,8 +1100,9 @@ def test_reading_a_new_store_can_be_stopped_and_goes_on(show, new_here):
     held.let.release()
     p.settle()
     assert p.w.status == 'stale' and 'stopped after 10' in p.text('.osb-banner')
+    assert (asked := held.asked) <= 3                                 # one portion is read while one is written
     p.search('auc < 0.05')
-    assert len(p.names()) == 5 and held.asked <= 2                    # nothing is read on
+    assert len(p.names()) == 5 and held.asked == asked                # nothing is read on
     p.search('')
     for _ in range(20): held.let.release()
     button(p, 'Go on').click(); p.settle()

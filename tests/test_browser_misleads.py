@@ -45,6 +45,16 @@ def test_the_chip_of_an_alias_is_what_the_foot_acts_on(show, store):
     p.locator('.osb-chip', has_text='production').click(); p.settle()
     assert at(p) == one('models/churn@3', 'models/churn@3')
 
+def test_a_list_that_had_grown_before_it_was_shown_is_followed_like_any_other(show, store):
+    "A bucket that is still read is told in parts; where the page meets the second part first, that is its first list"
+    w = Browser(store, names={}).wait()
+    w.page = {**w.page, 'grown': True}
+    p = show(store, w=w)
+    p.pick('churn')
+    assert at(p) == one('models/churn@3', 'models/churn@3')
+    p.locator('.osb-chip', has_text='production').click(); p.settle()
+    assert at(p) == one('models/churn@2', 'models/churn@2')
+
 def test_no_match_leaves_nothing_to_act_on(show, store):
     p = show(store)
     p.pick('churn')
@@ -121,6 +131,138 @@ def test_a_row_that_is_not_here_yet_is_nothing_to_act_on(show):
     until(p, "document.querySelector('.osb-row.osb-on .osb-text')")
     p.settle()
     assert at(p)['row'] == at(p)['foot'] == at(p)['value'] is not None
+
+LAST = 'models/churn@2'             # the last of 121 rows, when the newest are first: a list tells 100 at once
+
+@pytest.fixture
+def long(show):
+    s = ObjectStore('memory://', progress=False, durable=False)
+    for auc in (0.87, 0.91): s.put('models/churn', {'auc': auc}, metadata={'auc': auc})
+    s.put_many([(f'lab/item-{i:03}', i, {'owner': 'ann' if i % 40 else 'zoe', 'team': ('red', 'blue')[i % 2]})
+                for i in range(120)])
+    return show(s)
+
+def search(line):
+    def run(p): p.fill('.osb-search', line); p.quiet()
+    return run
+
+def choose(bucket):
+    def run(p): p.locator('.osb-bucket').select_option(bucket); p.quiet()
+    return run
+
+def chip(text):
+    def run(p): p.locator('.osb-chip', has_text=text).click(); p.quiet()
+    return run
+
+def press(*keys):
+    def run(p):
+        p.locator('.osb-grid').focus()
+        for key in keys: p.keyboard.press(key)
+    return run
+
+def clicks(text):
+    def run(p): button(p, text).click(); p.quiet()
+    return run
+
+def in_view(p) -> bool:
+    "Is the row that the mark stands on in the visible part of the list?"
+    return p.evaluate("""() => {
+      const row = document.querySelector('.osb-body .osb-row.osb-on')?.getBoundingClientRect()
+      const grid = document.querySelector('.osb-grid').getBoundingClientRect()
+      const middle = row && (row.top + row.bottom) / 2
+      return Boolean(row) && middle > grid.top && middle < grid.bottom }""")
+
+def to_the_end(p) -> None:
+    p.evaluate("document.querySelector('.osb-grid').scrollTop = 10 ** 6"); p.settle()
+
+AGAIN = {'another search': (search('item-11'), search('')), 'no match': (search('nothing'), search('')),
+         'a condition': (search("owner = 'zoe'"), search('')), 'a bucket': (choose('lab'), choose('')),
+         'a chip': (chip('zoe'), chip('zoe')), 'sorts': (press('s'),) * 5,
+         'folders': (clicks('Folders'), clicks('Folders')), 'the same again': (clicks('Refresh'),),
+         'versions': (search('@*, churn'), search(''))}
+
+@pytest.mark.parametrize('keys', [('End',), ('Home', 'End'), ('PageDown',) * 30, ('ArrowUp', 'End', 'ArrowUp', 'j')],
+                         ids=['End', 'Home End', 'PageDown', 'several'])
+def test_what_is_selected_while_the_kernel_is_busy_stays_selected(long, keys):
+    "What was asked for before is answered late, one after the other: the last word is the person's"
+    p = long
+    p.busy = True
+    for step in AGAIN['another search']: step(p)
+    press(*keys)(p); p.quiet()
+    while p.held: p.hear()
+    p.free(); p.settle()
+    assert at(p) == one(LAST, LAST) and in_view(p)
+
+@pytest.mark.parametrize('before', AGAIN.values(), ids=AGAIN)
+def test_what_is_selected_while_lists_are_on_their_way_stays_selected(long, before):
+    p = long
+    p.busy = True
+    for step in before: step(p)
+    press('End')(p); p.quiet()
+    while p.held: p.hear()
+    p.free(); p.settle()
+    assert at(p) == one(LAST, LAST) and in_view(p)
+
+@pytest.mark.parametrize('before', AGAIN.values(), ids=AGAIN)
+def test_what_is_selected_stays_selected_where_a_list_comes_anew(long, before):
+    "Also where its row is not among the first that are told"
+    p = long
+    press('End')(p); p.settle()
+    for step in before: step(p); p.settle()
+    to_the_end(p)
+    assert at(p) == one(LAST, LAST)
+
+def test_a_search_that_is_cleared_keeps_what_it_found(long):
+    p = long
+    p.search('churn'); p.pick('churn'); p.search('')
+    to_the_end(p)
+    assert at(p) == one(LAST, LAST)
+
+def test_a_row_that_was_gone_to_is_reached_in_the_list_that_comes_instead(show):
+    "Its row was not here yet when another list was told: of the same question, so the row is waited for in that"
+    s = ObjectStore('memory://', progress=False, durable=False)
+    s.put_many([(f'lab/item-{i:03}', i) for i in range(700)])
+    p = show(s)
+    last = p.w.browsing.found[699].ref
+    p.busy = True
+    clicks('Refresh')(p)
+    press('End')(p); p.quiet()
+    while p.held: p.hear()
+    p.free(); p.settle()
+    assert at(p) == one(last, last) and in_view(p)
+
+def test_chips_that_are_pressed_while_the_kernel_is_busy_add_up(long):
+    p = long
+    p.busy = True
+    chip('zoe')(p); chip('blue')(p)
+    p.free(); p.settle()
+    assert p.w.query == "owner = 'zoe', team = 'blue'"
+
+def test_what_was_done_to_an_item_does_not_undo_what_is_looked_at_by_now(show, store):
+    p = show(store)
+    p.pick('churn')
+    p.locator('.osb-list .osb-v').nth(1).click(); p.settle()
+    button(p, 'Restore …').click()
+    p.busy = True
+    answer(p, 'Restore')
+    p.locator('.osb-list .osb-v').nth(2).click(); p.quiet()
+    while p.held: p.hear()
+    p.free(); p.settle()
+    assert at(p)['version'] == at(p)['foot'] == at(p)['value'] == 'models/churn@1'
+    assert store['models/churn'].version == 4 and '0.87' in p.text('.osb-panel')
+
+def test_a_comparison_that_comes_late_does_not_come_back(show, store):
+    p = show(store)
+    p.pick('churn')
+    p.busy = True
+    button(p, 'Compare with v2').click(); p.quiet()
+    p.locator('[role=tab][data-tab=Preview]').click()
+    p.locator('.osb-body .osb-row', has=p.locator('.osb-text', has_text='daily')).first.click(); p.quiet()
+    while p.held: p.hear()
+    p.free(); p.settle()
+    assert p.locator('[role=tab][aria-selected=true]').inner_text() == 'Preview'
+    p.w.compare('models/churn@1', 'models/churn@2'); p.settle()                  # from Python it is news
+    assert p.locator('[role=tab][aria-selected=true]').inner_text() == 'Compare'
 
 def test_rows_that_come_in_before_do_not_move_the_mark(show, store):
     p = show(store)

@@ -346,7 +346,7 @@ def test_closures(store):
     f = make(a)
     assert f() == 1 and f.explain().fresh
     a['n'] = 2
-    assert f.explain().reason == 'code changed' and "'over'" in f.explain() and f() == 2
+    assert f.explain().reason == 'code changed' and '`over`' in f.explain() and f() == 2
     assert make({'n': 2}).explain().fresh and make({'n': 3})() == 3
     lock, ran = threading.Lock(), []
     @store.calculated('f/locked')

@@ -54,7 +54,7 @@ def ran(tmp_path):
 @pytest.mark.slow
 def test_once_on_files(tmp_path, ran, figure):
     found = race('files', tmp_path/'store', ran, 8, 20)
-    figure('calculated once, local files', processes=8, **found)
+    figure('37 calculated once, local files', processes=8, **found)
     assert found['calculations'] == 1 and found['right'] == found['asks']
 
 @pytest.mark.alone
@@ -64,7 +64,7 @@ def test_once_on_a_service(name, request, ran, figure):
     place = where(Place(request.getfixturevalue(name)))
     opened('service', place).find_or_create_bucket('f')
     found = race('service', place, ran, 8, 20)
-    figure(f'calculated once, {name}', processes=8, **found)
+    figure(f'37 calculated once, {name}', processes=8, **found)
     assert found['calculations'] == 1 and found['right'] == found['asks']
 
 def hold(kind, at, folder, machine: bool) -> None:
@@ -96,7 +96,7 @@ def killed(kind, at, folder, machine: bool, holds: float, waiters: int) -> dict:
 @pytest.mark.parametrize('machine, holds', [(True, 20.0), (False, 3.0)], ids=['same machine', 'another machine'])
 def test_a_holder_that_is_killed(tmp_path, ran, machine, holds, figure):
     found = killed('files', str(tmp_path/'store'), ran, machine, holds, 4)
-    figure(f'a holder is killed, local files, on {"the same" if machine else "another"} machine', **found)
+    figure(f'37 a holder is killed, local files, on {"the same" if machine else "another"} machine', **found)
     assert found['calculations'] == 1 and found['longest_wait_after'] < (holds + 20) * PATIENCE
 
 @pytest.mark.slow
@@ -105,7 +105,7 @@ def test_a_holder_that_is_killed_on_a_service(name, request, ran, figure):
     place = where(Place(request.getfixturevalue(name)))
     opened('service', place).find_or_create_bucket('f')
     found = killed('service', place, ran, False, 5.0, 4)
-    figure(f'a holder is killed, {name}, on another machine', **found)
+    figure(f'37 a holder is killed, {name}, on another machine', **found)
     assert found['calculations'] == 1 and found['longest_wait_after'] < 30 * PATIENCE
 
 def test_an_error_reaches_every_process(tmp_path, ran):

@@ -1,8 +1,10 @@
 "The command in real processes: codes, forms, pipes, terminals, a service that is away, completion, mistyped lines"
-import functools, json, os, re, signal, subprocess, sys
+import functools, json, os, re, shutil, signal, subprocess, sys
 from datetime import datetime
 from pathlib import Path
 import pytest
+try: import pexpect
+except ImportError: pexpect = None
 from objectstore import ObjectStore
 from objectstore.command.codes import CODES
 from objectstore.testing.service import free_ports
@@ -81,6 +83,9 @@ def test_the_first_steps_in_a_pipe(tmp_path):
     sh('alias', 'w/t@1', 'production')
     assert sh('rollback', 'w/t', 'production', '-q').stdout == b'w/t@2\n'
     assert [r[2] for r in sh.lines('history', 'w/t', 'production')] == ['alias'] * 3
+    sh('rm', 'w/t@1', '--yes')
+    assert sh('restore', 'w/t@1', '-q').stdout == b'w/t@1\n' and sh('restore', 'w/t', '--all', '-q').stdout == b''
+    assert [r[2] for r in sh.lines('history', 'w/t@1')][-2:] == ['removed', 'restored']
 
 def test_a_codec_follows_what_the_file_is(tmp_path):
     import pyarrow as pa, pyarrow.parquet as pq
@@ -142,7 +147,8 @@ def test_a_closed_pipe_ends_it(shop, cut):
     p.stderr.close()
 
 def test_an_interrupt_ends_it(sh):
-    p = subprocess.Popen([*COMMAND, 'watch', 'wine'], cwd=sh.folder, env=sh.env, stdout=subprocess.PIPE,
+    "And what a watch writes is what the page says"
+    p = subprocess.Popen([*COMMAND, '--json', 'watch', 'wine'], cwd=sh.folder, env=sh.env, stdout=subprocess.PIPE,
                          stderr=subprocess.PIPE)
     with sh.store() as store:
         os.set_blocking(p.stdout.fileno(), False)
@@ -152,7 +158,9 @@ def test_an_interrupt_ends_it(sh):
             try: p.wait(0.2)
             except subprocess.TimeoutExpired: pass
             if seen := p.stdout.read(): break
-    assert b'wine/table@1' in seen
+    said = json.loads(seen.splitlines()[0])
+    check(said)
+    assert (said['type'], said['ref']) == ('event', 'wine/table@1')
     p.send_signal(signal.SIGINT)
     out, err = p.communicate(timeout=SECONDS)
     assert p.returncode == 130 and b'Traceback' not in err
@@ -228,7 +236,8 @@ def schema() -> dict[str, dict[str, str]]:
 
 def is_time(v): return isinstance(v, str) and datetime.fromisoformat(v).tzinfo is not None
 IS = {'text': lambda v: isinstance(v, str), 'integer': lambda v: type(v) is int, 'null': lambda v: v is None,
-      'boolean': lambda v: isinstance(v, bool), 'object': lambda v: isinstance(v, dict), 'time': is_time,
+      'number': lambda v: type(v) in (int, float), 'boolean': lambda v: isinstance(v, bool),
+      'object': lambda v: isinstance(v, dict), 'time': is_time,
       'anything': lambda v: True, 'list': lambda v: isinstance(v, list),
       'list of text': lambda v: isinstance(v, list) and all(isinstance(x, str) for x in v)}
 
@@ -247,12 +256,21 @@ def test_json_is_what_the_page_says(sh):
         for said in found: check(said, more); seen.add(said['type'])
     extra = {'notes', 'source', 'lineage'}
     for words in (['ls'], ['ls', 'wine'], ['find', 'wine', '--at', '*'], ['versions', 'wine/table'], ['stats', 'wine'],
-                  ['history', 'wine/table'], ['compare', 'wine/table@1', '2'], ['explain', 'wine/table'], ['status'],
-                  ['status', '--settings'], ['alias', 'wine/table'], ['annotate', 'wine/table@1', 'good=true'],
+                  ['usage'], ['usage', 'wine/table'], ['history', 'wine/table'], ['compare', 'wine/table@1', '2'],
+                  ['explain', 'wine/table'], ['status'], ['status', '--settings'], ['alias', 'wine/table'],
+                  ['annotate', 'wine/table@1', 'good=true'], ['policy', 'wine', '--keep-last', '9', '--grace', '7 d'],
                   ['get', 'wine/table', 'copy.csv'], ['browse', '--to', 'page.html'], ['init', '--tiers', 'lab'],
                   ['cp', 'wine/table@1', 'wine/other']):
-        look(*words, more={'items', 'versions', 'size', 'kinds'} if words[0] == 'stats' else frozenset())
+        look(*words, more={'items', 'versions', 'size', 'stored', 'kinds'} if words[0] == 'stats' else frozenset())
     look('show', 'wine/table', more=extra)
+    (sh.folder/'old').mkdir()
+    for n in (1, 2): (sh.folder/'old'/f'm_v{n}.txt').write_text('x')
+    look('export', 'wine', 'out')
+    steps = sh.json('import', 'old', 'other', code=4)
+    assert {s['type'] for s in steps} == {'plan'} and [s['what'] for s in steps] == ['m_v1.txt', 'm_v2.txt']
+    for said in (said for said in sh.json('import', 'old', 'other', '--yes') if said['type'] != 'plan'):
+        check(said)
+        seen.add(said['type'])
     [plan] = sh.json('rm', 'wine/table@2', code=4)
     check(plan, set(schema()['version']))
     assert {'pending', 'delivery', 'event', 'warning', 'error'} - {'pending'} <= set(schema())
@@ -263,7 +281,66 @@ def test_json_is_what_the_page_says(sh):
         check(json.loads(line))
         seen.add(json.loads(line)['type'])
     look('sync', **env)
+    look('release', 'papers/one', 'wine/table', '--description', 'As submitted')
+    look('reproduce', 'papers/one')
+    [key] = [p for p in (sh.folder/'lab'/'wine'/'payloads').rglob('*') if p.is_file()][:1]
+    key.chmod(0o600); key.write_bytes(b'rotten')
+    [lost] = sh.json('verify', 'wine', code=8)
+    check(lost); seen.add(lost['type'])
+    found = sh.json('doctor', 'lab')
+    for f in found: check(f)
+    assert any('create-only writes' in f['about'] and f['state'] == 'good' for f in found)
+    assert lost['state'] == 'lost' and 'wine/noise@1' == lost['about']
     assert seen | {'plan', 'error', 'event'} == set(schema())
+
+
+def test_usage_in_a_pipe_is_lines_of_the_same_fields(shop):
+    lines = shop.lines('usage')
+    assert {len(line) for line in lines} == {6}
+    by = {(what, name): rest for what, name, *rest in lines}
+    [said] = shop.json('usage')
+    assert by['bucket', 'wine'] == [str(said['buckets'][0][k]) for k in ('versions', 'said', 'stored', 'removed')]
+    assert by['item', 'wine/table'][0] == '2' and by['sum', 'other'] == ['', '', str(said['other']), '']
+    assert {name for what, name in by if what == 'sum'} | {'of', 'versions', 'said', 'stored', 'removed'} | {
+        'buckets', 'items', 'kinds', 'ages'} == set(schema()['usage'])
+
+def test_what_is_advised_is_a_command(sh):
+    sh('rm', 'wine/table@1', '--force', '--yes')
+    said = sh('restore', 'wine/table@1').stderr.decode()
+    assert 'objectstore alias wine/table@1 production points it there again' in said and 'set_alias' not in said
+    sh('rm', 'wine/table@2', '--yes')
+    assert 'objectstore restore wine/table@2 brings it back' in sh.error('show', 'wine/table@2', code=3)['message']
+
+
+def test_a_release_in_a_shell(sh):
+    "Made, exported, and made again by a module of the folder; a name that is trusted, and one that is not"
+    (sh.folder/'lab_features.py').write_text('''from objectstore import ObjectStore
+store = ObjectStore()
+@store.calculated('results/rows')
+def rows(n): return n * len(store.get('wine/table').read_text())
+''')
+    subprocess.run([sys.executable, '-c', 'import lab_features; lab_features.rows(2)'], cwd=sh.folder, env=sh.env,
+                   check=True)
+    sh('put', 'wine/table', 'table.csv', '-m', 'year=2030')
+    assert sh('release', 'papers/one', 'results/rows/n=2', '--description', 'One', '-q').stdout == b'papers/one@1\n'
+    sh('export', 'papers/one', 'one.tar')
+    for what, env in (('papers/one', {}), ('one.tar', {'OBJECTSTORE_TIERS': 'nothing'})):
+        p = sh('reproduce', what, code=8, **env)
+        assert b'lab_features.rows is not defined here' in p.stdout and b'1 not run' in p.stderr
+        assert b'--trust lab_features allows it' in p.stdout and b"trust='" not in p.stdout
+        sh('reproduce', what, '--trust', 'other', code=8, **env)
+        lines = sh('reproduce', what, '--trust', 'lab_features', **env).stdout.decode().splitlines()
+        assert [line.split('\t')[1:3] for line in lines] == [['calculated', 'yes'], ['kept', 'yes']]
+    text = (sh.folder/'lab_features.py').read_text()
+    (sh.folder/'lab_features.py').write_text(text.replace('n * len', '1 + n * len'))
+    [made, _] = sh.json('reproduce', 'one.tar', '--trust', 'all', code=8)
+    assert made['same'] is False and 'the source of rows' in made['why'] and made['then'] != made['now']
+    sh.error('reproduce', 'papers/none', code=3); sh.error('reproduce', 'wine/table', code=4)
+    sh.error('release', 'papers/one', code=2); sh.error('release', 'papers/one', 'wine/table', code=2)
+    sh.error('release', 'papers/one', 'wine/nothing', '--description', 'x', code=3)
+    said = sh.error('rm', 'results/rows/n=2', '--all', '-y', code=4)
+    assert 'release papers/one@1 names results/rows/n=2@1: --force' in str(said)
+    sh('rm', 'results/rows/n=2@1', '-y', '--force')
 
 
 def removals(sh):
@@ -300,6 +377,16 @@ def test_a_plan_says_which_profile_and_who_chose_it(sh):
     assert b"'other' by OBJECTSTORE_PROFILE" in p.stderr
 
 
+def test_each_command_says_what_it_takes():
+    "In words, of every argument; what is meant for a linter is not shown"
+    from objectstore.command import main      # noqa: F401 (it registers them)
+    from objectstore.command.arguments import COMMANDS, _comments, parser_of
+    for c in COMMANDS.values():
+        p = parser_of(c, _comments(c))
+        assert 'noqa' not in p.format_help()
+        silent = [a.dest for a in p._actions if not a.help or len(a.help) < 5]
+        assert not silent and len(c.line) > 15, (c.name, silent)
+
 def test_it_starts_with_few_modules(shop):
     "Whoever types waits for nothing that is heavy"
     heavy = {'pandas', 'numpy', 'pyarrow', 'polars', 'obstore', 'IPython', 'sklearn', 'ipywidgets', 'anywidget'}
@@ -312,7 +399,7 @@ def test_it_starts_with_few_modules(shop):
         assert done == '0' and int(n) < 450 and not heavy & set(names), (line, n, heavy & set(names))
 
 
-pexpect = pytest.importorskip('pexpect')
+at_a_terminal = pytest.mark.skipif(pexpect is None, reason='pexpect is not installed: pip install pexpect')
 
 def terminal(sh, program, *words, columns=80, **env):
     "A program at a terminal of its own"
@@ -328,16 +415,19 @@ def typed(sh, *words, columns=80, code=0, **env) -> list[str]:
     return text.splitlines()
 
 @pytest.mark.parametrize('columns', [60, 80, 200])
+@at_a_terminal
 def test_a_table_fits_the_terminal(shop, columns):
     head, *rows = typed(shop, 'versions', 'wine/table', columns=columns)
     assert head.startswith('version') and [r.split()[0] for r in rows] == ['wine/table@1', 'wine/table@2']
     assert all(len(line) <= columns for line in (head, *rows)), rows
     assert 'description' in head or columns == 60
 
+@at_a_terminal
 def test_bytes_are_not_for_a_terminal(shop):
     assert any('not written to a terminal' in line for line in typed(shop, 'cat', 'wine/noise', code=4))
     assert typed(shop, 'cat', 'wine/table')[0] == 'grower,alcohol'
 
+@at_a_terminal
 def test_a_question_at_a_terminal(sh):
     for answer, code, left in (('n', 4, 2), ('', 4, 2), ('y', 0, 1)):
         p = terminal(sh, sys.executable, '-m', 'objectstore', 'rm', 'wine/table@2')
@@ -348,6 +438,7 @@ def test_a_question_at_a_terminal(sh):
         assert p.exitstatus == code
         assert len(sh.lines('versions', 'wine/table')) == left
 
+@at_a_terminal
 def test_ctrl_c_at_a_question_changes_nothing(sh):
     p = terminal(sh, sys.executable, '-m', 'objectstore', 'rm', 'wine/table@2')
     p.expect('y/N')
@@ -355,3 +446,128 @@ def test_ctrl_c_at_a_question_changes_nothing(sh):
     p.expect(pexpect.EOF)
     p.close()
     assert p.exitstatus == 130 and len(sh.lines('versions', 'wine/table')) == 2
+
+
+def test_an_import_in_a_shell(sh):
+    "Its plan on standard error; nothing without a yes; a file of it, edited; a second run"
+    old = sh.folder/'old'
+    old.mkdir()
+    for name in ('m_v1.txt', 'm_v2.txt', 'm_final.txt'): (old/name).write_text(name)
+    p = sh('import', 'old', 'models', code=4)
+    assert (b'nothing is done yet' in p.stderr and str(sh.folder/'lab').encode() in p.stderr
+            and sh.lines('ls') == [['wine']])
+    sh('import', 'old', 'models', '--plan', 'plan.jsonl')
+    sh.error('import', 'old', 'models', '--plan', 'plan.jsonl', code=4)               # never written over
+    head, *rows = (sh.folder/'plan.jsonl').read_text().splitlines()
+    (sh.folder/'plan.jsonl').write_text('\n'.join([head, *rows[:0:-1]]))
+    assert sh.error('import', '--apply', 'plan.jsonl', code=4)['error'] == 'Unconfirmed'
+    sh('import', '--apply', 'plan.jsonl', '--yes')
+    assert sh('cat', 'models/m.txt@1').stdout == b'm_final.txt' and sh('cat', 'models/m.txt').stdout == b'm_v2.txt'
+    assert sh('import', 'old', 'models', '--yes', '-q').stdout == b'models/m.txt@3\n'
+    assert sh('import', 'old', 'models', '--yes').stdout == b''
+    for words in (['import'], ['import', 'old'], ['import', 'out', 'b', '--form', 'x'],
+                  ['import', 'old', 'b', '--from', 'zip']):
+        sh.error(*words, code=2)
+    sh.error('import', 'nothing', 'b', code=3)
+    (sh.folder/'bad.jsonl').write_text('{}')
+    sh.error('import', '--apply', 'bad.jsonl', '--yes', code=4)
+    sh.error('import', '--apply', 'plan.jsonl', '--yes', code=2, OBJECTSTORE_TIERS='another')
+
+def test_an_export_in_a_shell(sh):
+    sh('alias', 'wine/table@2', 'best')
+    for to in ('out', 'out.tar'):
+        assert sh('export', 'wine', to, '-q').stdout == f'{to}\n'.encode()
+        env = {'OBJECTSTORE_TIERS': f'lab of {to}'}
+        sh('import', to, '--yes', **env)
+        for words in (['versions', 'wine/table'], ['alias', 'wine/table'], ['history', 'wine/table', 'best']):
+            assert sh('--json', *words, **env).stdout == sh('--json', *words).stdout
+        assert sh('cat', 'wine/noise', **env).stdout == (sh.folder/'noise').read_bytes()
+    sh.error('export', 'wine', 'out', code=4)
+    sh.error('export', 'winee', 'other', code=3)
+    sh('export', 'wine', 'some', 'year = 2026')
+    assert [*(sh.folder/'some'/'files'/'wine').glob('*.json')] == [sh.folder/'some'/'files'/'wine'/'table@2.json']
+    assert (sh.folder/'some'/'files'/'wine'/'table@2'/'table.csv').read_text() == (sh.folder/'table.csv').read_text()
+
+
+@pytest.fixture
+def path(sh) -> dict[str, str]:
+    "The command on the path of a shell"
+    (sh.folder/'bin').mkdir()
+    (sh.folder/'bin'/'objectstore').write_text(f'#!/bin/sh\nexec {sys.executable} -m objectstore "$@"\n')
+    (sh.folder/'bin'/'objectstore').chmod(0o755)
+    sh('find', 'wine')                  # the index is made by whoever looks
+    return {'PATH': f'{sh.folder}/bin:{os.environ["PATH"]}', 'HOME': str(sh.folder), 'TERM': 'dumb', 'PS1': '$ '}
+
+TYPED = {'objectstore histo': 'history', 'objectstore show wi': 'wine/', 'objectstore show wine/no': 'wine/noise',
+         'objectstore show wine/table@pro': 'production'}
+
+@at_a_terminal
+@pytest.mark.parametrize('name, options, setup', [
+    ('bash', ['--norc', '--noprofile'], 'eval "$(objectstore completion bash)"'),
+    ('zsh', ['-f', '-i'], 'autoload -Uz compinit && compinit -u; eval "$(objectstore completion zsh)"')])
+def test_tab_in_a_shell(sh, path, name, options, setup):
+    if not shutil.which(name): pytest.skip(f'{name} is not installed')
+    p = terminal(sh, name, *options, **path)
+    p.sendline(setup)
+    p.sendline('echo rea""dy')
+    p.expect('ready')
+    for line, whole in TYPED.items():
+        p.send(f'{line}\t')
+        p.expect_exact(whole)
+        p.send('\x15')                  # the line is taken away
+    p.close(force=True)
+
+def test_tab_in_fish(sh, path):
+    if not shutil.which('fish'): pytest.skip('fish is not installed')
+    for line, whole in list(TYPED.items())[:3]:
+        p = subprocess.run(['fish', '--no-config', '-c', f'objectstore completion fish | source; complete -C "{line}"'],
+                           cwd=sh.folder, env=sh.env | path, capture_output=True, text=True, timeout=SECONDS)
+        assert whole in p.stdout.split(), (line, p.stdout, p.stderr)
+
+
+def test_what_help_and_errors_say_of_words_that_do_nothing(sh):
+    assert "did you mean 'rm'?" in sh.error('remove', 'wine/table@1', code=2)['message']
+    assert 'Nothing' not in ''.join(sh(c, '--help').stdout.decode() for c in ('rm', 'sync', 'restore', 'annotate'))
+    usage = sh('release', '--help').stdout.decode()
+    assert '[WHAT ...]' in usage and ' WHAT [WHAT ...]' in usage and '[--description' not in usage
+    said = sh('init', '--tiers', 'near lab', '-p', 'odd').stderr.decode()
+    assert "one folder, 'near lab'" in said and "'near, lab'" in said
+    p = sh('policy', 'wine', '--keep-last', '3'); p = sh('policy', 'wine', '--remove')
+    assert 'the policy of wine was removed' in p.stderr.decode()
+
+
+def test_looking_after_a_store_whose_name_is_mistyped_is_an_error(tmp_path):
+    sh = Shell(tmp_path)
+    for words in (['tidy', '--yes'], ['gc', '--yes']):
+        assert 'no store is at' in sh.error(*words, code=3)['message'] and not (tmp_path/'lab').exists()
+
+def test_no_grace_is_a_nought(sh):
+    sh('policy', 'wine', '--keep-last', '1', '--grace', '0')
+    assert [p['grace'] for p in sh.json('policy', 'wine/table')] == [0]
+    sh('gc', '--grace', '0', '--yes')
+    assert not sh('tidy', '--yes', '--grace', '0').stdout
+
+@pytest.mark.skipif(pexpect is None, reason='pexpect is not installed')
+def test_a_person_sees_what_was_tidied(sh):
+    sh('policy', 'wine', '--keep-last', '1')
+    with sh.store() as store:
+        for n in range(3): store.put('wine/more', n)
+    # wide enough for the store's place, which may be long
+    said, _ = pexpect.run(' '.join([*COMMAND, 'tidy', '--yes']), cwd=str(sh.folder), env=sh.env | {'COLUMNS': '250'},
+                          timeout=SECONDS, withexitstatus=True)
+    assert b'wine/more@1' in said and b'removed' in said and b'verified' in said, said
+
+def test_personal_data_go_for_good(sh):
+    with sh.store() as store:
+        store.put('patients/scans', {'name': 'Ann-17'}), store.put('patients/old', {'name': 'Ann-17'})
+    for words in (['erase', 'patients/scans@1', '--yes'], ['erase', '--reason', 'request 17', '--yes']):
+        sh.error(*words, code=2)
+    said = sh.error('erase', 'patients/scans@1', '--reason', 'request 17', '--yes', code=5)
+    assert 'patients/old@1' in said['message'] and "also='copies'" in said['message']
+    sh('erase', 'patients/scans@1', '--reason', 'request 17', '--also', 'patients/old@1', '--plan', 'plan.jsonl')
+    assert [r['became'] for r in sh.json('erase', '--apply', 'plan.jsonl', '--yes') if r['type'] == 'outcome'] \
+        == ['erased', 'forgotten']
+    assert 'was erased' in sh.error('get', 'patients/scans@1', code=3)['message']
+    assert 'erased, for good' in sh.error('restore', 'patients/scans@1', code=3)['message']
+    sh('erase', 'patients/old@1', '--reason', 'request 17', '--yes')
+    assert not [p for p in (sh.folder/'lab').rglob('*') if p.is_file() and b'Ann-17' in p.read_bytes()]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from objectstore import NotFound, ObjectStore
-from objectstore.store import results
+from objectstore.versions import results
 from objectstore.search.changelog import flush_hints
 from objectstore.format.origin_clock import moment
 from services import Place

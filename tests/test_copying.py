@@ -11,7 +11,10 @@ import pytest
 from objectstore import Damaged, NotFound, ObjectStore
 from objectstore.store import copying
 from objectstore.storage.backend import MemoryBackend
+from objectstore.format.buckets import BucketStates
 from objectstore.format.commit import Bucket
+from objectstore.format.records import move
+from objectstore.format.states import ERASED, beside
 from planting import planted
 from trial import Wrapped, store_over
 
@@ -44,7 +47,7 @@ def filled() -> ObjectStore:
     s.set_alias('lab/m@2', 'best'), s.set_alias('lab/m@4', 'best'), s.annotate('lab/m@1', {'stage': 'old'})
     s.remove('lab/m@3'), s.remove('lab/m@5'), s.remove('lab/large@3')
     b = s.origin.bucket('lab')
-    b.backend.create(b.key('m', 2, 'abandoned'), b'{}')
+    b.backend.create(*beside(b.folder('m'), 2, 1, move('x', **{'is': 'abandoned'}), 1))
     return s
 
 def alive(s: ObjectStore, items=('m', 'large')) -> dict[str, list[str]]:
@@ -97,18 +100,18 @@ def test_cut_off_at_every_write_and_run_again(own_put, kept, figure):
            'removals going on', cuts=cuts, removed_alive=revived, missing=missing)
     assert cuts > 20 and not revived and not missing
 
-def test_planted_no_mending_of_marks_is_caught(monkeypatch):
+def test_planted_no_mending_of_removals_is_caught(monkeypatch):
     fired = []
-    monkeypatch.setattr(copying, '_bring_marks', lambda *args: fired.append(1))
+    monkeypatch.setattr(copying, '_bring_states', lambda *args: fired.append(1))
     revived, _, _ = at_every_write(exact=False)
     assert fired and revived
 
-def test_planted_marks_before_their_versions_are_caught(monkeypatch):
+def test_planted_removals_before_their_versions_are_caught(monkeypatch):
     "Whoever puts into a copy that was cut off there would find his own put removed"
     real, fired = copying.put_as, []
-    def first(bucket, item, draft, n, marks):
-        for m, data in marks.items(): fired.append(bucket.backend.create(bucket.key(item, n, m), data))
-        return real(bucket, item, draft, n, marks)
+    def first(bucket, item, draft, n, gone=None):
+        if gone: fired.append(bucket.backend.create(*beside(bucket.folder(item), n, 1, gone, gone.get('at', 1))))
+        return real(bucket, item, draft, n, gone)
     monkeypatch.setattr(copying, 'put_as', first)
     with pytest.raises((AssertionError, NotFound)): at_every_write(own_put=True)
     assert fired
@@ -139,8 +142,7 @@ def test_a_number_that_was_abandoned_in_the_target_has_brought_nothing():
     assert set(want) <= have and values == [LARGE + bytes([i]) for i in range(3)]
 
 def test_planted_an_abandoned_number_counts_as_brought(monkeypatch):
-    from objectstore.format.buckets import Numbers
-    monkeypatch.setattr(Numbers, 'given', property(lambda self: sorted(self.made)))
+    monkeypatch.setattr(BucketStates, 'given', lambda self, item, numbers: sorted(numbers.made))
     have, want, _ = copied_after_a_lost_payload()
     assert not set(want) <= have
 
@@ -193,3 +195,10 @@ def test_what_is_absent_at_the_source_takes_nothing_away():
     source = store_over(b.backend)
     source.copy('lab', to=to)
     assert [to.get(v) for v in to.versions('lab/m')] == [0, 1, 2]
+
+def test_an_erased_version_is_not_copied():
+    s = filled()
+    b = s.origin.bucket('lab')
+    b.backend.create(b.key('m', 3, ERASED), b'')
+    for how in ({'dst': 'lab/other'}, {'to': store_over(MemoryBackend())}):
+        with pytest.raises(NotFound, match='lab/m@3 was erased, for good'): s.copy('lab/m@3', **how)

@@ -7,8 +7,10 @@ from datetime import timedelta
 import pytest
 from objectstore import Damaged, NotFound, ObjectStore, PendingWarning
 from objectstore.format import origin_clock, records
+from objectstore.format.records import move
 from objectstore.storage.backend import MemoryBackend
 from objectstore.storage.files import FileBackend
+from objectstore.format.states import beside
 from counted import world
 from services import Place
 from planting import planted, spare
@@ -93,7 +95,7 @@ def put_some(at, shared: bool, n: int) -> None:
 def rising(store) -> int:
     "How many dates there are; they must rise"
     b = store.origin.bucket('lab')
-    dates = [b.record('m', n).at for n in b.numbers('m').given]
+    dates = [b.record('m', n).at for n in b.given('m', b.numbers('m'))]
     assert all(x < y for x, y in zip(dates, dates[1:])), [(i, y - x) for i, (x, y) in enumerate(zip(dates, dates[1:]))
                                                           if x >= y]
     return len(dates)
@@ -148,7 +150,7 @@ def test_a_damaged_record_is_an_error_only_where_it_may_be_the_answer(five):
 def test_an_abandoned_number_was_never_there(five):
     s, vs = five
     b = s.origin.bucket('lab')
-    b.backend.create(b.key('m', 3, 'abandoned'), b'{}')
+    b.backend.create(*beside(b.folder('m'), 3, 1, move('x', **{'is': 'abandoned'}), 1))
     assert s.get(f'lab/m@{vs[2].created.isoformat()}') == 2
 
 

@@ -3,6 +3,8 @@ tutorials keeps the contract"""
 import json, subprocess, sys, textwrap, uuid
 from pathlib import Path
 import pytest
+from objectstore import Codec, ObjectStore, Unsupported, register_codec
+from objectstore.codecs import codec
 from objectstore.testing.backend_suite import BackendConformance
 
 BROUGHT = """
@@ -42,7 +44,8 @@ def installed(tmp_path):
 
 def run(script: str, *folders) -> None:
     "In a process of its own, where nothing is registered yet"
-    head = f'import sys, importlib.metadata as md\nsys.path += {[str(f) for f in folders]!r}\n'
+    head = 'import sys, importlib.metadata as md\nsys.dont_write_bytecode = True\n'
+    head += f'sys.path += {[str(f) for f in folders]!r}\n'
     count = ('looks, real = [], md.entry_points\ndef counted(**kw): looks.append(kw.get("group")); return '
              'real(**kw)\nmd.entry_points = counted\n')
     p = subprocess.run([sys.executable, '-W', 'ignore', '-c', head + count + textwrap.dedent(script)],
@@ -210,3 +213,31 @@ def test_the_browser_asks_the_codec_and_not_its_name():
         Lines.text = lambda self, data, how: 1 / 0
         assert preview(a)['type'] == 'broken' and 'pair' in compared(a, b)['why']
     """)
+
+def test_one_bad_codec_stops_nobody_else(recwarn):
+    "A codec that fails to say what it takes is passed over; one that fails to write or describe is named"
+    class Bad(Codec):
+        name = 'bad'
+        def accepts(self, obj): raise KeyError('oops')
+    class Worse(Codec):
+        name = 'worse'
+        def accepts(self, obj): return isinstance(obj, complex)
+        def encode(self, obj, file): raise KeyError('oops')
+    class Mute(Worse):
+        name = 'mute'
+        def encode(self, obj, file): file.write(b'x'); return {}
+        def load(self, source, how): return 1j
+        def stats(self, obj): raise KeyError('oops')
+    s = ObjectStore('memory://', progress=False)
+    try:
+        register_codec(Bad)
+        assert s.get(s.put('lab/x', {'a': 1})) == {'a': 1}
+        assert 'bad' in str([w.message for w in recwarn]) and 'oops' in str([w.message for w in recwarn])
+        with pytest.raises(Unsupported, match=r"codec 'bad' fails.*oops"): s.put('lab/y', object())
+        for c, does in (Worse, 'write'), (Mute, 'describe'):
+            register_codec(c)
+            with pytest.raises(Unsupported, match=rf"codec '{c.name}' fails to {does} this complex.*KeyError"):
+                s.put('lab/y', 1j)
+        assert 'lab/y' not in s
+    finally:
+        codec._codecs = [c for c in codec._codecs if c.name not in ('bad', 'worse', 'mute')]

@@ -5,7 +5,6 @@ process writes and says so, this one reads at once, with stores that have read b
 The figures are printed for each place: reads / stale.
 """
 from __future__ import annotations
-from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -15,17 +14,6 @@ from objectstore import NotFound, ObjectStore
 from objectstore.format import commit, records
 from stacks import Peer, Stack, b, home, make_stack, other_process, peer, stack, store  # noqa: F401 (fixtures)
 from trial import soak
-
-FIGURES: dict[str, Counter] = defaultdict(Counter)
-
-@pytest.fixture(scope='module', autouse=True)
-def figures(request):
-    "The figures, printed when all is done"
-    yield
-    with request.config.pluginmanager.getplugin('capturemanager').global_and_fixture_disabled():
-        write = request.config.get_terminal_writer().line
-        write('')
-        for name, c in FIGURES.items(): write(f"fresh, {name}: reads {c['reads']}, stale {c['stale']}")
 
 def rounds(stack: Stack) -> int: return soak(20, 200) if stack.quick else soak(6, 40)
 
@@ -58,10 +46,10 @@ class Reads:
             if found != wanted: self.stale.append((what, found, wanted))
 
 @pytest.fixture
-def reads(stack, quickly, request):
+def reads(stack, quickly, figure):
     r = Reads([stack.open(), stack.open()])
     yield r
-    FIGURES[stack.name].update(reads=r.count, stale=len(r.stale))
+    figure.add(f'21 reads behind writes, {stack.name}', reads=r.count, stale=len(r.stale))
     assert not r.stale, r.stale[:5]
 
 
@@ -172,7 +160,7 @@ def test_folders_copies_and_large_objects(stack, b, reads, peer):
         n = peer(copy, f'{x}@1', x)
         reads.see('copy', lambda s: (s.get(x), s[x].version), (f'0{large}', n))
 
-def test_what_one_does_oneself_is_seen_at_once_and_elsewhere(stack, b, peer, store):
+def test_what_one_does_oneself_is_seen_at_once_and_elsewhere(stack, b, peer, store, figure):
     "The same the other way round: this process writes, the other reads"
     x, stale = f'{b}/x', 0
     n = rounds(stack)
@@ -182,7 +170,7 @@ def test_what_one_does_oneself_is_seen_at_once_and_elsewhere(stack, b, peer, sto
         store.set_alias(v, 'best')
         stale += store.get(f'{x}@best') != i or peer(get, f'{x}@best') != i
         if i % 3 == 0: store.remove(v, force=True); stale += v.ref in store or peer(inside, v.ref)
-    FIGURES[stack.name].update(reads=4 * n, stale=stale)
+    figure.add(f'21 reads behind writes, {stack.name}', reads=4 * n, stale=stale)
     assert stale == 0
 
 def get(s, ref): return s.get(ref)

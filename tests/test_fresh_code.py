@@ -1,9 +1,10 @@
 """Code of calculated objects: each kind of thing that a function may be made of, edited; what cannot be counted and
 how that is said; planted faults; and generated programs against the plain function"""
-import importlib, linecache, shutil, sys, threading, time, types, warnings
+import importlib, linecache, os, shutil, socket, sys, threading, time, types, warnings
 from pathlib import Path
 import pytest
 from objectstore import ObjectStore, Unsupported
+from objectstore.computed import code_graph as graphs, structure
 from objectstore.computed.code_graph import code_graph
 
 pytestmark = [pytest.mark.usefixtures('own_cache'),
@@ -298,12 +299,44 @@ def test_the_class_of_an_argument(store):
             assert f.explain(same).fresh and f.ref(same) == f.ref(old), kind
             new = get(make(source.replace('return 2', 'return 3')))
             assert f.ref(new) == f.ref(old), 'an edit of the class gives no other name'
-            assert f.explain(new).reason == 'code changed' and "'x'" in f.explain(new), f.explain(new)
+            assert f.explain(new).reason == 'code changed' and '`x`' in f.explain(new), f.explain(new)
             assert f(new) == 3 and f.explain(new).fresh
     finally: sys.modules.pop('shapes', None)
 
 
 # One graph
+
+def test_a_module_that_is_closed_over_counts_by_what_is_named_of_it(store, project):
+    project.write('own_part', 'def g(): return 1\nother = 1\n')
+    def make(lib):
+        @store.calculated('f/x')
+        def f(): return lib.g()
+        return f
+    f = make(project.load('own_part'))
+    assert f() == 1
+    sys.modules['own_part'].other = 2
+    assert f.explain().fresh
+    sys.modules['own_part'].g = lambda: 2
+    assert f() == 2
+
+def test_a_module_that_is_held_as_a_value_is_told(store, project):
+    "Which of its names are used cannot be told; `uses=` takes all of it"
+    project.write('own_part', 'def g(): return 1\n')
+    part = project.load('own_part')
+    class Held: lib = part
+    def helper(lib=part): return lib.g()
+    table = {'lib': part}
+    for k, (f, name) in enumerate([(lambda: Held.lib.g(), 'Held.lib'), (lambda: helper(), r'helper.\(default 0\)'),
+                                   (lambda: table['lib'].g(), 'table')]):
+        with pytest.warns(UserWarning, match=f'`{name}` .the module own_part as a value'):
+            store.calculated(f'f/told{k}')(f)
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            used = store.calculated(f'f/used{k}', uses=part)(f)
+        assert used() == 1 and used.explain().reason == 'fresh'
+        old, part.g = part.g, lambda: 2
+        assert used() == 2
+        part.g = old
 
 def test_many_ways_are_one_part():
     for methods in (7, 9, 30):
@@ -328,6 +361,44 @@ def test_a_function_added_to_a_module_of_python(store, project, name):
         assert f() == module.f() and f.explain().fresh, f.explain()
         again = store.calculated('f/x')(project.load(f'our_{name}').f)
         assert again.explain().fresh, f'needless: {again.explain()}'
+
+def own_calls(f) -> int:
+    "How many functions of this library a call runs"
+    count = 0
+    def called(frame, event, arg):
+        nonlocal count
+        count += event == 'call' and f'{os.sep}objectstore{os.sep}' in frame.f_code.co_filename
+    sys.setprofile(called)
+    try: f()
+    finally: sys.setprofile(None)
+    return count
+
+def test_a_call_that_is_fresh_costs_no_more_than_before_there_was_a_graph(store):
+    "Counted in calls: time is another on each machine"
+    none, one = store.calculated('f/none')(lambda: 1), store.calculated('f/one')(lambda n: n)
+    for _ in range(2): none(), one(1)
+    assert own_calls(none) <= 117 and own_calls(lambda: one(1)) <= 141
+    source = ''.join(f'V{i} = {i}\ndef g{i}(): return V{i}{f" + g{i - 1}()" * (i > 0)}\n' for i in range(100))
+    many = store.calculated('f/many')(cell(source + 'def f(): return g99()')['f'])
+    for _ in range(2): many()
+    assert len(many._code.graph().parts) == 201 and own_calls(many) <= 150       # none a part
+
+def test_a_decoration_reads_neither_texts_nor_large_values(store, monkeypatch):
+    "What it looks for is what cannot be counted"
+    read = []
+    np = pytest.importorskip('numpy')
+    space = cell('rate, table = [1] * 1000, {"a": [big]}\ndef g(): return rate, big, table, s\ndef f(): return g()',
+                 big=np.zeros(100_000), s=None)
+    def noting(real): return lambda value: read.append(value) or real(value)
+    monkeypatch.setattr(graphs, 'source_text', noting(graphs.source_text))
+    monkeypatch.setattr(structure, '_text', noting(structure._text))
+    monkeypatch.setattr(np, 'ascontiguousarray', noting(np.ascontiguousarray))
+    f = store.calculated('f/x')(space['f'])
+    assert [x for x in read if callable(x) or np.size(x) > 1] == []
+    f.code()
+    assert {1000, 100_000} <= {np.size(x) for x in read} and any(x is space['g'] for x in read)
+    with socket.socket() as space['s'], pytest.warns(UserWarning, match='`g.s` .a socket.socket cannot be counted'):
+        store.calculated('f/y')(space['f'])
 
 def test_what_is_too_large_is_told_before_the_work(store):
     ran = []

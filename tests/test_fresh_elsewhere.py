@@ -12,6 +12,9 @@ from objectstore.format.commit import Bucket
 from objectstore.format import origin, commit
 from objectstore.cache import stacked
 from objectstore.storage.backend import MemoryBackend
+from objectstore.store import find
+from objectstore.store.reads import unwarned
+from objectstore.search.changelog import flush_hints
 
 pytestmark = pytest.mark.usefixtures('own_cache')
 
@@ -194,12 +197,67 @@ def test_versions_warn_of_the_newest(outdated):
     f(0)
     assert stale(lambda: outdated.versions('r/f/n=0')) == []       # the newest of two is fresh
 
+def test_find_items_warns_once_of_the_latest(outdated):
+    said, = stale(lambda: outdated.find_items('r'))
+    assert said.startswith('3 of 3 results are outdated, the first: r/f/n=2@1 is outdated: input changed: data/raw')
+    said, = stale(lambda: outdated.find_items(sort='item', limit=1, where="item = 'f/n=0'"))
+    assert said.startswith('r/f/n=0@1 is outdated')
+    assert stale(lambda: [outdated.find_items('r', at=at) for at in ('*', 1, '2099-01-01')]) == []
+    assert stale(lambda: (outdated.find_items('data'), outdated.find_items('r/other'),
+                          outdated.find_items('r', limit=0), outdated.find_items('r', kind='figure'),
+                          outdated.find_items('r', 'other'))) == []
+
+def test_what_find_items_looked_at_is_said_where_there_is_more(outdated, monkeypatch):
+    monkeypatch.setattr(find, 'FIRST', 2)
+    said, = stale(lambda: outdated.find_items('r', sort='item'))
+    assert said.startswith('2 of 2 results are outdated, the first: r/f/n=0@1') and said.endswith(
+        'only the first 2 versions that were found were looked at')
+    said, = stale(lambda: outdated.find_items('r/f', sort='item', limit=2))
+    assert said.startswith('2 of 2 ') and 'only the first' not in said
+
+def test_find_items_from_the_records_warns_too(outdated, monkeypatch):
+    "Where there is no index"
+    def away(self, q): raise find.IndexAway('planted')
+    monkeypatch.setattr(find.FindVerbs, '_from_index', away)
+    said, = stale(lambda: outdated.find_items('r'))
+    assert said.startswith('3 of 3 results are outdated, the first: r/f/n=2@1')
+
+def test_a_result_that_find_items_gives_and_whose_record_is_lost_is_not_judged(outdated, tmp_path):
+    record, = (p for p in (tmp_path/'store').rglob('*') if p.is_file() and 'records/f/n=3d1/' in str(p))
+    fresh = ObjectStore(tmp_path/'store', progress=False)      # has read no record yet
+    @fresh.calculated('r/f')
+    def f(n): return fresh.get('data/raw') + n
+    fresh.find_items('r', at='*')
+    fresh.origin.bucket('r').records.clear()
+    record.unlink()
+    said, = stale(lambda: fresh.find_items('r'))
+    assert said.startswith('2 of 2 results are outdated')
+
+def test_find_items_answers_while_the_origin_is_away(memory):
+    "What cannot be judged is not, and what is near is; the answer is the same"
+    def results(store):
+        @store.calculated('r/f')
+        def f(n, k=1): return store.get('data/raw') + n
+        return f
+    mine, far = memory.open(), memory.alone()
+    mine.put('data/raw', 1), results(mine)(0), results(far)(1)
+    flush_hints()
+    assert len(mine.find_items('r')) == 2
+    mine.origin.bucket('r').records.clear()
+    mine._functions.clear()
+    @mine.calculated('r/f')
+    def edited(n, k=1): return n
+    memory.away()
+    found = []
+    said = stale(lambda: found.extend(mine.find_items('r').refs))
+    assert sorted(found) == ['r/f/n=0@1', 'r/f/n=1@1'] and sum('code changed' in s for s in said) == 1, said
+
 def test_within_a_calculation_nothing_warns(outdated):
     @outdated.calculated('r/g')
     def g(): return (outdated['r/f/n=0'].get(), outdated.get_many(['r/f/n=0', 'r/f/n=1']),
-                     len(outdated.versions('r/f/n=2')))
+                     len(outdated.versions('r/f/n=2')), outdated.find_items('r/f') and None)
     assert stale(g) == []
-    assert g() == (1, [1, 2], 1)
+    assert g() == (1, [1, 2], 1, None)
     assert stale(g.explain) == stale(g) == []
 
 def test_a_result_that_asked_for_its_own_versions_is_judged_once(outdated):
@@ -260,3 +318,19 @@ def test_versions_ask_for_the_inputs_of_the_newest(counted, far):
     s, plain, (ref, *_) = far
     assert made(counted, lambda: s.versions(ref)) == made(counted, lambda: plain.versions(ref)) + 1
     assert made(counted, lambda: s.get_stats(ref)) == made(counted, lambda: plain.get_stats(ref))
+
+def test_find_items_reads_records_once_and_asks_for_each_input_once(counted, far):
+    s, _, refs = far
+    bucket = refs[0].partition('/')[0]
+    def unjudged(at='latest'):
+        with unwarned(): s.find_items(bucket, at=at)
+    before = made(counted, unjudged)
+    assert made(counted, lambda: s.find_items(bucket)) == before + 1
+    assert made(counted, lambda: s.find_items(bucket, at='*')) == made(counted, lambda: unjudged('*'))
+    cold = counted.store(near=False)
+    before = made(counted, lambda: cold.find_items(bucket))
+    @cold.calculated(f'{bucket}/f')
+    def f(n): return n
+    cold.origin.bucket(bucket).records.clear()
+    with counted.proxy.counting() as c: said = stale(lambda: cold.find_items(bucket))
+    assert len(c) == before + 3 and len(said) == 1      # a record each; another code: no input is asked for

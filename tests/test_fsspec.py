@@ -8,6 +8,8 @@ from away import forget_all
 fsspec = pytest.importorskip('fsspec')
 from fsspec.tests import abstract       # noqa: E402 (where it is installed)
 from objectstore.filesystem.file_system import ObjectStoreFileSystem       # noqa: E402
+from objectstore.filesystem.new_files import NewFile            # noqa: E402
+from objectstore.filesystem.store_paths import parse_path       # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 MB = 10**6
@@ -231,6 +233,17 @@ def test_a_full_disk_puts_nothing(fs, store, monkeypatch):
     os.dup2(os.open('/dev/full', os.O_WRONLY), f.fileno())
     with pytest.raises(OSError): f.close()
     assert f.closed and numbers(store, 'wine/x') == 0
+
+def test_a_file_that_nobody_closed_is_quiet_when_python_ends(capfd):
+    "The names of a module are gone before what it made is"
+    module = {'__name__': 'objectstore.filesystem.again', '__package__': 'objectstore.filesystem'}
+    exec(Path(sys.modules[NewFile.__module__].__file__).read_text(), module)
+    f = module['NewFile'](print, parse_path('wine/x'))
+    f.write(b'half')
+    raw = f.raw
+    for name in {*module} - {'NewFile'}: del module[name]
+    del f
+    assert raw.closed and capfd.readouterr() == ('', '')
 
 def test_what_is_written_says_what_it_is(store):
     options = dict(tiers=store.tiers, metadata={'auc': 0.91}, kind='evaluation', alias='production')

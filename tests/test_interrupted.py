@@ -67,7 +67,7 @@ def at_write(n: int, behind: bool):
                 if mine and behind: raise Ctrl('behind')
         return call
     patches = [mock.patch.object(cls, m, wrap(getattr(cls, m))) for cls in (FileBackend, MemoryBackend)
-               for m in ('create', 'upload', 'create_many', 'delete') if m in vars(cls)]
+               for m in ('create', 'upload', 'create_many', 'delete') if hasattr(cls, m)]
     for p in patches: p.start()
     try: yield seen
     finally:

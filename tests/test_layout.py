@@ -10,8 +10,8 @@ PACKAGE = ROOT/'objectstore'
 NOTEBOOKS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
 BY_HAND = {'__init__', '__main__', '_modidx'}          # of the package's files, those that come from no notebook
 # from the ground up
-PACKAGES = ['', 'storage', 'format', 'codecs', 'cache', 'search', 'store', 'computed', 'filesystem', 'browser',
-            'testing', 'command']
+PACKAGES = ['', 'storage', 'format', 'codecs', 'cache', 'search', 'care', 'versions', 'store', 'computed', 'filesystem',
+            'browser', 'moving', 'testing', 'command']
 WIDEST = 14                                # modules of a package
 # what a module would hide
 TAKEN = {'index', 'json', 'numpy', 'pandas', 'polars', 'copy', 'io', 'types', 'time', 'typing', 'map', 'filter'}
@@ -49,11 +49,11 @@ def imported(source: str, module: str) -> set[str]:
         found |= {name.partition('.')[2] for name in names if name.startswith('objectstore.')}
     return found & {*MODULES}
 
-# imported in the bodies of `lineage`, `calculated`, `browse` and `duckdb`, and for their types
-ABOVE = {('store.version', 'computed.lineage'), ('store.store', 'computed.freshness'),
+# imported in the bodies of `lineage`, `calculated`, `browse`, `release` and `duckdb`, and for their types
+ABOVE = {('versions.version', 'computed.lineage'), ('store.store', 'computed.freshness'),
          ('store.store', 'computed.mapping'), ('store.store', 'browser.browse'),
          ('store.store', 'browser.overview'), ('store.store', 'browser.widget'),
-         ('store.store', 'filesystem.engines')}
+         ('store.store', 'filesystem.engines'), ('store.store', 'moving.releases')}
 
 def upward(source: str, module: str) -> list[str]:
     "What a module imports that does not stand below it"

@@ -101,7 +101,8 @@ three, two, replay = (('a',), ('b',), ('c',)), (('a', 'b'), ('c', 'd')), (('a',)
                          [(three, 3, False), (three, 3, True), (two, 3, False), (two, 3, True), (replay, 3, False)])
 def test_claim(puts, faults, jump, figure):
     found = check(puts, faults, jump=jump)
-    figure(f'model of the claim, writers {puts}, {faults} faults{", jumping" * jump}', states=found.states,
+    writers = ' '.join(map(''.join, puts))
+    figure(f'3 model of the claim, writers {writers}, {faults} faults{", jumping" * jump}', states=found.states,
            violations=0 if not found.wrong else found.wrong)
     assert not found.wrong, (found.wrong, found.trace)
     assert found.ends

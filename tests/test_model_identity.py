@@ -7,12 +7,12 @@ that is planted must be found. Not promised, and not walked through: what is put
 question of an item in which nothing shows the change, while another storage is there, belongs to the store before.
 """
 from __future__ import annotations
-import os
 from collections.abc import Iterator
 from typing import NamedTuple
 import pytest
+from trial import SOAK
 
-STEPS = 7 + (float(os.environ.get('OBJECTSTORE_SOAK') or 1) > 1)
+STEPS = 7 + (SOAK > 1)
 BUGS = ['no doubt', 'absence is believed', 'no witness', 'the witness is not asked again', 'an own put has no stamp',
         'blind after a minute', 'near stays', 'near copies have no stamp']
 

@@ -277,6 +277,34 @@ def test_keep_and_drop(memory):
     forget_all()
     assert whole(memory.open().get('lab/large@2')) == '1'
 
+@pytest.mark.parametrize('limit', [None, '1 GB'])
+def test_keep_holds_what_a_folder_on_this_machine_has(clean, limit):
+    lab, near, large = clean/'lab', str(clean/'near'), content('large', LARGE)
+    (top := clean/'photos').mkdir()
+    (top/'a').write_bytes(content('photo', LARGE))
+    alone = ObjectStore(lab)
+    alone.put('wine/table', large), alone.put('wine/photos', top), alone.put('wine/other', content('other', LARGE))
+    with ObjectStore(near, lab, cache_limit=limit) as store:
+        store.get('wine/other')
+        assert store.near.keep(['wine/table', 'wine/photos']).versions == 2
+    with quiet(), pytest.raises(NotAvailableOffline, match='records of wine/other@1, and not their bytes'):
+        ObjectStore(near, lab, offline=True).get('wine/other')       # the folder is there, and is not asked
+    lab.rename(clean/'gone')
+    forget_all()
+    for offline in (True, 'auto'):
+        off = ObjectStore(near, lab, offline=offline)
+        with quiet():
+            assert off.get('wine/table') == large and whole(off.get('wine/photos')['a'].read_bytes()) == 'photo'
+            with pytest.raises(NotAvailableOffline, match='records of wine/other@1, and not their bytes'):
+                off.get('wine/other')
+    assert off.near.drop('wine/table') >= LARGE
+
+def test_an_answer_that_nobody_was_asked_for_says_so(clean):
+    lab, near = clean/'lab', str(clean/'near')
+    ObjectStore(near, lab).put('wine/table', 1)
+    with pytest.warns(UserWarning, match='is not asked: offline=True; what is near may not be the newest'):
+        ObjectStore(near, lab, offline=True).get('wine/table')
+
 def test_planted_an_eviction_of_what_is_held_is_caught(memory, monkeypatch):
     monkeypatch.setattr(Near, 'held', lambda self: set())
     with pytest.raises((AssertionError, NotAvailableOffline)): test_keep_and_drop(memory)
@@ -289,3 +317,25 @@ def test_leftovers_of_a_dead_process_are_swept(memory):
     forget_all()
     memory.open().put('lab/large', content('x', LARGE))
     assert not old.exists()
+
+@pytest.mark.parametrize('looked', ['not at all', 'list_buckets', 'versions'])
+def test_a_folder_that_is_renamed_away_is_away_and_not_empty(clean, monkeypatch, looked):
+    "In the process that has put into it, whatever that has asked since"
+    from objectstore import StaleWarning
+    monkeypatch.chdir(clean)
+    lab = ObjectStore('near', 'lab', progress=False)
+    lab.put('wine/small', 1)
+    ObjectStore('lab').put('wine/large', content('large', LARGE))
+    lab = ObjectStore('near', 'lab', progress=False)
+    if looked == 'list_buckets': lab.list_buckets()
+    if looked == 'versions': lab.versions('wine/small')
+    os.rename('lab', 'gone')
+    for ref in ('wine/large', 'wine/large@1', 'vine/large'):
+        with quiet(), pytest.raises(NotAvailableOffline): lab.get(ref)
+    with pytest.warns(StaleWarning): assert ObjectStore('near', 'lab', progress=False).get('wine/small') == 1
+    with quiet(): assert lab.get('wine/small') == 1
+    os.rename('gone', 'lab')
+    forget_all()
+    lab = ObjectStore('near', 'lab', progress=False)
+    assert lab.get('wine/large') == content('large', LARGE)
+    with pytest.raises(NotFound): lab.get('vine/large')

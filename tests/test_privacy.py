@@ -167,7 +167,7 @@ def test_an_address_that_is_ones_own_is_not(home, monkeypatch, how):
                           'endpoint_url_sts=http://h', 'metadata_endpoint=http://h', 'role_arn=x'])
 def test_a_project_may_not_switch_off_certificates_or_say_where_credentials_come_from(home, option):
     project(f'tiers = near, s3://lab?{option}')
-    said = (r"settings.ini, line 2: tiers: \w+ does not belong into a project's file, "
+    said = (r"settings.ini, line 2: tiers: \w+ does not belong in a project's file, "
             "which may neither switch off certificates")
     with pytest.raises(InvalidSettings, match=said):
         ObjectStore()
@@ -206,7 +206,7 @@ def test_a_proxys_password_in_the_settings_is_refused(home, text):
         assert PLAIN not in str(e.value)
 
 def test_a_proxys_password_in_a_url_is_refused_and_in_options_kept_to_oneself(home):
-    with pytest.raises(TierMismatch, match='storage_options .proxy_url. or into the environment .HTTPS_PROXY.') as e:
+    with pytest.raises(TierMismatch, match='storage_options .proxy_url. or in the environment .HTTPS_PROXY.') as e:
         ObjectStore(f's3://lab?proxy_url={PROXY}')
     assert PLAIN not in str(e.value)
     for tier in ('s3://lab', 's3://'):

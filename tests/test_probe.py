@@ -15,10 +15,9 @@ from objectstore.storage.remote import RemoteBackend
 from proxy import Proxy
 from relay import Relay, RelayInMemory
 from services import Place
-from trial import Wrapped
+from trial import Wrapped, soak
 
 pytestmark = pytest.mark.usefixtures('own_cache')
-REPEAT = int(os.environ.get('OBJECTSTORE_SOAK', 1))
 SHARES = [0.1, 0.05, 0.01]
 
 
@@ -55,7 +54,7 @@ def opened(of: int, share: float, test=opens) -> tuple[int, list]:
 
 @pytest.mark.parametrize('share', SHARES)
 def test_how_many_unsound_services_are_opened(share, figure):
-    of = 100 * REPEAT
+    of = soak(100)
     n, relays = opened(of, share)
     # the fault was there to be found
     assert all(r.beside >= AT_ONCE for r in relays) and sum(r.twice for r in relays) > 0
@@ -87,7 +86,7 @@ def settle_unsupported(f, *args):
 def test_a_relay_before_a_service(seaweed, figure):
     "The same through a real relay: refused by words that say what was seen; a sound one is taken"
     figures, words = {}, ''
-    for share, of in [(0.1, 4 * REPEAT), (0.0, 1)]:
+    for share, of in [(0.1, soak(4)), (0.0, 1)]:
         found = []
         for seed in range(of):
             place = Place(seaweed)
@@ -99,7 +98,7 @@ def test_a_relay_before_a_service(seaweed, figure):
                 words = words or str(said)
         figures[share] = sum(x is None for x in found)
         judge_power(figures[share], of, share)
-    figure('34 a relay before SeaweedFS, two winners in 10 %', opened=figures[0.1], of=4 * REPEAT)
+    figure('34 a relay before SeaweedFS, two winners in 10 %', opened=figures[0.1], of=soak(4))
     assert (figures[0.0] == 1 and 'cannot be an origin' in words and 'races of two writers' in words
             and 'If-None-Match' in words and 'still be read' in words)
 

@@ -7,10 +7,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings, strategies as st
 
 from objectstore.search import predicate as tree_of
+from objectstore.search import compiler
 from objectstore.search.predicate import Condition, like, matches_text, words
 from objectstore.errors import InvalidQuery
 from objectstore.refs import parse_time
 from objectstore.search.parser import MAX_DEPTH, MAX_TEXT, parse_where
+import plain
+from plain import found_in, index_of, matches, truth
 from trial import soak
 
 UTC = timezone.utc
@@ -177,22 +180,63 @@ def agree(c, view):
         with pytest.raises(InvalidQuery, match='is no time|is no size'): parse_where(sql(c))
         return
     expected = oracle(c, view)
-    tree = parse_where(sql(c)).tree
-    assert {True: True, False: False, None: UNKNOWN}[tree_of.truth(tree, view)] == expected, (sql(c), view)
-    assert parse_where(sql(c)).matches(view) is (expected is True)
+    assert {True: True, False: False, None: UNKNOWN}[truth(parse_where(sql(c)).tree, view)] == expected, (sql(c), view)
 
 @settings(max_examples=soak(250, 2500), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(conditions, views)
 def test_the_oracle_agrees(c, view): agree(c, view)
 
-@pytest.mark.parametrize('bug', [dict(_not=lambda t: not t), dict(_any=lambda ts: any(t is True for t in ts)),
-                                 dict(_text_span=lambda t: (parse_time(t),) * 2 if parse_time(t) else None)])
+@pytest.mark.parametrize('bug', [(plain, '_not', lambda t: not t), (tree_of, '_any', lambda ts: True in {*ts}),
+                                 (tree_of, '_text_span', lambda t: (parse_time(t),) * 2 if parse_time(t) else None)])
 def test_a_planted_bug_is_caught(monkeypatch, bug):
-    for k, v in bug.items(): monkeypatch.setattr(tree_of, k, v)
+    monkeypatch.setattr(*bug)
     @settings(max_examples=1000, phases=[Phase.generate], database=None, derandomize=True, deadline=None,
               suppress_health_check=list(HealthCheck))
     @given(conditions, views)
     def fuzz(c, view): agree(c, view)
+    with pytest.raises(AssertionError): fuzz()
+
+# ---- the same conditions, decided in SQL by a private index
+
+def held(v):
+    "A value as a record holds it: what JSON has"
+    if isinstance(v, list): return [held(x) for x in v]
+    if isinstance(v, dict): return {k: held(x) for k, x in v.items()}
+    return v.isoformat() if isinstance(v, date) else v
+
+def as_held(view, i):
+    "A view that a record can be made of: times in text, and the time of creation a moment"
+    made = moments(view['fields']['created'])[0]
+    fields = {**view['fields'], 'created': made, 'pending': False,
+              'alias': [f'{a}{i}' for a in set(view['fields']['alias'])]}
+    return {'fields': {**fields, 'item': f'm{i}', 'version': i}, 'metadata': held(view['metadata']),
+            'stats': held(view['stats'])}
+
+def agree_in_sql(cs, shown):
+    "What an index finds among some views, and what the oracle does"
+    shown = [as_held(v, i) for i, v in enumerate(shown, 1)]
+    own = index_of(shown)
+    for c in cs:
+        if refused(c): continue
+        expected = {i for i, v in enumerate(shown, 1) if oracle(c, v) is True}
+        assert found_in(own, parse_where(sql(c))) == expected == {
+            i for i, v in enumerate(shown, 1) if matches(parse_where(sql(c)), v)}, (sql(c), shown)
+
+@settings(max_examples=soak(100, 2000), deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(conditions, min_size=1, max_size=5), st.lists(views, min_size=1, max_size=12))
+def test_the_oracle_agrees_with_a_private_index(cs, shown): agree_in_sql(cs, shown)
+
+@pytest.mark.parametrize('bug', [
+    (compiler.Compiler, 'sql', lambda self, node: compiler.Sql('NOT coalesce(0, 0)') if isinstance(node, tree_of.Not)
+     else self.leaf(node) if not isinstance(node, tree_of.And | tree_of.Or) else self.sql(node.parts[0])),
+    (compiler, '_guard', lambda v: "'text', 'integer', 'real'"),
+    (tree_of, '_text_span', lambda t: (parse_time(t),) * 2 if parse_time(t) else None)])
+def test_a_bug_planted_in_the_compiler_is_caught(monkeypatch, bug):
+    monkeypatch.setattr(*bug)
+    @settings(max_examples=1000, phases=[Phase.generate], database=None, derandomize=True, deadline=None,
+              suppress_health_check=list(HealthCheck))
+    @given(st.lists(conditions, min_size=5, max_size=9), st.lists(views, min_size=9, max_size=12))
+    def fuzz(cs, shown): agree_in_sql(cs, shown)
     with pytest.raises(AssertionError): fuzz()
 
 @settings(max_examples=soak(100, 1000), deadline=None)
@@ -201,7 +245,7 @@ def test_parameters_mean_what_literals_mean(name, op, v, view):
     if refused(('cmp', op, name, v)):
         with pytest.raises(InvalidQuery, match='is no time|is no size'): parse_where(f'{name} {op} :v', {'v': v})
         return
-    got = parse_where(f'{name} {op} :v', {'v': v}).matches(view)
+    got = matches(parse_where(f'{name} {op} :v', {'v': v}), view)
     assert got is (oracle(('cmp', op, name, v), view) is True)
 
 @settings(max_examples=soak(100, 1000), deadline=None)
@@ -211,16 +255,15 @@ def test_lists_as_parameters(name, vs, view):
         if refused(('in', name, vs)):
             with pytest.raises(InvalidQuery, match='is no time|is no size'): parse_where(text, {'v': vs})
             continue
-        assert parse_where(text,
-                           {'v': vs}).matches(view) is (oracle(
-                               ('notin' if 'NOT' in text else 'in', name, vs), view) is True)
+        assert matches(parse_where(text, {'v': vs}), view) is (oracle(
+            ('notin' if 'NOT' in text else 'in', name, vs), view) is True)
 
 @settings(max_examples=soak(100, 1000), deadline=None)
 @given(st.dictionaries(st.sampled_from(['kind', 'x', 'rows', 'metrics.auc', 'metadata.size']),
                        st.one_of(literals, st.none()), max_size=3), views)
 def test_mappings(where, view):
     expected = both([oracle(('null', k) if v is None else ('cmp', '=', k, v), view) for k, v in where.items()])
-    assert parse_where(where).matches(view) is (expected is True)
+    assert matches(parse_where(where), view) is (expected is True)
 
 @settings(max_examples=soak(150, 1500), deadline=None)
 @given(st.text('abAß\n', max_size=8), st.text('abA%_ß\n', max_size=8))
@@ -245,12 +288,13 @@ pieces = st.sampled_from(['auc', 'size', '"a key"', "'x'", '1', '-2.5', ':p', ':
 @example('a IS NOT NOT NULL')
 @example('a.' * 5000)
 def test_any_text_is_a_condition_or_an_invalid_query(text):
+    one = index_of([{'fields': {'size': 3}, 'metadata': {'auc': 0.9}, 'stats': {}}])
     for params in ({}, {'p': 1}, {'p': 1, 'q': ['x', 2]}):
         try: c = parse_where(text, params)
         except InvalidQuery as e: assert isinstance(e, ValueError) and len(str(e)) < 1500
         else:
             assert type(c) is Condition
-            c.matches({'fields': {'size': 3}, 'metadata': {'auc': 0.9}, 'stats': {}})
+            found_in(one, c)
             for node in tree_of._walk(c.tree):
                 assert type(node) in (tree_of.Compare, tree_of.In, tree_of.Like, tree_of.Between, tree_of.IsNull)
 
@@ -278,7 +322,7 @@ def test_injected_values_stay_values():
     for evil in ("' OR 1=1 --", "'; DROP TABLE x; --", '"', '\x00', "\\' OR 1=1"):
         c = parse_where(f'owner = {quoted(evil)} OR owner = :who', {'who': evil})
         assert [x.other.value for x in c.tree.parts] == [evil, evil]
-        assert not c.matches({'metadata': {'owner': 'ana'}}) and c.matches({'metadata': {'owner': evil}})
+        assert found_in(index_of([{'metadata': {'owner': 'ana'}}, {'metadata': {'owner': evil}}]), c) == {2}
 
 @pytest.mark.parametrize('text, under',
                          [("auc > upper('x')", '('), ('auc ~ 1', '~'), ("auc > 0.9 AND\n  rows + 1 > 3", '+'),
@@ -347,20 +391,32 @@ def test_parameters_are_checked():
                           ('a = :p', ['p']), ({'a': [1]}, None), ({'a': {}}, None), ({3: 1}, None), ({'': 1}, None),
                           ({'fields.x': 1}, None), ({'fields.a.size': 1}, None), (3, None), (b'a = 1', None)]:
         with pytest.raises(InvalidQuery): parse_where(where, params)
-    assert parse_where('a IN :p AND b = :q',
-                       {'p': np.array([1, 2]), 'q': np.float32(0.5)}).matches({'metadata': {'a': 2, 'b': 0.5}})
-    assert parse_where('a IN :p', {'p': range(3)}).matches({'metadata': {'a': np.int64(2)}})
-    assert (not parse_where('a IN :p', {'p': []}).matches({'metadata': {'a': 2}})
-            and parse_where('a NOT IN :p', {'p': []}).matches({'metadata': {'a': 2}}))
+    for where, params, found in (('a IN :p AND b = :q', {'p': np.array([1, 2]), 'q': np.float32(0.5)}, True),
+                                 ('a IN :p', {'p': range(3)}, True), ('a IN :p', {'p': []}, False),
+                                 ('a NOT IN :p', {'p': []}, True)):
+        c, view = parse_where(where, params), {'metadata': {'a': 2, 'b': 0.5}}
+        assert matches(c, view) is found is (found_in(index_of([view]), c) == {1}), where
 
 def test_length_and_depth_are_bounded():
     deep = '(' * MAX_DEPTH + 'a = 1' + ')' * MAX_DEPTH
-    assert parse_where(deep).matches({'metadata': {'a': 1}})
+    assert found_in(index_of([{'metadata': {'a': 1}}]), parse_where(deep)) == {1}
     for text in ('(' + deep + ')', 'NOT ' * 21 + 'a', 'NOT (' * 500 + 'a' + ')' * 500, '(' * 9000, 'NOT ' * 2000 + 'a',
                  'a' * (MAX_TEXT + 1), 'a = 1 AND ' * 10**5 + 'a'):
         with pytest.raises(InvalidQuery): parse_where(text)
     wide = parse_where(' OR '.join(['a = 1 AND b = 2'] * 500))
-    assert wide.matches({'metadata': {'a': 1, 'b': 2}}) and len(wide.tree.parts) == 500
+    assert len(wide.tree.parts) == 500 and found_in(index_of([{'metadata': {'a': 1, 'b': 2}}]), wide) == {1}
+
+def test_the_widest_and_deepest_conditions_can_be_asked():
+    own = index_of([{'metadata': {f'k{i}': i for i in range(150)}, 'fields': {'alias': ['best']}}])
+    down = "k1 = 1 AND NOT (" * 9 + "k2 = 'x' AND k3 LIKE '%' OR alias = 'x'" + ')' * 9
+    for text in (' OR '.join(f'k{i % 150}={i}' for i in range(800)),
+                 ' AND '.join(f'NOT k{i % 150}=-1' for i in range(600)), down, ' OR '.join([f'({down})'] * 10)):
+        assert len(text) <= MAX_TEXT
+        c = parse_where(text)
+        assert (found_in(own, c) == {1}) is matches(c, {'metadata': {f'k{i}': i for i in range(150)},
+                                                        'fields': {'alias': ['best']}})
+    many = parse_where({f'k{i}': i for i in range(3000)})
+    assert found_in(own, many) == set() and found_in(own, parse_where('k1 IN :p', {'p': range(5000)})) == {1}
 
 def test_a_short_stack_is_an_invalid_query():
     deep, seen = '(' * MAX_DEPTH + 'a = 1' + ')' * MAX_DEPTH, []
@@ -372,8 +428,8 @@ def test_a_short_stack_is_an_invalid_query():
 def test_words_that_sql_keeps_are_names():
     for word in ('date', 'order', 'group', 'select', 'from', 'user', 'left', 'case', 'end', 'current_date', 'index',
                  'values', 'default', 'key', 'interval', 'limit', 'été'):
-        assert parse_where(f'{word} = 1 AND metadata.{word} = 1 AND "{word}" = 1').matches(
-            {'metadata': {word: 1}}), word
+        c = parse_where(f'{word} = 1 AND metadata.{word} = 1 AND "{word}" = 1')
+        assert found_in(index_of([{'metadata': {word: 1}}]), c) == {1}, word
 
 def test_names_in_quotes():
     view = {'fields': {'size': 1},
@@ -381,27 +437,28 @@ def test_names_in_quotes():
     for text in ('size = 1', '"size" = 1', 'fields.size = 1', 'metadata.size = 2', '"metadata".size = 3',
                  'metadata.metadata.size = 3', '"a ""b"" c" = 4', 'x.y.z = 5', '"x.y".z = 5', '"in" = 6',
                  'metadata.in = 6'):
-        assert parse_where(text).matches(view), text
+        assert matches(parse_where(text), view) and found_in(index_of([view]), parse_where(text)) == {1}, text
 
 def test_found_and_repr():
     c = parse_where('auc > 0.9 AND stats.rows > other')
     assert c.found({'metadata': {'auc': 0.8}, 'stats': {'rows': 3}}) == {'auc': 0.8, 'stats.rows': 3, 'other': None}
-    assert parse_where(None).found({}) == {} and parse_where(None).matches({}) and parse_where({}).matches({})
+    assert parse_where(None).found({}) == {} and parse_where(None).tree is None is parse_where({}).tree
 
 def test_times_at_the_ends_of_the_calendar():
     for text in ('0001-01-01T00:00+14:00', '9999-12-31T23:59-14:00'):
         for v in (datetime(2026, 1, 1), date.min, datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))):
             with pytest.raises(InvalidQuery, match='is no time'): parse_where('created > :t', {'t': text})
-            assert tree_of.truth(parse_where('day > :t', {'t': text}).tree, {'metadata': {'day': v}}) is None
-    assert parse_where('created BETWEEN :a AND :b',
-                       {'a': date.min, 'b': date.max}).matches({'fields': {'created': datetime.now(UTC)}})
+            assert truth(parse_where('day > :t', {'t': text}).tree, {'metadata': {'day': v}}) is None
+    c, view = parse_where('created BETWEEN :a AND :b',
+                          {'a': date.min, 'b': date.max}), {'fields': {'created': datetime.now(UTC)}}
+    assert matches(c, view) and found_in(index_of([view]), c) == {1}
 
 def test_threads():
     bad = []
     def work(n):
         for i in range(30):
-            if not parse_where('a = :n AND b <> :i', {'n': n, 'i': i}).matches({'metadata': {'a': n, 'b': -1}}):
-                bad.append(n)
+            c = parse_where('a = :n AND b <> :i', {'n': n, 'i': i})
+            if found_in(index_of([{'metadata': {'a': n, 'b': -1}}]), c) != {1}: bad.append(n)
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
     for t in threads: t.start()
     for t in threads: t.join()

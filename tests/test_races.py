@@ -76,8 +76,11 @@ def test_one_winner_on_a_service(name, racers, n, request, figure):
     assert result == dict(winners=racers * n, several=0, none=0, gaps=0)
 
 def test_planted_look_then_write_is_caught(tmp_path):
-    result = race('planted', tmp_path, 4, 200)
-    assert result['several'] or result['none']
+    "Who looks and then writes meets another by chance: raced until it shows"
+    for n in range(20):
+        result = race('planted', tmp_path/str(n), 4, 200)
+        if result['several'] or result['none']: return
+    raise AssertionError(result)
 
 
 # Many puts of one item
@@ -117,7 +120,7 @@ def test_threads_of_one_store(figure):
     store = store_over(ServiceLike())
     def puts(i): return [store.put('b/m', content(f'{i} {k}')).version for k in range(40)]
     with ThreadPoolExecutor(8) as pool: told = sorted(n for ns in pool.map(puts, range(8)) for n in ns)
-    figure('8 threads x 40 puts of one item, one store', versions=len(told), several=len(told) - len(set(told)))
+    figure('1 threads: 8 x 40 puts of one item, one store', versions=len(told), several=len(told) - len(set(told)))
     assert told == dense(store, 'b/m') == list(range(1, 321))
 
 
@@ -137,7 +140,7 @@ def test_conditions_have_one_winner(verb, tmp_path, figure):
             except Conflict: return False
             return True
         with ThreadPoolExecutor(8) as pool: won[sum(pool.map(one, stores))] += 1
-    figure(f'{verb}: 8 who expect the same', rounds=n, one=won[1], several=sum(c for k, c in won.items() if k > 1),
+    figure(f'1 {verb}: 8 who expect the same', rounds=n, one=won[1], several=sum(c for k, c in won.items() if k > 1),
            none=won[0])
     # two alias moves to the same target are one wish: the loser may find it fulfilled, and says so by not raising
     assert won[0] == 0 and (verb == 'if_at' or won == {1: n})

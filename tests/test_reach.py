@@ -13,7 +13,7 @@ from objectstore import (BucketMissing, NeverReached, NotAvailableOffline, NotFo
 from objectstore.cache import stacked
 from objectstore.storage.files import FileBackend
 from objectstore.storage.mistakes import cure
-from away import forget_all, quiet
+from away import delivered, forget_all, quiet
 from proxy import Proxy
 from services import Place
 from tls import Front, certificate
@@ -178,7 +178,7 @@ def test_once_reached_the_reason_is_told_everywhere(site, certificates):
         assert all('its own authority' in s for s in (repr(store), repr(store.status()), store.sync().waiting[0].why))
         with pytest.raises(StillPending, match='its own authority'), quiet(): v.wait(timeout=0)
     with Front(site.service.endpoint, certificates['plain'], front.port):
-        assert [o.became for o in store.sync()] == ['lab/m@2']
+        assert delivered(store, 'lab/m@2')
 
 def test_an_answer_of_an_earlier_process_counts(memory):
     "Also of an origin in which nothing was stored yet"

@@ -31,14 +31,13 @@ def hits(*said: object) -> list[str]:
 
 TRIED: Counter = Counter()
 
-@pytest.fixture(scope='module', autouse=True)
-def figures(request):
-    "The figures, printed when all is done"
+@pytest.fixture(autouse=True)
+def figures(figure):
+    "What a test has searched"
+    before = Counter(TRIED)
     yield
-    with request.config.pluginmanager.getplugin('capturemanager').global_and_fixture_disabled():
-        each = ', '.join(f'{k} {n}' for k, n in TRIED.items() if k != 'hits')
-        request.config.get_terminal_writer().line(
-            f"\nsecrets: searched {sum(TRIED.values())} outputs ({each}), hits {TRIED['hits']}")
+    if made := TRIED - before:
+        figure.add('20 secrets', outputs=made.total() - made['hits'], hits=made['hits'])
 
 def clean(kind: str, *said: object) -> None:
     "Count outputs, and raise where one holds the canary"

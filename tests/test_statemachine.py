@@ -56,7 +56,9 @@ class TwoMachines(RuleBasedStateMachine):
     def removed(self, item, n) -> None: self.live[item] = [(k, x) for k, x in self.live.get(item, []) if k != n]
 
     @rule(how=st.sampled_from(['refuse', 'hang', 'error']))
-    def goes_away(self, how): self.switch.mode = how
+    def goes_away(self, how):
+        flush_hints()     # one that meets the outage is lost, and a search learns of it when indexes are compared
+        self.switch.mode = how
 
     @rule()
     def comes_back(self):
@@ -166,7 +168,7 @@ def machine(examples: int, steps: int, derandomize: bool = True):
 def test_two_machines_against_a_model(clean, figure):
     n = soak(25, 300)
     machine(n, 30, SOAK == 1)
-    figure('a state machine of two machines', examples=n, steps=30)
+    figure('11 a state machine of two machines', examples=n, steps=30)
 
 @pytest.mark.parametrize('name', ['_waiting', '_going'])
 def test_planted_pending_work_that_is_not_seen_is_caught(clean, monkeypatch, name):

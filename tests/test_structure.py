@@ -13,7 +13,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from objectstore.computed import structure
 from objectstore.computed.structure import digest
 
@@ -232,6 +232,7 @@ values = (st.recursive(leaves,
                        lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner)
                        | st.sets(st.integers() | st.text()) | st.builds(lambda x: Open(a=x), inner)
                        | st.builds(lambda x: Model('m', {1}, x), inner)))
+@settings(deadline=None)
 @given(values)
 def test_a_copy_has_the_same(value):
     assert digest(value) == digest(deepcopy(value)) and digest([value, value]) == digest([value, deepcopy(value)])
@@ -244,6 +245,7 @@ def as_seen(value):
     if isinstance(value, (Open, Model)):
         return type(value).__name__, *sorted((k, as_seen(v)) for k, v in vars(value).items())
     return type(value).__name__, repr(value)
+@settings(deadline=None)
 @given(values, values)
 def test_two_values_have_the_same_where_they_are(a, b):
     assert (digest(a) == digest(b)) == (as_seen(a) == as_seen(b))

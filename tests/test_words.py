@@ -1,5 +1,8 @@
 "What a store says of what is not there, and what it offers to Tab"
+import ast, re
+from pathlib import Path
 import pytest
+import objectstore
 from objectstore import NotFound, ObjectStore
 from objectstore.store.opening import PUBLIC
 from stacks import b, home, stack, store, requests  # noqa: F401 (fixtures)
@@ -9,7 +12,7 @@ def test_a_removed_version_names_the_line_that_brings_it_back(store, b):
     for i in (b'small', b'%' * 100_000):
         v = store.put(x, i); n = v.version
         store.remove(v)
-        line = f"store.copy('{x}@{n}', '{x}')"
+        line = f"store.restore('{x}@{n}')"
         for ask in (lambda: store[v.ref], lambda: store.get(v.ref), lambda: store.get(x)):
             with pytest.raises(NotFound) as e: ask()
             assert line in str(e.value)
@@ -18,7 +21,7 @@ def test_a_removed_version_names_the_line_that_brings_it_back(store, b):
     v = store.put(x, b'!' * 100_000); store.remove(v)
     for e in list(v._in.backend.list(v._in.prefix + 'payloads/')): v._in.backend.delete(e.key)
     with pytest.raises(NotFound) as e: ObjectStore.__getitem__(store, v.ref)
-    assert 'gone' in str(e.value) or 'near' in str(store.tiers)      # a near copy is enough for a copy
+    assert 'gone' in str(e.value)
 
 def test_the_history_of_an_alias_outlives_its_versions(store, b):
     x = f'{b}/x'
@@ -65,3 +68,45 @@ def test_trust_that_is_refused_is_refused(store, b):
     for ask in (lambda: store.get(v, trust=False), lambda: v.get(trust=False),
                 lambda: store.get_many([v], trust=False)):
         with pytest.raises(Exception, match='trust=True'): ask()
+
+# One word for one thing, in what the library says of itself
+
+PACKAGE = Path(objectstore.__file__).parent
+# what is said instead, and the packages that may say it: fsspec has directories
+INSTEAD = {r'\bdirector(y|ies)\b': ('folder', 'filesystem'), r'\brevisions?\b': ('version', ''),
+           r'\bcontainers?\b': ('bucket', ''), r'\bcatalogues?\b': ('catalog', ''),
+           r'\bpurged?\b': ('remove', ''), r'\bcorrupt(ed|ion)?\b': ('damaged', ''),
+           r'\b(unavailable|unreachable)\b': ('away', ''), r'\bqueued\b': ('pending', ''),
+           r'\bbelongs? into\b': ('belong in', '')}
+
+def said(tree: ast.Module) -> list[str]:
+    "Texts for people: docstrings of what is public, and what errors and warnings say"
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and getattr(node, 'name', '')[:1] != '_':
+            found.append(ast.get_docstring(node) or '')
+        if isinstance(node, ast.Raise) or isinstance(node, ast.Call) and ast.unparse(node.func) == 'warnings.warn':
+            found += [c.value for c in ast.walk(node) if isinstance(c, ast.Constant) and isinstance(c.value, str)]
+    return found
+
+def strange(name: str, source: str) -> list[str]:
+    "Words of a module for which another one stands everywhere else"
+    texts = said(ast.parse(source))
+    return [f'{name}: {m[0]!r}, and not {word!r}, in {text[:80]!r}' for pattern, (word, where) in INSTEAD.items()
+            if not where or f'{where}/' not in name for text in texts
+            for m in re.finditer(pattern, text, re.IGNORECASE)]
+
+def test_one_word_stands_for_one_thing():
+    modules = [p for p in PACKAGE.rglob('*.py') if p.name != '_modidx.py']
+    found = [s for p in modules for s in strange(p.relative_to(PACKAGE).as_posix(), p.read_text())]
+    assert len(modules) > 100 and not found, '\n'.join(found)
+    planted = 'def purge(x):\n    "Remove a revision"\n    raise ValueError(f"{x} is corrupt")\n'
+    assert len(strange('a.py', planted)) == 2
+    assert strange('a.py', '"A directory"') and not strange('filesystem/a.py', '"A directory"')
+
+def test_a_module_begins_with_what_it_is():
+    "Its subtitle begins with the noun that people look for, and with no question"
+    for p in PACKAGE.rglob('*.py'):
+        first = (ast.get_docstring(ast.parse(p.read_text())) or '').splitlines()[:1]
+        if p.name in ('_modidx.py', '__init__.py', '__main__.py'): continue
+        assert first and not re.match(r'(What|How|Where|Who|Why|When|Which|Whether)\b', first[0]), (p, first)

@@ -1,7 +1,6 @@
-"""What the reliability tests share: figures, backends that go wrong, processes that can be killed, contents that show
-whether they are whole.
+"""What the reliability tests share: backends that go wrong, processes that can be killed, contents that show whether
+they are whole.
 
-    def test_x(figure): figure('1 one winner', winners=4000, several=0)   # shown at the end of pytest's summary
     for i in range(soak(100, 500)): ...       # 100 repetitions in `make test`, OBJECTSTORE_SOAK times as many in `make
     soak`, at most 500
 """
@@ -27,27 +26,6 @@ def soak(
     return max(1, round(min(n * SOAK, most or n * SOAK)))
 
 
-# Figures
-
-@pytest.fixture
-def figure(record_property):
-    "Keeps a line of figures for the end of pytest's summary"
-    def keep(title: str, **figures) -> None:
-        line = f"{title}: {' / '.join(f'{name} {_plain(value)}' for name, value in figures.items())}"
-        print(line)
-        record_property('figure', line)
-    return keep
-
-def _plain(value) -> str:
-    return f'{value:.2f}' if isinstance(value, float) else f'{value:,}' if isinstance(value, int) else str(value)
-
-def pytest_terminal_summary(terminalreporter):
-    reports = [r for kind in ('passed', 'failed', 'xfailed') for r in terminalreporter.stats.get(kind, ())]
-    lines = [line for r in reports for name, line in r.user_properties if name == 'figure']
-    if not lines: return
-    terminalreporter.section('figures')
-    for line in lines: terminalreporter.write_line(line)
-
 @pytest.fixture
 def own_cache(tmp_path_factory, monkeypatch):
     "No test reads or fills the user's own cache"
@@ -68,7 +46,30 @@ def whole(data: bytes) -> str | None:
     return body.partition(b'\n')[0].decode() if len(data) > 32 and blake3(body).digest() == end else None
 
 
+def outdated_result(store: ObjectStore) -> str:
+    "A calculated result that is outdated, and the latest of its item was removed: its ref"
+    @store.calculated('lab/f')
+    def f(n): return store.get('lab/input') + n
+    for i in range(3):
+        store.put('lab/input', i)
+        f(1)
+    store.remove('lab/f/n=1@latest')
+    return 'lab/f/n=1@1'
+
+
 # Backends that go wrong
+
+class Dead(BaseException): "The process is killed"
+
+class Mortal(MemoryBackend):
+    "A place in memory; whoever writes there dies when `left` writes are done"
+    left = 10**9
+    def _count(self):
+        self.left -= 1
+        if self.left < 0: raise Dead
+    def create(self, key, data): self._count(); return super().create(key, data)
+    def delete(self, key): self._count(); return super().delete(key)
+    def replace(self, key, source): self._count(); return super().replace(key, source)
 
 class Wrapped(Backend):
     "Another backend, each of whose calls passes through `call`"
@@ -121,7 +122,7 @@ def remote(place, endpoint: str | None = None, timeout: float = 1.0) -> ObjectSt
 _context = multiprocessing.get_context('forkserver')
 gate = _context.Barrier      # `gate(n)`: n processes begin together, when the last of them is ready
 _mine = ['test_crash', 'test_faults', 'test_races', 'test_powercut', 'test_traps']
-_context.set_forkserver_preload(['__main__', 'objectstore', *_mine])
+_context.set_forkserver_preload(['__main__', 'objectstore', 'nbdev.test', *_mine])
 os.environ['PYTHONPATH'] = os.pathsep.join([str(Path(__file__).parent),
                                             *os.environ.get('PYTHONPATH', '').split(os.pathsep)]).rstrip(os.pathsep)
 
