@@ -172,10 +172,30 @@ def requests():
         say('### Requests through a near tier, counted at a proxy',
             table(['operation', 'requests', 'budget', ''], rows))
 
+def delivers():
+    with far() as f:
+        if not f: return
+        open, proxy = f
+        open(timeout=10.0).put('lab/first', 1)
+        rows = []
+        for i in range(TIMES):
+            away = open(offline=True)
+            for k in range(300): away.put(f'lab/offline-{i}/{k % 30}', {'k': k})
+            proxy.delay = 0.02
+            together, s = [(f'lab/many-{i}/{k % 30}', {'k': k}) for k in range(300)], open(timeout=10.0)
+            begun = time.perf_counter()
+            s.sync()
+            between = time.perf_counter()
+            s.put_many(together)
+            times, proxy.delay = [between - begun, time.perf_counter() - between], 0.0
+            rows.append([f'{t:.2f} s' for t in times])
+        say('### 300 puts of 30 items, ten behind one another, over a line of 20 ms',
+            table(['`sync`', '`put_many`'], rows))
+
 if __name__ == '__main__':
     warnings.simplefilter('ignore')
     heading('Near tiers and work offline')
     mb, asked = int(([a for a in sys.argv[1:] if a.isdigit()] or [5000])[0]), [
         a for a in sys.argv[1:] if not a.isdigit()]
-    for f, args in ((requests, ()), (hanging, ()), (waits, ()), (kills, ()), (memory, (mb,))):
+    for f, args in ((requests, ()), (delivers, ()), (hanging, ()), (waits, ()), (kills, ()), (memory, (mb,))):
         if not asked or f.__name__ in asked: f(*args)

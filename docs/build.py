@@ -9,9 +9,11 @@ from pages import ROOT, Links, clashes, stage
 WORK, SITE = ROOT/'_proc', ROOT/'_docs'
 PAGES, BUILT = WORK/'pages', WORK/'html'
 SECTIONS = [('Tutorials', 'tutorials'), ('Explanations', 'explanations'), ('The store', 'store'),
-            ('Calculated objects', 'computed'), ('The browser', 'browser'), ('Search', 'search'), ('Caches', 'cache'),
+            ('Versions', 'versions'), ('Calculated objects', 'computed'), ('The browser', 'browser'),
+            ('Search', 'search'), ('Caches', 'cache'), ('What is kept', 'care'),
             ('Codecs', 'codecs'), ('The format', 'format'), ('Storage', 'storage'), ('Foundations', '.'),
-            ('By URL', 'filesystem'), ('The command', 'command'), ('Testing', 'testing')]
+            ('By URL', 'filesystem'), ('Moving in and out', 'moving'), ('The command', 'command'),
+            ('Testing', 'testing')]
 
 def notebooks(folder: str) -> list[Path]:
     "The notebooks of one folder, in their order"

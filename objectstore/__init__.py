@@ -11,8 +11,11 @@ from .storage.config import InvalidSettings, get_config
 from .storage.urls import register_backend
 from .format.witness import Renewed
 from .cache.breaker import Gone, NeverReached
-from .codecs.codec import register_codec
-from .store.version import Folder, Stats, Version, Versions
+from .codecs.codec import Codec, register_codec
+from .care.doctor import doctor
+from .care.report import Report
+from .versions.version import Folder, Stats, Version, Versions
+from .versions.bundle import Bundle
 from .store.opening import ObjectStoreInterface
 from .store.store import LocalObjectStore, ObjectStore
 from .computed.fingerprint import Secret
@@ -21,11 +24,12 @@ from .computed.mapping import MapFailed
 from .browser.browse import browse
 from .testing.service import ServiceFailed
 
-__all__ = ['ObjectStore', 'LocalObjectStore', 'ObjectStoreInterface', 'Version', 'Versions', 'Folder', 'Stats',
-           'get_config', 'browse', 'register_backend', 'register_codec', 'ObjectStoreError', 'NotFound', 'NoSuchFile',
-           'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted', 'Damaged', 'InvalidCall', 'InvalidRef',
-           'InvalidQuery', 'TierMismatch', 'Unsupported', 'CommitUnknown', 'StillPending', 'MissingExtra',
-           'BucketMissing', 'Refused', 'ServiceFailed', 'InvalidSettings', 'Renewed', 'Gone', 'NeverReached',
-           'PendingWarning', 'StaleWarning', 'CalculationFailed', 'MapFailed', 'Cycle', 'scratch', 'Secret']
+__all__ = ['ObjectStore', 'LocalObjectStore', 'ObjectStoreInterface', 'Version', 'Versions', 'Folder', 'Bundle',
+           'Stats', 'get_config', 'doctor', 'Report', 'browse', 'register_backend', 'Codec', 'register_codec',
+           'ObjectStoreError', 'NotFound', 'NoSuchFile', 'NotAvailableOffline', 'Conflict', 'Protected', 'Untrusted',
+           'Damaged', 'InvalidCall', 'InvalidRef', 'InvalidQuery', 'TierMismatch', 'Unsupported', 'CommitUnknown',
+           'StillPending', 'MissingExtra', 'BucketMissing', 'Refused', 'ServiceFailed', 'InvalidSettings', 'Renewed',
+           'Gone', 'NeverReached', 'PendingWarning', 'StaleWarning', 'CalculationFailed', 'MapFailed', 'Cycle',
+           'scratch', 'Secret']
 
 def __dir__() -> list[str]: return [*__all__, '__version__']

@@ -27,13 +27,16 @@ _other = dict(metadata='meta tags attrs attributes labels properties description
               columns='usecols select')
 _version = {'version', 'v', 'number', 'n', 'selector', 'at'}
 
+# %% ../nbs/04_calls.ipynb #764e8f32
 def _takes(verb: Callable) -> dict[str, inspect.Parameter]:
     "The parameters of a verb"
     return {n: p for n, p in list(inspect.signature(verb).parameters.items())[1:]}
 
+# %% ../nbs/04_calls.ipynb #b880da5d
 def _ref_with(given: object, selector: object) -> str:
     "A ref with a version, as it is written"
-    name = str(getattr(given, 'ref', given)).partition('@')[0] if given is not ... else 'bucket/item'
+    name = (str(getattr(given, 'ref', given)).partition('@')[0] if given is not ...
+            else 'bucket/item')
     return repr(f'{name}@{str(getattr(selector, "version", selector)).lstrip("@")}')
 
 def _part_of_ref(verb: str, ref: object, value: object) -> str:
@@ -42,11 +45,13 @@ def _part_of_ref(verb: str, ref: object, value: object) -> str:
     return (f'one version is store[{_ref_with(ref, value)}]' if verb == 'versions'
             else f'a version is part of the ref, as in {_ref_with(ref, value)}')
 
+# %% ../nbs/04_calls.ipynb #988707be
 def _of_keyword(takes: Mapping, verb: str, name: str, value: object, ref: object) -> str:
     "What a keyword that a verb does not take was meant for"
     if name in _version and 'ref' in takes: return _part_of_ref(verb, ref, value)
     near = hint(name, takes)
-    other = next((here for here, names in _other.items() if here in takes and name.lower() in names.split()), None)
+    other = next((here for here, names in _other.items() if here in takes
+                  and name.lower() in names.split()), None)
     if near and (other is None or name.lower() in str(near)):
         return f'did you mean {near.removeprefix("; did you mean ")}'
     return f'here that is {other}=' if other else near.removeprefix('; ')
@@ -65,6 +70,7 @@ def _shape(verb: Callable) -> str:
 def _called(verb: Callable) -> str:
     return verb.__name__ if verb.__name__ != '__init__' else verb.__qualname__.partition('.')[0]
 
+# %% ../nbs/04_calls.ipynb #1c2e15e0
 def wrong_call(
     verb: Callable,       # As it is defined
     args: tuple,          # As it was called, the object first
@@ -82,16 +88,20 @@ def wrong_call(
         return InvalidCall(f'{_called(verb)} takes no {unknown[0]!r}{meant.rstrip("?")}'
                            f'{"?" if meant.endswith("?") else "."} It is called {shape}')
     if len(args) - 1 > len(plain):
-        return InvalidCall(f'{_too_many(takes, _called(verb), args[1 + len(plain)], plain, ref)}. It is called {shape}')
+        return InvalidCall(f'{_too_many(takes, _called(verb), args[1 + len(plain)], plain, ref)}. '
+                           f'It is called {shape}')
     return InvalidCall(f'{_called(verb)}: {why}. It is called {shape}')
 
+# %% ../nbs/04_calls.ipynb #fa9d1650
 def _too_many(takes: Mapping, verb: str, value: object, plain: list[str], ref: object) -> str:
     "What is said of one argument too many"
     named = [n for n in takes if n not in plain]
-    if isinstance(value, int) and not isinstance(value, bool) and 'ref' in takes and 'obj' not in takes:
-        return f'{verb} takes no {value!r} behind {", ".join(plain)}: {_part_of_ref(verb, ref, value)}'
-    meant = ('metadata' if isinstance(value, Mapping) and 'metadata' in named else 'as_' if isinstance(value, type)
-             and 'as_' in named else None)
+    if (isinstance(value, int) and not isinstance(value, bool) and 'ref' in takes
+        and 'obj' not in takes):
+        return (f'{verb} takes no {value!r} behind {", ".join(plain)}: '
+                f'{_part_of_ref(verb, ref, value)}')
+    meant = ('metadata' if isinstance(value, Mapping) and 'metadata' in named else 'as_'
+             if isinstance(value, type) and 'as_' in named else None)
     return f'{verb} takes {", ".join(plain) or "nothing"} alone without a name' + (f': write {meant}=' if meant
         else f'; the others are named ({", ".join(named[:4])}{", …" * (len(named) > 4)})' if named else '')
 
@@ -105,6 +115,7 @@ class Help(str):
     def __str__(self) -> str: return help_text(str.__str__(self), self.verb)
     def expandtabs(self, tabsize: int = 8) -> str: return str(self).expandtabs(tabsize)
 
+# %% ../nbs/04_calls.ipynb #28e76a08
 def with_help(verb: _F) -> _F:
     "A verb whose docstring tells of its parameters"
     if verb.__doc__ and not isinstance(verb.__doc__, Help):      # there is none with `python -OO`
@@ -132,10 +143,12 @@ def help_text(
     parts = [first]
     if takes: parts.append('Parameters:\n\n' + '\n'.join(takes))
     if gives not in (inspect.Signature.empty, 'None', None):
-        parts.append(f'Returns: `{inspect.formatannotation(gives) if not isinstance(gives, str) else gives}`'
+        parts.append('Returns: '
+                     f'`{inspect.formatannotation(gives) if not isinstance(gives, str) else gives}`'
                      + meant.get('return', ''))
     return '\n\n'.join([*parts, rest] if rest else parts)
 
+# %% ../nbs/04_calls.ipynb #388c2ede
 def _meanings(verb: Callable) -> dict[str, str]:
     "The comments of parameters, and of what comes back; none where the source is not there"
     from fastcore.docments import docments
@@ -151,7 +164,8 @@ def _meanings(verb: Callable) -> dict[str, str]:
 def _typed(name: str, p: inspect.Parameter) -> str:
     "A parameter as it is written: name, type and default"
     stars = {p.VAR_POSITIONAL: '*', p.VAR_KEYWORD: '**'}.get(p.kind, '')
-    type_ = p.annotation if isinstance(p.annotation, str) else inspect.formatannotation(p.annotation)
+    type_ = (p.annotation if isinstance(p.annotation, str)
+             else inspect.formatannotation(p.annotation))
     said = '' if p.annotation is p.empty else f': {type_}'
     default = '' if p.default is p.empty else f' = {"..." if p.default is ... else repr(p.default)}'
     return f'`{stars}{name}{said}{default}`'
@@ -186,9 +200,14 @@ _verbs = {"store[ref].compare(4), for two versions of an item, or with another r
           'store.list_buckets()': 'buckets get_buckets', 'store.history(ref)': 'moves log_of events audit',
           'store.sync()': 'push pull flush commit', 'store.rollback(ref, alias) for an alias; '
           'store.copy(ref_of_a_version, ref) puts an older version anew': 'undo revert restore reset',
+          'store.care.prune(ref, keep_last=…)': 'prune thin clean cleanup', 'store.care.gc()': 'gc collect vacuum',
+          'store.care.tidy()': 'tidy', 'store.care.verify()': 'verify check fsck', 'store.care.usage()': 'usage du',
+          'from objectstore.moving import export; export(ref, path, store)': 'export',
+          'from objectstore.moving import reproduce; reproduce(ref, store)': 'reproduce',
           'store[ref].open()': 'open', 'store[ref].path()': 'path', 'store.near.keep(refs)': 'keep pin hold cache'}
 MEANT = {word: here for here, words in _verbs.items() for word in words.split()}
 
+# %% ../nbs/04_calls.ipynb #5ff5e33d
 def no_attribute(
     of: object,
     name: str,

@@ -13,25 +13,29 @@ from typing import Any
 
 
 # %% auto #0
-__all__ = ['visible', 'to_markdown', 'Size', 'human_size', 'human_time', 'human_number', 'shown', 'Shown', 'Table', 'Card',
-           'Looks']
+__all__ = ['BAR', 'visible', 'to_markdown', 'Size', 'Bar', 'human_size', 'human_time', 'human_number', 'shown', 'Shown', 'Table',
+           'Card', 'Looks']
 
 # %% ../nbs/05_display.ipynb #6fc8a3e9
 _unseen = {'Cc', 'Cf', 'Cs', 'Co', 'Cn', 'Zl', 'Zp'}
-_blank = set('\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0')      # letters and marks that print nothing
+# letters and marks that print nothing
+_blank = set('\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0')
 _short = {'\n': '\\n', '\r': '\\r', '\t': '\\t'}
 
 def _spelt(c: str) -> str:
     n = ord(c)
     return _short.get(c) or (f'\\x{n:02x}' if n < 256 else f'\\u{n:04x}' if n < 65536 else f'\\U{n:08x}')
 
+# %% ../nbs/05_display.ipynb #e0cde1fb
 def visible(
     text: str,
     limit: int = 80,    # Characters; the rest becomes …
 ) -> str:               # One line
     "A text as it may be shown, everything in it visible"
-    shown = ''.join(_spelt(c) if unicodedata.category(c) in _unseen or c in _blank else c for c in text[:limit + 1])
-    return shown if len(text) <= limit and len(shown) <= 2 * limit else shown[:limit - 1].rstrip() + '…'
+    shown = ''.join(_spelt(c) if unicodedata.category(c) in _unseen or c in _blank else c
+                    for c in text[:limit + 1])
+    return (shown if len(text) <= limit and len(shown) <= 2 * limit
+            else shown[:limit - 1].rstrip() + '…')
 
 # %% ../nbs/05_display.ipynb #9058b759
 _marks = re.compile(r'([\\`*_{}\[\]()#!|~$])')
@@ -47,6 +51,9 @@ def to_markdown(text: str) -> str:
 # %% ../nbs/05_display.ipynb #1c810b41
 class Size(int): "A number of bytes, shown with a unit"
 
+class Bar(float): "A share between 0 and 1, shown as a bar"
+
+# %% ../nbs/05_display.ipynb #f0b44d9e
 def human_size(n: int) -> str:
     "Bytes with a unit of thousands: `2.1 MB`"
     if n < 1000: return f'{n} B'
@@ -56,6 +63,7 @@ def human_size(n: int) -> str:
         if size < 999.5: break
     return f'{size:.1f} {unit}' if size < 99.95 else f'{size:,.0f} {unit}'
 
+# %% ../nbs/05_display.ipynb #d9b5b607
 def human_time(t: date) -> str:
     "`2026-11-01 12:04 UTC`, or the day alone of a date"
     if t != t: return ''                                    # NaT
@@ -64,16 +72,20 @@ def human_time(t: date) -> str:
     except OverflowError: return t.isoformat()
     return f'{t:%Y-%m-%d %H:%M} UTC'
 
+# %% ../nbs/05_display.ipynb #59f324e9
 def human_number(v: int | float) -> str:
     "A number with as many digits as one reads"
     if isinstance(v, int):
-        return (f'a number of {v.bit_length()} bits' if v.bit_length() > 256 else f'{v:,}' if abs(v) >= 10_000
-                else str(v))
+        return (f'a number of {v.bit_length()} bits' if v.bit_length() > 256 else f'{v:,}'
+                if abs(v) >= 10_000 else str(v))
     if v != v: return 'NaN'
     if v == round(v, 1) and 10_000 <= abs(v) < 1e15: return f'{v:,.1f}'.removesuffix('.0')
-    return f'{v:,.1f}' if 10_000 <= abs(v) < 1e15 else f'{v:.5g}' if 1000 <= abs(v) < 10_000 else f'{v:.4g}'
+    return (f'{v:,.1f}' if 10_000 <= abs(v) < 1e15 else f'{v:.5g}' if 1000 <= abs(v) < 10_000
+            else f'{v:.4g}')
 
 # %% ../nbs/05_display.ipynb #f68c48b4
+BAR = 16     # characters of a whole bar
+
 def shown(
     v: Any,
     limit: int = 80,    # Characters
@@ -85,20 +97,24 @@ def shown(
         case str(): return visible(v, limit)
         case bool(): return str(v)
         case Size(): return human_size(int(v))
+        case Bar(): return '█' * (n := round(v * BAR)) or ('▏' if v > 0 and not n else '')
         case int() | float(): return human_number(v)
         case date(): return visible(human_time(v), limit)
         case timedelta() | os.PathLike(): return visible(str(v), limit)
         case bytes() | bytearray(): return human_size(len(v))
         case Mapping() | list() | tuple() | set() | frozenset(): return _members(v, limit, depth)
-    if type(v).__module__ == 'numpy' and getattr(v, 'ndim', None) == 0: return shown(v.item(), limit, depth)
+    if type(v).__module__ == 'numpy' and getattr(v, 'ndim', None) == 0:
+        return shown(v.item(), limit, depth)
     return visible(f'<{type(v).__name__}>', limit)
 
+# %% ../nbs/05_display.ipynb #75a986d2
 def _members(v: Collection, limit: int, depth: int) -> str:
     "The members of a list or mapping"
     if not depth and len(v): return '…'
     first = list(islice(v.items() if isinstance(v, Mapping) else v, 12))
     def one(x): return 'None' if x is None else shown(x, limit, depth - 1)
-    parts = [f'{one(k)}: {one(x)}' for k, x in first] if isinstance(v, Mapping) else [one(x) for x in first]
+    parts = ([f'{one(k)}: {one(x)}' for k, x in first] if isinstance(v, Mapping)
+             else [one(x) for x in first])
     text = ', '.join(parts) + ', …' * (len(v) > 12)
     if depth < 2: text = f'{{{text}}}' if isinstance(v, Mapping) else f'[{text}]'
     return text if len(text) <= limit else text[:limit - 1].rstrip(' ,') + '…'
@@ -131,13 +147,21 @@ div.objectstore-shown dl.os-d{display:grid;grid-template-columns:max-content min
 div.objectstore-shown dl.os-d dt{
 float:none;width:auto;padding:0;font-weight:400;font-style:normal;margin:0;max-width:24em;overflow-wrap:anywhere}
 div.objectstore-shown dl.os-d dd{margin:0;overflow-wrap:anywhere;unicode-bidi:isolate;font-variant-numeric:tabular-nums}
+div.objectstore-shown .os-bar{width:12em;height:.7em;border-radius:2px;
+background:color-mix(in srgb,currentColor 10%,transparent)}
+div.objectstore-shown .os-bar i{display:block;height:100%;min-width:1px;border-radius:2px;
+background:color-mix(in srgb,currentColor 55%,transparent)}
 div.objectstore-shown summary{cursor:pointer;padding:2px 0}
 div.objectstore-shown details details{margin-left:16px}
 @media (forced-colors:active){
-div.objectstore-shown table.os-t th,div.objectstore-shown table.os-t td{border-bottom-color:CanvasText}}
+div.objectstore-shown table.os-t th,div.objectstore-shown table.os-t td{border-bottom-color:CanvasText}
+div.objectstore-shown .os-bar{border:1px solid CanvasText}
+div.objectstore-shown .os-bar i{background:CanvasText;forced-color-adjust:none}}
 </style>"""
 
-def _page(body: str) -> str: return f'<div class="objectstore-shown tex2jax_ignore mathjax_ignore">{_style}{body}</div>'
+# %% ../nbs/05_display.ipynb #25f808a8
+def _page(body: str) -> str:
+    return f'<div class="objectstore-shown tex2jax_ignore mathjax_ignore">{_style}{body}</div>'
 
 def _p(text: object, kind: str = '', limit: int = 400) -> str:
     "A paragraph, where there is text"
@@ -153,7 +177,23 @@ class Shown:
     def html(self) -> str: return _page(self.inner_html())
     def __repr__(self) -> str: return self.text()
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
-        return {'text/plain': self.text(), 'text/html': self.html(), 'text/markdown': self.markdown()}
+        return {'text/plain': self.text(), 'text/html': self.html(),
+                'text/markdown': self.markdown()}
+
+# %% ../nbs/05_display.ipynb #012b908f
+def _bar(v: Bar) -> str:
+    "A bar in HTML; its length is also said"
+    share = f'{100 * min(max(v, 0), 1):.1f}%'
+    return (f'<div class="os-bar" role="img" aria-label="{share}"><i '
+            f'style="width:{share}"></i></div>')
+
+# %% ../nbs/05_display.ipynb #22b474ac
+def _width(text: str) -> int:
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in 'WF'
+               else 1 for c in text)
+def _pad(text: str, width: int, right: bool) -> str:
+    space = ' ' * (width - _width(text))
+    return space + text if right else text + space
 
 # %% ../nbs/05_display.ipynb #a803bb55
 class Table(Shown):
@@ -180,8 +220,8 @@ class Table(Shown):
 
     def numeric(self, column: int) -> bool:
         "Are all of a column's values numbers?"
-        kinds = [isinstance(r[column], (int, float)) and not isinstance(r[column], bool) for r in self.rows
-                 if r[column] is not None]
+        kinds = [isinstance(r[column], (int, float)) and not isinstance(r[column], bool | Bar)
+                 for r in self.rows if r[column] is not None]
         return bool(kinds) and all(kinds)
 
     def cells(self) -> list[list[str]]:
@@ -193,8 +233,10 @@ class Table(Shown):
         table = [[shown(h, 40) for h in self.headers], *self.cells()] if self.rows else []
         widths = [max(_width(r[i]) for r in table) for i in range(len(self.headers))] if table else []
         right = [self.numeric(i) for i in range(len(self.headers))]
-        body = ['  '.join(_pad(c, w, n) for c, w, n in zip(r, widths, right)).rstrip() for r in table]
-        return '\n'.join(s for s in (shown(self.caption, 400), *body, self.more(), shown(self.footer, 400)) if s)
+        body = ['  '.join(_pad(c, w, n) for c, w, n in zip(r, widths, right)).rstrip()
+                for r in table]
+        return '\n'.join(s for s in (shown(self.caption, 400), *body, self.more(),
+                                     shown(self.footer, 400)) if s)
 
     def inner_html(self) -> str:
         "As HTML, without the frame and style"
@@ -203,26 +245,24 @@ class Table(Shown):
         kinds = ['os-n' if self.numeric(i) else '' if any(len(r[i]) > 32 for r in cells) else 'os-w'
                  for i in range(len(self.headers))]
         attrs = [f' class="{k}"' if k else '' for k in kinds]
-        head = ''.join(f'<th scope="col"{a}>{escape(shown(h, 40))}</th>' for h, a in zip(self.headers, attrs))
-        rows = ''.join('<tr>' + ''.join(f'<td{a}>{escape(c)}</td>' for c, a in zip(r, attrs)) + '</tr>' for r in cells)
-        table = f'<table class="os-t"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>' if self.rows else ''
+        head = ''.join(f'<th scope="col"{a}>{escape(shown(h, 40))}</th>'
+                       for h, a in zip(self.headers, attrs))
+        def cell(v, text): return _bar(v) if isinstance(v, Bar) else escape(text)
+        rows = ''.join('<tr>' + ''.join(f'<td{a}>{cell(v, c)}</td>' for v, c, a in zip(row, r, attrs)) + '</tr>'
+                       for row, r in zip(self.rows, cells))
+        table = (f'<table class="os-t"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+                 if self.rows else '')
         return _p(self.caption) + table + _p(self.more(), 'os-more') + _p(self.footer, 'os-more')
 
     def markdown(self) -> str:
         "As markdown"
         def line(cells): return '| ' + ' | '.join(map(to_markdown, cells)) + ' |'
-        rule = '| ' + ' | '.join('---:' if self.numeric(i) else '---' for i in range(len(self.headers))) + ' |'
+        rule = '| ' + ' | '.join('---:' if self.numeric(i) else '---'
+                                 for i in range(len(self.headers))) + ' |'
         table = ('\n'.join([line([shown(h, 40) for h in self.headers]), rule, *map(line, self.cells())]) if self.rows
                  else '')
         return '\n\n'.join(s for s in (to_markdown(shown(self.caption, 400)), table, self.more(),
                                        to_markdown(shown(self.footer, 400))) if s)
-
-# %% ../nbs/05_display.ipynb #012b908f
-def _width(text: str) -> int:
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in 'WF' else 1 for c in text)
-def _pad(text: str, width: int, right: bool) -> str:
-    space = ' ' * (width - _width(text))
-    return space + text if right else text + space
 
 # %% ../nbs/05_display.ipynb #c2762cea
 class Card(Shown):
@@ -251,11 +291,12 @@ class Card(Shown):
     def text(self) -> str:
         "As plain text"
         lines = [shown(self.title, 400), shown(self.subtitle, 400)]
-        width = max((_width(k) for g in self.groups.values() if not isinstance(g, Table) for k, _ in self.pairs(g)),
-                    default=0)
+        width = max((_width(k) for g in self.groups.values() if not isinstance(g, Table)
+                     for k, _ in self.pairs(g)), default=0)
         for heading, g in self.groups.items():
             body = (g.text().splitlines() if isinstance(g, Table)
-                    else [f'{_pad(k, width, False)}  {v}' for k, v in self.pairs(g)] + [self.rest(g)])
+                    else [f'{_pad(k, width, False)}  {v}' for k, v in self.pairs(g)]
+                    + [self.rest(g)])
             lines += [shown(heading), *('  ' + l for l in body if l)]
         return '\n'.join(l for l in lines if l)
 
@@ -280,7 +321,6 @@ class Card(Shown):
             found += [_strong(heading), body, '' if isinstance(g, Table) else self.rest(g)]
         return '\n\n'.join(s for s in found if s)
 
-# %% ../nbs/05_display.ipynb #b3b88a25
 def _strong(text: str) -> str:
     plain = to_markdown(shown(text, 400))
     return f'**{plain}**' if plain else ''

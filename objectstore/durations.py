@@ -11,11 +11,15 @@ from datetime import timedelta
 __all__ = ['UNITS', 'GRAMMAR', 'is_duration', 'parse_duration', 'seconds', 'duration_text']
 
 # %% ../nbs/00_durations.ipynb #c38421ce
-_units = {'ms': 1, 's': 1000, 'min': 60_000, 'h': 3_600_000, 'd': 86_400_000, 'w': 604_800_000}     # milliseconds
-_spelt = {'ms': 'ms millisecond milliseconds', 's': 's sec secs second seconds', 'min': 'min mins minute minutes',
-          'h': 'h hr hrs hour hours', 'd': 'd day days', 'w': 'w wk wks week weeks'}
-UNITS = {word: unit for unit, words in _spelt.items() for word in words.split()}     # What is written: the unit
-_vague = {'m': "write 'min' for minutes and 'd' for days", 'mo': "write days: '30 d'", 'y': "write days: '365 d'"}
+# milliseconds
+_units = {'ms': 1, 's': 1000, 'min': 60_000, 'h': 3_600_000, 'd': 86_400_000, 'w': 604_800_000}
+_spelt = {'ms': 'ms millisecond milliseconds', 's': 's sec secs second seconds',
+          'min': 'min mins minute minutes', 'h': 'h hr hrs hour hours', 'd': 'd day days',
+          'w': 'w wk wks week weeks'}
+# What is written: the unit
+UNITS = {word: unit for unit, words in _spelt.items() for word in words.split()}
+_vague = {'m': "write 'min' for minutes and 'd' for days", 'mo': "write days: '30 d'",
+          'y': "write days: '365 d'"}
 _vague |= {w: _vague['mo'] for w in ('month', 'months')} | {w: _vague['y'] for w in ('yr', 'yrs', 'year', 'years')}
 _form = re.compile(r'(\d+(?:\.\d+)?)\s*([a-z]+)', re.ASCII | re.IGNORECASE)
 GRAMMAR = "write '90 s', '10 min', '12 h', '7 d' or '2 weeks', or give a timedelta"
@@ -36,7 +40,8 @@ def parse_duration(
     if unit in _vague: raise ValueError(f'{value!r} has no fixed length: {_vague[unit]}')
     if not m or unit not in UNITS: raise ValueError(f'{value!r:.80} is no duration: {GRAMMAR}')
     try: return timedelta(milliseconds=float(m[1]) * _units[UNITS[unit]])
-    except OverflowError: raise ValueError(f'{value!r:.80} is longer than {timedelta.max.days:,} days') from None
+    except OverflowError:
+        raise ValueError(f'{value!r:.80} is longer than {timedelta.max.days:,} days') from None
 
 # %% ../nbs/00_durations.ipynb #1d8f4eae
 def seconds(

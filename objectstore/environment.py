@@ -21,6 +21,7 @@ def cleaned(text: str) -> str:
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in '"\'' and text[0] not in text[1:-1]
     return text[1:-1].strip() if quoted else text
 
+# %% ../nbs/03_environment.ipynb #ef46dff4
 def variable(
     *names: str,            # The first that says something counts
 ) -> str | None:            # None: none of them is set, or they are empty
@@ -41,13 +42,16 @@ def sendable(
 ) -> str:
     "The text, or `TierMismatch` where it cannot be part of a request"
     if not (found := _odd.search(text)): return text
-    kind = _kinds.get(found[0]) or ('a character that is not ASCII' if found[0] > '\x7e' else 'a control character')
+    kind = (_kinds.get(found[0])
+            or ('a character that is not ASCII' if found[0] > '\x7e' else 'a control character'))
     raise TierMismatch(f'{name} cannot be sent: there is {kind} in it, after {found.start()} of {len(text)} '
                        'characters; ' 'write it anew')
 
+# %% ../nbs/03_environment.ipynb #3b4c3b25
 def brief(text: str) -> str:
     "A value for a message: as it is where it is a short word, for a long one may be a secret"
-    return repr(text) if re.fullmatch(r'[\w.:+-]{0,11}', text, re.ASCII) else f'a text of {len(text)} characters'
+    return (repr(text) if re.fullmatch(r'[\w.:+-]{0,11}', text, re.ASCII)
+            else f'a text of {len(text)} characters')
 
 # %% ../nbs/03_environment.ipynb #11d5772f
 _words: dict[str, bool] = {**dict.fromkeys('1 yes true on y t'.split(), True),
@@ -70,21 +74,26 @@ _no_secret = {*'pad eos bos unk mask sep cls special stop start end next per ima
 _keys = {*'api access secret private account sas signing encryption auth ssh service client master'.split()}
 _login = re.compile(r'://[^/\s:@]*:[^/\s@]+@')
 
+# %% ../nbs/03_environment.ipynb #c8b0fdda
 def names_secret(name: str) -> bool:
     "Does this name say that what it names is a secret?"
     words = [w.lower() for w in re.findall(r'[A-Z]+(?![a-z])|[A-Z]?[a-z]+', name)]
     before = words[-2] if len(words) > 1 else ''
     if _alone & {*words} or words[-2:] == ['connection', 'string']: return True
-    return bool(words) and (words[-1] in _last and before not in _no_secret or words[-1] == 'key' and before in _keys)
+    return (bool(words) and (words[-1] in _last and before not in _no_secret or words[-1] == 'key'
+                             and before in _keys))
 
+# %% ../nbs/03_environment.ipynb #db5cfa06
 def is_private(name: str, value: object) -> bool:
     "Is this value not to be stored as it is? Nothing, yes and no are no secrets"
     if value is None or isinstance(value, bool) or value == '': return False
     return names_secret(name) or isinstance(value, str) and bool(_login.search(value))
 
+# %% ../nbs/03_environment.ipynb #6ac3fb66
 def veiled(name: str, value: object, veil: Callable[[object], str]) -> object:
     "A value in which each secret is replaced, also those within mappings and lists"
-    if is_private(name, value if isinstance(value, str | int | float | bytes | None) else ...): return veil(value)
+    if is_private(name, value if isinstance(value, str | int | float | bytes | None) else ...):
+        return veil(value)
     if not isinstance(value, Mapping | list | tuple) or not _holds(value): return value
     if isinstance(value, Mapping): return {k: veiled(str(k), v, veil) for k, v in value.items()}
     return type(value)(veiled('', v, veil) for v in value) if type(value) in (list, tuple) else value
@@ -94,11 +103,13 @@ def _holds(value: Mapping | list | tuple, depth: int = 0) -> bool:
     if depth > 8: return False
     found = value.items() if isinstance(value, Mapping) else (('', v) for v in value)
     def private(k, v) -> bool:
-        return is_private(str(k), v) or isinstance(v, Mapping | list | tuple) and _holds(v, depth + 1)
+        return (is_private(str(k), v) or isinstance(v, Mapping | list | tuple)
+                and _holds(v, depth + 1))
     return any(private(k, v) for k, v in found)
 
 # %% ../nbs/03_environment.ipynb #6dcc648a
-OURS = {'OBJECTSTORE_PROFILE', 'OBJECTSTORE_STATE_DIR', 'OBJECTSTORE_CACHE_DIR'}     # the settings add theirs
+# the settings add theirs
+OURS = {'OBJECTSTORE_PROFILE', 'OBJECTSTORE_STATE_DIR', 'OBJECTSTORE_CACHE_DIR'}
 _like_ours = re.compile(r'object_?stores?_', re.IGNORECASE)
 _for_tests = ('OBJECTSTORE_TEST_', 'OBJECTSTORE_SOAK')
 _named: set[str] = set()
@@ -114,6 +125,7 @@ def strange_variables(
         meant = f'; did you mean {plain!r}?' if plain in known else hint(plain, known)
         yield f'{name} is set, and is no variable of this library{meant}'
 
+# %% ../nbs/03_environment.ipynb #2553e739
 def warn_of_strange(
     known: Iterable[str],
 ) -> None:
@@ -123,10 +135,11 @@ def warn_of_strange(
         _named.add(said)
         warnings.warn(said, stacklevel=outside())
 
+# %% ../nbs/03_environment.ipynb #f60cbad3
 def outside() -> int:
     "The stack level of whoever called this library, for a warning of the caller of this function"
-    frame, level, own = sys._getframe(1), 1, __name__.partition('.')[0]
-    while frame.f_back and frame.f_globals.get('__name__', '').partition('.')[0] == own:
+    frame, level, own = sys._getframe(1), 1, (__name__.partition('.')[0], 'contextlib')
+    while frame.f_back and frame.f_globals.get('__name__', '').partition('.')[0] in own:
         frame, level = frame.f_back, level + 1
     return level
 
@@ -137,6 +150,7 @@ def user_ns() -> dict:
     found = getattr(shell, 'user_ns', None)
     return found if isinstance(found, dict) else {}
 
+# %% ../nbs/03_environment.ipynb #b58fb6ed
 def source() -> str | None:
     "The path of the notebook or script that runs, or None in an interactive session"
     for path in (user_ns().get('__vsc_ipynb_file__'), variable('JPY_SESSION_NAME')):
@@ -145,6 +159,7 @@ def source() -> str | None:
     path = getattr(sys.modules.get('__main__'), '__file__', None)
     return path if isinstance(path, str) and path not in ('', '-', '<stdin>') else None
 
+# %% ../nbs/03_environment.ipynb #f5e89b97
 def own_folder() -> str | None:
     "The folder of the user's script or notebook; None where that is not known, or a program that is installed"
     path = source()
@@ -157,14 +172,17 @@ def own_folder() -> str | None:
     return None if inside or installed else folder
 
 # %% ../nbs/03_environment.ipynb #7c1ada62
-def is_panic(e: BaseException) -> bool: return type(e).__name__ == 'PanicException' and not isinstance(e, Exception)
+def is_panic(e: BaseException) -> bool:
+    return type(e).__name__ == 'PanicException' and not isinstance(e, Exception)
 
+# %% ../nbs/03_environment.ipynb #ed2e5918
 def panicked(e: BaseException, what: str) -> TierMismatch:
     "The error for a client's panic"
     fault = (re.findall(r'\b[A-Z][a-z]+(?:[A-Z][a-z]+)+\b', str(e)) or ['of an unknown kind'])[-1]
     return TierMismatch(f'{what}: the client of the service gave up ({fault}): a key, token, region, address or name '
                         'holds ' 'what cannot be sent; write them anew')
 
+# %% ../nbs/03_environment.ipynb #656e2677
 _T = TypeVar('_T')
 
 def calmly(

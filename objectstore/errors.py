@@ -20,28 +20,40 @@ class ObjectStoreError(Exception):
     "The root of every error that this library raises on purpose"
     def __str__(self) -> str: return ' '.join(str(a) for a in self.args)
 
+# %% ../nbs/01_errors.ipynb #cdd87fa6
 class NotFound(ObjectStoreError, KeyError):
     "No such bucket, item, version or alias, and the place that would know was asked"
 class NoSuchFile(NotFound, FileNotFoundError):
     "No such file behind an `objectstore://` path, and the place that would know was asked"
-class NotAvailableOffline(ObjectStoreError, ConnectionError): "It may exist, but the system that holds it is not there"
+class NotAvailableOffline(ObjectStoreError, ConnectionError):
+    "It may exist, but the system that holds it is not there"
+
+# %% ../nbs/01_errors.ipynb #e52ed4cd
 class Conflict(ObjectStoreError): "Somebody else was first: `if_latest` or `if_at` no longer holds"
 class Protected(ObjectStoreError, PermissionError):
     "It is not allowed here: a read-only store, a key without the right, an aliased version"
 class Untrusted(ObjectStoreError): "Loading it could run code, and nobody said that it is trusted"
 class Damaged(ObjectStoreError, OSError): "The stored bytes are not those that were put"
+
+# %% ../nbs/01_errors.ipynb #384465ca
 class InvalidRef(ObjectStoreError, ValueError): "Not a name or selector that a store can hold"
 class InvalidCall(ObjectStoreError, TypeError): "A verb was given arguments that it does not take"
 class InvalidQuery(ObjectStoreError, ValueError): "Not a filter or condition that can be understood"
+
+# %% ../nbs/01_errors.ipynb #79cb6922
 class TierMismatch(ObjectStoreError, ValueError):
     "The tiers do not fit together, or a place is not what it was opened as"
 class Unsupported(ObjectStoreError): "This place or this type cannot do what was asked"
+
+# %% ../nbs/01_errors.ipynb #31eae505
 class CommitUnknown(ObjectStoreError, ConnectionError):
     "The put may or may not have been kept; the message names its write id"
     id: str = ''                   # The write id
     tried: int | None = None       # The first number that was tried for it
-class StillPending(ObjectStoreError, ConnectionError): "Work that is safe on this machine could not be delivered yet"
-class MissingExtra(ObjectStoreError, ImportError): "An optional library is not installed; the message names the extra"
+class StillPending(ObjectStoreError, ConnectionError):
+    "Work that is safe on this machine could not be delivered yet"
+class MissingExtra(ObjectStoreError, ImportError):
+    "An optional library is not installed; the message names the extra"
 
 # %% ../nbs/01_errors.ipynb #965dd2c0
 class PendingWarning(UserWarning): "A put is safe on this machine and has no number yet"
@@ -64,11 +76,13 @@ def hint(word: str, known: Iterable[str]) -> str:
     found = nearest(word, known)
     return f"; did you mean {found!r}?" if found else ''
 
+# %% ../nbs/01_errors.ipynb #b67cc82f
 def differs_by_case(word: str, known: Iterable[str]) -> str | None:
     "A known word that differs from a word by case alone"
     folded = word.casefold()
     return next((k for k in known if k != word and k.casefold() == folded), None)
 
+# %% ../nbs/01_errors.ipynb #8beca555
 def seconds_of(
     name: str,                                   # Of the argument, for the error
     value: float | str | timedelta,              # Seconds, `'10 min'`, or a timedelta
@@ -78,6 +92,7 @@ def seconds_of(
     try: return seconds(value)
     except ValueError as e: raise error(f'{name}: {e}') from None
 
+# %% ../nbs/01_errors.ipynb #521823a7
 def missing(module: str, extra: str) -> MissingExtra:
     "The error for an optional library that is not installed"
     return MissingExtra(f'{module} is not installed: pip install "objectstore[{extra}]"')

@@ -24,4 +24,5 @@ def reset_all() -> None:
     "Reset of a child process: everything that was registered"
     for reset in _resets: reset()
 
-if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=reset_all)     # Windows has no forks
+# Windows has no forks
+if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=reset_all)

@@ -51,7 +51,8 @@ def _refs(
 ) -> tuple[str, ...]:    # The files that decide which commit is checked out
     "The files to look at for the present commit"
     head = (_text(os.path.join(git, 'HEAD')) or '').strip()
-    common = os.path.normpath(os.path.join(git, (_text(os.path.join(git, 'commondir')) or '.').strip()))
+    common = os.path.normpath(os.path.join(git,
+                                           (_text(os.path.join(git, 'commondir')) or '.').strip()))
     ref = head[5:] if head.startswith('ref: refs/') and '..' not in head else None
     return (os.path.join(git, 'HEAD'),
             *((os.path.join(common, ref), os.path.join(common, 'packed-refs')) if ref else ()))
@@ -66,8 +67,8 @@ def git_commit(
         commit = (_text(rest[0]) or '').strip()
         name = '/refs/' + rest[0].replace(os.sep, '/').partition('/refs/')[2]
         if not commit:
-            commit = next((l.partition(' ')[0] for l in (_text(rest[1]) or '').splitlines() if ' ' in l
-                           and '/' + l.partition(' ')[2].strip() == name), '')
+            commit = next((l.partition(' ')[0] for l in (_text(rest[1]) or '').splitlines()
+                           if ' ' in l and '/' + l.partition(' ')[2].strip() == name), '')
     return commit if _hex.fullmatch(commit) else None
 
 # %% ../nbs/06_provenance.ipynb #77930929
@@ -93,6 +94,7 @@ LIBRARIES = {'numpy': 'numpy', 'pandas': 'pandas', 'polars': 'polars', 'pyarrow'
     # module: distribution
     'pydantic': 'pydantic', 'dask': 'dask', 'duckdb': 'duckdb', 'objectstore': 'objectstore'}
 
+# %% ../nbs/06_provenance.ipynb #b699f4e9
 @lru_cache(256)
 def _version(module: str) -> str | None:
     "The version of a loaded module"
@@ -103,9 +105,10 @@ def _version(module: str) -> str | None:
     return found if isinstance(found, str) else None
 
 @lru_cache(64)
-def _versions(loaded: tuple[str, ...]) -> dict[str, str]: return {LIBRARIES[m]: v for m in loaded if (v := _version(m))}
+def _versions(loaded: tuple[str, ...]) -> dict[str, str]:
+    return {LIBRARIES[m]: v for m in loaded if (v := _version(m))}
 
-# %% ../nbs/06_provenance.ipynb #1d9bd15a
+# %% ../nbs/06_provenance.ipynb #51787aa9
 def libraries() -> dict[str, str]:
     "The versions of the libraries that are loaded and matter"
     return dict(_versions(tuple(m for m in LIBRARIES if m in sys.modules)))
@@ -119,6 +122,7 @@ def _stamps(paths: Iterable[str]) -> tuple:
         except OSError: found.append(None)
     return tuple(found)
 
+# %% ../nbs/06_provenance.ipynb #e91f77bc
 @lru_cache(64)
 def _place(path: str | None, cwd: str, ipython: bool) -> tuple[str, str | None]:
     "How a record names what runs, and the git directory of its code, else of the folder of work"
@@ -126,6 +130,7 @@ def _place(path: str | None, cwd: str, ipython: bool) -> tuple[str, str | None]:
     found = git_root(folder) or git_root(cwd)
     return where(path, cwd, found and found[0]), found and found[1]
 
+# %% ../nbs/06_provenance.ipynb #1195d595
 _commits: dict[str, tuple] = {}      # git directory: its deciding files, their stamps, the commit
 
 def _commit(git: str | None) -> str | None:

@@ -24,12 +24,14 @@ _unseen = {'Cc', 'Cf', 'Cs', 'Co', 'Cn', 'Zl', 'Zp'}
 def _check_segment(segment: str, name: str, what: str) -> None:
     "Raise `InvalidRef` where a segment of `name` is not allowed"
     def bad(why): raise InvalidRef(f'{name!r} cannot name {what}: {why}')
-    if not segment: bad("a part of it is empty; write 'bucket/item', with single slashes and none at the ends")
+    if not segment:
+        bad("a part of it is empty; write 'bucket/item', with single slashes and none at the ends")
     if segment in ('.', '..'): bad("'.' and '..' are not names")
     if segment != segment.strip(): bad('white space at an end of a part')
     if '@' in segment: bad("'@' begins a selector")
     for c in segment:
-        if unicodedata.category(c) in _unseen: bad(f'it contains the invisible character U+{ord(c):04X}')
+        if unicodedata.category(c) in _unseen:
+            bad(f'it contains the invisible character U+{ord(c):04X}')
 
 # %% ../nbs/02_refs.ipynb #9f698365
 _plain = frozenset(b'abcdefghijklmnopqrstuvwxyz0123456789-_.')
@@ -46,7 +48,8 @@ def encode_segment(
     key = ''.join(f'!{chr(b + 32)}' if 65 <= b <= 90 else chr(b) if b in _plain else _encode_byte(b)
                   for b in segment.encode())
     if key[-1] == '.': key = key[:-1] + _encode_byte(ord('.'))
-    if key[0] == '.' or key in reserved or _device.fullmatch(key): key = _encode_byte(ord(key[0])) + key[1:]
+    if key[0] == '.' or key in reserved or _device.fullmatch(key):
+        key = _encode_byte(ord(key[0])) + key[1:]
     return key
 
 # %% ../nbs/02_refs.ipynb #fe9e264d
@@ -66,6 +69,7 @@ def item_key(item: str) -> str:
     for s in segments: _check_segment(s, item, 'an item')
     return _check_length([encode_segment(s) for s in segments], item, 'an item')
 
+# %% ../nbs/02_refs.ipynb #81fa7cf6
 def _check_text(name: object, what: str) -> None:
     "A name is a non-empty `str`"
     if not isinstance(name, str): raise InvalidRef(f'{name!r} cannot name {what}: names are text')
@@ -86,10 +90,12 @@ _root_words = frozenset({'id', 'probe', 'objectstore.json'})
 def bucket_key(bucket: str) -> str:
     "The key of a bucket"
     _check_text(bucket, 'a bucket')
-    if '/' in bucket: raise InvalidRef(f"{bucket!r} cannot name a bucket: '/' separates a bucket from its items")
+    if '/' in bucket:
+        raise InvalidRef(f"{bucket!r} cannot name a bucket: '/' separates a bucket from its items")
     _check_segment(bucket, bucket, 'a bucket')
     return _check_length([encode_segment(bucket, _root_words)], bucket, 'a bucket')
 
+# %% ../nbs/02_refs.ipynb #5494a71e
 def item_of_key(key: str) -> str:
     "The item (or bucket) whose key this is"
     return '/'.join(decode_segment(s) for s in key.split('/'))
@@ -101,12 +107,14 @@ class Number:
     n: int
     def __str__(self): return str(self.n)
 
+# %% ../nbs/02_refs.ipynb #e0361338
 @dataclass(frozen=True, slots=True)
 class Back:
     "`@-2`: counted from the latest, which is `@-1`, `@latest` or no selector"
     k: int = 1
     def __str__(self): return 'latest' if self.k == 1 else f'-{self.k}'
 
+# %% ../nbs/02_refs.ipynb #f67b0941
 @dataclass(frozen=True, slots=True)
 class Alias:
     "`@production`, or `@production~1`: where that alias pointed before"
@@ -121,12 +129,14 @@ class AsOf:
     time: datetime
     def __str__(self): return self.time.isoformat()
 
+# %% ../nbs/02_refs.ipynb #e5b955d5
 @dataclass(frozen=True, slots=True)
 class Ago:
     "`@7d`: what was latest so long ago, by the clock of the origin"
     since: timedelta
     def __str__(self): return duration_text(self.since)
 
+# %% ../nbs/02_refs.ipynb #31df66af
 @dataclass(frozen=True, slots=True)
 class AliasAt:
     "`@production@7d`, `@production@2026-11-01`: where that alias pointed then"
@@ -134,6 +144,7 @@ class AliasAt:
     when: AsOf | Ago
     def __str__(self): return f'{self.name}@{self.when}'
 
+# %% ../nbs/02_refs.ipynb #8e7b7919
 @dataclass(frozen=True, slots=True)
 class WriteId:
     "`@id:…`: the version that this put made"
@@ -145,9 +156,11 @@ class Every:
     "`@*`: every version, where a verb takes many"
     def __str__(self): return '*'
 
+# %% ../nbs/02_refs.ipynb #180c290a
 Selector = Number | Back | Alias | AsOf | Ago | AliasAt | WriteId | Every
 LATEST = Back()
-MAX_VERSION = 2**31 - 1                  # as far as a catalog counts; without a gap nobody comes near it
+# as far as a catalog counts; without a gap nobody comes near it
+MAX_VERSION = 2**31 - 1
 
 # %% ../nbs/02_refs.ipynb #5d627945
 _date = re.compile(r'\d{4}-\d{2}-\d{2}', re.ASCII)
@@ -168,6 +181,7 @@ _moved = re.compile(r'(.+)~([0-9]{1,9})', re.ASCII | re.DOTALL)
 _write_id = re.compile(r'[0-9a-f]{32}')
 _taken = re.compile(r'v?\d+|latest|id:.*|\d{4}-\d{2}-\d{2}.*', re.DOTALL)
 
+# %% ../nbs/02_refs.ipynb #3b663c78
 def alias_name(
     alias: str,     # A word such as `production`
 ) -> str:           # The same
@@ -182,6 +196,7 @@ def alias_name(
     _check_length([encode_segment(alias)], alias, 'an alias')
     return alias
 
+# %% ../nbs/02_refs.ipynb #f9661096
 def check_alias(alias: str) -> str:
     "The same for a word that is to become one: a duration such as `7d` selects what was the latest so long ago"
     if is_duration(alias_name(alias)):
@@ -207,6 +222,7 @@ def parse_selector(text: str) -> Selector:
     if re.fullmatch(r'[v+-]?[\d.]+', text): raise _no_number(text)
     return Alias(check_alias(text))
 
+# %% ../nbs/02_refs.ipynb #48e72ac7
 def _no_number(text: str) -> InvalidRef:
     return InvalidRef(f'{text!r} selects no version: versions are whole numbers from 1 to {MAX_VERSION:,}, as in @3; '
                       '@-2 is the one before the latest')
@@ -219,7 +235,8 @@ def _moment(text: str) -> AsOf | Ago | None:
     except ValueError as e: raise InvalidRef(f'@{text}: {e}') from None
 
 def _alias_at(alias: str, when: str) -> AliasAt | AsOf | Ago:
-    if moment := _moment(when): return moment if alias == 'latest' else AliasAt(check_alias(alias), moment)
+    if moment := _moment(when):
+        return moment if alias == 'latest' else AliasAt(check_alias(alias), moment)
     raise InvalidRef(f"@{alias}@{when}: behind the second '@' goes a date or a duration, as in @production@2026-11-01 "
                      "or @production@7d; @production~1 is where it pointed before")
 
@@ -240,7 +257,8 @@ class BucketRef:
     bucket: str
     selector: Selector | None = None      # `Every`, or none
     item: ClassVar[None] = None
-    def __str__(self) -> str: return self.bucket if self.selector is None else f'{self.bucket}@{self.selector}'
+    def __str__(self) -> str:
+        return self.bucket if self.selector is None else f'{self.bucket}@{self.selector}'
 
 # %% ../nbs/02_refs.ipynb #9a939748
 _R = TypeVar('_R', bound=Ref | BucketRef)
@@ -256,20 +274,24 @@ def _parse(text: str) -> Ref | BucketRef:
     chosen = parse_selector(selector) if at else None
     return Ref(bucket, item, chosen) if slash else BucketRef(bucket, chosen)
 
+# %% ../nbs/02_refs.ipynb #104c16af
 def _checked(r: _R) -> _R:
     "A ref that was made by hand, as valid as one that was read"
     bucket_key(r.bucket)
     if isinstance(r, Ref): item_key(r.item)
     if r.selector is None: return r
-    if not isinstance(r.selector, Selector): raise InvalidRef(f'{r.selector!r:.80} is no selector')
+    wrong = InvalidRef(f"{r.selector!r:.80} is no selector: parse_ref('bucket/item@3') makes a ref with one")
+    if not isinstance(r.selector, Selector): raise wrong
     try: text = str(r.selector)
-    except (AttributeError, TypeError): raise InvalidRef(f'{r.selector!r:.80} is no selector') from None
+    except (AttributeError, TypeError): raise wrong from None
     return replace(r, selector=parse_selector(text))
 
+# %% ../nbs/02_refs.ipynb #b0831084
 @overload
 def parse_ref(ref: object, item: Literal[True] = True, selector: bool = True) -> Ref: ...
 @overload
 def parse_ref(ref: object, item: bool, selector: bool = True) -> Ref | BucketRef: ...
+
 def parse_ref(
     ref: object,                    # `bucket/item@selector`, a `Ref`, or anything with a `.ref`, such as a `Version`
     item: bool = True,              # Must it name an item? A bucket alone will do otherwise
@@ -279,11 +301,14 @@ def parse_ref(
     if isinstance(ref, (Ref, BucketRef)): r = _checked(ref)
     else:
         text = ref if isinstance(ref, str) else getattr(ref, 'ref', None)
-        if not isinstance(text, str): raise InvalidRef(f"{ref!r} is no ref; write 'bucket/item' or 'bucket/item@3'")
+        if not isinstance(text, str):
+            raise InvalidRef(f"{ref!r} is no ref; write 'bucket/item' or 'bucket/item@3'")
         r = _parse(text)
-    if item and r.item is None: raise InvalidRef(f"{str(r)!r} names a bucket; an item is 'bucket/item'")
+    if item and r.item is None:
+        raise InvalidRef(f"{str(r)!r} names a bucket; an item is 'bucket/item'")
     if not selector and r.selector is not None:
-        raise InvalidRef(f"{str(r)!r} has a selector, which has no meaning here; write '{r.bucket}/{r.item}'")
+        raise InvalidRef(f"{str(r)!r} has a selector, which has no meaning here; write "
+                         f"'{r.bucket}/{r.item}'")
     return r
 
 # %% ../nbs/02_refs.ipynb #b37a2f9c
@@ -294,7 +319,8 @@ def name_filter(
     if filter is None: return lambda name: True
     if isinstance(filter, re.Pattern) and isinstance(filter.pattern, str):
         return lambda name: filter.match(name) is not None
-    if not isinstance(filter, str): raise InvalidQuery(f'{filter!r} is no filter: give text or a compiled pattern')
+    if not isinstance(filter, str):
+        raise InvalidQuery(f'{filter!r} is no filter: give text or a compiled pattern')
     try: found = re.compile(filter).search
     except re.error as e:
         raise InvalidQuery(f'{filter!r} is not a regular expression: {e}; '

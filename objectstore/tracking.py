@@ -20,26 +20,32 @@ from .forks import after_fork
 from .refs import Selector
 
 # %% auto #0
-__all__ = ['Input', 'read_input', 'Reads', 'now_reading', 'reading', 'unnoted', 'one_question', 'answer_hash', 'plain_args',
-           'tell_unseen', 'Following', 'following_threads']
+__all__ = ['Input', 'read_input', 'Reads', 'now_reading', 'reading', 'unnoted', 'one_question', 'same_answer', 'answer_hash',
+           'plain_args', 'Recall', 'now_recalling', 'recalling', 'tell_unseen', 'Following', 'following_threads']
 
 # %% ../nbs/07_tracking.ipynb #1e5fc0f9
 @dataclass(frozen=True)
 class Input:
     "A question to a store, and what it answered"
-    asked: str = ''                # A ref as it was given; empty where the question is about a whole store
-    hash: str | None = None        # Of the version's bytes, or of the answer; None: there was none
+    # A ref as it was given; empty where the question is about a whole store
+    asked: str = ''
+    # What tells the version's content, or the answer, from others; None: there was none
+    hash: str | None = None
     found: str | None = None       # The version that was read
     id: str | None = None          # Its write id
-    verb: str = 'get'              # What was asked: `get`, `find_items`, ...; `call`: the result of another calculation
-    args: str | None = None        # With which further arguments, JSON; None: none, or such as cannot be written down
+    # What was asked: `get`, `find_items`, ...; `call`: the result of another calculation
+    verb: str = 'get'
+    # With which further arguments, JSON; None: none, or such as cannot be written down
+    args: str | None = None
     place: str = ''                # URL of the origin; empty: where the result lies
     endpoint: str | None = None
 
     @property
     def name(self) -> str: return self.asked or self.verb
-    def plain(self) -> dict: return {k: v for k, v in asdict(self).items() if v not in (None, '') or k == 'hash'}
+    def plain(self) -> dict:
+        return {k: v for k, v in asdict(self).items() if v not in (None, '') or k == 'hash'}
 
+# %% ../nbs/07_tracking.ipynb #29090e77
 def read_input(says: Mapping) -> Input:
     "An input as a record has it; what a newer version of this library adds is passed over"
     return Input(**{k: v for k, v in says.items() if k in Input.__dataclass_fields__})
@@ -55,6 +61,7 @@ class Reads:
         if not self.closed: self.inputs.setdefault(i)
     def __iter__(self) -> Iterator[Input]: return iter(list(self.inputs))
 
+# %% ../nbs/07_tracking.ipynb #634a9447
 _reads: contextvars.ContextVar[Reads | None] = contextvars.ContextVar('reads', default=None)
 _inside: contextvars.ContextVar[bool] = contextvars.ContextVar('inside', default=False)
 
@@ -62,6 +69,7 @@ def now_reading() -> Reads | None:
     "Where reads are noted in this context; None where nobody wants to know"
     return _reads.get()
 
+# %% ../nbs/07_tracking.ipynb #c52a7f4e
 @contextmanager
 def reading(reads: Reads | None = None) -> Iterator[Reads]:
     "Note what is read in this context"
@@ -72,6 +80,7 @@ def reading(reads: Reads | None = None) -> Iterator[Reads]:
         _reads.reset(tokens[0])
         _inside.reset(tokens[1])
 
+# %% ../nbs/07_tracking.ipynb #44e6e2eb
 @contextmanager
 def unnoted() -> Iterator[None]:
     "Note nothing in this context"
@@ -88,15 +97,26 @@ def one_question() -> Iterator[bool]:
     try: yield not outer
     finally: _inside.reset(token)
 
+# %% ../nbs/07_tracking.ipynb #fc0f1511
+def same_answer(
+    then: str | None,     # The hash that was noted; by older versions of this library of the bytes alone
+    now: str | None,      # The hash of today
+) -> bool:
+    "Is an answer what it was?"
+    return then == now or bool(then and now and '-' not in then and now.partition('-')[0] == then)
+
 def answer_hash(answer: object) -> str:
     "A hash of an answer: names, versions, facts"
-    return blake3(json.dumps(answer, default=_said, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+    return blake3(json.dumps(answer, default=_said, sort_keys=True,
+                             ensure_ascii=True).encode()).hexdigest()
 
 def _said(x: Any) -> object:
     if hasattr(x, 'hash') and hasattr(x, 'ref'): return [x.ref, x.hash]
-    if hasattr(x, '__len__') and hasattr(x, '__getitem__') and not isinstance(x, Mapping): return list(x)
+    if hasattr(x, '__len__') and hasattr(x, '__getitem__') and not isinstance(x, Mapping):
+        return list(x)
     return str(x)
 
+# %% ../nbs/07_tracking.ipynb #987f527c
 def plain_args(args: Mapping) -> str | None:
     "Arguments as JSON, so that the question can be asked again; None where they cannot be"
     def text(x):
@@ -109,13 +129,44 @@ def plain_args(args: Mapping) -> str | None:
     try: return json.dumps(dict(args), default=text)
     except (TypeError, ValueError): return None
 
+# %% ../nbs/07_tracking.ipynb #dd1e6e91
+@dataclass(frozen=True)
+class Recall:
+    "What a calculation has read once, for one that is to read the same again"
+    # Places of the store that has its result; reads there name none
+    home: frozenset[str]
+    # By place, ref as it was asked, and verb: a version, or None where there was none
+    answers: Mapping[tuple[str, str, str], Any]
+    store: Any = None                                   # Is asked what the store at home was asked
+    # What may be loaded meanwhile; None: what each store
+    # and call says. The answers may be those of a stranger
+    trust: Any = None
+
+    def answer(self, place: str, asked: str, verb: str = 'get') -> Any:
+        "What a question was answered then; `...`: nobody asked it"
+        return self.answers.get(('' if place in self.home else place, asked, verb), ...)
+
+# %% ../nbs/07_tracking.ipynb #95a0d5b7
+_recall: contextvars.ContextVar[Recall | None] = contextvars.ContextVar('recall', default=None)
+
+def now_recalling() -> Recall | None:
+    "The answers that are given in this context in place of those of today; None: those of today"
+    return _recall.get()
+
+@contextmanager
+def recalling(then: Recall) -> Iterator[None]:
+    "Give the answers of then in this context"
+    token = _recall.set(then)
+    try: yield
+    finally: _recall.reset(token)
+
 # %% ../nbs/07_tracking.ipynb #a4533e24
 def _starting(real: Callable) -> Callable:
     """`Thread.start`, with the context of a calculation; the threads of a pool serve others too, and get it with each
     piece of work"""
     def start(self: threading.Thread) -> None:
-        if (now_reading() is not None
-            and getattr(getattr(self, '_target', None), '__module__', None) != 'concurrent.futures.thread'):
+        if (now_reading() is not None and getattr(getattr(self, '_target', None), '__module__',
+                                                  None) != 'concurrent.futures.thread'):
             context, run = contextvars.copy_context(), self.run
             self.run = lambda: context.run(run)
         real(self)
@@ -129,7 +180,8 @@ def _submitting(real: Callable) -> Callable:
     return submit
 
 # %% ../nbs/07_tracking.ipynb #346f9a13
-_awaited: WeakValueDictionary[int, Reads] = WeakValueDictionary()     # What goes to other processes names them
+# What goes to other processes names them
+_awaited: WeakValueDictionary[int, Reads] = WeakValueDictionary()
 _numbers = count()
 
 def _arrive(n: int, inputs: Iterable[Input], value: object) -> object:
@@ -138,6 +190,7 @@ def _arrive(n: int, inputs: Iterable[Input], value: object) -> object:
         for i in inputs: reads.note(i)
     return value
 
+# %% ../nbs/07_tracking.ipynb #3911b77a
 class _Answer:
     "A result that goes back to the process that asked, with what was read for it"
     def __init__(self, *says): self.says = says
@@ -145,7 +198,8 @@ class _Answer:
     def __repr__(self) -> str: return repr(self.says[-1])
 
 # %% ../nbs/07_tracking.ipynb #4ca1ea92
-_beginning = Reads()         # What the initializer of this process has read: each piece of work may be made from it
+# What the initializer of this process has read: each piece of work may be made from it
+_beginning = Reads()
 
 class _Away:
     "A function as another process is to run it; in a pool of threads it runs in the context that it was given in"
@@ -154,8 +208,10 @@ class _Away:
         _awaited[self.n] = reads
 
     def __reduce__(self): return _ReadAway, (self.fn, self.n)
-    def __call__(self, *args, **kwargs) -> object: return self.context.copy().run(self.fn, *args, **kwargs)
+    def __call__(self, *args, **kwargs) -> object:
+        return self.context.copy().run(self.fn, *args, **kwargs)
 
+# %% ../nbs/07_tracking.ipynb #8ed52c04
 class _ReadAway:
     "In another process: a function, whose result takes along what was read for it"
     def __init__(self, fn: Callable, n: int): self.fn, self.n = fn, n
@@ -168,6 +224,7 @@ class _ReadAway:
                 raise
         return _Answer(self.n, [*_beginning, *reads], value)
 
+# %% ../nbs/07_tracking.ipynb #8c4fee49
 class _Initializer:
     "The initializer of a process, which notes what it reads for all that the process will be asked"
     def __init__(self, fn: Callable): self.fn = fn
@@ -182,8 +239,11 @@ def _away(submit: Callable) -> Callable:
         return submit(self, fn, *args, **kwargs)
     return _submit_away
 
-_pools = 'multiprocessing.pool', 'concurrent.futures.process', 'loky.process_executor'      # Their work is followed
-_others = 'multiprocessing.managers', 'distributed.process'                 # They read on nobody's behalf
+# %% ../nbs/07_tracking.ipynb #0abbe85f
+# Their work is followed
+_pools = 'multiprocessing.pool', 'concurrent.futures.process', 'loky.process_executor'
+# They read on nobody's behalf
+_others = 'multiprocessing.managers', 'distributed.process'
 _told: WeakSet = WeakSet()
 
 def _starting_process(real: Callable) -> Callable:
@@ -191,7 +251,8 @@ def _starting_process(real: Callable) -> Callable:
     def start(self) -> None:
         if (reads := now_reading()) is not None:
             place = getattr(getattr(self, '_target', None), '__module__', None) or ''
-            if place.endswith(_pools): self._args = *self._args[:2], _initializer(self._args[2]), *self._args[3:]
+            if place.endswith(_pools):
+                self._args = *self._args[:2], _initializer(self._args[2]), *self._args[3:]
             elif not place.endswith(_others): _tell_unseen([self], reads)
         real(self)
     return start
@@ -209,16 +270,45 @@ def _tell_unseen(processes: Iterable, reads: Reads) -> None:
                   'calculated now: use f.map(...), a ProcessPoolExecutor or a Pool, or read in the parent process and '
                   'hand over what was read', stacklevel=outside())
 
+# %% ../nbs/07_tracking.ipynb #096389d0
 def tell_unseen(reads: Reads) -> None:
     "Warn of processes that were there before a calculation, and do not belong to a pool"
     from multiprocessing import active_children
     if not (there := active_children()): return
-    # the thread of an executor knows its processes; those of a Pool and a Manager have it in their names
-    of_pools = {p.pid for t in threading.enumerate() for p in dict(getattr(t, 'processes', None) or {}).values()}
-    by_hand = [p for p in there if p.pid not in of_pools and 'Pool' not in p.name and 'Manager' not in p.name]
+    # the thread of an executor knows its processes; those
+    # of a Pool and a Manager have it in their names
+    of_pools = {p.pid for t in threading.enumerate()
+                for p in dict(getattr(t, 'processes', None) or {}).values()}
+    by_hand = [p for p in there if p.pid not in of_pools and 'Pool' not in p.name
+               and 'Manager' not in p.name]
     _tell_unseen(by_hand, reads)
 
-# %% ../nbs/07_tracking.ipynb #346f9a14
+# %% ../nbs/07_tracking.ipynb #f41a06dc
+def _places() -> Iterator[tuple[type, tuple[str, ...], Callable]]:
+    "What is replaced: a class, its methods, and what makes ours of them"
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing.pool import Pool
+    from multiprocessing.process import BaseProcess
+    yield threading.Thread, ('start',), _starting
+    yield ThreadPoolExecutor, ('submit',), _submitting
+    yield ProcessPoolExecutor, ('submit',), _away
+    yield Pool, ('apply_async', 'map', 'map_async', 'starmap', 'starmap_async', 'imap',
+                 'imap_unordered'), _away
+    yield BaseProcess, ('start',), _starting_process
+    for cls in Executor.__subclasses__():
+        if _is_loky(cls): yield cls, ('submit',), _away
+
+# %% ../nbs/07_tracking.ipynb #e88d7733
+def _is_loky(cls: type) -> bool:
+    return (cls.__name__ == 'ProcessPoolExecutor'
+            and cls.__module__.endswith('loky.process_executor'))
+
+def _new_executor(cls: Any, **kwargs) -> None:
+    "Loky, where it is imported while something records"
+    super(Executor, cls).__init_subclass__(**kwargs)
+    if _is_loky(cls): _following.replace(cls, 'submit', _away)
+
+# %% ../nbs/07_tracking.ipynb #982b0b94
 class Following:
     "`Thread.start` and what gives work to pools, replaced as long as something in this process records"
     def __init__(self): self.lock, self.count, self.replaced = threading.Lock(), 0, []
@@ -234,7 +324,7 @@ class Following:
             if self.count > 1: return
             for cls, names, made in _places():
                 for name in names: self.replace(cls, name, made)
-            Executor.__init_subclass__ = classmethod(_new_executor)    # pyright: ignore[reportAttributeAccessIssue]
+            Executor.__init_subclass__ = classmethod(_new_executor)      # pyright: ignore[reportAttributeAccessIssue]
 
     def end(self) -> None:
         with self.lock:
@@ -246,32 +336,12 @@ class Following:
                 if getattr(cls, name) is ours: setattr(cls, name, real)
             self.replaced.clear()
 
-def _places() -> Iterator[tuple[type, tuple[str, ...], Callable]]:
-    "What is replaced: a class, its methods, and what makes ours of them"
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing.pool import Pool
-    from multiprocessing.process import BaseProcess
-    yield threading.Thread, ('start',), _starting
-    yield ThreadPoolExecutor, ('submit',), _submitting
-    yield ProcessPoolExecutor, ('submit',), _away
-    yield Pool, ('apply_async', 'map', 'map_async', 'starmap', 'starmap_async', 'imap', 'imap_unordered'), _away
-    yield BaseProcess, ('start',), _starting_process
-    for cls in Executor.__subclasses__():
-        if _is_loky(cls): yield cls, ('submit',), _away
-
-def _is_loky(cls: type) -> bool:
-    return cls.__name__ == 'ProcessPoolExecutor' and cls.__module__.endswith('loky.process_executor')
-
-def _new_executor(cls: Any, **kwargs) -> None:
-    "Loky, where it is imported while something records"
-    super(Executor, cls).__init_subclass__(**kwargs)
-    if _is_loky(cls): _following.replace(cls, 'submit', _away)
-
-# %% ../nbs/07_tracking.ipynb #11d4d0e5
+# %% ../nbs/07_tracking.ipynb #0c9125e5
 _following = Following()
 
 @after_fork
-def _in_child() -> None: _following.lock = threading.Lock()     # a thread of the parent may have held it
+# a thread of the parent may have held it
+def _in_child() -> None: _following.lock = threading.Lock()
 
 @contextmanager
 def following_threads() -> Iterator[None]:
