@@ -474,9 +474,8 @@ def _answer(codec: Codec, method: str, found: object) -> dict:
     if not isinstance(found, dict):
         raise Unsupported(f'{at} returns a {type_name(found)}, so nothing was stored: return a dict, {{}} where there '
                           'is nothing to say')
-    try: _compact(found)
+    try: return json.loads(_compact(found)) if found else found      # as every reader has it: lists for tuples
     except (TypeError, ValueError, RecursionError): return _jsonable(found, (), at)
-    return found
 
 # %% ../../nbs/codecs/02_codec.ipynb #670498e6
 def written(

@@ -97,9 +97,8 @@ class MaskedCodec(NpzCodec):
                               'numpy.ma.array(numpy.asarray(a.data), '
                               'mask=numpy.asarray(a.mask))')
         check_array(data)
-        parts = {'data': data}
+        parts = {'data': data, 'fill_value': obj.fill_value}     # asked: NumPy sets it where it is first read
         if obj.mask is not np.ma.nomask: parts['mask'] = obj.mask
-        if obj._fill_value is not None: parts['fill_value'] = obj._fill_value
         np.savez(Sink(file), allow_pickle=False, **parts)
         return {'hard': bool(obj.hardmask)}
 

@@ -237,7 +237,9 @@ class CodecConformance:
         told = described(self.codec, self.values[value])
         assert len(json.dumps(told, allow_nan=False)) < 100_000
         payload, how = written_and_proved(self.codec, self.values[value])
-        if self.codec.form in ('text', 'lines', 'json'): assert isinstance(self.codec.text(payload, how), str)
+        if self.codec.form not in ('text', 'lines', 'json'): return
+        said = self.codec.text(payload, how)
+        assert isinstance(said, str), f'`text` of {self.codec.name} returns a {type_name(said)}: return text'
 
     def test_each_form_can_be_asked_for(self, value: str, tmp_path: Path):
         payload, how = written_and_proved(self.codec, self.values[value])
@@ -323,7 +325,8 @@ def _check_asked(codec: object, values: object, only: object, more: dict) -> Non
     if not isinstance(codec, Codec):
         raise InvalidCall(f'{codec!r:.80} is no codec: give an instance of one')
     if not isinstance(values, Mapping) or not values:
-        raise InvalidCall('values= has nothing to put: give a mapping such as {"plain": obj}')
+        found = 'has nothing to put' if isinstance(values, Mapping) else f'is a {type_name(values)} and no mapping'
+        raise InvalidCall(f'values= {found}: give each object by a name, such as {{"plain": obj}}')
     tests = [n for n in dir(CodecConformance) if n.startswith('test_')]
     if not isinstance(only, str) or not any(only in n for n in tests):
         raise InvalidCall(f'only={only!r:.80} is in the name of no test; tests: {", ".join(tests)}')
