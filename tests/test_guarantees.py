@@ -1,5 +1,5 @@
 "The page *Guarantees*: what the tests print becomes its tables"
-import ast, importlib.util, re
+import ast, importlib.util, json, re
 from pathlib import Path
 import pytest
 
@@ -47,3 +47,24 @@ def test_of_each_test_the_last_run_counts():
     both = guarantees.together([one, two])
     assert both['made_with'] == dict(cores='2', repetitions='1 and 10')
     assert both['figures'] == [once[2], *often]
+
+# A page that tells some of the figures beside an argument
+
+def states_told(page: str) -> dict[str, list[int]]:
+    "Figures of the rows of tables that have a column *states*"
+    found = {}
+    for line in page.splitlines():
+        cells = [c.strip() for c in line.strip('| ').split('|')]
+        if line.startswith('|') and len(cells) == 4 and cells[3] == '0':
+            found[cells[0]] = [int(n.replace(',', '')) for n in cells[2].split(';')]
+    return found
+
+def test_the_page_of_the_commit_has_the_figures_of_this_one():
+    def source(name):
+        cells = json.loads((guarantees.PAGE.parent/f'{name}.ipynb').read_text())['cells']
+        return '\n'.join(''.join(c['source']) for c in cells)
+    told = states_told(source('committing'))
+    known = {int(n.replace(',', '')) for n in re.findall(r'states ([\d,]+), violations 0', source('guarantees'))}
+    assert len(told) > 15 and len(known) > 40
+    assert not {what: n for what, n in told.items() if not known.issuperset(n)}
+    assert states_told('| a put | 1 | 4,609; 7 | 0 |') == {'a put': [4609, 7]}

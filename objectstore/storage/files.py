@@ -311,16 +311,15 @@ class FileWrites(FileDrafts):
     def create(self, key: str, data: bytes) -> bool:
         "Keep `data` under `key` unless something is there: True only where this very call made it"
         place, leaf = self._place(key)
-        try:
-            return (not self._taken(place, leaf)
-                    and self._keep_somehow(place, leaf, lambda draft: draft.write(data)))
+        def fill(draft: Draft) -> None: draft.write(data)
+        try: return not self._taken(place, leaf) and self._keep_somehow(place, leaf, fill)
         except OSError as e: raise self._said(e, key) from None
 
     def upload(self, key: str, source: Path, progress: Callable[[int], None] | None = None) -> None:
         "Keep the content of a file of any size under a key that was never used"
         place, leaf = self._place(key)
         with open(source, 'rb', buffering=0) as f:
-            def fill(draft):
+            def fill(draft: Draft) -> None:
                 f.seek(0)
                 while n := copy_piece(f.fileno(), draft):
                     if progress: progress(n)
