@@ -211,8 +211,8 @@ def _outcome(acts: Acts, s: Step) -> Outcome:
 _full = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO}     # no row could be done after that
 
 def _parts(acts: Acts, steps: Iterable[Step]) -> Iterator[tuple[int, list[Step]]]:
-    "Rows that are acted on together, and how many of them side by side"
-    for n, rows in groupby(steps, acts.at_once):
+    "Rows of one verdict that are acted on together, and how many of them side by side"
+    for (n, _), rows in groupby(steps, lambda s: (acts.at_once(s), s.verdict)):
         while part := [*islice(rows, TELL if n > 1 else 1)]: yield n, part
 
 # %% ../nbs/09_plans.ipynb #7513db76

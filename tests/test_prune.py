@@ -1,7 +1,9 @@
 """Pruning: what no rule keeps goes, by a plan; what somebody would miss stays, and says why"""
-import subprocess, sys
+import subprocess, sys, threading
 import pandas as pd, pytest
 from objectstore import InvalidQuery, NotFound, ObjectStore, Protected
+from objectstore.format.origin import Origin
+from objectstore.storage.backend import Capabilities, MemoryBackend
 from stacks import home, stack      # noqa: F401 (fixtures)
 from trial import outdated_result
 
@@ -163,3 +165,47 @@ def test_what_was_pruned_is_known_at_once_also_when_the_pruner_is_killed(tmp_pat
     killed = subprocess.run([sys.executable, '-c', KILLED, str(tmp_path/'b')], capture_output=True, text=True)
     assert killed.returncode == -9 and killed.stdout == '3\n', killed
     assert numbers(ObjectStore(tmp_path/'b').find_items('models', at='*')) == [4]
+
+# A service is asked side by side
+
+class Counted(MemoryBackend):
+    "A backend that is worth asking side by side, and how many were asking at most"
+    can = Capabilities('remote', many=8)
+    def __init__(self):
+        super().__init__()
+        self.now, self.most, self.alone = 0, 0, False
+        self.both = threading.Condition()
+    def create(self, key, data):
+        if not key.endswith('.1'): return super().create(key, data)
+        with self.both:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            self.both.notify_all()
+            self.alone |= not self.both.wait_for(lambda: self.most > 1 or self.alone, timeout=20)    # until another asks
+        won = super().create(key, data)
+        with self.both: self.now -= 1
+        return won
+
+@pytest.mark.parametrize('verb', ['prune', 'tidy'])
+def test_a_service_is_asked_side_by_side(verb):
+    store = stocked(ObjectStore.over(Origin(place := Counted(), 'tester')), 20)
+    store.care.set_policy('models', keep_last=2)
+    plan = store.care.prune('models', keep_last=2) if verb == 'prune' else store.care.tidy()
+    done = plan.apply()
+    assert [s.ref for s in done.done if s.became == 'removed'] == [f'models/churn@{n}' for n in range(1, 19)]
+    assert 1 < place.most <= 8 and numbers(store.versions('models/churn')) == [19, 20]
+
+def test_an_alias_that_is_set_meanwhile_keeps_its_version_beside_many_others():
+    class Sets(Counted):
+        def create(self, key, data):
+            if key.endswith('0000000005.1') and self.once:
+                self.once = False
+                ObjectStore.over(Origin(self, 'colleague')).set_alias('models/churn@9', 'production')
+            return super().create(key, data)
+    place = Sets()
+    place.once = True
+    store = stocked(ObjectStore.over(Origin(place, 'tester')), 20)
+    done = store.care.prune('models', keep_last=2).apply()
+    live, pointed = numbers(store.versions('models/churn')), store.aliases('models/churn').get('production')
+    assert live[-2:] == [19, 20] and len(done.done) + len(live) == 20
+    assert pointed in (9, None) and (pointed is None or pointed in live), (pointed, live)

@@ -809,6 +809,9 @@ class Tidying(Acts):
     def _part(self, step: Step) -> Plan | None:
         return self.parts.get(f'{step.verdict} {step.ref.partition("/")[0]}')
 
+    def at_once(self, step: Step) -> int:
+        return plan.acts.at_once(step) if (plan := self._part(step)) else 1
+
     def begin(self, steps: Steps) -> None:
         "Each of the plans looks again"
         self.store._may_write()
@@ -960,6 +963,10 @@ class Pruning(PruningRules):
         found = [s for i, item in items.items() for s in judged(item, by[i], why, asked)]
         return sorted(found, key=lambda s: '; calculated' not in s.reason)
 
+    def at_once(self, step: Step) -> int:
+        "Removals wait for a service side by side"
+        return self.store.origin.bucket(step.ref.partition('/')[0]).backend.can.many
+
     def begin(self, steps: Steps) -> None:
         "Judge all of it anew"
         self.latest = {}
@@ -977,7 +984,8 @@ class Pruning(PruningRules):
         r = parse_ref(ref)
         if (at := f'{r.bucket}/{r.item}') not in self.latest:
             with origin_only(self.store, 'pruned'), at_origin():
-                self.latest[at] = max(self.store.origin.bucket(r.bucket).end(r.item).live, default=0)
+                found = max(self.store.origin.bucket(r.bucket).end(r.item).live, default=0)
+            self.latest.setdefault(at, found)      # of rows side by side, the first one that knows
         return self.latest[at]
     def act(self, step: Step) -> str:
         "Remove a version at the origin, and never later; an alias that was set meanwhile keeps it"
