@@ -11,8 +11,8 @@ from .errors import TierMismatch, hint
 
 # %% auto #0
 __all__ = ['OURS', 'cleaned', 'variable', 'set_as', 'sendable', 'brief', 'yes_or_no', 'names_secret', 'is_private', 'veiled',
-           'strange_variables', 'warn_of_strange', 'outside', 'user_ns', 'source', 'own_folder', 'is_panic', 'panicked',
-           'calmly']
+           'strange_variables', 'warn_of_strange', 'outside', 'user_ns', 'source', 'is_installed', 'own_folder',
+           'is_panic', 'panicked', 'calmly']
 
 # %% ../nbs/03_environment.ipynb #29479967
 def cleaned(text: str) -> str:
@@ -160,16 +160,20 @@ def source() -> str | None:
     return path if isinstance(path, str) and path not in ('', '-', '<stdin>') else None
 
 # %% ../nbs/03_environment.ipynb #f5e89b97
+def is_installed(
+    folder: str,      # An absolute path
+) -> bool:
+    "Does a folder hold programs that were installed, such as commands, and no code of the user's?"
+    of_python = [p for p in (sys.prefix, sys.base_prefix) if p not in ('/', '/usr')]
+    return (any(folder == p or folder.startswith(p + os.sep) for p in of_python)
+            or bool({'site-packages', 'dist-packages'} & {*folder.split(os.sep)})
+            or folder in ('/usr/bin', '/usr/local/bin', '/bin'))
+
 def own_folder() -> str | None:
     "The folder of the user's script or notebook; None where that is not known, or a program that is installed"
     path = source()
-    if path is None or not os.path.isabs(path): return None
-    folder = os.path.dirname(path)
-    of_python = [p for p in (sys.prefix, sys.base_prefix) if p not in ('/', '/usr')]
-    inside = any(folder == p or folder.startswith(p + os.sep) for p in of_python)
-    installed = ({'site-packages', 'dist-packages'} & {*folder.split(os.sep)}
-                 or folder in ('/usr/bin', '/usr/local/bin', '/bin'))
-    return None if inside or installed else folder
+    if path is None or not os.path.isabs(path) or is_installed(folder := os.path.dirname(path)): return None
+    return folder
 
 # %% ../nbs/03_environment.ipynb #7c1ada62
 def is_panic(e: BaseException) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os, re, stat, sys
 from collections.abc import Iterable
 from functools import lru_cache
-from .environment import source, user_ns, variable
+from .environment import is_installed, source, user_ns, variable
 
 # %% auto #0
 __all__ = ['LIBRARIES', 'who', 'git_root', 'git_commit', 'where', 'libraries', 'made_by']
@@ -127,7 +127,7 @@ def _stamps(paths: Iterable[str]) -> tuple:
 def _place(path: str | None, cwd: str, ipython: bool) -> tuple[str, str | None]:
     "How a record names what runs, and the git directory of its code, else of the folder of work"
     folder = os.path.dirname(os.path.normpath(os.path.join(cwd, path))) if path else cwd
-    found = git_root(folder) or git_root(cwd)
+    found = git_root(cwd) if is_installed(folder) else git_root(folder) or git_root(cwd)
     return where(path, cwd, found and found[0]), found and found[1]
 
 # %% ../nbs/06_provenance.ipynb #1195d595

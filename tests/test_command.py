@@ -571,3 +571,80 @@ def test_personal_data_go_for_good(sh):
     assert 'erased, for good' in sh.error('restore', 'patients/scans@1', code=3)['message']
     sh('erase', 'patients/old@1', '--reason', 'request 17', '--yes')
     assert not [p for p in (sh.folder/'lab').rglob('*') if p.is_file() and b'Ann-17' in p.read_bytes()]
+
+
+# What somebody tried who knew nothing but --help
+
+def said(p: subprocess.CompletedProcess) -> str: return p.stderr.decode()
+
+@pytest.mark.parametrize('line', [
+    ['get', 'wine/table@1', '-y', 'out.csv'], ['find', 'wine', '--at', '*', 'year > 2025'],
+    ['find', 'wine', '-n', '1', 'year > 2025'], ['alias', 'wine/table@1', '--if-at', '1', 'production'],
+    ['annotate', 'wine/table', '--remove', 'year', 'checked=true'], ['cp', 'wine/noise', '-q', 'wine/other']])
+def test_options_stand_anywhere(sh, line): sh(*line)
+
+def test_a_csv_file_as_a_table_and_back(sh):
+    (sh.folder/'shops.csv').write_text('shop,zip,sales\n1,01234,2.5\n2,98765,\n')
+    assert said(sh('put', 'shops/raw', 'shops.csv')).count('--as csv keeps it as a table') == 1
+    sh('put', 'shops/table', 'shops.csv', '--as', 'csv', '--description', 'first cut')
+    with sh.store() as store:
+        table = store.get('shops/table')
+        assert [*table.zip] == ['01234', '98765'] and store['shops/table'].metadata['description'] == 'first cut'
+        assert store['shops/raw'].codec == 'file'
+    assert said(sh('get', 'shops/table', 'a.csv')).count('--as csv writes CSV') == 1      # it is Parquet, and says so
+    sh('get', 'shops/table', 'b.csv', '--as', 'csv')
+    assert (sh.folder/'b.csv').read_text() == sh('cat', 'shops/table', '--as', 'csv').stdout.decode()
+    assert '01234' in (sh.folder/'b.csv').read_text()
+    sh('get', 'shops/table', 'b.csv', '--as', 'json', code=4)                             # it is there already
+    assert sh('cat', 'shops/raw', '--as', 'csv').stdout == (sh.folder/'shops.csv').read_bytes()
+    assert sh('get', 'shops/table', '--as', 'json').stdout and (sh.folder/'table.json').exists()
+
+def test_what_was_probably_meant(sh):
+    (sh.folder/'0.9').touch()
+    for words, code, says in [
+            (['put', 'wnie/table', 'table.csv'], 0, "bucket 'wnie' is new; did you mean 'wine'?"),
+            (['find', 'wine', 'year < 2026'], 0, "--at '*' finds 1"),
+            (['find', 'wine', '--text', 'nothing'], 0, 'these words'),
+            (['get', 'wine/table', '2'], 2, 'get wine/table@2 takes that version'),
+            (['put', 'table.csv', 'wine/x'], 2, 'put wine/x table.csv'),
+            (['alias', 'prod', 'wine/table@1'], 2, 'alias wine/table@1 prod'),
+            (['find', 'wine', 'year', '=', '2026'], 2, 'Quote a condition'),
+            (['ls', 'wine', 'noise', 'table.csv'], 2, "Quote it: '*'"),
+            (['diff', 'wine/table'], 2, "did you mean 'compare'?"), (['log'], 2, "did you mean 'history'?"),
+            (['alias', 'wine/table', 'p', '--require', 'yaer > 2000'], 4, "it has no yaer; did you mean 'year'?"),
+            (['history', 'wine/table', 'produktion'], 3, "never had an alias 'produktion'; did you mean 'production'?"),
+            (['rm', 'wine/table'], 2, 'wine/table@NUMBER'), (['rollback', 'wine/table'], 2, 'which alias'),
+            (['prune', 'wine'], 2, '--keep-last 3')]:
+        assert says in said(sh(*words, code=code)), (words, said(sh(*words, code=code)))
+    assert sh('compare', 'wine/table', '1', '2', '-q').stdout == sh('compare', 'wine/table@1', '2', '-q').stdout != b''
+    sh('alias', 'wine/table@2', 'production')
+    assert sh('rollback', 'wine/table@production', '-q').stdout == b'wine/table@1\n'
+
+def test_a_folder_is_named_without_an_option(tmp_path):
+    sh = Shell(tmp_path)
+    sh('init', 'my-store')
+    assert 'tiers = my-store' in (tmp_path/'settings.ini').read_text()
+    sh('init', 'a', '--tiers', 'b', '-p', 'x', code=2)
+
+def test_a_setting_that_was_changed_is_named(sh):
+    for rate in 0.1, 0.2:
+        (sh.folder/'s.json').write_text(json.dumps({'model': {'rate': rate}}))
+        sh('put', 'wine/settings', 's.json')
+    assert ['content.model.rate', '0.1', '0.2'] in sh.lines('compare', 'wine/settings@1', '2')
+
+def test_the_commit_is_that_of_the_work(sh):
+    git = ['git', '-c', 'user.name=a', '-c', 'user.email=a@example.org']
+    subprocess.run(['git', 'init', '-q'], cwd=sh.folder, check=True)
+    subprocess.run([*git, 'commit', '-q', '--allow-empty', '-m', 'work'], cwd=sh.folder, check=True)
+    def run(*words): return subprocess.run(words, cwd=sh.folder, env=sh.env, check=True, capture_output=True).stdout
+    head = run('git', 'rev-parse', 'HEAD').decode()
+    run(Path(sys.executable).with_name('objectstore'), 'put', 'wine/made', 'table.csv')
+    with sh.store() as store:
+        lineage = store['wine/made'].lineage
+        assert (lineage['commit'], lineage['where']) == (head.strip(), 'objectstore')
+
+def test_an_import_that_is_done_at_once_says_what_it_did(sh):
+    sh('export', 'wine', 'out')
+    text = said(sh('import', 'out', 'copy', '-y'))
+    assert 'nothing is done yet' not in text and re.search(r'(\d+) of \1 done', text), text
+    assert 'there is nothing to do' in said(sh('import', 'out', 'copy', '-y'))

@@ -181,7 +181,7 @@ class Counted(MemoryBackend):
             self.now += 1
             self.most = max(self.most, self.now)
             self.both.notify_all()
-            self.alone |= not self.both.wait_for(lambda: self.most > 1 or self.alone, timeout=20)    # until another asks
+            self.alone |= not self.both.wait_for(lambda: self.most > 1 or self.alone, timeout=20)      # another
         won = super().create(key, data)
         with self.both: self.now -= 1
         return won

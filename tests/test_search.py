@@ -365,7 +365,7 @@ def test_an_empty_answer_names_types_that_do_not_meet(tmp_path):
     for where in ("auc > 5", "stage = 'x'", "tags = 'b'", "day > '2027-01-01'", 'tags = 3'):
         assert 'holds' not in store.find_items(where=where).why.replace(
             'tags holds', 'tags holds' if where == 'tags = 3' else '')
-    assert store.find_items(where='auc > 5').why == 'The only version here does not meet the condition'
+    assert store.find_items(where='auc > 5').why == 'The latest version here does not meet the condition'
     assert store.find_items(at='all').why.endswith("at='*' is every version")
     store.set_alias('lab/m@1', 'production')
     assert store.find_items(at='prodction').why.endswith("did you mean 'production'?")

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/command/04_arguments.ipynb #540115d0
 from __future__ import annotations
-import argparse, inspect, types
+import argparse, inspect, os, types
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, NoReturn, Union, get_args, get_origin
 from ..errors import hint
@@ -47,9 +47,7 @@ GLOBAL = {'profile': ('-p', 'a section of the settings, [objectstore.PROFILE]'),
 
 class Parser(argparse.ArgumentParser):
     "A parser whose errors are raised"
-    def error(self, message: str) -> NoReturn:
-        usage = ' '.join(self.format_usage().split())
-        raise Usage(f'{message}. {usage[:1].upper()}{usage[1:]}; {self.prog} --help says more')
+    def error(self, message: str) -> NoReturn: raise Usage(f'{message}; {self.prog} --help says what it takes')
 
 def add_global(parser: Parser) -> None:
     "The options that every command has; they may stand before the command and behind it"
@@ -79,7 +77,7 @@ _words = {'KEY=VALUE': ('metadata',), 'CONDITION': ('where', 'require', 'keep_wh
           'NUMBER': ('if_latest', 'if_at', 'keep_last', 'limit'), 'FILE': ('plan', 'apply'), 'CURSOR': ('since',),
           'TIME': ('keep_within', 'grace', 'stress', 'timeout'), 'SHARE': ('sample',), 'MODULE': ('trust',),
           'STORE': ('heal_from',), 'URL': ('endpoint', 'also'), 'KEY': ('remove',),
-          'TEXT': ('description', 'text', 'reason')}
+          'TEXT': ('description', 'text', 'reason'), 'FORM': ('as_',)}
 
 def _word(name: str) -> str:
     return next((word for word, names in _words.items() if name in names), name.upper())
@@ -150,10 +148,13 @@ for every command
 {options}
 
 A ref is BUCKET/ITEM, and behind @ which version: @3, @-2 (the one before the latest), @production (an alias),
-@2026-11-01 or @7d (what was the latest then). Without it, the latest.
+@2026-11-01T15:30 or @7d (what was the latest then). Without it, the latest. Times are UTC where no zone is named, and
+a day means its end. What is put is kept as the object that the file holds (a frame, an array, JSON), and may come
+back in other bytes; --as file keeps it byte by byte.
 
   objectstore init                                    say where the store lies, once
-  objectstore put wine/table table.parquet -m year=2026
+  objectstore put wine/table table.parquet --description "first cut" -m year=2026
+  objectstore put wine/table table.csv --as csv       a CSV file as a table
   objectstore ls wine
   objectstore find wine "year > 2020"
   objectstore get wine/table@1 old.parquet
@@ -176,16 +177,32 @@ def _version() -> Text:
     return Text(f'objectstore {__version__}\n')
 
 # %% ../../nbs/command/04_arguments.ipynb #1521ed05
+def _given(c: Command, argv: list[str]) -> dict[str, Any]:
+    "What was typed, by the name of the argument; options may stand anywhere"
+    given, more = parser_of(c).parse_known_intermixed_args(argv)
+    if more: parser_of(c).error(f'unrecognized arguments: {" ".join(more)}{_quoting(more)}')
+    return vars(given)
+
+def _quoting(more: list[str]) -> str:
+    "What a shell may have made of a line that has more in it than a command takes"
+    if all(os.path.lexists(a) for a in more) and len(more) > 1: return ". Did the shell expand a *? Quote it: '*'"
+    words = {'=', '<', 'AND', 'OR', 'LIKE', 'IN', 'BETWEEN', 'IS', 'NOT'}
+    return '. Quote a condition: "auc = 0.9"' if {*more} & words else ''
+
 def _call(session: Session, c: Command, argv: list[str]) -> Callable:
     "A call of a command with what was typed behind it"
     if {'-h', '--help'} & {*argv}: return lambda: Text(parser_of(c, _comments(c)).format_help())
-    given = vars(parser_of(c).parse_args(argv))
+    given = _given(c, argv)
     set_options(session, given)
     return lambda: c.run(session, **{k: v for k, v in given.items() if k not in GLOBAL})
 
 # %% ../../nbs/command/04_arguments.ipynb #e5571925
 # other words
-_else = {'remove': 'rm', 'delete': 'rm', 'list': 'ls', 'copy': 'cp', 'save': 'put', 'load': 'get'}
+_else = {'remove': 'rm', 'delete': 'rm', 'list': 'ls', 'copy': 'cp', 'save': 'put', 'load': 'get', 'diff': 'compare',
+         'log': 'history', 'tag': 'alias', 'promote': 'alias', 'search': 'find', 'query': 'find', 'upload': 'put',
+         'add': 'put', 'push': 'put', 'download': 'get', 'pull': 'get', 'checkout': 'get', 'clone': 'get',
+         'move': 'cp', 'mv': 'cp', 'rename': 'cp', 'revert': 'rollback', 'undo': 'restore', 'info': 'show',
+         'du': 'usage', 'fsck': 'verify', 'config': 'init'}
 
 def understood(
     session: Session,                # Gets the options that were given
@@ -204,5 +221,5 @@ def understood(
     if name == 'help': name, behind = behind[0], ['--help']
     if name is None or name not in COMMANDS:
         said = f'; did you mean {_else[name]!r}?' if name in _else else hint(name or '', COMMANDS)
-        raise Usage(f'no command {name!r}{said}; objectstore --help lists them')
+        raise Usage(f"no command {name!r}{said}{'' if said.endswith('?') else ';'} objectstore --help lists them")
     return _call(session, COMMANDS[name], behind)

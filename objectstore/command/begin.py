@@ -11,7 +11,7 @@ from ..errors import ObjectStoreError
 from ..storage.config import read_sections, read_value, user_file
 from .answers import Facts, Text
 from .arguments import command
-from .codes import Unconfirmed
+from .codes import Unconfirmed, Usage
 from .session import Session
 
 # %% auto #0
@@ -21,6 +21,7 @@ __all__ = ['STEPS', 'init', 'demo']
 @command('begin')
 def init(
     session: Session,
+    place: str | None = None,        # A folder or URL, in place of --tiers
     *,
     # Where the store lies: a folder, s3://bucket/prefix,
     # ...; of several the nearest first, as in 'near, lab'
@@ -29,6 +30,8 @@ def init(
     user: bool = False,              # Write the settings of this user, not those of this folder
 ) -> Facts:
     "Settings, written by asking: where the store lies"
+    if None not in (place, tiers): raise Usage(f'the store lies at {place}, or at {tiers}? Give one of them')
+    tiers = place if tiers is None else tiers
     path = user_file() if user else Path('settings.ini')
     section = f'objectstore.{session.profile}' if session.profile else 'objectstore'
     if section in read_sections(path):

@@ -51,15 +51,23 @@ def carry_out(
         session.say(f'{len(plan):,} to be done, written to {file}; --apply {file} does what is left in it')
         return _plan_rows(plan)
     if session.json: session.out.writelines(as_json('plan', s.row()) + '\n' for s in plan.steps)
-    else: session.err.write(f'{plan.look().text()}\nin {place_of(session, store)}\n')
+    else: session.err.write(f'{_shown(plan, yes)}\nin {place_of(session, store)}\n')
     session.out.flush()
     if plan: confirm(session, f'Do it ({len(plan):,})?', yes)
     done = plan.apply()
     settle(session, store)
+    if plan: session.say(f'{len(done.done):,} of {len(plan):,} done')
     if left := done.left:
         session.late = Conflict(f'{len(left):,} of {len(done):,} were left: '
                                 + '; '.join(f'{o.what or o.ref}: {o.why}' for o in left[:5]))
     return outcomes(done)
+
+def _shown(plan: Plan, yes: bool) -> str:
+    "A plan for people, before it is done"
+    table = plan.look()
+    if not plan: table.footer = 'there is nothing to do'
+    elif yes: table.footer = None      # nobody is asked: it is done at once
+    return table.text()
 
 # %% ../../nbs/command/08a_carry.ipynb #578cc850
 def _plan_again(verbs: Mapping[str, Callable[..., Plan]], head: Mapping,

@@ -62,7 +62,7 @@ def _meant(ref: str, more: list[str], all: bool, bucket: bool) -> Ref | BucketRe
     if all and r.selector is not None:
         raise Usage(f'--all is every version: {r.bucket}/{r.item} without @{r.selector}')
     if not all and not bucket and r.selector is None:
-        raise Usage(f'which versions? {ref}@latest, {ref}@3, or {ref} --all')
+        raise Usage(f'which versions? {ref}@latest, {ref}@NUMBER, or {ref} --all')
     return r
 
 # %% ../../nbs/command/08_change.ipynb #34339a83
@@ -150,11 +150,12 @@ def annotate(
     ref: str,                            # BUCKET/ITEM, with a selector where it is not the latest
     metadata: list[str] = [],            # KEY=VALUE ...   # noqa: B006 (it is only read)
     *,
+    description: str | None = None,      # What people are told of it: metadata of that name
     remove: list[str] | None = None,     # A key to take away; may be given several times
     yes: bool = False,                   # Nothing is asked here
 ) -> Rows:
     "Facts added to a version; what was recorded stays as it was"
-    told = as_metadata(metadata) | dict.fromkeys(remove or ())
+    told = as_metadata(metadata, description) | dict.fromkeys(remove or ())
     if not told: raise Usage(f'annotate {ref} with what? KEY=VALUE ..., or --remove KEY')
     store = session.open(readonly=False)
     v = store.annotate(ref, told)
@@ -175,6 +176,7 @@ def alias(
 ) -> Rows | Text:
     "A name for a version, which moves at once for everybody"
     if name is None: return _aliases(session, ref, remove)
+    if '/' in name and '/' not in ref: raise Usage(f'{name!r} is no name of an alias: alias {name} {ref}')
     store = session.open(readonly=False)
     if remove:
         _remove_alias(session, store, ref, name, yes)
@@ -212,13 +214,15 @@ def _restored(store: ObjectStore, ref: str) -> list[Version]:
 def rollback(
     session: Session,
     ref: str,                         # BUCKET/ITEM
-    alias: str,                       # Such as production
+    alias: str | None = None,         # Such as production; it may stand behind the @ of the ref
     *,
     to: str | None = None,            # How far: a version (3), or when (2026-11-01, 7d); else one more step
     if_at: int | None = None,         # Only if it points at this version now
     yes: bool = False,                # Nothing is asked here
 ) -> Rows:
     "An alias back to where it pointed before; each call goes one more step back"
+    if alias is None: ref, _, alias = ref.partition('@')
+    if not alias: raise Usage(f'rollback {ref} which alias? rollback {ref} production')
     store = session.open(readonly=False)
     v = store.rollback(ref, alias, to=to, **({} if if_at is None else {'if_at': if_at}))
     settle(session, store)

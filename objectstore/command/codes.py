@@ -43,6 +43,9 @@ def code_of(e: BaseException) -> int:
 # %% ../../nbs/command/01_codes.ipynb #f9d4d6ba
 _typed = {r"trust='([^']+)' allows it": '--trust {} allows it',
           r'give force=True to': 'give --force to',
+          r"\bat='([^']+)' finds": '--at {} finds', r'set_alias points it': 'objectstore alias points it',
+          r'give keep_last=3, keep_within="30 d" or keep_where="\.\.\."':
+              'give --keep-last 3, --keep-within "30 d" or --keep-where "..."',
           r"set_alias\('([^']+)', '([^']+)'\)": 'objectstore alias {} {}',
           r"set_policy\('([^']+)', keep_last=(\d+)\)": 'objectstore policy {} --keep-last {}',
           r"remove_bucket\('([^']+)', force=True\)": 'objectstore rm {} --bucket',

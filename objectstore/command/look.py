@@ -116,8 +116,10 @@ def compare(
     session: Session,
     ref: str,           # A version
     other: str,         # Another one: a ref, or of the same item a number or selector
+    third: str | None = None,      # Where the first is an item: the other number or selector
 ) -> Rows:
     "What differs between two versions"
+    if third is not None: ref, other = f'{ref}@{other.lstrip("@")}', third
     v = session.open()[ref]
     found = v.compare(other)
     if not found: session.say(f'no differences between {" and ".join(found.refs)}')

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 from .. import ObjectStore, Version, Versions
 from ..display import human_size
-from ..errors import NotFound, ObjectStoreError, Unsupported
-from ..refs import parse_ref
+from ..errors import NotFound, ObjectStoreError, Unsupported, hint
+from ..refs import Ref, parse_ref
 from ..moving.forms import put_first, ways
 from .answers import Facts, Row, Rows, Text
 from .arguments import command
@@ -26,10 +26,11 @@ __all__ = ['as_metadata', 'local_file', 'put', 'get', 'cat', 'cp', 'sync']
 
 # %% ../../nbs/command/07_move.ipynb #91784ab5
 def as_metadata(
-    said: list[str] | None,     # `key=value`
+    said: list[str] | None,             # `key=value`
+    description: str | None = None,     # The value of this key
 ) -> dict[str, object]:
     "Metadata as it is typed in a shell"
-    found: dict[str, object] = {}
+    found: dict[str, object] = {} if description is None else {'description': description}
     for text in said or ():
         key, equals, value = text.partition('=')
         if not equals or not key: raise Usage(f'{text!r}: metadata is key=value')
@@ -78,15 +79,28 @@ def _set_required(store: ObjectStore, v: Version, alias: str, require: str) -> N
         raise
 
 # %% ../../nbs/command/07_move.ipynb #10f091e1
+def _target(ref: str, file: str) -> Ref:
+    "Where something is to be put, or `Usage` where ref and file have changed places"
+    if '@' not in file and '/' in file and not os.path.lexists(file) and os.path.lexists(ref):
+        raise Usage(f'{ref!r} is a file, and {file!r} is none: put {file} {ref}')
+    return parse_ref(ref, selector=False)
+
+def _tell_of_new(session: Session, store: ObjectStore, bucket: str) -> None:
+    "Say that a bucket is new: the name may be mistyped"
+    try: known = store.list_buckets()
+    except (ObjectStoreError, OSError): return       # the put says it
+    if known and bucket not in known: session.say(f'bucket {bucket!r} is new{hint(bucket, known)}')
+
 @command('move')
 def put(
     session: Session,
     ref: str,                                    # BUCKET/ITEM
     file: str,                                   # A file or folder; - is standard input
     *,
-    # What it is put as; else by what is in it; file: as it is, byte by byte
-    as_: Literal['parquet', 'npy', 'png', 'json', 'text', 'file'] | None = None,
+    # What it is put as; else by what is in it; csv: as a table; file: as it is, byte by byte
+    as_: Literal['parquet', 'csv', 'npy', 'png', 'json', 'text', 'file'] | None = None,
     name: str | None = None,                     # The name that the file has in the store, in place of its own
+    description: str | None = None,              # What people are told of it: metadata of that name
     metadata: list[str] | None = None,           # A fact to find it by; may be given several times
     kind: str | None = None,                     # What it is for: model, data, evaluation, ...
     alias: str | None = None,                    # An alias to move to the new version
@@ -97,8 +111,9 @@ def put(
 ) -> Rows:
     "A file, a folder or a stream as the next version of an item"
     if require is not None and alias is None: raise Usage('--require is a condition for --alias')
-    parse_ref(ref, selector=False)
-    told, store = as_metadata(metadata), session.open(readonly=False)
+    r = _target(ref, file)
+    told, store = as_metadata(metadata, description), session.open(readonly=False)
+    _tell_of_new(session, store, r.bucket)
     with local_file(session, file, name) as path:
         if as_ not in (None, 'file') and path.is_dir():
             raise Usage(f'{path} is a folder, and is put as one: without --as')
@@ -107,6 +122,8 @@ def put(
                      alias=None if require else alias)
         some = ways(path, as_, session.say, file == '-' and name is None)
         v = put_first(store, ref, some, given, session.say)
+    if as_ is None and v.codec == 'file' and Path(name or file).suffix.lower() in ('.csv', '.tsv'):
+        session.say('kept as a file, byte by byte; --as csv keeps it as a table')
     if require is not None and alias is not None: _set_required(store, v, alias, require)
     settle(session, store)
     return version_rows([store[v.ref] if v.pending or require else v])
@@ -136,18 +153,44 @@ def get(
     ref: str,                      # BUCKET/ITEM, with a selector where it is not the latest
     dest: str | None = None,       # A file name or a folder; else here, under its own name
     *,
+    as_: Literal['csv', 'json', 'text'] | None = None,      # The object in another form than it is stored in
     yes: bool = False,             # Overwrite what is there
 ) -> Facts:
     "A version as a file, or a folder of files"
     if dest == '-': raise Usage(f'cat {ref} writes to standard output')
+    if dest is not None and dest.isdigit() and '@' not in ref:
+        raise Usage(f'{dest} would be the name of a file: get {ref}@{dest} takes that version, get {ref} ./{dest} '
+                    'writes such a file')
     v = session.open()[ref]
+    if as_ is not None: return _in_form(session, v, dest, as_, yes)
     to = Path(v.file_name if dest is None else dest)
     if dest is not None and (to.is_dir() or dest.endswith(os.sep)): to = to/v.file_name
     _may_be_written(session, v, to, yes)
     if not to.parent.is_dir(): raise NotFound(f'no folder {str(to.parent)!r} here')
     with tempfile.TemporaryDirectory(prefix='.objectstore-', dir=to.parent) as folder:
         _move_in(v.path(Path(folder)/'it'), to, yes)
-    return Facts('file', {'ref': v.ref, 'file': str(to), 'size': v.size}, f'{to}  {human_size(v.size)}, {v.ref}',
+    if v.codec == 'parquet' and (form := _FORMS.get(to.suffix.lower())):
+        session.say(f'{to} holds Parquet, whatever its name says: get {ref} {to} --as {form} writes {form.upper()}')
+    return _got(v, to, v.size)
+
+_ENDINGS = {'csv': 'csv', 'json': 'json', 'text': 'txt'}
+_FORMS = {'.csv': 'csv', '.json': 'json', '.txt': 'text', '.jsonl': 'json'}
+
+def _in_form(session: Session, v: Version, dest: str | None, form: str, yes: bool) -> Facts:
+    "A version as a file of text, made of the object"
+    name, to = f'{v.item.rpartition("/")[2]}.{_ENDINGS[form]}', Path(dest or '.')
+    if to.is_dir(): to = to/name
+    _may_be_written(session, v, to, yes)
+    if not to.parent.is_dir(): raise NotFound(f'no folder {str(to.parent)!r} here')
+    data = as_text(v, form).encode()
+    with tempfile.TemporaryDirectory(prefix='.objectstore-', dir=to.parent) as folder:
+        (made := Path(folder)/'it').write_bytes(data)
+        _move_in(made, to, yes)
+    return _got(v, to, len(data))
+
+def _got(v: Version, to: Path, size: int) -> Facts:
+    "What was written"
+    return Facts('file', {'ref': v.ref, 'file': str(to), 'size': size}, f'{to}  {human_size(size)}, {v.ref}',
                  v.ref, {'file': str(to)})
 
 # %% ../../nbs/command/07_move.ipynb #b888ad08

@@ -42,7 +42,8 @@ def _decoded(v: Version) -> str:
 def _frame_as(v: Version, form: str) -> str:
     "A frame as CSV, as JSON (an object a line) or as text"
     if v.codec != 'parquet':
-        raise Unsupported(f'{v.ref} is {v.codec}, and no frame that could be CSV')
+        raise Unsupported(f'{v.ref} is kept as {v.codec}, and CSV is made of tables alone: cat {v.ref} writes it as it '
+                          'is')
     table: Any = v.get(as_='arrow')
     if form == 'json':
         return ''.join(json.dumps(r, default=str, ensure_ascii=False) + '\n'
@@ -60,6 +61,7 @@ def as_text(v: Version, form: str) -> str:
     "The object of a version as csv, json or text"
     if v.has_parts:
         raise Usage(f'{v.ref} is a {v.codec}: --part names a file, which is written as it is')
+    if form == 'csv' and v.codec == 'file' and v.file_name.lower().endswith('.csv'): return _decoded(v)
     if form == 'csv' or v.codec == 'parquet': return _frame_as(v, form)
     if v.codec in ('file', 'bytes'): return _decoded(v)
     obj: Any = v.get()

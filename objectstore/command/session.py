@@ -57,7 +57,7 @@ class Session:
 
     def say(self, text: str) -> None:
         "Tell people something"
-        if text and self.form in ('table', 'lines'): self.err.write(f'{text}\n')
+        if text and self.form in ('table', 'lines'): self.err.write(f'{in_shell(text)}\n')
 
     def warn(self, message, category, filename, lineno, file=None, line=None) -> None:
         "Tell a warning, in place of `warnings.showwarning`"

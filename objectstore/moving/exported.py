@@ -218,8 +218,8 @@ class ExportImport(Acts):
             return Step('skip', dst, 'here already', 0, src, False, facts)
         n = (f'{len(new):,} of {len(own):,} versions' if here else f'{len(own):,} '
              f'version{"s" * (len(own) != 1)}')
-        said = (n + (', under their own numbers' if not here else ', behind what is here') if new
-                else 'aliases or notes')
+        numbers = 'its own number' if len(own) == 1 else 'their own numbers'
+        said = n + (', behind what is here' if here else f', under {numbers}') if new else 'aliases or notes'
         return Step('import', dst, said, sum(v.size for v in new), src, True, facts)
 
     def _here(self, ref: str) -> set[str]:

@@ -8,7 +8,7 @@ import json, math
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from ..errors import InvalidCall, MissingExtra, ObjectStoreError, Unsupported, missing
 from ..store.opening import ObjectStoreInterface
 from ..versions.version import Version
@@ -17,7 +17,7 @@ from ..versions.version import Version
 __all__ = ['FORMS', 'form_of', 'Reading', 'readings', 'half', 'ways', 'put_first']
 
 # %% ../../nbs/moving/01_forms.ipynb #990fbaf9
-FORMS = ('parquet', 'npy', 'png', 'json', 'text', 'file')
+FORMS = ('parquet', 'csv', 'npy', 'png', 'json', 'text', 'file')
 _begins = {b'PAR1': 'parquet', b'\x93NUMPY': 'npy', b'\x89PNG\r\n\x1a\n': 'png'}
 
 def form_of(path: Path) -> str:
@@ -55,6 +55,7 @@ def readings(
         raise InvalidCall(f'{path} is a folder, and is put as one, in no form')
     match wanted:
         case 'parquet': yield from _frames(path)
+        case 'csv': yield Reading(_table(path), 'parquet', 'csv')
         case 'npy': yield Reading(_array(path), 'npy', 'npy')
         case 'png': yield Reading(_picture(path), 'png', 'png')
         case 'json': yield Reading(_parsed(path), 'json', 'json')
@@ -73,6 +74,25 @@ def _picture(path: Path) -> object:
     with Image.open(path) as picture:
         picture.load()
         return picture
+
+# %% ../../nbs/moving/01_forms.ipynb #c5b0de02
+def _table(path: Path) -> object:
+    "A CSV file as a frame of pandas, where that is installed; digits that begin with a zero stay text"
+    if not find_spec('pyarrow'): raise missing('pyarrow', 'frames')
+    import pyarrow as pa, pyarrow.compute, pyarrow.csv
+    with open(path, encoding='utf-8', errors='replace', newline='') as f: head = f.readline(1 << 20)
+    mark, compute = max(',;\t|', key=head.count), cast(Any, pyarrow.compute)
+    asked = dict(parse_options=pyarrow.csv.ParseOptions(delimiter=mark, newlines_in_values=True))
+    try:
+        found = pyarrow.csv.read_csv(path, **asked)
+        kept = [n for n, c in zip(found.column_names, found.columns) if pa.types.is_integer(c.type)]
+        texts = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(kept, pa.string()))
+        as_text = pyarrow.csv.read_csv(path, convert_options=texts, **asked) if kept else found
+    except pa.ArrowException as e: raise Unsupported(f'{path} is no CSV that can be read: {str(e)[:200]}') from e
+    for n in kept:
+        if compute.any(compute.match_substring_regex(as_text[n], r'^[-+]?0[0-9]')).as_py():
+            found = found.set_column(found.column_names.index(n), n, as_text[n])
+    return found.to_pandas() if find_spec('pandas') else found
 
 # %% ../../nbs/moving/01_forms.ipynb #c9ace363
 def _parsed(path: Path) -> object:

@@ -22,7 +22,7 @@ from ..cache.near import at_origin
 from ..care.prune import release_names
 from ..calls import with_help
 from ..display import Card, Table, shown
-from ..versions.version import Version, Versions, view
+from ..versions.version import Version, Versions, flat, view
 from ..versions.results import Aside
 from ..display import Looks
 from ..search.local_index import IndexAway
@@ -68,7 +68,9 @@ def _must_meet(v: Version, require: str | Mapping) -> None:
     "Raise `Protected` where a version does not meet a condition"
     condition, alone = parse_where(require), Aside([v])
     if condition.tree is None or alone.search(condition.tree).count(): return
-    values = ', '.join(f'{k} = {shown(x)}' for k, x in condition.found(view(v)).items())
+    known = [*flat(v.metadata), *flat(dict(v.stats))]
+    values = ', '.join(f'{k} = {shown(x)}' if x is not None else f'it has no {k}{hint(str(k), known)}'
+                       for k, x in condition.found(view(v)).items())
     raise Protected(f'{v.ref} does not meet {require!r:.200}: {values or "nothing of it is known"}')
 
 # %% ../../nbs/store/06_aliases.ipynb #f3b92e43

@@ -337,14 +337,18 @@ class FindVerbs(AliasVerbs):
                                      if any(kinds.values()) else '') if s)
 
     def _elsewhere(self, q: Asked, search: Search) -> str:
-        "What another selector finds, where only latest versions were asked for an alias"
-        if q.at != LATEST or not (at := _aliases_asked(q.condition, search.called)): return ''
+        "What another selector finds, where only latest versions were asked for an alias, or none of them was found"
+        if q.at != LATEST: return ''
         def count(at):
             return Search(search.index, search.buckets, at, *q.terms).count(COUNTED + 1)
-        try: more, n = count(as_selector(at)), count(q.at)
-        except IndexAway: return ''
-        return (f"Only latest versions were asked: at={at!r} finds "
-                f"{f'more than {COUNTED:,}' if more > COUNTED else f'{more:,}'}" if more > n else '')
+        try:
+            n = count(q.at)
+            for at in filter(None, (_aliases_asked(q.condition, search.called), '*' if not n else None)):
+                if (more := count(as_selector(at))) > n:
+                    said = f'more than {COUNTED:,}' if more > COUNTED else f'{more:,}'
+                    return f'Only latest versions were asked: at={at!r} finds {said}'
+        except IndexAway: pass
+        return ''
 
     def _refreshed(self, bucket: str | None) -> tuple[list[str], datetime | None]:
         "The buckets to search; and where the origin is away, of when the index is"
@@ -522,7 +526,7 @@ def _why_none(kinds: Counter, kind: str | None, text: str | None,
             for k, n in kinds.most_common())
     n = sum(kinds.values())
     if n == 1:
-        return ("The only version here "
+        return (f"The {'latest' if at == LATEST else 'only'} version here "
                 f"{'does not have these words' if text else 'does not meet the condition'}")
     what = 'latest versions' if at == LATEST else 'versions'
     return f'None of {n:,} {what} has these words' if text else f'None of {n:,} {what} meets the condition'

@@ -245,8 +245,7 @@ class HistoryVerbs(WatchVerbs):
             return (NotFound(f'nothing happened to {r}@{only}{f" and alias {alias!r}" if alias else ""}: there never '
                              'was such a version') if alias is None
                     else NotFound(f'alias {alias!r} never pointed at ' f'{r}@{only}'))
-        return NotFound(f'no alias {alias!r} of {r}{hint(str(alias), bucket.alias_names(r.item))}: '
-                        'it never had one')
+        return NotFound(f'{r} never had an alias {alias!r}{hint(str(alias), bucket.alias_names(r.item))}')
 
     @answered
     def rollback(

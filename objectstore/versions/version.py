@@ -466,17 +466,24 @@ class Version(Looks):
         if isinstance(other, int) or isinstance(other, str) and '/' not in other.partition('@')[0]:
             other = f'{self.bucket}/{self.item}@{str(other).removeprefix("@")}'
         other = other if isinstance(other, Version) else self._store[other]
-        a, b = ({**v.facts(), **v._content_facts(self.hash == other.hash)} if self.content_id != other.content_id
-                else v.facts() for v in (self, other))
+        both, same = (self, other), self.hash == other.hash
+        documents = all(v.codec == 'json' and v._record.data is not None for v in both)
+        a, b = ({**v.facts(), **v._content_facts(same, documents)} if self.content_id != other.content_id
+                else v.facts() for v in both)
         return Comparison({k: (a.get(k), b.get(k)) for k in dict.fromkeys([*a, *b])
                            if a.get(k) != b.get(k)}, (self.ref, other.ref))
 
     def _content_facts(
         self,
         same_bytes: bool,    # Have the two that are compared the same bytes?
+        documents: bool,     # Are both of them JSON that lies in their records?
     ) -> dict[str, object]:
-        "What tells a content from another, as a comparison shows it: hashes of parts, or what the codec needs besides"
+        """What tells a content from another, as a comparison shows it: keys of a document, hashes of parts, or what the
+        codec needs besides"""
         if same_bytes: return flat(self._record.how, 'codec')
+        if documents:
+            said = json.loads(self._record.data or b'null')
+            return flat(said, 'content') if isinstance(said, Mapping) else {}
         if not self.has_parts: return {}
         return {f'part {p.name}': f'{p.hash[:12]}…' for p in self._store.parts_of(self)}
 
