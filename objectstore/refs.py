@@ -205,6 +205,10 @@ def check_alias(alias: str) -> str:
     return alias
 
 # %% ../nbs/02_refs.ipynb #e5bba8e7
+_no_selectors = {r'': 'behind the @ goes a number, an alias or a date; without the @ it is the latest',
+                 r'\d{1,2}:\d\d(:\d\d)?': 'a time needs its day, as in @2026-11-01T15:30',
+                 r'\d+([,:]\d+)+': 'a ref names one version: give several refs, or @* for all'}
+
 def parse_selector(text: str) -> Selector:
     "What a selector (without its `@`) chooses"
     if text == 'latest': return LATEST
@@ -220,6 +224,8 @@ def parse_selector(text: str) -> Selector:
     if when := _moment(text): return when
     if m := _moved.fullmatch(text): return Alias(check_alias(m[1]), int(m[2]))
     if re.fullmatch(r'[v+-]?[\d.]+', text): raise _no_number(text)
+    for form, says in _no_selectors.items():
+        if re.fullmatch(form, text): raise InvalidRef(f'@{text} selects no version: {says}')
     return Alias(check_alias(text))
 
 # %% ../nbs/02_refs.ipynb #48e72ac7

@@ -8,16 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 import pytest
-from objectstore import (Conflict, Damaged, NotAvailableOffline, ObjectStore, Protected,
+from objectstore import (Conflict, Damaged, NotAvailableOffline, NotFound, ObjectStore, Protected,
                          TierMismatch, Unsupported)
 from objectstore.storage import backend
 from objectstore.format import records
 from objectstore.storage.backend import MARKER, MemoryBackend, number_key
 from objectstore.storage.options import Refused
 from objectstore.errors import CommitUnknown
+from objectstore.format.origin import Origin
 from objectstore.format.records import Claim
 from objectstore.storage.remote import RemoteBackend
 from away import World, env, forget_all, quiet
+from planting import planted
 from proxy import PORTALS
 from trial import content, soak
 
@@ -279,6 +281,10 @@ def test_a_store_of_another_format_is_neither_read_nor_emptied(kind, request, cl
     assert world.alone().origin.bucket('lab').scan().keys() == held and open().get('other/x') == 1
     figure(f'23 formats of others, {kind}', formats=len(FORMATS), verbs=len(verbs), done=len(done))
     assert not done, done
+
+def test_planted_the_format_is_not_looked_at_is_caught(request, clean):
+    with planted(Origin, 'vetted', lambda self, *at: 'moves'), pytest.raises((AssertionError, NotFound)):
+        test_a_store_of_another_format_is_neither_read_nor_emptied('memory-alone', request, clean, lambda *t, **v: None)
 
 def test_the_format_of_a_native_bucket_is_looked_at_before_its_first_request(seaweed, clean):
     world = Lab('seaweed', 2, clean, SimpleNamespace(getfixturevalue=lambda n: seaweed, addfinalizer=lambda f: None))

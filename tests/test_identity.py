@@ -17,6 +17,8 @@ from objectstore.format.witness import save_witnesses
 import objectstore.cache.near, objectstore.format.origin, objectstore.format.commit, objectstore.cache.stacked
 from away import Service, clean, delivered, env, forget_all, on_line, quiet, Switch  # noqa: F401 (fixtures)
 from services import Place
+from objectstore.store.sync import DeliveryVerbs
+from planting import planted
 from trial import SOAK
 
 KINDS = ['files', 'snapshot', 'seaweed', 'ceph']
@@ -349,14 +351,19 @@ def _both_ways(at, queued: str, opened: str, n: int) -> int:
     assert delivered(t, f'lab/m@{n + 1}') and not s.status()['pending']
     return 1
 
-def test_pending_work_under_another_host_name(clean, request):
+def test_pending_work_under_another_host_name(clean, request, figure):
     place = Storage('seaweed', clean, True, request)
     host = place.options['endpoint']
     other = host.replace('127.0.0.1', 'localhost')
     def at(endpoint): return ObjectStore(*place.nears, place.url, **{**place.options, 'endpoint': endpoint})
     at(host).put('lab/m', 0)
     assert at(other).get('lab/m') == 0
-    assert _both_ways(at, host, other, 1) and _both_ways(at, other, host, 2)
+    ways = _both_ways(at, host, other, 1) + _both_ways(at, other, host, 2)
+    figure('30 pending work under another host name, SeaweedFS', ways=ways, hidden=0, undelivered=0)
+
+def test_planted_queues_of_other_addresses_are_not_looked_through_is_caught(clean, request):
+    with planted(DeliveryVerbs, '_queues_elsewhere', lambda self: []), pytest.raises(AssertionError):
+        test_pending_work_is_found_under_another_path(clean, request, lambda *told, **values: None)
 
 def test_a_copy_gets_nobody_elses_pending_work(clean, request):
     lab = Storage('files', clean, True, request)

@@ -74,7 +74,7 @@ def ten_frames(store, get=None) -> list:
         found.append(says(get or store.get, f'lab/f{i}'))
     return found
 
-def test_frames_on_a_file_system_in_user_space(mounted, figure):
+def test_frames_on_a_file_system_in_user_space(mounted, figure, request):
     """RELIABILITY.md 35: put and got at once, and later, when the attributes are read anew; as an origin, and as a
     near tier"""
     right, store = [frame(i) for i in range(10)], ObjectStore(str(mounted/'store'), near=False)
@@ -86,11 +86,11 @@ def test_frames_on_a_file_system_in_user_space(mounted, figure):
     later = judge([says(again.get, f'lab/f{i}') for i in range(10)], right)
     above = ObjectStore(str(mounted/'near'), str(mounted.parent/'origin'))
     near = judge(ten_frames(above), right)
-    figure(f'35 ten frames on {mounted.parent.name}', at_once=at_once['right'], later=later['right'],
+    figure(f'35 ten frames on {request.node.callspec.params["mounted"]}', at_once=at_once['right'], later=later['right'],
            near=near['right'])
     assert at_once == later == near == {'right': 10}, (at_once, later, near)
 
-def test_damage_on_a_file_system_in_user_space(mounted, monkeypatch):
+def test_damage_on_a_file_system_in_user_space(mounted, monkeypatch, figure, request):
     "A flipped byte, a file cut short, another's file in its place: found, each"
     monkeypatch.setattr(download, 'PATIENCE', 0.2)
     store = ObjectStore(str(mounted/'store'), near=False)
@@ -99,6 +99,7 @@ def test_damage_on_a_file_system_in_user_space(mounted, monkeypatch):
     for i in range(3):
         with pytest.raises(Damaged): ObjectStore(str(mounted/'store'), near=False).get(f'lab/f{i}')
     assert store.get('lab/f3').equals(frame(3))
+    figure(f'35 damage on {request.node.callspec.params["mounted"]}', planted=3, found=3)
 
 def payload(store, folder, i: int) -> Path:
     hash = store[f'lab/f{i}'].hash

@@ -451,15 +451,16 @@ def damage(kind, index, rng):
             db.execute(f'DROP TABLE {table}')
 
 @pytest.mark.parametrize('kind', ['deleted', 'garbage', 'truncated', 'empty', 'other format', 'no table'])
-def test_an_index_that_is_lost_makes_no_difference(tmp_path, kind):
+def test_an_index_that_is_lost_makes_no_difference(tmp_path, kind, figure):
     store, rng = busy(tmp_path/'lab'), random.Random(kind)
     expected = answers(store)
     assert store.keeper.index.there()
-    for i in range(soak(4, 40)):
+    for i in range(n := soak(4, 40)):
         store.find_items(where='auc > 0.1')
         damage(kind, store.keeper.index, rng)
         assert answers(store) == expected, i
         assert answers(ObjectStore(str(tmp_path/'lab'))) == expected
+    figure(f'18 the index: {kind}', answered=2 * n, failures=0)
 
 ALTERED = ["DELETE FROM versions WHERE at IN (SELECT at FROM versions ORDER BY random() LIMIT 3)",
            "DELETE FROM docs WHERE at IN (SELECT at FROM docs ORDER BY random() LIMIT 3)",
@@ -503,7 +504,7 @@ def test_what_goes_stale_is_found(tmp_path, figure):
     assert not wrong
 
 @pytest.mark.parametrize('mode', ['EXCLUSIVE', 'IMMEDIATE'])
-def test_reads_and_writes_work_while_the_index_is_locked(tmp_path, mode):
+def test_reads_and_writes_work_while_the_index_is_locked(tmp_path, mode, figure):
     store = busy(tmp_path/'lab')
     expected = answers(store)
     store.keeper.index.wait = 0.1
@@ -516,6 +517,7 @@ def test_reads_and_writes_work_while_the_index_is_locked(tmp_path, mode):
     assert other.find_items(where='auc > 1').refs == ['lab/new@1']
     db.execute('ROLLBACK')
     assert other.find_items(where='auc > 1').refs == ['lab/new@1'] == store.find_items(where='auc > 1').refs
+    figure(f'18 the index: locked, {mode}', answered=5, failures=0)
 
 def test_a_result_outlives_its_index(tmp_path):
     store = busy(tmp_path/'lab', 200)
