@@ -86,8 +86,8 @@ def test_frames_on_a_file_system_in_user_space(mounted, figure, request):
     later = judge([says(again.get, f'lab/f{i}') for i in range(10)], right)
     above = ObjectStore(str(mounted/'near'), str(mounted.parent/'origin'))
     near = judge(ten_frames(above), right)
-    figure(f'35 ten frames on {request.node.callspec.params["mounted"]}', at_once=at_once['right'], later=later['right'],
-           near=near['right'])
+    name = request.node.callspec.params['mounted']
+    figure(f'35 ten frames on {name}', at_once=at_once['right'], later=later['right'], near=near['right'])
     assert at_once == later == near == {'right': 10}, (at_once, later, near)
 
 def test_damage_on_a_file_system_in_user_space(mounted, monkeypatch, figure, request):
