@@ -121,7 +121,9 @@ def camera():
     exif.get_ifd(0x8769).update({0x9003: '2026:11:01 10:00:00', 0x927c: b'\1\2\3notes'})
     exif.get_ifd(0x8825).update({1: 'N', 2: (52.0, 31.0, 12.0)})
     turned().save(to := io.BytesIO(), 'JPEG', exif=exif, dpi=(300, 300))
-    return Image.open(io.BytesIO(to.getvalue()))
+    im = Image.open(io.BytesIO(to.getvalue()))
+    im.info = {'exif': im.info['exif'], 'dpi': (300.0, 300.0)}       # what is not of the file format alone
+    return im
 
 def tagged(t): return t.replace_schema_metadata({'unit': 'EUR'})
 
@@ -344,6 +346,7 @@ kept = {
     },
     'png': {
         'turned': turned(),
+        'of a camera': camera(),
         'told': turned(dpi=(300.0, 300.0), comment='café', icc_profile=b'x' * 200),
         'palette': Image.linear_gradient('L').resize((6, 6)).convert('RGB').quantize(9),
         'grey': Image.linear_gradient('L').resize((3, 3)),
