@@ -5,8 +5,9 @@
 # %% ../nbs/08_entry_points.ipynb #86209d21
 from __future__ import annotations
 import os, sys
-from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING
 from .errors import Unsupported
+if TYPE_CHECKING: from importlib.metadata import EntryPoint      # 13 ms of an import
 
 # %% auto #0
 __all__ = ['entry_points', 'loaded']

@@ -965,6 +965,12 @@ def test_nothing_heavy_is_imported():
     assert not {'numpy', 'pandas', 'polars', 'pyarrow', 'sklearn', 'skops', 'torch', 'safetensors', 'PIL', 'matplotlib',
                 'pydantic'} & set(loaded)
 
+def test_an_import_takes_nothing_that_is_used_later():
+    "Each takes milliseconds, of some hundred"
+    loaded = run('import sys, objectstore\nprint(*sys.modules)').split()
+    assert not {'importlib.metadata', 'email', 'zipfile', 'tqdm', 'obstore', 'boto3', 'IPython', 'pyarrow', 'polars',
+                'ipywidgets', 'anywidget', 'sqlglot', 'numpy', 'pandas'} & set(loaded)
+
 def test_codecs_work_without_any_library():
     run('''
         import objectstore.codecs.frames, objectstore.codecs.models
