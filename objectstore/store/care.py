@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import cached_property, lru_cache
+from itertools import groupby
 from pathlib import Path
 from ..durations import duration_text
 from ..errors import (Conflict, Damaged, InvalidCall, InvalidQuery, InvalidRef,
@@ -492,8 +493,10 @@ class CareVerbs(SyncVerbs):
     def named_by_releases(self) -> dict[str, str]:
         "What live releases name: ref of the version, ref of the release"
         found: dict[str, str] = {}
-        for name in self.list_buckets():
-            rows = [v for v in self.find_items(name, kind='release', at='*') if not v.pending]
+        # one search for all buckets: one for each would look at every bucket each time
+        releases = sorted((v for v in self.find_items(kind='release', at='*') if not v.pending), key=lambda v: v.bucket)
+        for name, of in groupby(releases, lambda v: v.bucket):
+            rows = [*of]
             for v, r in zip(rows, self.origin.bucket(name).read_records([(v.item, v.version) for v in rows])):
                 if isinstance(r, (Damaged, Unsupported)): continue
                 if isinstance(r, Exception): raise r
@@ -612,9 +615,11 @@ class Collector(Collecting):
         return why
 
     def _named(self) -> dict[str, str]:
-        "What live releases name, as it was a minute ago at most: it is asked of every bucket"
-        if time.monotonic() - self.named[0] > LATE:
-            self.named = time.monotonic(), self.store.named_by_releases()
+        """What live releases name, as it was a minute ago at most; where asking takes long, as it was ten times as long
+        ago: every bucket is asked, and a release names what lives, not what was removed a period of grace ago"""
+        if (began := time.monotonic()) > self.named[0]:
+            found = self.store.named_by_releases()
+            self.named = (now := time.monotonic()) + max(LATE, 10 * (now - began)), found
         return self.named[1]
 
     def _inputs(self, r: Record) -> list[str]:
