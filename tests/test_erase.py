@@ -233,9 +233,18 @@ def test_what_was_made_from_it_and_what_names_it(word):
     store.calculated('b/upper')(lambda: store.get('b/m@1')['name'].upper())()
     release = store.release('papers/one', ['b/m@1'], description='x')
     said = stays(plan := store.care.erase('b/m@1', reason='r'))
+    assert not plan and f'release {release.ref} names it, and would miss it' in said['b/m@1']
+    with pytest.raises(Conflict, match='names it'): plan.apply()
+    assert not store.care.erase('b/m@1', reason='r', also='copies') and store.get('b/m@1')
+    said = stays(plan := store.care.erase('b/m@1', reason='r', also=[release.ref]))
     assert 'was made from b/m@1' in said['b/upper@1'] and f'release {release.ref} names it' in said['b/m@1']
     assert not plan.apply().left and store.get('b/upper@1') == word.upper()
     assert store.care.erase('b/upper@1', reason='r').apply().done
+    store.put('b/n', content(word, BIG)), store.put('b/o', content(word, BIG))
+    release = store.release('papers/two', ['b/o@1'], description='x')
+    assert not store.care.erase('b/n@1', reason='r', also='copies')        # its bytes are those of a released one
+    store.remove(release.ref, force=True)
+    assert not store.care.erase('b/n@1', reason='r', also='copies').apply().left and 'b/o@1' not in store
 
 def test_a_removed_version_a_given_up_one_and_a_whole_item(word, monkeypatch):
     store = ObjectStore('memory://')
@@ -628,7 +637,7 @@ def test_what_is_told_of_it_afterwards(word):
     store = ObjectStore('memory://')
     store.put('b/m', {'name': word}), store.put('b/m', 2)
     release = store.release('papers/one', ['b/m@1'], description='x')
-    assert not store.care.erase('b/m@1', reason='request 17').apply().left
+    assert not store.care.erase('b/m@1', reason='request 17', also=[release.ref]).apply().left
     told = [m for m in store.history('b/m') if m.what == 'erased']
     assert len(told) == 1 and told[0].ref == 'b/m@1' and 'request 17' in repr(store.history('b/m'))
     [lost] = [f for f in store.care.verify() if f.state == 'lost']

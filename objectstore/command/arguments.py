@@ -76,7 +76,7 @@ def _often(many: bool, needed: bool) -> str | None:
 _words = {'KEY=VALUE': ('metadata',), 'CONDITION': ('where', 'require', 'keep_where'), 'SELECTOR': ('at',),
           'NUMBER': ('if_latest', 'if_at', 'keep_last', 'limit'), 'FILE': ('plan', 'apply'), 'CURSOR': ('since',),
           'TIME': ('keep_within', 'grace', 'stress', 'timeout'), 'SHARE': ('sample',), 'MODULE': ('trust',),
-          'STORE': ('heal_from',), 'URL': ('endpoint', 'also'), 'KEY': ('remove',),
+          'STORE': ('heal_from',), 'URL': ('endpoint',), 'REF': ('also',), 'KEY': ('remove',),
           'TEXT': ('description', 'text', 'reason'), 'FORM': ('as_',)}
 
 def _word(name: str) -> str:

@@ -44,6 +44,7 @@ def code_of(e: BaseException) -> int:
 _typed = {r"trust='([^']+)' allows it": '--trust {} allows it',
           r'give force=True to': 'give --force to',
           r"\bat='([^']+)' finds": '--at {} finds', r'set_alias points it': 'objectstore alias points it',
+          r"also=\['([^']+)'\] erases": '--also {} erases',
           r'give keep_last=3, keep_within="30 d" or keep_where="\.\.\."':
               'give --keep-last 3, --keep-within "30 d" or --keep-where "..."',
           r"set_alias\('([^']+)', '([^']+)'\)": 'objectstore alias {} {}',

@@ -121,7 +121,8 @@ def erase(
     *,
     reason: str | None = None,        # Why; it is kept beside the version for ever, so it names nobody
     # 'copies': other versions with the same bytes, too; a
-    # ref: that one may stay, may be given several times
+    # ref: that one may stay, or that release may miss it;
+    # may be given several times
     also: list[str] | None = None,
     yes: bool = False,                # Do not ask
     plan: str | None = None,          # Write what would go into this file, and do nothing

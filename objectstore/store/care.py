@@ -288,7 +288,8 @@ class Care:
         reason: str,
         # Other versions that have some of the same bytes: 'nothing'
         # may stay, so what has any is left alone and named;
-        # 'copies' are erased, too; a list: refs of those that may stay
+        # 'copies' are erased, too; a list: refs of those that may
+        # stay, and of releases that may miss what they name
         also: str | Iterable[str | Version] = 'nothing',
     ) -> Plan:                          # Nothing is done before its `apply()`
         """Erasure, for personal data: a plan by which nothing is left of a version's bytes, metadata and notes
@@ -1071,11 +1072,12 @@ class Erasing(Acts):
             if self.copies:
                 own |= {ref: s for ref, s in kin.shared.items() if ref not in self.may_stay}
             own |= kin.abandoned
-            rows = [self._row(s, kin) for s in own.values()]
-            goes, releases = [s for s in rows if s.goes], self.store.named_by_releases() if own else {}
+            releases = self.store.named_by_releases() if own else {}
+            rows = [self._row(s, kin, releases) for s in own.values()]
+            goes = [s for s in rows if s.goes]
             beside = kin.rows(goes, self.may_stay)
             beside += [self._beside(s, releases.get(s.ref, '')) for s in own.values()
-                       if s.state == 'live']
+                       if s.state == 'live' and s.ref in {g.ref for g in goes}]
         last = [Step('forget', b,
                      'catalogs that have a row of it; near and mapped copies, files, index and queue of this '
                      'machine') for b in dict.fromkeys(s.ref.partition('/')[0] for s in goes)]
@@ -1097,9 +1099,13 @@ class Erasing(Acts):
         if why := self.store.keeps_old(b)[0]:
             raise Unsupported(f'nothing of {b.name} can be erased at {self.store.origin.url}: {why}')
 
-    def _row(self, s: Subject, kin: Kin) -> Step:
+    def _row(self, s: Subject, kin: Kin, releases: Mapping[str, str]) -> Step:
         "A version, and whether it goes"
         facts = {'id': s.record.id}
+        same = [s.ref, *(kin.of_ref(s.ref) if self.copies else ())]
+        if missed := sorted({releases[ref] for ref in same if ref in releases} - self.may_stay):
+            return Step('keep', s.ref, f'release {missed[0]} names it, and would miss it: also={missed[:3]!r} erases '
+                        'it all the same; or remove that release first', s.record.size, goes=False, facts=facts)
         if (blocked := kin.of_ref(s.ref) - self.may_stay) and not self.copies:
             return Step('keep', s.ref, f"the same bytes are in {_some_refs(blocked)}: "
                         "also='copies' erases these, too; "
