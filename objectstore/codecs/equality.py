@@ -281,7 +281,7 @@ def _tensors(a, b, at, seen):
 
 def _same_bytes(x: Any, y: Any) -> bool:
     "Two flat tensors, wherever they are"
-    import torch
+    import torch      # pyright: ignore[reportMissingImports]
     x, y = (t.cpu().resolve_conj().resolve_neg().contiguous().view(torch.uint8) for t in (x, y))
     return bool(torch.equal(x, y))
 

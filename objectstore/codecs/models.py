@@ -16,7 +16,9 @@ from ..environment import veiled
 from ..trust import TrustedTypes
 from ..errors import MissingExtra, Unsupported
 from .equality import Difference, difference, exif_tags, same_pictures
-if TYPE_CHECKING: import matplotlib.figure, numpy as np, PIL.Image, torch
+if TYPE_CHECKING:
+    import matplotlib.figure, numpy as np, PIL.Image
+    import torch      # pyright: ignore[reportMissingImports]
 
 # %% auto #0
 __all__ = ['SkopsCodec', 'steady', 'Tensor', 'write_tensors', 'TorchCodec', 'ArraysCodec', 'extras_of', 'PngCodec', 'FigureCodec']

@@ -440,7 +440,7 @@ def _lazy(value) -> Parts: return Parts('polars.LazyFrame', parts=[('.collect()'
 # %% ../../nbs/computed/02a_structure.ipynb #f62c8d6d
 def _tensor(value) -> Parts:
     "A tensor of torch; what lies beside it in its storage does not count"
-    import torch
+    import torch      # pyright: ignore[reportMissingImports]
     if value.layout is not torch.strided or value.is_quantized or value.is_meta:
         return _taken_apart(value)
     plain = value.detach().resolve_conj().resolve_neg().cpu().contiguous()
