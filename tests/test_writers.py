@@ -8,6 +8,7 @@ from objectstore.format import records
 from objectstore.format.records import Claim, Line, new_id
 from objectstore.storage.backend import behind_others, number_key
 from objectstore.storage.files import FileBackend
+from stacks import together as side_by_side
 from trial import SOAK, gate, together
 
 FOLDER = 'lab/state/'
@@ -112,6 +113,15 @@ def test_a_backend_that_does_not_ask_takes_no_place(folder):
 def test_a_number_that_must_be_its_own_takes_no_place(folder):
     line(folder).place(2, now())
     assert claim(folder).number(2, walk=False) == 2
+
+def test_writers_that_keep_what_they_see_in_near_folders_of_their_own(tmp_path):
+    "Who waits looks at the record before, and keeps it near: that copy waits for nobody"
+    n, each = 6, 8
+    stores = [ObjectStore(str(tmp_path/f'near{i}'), str(tmp_path/'origin'), durable=False) for i in range(n)]
+    stores[0].put('lab/x', 0)
+    given = side_by_side(n, lambda i: [stores[i].put('lab/x', (i, k)).version for k in range(each)])
+    assert sorted(v for some in given for v in some) == [*range(2, n * each + 2)]
+    assert len(stores[0].versions('lab/x')) == n * each + 1
 
 def test_without_a_place_to_write_there_is_no_line(folder, tmp_path, monkeypatch):
     (tmp_path/'file').write_text('')

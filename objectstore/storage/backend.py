@@ -159,8 +159,11 @@ def behind_others(
     finally: _behind_others.reset(token)
 
 def name_now() -> None:
-    "Wait until a file may get its name"
-    if wait := _behind_others.get(): wait()
+    "Wait until a file may get its name; what is kept meanwhile, such as a near copy of what was seen, waits for nobody"
+    if not (wait := _behind_others.get()): return
+    token = _behind_others.set(None)
+    try: wait()
+    finally: _behind_others.reset(token)
 
 # %% ../../nbs/storage/01_backend.ipynb #f800f528
 def _behind(folder: str, n: int) -> str | None:
