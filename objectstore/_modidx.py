@@ -2902,6 +2902,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'objectstore/command/pruning.py'),
                                              'objectstore.command.pruning._there': ( 'command/pruning.html#_there',
                                                                                      'objectstore/command/pruning.py'),
+                                             'objectstore.command.pruning._tidy_again': ( 'command/pruning.html#_tidy_again',
+                                                                                          'objectstore/command/pruning.py'),
                                              'objectstore.command.pruning._told': ( 'command/pruning.html#_told',
                                                                                     'objectstore/command/pruning.py'),
                                              'objectstore.command.pruning.erase': ( 'command/pruning.html#erase',

@@ -557,6 +557,18 @@ def test_a_person_sees_what_was_tidied(sh):
                           timeout=SECONDS, withexitstatus=True)
     assert b'wine/more@1' in said and b'removed' in said and b'verified' in said, said
 
+def test_a_plan_of_tidying_is_done_later(sh):
+    with sh.store() as store:
+        for n in range(3): store.put('wine/more', n)
+    sh('policy', 'wine', '--keep-last', '1')
+    sh('tidy', '--plan', 'plan.jsonl')
+    assert 'wine/more@1' in (sh.folder/'plan.jsonl').read_text()
+    sh('tidy', '--apply', 'plan.jsonl', code=4)                     # nobody has said yes
+    assert len(sh.lines('versions', 'wine/more')) == 3
+    sh('tidy', '--apply', 'plan.jsonl', '--yes')
+    assert [r[0] for r in sh.lines('versions', 'wine/more')] == ['wine/more@3']
+    sh('tidy', '--apply', 'plan.jsonl', '--plan', 'x', code=2)
+
 def test_personal_data_go_for_good(sh):
     with sh.store() as store:
         store.put('patients/scans', {'name': 'Ann-17'}), store.put('patients/old', {'name': 'Ann-17'})

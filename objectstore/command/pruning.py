@@ -159,8 +159,10 @@ def tidy(
     grace: str = '7 d',
     yes: bool = False,                # Do not ask; in no terminal say nothing where all is well
     plan: str | None = None,          # Write what would be done into this file, and do nothing
+    apply: str | None = None,         # Do what such a file says, as far as it is still so
 ) -> Rows | None:
     "All that is to be done now and then: policies, garbage collection, long logs, a sample that is verified"
+    if apply is not None: return apply_alone(session, apply, yes, {'tidy': _tidy_again}, plan)
     store = _there(session, plan is not None)
     found = store.care.tidy(sample=share(sample), grace=_seconds(grace))
     if plan is not None or not yes: return carry_out(session, store, found, yes, plan)
@@ -171,3 +173,6 @@ def tidy(
     session.late = (Damaged if wrong else Conflict)(f'{len(left):,} of {len(found):,} were left: '
                                                     + '; '.join(f'{o.ref}: {o.why}' for o in left[:5]))
     return outcomes(left)
+
+def _tidy_again(store: ObjectStore, *, sample: float, grace: float) -> Plan:
+    return store.care.tidy(sample=sample, grace=grace)
