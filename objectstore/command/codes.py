@@ -42,7 +42,7 @@ def code_of(e: BaseException) -> int:
 
 # %% ../../nbs/command/01_codes.ipynb #f9d4d6ba
 _typed = {r"trust='([^']+)' allows it": '--trust {} allows it',
-          r'give force=True to': 'give --force to',
+          r'give force=True to': 'give --force to', r'offline=True keeps': 'OBJECTSTORE_OFFLINE=yes keeps',
           r"\bat='([^']+)' finds": '--at {} finds', r'set_alias points it': 'objectstore alias points it',
           r"also=\['([^']+)'\] erases": '--also {} erases',
           r'give keep_last=3, keep_within="30 d" or keep_where="\.\.\."':
