@@ -4,6 +4,8 @@ import pandas as pd, pytest
 from objectstore import InvalidQuery, NotFound, ObjectStore, Protected
 from objectstore.format.origin import Origin
 from objectstore.storage.backend import Capabilities, MemoryBackend
+from objectstore.store.aliases import AliasVerbs
+from planting import planted
 from stacks import home, stack      # noqa: F401 (fixtures)
 from trial import outdated_result
 
@@ -195,17 +197,24 @@ def test_a_service_is_asked_side_by_side(verb):
     assert [s.ref for s in done.done if s.became == 'removed'] == [f'models/churn@{n}' for n in range(1, 19)]
     assert 1 < place.most <= 8 and numbers(store.versions('models/churn')) == [19, 20]
 
-def test_an_alias_that_is_set_meanwhile_keeps_its_version_beside_many_others():
+def set_between_look_and_move() -> tuple[int | None, list[int]]:
+    "An alias is set behind the look at aliases and before the move: where it points afterwards, and what lives"
     class Sets(Counted):
+        once = True
         def create(self, key, data):
             if key.endswith('0000000005.1') and self.once:
                 self.once = False
-                ObjectStore.over(Origin(self, 'colleague')).set_alias('models/churn@9', 'production')
+                ObjectStore.over(Origin(self, 'colleague')).set_alias('models/churn@5', 'production')
             return super().create(key, data)
-    place = Sets()
-    place.once = True
-    store = stocked(ObjectStore.over(Origin(place, 'tester')), 20)
-    done = store.care.prune('models', keep_last=2).apply()
-    live, pointed = numbers(store.versions('models/churn')), store.aliases('models/churn').get('production')
-    assert live[-2:] == [19, 20] and len(done.done) + len(live) == 20
-    assert pointed in (9, None) and (pointed is None or pointed in live), (pointed, live)
+    store = stocked(ObjectStore.over(Origin(place := Sets(), 'tester')), 20)
+    store.care.prune('models', keep_last=2).apply()
+    assert not place.once
+    return store.aliases('models/churn').get('production'), numbers(store.versions('models/churn'))
+
+def test_an_alias_that_is_set_meanwhile_points_at_nothing_that_is_gone():
+    pointed, live = set_between_look_and_move()
+    assert live == [19, 20] and pointed is None
+
+def test_planted_nobody_looks_for_aliases_behind_the_move_is_caught():
+    with planted(AliasVerbs, '_look_again', lambda self, *gone: None): pointed, live = set_between_look_and_move()
+    assert pointed == 5 and 5 not in live
